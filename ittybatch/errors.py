@@ -1,0 +1,22 @@
+"""The root of every error that ittybatch raises on purpose."""
+
+
+class IttybatchError(Exception):
+    """Something a user can act on.
+
+    Args:
+        message: What happened, and to which item or field.
+        remedy: What to do next, with the command where there is one.
+    """
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}" if self.remedy else self.message
+
+
+class ConfigurationError(IttybatchError):
+    """A setting is missing or cannot be used."""

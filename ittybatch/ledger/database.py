@@ -1,0 +1,201 @@
+"""Opening the ledger, and running its transitions in transactions."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Concatenate
+
+import stamina
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Insert,
+    create_engine,
+    event,
+    func,
+    select,
+)
+from sqlalchemy import (
+    text as sql_text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import CursorResult, Row, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.sql import Executable
+
+from ittybatch.errors import IttybatchError
+from ittybatch.ledger.models import Base
+from ittybatch.settings import Settings
+
+BUSY_TIMEOUT_S = 30
+# Deadlock, serialization failure and lost connections: the transaction did not happen.
+_TRANSIENT_SQLSTATES = ("40001", "40P01", "57P01", "57P02", "57P03", "08", "53300")
+
+
+class LedgerUnavailable(IttybatchError):
+    """The database cannot be reached or has no such tables."""
+
+
+class Transaction:
+    """One transaction of the ledger."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.postgres = connection.dialect.name == "postgresql"
+
+    @cached_property
+    def now(self) -> datetime:
+        """The time of this transaction, by the clock that all machines share."""
+        if self.postgres:
+            found: datetime = self.connection.execute(select(func.clock_timestamp())).scalar_one()
+            return found.astimezone(UTC)
+        return datetime.now(UTC)
+
+    def execute(
+        self, statement: Executable, rows: Sequence[dict[str, Any]] | dict[str, Any] | None = None
+    ) -> CursorResult[Any]:
+        """Run one statement, or one statement for each of `rows`."""
+        result = self.connection.execute(statement, rows)
+        assert isinstance(result, CursorResult)  # noqa: S101  tells the type checker
+        return result
+
+    def rows(self, statement: Executable, values: dict[str, Any] | None = None) -> list[Row[Any]]:
+        """Run a query and fetch all that it gives."""
+        return list(self.execute(statement, values).all())
+
+    def insert_new(self, table: type[Base]) -> Insert:
+        """Insert rows, passing over those that a unique index already holds."""
+        if self.postgres:
+            return postgresql.insert(table).on_conflict_do_nothing()
+        return sqlite.insert(table).on_conflict_do_nothing()
+
+
+class Ledger:
+    """A database engine that runs transitions, one transaction each."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        # SQLite has one writer; waiting for it here is fair, in the database it is not.
+        self._writer: contextlib.AbstractContextManager[Any] = (
+            threading.Lock() if engine.dialect.name == "sqlite" else contextlib.nullcontext()
+        )
+
+    def write[**P, R](
+        self,
+        transition: Callable[Concatenate[Transaction, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Run a transition in a transaction; again where the database says it did not happen.
+
+        Raises:
+            LedgerUnavailable: when the database stays away for half a minute.
+        """
+        try:
+            for attempt in stamina.retry_context(
+                on=_is_transient, attempts=None, timeout=30.0, wait_initial=0.05, wait_max=2.0
+            ):
+                with attempt, self._writer, self._begin(write=True) as transaction:
+                    return transition(transaction, *args, **kwargs)
+        except (OperationalError, InterfaceError) as error:
+            raise _unavailable(self.engine, error) from error
+        raise AssertionError("unreachable: the loop returns or raises")
+
+    def read[**P, R](
+        self, query: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run a query in a transaction of its own.
+
+        Raises:
+            LedgerUnavailable: when the database cannot be reached.
+        """
+        try:
+            with self._begin(write=False) as transaction:
+                return query(transaction, *args, **kwargs)
+        except (OperationalError, InterfaceError) as error:
+            raise _unavailable(self.engine, error) from error
+
+    @contextlib.contextmanager
+    def _begin(self, *, write: bool) -> Iterator[Transaction]:
+        with self.engine.connect() as connection:
+            connection = connection.execution_options(ittybatch_write=write)
+            with connection.begin():
+                yield Transaction(connection)
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self.engine.dispose()
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """Open the ledger that the settings name: `DATABASE_URL`, or SQLite under `home`."""
+    return Ledger(create_ledger_engine(settings.ledger_url))
+
+
+def create_ledger_engine(url: str) -> Engine:
+    """Make an engine for a SQLite or Postgres URL, set up as the ledger needs it."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S})
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return create_engine(
+        parsed, pool_pre_ping=True, pool_size=4, connect_args={"connect_timeout": 10}
+    )
+
+
+def _set_up_sqlite(connection: Any, _record: Any) -> None:  # noqa: ANN401  DB-API
+    # The driver would begin transactions by itself, and too late to be the one writer.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "cache_size=-65536",
+        "wal_autocheckpoint=4000",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    write = connection.get_execution_options().get("ittybatch_write", True)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _is_transient(error: Exception) -> bool:
+    if not isinstance(error, DBAPIError):
+        return False
+    if error.connection_invalidated:
+        return True
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return str(state).startswith(_TRANSIENT_SQLSTATES)
+    message = str(error.orig)
+    return "database is locked" in message or "connection" in message.lower()
+
+
+def _unavailable(engine: Engine, error: Exception) -> LedgerUnavailable:
+    cause = str(getattr(error, "orig", error)).strip().splitlines()
+    where = engine.url.render_as_string(hide_password=True)
+    detail = cause[0] if cause else type(error).__name__
+    remedy = "Check DATABASE_URL, then run `ittybatch doctor`."
+    if "no such table" in detail or "does not exist" in detail:
+        remedy = "Run `ittybatch db upgrade`."
+    return LedgerUnavailable(f"The ledger at {where} cannot be used: {detail}.", remedy=remedy)
+
+
+def ping(transaction: Transaction) -> None:
+    """Ask the database for one row.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: when it does not answer.
+    """
+    transaction.execute(sql_text("SELECT 1"))

@@ -1,0 +1,229 @@
+"""The ledger's tables."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+# SQLite gives only an INTEGER primary key its own numbers.
+_Id = BigInteger().with_variant(Integer, "sqlite")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime on every database; SQLite itself knows no time zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive times, and store UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"The ledger takes aware datetimes only, not {value!r}.")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give back aware UTC."""
+        del dialect
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """The root of every table, with names for constraints so that migrations can drop them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_N_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012  SQLAlchemy reads it from the class
+        datetime: UtcDateTime,
+        dict[str, Any]: JSON,
+    }
+
+
+class Batch(Base):
+    """One run of `run_batch` over one source with one profile, frozen as it was then."""
+
+    __tablename__ = "batches"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    reason: Mapped[str | None] = mapped_column(Text)
+    source: Mapped[dict[str, Any]]
+    profile: Mapped[dict[str, Any]]
+    options: Mapped[dict[str, Any]]
+    scan_cursor: Mapped[str | None] = mapped_column(Text)
+    scan_done: Mapped[bool] = mapped_column(default=False)
+    counts: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class Chunk(Base):
+    """A few hundred items of a batch, with its jobs counted by state."""
+
+    __tablename__ = "chunks"
+    __table_args__ = (UniqueConstraint("batch_id", "number"),)
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    batch_id: Mapped[str] = mapped_column(ForeignKey("batches.id"))
+    number: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16))
+    items: Mapped[int] = mapped_column(default=0)
+    planned: Mapped[int] = mapped_column(default=0)
+    in_flight: Mapped[int] = mapped_column(default=0)
+    succeeded: Mapped[int] = mapped_column(default=0)
+    failed: Mapped[int] = mapped_column(default=0)
+    cancelled: Mapped[int] = mapped_column(default=0)
+    expired: Mapped[int] = mapped_column(default=0)
+    ended_at: Mapped[datetime | None]
+
+
+class Item(Base):
+    """One source object of a chunk. `number` counts through the batch from 0."""
+
+    __tablename__ = "items"
+
+    chunk_id: Mapped[int] = mapped_column(_Id, ForeignKey("chunks.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    uri: Mapped[str] = mapped_column(Text)
+    fingerprint: Mapped[str | None] = mapped_column(Text)
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    modified_at: Mapped[datetime | None]
+    line: Mapped[int | None]
+
+
+class Job(Base):
+    """One rendition of one item.
+
+    `claim` holds the `job_key` for as long as no other batch may make the same job: while it
+    is open, once it has succeeded, and while it is held back (failed for good, or given up
+    without word whether it is billed). The unique index on it is what makes twice once.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index("ix_jobs_chunk_id_state", "chunk_id", "state"),)
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    chunk_id: Mapped[int] = mapped_column(_Id, ForeignKey("chunks.id"))
+    item_number: Mapped[int]
+    rendition: Mapped[str] = mapped_column(String(100))
+    kind: Mapped[str] = mapped_column(String(20))
+    options: Mapped[str] = mapped_column(Text)
+    destination: Mapped[str | None] = mapped_column(Text)
+    # `metadata` is taken by SQLAlchemy.
+    user_metadata: Mapped[str] = mapped_column("metadata", Text)
+    job_key: Mapped[str] = mapped_column(String(32), index=True)
+    claim: Mapped[str | None] = mapped_column(String(32), unique=True)
+    state: Mapped[str] = mapped_column(String(16))
+    attempt: Mapped[int] = mapped_column(default=0)
+    last_attempt: Mapped[int]
+    backoff_s: Mapped[float]
+    deadline_s: Mapped[float]
+    not_before: Mapped[datetime | None]
+    deadline_at: Mapped[datetime | None]
+    polled_at: Mapped[datetime | None]
+    task_id: Mapped[str | None] = mapped_column(Text)
+    submitted_at: Mapped[datetime | None]
+    completed_at: Mapped[datetime | None]
+    error_kind: Mapped[str | None] = mapped_column(String(100))
+    error_message: Mapped[str | None] = mapped_column(Text)
+    output_url: Mapped[str | None] = mapped_column(Text)
+    output_format: Mapped[str | None] = mapped_column(String(50))
+    output_width: Mapped[int | None]
+    output_height: Mapped[int | None]
+    output_duration_s: Mapped[float | None]
+    output_size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    outcome: Mapped[str | None] = mapped_column(Text, comment="the job's raw body at its end")
+
+
+class Attempt(Base):
+    """One submission of a job: committed, with its Idempotency-Key, before it is sent."""
+
+    __tablename__ = "attempts"
+
+    job_id: Mapped[int] = mapped_column(_Id, ForeignKey("jobs.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    idempotency_key: Mapped[str] = mapped_column(String(32), index=True)
+    state: Mapped[str] = mapped_column(String(16))
+    task_id: Mapped[str | None] = mapped_column(Text, index=True)
+    sent_at: Mapped[datetime]
+    completed_at: Mapped[datetime | None]
+    error_kind: Mapped[str | None] = mapped_column(String(100))
+    error_message: Mapped[str | None] = mapped_column(Text)
+
+
+class Delivery(Base):
+    """One webhook as received. The same bytes again only raise `times`."""
+
+    __tablename__ = "deliveries"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    received_at: Mapped[datetime]
+    last_received_at: Mapped[datetime]
+    times: Mapped[int] = mapped_column(default=1)
+    task_id: Mapped[str | None] = mapped_column(Text, index=True)
+    status: Mapped[str | None] = mapped_column(String(50))
+    verdict: Mapped[str] = mapped_column(String(16))
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Run(Base):
+    """The Prefect flow run that works for a batch or a chunk, and when to wake it.
+
+    `owner` is `batch:<id>` or `chunk:<id>`. A run that Prefect has lost is replaced under the
+    next `generation`.
+    """
+
+    __tablename__ = "runs"
+    __table_args__ = (Index("ix_runs_state_wake_at", "state", "wake_at"),)
+
+    owner: Mapped[str] = mapped_column(String(80), primary_key=True)
+    batch_id: Mapped[str] = mapped_column(ForeignKey("batches.id"), index=True)
+    generation: Mapped[int] = mapped_column(default=0)
+    flow_run_id: Mapped[str | None] = mapped_column(String(36), index=True)
+    deployment_id: Mapped[str | None] = mapped_column(String(36))
+    state: Mapped[str] = mapped_column(String(16))
+    leg: Mapped[int] = mapped_column(default=0)
+    since: Mapped[datetime]
+    heartbeat_at: Mapped[datetime]
+    wake_at: Mapped[datetime | None]
+    called_at: Mapped[datetime | None]
+    calls: Mapped[int] = mapped_column(default=0)
+
+
+class Reject(Base):
+    """A row of a source that could not become an item, and why."""
+
+    __tablename__ = "rejects"
+
+    batch_id: Mapped[str] = mapped_column(ForeignKey("batches.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    line: Mapped[int | None]
+    field: Mapped[str | None] = mapped_column(String(200))
+    reason: Mapped[str] = mapped_column(Text)
+    row: Mapped[str | None] = mapped_column(Text)

@@ -1,0 +1,96 @@
+"""The states that rows of the ledger go through."""
+
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """Where a job stands.
+
+    `planned -> submitting -> submitted -> succeeded | failed | cancelled | expired`; a
+    retryable failure goes back to `planned`.
+    """
+
+    PLANNED = "planned"
+    SUBMITTING = "submitting"
+    SUBMITTED = "submitted"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the job has ended, but for an expired one that may still succeed."""
+        return self not in OPEN_JOBS
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether Ittybit has the job, or may have it."""
+        return self in IN_FLIGHT_JOBS
+
+
+IN_FLIGHT_JOBS = frozenset({JobState.SUBMITTING, JobState.SUBMITTED})
+OPEN_JOBS = IN_FLIGHT_JOBS | {JobState.PLANNED}
+
+
+class AttemptState(StrEnum):
+    """Where one submission of a job stands."""
+
+    SENDING = "sending"
+    ACCEPTED = "accepted"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def ended(self) -> bool:
+        """Whether this attempt's outcome is known, or has been given up."""
+        return self not in {AttemptState.SENDING, AttemptState.ACCEPTED}
+
+
+class ChunkState(StrEnum):
+    """Where a chunk stands."""
+
+    PLANNED = "planned"
+    RELEASED = "released"
+    DONE = "done"
+
+
+class BatchState(StrEnum):
+    """Where a batch stands."""
+
+    PLANNING = "planning"
+    RUNNING = "running"
+    HELD = "held"
+    SUCCEEDED = "succeeded"
+    SOME_FAILED = "some_failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will be submitted for the batch."""
+        return self in ENDED_BATCHES
+
+
+ENDED_BATCHES = frozenset({BatchState.SUCCEEDED, BatchState.SOME_FAILED, BatchState.CANCELLED})
+
+
+class RunState(StrEnum):
+    """Where the flow run of a batch or a chunk stands, as far as the ledger knows."""
+
+    STARTING = "starting"
+    AWAKE = "awake"
+    WAITING = "waiting"
+    ENDED = "ended"
+
+
+class Verdict(StrEnum):
+    """What became of a delivery."""
+
+    APPLIED = "applied"
+    DUPLICATE = "duplicate"
+    LATE = "late"
+    PROGRESS = "progress"
+    UNKNOWN = "unknown"
+    MALFORMED = "malformed"

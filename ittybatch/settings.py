@@ -1,0 +1,87 @@
+"""What ittybatch reads from the environment and from `.env`.
+
+The names without a prefix are the ones Ittybit's own guides use, so that whoever has
+followed a guide has set them already.
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+def _default_home() -> Path:
+    """Keep state in the checkout, or in the current folder once installed elsewhere."""
+    root = CHECKOUT if (CHECKOUT / "prefect.yaml").exists() else Path.cwd()
+    return root / ".ittybatch"
+
+
+def _named(name: str) -> AliasChoices:
+    return AliasChoices(name)
+
+
+class Settings(BaseSettings):
+    """One process's settings, read once at its start."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_prefix="ITTYBATCH_", extra="ignore", populate_by_name=True
+    )
+
+    api_key: SecretStr | None = Field(None, validation_alias=_named("ITTYBIT_API_KEY"))
+    api_url: str = Field("https://api.ittybit.com", validation_alias=_named("ITTYBIT_API_URL"))
+    connection_id: str | None = Field(None, validation_alias=_named("ITTYBIT_CONNECTION_ID"))
+    webhook_secret: SecretStr | None = Field(
+        None,
+        validation_alias=_named("ITTYBIT_WEBHOOK_SECRET"),
+        description="One secret, or several separated by commas while rotating.",
+    )
+    webhook_url: str | None = Field(None, validation_alias=_named("WEBHOOK_URL"))
+    database_url: SecretStr | None = Field(None, validation_alias=_named("DATABASE_URL"))
+    port: int = Field(8300, validation_alias=_named("PORT"), ge=0, le=65535)
+
+    home: Path = Field(default_factory=_default_home, description="Where local state lives.")
+    profiles_dir: Path = CHECKOUT / "deployments" / "profiles"
+    allow_unsigned_webhooks: bool = Field(
+        default=False, description="Accept webhooks that nobody signed. Never beyond a test."
+    )
+    max_body_bytes: int = Field(1_048_576, gt=0, description="Largest webhook body accepted.")
+    submit_concurrency: int = Field(64, ge=1, le=1024, description="Submissions in flight a leg.")
+    submit_rate_per_s: float | None = Field(None, gt=0, description="Submissions a second a leg.")
+    poll_after_s: float = Field(
+        900, gt=0, description="Seconds of silence after which a submitted job is polled."
+    )
+    lease_s: float = Field(
+        60, gt=0, description="Seconds without a heartbeat after which a leg is taken for dead."
+    )
+
+    @field_validator("api_url", "webhook_url")
+    @classmethod
+    def _without_trailing_slash(cls, value: str | None) -> str | None:
+        return value.rstrip("/") if value else None
+
+    @field_validator("home", "profiles_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @cached_property
+    def webhook_secrets(self) -> tuple[bytes, ...]:
+        """Every secret a signature may have been made with, the newest first."""
+        if self.webhook_secret is None:
+            return ()
+        parts = self.webhook_secret.get_secret_value().split(",")
+        return tuple(part.strip().encode() for part in parts if part.strip())
+
+    @property
+    def ledger_url(self) -> str:
+        """The SQLAlchemy URL of the ledger: `DATABASE_URL`, or SQLite under `home`."""
+        if self.database_url is None:
+            return f"sqlite:///{self.home / 'ledger.db'}"
+        url = self.database_url.get_secret_value()
+        for scheme in ("postgres://", "postgresql://"):
+            if url.startswith(scheme):
+                return "postgresql+psycopg://" + url.removeprefix(scheme)
+        return url
