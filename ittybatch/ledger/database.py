@@ -1,12 +1,13 @@
 """Opening the ledger, and running its transitions in transactions."""
 
 import contextlib
+import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Concatenate
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import stamina
 from sqlalchemy import (
@@ -29,6 +30,9 @@ from sqlalchemy.sql import Executable
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger.models import Base
 from ittybatch.settings import Settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 BUSY_TIMEOUT_S = 30
 # Deadlock, serialization failure and lost connections: the transaction did not happen.
@@ -58,13 +62,17 @@ class Transaction:
         self, statement: Executable, rows: Sequence[dict[str, Any]] | dict[str, Any] | None = None
     ) -> CursorResult[Any]:
         """Run one statement, or one statement for each of `rows`."""
-        result = self.connection.execute(statement, rows)
-        assert isinstance(result, CursorResult)  # noqa: S101  tells the type checker
-        return result
+        return self.connection.execute(statement, rows)
 
     def rows(self, statement: Executable, values: dict[str, Any] | None = None) -> list[Row[Any]]:
         """Run a query and fetch all that it gives."""
         return list(self.execute(statement, values).all())
+
+    def serialise(self, what: str) -> None:
+        """Let one transaction at a time do `what`, until it ends. SQLite has one writer anyway."""
+        if self.postgres:
+            number = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], signed=True)
+            self.connection.execute(select(func.pg_advisory_xact_lock(number)))
 
     def insert_new(self, table: type[Base]) -> Insert:
         """Insert rows, passing over those that a unique index already holds."""
@@ -83,7 +91,7 @@ class Ledger:
             threading.Lock() if engine.dialect.name == "sqlite" else contextlib.nullcontext()
         )
 
-    def write[**P, R](
+    def write(
         self,
         transition: Callable[Concatenate[Transaction, P], R],
         *args: P.args,
@@ -104,7 +112,7 @@ class Ledger:
             raise _unavailable(self.engine, error) from error
         raise AssertionError("unreachable: the loop returns or raises")
 
-    def read[**P, R](
+    def read(
         self, query: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """Run a query in a transaction of its own.
@@ -120,10 +128,9 @@ class Ledger:
 
     @contextlib.contextmanager
     def _begin(self, *, write: bool) -> Iterator[Transaction]:
-        with self.engine.connect() as connection:
-            connection = connection.execution_options(ittybatch_write=write)
-            with connection.begin():
-                yield Transaction(connection)
+        engine = self.engine.execution_options(ittybatch_write=write)
+        with engine.begin() as connection:
+            yield Transaction(connection)
 
     def close(self) -> None:
         """Give back every connection."""

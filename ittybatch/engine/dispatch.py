@@ -1,0 +1,251 @@
+"""Dispatch: a chunk's due jobs go to Ittybit, each under a key the ledger holds already."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ittybatch.engine.pace import Pace
+from ittybatch.errors import IttybatchError
+from ittybatch.ittybit.client import IttybitClient
+from ittybatch.ittybit.errors import IttybitError
+from ittybatch.ittybit.judgement import Refusal, judge_refusal
+from ittybatch.ittybit.webhook import MalformedWebhook, parse_webhook
+from ittybatch.ledger import Ledger, Transaction
+from ittybatch.ledger.batches import hold_batch
+from ittybatch.ledger.inbox import settle_early
+from ittybatch.ledger.submission import (
+    Accepted,
+    Refused,
+    Submission,
+    claim_due,
+    postpone_unanswered,
+    record_accepted,
+    record_refused,
+    return_unsent,
+    unanswered,
+)
+from ittybatch.profiles import Item
+
+# Ittybit replays the first answer to a key for 24 hours; past that the same key pays again.
+KEY_WINDOW = timedelta(hours=23)
+_CLAIM_SIZE = 256
+_FLUSH_SIZE = 128
+_FLUSH_EVERY_S = 0.05
+_UNKNOWN_WAIT_S = 15.0
+_LIMITED_WAIT_S = 30.0
+
+
+@dataclass(slots=True)
+class Dispatched:
+    """What a dispatch came to."""
+
+    accepted: int = 0
+    refused: int = 0
+    unknown: int = 0
+    put_back: int = 0
+    stopped: str | None = None
+
+    @property
+    def total(self) -> int:
+        """How many submissions were tried."""
+        return self.accepted + self.refused + self.unknown + self.put_back
+
+
+@dataclass(slots=True)
+class _Answers:
+    """Answers that the ledger does not know yet."""
+
+    accepted: list[Accepted] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    unknown: list[tuple[int, int]] = field(default_factory=list)
+    unsent: list[tuple[int, int]] = field(default_factory=list)
+    limited: list[tuple[int, int]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return sum(map(len, (self.accepted, self.refused, self.unknown, self.unsent, self.limited)))
+
+
+class Dispatcher:
+    """Sends the due jobs of one chunk.
+
+    Args:
+        ledger: Where jobs are claimed and answers recorded.
+        client: The API.
+        chunk: The chunk's id.
+        concurrency: Submissions in flight at once.
+        webhook_url: Where Ittybit tells of a job's end, or None to poll only.
+        connection_id: The storage connection that inputs are read through, if any.
+        pace: How fast submissions leave.
+        on_progress: Told the state of the dispatch after each group of answers.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        client: IttybitClient,
+        chunk: int,
+        *,
+        concurrency: int = 64,
+        webhook_url: str | None = None,
+        connection_id: str | None = None,
+        pace: Pace | None = None,
+        on_progress: Callable[[Dispatched], None] | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._client = client
+        self._chunk = chunk
+        self._concurrency = concurrency
+        self._webhook_url = webhook_url
+        self._connection_id = connection_id
+        self._pace = pace or Pace()
+        self._on_progress = on_progress
+        self._answers = _Answers()
+        self._result = Dispatched()
+        self._batch: str | None = None
+
+    async def run(self) -> Dispatched:
+        """Send everything that is due, and record every answer.
+
+        Raises:
+            LedgerUnavailable: when the database stays away. What was sent by then is sent
+                again under the same keys by the next leg.
+        """
+        queue: asyncio.Queue[Submission | None] = asyncio.Queue(2 * self._concurrency)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._concurrency):
+                    group.create_task(self._send_all(queue))
+                group.create_task(self._feed(queue))
+        except* IttybatchError as errors:
+            raise errors.exceptions[0] from errors
+        self._flush()
+        return self._result
+
+    async def _feed(self, queue: asyncio.Queue[Submission | None]) -> None:
+        """Queue what an earlier leg left unanswered, then claim what is due, until none is."""
+        group = self._ledger.read(unanswered, self._chunk)
+        while group:
+            for submission in group:
+                self._batch = submission.batch_id
+                await queue.put(submission)
+            if self._result.stopped:
+                break
+            group = self._ledger.write(claim_due, self._chunk, _CLAIM_SIZE)
+        for _ in range(self._concurrency):
+            await queue.put(None)
+
+    async def _send_all(self, queue: asyncio.Queue[Submission | None]) -> None:
+        clock = asyncio.get_running_loop().time
+        flushed_at = clock()
+        while (submission := await queue.get()) is not None:
+            if self._result.stopped:
+                self._answers.unsent.append((submission.job_id, submission.attempt))
+            else:
+                await self._send(submission)
+            if len(self._answers) >= _FLUSH_SIZE or clock() - flushed_at >= _FLUSH_EVERY_S:
+                # Not in a thread: the ledger's driver and this loop would fight for the
+                # interpreter at every row, and there is nothing else to do meanwhile.
+                self._flush()
+                flushed_at = clock()
+
+    async def _send(self, submission: Submission) -> None:
+        sent = (submission.job_id, submission.attempt)
+        try:
+            task = await self._found_again(submission)
+            if task is None:
+                await self._pace.turn()
+                task = await self._create(submission)
+        except IttybitError as error:
+            self._note_failure(sent, error)
+        else:
+            self._answers.accepted.append(Accepted(*sent, task))
+
+    async def _create(self, submission: Submission) -> str:
+        job = await self._client.create_job(
+            input=submission.input,
+            kind=submission.kind,
+            options=submission.options,
+            output=submission.destination,
+            metadata=metadata_of(submission),
+            webhook_url=self._webhook_url,
+            connection_id=self._connection_id,
+            idempotency_key=submission.idempotency_key,
+        )
+        return job.id
+
+    async def _found_again(self, submission: Submission) -> str | None:
+        """Look for a job that was sent so long ago that its key no longer protects it."""
+        if datetime.now(UTC) - submission.first_sent_at < KEY_WINDOW:
+            return None
+        ours = metadata_of(submission)
+        marks = ("batch_id", "job_id", "attempt")
+        async for job in self._client.list_jobs(kind=submission.kind, input=submission.input):
+            if all(str(job.metadata.get(mark)) == str(ours[mark]) for mark in marks):
+                return job.id
+        return None
+
+    def _note_failure(self, sent: tuple[int, int], error: IttybitError) -> None:
+        match judge_refusal(error):
+            case Refusal.FAIL:
+                self._answers.refused.append(Refused(*sent, error.kind, _reason(error)))
+            case Refusal.LATER:
+                self._answers.limited.append(sent)
+            case Refusal.UNKNOWN:
+                self._answers.unknown.append(sent)
+            case Refusal.STOP:
+                unknown = error.outcome_unknown
+                (self._answers.unknown if unknown else self._answers.unsent).append(sent)
+                self._result.stopped = str(error)
+
+    def _flush(self) -> None:
+        answers, self._answers = self._answers, _Answers()
+        if not len(answers):
+            return
+        self._ledger.write(_record, answers, self._batch, self._result.stopped)
+        self._result.accepted += len(answers.accepted)
+        self._result.refused += len(answers.refused)
+        self._result.unknown += len(answers.unknown)
+        self._result.put_back += len(answers.unsent) + len(answers.limited)
+        if self._on_progress:
+            self._on_progress(self._result)
+
+
+def metadata_of(submission: Submission) -> dict[str, Any]:
+    """What Ittybit echoes in the webhook: the user's own pairs, and ours to find the job by."""
+    source = Item(submission.input)
+    return {
+        **submission.metadata,
+        "batch_id": submission.batch_id,
+        "item_id": f"{submission.batch_id}/{submission.item_number}",
+        "job_id": submission.job_key,
+        "attempt": submission.attempt,
+        "rendition": submission.rendition,
+        "source_bucket": source.bucket,
+        "source_key": source.key,
+    }
+
+
+def _record(
+    transaction: Transaction, answers: _Answers, batch: str | None, stopped: str | None
+) -> None:
+    early = record_accepted(transaction, answers.accepted)
+    jobs = []
+    for body in early:
+        try:
+            jobs.append(parse_webhook(body).job)
+        except MalformedWebhook:
+            continue  # kept in the inbox as it is
+    if jobs:
+        settle_early(transaction, jobs)
+    record_refused(transaction, answers.refused)
+    postpone_unanswered(transaction, answers.unknown, _UNKNOWN_WAIT_S)
+    return_unsent(transaction, answers.unsent, 0)
+    return_unsent(transaction, answers.limited, _LIMITED_WAIT_S)
+    if stopped and batch:
+        hold_batch(transaction, batch, stopped)
+
+
+def _reason(error: IttybitError) -> str:
+    return error.message[:2000]

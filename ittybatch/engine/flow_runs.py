@@ -1,0 +1,198 @@
+"""Prefect, as far as batches need it: flow runs made, looked at, called, resumed, given up."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import StateType
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.states import Crashed, State
+
+from ittybatch.errors import IttybatchError
+
+RESUME_EVENT = "ittybatch.run.ready"
+CHUNK_DEPLOYMENT = "process-chunk/process-chunk"
+BATCH_DEPLOYMENT = "run-batch/adhoc"
+# Prefect's API gives at most this many rows an answer.
+_PAGE = 200
+
+
+class PrefectUnavailable(IttybatchError):
+    """Prefect's API cannot be reached, or refuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """Where Prefect says that a flow run stands."""
+
+    type: StateType
+    name: str
+    since: datetime
+
+    @property
+    def suspended(self) -> bool:
+        """Whether the run can be resumed."""
+        return self.type is StateType.PAUSED
+
+    @property
+    def ended(self) -> bool:
+        """Whether Prefect will do nothing more with the run by itself."""
+        return self.type in {
+            StateType.COMPLETED,
+            StateType.FAILED,
+            StateType.CRASHED,
+            StateType.CANCELLED,
+            StateType.CANCELLING,
+        }
+
+    def age_s(self) -> float:
+        """Seconds in this state."""
+        return (datetime.now(UTC) - self.since).total_seconds()
+
+
+class FlowRuns:
+    """Flow runs through Prefect's API.
+
+    Args:
+        client: A synchronous Prefect client.
+    """
+
+    def __init__(self, client: SyncPrefectClient) -> None:
+        self._client = client
+        self._deployments: dict[str, UUID] = {}
+
+    def make(
+        self,
+        deployment: str,
+        *,
+        parameters: Mapping[str, Any],
+        name: str,
+        tags: Sequence[str],
+        idempotency_key: str,
+    ) -> str:
+        """Make a run of a deployment; the same key again gives the same run.
+
+        Args:
+            deployment: `flow/deployment`, or the deployment's id.
+            parameters: The flow's parameters, as JSON.
+            name: The run's name in the UI.
+            tags: The run's tags.
+            idempotency_key: What makes the run the same one.
+
+        Raises:
+            PrefectUnavailable: when Prefect does not answer, or has no such deployment.
+        """
+        with _told(f"make a run of {deployment}"):
+            run = self._client.create_flow_run_from_deployment(
+                self._deployment(deployment),
+                parameters=dict(parameters),
+                name=name,
+                tags=list(tags),
+                idempotency_key=idempotency_key,
+            )
+        return str(run.id)
+
+    def statuses(self, ids: Sequence[str]) -> dict[str, RunStatus]:
+        """Where each of these runs stands. A run that Prefect does not know is left out."""
+        found: dict[str, RunStatus] = {}
+        for start in range(0, len(ids), _PAGE):
+            part = [UUID(each) for each in ids[start : start + _PAGE]]
+            with _told("read flow runs"):
+                runs = self._client.read_flow_runs(
+                    flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=part)), limit=_PAGE
+                )
+            for run in runs:
+                if run.state is not None:
+                    found[str(run.id)] = RunStatus(
+                        run.state.type, run.state.name or "", run.state.timestamp
+                    )
+        return found
+
+    def call(self, ids: Sequence[str]) -> None:
+        """Emit the event that an automation resumes these runs on, all in one request."""
+        now = datetime.now(UTC).isoformat()
+        events = [
+            {
+                "id": str(uuid4()),
+                "occurred": now,
+                "event": RESUME_EVENT,
+                "resource": {"prefect.resource.id": f"ittybatch.run.{each}"},
+                "related": [
+                    {
+                        "prefect.resource.id": f"prefect.flow-run.{each}",
+                        "prefect.resource.role": "flow-run",
+                    }
+                ],
+                "payload": {},
+            }
+            for each in ids
+        ]
+        with _told("emit resume events"):
+            self._client.request("POST", "/events", json=events)
+
+    def resume(self, flow_run: str) -> bool:
+        """Resume a run without the automation.
+
+        Returns:
+            Whether Prefect accepted: it does not where the run is not suspended (yet).
+        """
+        with _told(f"resume flow run {flow_run}"):
+            answer = self._client.resume_flow_run(UUID(flow_run))
+        return answer.status.value == "ACCEPT"
+
+    def give_up(self, flow_run: str, why: str) -> None:
+        """Mark a run Crashed whose process is gone, so that it no longer holds a slot."""
+        self._set(flow_run, Crashed(message=why))
+
+    def set_state(self, flow_run: str, state: State[Any]) -> None:
+        """Put a run into a state whatever its own rules say."""
+        self._set(flow_run, state)
+
+    def _set(self, flow_run: str, state: State[Any]) -> None:
+        try:
+            with _told(f"end flow run {flow_run}"):
+                self._client.set_flow_run_state(UUID(flow_run), state, force=True)
+        except ObjectNotFound:
+            return  # deleted: it holds nothing any more
+
+    def _deployment(self, name: str) -> UUID:
+        if "/" not in name:
+            return UUID(name)
+        if name not in self._deployments:
+            try:
+                self._deployments[name] = self._client.read_deployment_by_name(name).id
+            except ObjectNotFound as error:
+                raise PrefectUnavailable(
+                    f"Prefect has no deployment {name!r}.", remedy="Run `ittybatch deploy`."
+                ) from error
+        return self._deployments[name]
+
+
+@contextmanager
+def open_flow_runs() -> Iterator[FlowRuns]:
+    """Reach Prefect's API where its settings say it is."""
+    with get_client(sync_client=True) as client:
+        yield FlowRuns(client)
+
+
+@contextmanager
+def _told(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except PrefectHTTPStatusError as error:
+        status = error.response.status_code
+        raise PrefectUnavailable(
+            f"Prefect's API answered {status} on the request to {doing}.",
+            remedy="Look at the Prefect server's log, then run `ittybatch doctor`.",
+        ) from error
+    except httpx.HTTPError as error:
+        raise PrefectUnavailable(
+            f"Prefect's API could not be reached to {doing}: {type(error).__name__}.",
+            remedy="Check PREFECT_API_URL, then run `ittybatch doctor`.",
+        ) from error

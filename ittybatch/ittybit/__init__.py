@@ -1,0 +1,1 @@
+"""Ittybit's HTTP API and webhooks: what goes over the wire, and how to read what comes back."""

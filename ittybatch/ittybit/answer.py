@@ -1,0 +1,148 @@
+"""Turns an HTTP answer into what it means: a JSON body, or the error of its status."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+import orjson
+
+from ittybatch.ittybit.errors import (
+    AuthenticationError,
+    InvalidRequest,
+    IttybitError,
+    KeyConflict,
+    NotFound,
+    PaymentRequired,
+    RateLimited,
+    Redirected,
+    ServerError,
+    UnreadableAnswer,
+)
+from ittybatch.ittybit.redaction import redacted
+from ittybatch.ittybit.values import identifier, number, record, text
+
+_LONGEST_BODY = 2000
+_LONGEST_MESSAGE = 500
+_LONGEST_WORD = 64
+_LONGEST_WAIT_S = 86_400.0
+
+_BY_STATUS: dict[int, type[IttybitError]] = {
+    HTTPStatus.UNAUTHORIZED: AuthenticationError,
+    HTTPStatus.FORBIDDEN: AuthenticationError,
+    HTTPStatus.PAYMENT_REQUIRED: PaymentRequired,
+    HTTPStatus.NOT_FOUND: NotFound,
+    HTTPStatus.REQUEST_TIMEOUT: ServerError,
+    HTTPStatus.CONFLICT: KeyConflict,
+    HTTPStatus.TOO_MANY_REQUESTS: RateLimited,
+}
+_REMEDIES: dict[type[IttybitError], str] = {
+    AuthenticationError: "Check ITTYBIT_API_KEY, and that its project is active.",
+    PaymentRequired: "Settle the account's plan or spending limit at Ittybit, then go on.",
+    Redirected: "Set ITTYBIT_API_URL to the API's own address.",
+    KeyConflict: "Look for the job that was made under this key before sending it anew.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer whose body is complete. `what` names the request, for messages."""
+
+    what: str
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the status is a 2xx; a replayed request answers 200 where the first gave 201."""
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+    def payload(self) -> Any:  # noqa: ANN401 - JSON is anything
+        """The body as JSON.
+
+        Raises:
+            UnreadableAnswer: It is not JSON.
+        """
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            raise self.unreadable("its body is not JSON") from None
+
+    def unreadable(self, why: str) -> UnreadableAnswer:
+        """The error for a success that cannot be used."""
+        return UnreadableAnswer(
+            f"Ittybit answered {self.what} with {self.status}, but {why}.",
+            remedy="Check that ITTYBIT_API_URL leads to Ittybit's API, and not to a proxy's page.",
+            status=self.status,
+        )
+
+    def refusal(self, *secrets: str) -> IttybitError:
+        """The error that the status stands for, with the secrets masked."""
+        body = redacted(self.body.decode("utf-8", "replace"), *secrets)
+        kind, message = _told(self.body)
+        said = redacted(message, *secrets) if message else _phrase(self.status)
+        error = _class_of(self.status)
+        word = f" {kind}" if kind else ""
+        return error(
+            f"Ittybit refused {self.what} with {self.status}{word}: {said.rstrip('.')}.",
+            remedy=_REMEDIES.get(error),
+            status=self.status,
+            kind=kind,
+            body=body[:_LONGEST_BODY],
+            retry_after_s=retry_after_s(self.headers.get("retry-after"), datetime.now(UTC)),
+        )
+
+
+def retry_after_s(header: str | None, now: datetime) -> float | None:
+    """The seconds that a `Retry-After` asks for, from a number or an HTTP date; at most a day."""
+    if not header:
+        return None
+    wait_s = number(header.strip(), float("inf"))
+    if wait_s is None:
+        moment = _http_date(header)
+        if moment is None:
+            return None
+        wait_s = max(0.0, (moment - now).total_seconds())
+    return min(wait_s, _LONGEST_WAIT_S)
+
+
+def _http_date(header: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(header)
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def _class_of(status: int) -> type[IttybitError]:
+    known = _BY_STATUS.get(status)
+    if known:
+        return known
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return ServerError
+    return InvalidRequest if status >= HTTPStatus.BAD_REQUEST else Redirected
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "no reason given"
+
+
+def _told(body: bytes) -> tuple[str | None, str | None]:
+    """Kind and message, from `{kind, message}` or the same under `error`, or plain text."""
+    try:
+        payload = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        plain = body[: _LONGEST_MESSAGE * 4].decode("utf-8", "replace").strip()
+        return None, None if plain.startswith("<") else text(plain, _LONGEST_MESSAGE)
+    outer = record(payload) or {}
+    inner = outer.get("error")
+    described = record(inner) or outer
+    kind = identifier(described.get("kind") or described.get("code"), _LONGEST_WORD)
+    message = text(described.get("message"), _LONGEST_MESSAGE) or text(inner, _LONGEST_MESSAGE)
+    return kind, message

@@ -1,0 +1,229 @@
+"""The client of Ittybit's API: submits jobs, looks them up, and lists them."""
+
+import hashlib
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any, Literal, Self
+from urllib.parse import quote
+
+import httpx
+import orjson
+
+from ittybatch.ittybit.answer import Answer
+from ittybatch.ittybit.errors import InvalidRequest
+from ittybatch.ittybit.job import Job, UnreadableJob, read_job
+from ittybatch.ittybit.paging import Pages
+from ittybatch.ittybit.retrying import RetryHook, RetryPolicy
+from ittybatch.ittybit.wire import Wire
+
+DEFAULT_URL = "https://api.ittybit.com"
+_LARGEST_PAGE = 100
+# The longest form that every generation of the API takes; a dashed UUID is too long.
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{16,32}")
+_JOB_ID = re.compile(r"(?!\.{1,2}$).{1,255}", re.DOTALL)
+
+
+class IttybitClient:
+    """A connection to Ittybit, open inside `async with`; safe for many tasks at once.
+
+    Args:
+        api_key: Of the Ittybit project; opaque, and never shown.
+        base_url: The API's address: https, but for loopback addresses.
+        timeout_s: Seconds for each try of a request, until the last byte of its answer.
+        max_connections: How many requests run at once; more wait for one of them.
+        attempts: Tries of a request in all. Repeated are 408, 429, 5xx, broken connections,
+            timeouts and unreadable answers, always under the same Idempotency-Key.
+        retry_wait_initial_s: Seconds before the second try; doubled for each further one.
+        retry_wait_cap_s: The longest wait between two tries, also where `Retry-After` asks
+            for more; the error then carries the full figure in `retry_after_s`.
+        on_retry: Called before each wait, with the error and the wait in seconds.
+        transport: Takes the place of real connections.
+
+    Raises:
+        ConfigurationError: The key or the address cannot be used.
+    """
+
+    def __init__(
+        self,
+        api_key: str,
+        *,
+        base_url: str = DEFAULT_URL,
+        timeout_s: float = 30,
+        max_connections: int = 64,
+        attempts: int = 5,
+        retry_wait_initial_s: float = 0.5,
+        retry_wait_cap_s: float = 60,
+        on_retry: RetryHook | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._wire = Wire(
+            api_key,
+            base_url=base_url,
+            timeout_s=timeout_s,
+            max_connections=max_connections,
+            transport=transport,
+        )
+        self._policy = RetryPolicy(attempts, retry_wait_initial_s, retry_wait_cap_s, on_retry)
+
+    def __repr__(self) -> str:
+        return f"<IttybitClient of {self._wire.address}>"
+
+    async def __aenter__(self) -> Self:
+        await self._wire.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._wire.__aexit__(exc_type, exc, traceback)
+
+    async def create_job(
+        self,
+        *,
+        input: str,  # noqa: A002 - Ittybit's name for it
+        kind: str,
+        options: Mapping[str, Any],
+        metadata: Mapping[str, Any],
+        output: str | None = None,
+        webhook_url: str | None = None,
+        connection_id: str | None = None,
+        idempotency_key: str,
+    ) -> Job:
+        """Submit a job: `POST /jobs`.
+
+        Args:
+            input: An `https://`, `http://` or `s3://` address.
+            kind: video, audio, image, animation or adaptive_video.
+            options: As `canonical_options` gives them.
+            metadata: Echoed in the webhook.
+            output: An `s3://` address; Ittybit's own store where it is None.
+            webhook_url: Where to tell that the job has ended.
+            connection_id: The connection to the bucket, unless the options name one.
+            idempotency_key: 16 to 32 visible ASCII characters, stored before it is sent. For
+                24 hours the same key and body are the same job, however often they are sent.
+
+        Returns:
+            The job as it was accepted, now or the first time.
+
+        Raises:
+            IttybitError: See `judge_refusal` for what each means.
+        """
+        if not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
+            raise InvalidRequest(
+                "The Idempotency-Key must be 16 to 32 visible ASCII characters.",
+                remedy="Use the first 32 hex characters of a hash.",
+            )
+        asked: dict[str, Any] = {"input": input, "kind": kind, "metadata": metadata}
+        if connection_id:
+            options = {"connection_id": connection_id, **options}
+        asked["options"] = options
+        if output:
+            asked["output"] = output
+        if webhook_url:
+            asked["webhook_url"] = webhook_url
+        content = _json(asked, f"job for {input[:200]}")
+        return await self._policy.call(partial(self._created, content, idempotency_key))
+
+    async def get_job(self, id: str) -> Job:  # noqa: A002 - Ittybit's name for it
+        """Look up a job: `GET /jobs/{id}`.
+
+        Raises:
+            NotFound: There is no such job.
+            IttybitError: For any other failure.
+        """
+        if not _JOB_ID.fullmatch(id):
+            raise InvalidRequest("The id of a job has 1 to 255 characters.")
+        path = f"/jobs/{quote(id, safe='')}"
+
+        async def looked_up() -> Job:
+            return _job(await self._wire.get(path))
+
+        return await self._policy.call(looked_up)
+
+    async def list_jobs(
+        self,
+        *,
+        kind: str | None = None,
+        status: str | None = None,
+        input: str | None = None,  # noqa: A002 - Ittybit's name for it
+        order: Literal["asc", "desc"] = "desc",
+        page_size: int = _LARGEST_PAGE,
+    ) -> AsyncIterator[Job]:
+        """List jobs by the time of their making, page by page as they are taken: `GET /jobs`.
+
+        Args:
+            kind: Only of this kind.
+            status: Only in this state, in Ittybit's words: queued, processing, succeeded,
+                failed, cancelled.
+            input: Only of this very address.
+            order: `desc` for the newest first.
+            page_size: Jobs a request, 1 to 100.
+
+        Raises:
+            IttybitError: A page could not be had.
+        """
+        if not 1 <= page_size <= _LARGEST_PAGE:
+            raise InvalidRequest(f"A page of jobs has 1 to {_LARGEST_PAGE} jobs.")
+        query = {"limit": str(page_size), "order": order}
+        asked = {"kind": kind, "status": status, "input": input}
+        query.update({name: value for name, value in asked.items() if value is not None})
+        pages = Pages(page_size)
+        while not pages.ended:
+            after = {"after": pages.cursor} if pages.cursor else {}
+            answer = await self._policy.call(partial(self._listed, query | after))
+            for job in pages.take(answer):
+                yield job
+
+    async def register_webhook(self, url: str, events: Sequence[str]) -> dict[str, Any]:
+        """Have Ittybit tell of every job of the project: `POST /webhooks`.
+
+        Args:
+            url: Where to; https.
+            events: Such as `job.succeeded` and `job.failed`.
+
+        Returns:
+            Ittybit's answer.
+
+        Raises:
+            IttybitError: It was refused, or could not be asked.
+        """
+        content = _json({"url": url, "events": list(events)}, "webhook")
+        key = hashlib.sha256(b"webhook" + content).hexdigest()[:32]
+
+        async def registered() -> dict[str, Any]:
+            answer = await self._wire.post("/webhooks", content, key)
+            payload = answer.payload()
+            if not isinstance(payload, dict):
+                raise answer.unreadable("its body is not an object")
+            return payload
+
+        return await self._policy.call(registered)
+
+    async def _created(self, content: bytes, idempotency_key: str) -> Job:
+        return _job(await self._wire.post("/jobs", content, idempotency_key))
+
+    async def _listed(self, query: dict[str, str]) -> Answer:
+        return await self._wire.get("/jobs", query)
+
+
+def _job(answer: Answer) -> Job:
+    try:
+        return read_job(answer.payload())
+    except UnreadableJob:
+        raise answer.unreadable("its body holds no job with an id") from None
+
+
+def _json(asked: Mapping[str, Any], what: str) -> bytes:
+    """The body of a request; sorted, because a key stands for these very bytes."""
+    try:
+        return orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
+    except TypeError as error:
+        raise InvalidRequest(
+            f"The {what} cannot be written as JSON: {error}.",
+            remedy="Use text, numbers up to 64 bits, lists and objects with text as keys.",
+        ) from None

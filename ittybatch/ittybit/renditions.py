@@ -1,0 +1,225 @@
+"""The options that each kind of job takes, as Ittybit documents them."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+# Wider than any of the codecs can carry.
+_LARGEST_SIDE_PX = 65_536
+_LARGEST_IMAGE_SIDE_PX = 8192
+_LONGEST_MEDIA_S = 10_000_000
+_PERCENT = re.compile(r"(\d{1,4}(?:\.\d{1,4})?)\s*%")
+_CONTAINERS_OF_CODEC = {
+    "h264": ("mp4", "mov"),
+    "h265": ("mp4", "mov"),
+    "vp9": ("webm",),
+    "av1": ("mp4", "webm"),
+}
+
+
+def _no_truth(value: object) -> object:
+    """Python takes True for 1; nobody who writes `width: true` means one pixel."""
+    if isinstance(value, bool):
+        raise ValueError("a number is needed, not true or false")  # noqa: TRY004 - for pydantic
+    return value
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _percent(value: str) -> str:
+    match = _PERCENT.fullmatch(value.strip())
+    share = Decimal(match[1]) if match else Decimal(0)
+    if share <= 0:
+        raise ValueError('a side is a number of pixels or a percentage such as "50%"')
+    return f"{share.normalize():f}%"
+
+
+def _plain(value: float) -> float:
+    """A whole number of seconds or frames is an integer, so that 2 and 2.0 are one spelling."""
+    return int(value) if value.is_integer() else value
+
+
+Seconds = Annotated[
+    float,
+    BeforeValidator(_no_truth),
+    Field(ge=0, le=_LONGEST_MEDIA_S, allow_inf_nan=False),
+    AfterValidator(_plain),
+]
+FrameRate = Annotated[
+    float,
+    BeforeValidator(_no_truth),
+    Field(ge=1, le=60, allow_inf_nan=False),
+    AfterValidator(_plain),
+]
+Pixels = Annotated[int, BeforeValidator(_no_truth), Field(ge=1, le=_LARGEST_SIDE_PX)]
+Percent = Annotated[str, AfterValidator(_percent)]
+Side = Annotated[Pixels | Percent, Field(union_mode="left_to_right")]
+Quality = Annotated[
+    Literal["very_low", "low", "medium", "high", "very_high"], BeforeValidator(_lower)
+]
+Fit = Annotated[Literal["contain", "cover", "fill"], BeforeValidator(_lower)]
+Position = Annotated[
+    str, BeforeValidator(_lower), Field(pattern=r"^[a-z]+(?:[ _-][a-z]+)*$", max_length=40)
+]
+Colour = Annotated[
+    str, BeforeValidator(_lower), Field(pattern=r"^#(?:[0-9a-f]{3}|[0-9a-f]{6}|[0-9a-f]{8})$")
+]
+ConnectionId = Annotated[str, Field(pattern=r"^[\x21-\x7e]+$", max_length=200)]
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Options that are right one by one and wrong together; `field` is the one to change."""
+
+    field: str
+    problem: str
+    remedy: str
+    involved: tuple[str, ...]
+
+
+class Options(BaseModel):
+    """What every kind takes.
+
+    `connection_id` names the connection to the bucket of an `s3://` input or output.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    connection_id: ConnectionId | None = None
+    quality: Quality | None = None
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Every contradiction between options."""
+        yield from ()
+
+    def canonical(self) -> dict[str, Any]:
+        """What was set, sorted by name."""
+        return dict(sorted(self.model_dump(exclude_none=True).items()))
+
+
+class Frame(Options):
+    """The picture of every kind that has one."""
+
+    largest_side_px: ClassVar[int] = _LARGEST_SIDE_PX
+
+    width: Side | None = None
+    height: Side | None = None
+    fit: Fit | None = None
+    position: Position | None = None
+    background: Colour | None = None
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """A background shows only around a picture that is contained; sides have limits."""
+        if self.background is not None and self.fit != "contain":
+            yield Conflict(
+                "background",
+                "A background is only used with fit: contain.",
+                "Set fit: contain, or remove background.",
+                ("background", "fit"),
+            )
+        for name, side in (("width", self.width), ("height", self.height)):
+            if isinstance(side, int) and side > self.largest_side_px:
+                yield Conflict(
+                    name,
+                    f"The longest side may have {self.largest_side_px} pixels.",
+                    f"Use {self.largest_side_px} or less.",
+                    (name,),
+                )
+
+    def canonical(self) -> dict[str, Any]:
+        """What was set, and `fit` where its default would otherwise be left to chance."""
+        found = super().canonical()
+        if "width" in found and "height" in found:
+            found.setdefault("fit", "fill")
+        return dict(sorted(found.items()))
+
+
+class Clip(Options):
+    """A part of the input's time, in seconds."""
+
+    start: Seconds | None = None
+    end: Seconds | None = None
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """A clip ends after it starts."""
+        yield from super().conflicts()
+        if self.end is not None and self.end <= (self.start or 0):
+            yield Conflict(
+                "end",
+                f"The clip ends at {self.end:g} s, not after its start at {self.start or 0:g} s.",
+                "Set end to a time after start, in seconds.",
+                ("start", "end"),
+            )
+
+
+class VideoOptions(Clip, Frame):
+    """Options of a `video` job: one file, mp4 unless told otherwise."""
+
+    format: Annotated[Literal["mp4", "webm", "mov"], BeforeValidator(_lower)] | None = None
+    codec: Annotated[Literal["h264", "h265", "vp9", "av1"], BeforeValidator(_lower)] | None = None
+    fps: FrameRate | None = None
+    bitrate: Annotated[int, BeforeValidator(_no_truth), Field(ge=300_000, le=60_000_000)] | None = (
+        None
+    )
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """The codec must be one that the container holds."""
+        yield from super().conflicts()
+        containers = _CONTAINERS_OF_CODEC.get(self.codec or "")
+        if containers and (self.format or "mp4") not in containers:
+            held = self.format or "mp4, the default format,"
+            yield Conflict(
+                "codec",
+                f"{held} cannot hold {self.codec}.",
+                f"Set format: {' or '.join(containers)}, or another codec.",
+                ("codec", "format"),
+            )
+
+
+class AudioOptions(Clip):
+    """Options of an `audio` job: one file, mp3 unless told otherwise."""
+
+    format: (
+        Annotated[Literal["mp3", "aac", "ogg", "opus", "wav", "flac"], BeforeValidator(_lower)]
+        | None
+    ) = None
+    bitrate: Annotated[int, BeforeValidator(_no_truth), Field(ge=32_000, le=320_000)] | None = None
+
+
+class ImageOptions(Frame):
+    """Options of an `image` job: a picture, or the frame of a video at `start` seconds."""
+
+    largest_side_px: ClassVar[int] = _LARGEST_IMAGE_SIDE_PX
+
+    format: Annotated[Literal["jpeg", "png", "webp", "avif"], BeforeValidator(_lower)] | None = None
+    start: Seconds | None = None
+
+
+class AnimationOptions(Clip, Frame):
+    """Options of an `animation` job: a moving picture without sound, from `start` to `end`."""
+
+    format: Annotated[Literal["gif", "webp"], BeforeValidator(_lower)] | None = None
+    fps: FrameRate | None = None
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """An animation must say where it ends, or it is as long as its input."""
+        yield from super().conflicts()
+        if self.end is None:
+            yield Conflict(
+                "end",
+                "An animation needs an end.",
+                "Set end to a time in seconds, such as end: 5.",
+                ("end",),
+            )
+
+
+class AdaptiveVideoOptions(Clip, Frame):
+    """Options of an `adaptive_video` job: an HLS package."""
+
+    format: Annotated[Literal["hls"], BeforeValidator(_lower)] | None = None

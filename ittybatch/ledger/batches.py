@@ -1,0 +1,293 @@
+"""Batches: opened or adopted, held, cancelled, ended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, insert, select, update
+
+from ittybatch.errors import IttybatchError
+from ittybatch.ledger import identity
+from ittybatch.ledger.counters import COLUMNS, Moves
+from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.models import Batch, Chunk, Job, Run
+from ittybatch.ledger.states import (
+    ENDED_BATCHES,
+    OPEN_JOBS,
+    BatchState,
+    ChunkState,
+    JobState,
+    RunState,
+)
+
+_ENDED = [state.value for state in ENDED_BATCHES]
+
+
+class UnknownBatch(IttybatchError):
+    """No batch of this id is in the ledger."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBatch:
+    """A batch as a leg of `run_batch` finds it."""
+
+    id: str
+    name: str
+    state: BatchState
+    reason: str | None
+    source: Mapping[str, Any]
+    profile: Mapping[str, Any]
+    options: Mapping[str, Any]
+    scan_cursor: str | None
+    scan_done: bool
+    counts: Mapping[str, int]
+
+
+def open_batch(
+    transaction: Transaction,
+    *,
+    flow_run_id: str | None,
+    deployment_id: str | None,
+    name: str,
+    source: Mapping[str, Any],
+    profile: Mapping[str, Any],
+    options: Mapping[str, Any],
+    adopt: str | None = None,
+) -> OpenBatch:
+    """Adopt the batch of this flow run, or create it.
+
+    A second leg, or a second process with the same flow run, gets the batch of the first.
+
+    Args:
+        transaction: The transaction to do it in.
+        flow_run_id: Prefect's id of the run that plans, or None outside Prefect.
+        deployment_id: Prefect's id of its deployment, or None for a direct call.
+        name: What operators see beside the id.
+        source: The source, as JSON.
+        profile: The profile, as JSON: frozen for the whole life of the batch.
+        options: The batch's options, as JSON.
+        adopt: The batch that this run is to go on with, whichever run it had before.
+
+    Raises:
+        UnknownBatch: when there is no batch to adopt.
+    """
+    if adopt is not None:
+        return read_batch(transaction, adopt)
+    if flow_run_id is not None:
+        found = transaction.rows(select(Run.batch_id).where(Run.flow_run_id == flow_run_id))
+        if found:
+            return read_batch(transaction, found[0].batch_id)
+    now = transaction.now
+    batch = identity.batch_id(now)
+    transaction.execute(
+        insert(Batch).values(
+            id=batch,
+            name=name,
+            state=BatchState.PLANNING.value,
+            source=dict(source),
+            profile=dict(profile),
+            options=dict(options),
+            scan_done=False,
+            counts={},
+            created_at=now,
+        )
+    )
+    transaction.execute(
+        insert(Run).values(
+            owner=identity.batch_owner(batch),
+            batch_id=batch,
+            flow_run_id=flow_run_id,
+            deployment_id=deployment_id,
+            state=RunState.AWAKE.value,
+            since=now,
+            heartbeat_at=now,
+        )
+    )
+    return read_batch(transaction, batch)
+
+
+def read_batch(transaction: Transaction, batch: str) -> OpenBatch:
+    """Read a batch.
+
+    Raises:
+        UnknownBatch: when there is none of this id.
+    """
+    rows = transaction.rows(select(*Batch.__table__.columns).where(Batch.id == batch))
+    if not rows:
+        raise UnknownBatch(
+            f"There is no batch {batch!r} in the ledger.",
+            remedy="`ittybatch status` lists the batches.",
+        )
+    row = rows[0]
+    return OpenBatch(
+        id=row.id,
+        name=row.name,
+        state=BatchState(row.state),
+        reason=row.reason,
+        source=row.source,
+        profile=row.profile,
+        options=row.options,
+        scan_cursor=row.scan_cursor,
+        scan_done=row.scan_done,
+        counts=row.counts,
+    )
+
+
+def finish_planning(transaction: Transaction, batch: str) -> OpenBatch:
+    """Note that the source has been read to its end; the batch may release chunks."""
+    transaction.execute(
+        update(Batch)
+        .where(Batch.id == batch, Batch.state == BatchState.PLANNING.value)
+        .values(state=BatchState.RUNNING.value, scan_done=True)
+    )
+    return read_batch(transaction, batch)
+
+
+def hold_batch(transaction: Transaction, batch: str, reason: str) -> None:
+    """Stop a batch for a reason that waiting will not mend; `resume_batch` goes on from here."""
+    transaction.execute(
+        update(Batch)
+        .where(Batch.id == batch, Batch.state.not_in([*_ENDED, BatchState.HELD.value]))
+        .values(state=BatchState.HELD.value, reason=reason)
+    )
+    _wake_all(transaction, batch)
+
+
+def resume_batch(transaction: Transaction, batch: str) -> bool:
+    """Let a held batch go on.
+
+    Returns:
+        Whether it was held.
+    """
+    row = transaction.execute(
+        select(Batch.state, Batch.scan_done).where(Batch.id == batch).with_for_update()
+    ).one_or_none()
+    if row is None or row.state != BatchState.HELD:
+        return False
+    state = BatchState.RUNNING if row.scan_done else BatchState.PLANNING
+    transaction.execute(
+        update(Batch).where(Batch.id == batch).values(state=state.value, reason=None)
+    )
+    return True
+
+
+def cancel_batch(transaction: Transaction, batch: str, reason: str) -> tuple[int, int]:
+    """Cancel what was not sent. What Ittybit already has may still run and be billed.
+
+    Jobs in flight stay so until their webhook or a poll settles them.
+
+    Returns:
+        How many jobs were cancelled, and how many are still in flight.
+    """
+    changed = transaction.execute(
+        update(Batch)
+        .where(Batch.id == batch, Batch.state.not_in(_ENDED))
+        .values(state=BatchState.CANCELLED.value, reason=reason, ended_at=transaction.now)
+    )
+    unsent = transaction.rows(
+        select(Job.id, Job.chunk_id)
+        .join(Chunk, Chunk.id == Job.chunk_id)
+        .where(Chunk.batch_id == batch, Job.state == JobState.PLANNED.value)
+        .order_by(Job.id)
+        .with_for_update(of=Job)
+    )
+    if changed.rowcount == 0 and not unsent:
+        return 0, _in_flight(transaction, batch)
+    cancel_unsent(transaction, [(row.id, row.chunk_id) for row in unsent], reason)
+    transaction.execute(
+        update(Chunk)
+        .where(Chunk.batch_id == batch, Chunk.state == ChunkState.PLANNED.value)
+        .values(state=ChunkState.DONE.value, ended_at=transaction.now)
+    )
+    _wake_all(transaction, batch)
+    return len(unsent), _in_flight(transaction, batch)
+
+
+def cancel_chunk(transaction: Transaction, chunk: int, reason: str) -> int:
+    """Cancel what was not sent of one chunk.
+
+    Returns:
+        How many jobs were cancelled.
+    """
+    unsent = transaction.rows(
+        select(Job.id, Job.chunk_id)
+        .where(Job.chunk_id == chunk, Job.state == JobState.PLANNED.value)
+        .order_by(Job.id)
+        .with_for_update()
+    )
+    cancel_unsent(transaction, [(row.id, row.chunk_id) for row in unsent], reason)
+    return len(unsent)
+
+
+def cancel_unsent(transaction: Transaction, jobs: list[tuple[int, int]], reason: str) -> None:
+    """Cancel planned jobs, given as (job, chunk), and give up their claims."""
+    moves = Moves()
+    for _, chunk in jobs:
+        moves.add(chunk, JobState.PLANNED, JobState.CANCELLED)
+    ids = [job for job, _ in jobs]
+    for start in range(0, len(ids), 500):
+        transaction.execute(
+            update(Job)
+            .where(Job.id.in_(ids[start : start + 500]), Job.state == JobState.PLANNED.value)
+            .values(
+                state=JobState.CANCELLED.value,
+                claim=None,
+                completed_at=transaction.now,
+                error_kind="cancelled",
+                error_message=reason,
+            )
+        )
+    moves.apply(transaction)
+
+
+def end_batch(transaction: Transaction, batch: str) -> OpenBatch:
+    """End a batch whose chunks are all done: all succeeded, or some failed."""
+    unfinished = select(func.count()).where(
+        Chunk.batch_id == batch, Chunk.state != ChunkState.DONE.value
+    )
+    if transaction.execute(unfinished).scalar_one() == 0:
+        totals = job_totals(transaction, batch)
+        bad = totals["failed"] + totals["cancelled"] + totals["expired"]
+        state = BatchState.SOME_FAILED if bad else BatchState.SUCCEEDED
+        transaction.execute(
+            update(Batch)
+            .where(Batch.id == batch, Batch.state == BatchState.RUNNING.value)
+            .values(state=state.value, ended_at=transaction.now)
+        )
+    return read_batch(transaction, batch)
+
+
+def job_totals(transaction: Transaction, batch: str) -> dict[str, int]:
+    """A batch's jobs by state, from the counters of its chunks, with `items` and `jobs`."""
+    columns = [func.coalesce(func.sum(getattr(Chunk, name)), 0).label(name) for name in COLUMNS]
+    row = transaction.execute(
+        select(func.coalesce(func.sum(Chunk.items), 0).label("items"), *columns).where(
+            Chunk.batch_id == batch
+        )
+    ).one()
+    totals = {name: int(getattr(row, name)) for name in COLUMNS}
+    return {"items": int(row.items), "jobs": sum(totals.values()), **totals}
+
+
+def _in_flight(transaction: Transaction, batch: str) -> int:
+    return job_totals(transaction, batch)["in_flight"]
+
+
+def _wake_all(transaction: Transaction, batch: str) -> None:
+    transaction.execute(
+        update(Run)
+        .where(Run.batch_id == batch, Run.state != RunState.ENDED.value)
+        .values(wake_at=transaction.now)
+    )
+
+
+def open_jobs(transaction: Transaction, batch: str) -> int:
+    """How many of a batch's jobs have not ended, counted from the rows."""
+    return int(
+        transaction.execute(
+            select(func.count())
+            .select_from(Job)
+            .join(Chunk, Chunk.id == Job.chunk_id)
+            .where(Chunk.batch_id == batch, Job.state.in_([state.value for state in OPEN_JOBS]))
+        ).scalar_one()
+    )

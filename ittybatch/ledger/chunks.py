@@ -1,0 +1,148 @@
+"""Chunks: released to flow runs, and done."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import func, insert, select, update
+
+from ittybatch.errors import IttybatchError
+from ittybatch.ledger import identity, runs
+from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.models import Batch, Chunk, Run
+from ittybatch.ledger.states import BatchState, ChunkState, RunState
+
+
+class UnknownChunk(IttybatchError):
+    """No chunk of this number is in the ledger."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkPlace:
+    """A chunk, and where it stands in its batch."""
+
+    id: int
+    batch_id: str
+    number: int
+    of: int
+    state: ChunkState
+    items: int
+    planned: int
+    in_flight: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    expired: int
+
+
+def chunk_of(transaction: Transaction, chunk: int) -> ChunkPlace:
+    """Read a chunk.
+
+    Raises:
+        UnknownChunk: when there is none of this number.
+    """
+    rows = transaction.rows(select(*Chunk.__table__.columns).where(Chunk.id == chunk))
+    if not rows:
+        raise UnknownChunk(
+            f"There is no chunk {chunk} in the ledger.",
+            remedy="Chunks are made by run-batch; start that, or use the ledger it used.",
+        )
+    row = rows[0]
+    of = transaction.execute(
+        select(func.count()).where(Chunk.batch_id == row.batch_id)
+    ).scalar_one()
+    values = row._asdict()
+    del values["ended_at"]
+    return ChunkPlace(**{**values, "state": ChunkState(row.state), "of": of})
+
+
+def release_chunks(transaction: Transaction, batch: str, max_active: int) -> list[str]:
+    """Release as many chunks as there is room for, in their order.
+
+    Returns:
+        The owners whose runs are to be made: those just released, and those released
+        before whose run nobody made.
+    """
+    locked = transaction.execute(
+        select(Batch.state).where(Batch.id == batch).with_for_update()
+    ).scalar_one()
+    if locked != BatchState.RUNNING:
+        return []
+    active = transaction.execute(
+        select(func.count()).where(
+            Chunk.batch_id == batch, Chunk.state == ChunkState.RELEASED.value
+        )
+    ).scalar_one()
+    chunks = transaction.rows(
+        select(Chunk.id)
+        .where(Chunk.batch_id == batch, Chunk.state == ChunkState.PLANNED.value)
+        .order_by(Chunk.number)
+        .limit(max(0, max_active - active))
+    )
+    now = transaction.now
+    for chunk in chunks:
+        transaction.execute(
+            update(Chunk).where(Chunk.id == chunk.id).values(state=ChunkState.RELEASED.value)
+        )
+        transaction.execute(
+            insert(Run).values(
+                owner=identity.chunk_owner(chunk.id),
+                batch_id=batch,
+                state=RunState.STARTING.value,
+                since=now,
+                heartbeat_at=now,
+            )
+        )
+    return [run.owner for run in runs.unmade_runs(transaction, batch)]
+
+
+def finish_chunk(transaction: Transaction, chunk: int) -> bool:
+    """Mark a chunk done whose jobs have all ended, and tell its batch.
+
+    Returns:
+        Whether it is done.
+    """
+    row = transaction.execute(
+        select(Chunk.batch_id, Chunk.state, Chunk.planned, Chunk.in_flight)
+        .where(Chunk.id == chunk)
+        .with_for_update()
+    ).one()
+    if row.planned or row.in_flight:
+        return False
+    if row.state != ChunkState.DONE:
+        transaction.execute(
+            update(Chunk)
+            .where(Chunk.id == chunk)
+            .values(state=ChunkState.DONE.value, ended_at=transaction.now)
+        )
+    transaction.execute(
+        update(Run)
+        .where(Run.owner == identity.chunk_owner(chunk))
+        .values(state=RunState.ENDED.value, wake_at=None)
+    )
+    transaction.execute(
+        update(Run)
+        .where(Run.owner == identity.batch_owner(row.batch_id))
+        .values(wake_at=transaction.now)
+    )
+    return True
+
+
+def restart_runs(transaction: Transaction, batch: str) -> list[str]:
+    """Ask for a new run for the batch and each of its unfinished released chunks.
+
+    Returns:
+        The owners whose runs are to be made.
+    """
+    chunks = transaction.rows(
+        select(Chunk.id).where(Chunk.batch_id == batch, Chunk.state == ChunkState.RELEASED.value)
+    )
+    owners = [identity.batch_owner(batch), *(identity.chunk_owner(row.id) for row in chunks)]
+    restarted = []
+    for owner in owners:
+        run = runs.read_run(transaction, owner)
+        if (
+            run
+            and run.state is RunState.ENDED
+            and runs.replace_run(transaction, owner, run.generation)
+        ):
+            restarted.append(owner)
+    return restarted

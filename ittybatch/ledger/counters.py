@@ -1,0 +1,99 @@
+"""Each chunk's jobs counted by state, kept in step with the rows."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from sqlalchemy import bindparam, case, func, select, update
+
+from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.models import Chunk, Job
+from ittybatch.ledger.states import JobState
+
+COLUMNS = ("planned", "in_flight", "succeeded", "failed", "cancelled", "expired")
+_STATES_OF_COLUMN = {
+    column: [
+        state.value
+        for state in JobState
+        if (column == "in_flight" if state.in_flight else column == state.value)
+    ]
+    for column in COLUMNS
+}
+
+_ADD = (
+    update(Chunk)
+    .where(Chunk.id == bindparam("chunk"))
+    .values({column: getattr(Chunk, column) + bindparam(f"d_{column}") for column in COLUMNS})
+    .execution_options(synchronize_session=False)
+)
+
+
+def column_of(state: JobState) -> str:
+    """The counter that a job in this state is counted in."""
+    return "in_flight" if state.in_flight else state.value
+
+
+class Moves:
+    """Moves of jobs between states, gathered for one update a chunk."""
+
+    def __init__(self) -> None:
+        self._deltas: dict[int, Counter[str]] = {}
+
+    def add(self, chunk: int, old: JobState | None, new: JobState) -> None:
+        """Note that a job of `chunk` went from `old` (None: it is new) to `new`."""
+        deltas = self._deltas.setdefault(chunk, Counter())
+        if old is not None:
+            deltas[column_of(old)] -= 1
+        deltas[column_of(new)] += 1
+
+    @property
+    def chunks(self) -> list[int]:
+        """Every chunk that something moved in, in the order that locks are taken in."""
+        return sorted(self._deltas)
+
+    def apply(self, transaction: Transaction) -> None:
+        """Add the moves to the counters."""
+        rows = [
+            {"chunk": chunk, **{f"d_{column}": deltas[column] for column in COLUMNS}}
+            for chunk, deltas in sorted(self._deltas.items())
+            if any(deltas.values())
+        ]
+        if rows:
+            transaction.execute(_ADD, rows)
+
+
+def recount(transaction: Transaction, batch: str) -> list[tuple[int, Mapping[str, int]]]:
+    """Check a batch's counters against its rows and mend those that differ.
+
+    Returns:
+        The chunks that were mended, each with what its rows really say.
+    """
+    chunks = transaction.rows(
+        select(Chunk)
+        .with_only_columns(Chunk.id, Chunk.number, *(getattr(Chunk, column) for column in COLUMNS))
+        .where(Chunk.batch_id == batch)
+        .order_by(Chunk.id)
+        .with_for_update()
+    )
+    counted = {
+        row.chunk_id: row
+        for row in transaction.rows(
+            select(
+                Job.chunk_id,
+                *(
+                    func.sum(case((Job.state.in_(states), 1), else_=0)).label(column)
+                    for column, states in _STATES_OF_COLUMN.items()
+                ),
+            )
+            .join(Chunk, Chunk.id == Job.chunk_id)
+            .where(Chunk.batch_id == batch)
+            .group_by(Job.chunk_id)
+        )
+    }
+    mended: list[tuple[int, Mapping[str, int]]] = []
+    for chunk in chunks:
+        row = counted.get(chunk.id)
+        true = {column: int(getattr(row, column)) if row else 0 for column in COLUMNS}
+        if any(getattr(chunk, column) != count for column, count in true.items()):
+            transaction.execute(update(Chunk).where(Chunk.id == chunk.id).values(true))
+            mended.append((chunk.number, true))
+    return mended

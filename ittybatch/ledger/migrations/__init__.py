@@ -1,0 +1,1 @@
+"""The steps that brought the ledger to what it is."""

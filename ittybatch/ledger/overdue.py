@@ -1,0 +1,98 @@
+"""Jobs that nothing was heard of for too long."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import and_, func, or_, select, update
+
+from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.models import Attempt, Chunk, Item, Job
+from ittybatch.ledger.states import JobState
+
+_AGAIN_AT_DEADLINE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class OverdueJob:
+    """A job in flight that has been silent for too long.
+
+    `task_id` is None where no answer to its submission was ever recorded.
+    """
+
+    id: int
+    attempt: int
+    task_id: str | None
+    past_deadline: bool
+    batch_id: str
+    job_key: str
+    input: str
+    kind: str
+
+
+def overdue_jobs(
+    transaction: Transaction,
+    *,
+    silent_s: float,
+    chunk: int | None = None,
+    limit: int = 1000,
+) -> list[OverdueJob]:
+    """Jobs in flight that were silent for `silent_s`, or whose deadline has passed.
+
+    Args:
+        transaction: The transaction to look in.
+        silent_s: Seconds since the submission, or since the last poll.
+        chunk: Only this chunk's, where given.
+        limit: At most so many, the longest silent first.
+    """
+    now = transaction.now
+    heard = func.coalesce(Job.polled_at, Job.submitted_at)
+    past_deadline = and_(
+        Job.deadline_at <= now,
+        or_(
+            Job.polled_at.is_(None), Job.polled_at <= now - timedelta(seconds=_AGAIN_AT_DEADLINE_S)
+        ),
+    )
+    silent = and_(Job.state == JobState.SUBMITTED.value, heard <= now - timedelta(seconds=silent_s))
+    query = (
+        select(
+            Job.id,
+            Job.attempt,
+            Attempt.task_id,
+            Job.deadline_at,
+            Chunk.batch_id,
+            Job.job_key,
+            Item.uri,
+            Job.kind,
+        )
+        .join(Chunk, Chunk.id == Job.chunk_id)
+        .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
+        .join(Attempt, and_(Attempt.job_id == Job.id, Attempt.number == Job.attempt))
+        .where(
+            Job.state.in_([JobState.SUBMITTING.value, JobState.SUBMITTED.value]),
+            or_(silent, past_deadline),
+        )
+        .order_by(heard)
+        .limit(limit)
+    )
+    if chunk is not None:
+        query = query.where(Job.chunk_id == chunk)
+    return [
+        OverdueJob(
+            id=row.id,
+            attempt=row.attempt,
+            task_id=row.task_id,
+            past_deadline=row.deadline_at is not None and row.deadline_at <= now,
+            batch_id=row.batch_id,
+            job_key=row.job_key,
+            input=row.uri,
+            kind=row.kind,
+        )
+        for row in transaction.rows(query)
+    ]
+
+
+def note_polled(transaction: Transaction, jobs: Sequence[int]) -> None:
+    """Note that these jobs were asked after."""
+    if jobs:
+        transaction.execute(update(Job).where(Job.id.in_(jobs)).values(polled_at=transaction.now))

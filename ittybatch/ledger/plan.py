@@ -1,0 +1,43 @@
+"""What a scan comes to, before the ledger knows it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ittybatch.profiles import Item, JobSpec
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedItem:
+    """A source object with the jobs that the profile makes of it."""
+
+    item: Item
+    jobs: Sequence[JobSpec]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedReject:
+    """A row of the source that could not become an item."""
+
+    line: int | None
+    field: str | None
+    reason: str
+    row: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPage:
+    """What one page of the source came to, with the cursor right after it.
+
+    Args:
+        items: The page's items, each with at least one job.
+        rejects: Rows that could not become items.
+        counts: What else the page tells of, by name.
+        cursor: Where the next page begins.
+        again: Jobs, by their rows, that are to be made again although they are held back.
+    """
+
+    items: Sequence[PlannedItem]
+    rejects: Sequence[PlannedReject]
+    counts: Mapping[str, int]
+    cursor: str
+    again: Sequence[int] = field(default=())

@@ -1,0 +1,376 @@
+"""Settling: what Ittybit says of a job, by webhook or by poll, is applied once.
+
+Terminal is terminal. The one exception: a job given up as expired that then succeeds is taken
+as succeeded, for it is paid for.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from sqlalchemy import bindparam, select, tuple_, update
+
+from ittybatch.ittybit.job import Job as RemoteJob
+from ittybatch.ittybit.job import JobStatus
+from ittybatch.ittybit.judgement import judge
+from ittybatch.ledger import runs
+from ittybatch.ledger.counters import Moves
+from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.models import Attempt, Chunk, Job
+from ittybatch.ledger.states import AttemptState, JobState, Verdict
+
+_ENDED_AS = {
+    JobStatus.SUCCEEDED: AttemptState.SUCCEEDED,
+    JobStatus.FAILED: AttemptState.FAILED,
+    JobStatus.CANCELLED: AttemptState.CANCELLED,
+}
+_MAX_BACKOFF_S = 3600.0
+_LONGEST_TEXT = 2000
+_MAX_ATTEMPT = 1_000_000
+
+
+@dataclass(slots=True)
+class _Row:
+    """A job's row, as it stands while a group of outcomes is applied to it."""
+
+    id: int
+    chunk_id: int
+    job_key: str
+    claim: str | None
+    state: JobState
+    attempt: int
+    last_attempt: int
+    backoff_s: float
+    number: int
+    attempt_state: AttemptState
+
+
+def settle(transaction: Transaction, jobs: Sequence[RemoteJob]) -> list[Verdict]:
+    """Apply what Ittybit says of some jobs, in the order given.
+
+    A job is found by the id that its submission was answered with; where that answer is not
+    recorded, by the batch, job and attempt in the metadata that Ittybit echoes.
+
+    Returns:
+        What became of each, in the same order.
+    """
+    rows = _find(transaction, jobs)
+    changes = _Changes(transaction)
+    verdicts = [changes.apply(job, rows.get(job.id)) for job in jobs]
+    changes.write()
+    return verdicts
+
+
+def expire(transaction: Transaction, job: int) -> bool:
+    """Give up a job whose deadline has passed. It may still run, and be billed.
+
+    Returns:
+        Whether it was in flight and overdue.
+    """
+    row = transaction.execute(
+        select(Job.chunk_id, Job.attempt, Job.state, Job.deadline_s)
+        .where(
+            Job.id == job,
+            Job.state.in_([JobState.SUBMITTING.value, JobState.SUBMITTED.value]),
+            Job.deadline_at <= transaction.now,
+        )
+        .with_for_update()
+    ).one_or_none()
+    if row is None:
+        return False
+    error = {
+        "error_kind": "deadline_passed",
+        "error_message": f"No end was heard of within {row.deadline_s:g} s. "
+        "Ittybit may still run it, and bill it.",
+    }
+    transaction.execute(
+        update(Job)
+        .where(Job.id == job)
+        .values(
+            state=JobState.EXPIRED.value,
+            not_before=None,
+            completed_at=transaction.now,
+            **error,
+        )
+    )
+    transaction.execute(
+        update(Attempt)
+        .where(Attempt.job_id == job, Attempt.number == row.attempt)
+        .values(state=AttemptState.EXPIRED.value, completed_at=transaction.now, **error)
+    )
+    moves = Moves()
+    moves.add(row.chunk_id, JobState(row.state), JobState.EXPIRED)
+    moves.apply(transaction)
+    runs.wake_settled(transaction, moves.chunks)
+    return True
+
+
+def _find(transaction: Transaction, jobs: Sequence[RemoteJob]) -> dict[str, _Row]:
+    """The rows that the outcomes speak of, by Ittybit's id, locked until the end."""
+    tasks = sorted({job.id for job in jobs})
+    by_task = {
+        row.task_id: row
+        for row in transaction.rows(
+            _candidates().where(Attempt.task_id.in_(tasks)).order_by(Job.id)
+        )
+    }
+    unmatched = [job for job in jobs if job.id not in by_task]
+    marks = {job.id: mark for job in unmatched if (mark := _mark(job.metadata))}
+    if marks:
+        by_mark = {
+            (row.batch_id, row.job_key, row.number): row
+            for row in transaction.rows(
+                _candidates()
+                .where(
+                    Attempt.task_id.is_(None),
+                    tuple_(Chunk.batch_id, Job.job_key, Attempt.number).in_(
+                        sorted(set(marks.values()))
+                    ),
+                )
+                .order_by(Job.id)
+            )
+        }
+        for task, mark in marks.items():
+            if mark in by_mark:
+                by_task[task] = by_mark[mark]
+    shared: dict[tuple[int, int], _Row] = {}
+    return {task: _shared(row, shared) for task, row in by_task.items()}
+
+
+def _candidates() -> Any:  # noqa: ANN401  a Select of many columns
+    return (
+        select(
+            Job.id,
+            Job.chunk_id,
+            Job.job_key,
+            Job.claim,
+            Job.state,
+            Job.attempt,
+            Job.last_attempt,
+            Job.backoff_s,
+            Attempt.task_id,
+            Attempt.number,
+            Attempt.state.label("attempt_state"),
+            Chunk.batch_id,
+        )
+        .join(Job, Job.id == Attempt.job_id)
+        .join(Chunk, Chunk.id == Job.chunk_id)
+        .with_for_update(of=[Job, Attempt])
+    )
+
+
+def _mark(metadata: Mapping[str, Any]) -> tuple[str, str, int] | None:
+    batch, job, attempt = (metadata.get(name) for name in ("batch_id", "job_id", "attempt"))
+    try:
+        number = int(attempt)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    if not isinstance(batch, str) or not isinstance(job, str) or not 0 < number <= _MAX_ATTEMPT:
+        return None
+    return batch, job, number
+
+
+def _shared(row: Any, shared: dict[tuple[int, int], _Row]) -> _Row:  # noqa: ANN401  a row of _candidates
+    """One object a job and attempt, so that outcomes of one group see each other's effect."""
+    key = (row.id, row.number)
+    if key not in shared:
+        shared[key] = _Row(
+            id=row.id,
+            chunk_id=row.chunk_id,
+            job_key=row.job_key,
+            claim=row.claim,
+            state=JobState(row.state),
+            attempt=row.attempt,
+            last_attempt=row.last_attempt,
+            backoff_s=row.backoff_s,
+            number=row.number,
+            attempt_state=AttemptState(row.attempt_state),
+        )
+    return shared[key]
+
+
+class _Changes:
+    """What a group of outcomes changes, gathered for one statement a kind of change."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+        self._attempts: list[dict[str, Any]] = []
+        self._successes: list[dict[str, Any]] = []
+        self._failures: list[dict[str, Any]] = []
+        self._retries: list[dict[str, Any]] = []
+        self._moves = Moves()
+        self._retry_at: dict[int, datetime] = {}
+
+    def apply(self, job: RemoteJob, row: _Row | None) -> Verdict:
+        """Decide what one outcome changes."""
+        if row is None:
+            return Verdict.UNKNOWN
+        if not job.status.terminal:
+            return Verdict.PROGRESS
+        ended_as = _ENDED_AS[job.status]
+        if row.attempt_state is ended_as:
+            return Verdict.DUPLICATE
+        late_success = (
+            row.attempt_state is AttemptState.EXPIRED and ended_as is AttemptState.SUCCEEDED
+        )
+        if row.attempt_state.ended and not late_success:
+            return Verdict.LATE
+        self._end_attempt(job, row, ended_as)
+        current = row.number == row.attempt
+        if current and (row.state.in_flight or (late_success and row.state is JobState.EXPIRED)):
+            self._end_job(job, row)
+            return Verdict.APPLIED
+        return Verdict.LATE
+
+    def _end_attempt(self, job: RemoteJob, row: _Row, ended_as: AttemptState) -> None:
+        row.attempt_state = ended_as
+        self._attempts.append(
+            {
+                "job": row.id,
+                "attempt_number": row.number,
+                "task": job.id,
+                "new_state": ended_as.value,
+                "now": self._transaction.now,
+                "kind": _short(job.error.kind if job.error else None, 100),
+                "message": _short(job.error.message if job.error else None),
+            }
+        )
+
+    def _end_job(self, job: RemoteJob, row: _Row) -> None:
+        old = row.state
+        if job.status is JobStatus.SUCCEEDED:
+            row.state = JobState.SUCCEEDED
+            self._successes.append(self._success(job, row))
+        else:
+            self._fail(job, row)
+        self._moves.add(row.chunk_id, old, row.state)
+
+    def _success(self, job: RemoteJob, row: _Row) -> dict[str, Any]:
+        output = job.outputs[0] if job.outputs else None
+        return {
+            "job": row.id,
+            "task": job.id,
+            "now": job.finished_at or self._transaction.now,
+            "url": output.url if output else None,
+            "format": _short(output.format, 50) if output else None,
+            "width": output.width if output else None,
+            "height": output.height if output else None,
+            "duration_s": output.duration_s if output else None,
+            "size_bytes": output.size_bytes if output else None,
+            "raw": orjson.dumps(job.raw).decode(),
+        }
+
+    def _fail(self, job: RemoteJob, row: _Row) -> None:
+        judgement = judge(job.error, job.status)
+        change = {
+            "job": row.id,
+            "task": job.id,
+            "kind": _short(job.error.kind if job.error else None, 100),
+            "message": _short(job.error.message if job.error else judgement.reason),
+        }
+        if judgement.retryable and row.attempt < row.last_attempt:
+            row.state = JobState.PLANNED
+            at = self._transaction.now + timedelta(seconds=_backoff_s(row))
+            self._retry_at[row.chunk_id] = min(at, self._retry_at.get(row.chunk_id, at))
+            self._retries.append({**change, "at": at})
+            return
+        row.state = JobState.CANCELLED if job.status is JobStatus.CANCELLED else JobState.FAILED
+        # A failure that another attempt may mend is free for tomorrow's batch; one that
+        # nothing mends stays claimed, so that tomorrow does not pay for it again.
+        self._failures.append(
+            {
+                **change,
+                "new_state": row.state.value,
+                "keep": None if judgement.retryable else row.claim,
+                "now": job.finished_at or self._transaction.now,
+                "raw": orjson.dumps(job.raw).decode(),
+            }
+        )
+
+    def write(self) -> None:
+        """Write what was decided; wake the chunks that have nothing in flight any more."""
+        for statement, changes in (
+            (_END_ATTEMPT, self._attempts),
+            (_SUCCEED, self._successes),
+            (_FAIL, self._failures),
+            (_RETRY, self._retries),
+        ):
+            if changes:
+                self._transaction.execute(statement, changes)
+        self._moves.apply(self._transaction)
+        if self._retry_at:
+            runs.wake_chunks_at(self._transaction, self._retry_at)
+        if self._moves.chunks:
+            runs.wake_settled(self._transaction, self._moves.chunks)
+
+
+def _backoff_s(row: _Row) -> float:
+    """Twice as long at each attempt of this batch, with a spread against herds."""
+    wait_s: float = row.backoff_s * 2.0 ** min(row.attempt - 1, 20)
+    return min(wait_s, _MAX_BACKOFF_S) * random.uniform(0.8, 1.2)  # noqa: S311  no secret
+
+
+def _short(text: str | None, longest: int = _LONGEST_TEXT) -> str | None:
+    # Postgres takes no NUL in text.
+    return text.replace("\x00", "")[:longest] if text is not None else None
+
+
+_END_ATTEMPT = (
+    update(Attempt)
+    .where(Attempt.job_id == bindparam("job"), Attempt.number == bindparam("attempt_number"))
+    .values(
+        state=bindparam("new_state"),
+        task_id=bindparam("task"),
+        completed_at=bindparam("now"),
+        error_kind=bindparam("kind"),
+        error_message=bindparam("message"),
+    )
+)
+_SUCCEED = (
+    update(Job)
+    .where(Job.id == bindparam("job"))
+    .values(
+        state=JobState.SUCCEEDED.value,
+        task_id=bindparam("task"),
+        not_before=None,
+        completed_at=bindparam("now"),
+        error_kind=None,
+        error_message=None,
+        output_url=bindparam("url"),
+        output_format=bindparam("format"),
+        output_width=bindparam("width"),
+        output_height=bindparam("height"),
+        output_duration_s=bindparam("duration_s"),
+        output_size_bytes=bindparam("size_bytes"),
+        outcome=bindparam("raw"),
+    )
+)
+_FAIL = (
+    update(Job)
+    .where(Job.id == bindparam("job"))
+    .values(
+        state=bindparam("new_state"),
+        claim=bindparam("keep"),
+        task_id=bindparam("task"),
+        not_before=None,
+        completed_at=bindparam("now"),
+        error_kind=bindparam("kind"),
+        error_message=bindparam("message"),
+        outcome=bindparam("raw"),
+    )
+)
+_RETRY = (
+    update(Job)
+    .where(Job.id == bindparam("job"))
+    .values(
+        state=JobState.PLANNED.value,
+        task_id=bindparam("task"),
+        not_before=bindparam("at"),
+        deadline_at=None,
+        error_kind=bindparam("kind"),
+        error_message=bindparam("message"),
+    )
+)

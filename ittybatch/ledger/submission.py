@@ -1,0 +1,309 @@
+"""Submitting: a job is claimed with its Idempotency-Key before it is sent."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from sqlalchemy import and_, bindparam, case, or_, select, update
+
+from ittybatch.ledger import identity
+from ittybatch.ledger.counters import Moves
+from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.models import Attempt, Batch, Chunk, Delivery, Item, Job
+from ittybatch.ledger.states import AttemptState, BatchState, JobState, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One attempt, committed and to be sent."""
+
+    job_id: int
+    attempt: int
+    idempotency_key: str
+    first_sent_at: datetime
+    batch_id: str
+    job_key: str
+    item_number: int
+    rendition: str
+    input: str
+    kind: str
+    options: Mapping[str, Any]
+    destination: str | None
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Ittybit's answer to a submission: it has the job, under this id."""
+
+    job_id: int
+    attempt: int
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Ittybit's answer to a submission: it does not take this job, now or ever."""
+
+    job_id: int
+    attempt: int
+    error_kind: str | None
+    error_message: str
+
+
+def claim_due(transaction: Transaction, chunk: int, limit: int) -> list[Submission]:
+    """Claim planned jobs of a chunk that are due, each for its next attempt.
+
+    Nothing is claimed for a batch that is held or has ended.
+    """
+    rows = transaction.rows(
+        _submissions()
+        .where(
+            Job.chunk_id == chunk,
+            Job.state == JobState.PLANNED.value,
+            or_(Job.not_before.is_(None), Job.not_before <= transaction.now),
+            Batch.state == BatchState.RUNNING.value,
+        )
+        .order_by(Job.id)
+        .limit(limit)
+        .with_for_update(of=Job, skip_locked=True)
+    )
+    if not rows:
+        return []
+    now = transaction.now
+    claimed = [_submission(row, row.attempt + 1, now) for row in rows]
+    # A number whose sending was called off before it left is used again, with its key.
+    transaction.execute(
+        transaction.insert_new(Attempt),
+        [
+            {
+                "job_id": each.job_id,
+                "number": each.attempt,
+                "idempotency_key": each.idempotency_key,
+                "state": AttemptState.SENDING.value,
+                "sent_at": now,
+            }
+            for each in claimed
+        ],
+    )
+    transaction.execute(
+        _CLAIM,
+        [{"job": row.id, "deadline": now + timedelta(seconds=row.deadline_s)} for row in rows],
+    )
+    moves = Moves()
+    for row in rows:
+        moves.add(row.chunk_id, JobState.PLANNED, JobState.SUBMITTING)
+    moves.apply(transaction)
+    return claimed
+
+
+def unanswered(transaction: Transaction, chunk: int) -> list[Submission]:
+    """Submissions whose answer nobody recorded; they are sent again under the same key."""
+    rows = transaction.rows(
+        _submissions()
+        .add_columns(Attempt.sent_at)
+        .join(Attempt, and_(Attempt.job_id == Job.id, Attempt.number == Job.attempt))
+        .where(
+            Job.chunk_id == chunk,
+            Job.state == JobState.SUBMITTING.value,
+            or_(Job.not_before.is_(None), Job.not_before <= transaction.now),
+        )
+        .order_by(Job.id)
+    )
+    return [_submission(row, row.attempt, row.sent_at) for row in rows]
+
+
+def record_accepted(transaction: Transaction, answers: Sequence[Accepted]) -> list[bytes]:
+    """Record that Ittybit has these jobs.
+
+    Returns:
+        Bodies of webhooks that came before this, for these jobs, and could not be matched
+        then: the caller settles them.
+    """
+    if not answers:
+        return []
+    now = transaction.now
+    transaction.execute(
+        _ACCEPT_ATTEMPT,
+        [
+            {"job": each.job_id, "attempt_number": each.attempt, "task": each.task_id}
+            for each in answers
+        ],
+    )
+    transaction.execute(
+        _ACCEPT_JOB,
+        [
+            {"job": each.job_id, "attempt_number": each.attempt, "task": each.task_id, "now": now}
+            for each in answers
+        ],
+    )
+    return _early(transaction, [each.task_id for each in answers])
+
+
+def record_refused(transaction: Transaction, answers: Sequence[Refused]) -> None:
+    """Record that Ittybit refuses these jobs for good. They stay claimed: held back."""
+    moves = Moves()
+    for each in sorted(answers, key=lambda answer: answer.job_id):
+        row = _locked(transaction, each.job_id, each.attempt)
+        if row is None:
+            continue
+        error = {"error_kind": each.error_kind, "error_message": each.error_message}
+        transaction.execute(
+            update(Job)
+            .where(Job.id == each.job_id)
+            .values(
+                state=JobState.FAILED.value,
+                not_before=None,
+                completed_at=transaction.now,
+                **error,
+            )
+        )
+        transaction.execute(
+            update(Attempt)
+            .where(Attempt.job_id == each.job_id, Attempt.number == each.attempt)
+            .values(state=AttemptState.FAILED.value, completed_at=transaction.now, **error)
+        )
+        moves.add(row.chunk_id, JobState.SUBMITTING, JobState.FAILED)
+    moves.apply(transaction)
+
+
+def return_unsent(transaction: Transaction, jobs: Sequence[tuple[int, int]], wait_s: float) -> None:
+    """Give back claims, as (job, attempt), that surely never became a job at Ittybit."""
+    moves = Moves()
+    not_before = transaction.now + timedelta(seconds=wait_s) if wait_s else None
+    for job, attempt in sorted(jobs):
+        row = _locked(transaction, job, attempt)
+        if row is None:
+            continue
+        transaction.execute(
+            update(Job)
+            .where(Job.id == job)
+            .values(
+                state=JobState.PLANNED.value,
+                attempt=attempt - 1,
+                not_before=not_before,
+                deadline_at=None,
+            )
+        )
+        moves.add(row.chunk_id, JobState.SUBMITTING, JobState.PLANNED)
+    moves.apply(transaction)
+
+
+def postpone_unanswered(
+    transaction: Transaction, jobs: Sequence[tuple[int, int]], wait_s: float
+) -> None:
+    """Let submissions whose outcome is unknown wait before they are sent again."""
+    not_before = transaction.now + timedelta(seconds=wait_s)
+    transaction.execute(
+        _POSTPONE,
+        [{"job": job, "attempt_number": attempt, "until": not_before} for job, attempt in jobs],
+    )
+
+
+def _submissions() -> Any:  # noqa: ANN401  a Select of many columns
+    return (
+        select(
+            Job.id,
+            Job.chunk_id,
+            Job.attempt,
+            Job.job_key,
+            Job.item_number,
+            Job.rendition,
+            Job.kind,
+            Job.options,
+            Job.destination,
+            Job.user_metadata,
+            Job.deadline_s,
+            Item.uri,
+            Chunk.batch_id,
+        )
+        .join(Chunk, Chunk.id == Job.chunk_id)
+        .join(Batch, Batch.id == Chunk.batch_id)
+        .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
+    )
+
+
+def _submission(row: Any, attempt: int, sent_at: datetime) -> Submission:  # noqa: ANN401
+    return Submission(
+        job_id=row.id,
+        attempt=attempt,
+        idempotency_key=identity.idempotency_key(row.job_key, attempt),
+        first_sent_at=sent_at,
+        batch_id=row.batch_id,
+        job_key=row.job_key,
+        item_number=row.item_number,
+        rendition=row.rendition,
+        input=row.uri,
+        kind=row.kind,
+        options=orjson.loads(row.options),
+        destination=row.destination,
+        metadata=orjson.loads(row.user_metadata),
+    )
+
+
+def _locked(transaction: Transaction, job: int, attempt: int) -> Any:  # noqa: ANN401
+    return transaction.execute(
+        select(Job.chunk_id)
+        .where(Job.id == job, Job.attempt == attempt, Job.state == JobState.SUBMITTING.value)
+        .with_for_update()
+    ).one_or_none()
+
+
+def _early(transaction: Transaction, tasks: Sequence[str]) -> list[bytes]:
+    rows = transaction.rows(
+        select(Delivery.body)
+        .where(Delivery.task_id.in_(tasks), Delivery.verdict == Verdict.UNKNOWN.value)
+        .order_by(Delivery.received_at)
+    )
+    return [row.body for row in rows]
+
+
+_CLAIM = (
+    update(Job)
+    .where(Job.id == bindparam("job"))
+    .values(
+        state=JobState.SUBMITTING.value,
+        attempt=Job.attempt + 1,
+        not_before=None,
+        deadline_at=bindparam("deadline"),
+    )
+)
+# The webhook may have come before the answer: what has ended stays ended.
+_ACCEPT_ATTEMPT = (
+    update(Attempt)
+    .where(Attempt.job_id == bindparam("job"), Attempt.number == bindparam("attempt_number"))
+    .values(
+        task_id=bindparam("task"),
+        state=case(
+            (Attempt.state == AttemptState.SENDING.value, AttemptState.ACCEPTED.value),
+            else_=Attempt.state,
+        ),
+    )
+)
+_ACCEPT_JOB = (
+    update(Job)
+    .where(
+        Job.id == bindparam("job"),
+        Job.attempt == bindparam("attempt_number"),
+        Job.task_id.is_(None) | (Job.state == JobState.SUBMITTING.value),
+    )
+    .values(
+        task_id=bindparam("task"),
+        not_before=case((Job.state == JobState.SUBMITTING.value, None), else_=Job.not_before),
+        submitted_at=bindparam("now"),
+        state=case(
+            (Job.state == JobState.SUBMITTING.value, JobState.SUBMITTED.value), else_=Job.state
+        ),
+    )
+)
+_POSTPONE = (
+    update(Job)
+    .where(
+        Job.id == bindparam("job"),
+        Job.attempt == bindparam("attempt_number"),
+        Job.state == JobState.SUBMITTING.value,
+    )
+    .values(not_before=bindparam("until"))
+)

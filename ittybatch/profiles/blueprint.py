@@ -1,0 +1,80 @@
+"""A rendition made ready to be filled with items, a great many a second."""
+
+from ittybatch.profiles.destinations import Destination, parse_destination
+from ittybatch.profiles.errors import UnusableItem
+from ittybatch.profiles.job import JobSpec, identifying_json, job_key
+from ittybatch.profiles.rendition import METADATA_FIELDS, Rendition
+from ittybatch.profiles.subject import Subject
+from ittybatch.profiles.template import Part, fill_constants, parse_template, render
+
+
+class Blueprint:
+    """What of a rendition is the same for every item, worked out once.
+
+    Args:
+        rendition: The rendition.
+        profile_name: Value of `{profile}` in metadata.
+    """
+
+    def __init__(self, rendition: Rendition, profile_name: str) -> None:
+        self.rendition = rendition
+        self.options_json = identifying_json(rendition.options)
+        self.destination: Destination | None = None
+        if rendition.destination is not None:
+            self.destination = parse_destination(rendition.destination, rendition.constants)
+        constants = {"ext": "", **rendition.constants, "profile": profile_name}
+        self._metadata: list[tuple[str, list[Part]]] = [
+            (name, fill_constants(parse_template(text, METADATA_FIELDS, metadata=True), constants))
+            for name, text in rendition.metadata.items()
+        ]
+
+    def reason_against(self, subject: Subject) -> str | None:
+        """Say why an item gets no job of this rendition; None where it gets one."""
+        return self.rendition.when.reason_against(subject, self.rendition.kind)
+
+    def job_for(self, subject: Subject) -> JobSpec:
+        """Make an item's job.
+
+        Raises:
+            UnusableItem: The destination cannot be used.
+        """
+        rendition = self.rendition
+        destination = self.destination.render(subject) if self.destination else None
+        return JobSpec(
+            rendition=rendition.name,
+            kind=rendition.kind,
+            input=subject.item.uri,
+            options=rendition.options,
+            destination=destination,
+            metadata=self._metadata_for(subject),
+            attempts=rendition.attempts,
+            deadline_s=rendition.deadline,
+            backoff_s=rendition.backoff,
+            job_key=job_key(subject.item, rendition.kind.value, self.options_json, destination),
+        )
+
+    def _metadata_for(self, subject: Subject) -> dict[str, str]:
+        metadata = dict(subject.item.metadata)
+        for name, parts in self._metadata:
+            if text := render(parts, subject.metadata_values):
+                metadata[name] = text
+        return metadata
+
+
+def check_apart(jobs: list[JobSpec]) -> None:
+    """Refuse an item two of whose outputs would meet.
+
+    Raises:
+        UnusableItem: Naming both renditions.
+    """
+    seen: dict[str, str] = {}
+    for job in jobs:
+        if job.destination is None:
+            continue
+        other = seen.setdefault(job.destination, job.rendition)
+        if other != job.rendition:
+            raise UnusableItem(
+                f"{job.input}: renditions {other} and {job.rendition} would both be written "
+                f"to {job.destination}.",
+                remedy="Put {rendition} into their destinations.",
+            )

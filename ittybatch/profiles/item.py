@@ -1,0 +1,73 @@
+"""One source object: the unit that a profile turns into jobs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from ittybatch.profiles.media import Media, media_of
+
+S3_SCHEME = "s3://"
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One source object, as a source saw it.
+
+    Args:
+        uri: `s3://bucket/key` with the key as it is, or an http(s) URL.
+        fingerprint: Version or ETag of the content; None where unknown.
+        size_bytes: Size of the object; None where unknown.
+        modified_at: Aware UTC time of the last change; None where unknown.
+        line: Line of the manifest that names the item, counted from 1.
+        kind: With `options`, the one job that the item asks for itself.
+        options: Options of `kind`.
+        profile: Name of the profile that the item asks for in place of the batch's.
+        metadata: The user's own pairs, sent with every job of the item.
+    """
+
+    uri: str
+    fingerprint: str | None = None
+    size_bytes: int | None = None
+    modified_at: datetime | None = None
+    line: int | None = None
+    kind: str | None = None
+    options: Mapping[str, Any] | None = None
+    profile: str | None = None
+    metadata: Mapping[str, str] = field(default=_NOTHING)
+
+    @property
+    def bucket(self) -> str:
+        """Bucket of an S3 object, host of a URL."""
+        if self.uri.startswith(S3_SCHEME):
+            return self.uri[5:].partition("/")[0]
+        return urlsplit(self.uri).hostname or ""
+
+    @property
+    def key(self) -> str:
+        """Key of an S3 object, decoded path of a URL without its leading slash."""
+        if self.uri.startswith(S3_SCHEME):
+            return self.uri[5:].partition("/")[2]
+        return unquote(urlsplit(self.uri).path).removeprefix("/")
+
+    @property
+    def suffix(self) -> str:
+        """Lower-case suffix of the file name with its dot, or an empty string."""
+        name = self.key.rpartition("/")[2]
+        stem, dot, suffix = name.rpartition(".")
+        return f".{suffix.lower()}" if dot and stem and suffix else ""
+
+    @property
+    def stem(self) -> str:
+        """File name without its suffix."""
+        name = self.key.rpartition("/")[2]
+        suffix = self.suffix
+        return name[: -len(suffix)] if suffix else name
+
+    @property
+    def media(self) -> Media | None:
+        """What the suffix says the file holds; None where it says nothing."""
+        return media_of(self.suffix)

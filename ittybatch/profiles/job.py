@@ -1,0 +1,105 @@
+"""One rendition of one item, and the key that makes it the same job for ever."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from ittybatch.ittybit.options import Kind, canonical_options
+from ittybatch.profiles.item import Item
+
+DEFAULT_ATTEMPTS = 3
+DEFAULT_DEADLINE_S = 6 * 3600.0
+DEFAULT_BACKOFF_S = 30.0
+JOB_KEY_LENGTH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """What is to be submitted for one rendition of one item.
+
+    Args:
+        rendition: Name of the rendition; the kind where the item asked by itself.
+        kind: Kind of job.
+        input: URI of the item.
+        options: Canonical options; shared between jobs, never to be changed.
+        destination: `s3://bucket/key` of the output; None for Ittybit's own store.
+        metadata: The user's own pairs.
+        attempts: Submissions allowed in all.
+        deadline_s: Seconds from a submission until it is given up as expired.
+        backoff_s: Base of the wait before the next attempt, in seconds.
+        job_key: 32 hex characters, equal for equal jobs.
+    """
+
+    rendition: str
+    kind: Kind
+    input: str
+    options: Mapping[str, Any]
+    destination: str | None
+    metadata: Mapping[str, str]
+    attempts: int
+    deadline_s: float
+    backoff_s: float
+    job_key: str
+
+
+def identifying_json(options: Mapping[str, Any]) -> str:
+    """Write canonical options so that those that ask for the same output are written equally.
+
+    A connection says how a bucket is reached, not what is made of its objects.
+    """
+    telling = {name: value for name, value in options.items() if name != "connection_id"}
+    return orjson.dumps(telling, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def job_key(item: Item, kind: str, options_json: str, destination: str | None) -> str:
+    """Derive a job's key.
+
+    Names of profiles and renditions, metadata and limits are left out on purpose: none of
+    them changes what Ittybit makes, so none may make it, and charge it, again.
+
+    Args:
+        item: Known by its URI and its fingerprint; by the URI alone where it has none.
+        kind: Kind of job.
+        options_json: The options through `identifying_json`.
+        destination: As in the job.
+
+    Returns:
+        32 hex characters of a SHA-256.
+    """
+    # An array keeps the parts apart: no value can pass for the end of another.
+    identity = orjson.dumps([item.uri, item.fingerprint, kind, options_json, destination])
+    return hashlib.sha256(identity).hexdigest()[:JOB_KEY_LENGTH]
+
+
+def own_job(item: Item) -> JobSpec:
+    """Make the one job of an item that brings its own kind and options.
+
+    Raises:
+        InvalidOptions: The kind is unknown, or the options do not fit it.
+    """
+    options_text = json.dumps(dict(item.options or {}), sort_keys=True)
+    kind, options, options_json = _own_options(str(item.kind), options_text)
+    return JobSpec(
+        rendition=kind.value,
+        kind=kind,
+        input=item.uri,
+        options=options,
+        destination=None,
+        metadata=item.metadata,
+        attempts=DEFAULT_ATTEMPTS,
+        deadline_s=DEFAULT_DEADLINE_S,
+        backoff_s=DEFAULT_BACKOFF_S,
+        job_key=job_key(item, kind.value, options_json, None),
+    )
+
+
+# Rows of a manifest repeat the same few options; checking them anew would be most of the work.
+@lru_cache(maxsize=4096)
+def _own_options(kind: str, options_text: str) -> tuple[Kind, dict[str, Any], str]:
+    options = canonical_options(kind, json.loads(options_text))
+    return Kind(kind), options, identifying_json(options)

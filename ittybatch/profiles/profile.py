@@ -1,0 +1,165 @@
+"""A profile: the renditions that every item of a batch gets."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from ittybatch.profiles.blueprint import Blueprint, check_apart
+from ittybatch.profiles.destinations import Destination
+from ittybatch.profiles.errors import Location, Problem, ProfileError, field_path
+from ittybatch.profiles.item import Item
+from ittybatch.profiles.job import JobSpec, own_job
+from ittybatch.profiles.rendition import SEVERAL, SLUG, Rendition
+from ittybatch.profiles.subject import Subject
+
+MAX_RENDITIONS = 100
+
+
+class Profile(BaseModel):
+    """Named renditions, checked as a whole.
+
+    `model_dump(mode="json")` gives a copy that `from_mapping` reads again, for ledgers.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(pattern=f"^{SLUG}$")]
+    description: Annotated[str, Field(max_length=2000)] = ""
+    renditions: Annotated[tuple[Rendition, ...], Field(min_length=1, max_length=MAX_RENDITIONS)]
+
+    @classmethod
+    def from_mapping(cls, data: Mapping[str, Any]) -> Self:
+        """Build a profile from plain data.
+
+        Raises:
+            ProfileError: Listing every problem.
+        """
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            problems = [
+                Problem(line=None, field=field_path(location), message=message)
+                for location, message in problems_of(error, data)
+            ]
+            name = data.get("name", "without a name")
+            raise ProfileError(f"Profile {name} cannot be used:", problems=problems) from error
+
+    @model_validator(mode="after")
+    def _renditions_keep_apart(self) -> Self:
+        if clashes := list(clashes_among(list(enumerate(self.renditions)))):
+            raise PydanticCustomError(SEVERAL, "renditions clash", {"problems": clashes})
+        return self
+
+    def jobs_for(self, item: Item) -> list[JobSpec]:
+        """Make the jobs of an item; its own kind, where it has one, replaces the renditions.
+
+        Raises:
+            UnusableItem: One of its outputs has nowhere to go.
+            InvalidOptions: Its own kind is unknown, or its options do not fit it.
+        """
+        if item.kind is not None:
+            return [own_job(item)]
+        subject = Subject(item)
+        jobs = [
+            blueprint.job_for(subject)
+            for blueprint in self._blueprints
+            if blueprint.reason_against(subject) is None
+        ]
+        check_apart(jobs)
+        return jobs
+
+    def excluded_for(self, item: Item) -> list[tuple[str, str]]:
+        """List the renditions that an item does not get, each with the reason.
+
+        The reasons name no item, so that a report can count them.
+        """
+        if item.kind is not None:
+            return []
+        subject = Subject(item)
+        return [
+            (blueprint.rendition.name, reason)
+            for blueprint in self._blueprints
+            if (reason := blueprint.reason_against(subject)) is not None
+        ]
+
+    def destinations(self) -> dict[str, Destination]:
+        """Give the destination of each rendition that has one, by the rendition's name."""
+        return {
+            blueprint.rendition.name: blueprint.destination
+            for blueprint in self._blueprints
+            if blueprint.destination is not None
+        }
+
+    def ambiguous_renditions(self) -> list[str]:
+        """Name the renditions that may write two items' outputs to one destination."""
+        return [
+            name
+            for name, destination in self.destinations().items()
+            if not destination.tells_items_apart
+        ]
+
+    @cached_property
+    def _blueprints(self) -> tuple[Blueprint, ...]:
+        return tuple(Blueprint(rendition, self.name) for rendition in self.renditions)
+
+
+def clashes_among(renditions: Sequence[tuple[int, Rendition]]) -> Iterator[tuple[Location, str]]:
+    """Find renditions that share a name, a destination, or everything that makes a job.
+
+    Args:
+        renditions: Each with its place in the profile.
+
+    Yields:
+        The location of the later of the two, and what it shares with the earlier one.
+    """
+    names: dict[str, int] = {}
+    targets: dict[object, str] = {}
+    for place, rendition in renditions:
+        if rendition.name in names:
+            yield ("renditions", place, "name"), f"{rendition.name} names two renditions"
+        names.setdefault(rendition.name, place)
+        blueprint = Blueprint(rendition, "")
+        if blueprint.destination is None:
+            other = targets.setdefault((rendition.kind, blueprint.options_json), rendition.name)
+            what, field = "asks for the same job as", "options"
+        else:
+            other = targets.setdefault(blueprint.destination, rendition.name)
+            what, field = "is written to the same destination as", "destination"
+        if other != rendition.name:
+            yield ("renditions", place, field), f"{rendition.name} {what} {other}"
+
+
+def problems_of(error: ValidationError, data: object) -> list[tuple[Location, str]]:
+    """List every problem of a profile's data: those of its fields, then those between them.
+
+    Args:
+        error: What pydantic said.
+        data: What it said it about.
+    """
+    problems: list[tuple[Location, str]] = []
+    for detail in error.errors(include_url=False, include_input=False):
+        if detail["type"] == SEVERAL:
+            problems += [
+                ((*detail["loc"], *below), message) for below, message in detail["ctx"]["problems"]
+            ]
+            continue
+        message = detail["msg"].removeprefix("Value error, ")
+        problems.append((detail["loc"], message[:1].lower() + message[1:]))
+    # Clashes are looked for by pydantic only where every rendition is sound by itself.
+    known = set(problems)
+    between = clashes_among(_sound_renditions(data))
+    return problems + [clash for clash in between if clash not in known]
+
+
+def _sound_renditions(data: object) -> list[tuple[int, Rendition]]:
+    raw = data.get("renditions") if isinstance(data, Mapping) else None
+    sound = []
+    for place, rendition in enumerate(raw if isinstance(raw, list) else []):
+        try:
+            sound.append((place, Rendition.model_validate(rendition)))
+        except ValidationError:
+            continue
+    return sound

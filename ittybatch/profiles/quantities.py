@@ -1,0 +1,41 @@
+"""Durations and sizes as people write them."""
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_DURATION = re.compile(rf"(?:{_DURATION_PART.pattern}\s*)+")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?b)", re.IGNORECASE)
+_FACTORS = {
+    f"{letter}{binary}b": (1024 if binary else 1000) ** power
+    for power, letter in enumerate(("", "k", "m", "g", "t"))
+    for binary in ("", "i")
+}
+
+
+def parse_duration(value: object) -> object:
+    """Read `6h`, `1h30m` or `90` as seconds; anything else is left for pydantic to refuse."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip().lower()
+    if not _DURATION.fullmatch(text):
+        raise ValueError(f"{value!r} is not a duration; write it like 30s, 15m, 6h or 1h30m")
+    return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+
+
+def parse_size(value: object) -> object:
+    """Read `10MB` or `1.5GiB` as bytes; anything else is left for pydantic to refuse."""
+    if not isinstance(value, str):
+        return value
+    match = _SIZE.fullmatch(value.strip())
+    if match is None:
+        raise ValueError(f"{value!r} is not a size; write it like 500kB, 10MB or 2GiB")
+    return int(float(match[1]) * _FACTORS[match[2].lower()])
+
+
+Seconds = Annotated[float, Field(strict=True), BeforeValidator(parse_duration)]
+ByteCount = Annotated[int, Field(strict=True, ge=0), BeforeValidator(parse_size)]

@@ -1,0 +1,120 @@
+"""Profiles as they lie in a folder, one a file."""
+
+import re
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ittybatch.profiles.document import MAX_BYTES, parse_document
+from ittybatch.profiles.errors import Problem, ProfileError, field_path
+from ittybatch.profiles.profile import Profile, problems_of
+from ittybatch.profiles.rendition import SLUG
+
+_SUFFIXES = (".yaml", ".yml")
+_NAME = re.compile(SLUG)
+
+
+class Profiles:
+    """The profiles of a folder, each read once.
+
+    Args:
+        directory: The folder.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._read: dict[str, Profile | ProfileError] = {}
+
+    def get(self, name: str) -> Profile:
+        """Give a profile by its name; paths are not followed, as rows of manifests name it.
+
+        Raises:
+            ProfileError: There is none, or it cannot be used; the same each time it is asked for.
+        """
+        if name not in self._read:
+            try:
+                self._read[name] = _load(_find(name, self._directory))
+            except ProfileError as error:
+                self._read[name] = error
+        found = self._read[name]
+        if isinstance(found, ProfileError):
+            raise found
+        return found
+
+
+def load_profile(name_or_path: str, profiles_dir: Path) -> Profile:
+    """Read and check a profile.
+
+    Args:
+        name_or_path: A name in the folder, or the path of a file: whatever has a slash or ends
+            with `.yaml` or `.yml`.
+        profiles_dir: Folder of the named profiles.
+
+    Raises:
+        ProfileError: Listing every problem with its line and field.
+    """
+    if "/" in name_or_path or name_or_path.endswith(_SUFFIXES):
+        return _load(Path(name_or_path).expanduser())
+    return _load(_find(name_or_path, profiles_dir))
+
+
+def list_profiles(directory: Path) -> list[str]:
+    """Name the profiles of a folder, usable or not, in order."""
+    if not directory.is_dir():
+        return []
+    return sorted({path.stem for path in directory.iterdir() if path.suffix in _SUFFIXES})
+
+
+def _find(name: str, directory: Path) -> Path:
+    if _NAME.fullmatch(name):
+        for suffix in _SUFFIXES:
+            path = directory / f"{name}{suffix}"
+            if path.is_file():
+                return path
+    names = ", ".join(list_profiles(directory)) or "none"
+    raise ProfileError(
+        f"There is no profile {name!r} in {directory} (found: {names}).",
+        remedy="Use one of these, or give the path of a YAML file.",
+    )
+
+
+def _load(path: Path) -> Profile:
+    document = parse_document(_text_of(path))
+    if document.problems:
+        raise _unusable(path, document.problems)
+    data = document.data
+    if isinstance(data, dict):
+        data.setdefault("name", path.stem)
+    try:
+        return Profile.model_validate(data)
+    except ValidationError as error:
+        problems = [
+            Problem(document.line_of(location), field_path(location), message)
+            for location, message in problems_of(error, data)
+        ]
+        raise _unusable(path, problems) from error
+
+
+def _text_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ProfileError(f"Profile {path} has more than {MAX_BYTES} bytes.")
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise ProfileError(f"Profile {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ProfileError(
+            f"Profile {path} is not UTF-8 at byte {error.start}.", remedy="Save it as UTF-8."
+        ) from error
+
+
+def _unusable(path: Path, problems: list[Problem]) -> ProfileError:
+    ordered = sorted(problems, key=lambda problem: problem.line or 0)
+    count = "1 problem" if len(ordered) == 1 else f"{len(ordered)} problems"
+    return ProfileError(
+        f"Profile {path} has {count}:",
+        problems=ordered,
+        remedy="Nothing has been sent to Ittybit; mend the file and start again.",
+    )

@@ -1,0 +1,1 @@
+"""Real work on media: fetching, looking, encoding and storing."""

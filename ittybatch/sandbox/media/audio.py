@@ -1,0 +1,59 @@
+"""Audio: six formats, always from the input's first audio stream."""
+
+from typing import Final
+
+from ittybatch.sandbox.media.ffmpeg import Command
+from ittybatch.sandbox.media.plan import Recipe, need_sound, trim
+from ittybatch.sandbox.media.probe import Probed
+from ittybatch.sandbox.options import AudioOptions
+from ittybatch.sandbox.vocabulary import Quality
+
+BITRATES_BPS: Final = {
+    Quality.VERY_LOW: 64_000,
+    Quality.LOW: 96_000,
+    Quality.MEDIUM: 128_000,
+    Quality.HIGH: 192_000,
+    Quality.VERY_HIGH: 256_000,
+}
+_ENCODERS: Final = {
+    "mp3": ("libmp3lame", "mp3"),
+    "aac": ("aac", "adts"),
+    "ogg": ("libvorbis", "ogg"),
+    "opus": ("libopus", "opus"),
+    "wav": ("pcm_s16le", "wav"),
+    "flac": ("flac", "flac"),
+}
+LOSSLESS: Final = frozenset({"wav", "flac"})
+# Vorbis refuses so low a rate at full bandwidth.
+_VORBIS_FULL_BANDWIDTH_BPS: Final = 64_000
+
+
+def audio_recipe(options: AudioOptions, probed: Probed, stem: str) -> Recipe:
+    """Work out how to make a piece of audio.
+
+    Raises:
+        JobFailure: The input has no audio, or none at the asked time.
+    """
+    need_sound(probed)
+    encoder, container = _ENCODERS[options.format]
+    name = f"{stem}.{options.format}"
+    after = (
+        *("-map", "0:a:0", "-vn", "-c:a", encoder, *_rate(options)),
+        *("-f", container, name),
+    )
+    return Recipe(options.format, name, (Command(trim(options, probed), after),))
+
+
+def rate_bps(options: AudioOptions) -> int:
+    """Return the bits a second that are asked for, in number or in word."""
+    return options.bitrate or BITRATES_BPS[options.quality or Quality.MEDIUM]
+
+
+def _rate(options: AudioOptions) -> tuple[str, ...]:
+    if options.format in LOSSLESS:
+        return ()
+    rate = ("-ac", "2", "-b:a", str(rate_bps(options)))
+    if options.format != "ogg":
+        return rate
+    low = rate_bps(options) < _VORBIS_FULL_BANDWIDTH_BPS
+    return (*rate, "-ar", "16000" if low else "44100")

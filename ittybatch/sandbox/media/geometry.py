@@ -1,0 +1,82 @@
+"""Works out the frame of an output and the ffmpeg filters that lead to it."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from ittybatch.sandbox.options import MAX_EDGE_PX, Framed
+from ittybatch.sandbox.vocabulary import Fit
+
+_SHORT_HEX_CHARS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A frame, in pixels."""
+
+    width: int
+    height: int
+
+    def rounded(self, step: int) -> "Size":
+        """Fit the frame to a codec's grid and to what can be encoded at all."""
+        return Size(_on_grid(self.width, step), _on_grid(self.height, step))
+
+
+def target_size(options: Framed, source: Size, step: int = 1) -> Size:
+    """Work out the frame that is asked for, keeping the shape where only one side is given."""
+    width = _pixels(options.width, source.width)
+    height = _pixels(options.height, source.height)
+    if width is None and height is None:
+        size = source
+    elif height is None and width is not None:
+        size = Size(width, round(source.height * width / source.width))
+    elif width is None and height is not None:
+        size = Size(round(source.width * height / source.height), height)
+    else:
+        size = Size(width or source.width, height or source.height)
+    return size.rounded(step)
+
+
+def frame_filters(options: Framed, source: Size, step: int = 1) -> list[str]:
+    """List the filters that scale, pad or crop a picture to its target size."""
+    size = target_size(options, source, step)
+    both = options.width is not None and options.height is not None
+    frame = f"{size.width}:{size.height}"
+    scale = f"scale={frame}:flags=bicubic"
+    if both and options.fit is Fit.CONTAIN:
+        across, down = _placed(options.position, "ow-iw", "oh-ih")
+        colour = _colour(options.background)
+        fitted = f"scale={frame}:flags=bicubic:force_original_aspect_ratio=decrease"
+        filters = [fitted, f"pad={frame}:{across}:{down}:color={colour}"]
+    elif both and options.fit is Fit.COVER:
+        across, down = _placed(options.position, "iw-ow", "ih-oh")
+        filled = f"scale={frame}:flags=bicubic:force_original_aspect_ratio=increase"
+        filters = [filled, f"crop={frame}:{across}:{down}"]
+    else:
+        filters = [scale]
+    return [*filters, "setsar=1"]
+
+
+def _pixels(value: int | str | None, source: int) -> int | None:
+    if isinstance(value, str):
+        return round(source * float(value.removesuffix("%")) / 100)
+    return value
+
+
+def _on_grid(value: int, step: int) -> int:
+    return min(max(value // step * step, step), MAX_EDGE_PX)
+
+
+def _placed(position: str, free_width: str, free_height: str) -> tuple[str, str]:
+    words = position.split("-")
+    across = {"left": "0", "right": f"({free_width})"}
+    down = {"top": "0", "bottom": f"({free_height})"}
+    return (
+        next((across[word] for word in words if word in across), f"({free_width})/2"),
+        next((down[word] for word in words if word in down), f"({free_height})/2"),
+    )
+
+
+def _colour(background: str) -> str:
+    if len(background) == _SHORT_HEX_CHARS:
+        background = "#" + "".join(char * 2 for char in background[1:])
+    return background.replace("#", "0x")

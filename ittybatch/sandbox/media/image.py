@@ -1,0 +1,59 @@
+"""Images: a picture in another size or format, or a frame of a video."""
+
+from typing import Final
+
+from ittybatch.sandbox.errors import JobFailure
+from ittybatch.sandbox.media.ffmpeg import Command
+from ittybatch.sandbox.media.geometry import Size, frame_filters
+from ittybatch.sandbox.media.plan import Recipe, need_moment
+from ittybatch.sandbox.media.probe import Probed
+from ittybatch.sandbox.options import ImageOptions
+from ittybatch.sandbox.vocabulary import ErrorKind, Quality
+
+_JPEG_SCALE: Final = dict(zip(Quality, ("20", "12", "5", "3", "2"), strict=True))
+_WEBP_QUALITY: Final = dict(zip(Quality, ("30", "50", "75", "85", "95"), strict=True))
+_AVIF_CRF: Final = dict(zip(Quality, ("50", "42", "32", "24", "16"), strict=True))
+_LAST_FRAME_WITHIN_S: Final = 1.0
+
+
+def image_recipe(options: ImageOptions, probed: Probed, stem: str) -> Recipe:
+    """Work out how to make an image.
+
+    Raises:
+        JobFailure: The input has no picture, or none at the asked time.
+    """
+    if not probed.width or not probed.height:
+        raise JobFailure(ErrorKind.INVALID_INPUT, "the input has no picture")
+    form = options.format or probed.still_format or "jpeg"
+    name = f"{stem}.{'jpg' if form == 'jpeg' else form}"
+    filters = ",".join(frame_filters(options, Size(probed.width, probed.height)))
+    encoder = _encoder(form, options.quality or Quality.MEDIUM)
+    after = ("-map", "0:v:0", "-an", "-vf", filters, *encoder, name)
+    return Recipe(form, name, _commands(options, probed, after))
+
+
+def _commands(
+    options: ImageOptions, probed: Probed, after: tuple[str, ...]
+) -> tuple[Command, ...]:
+    one = ("-frames:v", "1", "-update", "1", *after)
+    still = probed.still_format is not None or probed.cover_only
+    if still or not options.start:
+        return (Command((), one),)
+    need_moment(probed, options.start)
+    exact = Command(("-ss", f"{options.start:.6f}"), one)
+    # Between the last frame and the end there is no later frame: the last one is meant.
+    near_end_s = max(options.start - _LAST_FRAME_WITHIN_S, 0)
+    last = Command(("-ss", f"{near_end_s:.6f}"), ("-update", "1", *after))
+    return (exact, last)
+
+
+def _encoder(form: str, quality: Quality) -> tuple[str, ...]:
+    if form == "jpeg":
+        pixels = ("-pix_fmt", "yuvj420p", "-strict", "unofficial")
+        return ("-c:v", "mjpeg", "-q:v", _JPEG_SCALE[quality], *pixels, "-f", "image2")
+    if form == "png":
+        return ("-c:v", "png", "-f", "image2")
+    if form == "webp":
+        return ("-c:v", "libwebp", "-quality", _WEBP_QUALITY[quality], "-f", "webp")
+    rate = ("-crf", _AVIF_CRF[quality], "-cpu-used", "8", "-still-picture", "1")
+    return ("-c:v", "libaom-av1", *rate, "-pix_fmt", "yuv420p", "-f", "avif")

@@ -1,0 +1,136 @@
+"""CSV records with the lines of the file that they stand on.
+
+pandas reads faster, but drops the lines of bad rows and counts records where people count
+lines. The csv module tells both, and one line at a time it can also be led out of a quote that
+somebody forgot to close.
+"""
+
+import csv
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+MAX_LINE_BYTES = 1024 * 1024
+# A quoted cell may hold pretty-printed JSON; a quote left open would hold the whole file.
+MAX_LINES = 500
+
+
+class LineSource(Protocol):
+    """Whatever gives bytes line by line, as binary files do."""
+
+    def readline(self, limit: int, /) -> bytes:
+        """Give the next line, or its beginning up to the limit; none at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record, or what stands in its place.
+
+    Args:
+        line: Line on which it begins, counted from 1.
+        cells: Its values; none for an empty line.
+        problem: Why it cannot be read; None where it can.
+        text: What can be shown of a record that cannot be read.
+    """
+
+    line: int
+    cells: list[str]
+    problem: str | None = None
+    text: str = ""
+
+
+class Records:
+    """The records of a CSV file, one after the other.
+
+    Args:
+        source: Bytes in UTF-8, a byte order mark allowed.
+        line: Number of the first line that the source gives.
+        offset: Byte of the file at which it begins.
+
+    `line` and `offset` always say where the next record begins.
+    """
+
+    def __init__(self, source: LineSource, line: int = 1, offset: int = 0) -> None:
+        self.line = line
+        self.offset = offset
+        self._source = source
+        self._pending: deque[bytes] = deque()
+        self._taken: list[bytes] = []
+        self._undecodable = False
+        self._overlong = False
+        self._csv = self._new_csv()
+
+    def __iter__(self) -> Iterator[Record]:
+        while (record := self.next()) is not None:
+            yield record
+
+    def next(self) -> Record | None:
+        """Give the next record; None at the end."""
+        self._pass()
+        try:
+            cells = next(self._csv)
+        except StopIteration:
+            return None
+        except csv.Error as error:
+            return self._unreadable(str(error))
+        if self._undecodable:
+            return self._unreadable("is not UTF-8; save the file as UTF-8")
+        return Record(self.line, cells)
+
+    @property
+    def spans_lines(self) -> bool:
+        """Whether the last record stands on several lines."""
+        return len(self._taken) > 1
+
+    def keep_first_line_only(self) -> None:
+        """Read the lines after the last record's first one again, as records of their own."""
+        self._pending.extendleft(reversed(self._taken[1:]))
+        del self._taken[1:]
+        self._csv = self._new_csv()
+
+    def _pass(self) -> None:
+        self.line += len(self._taken)
+        self.offset += sum(map(len, self._taken))
+        self._taken.clear()
+        self._undecodable = False
+
+    def _new_csv(self) -> "Iterator[list[str]]":
+        return csv.reader(self._lines(), strict=True)
+
+    def _lines(self) -> Iterator[str]:
+        while raw := self._next_line():
+            self._taken.append(raw)
+            if len(self._taken) > MAX_LINES:
+                raise csv.Error("a quote that opens here is not closed")
+            try:
+                text = raw.decode()
+            except UnicodeDecodeError:
+                self._undecodable = True
+                text = raw.decode(errors="replace")
+            if len(raw) >= MAX_LINE_BYTES:
+                self._skip_rest_of_line()
+                raise csv.Error(f"has more than {MAX_LINE_BYTES} bytes")
+            yield text.removeprefix("\ufeff") if self.offset == 0 else text
+
+    def _next_line(self) -> bytes:
+        return self._pending.popleft() if self._pending else self._source.readline(MAX_LINE_BYTES)
+
+    def _skip_rest_of_line(self) -> None:
+        # Its bytes are passed, not kept.
+        while not self._taken[-1].endswith(b"\n"):
+            block = self._source.readline(MAX_LINE_BYTES)
+            if not block:
+                return
+            self.offset += len(self._taken[-1])
+            self._taken[-1] = block
+
+    def _unreadable(self, reason: str) -> Record:
+        text = self._taken[0][:1000].decode(errors="replace") if self._taken else ""
+        if self.spans_lines:
+            # The cause is on the first line; the others may be sound rows that it swallowed.
+            self.keep_first_line_only()
+            reason = "a quote that opens here is not closed, or not followed by a comma"
+        else:
+            self._csv = self._new_csv()
+        return Record(self.line, [], reason, text)

@@ -1,0 +1,117 @@
+"""How S3 is reached: one place for credentials, endpoint, region and errors."""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+import boto3
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+from ittybatch.sources.errors import SourceError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+SCHEME = "s3://"
+DEFAULT_REGION = "us-east-1"
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+# Their listings follow no order that a later process could go on from.
+_DIRECTORY_BUCKET = "--x-s3"
+_LIMITS = Config(
+    connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 5}
+)
+_REMEDIES = {
+    "NoSuchBucket": "Check the bucket's name, and that AWS_ENDPOINT_URL means the right store.",
+    "NoSuchKey": "Check the key.",
+    "AccessDenied": "Allow these credentials s3:ListBucket on the bucket and s3:GetObject on it.",
+    "InvalidAccessKeyId": "Check AWS_ACCESS_KEY_ID, or AWS_PROFILE.",
+    "SignatureDoesNotMatch": "Check AWS_SECRET_ACCESS_KEY.",
+    "ExpiredToken": "Renew the AWS credentials, then start the batch again; it goes on.",
+}
+_ALIASES = {"404": "NoSuchBucket", "403": "AccessDenied", "AllAccessDisabled": "AccessDenied"}
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Split `s3://bucket/key` into bucket and key; the key may be empty.
+
+    Raises:
+        ValueError: It is not such a URI, or its bucket cannot be listed in order.
+    """
+    if not uri.startswith(SCHEME):
+        raise ValueError(f"{uri!r} does not begin with {SCHEME}")
+    bucket, _, key = uri.removeprefix(SCHEME).partition("/")
+    if not _BUCKET.fullmatch(bucket):
+        raise ValueError(f"{bucket!r} in {uri!r} is no bucket's name")
+    if bucket.endswith(_DIRECTORY_BUCKET):
+        raise ValueError(f"{bucket!r} is a directory bucket, which is not listed in order")
+    return bucket, key
+
+
+def is_loopback(host: str | None) -> bool:
+    """Say whether a host is this machine, where plain HTTP can be overheard by nobody else."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def s3_client() -> "S3Client":
+    """Make a client from the environment, as every AWS tool reads it.
+
+    Raises:
+        SourceError: The endpoint is plain HTTP to another machine, or the configuration is
+            unusable.
+    """
+    try:
+        session = boto3.Session()
+        region = session.region_name or DEFAULT_REGION
+        # No credentials at all is how public buckets are read.
+        signature = {} if session.get_credentials() else {"signature_version": UNSIGNED}
+        client = session.client("s3", region_name=region, config=_LIMITS.merge(Config(**signature)))
+    except (BotoCoreError, ValueError) as error:
+        raise SourceError(
+            f"The AWS configuration cannot be used: {error}",
+            remedy="Check AWS_PROFILE, AWS_REGION and AWS_ENDPOINT_URL.",
+        ) from error
+    url = urlsplit(client.meta.endpoint_url)
+    if url.scheme != "https" and not is_loopback(url.hostname):
+        raise SourceError(
+            f"The S3 endpoint {url.scheme}://{url.netloc} is not HTTPS.",
+            remedy="Set AWS_ENDPOINT_URL to an https:// URL; http:// is for this machine alone.",
+        )
+    return client
+
+
+def failure(what: str, uri: str, error: Exception) -> SourceError:
+    """Put an AWS error into words that name the bucket and the remedy.
+
+    Args:
+        what: What was being done, such as `listed`.
+        uri: To what.
+        error: What botocore raised.
+    """
+    if isinstance(error, ClientError):
+        detail = cast("Mapping[str, Any]", error.response).get("Error", {})
+        code = str(detail.get("Code", ""))
+        code = _ALIASES.get(code, code)
+        message = str(detail.get("Message", "")).rstrip(".")
+        return SourceError(
+            f"{uri} cannot be {what}: {code}{f' ({message})' if message else ''}.",
+            remedy=_REMEDIES.get(code, "Try again later; the batch goes on where it stopped."),
+        )
+    if isinstance(error, NoCredentialsError):
+        return SourceError(
+            f"{uri} cannot be {what}: no AWS credentials were found.",
+            remedy="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.",
+        )
+    return SourceError(
+        f"{uri} cannot be {what}: {error}",
+        remedy="Check the network and AWS_ENDPOINT_URL; the batch goes on where it stopped.",
+    )

@@ -1,0 +1,75 @@
+"""Stands in for the services of a stack: small, quick to start, and badly behaved on request."""
+
+import http.server
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HOME = Path(os.environ.get("STAND_IN_HOME") or os.environ["ITTYBATCH_HOME"])
+SLEEPER = [sys.executable, "-S", "-c", "import time; time.sleep(600)"]
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(str(os.getpid()).encode())
+
+
+def serve() -> None:
+    port = int(sys.argv[sys.argv.index("--port") + 1])
+    print("listening on", port, flush=True)
+    http.server.ThreadingHTTPServer(("127.0.0.1", port), Page).serve_forever()
+
+
+def with_children() -> None:
+    """Has one child in its own group and one in a session of its own, as flow runs are."""
+    near = subprocess.Popen(SLEEPER)
+    far = subprocess.Popen(SLEEPER, start_new_session=True)
+    note("children", f"{near.pid} {far.pid}")
+    serve()
+
+
+def stubborn() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with_children()
+
+
+def deploy() -> None:
+    """Registers the work pool, as the real command does among other things."""
+    command = [sys.executable, "-m", "prefect", "work-pool", "create", "ittybatch"]
+    subprocess.run([*command, "--type", "process", "--overwrite"], check=True)
+
+
+def note(name: str, text: str) -> None:
+    draft = HOME / f"{name}.draft"
+    draft.write_text(text)
+    draft.rename(HOME / name)
+
+
+def main() -> None:
+    note("environment", "\n".join(f"{name}={value}" for name, value in os.environ.items()))
+    match sys.argv[1]:
+        case "web" | "receiver" | "sandbox":
+            note(f"{sys.argv[1]}-arguments", " ".join(sys.argv[2:]))
+            serve()
+        case "with-children":
+            with_children()
+        case "stubborn":
+            stubborn()
+        case "silent":
+            time.sleep(600)
+        case "fail":
+            print("the reason stands here", flush=True)
+            raise SystemExit(7)
+        case "deploy":
+            deploy()
+        case "db":
+            note("migrated", os.environ["DATABASE_URL"])
+
+
+if __name__ == "__main__":
+    main()
