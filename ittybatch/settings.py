@@ -27,7 +27,11 @@ class Settings(BaseSettings):
     """One process's settings, read once at its start."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_prefix="ITTYBATCH_", extra="ignore", populate_by_name=True
+        # A flow run works in a folder of its own: the checkout's .env counts there too.
+        env_file=(CHECKOUT / ".env", ".env"),
+        env_prefix="ITTYBATCH_",
+        extra="ignore",
+        populate_by_name=True,
     )
 
     api_key: SecretStr | None = Field(None, validation_alias=_named("ITTYBIT_API_KEY"))
@@ -57,6 +61,10 @@ class Settings(BaseSettings):
         60, gt=0, description="Seconds without a heartbeat after which a leg is taken for dead."
     )
 
+    suspend_timeout_s: float = Field(
+        30 * 86_400, gt=0, description="Seconds after which Prefect gives up a suspended run."
+    )
+
     @field_validator("api_url", "webhook_url")
     @classmethod
     def _without_trailing_slash(cls, value: str | None) -> str | None:
@@ -74,6 +82,11 @@ class Settings(BaseSettings):
             return ()
         parts = self.webhook_secret.get_secret_value().split(",")
         return tuple(part.strip().encode() for part in parts if part.strip())
+
+    @property
+    def silence_s(self) -> float:
+        """Seconds of silence after which a job is asked after; short where no webhook comes."""
+        return self.poll_after_s if self.webhook_url else min(self.poll_after_s, 5.0)
 
     @property
     def ledger_url(self) -> str:

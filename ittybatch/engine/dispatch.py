@@ -64,7 +64,13 @@ class _Answers:
     limited: list[tuple[int, int]] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return sum(map(len, (self.accepted, self.refused, self.unknown, self.unsent, self.limited)))
+        return (
+            len(self.accepted)
+            + len(self.refused)
+            + len(self.unknown)
+            + len(self.unsent)
+            + len(self.limited)
+        )
 
 
 class Dispatcher:

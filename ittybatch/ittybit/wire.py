@@ -162,8 +162,9 @@ class Wire:
         raise failure
 
     def _failure(self, what: str, error: Exception) -> IttybitError:
-        # The transport reports broken connections as timeouts too; the cause tells.
-        cause = error.__cause__ or error
+        # The transport reports broken connections as timeouts too; what it caught tells.
+        cause = error.__cause__ if isinstance(error, httpx.HTTPError) else None
+        cause = cause or error
         if isinstance(cause, TimeoutError | httpx.TimeoutException):
             return IttybitTimeout(
                 f"Ittybit did not answer {what} within {self._timeout_s:g} s.",

@@ -82,10 +82,16 @@ class Transaction:
 
 
 class Ledger:
-    """A database engine that runs transitions, one transaction each."""
+    """A database engine that runs transitions, one transaction each.
 
-    def __init__(self, engine: Engine) -> None:
+    Args:
+        engine: From `create_ledger_engine`.
+        patience_s: Seconds for which a transition is tried again while the database is away.
+    """
+
+    def __init__(self, engine: Engine, *, patience_s: float = 30.0) -> None:
         self.engine = engine
+        self.patience_s = patience_s
         # SQLite has one writer; waiting for it here is fair, in the database it is not.
         self._writer: contextlib.AbstractContextManager[Any] = (
             threading.Lock() if engine.dialect.name == "sqlite" else contextlib.nullcontext()
@@ -100,11 +106,15 @@ class Ledger:
         """Run a transition in a transaction; again where the database says it did not happen.
 
         Raises:
-            LedgerUnavailable: when the database stays away for half a minute.
+            LedgerUnavailable: when the database stays away for `patience_s`.
         """
         try:
             for attempt in stamina.retry_context(
-                on=_is_transient, attempts=None, timeout=30.0, wait_initial=0.05, wait_max=2.0
+                on=_is_transient,
+                attempts=None,
+                timeout=self.patience_s,
+                wait_initial=0.05,
+                wait_max=2.0,
             ):
                 with attempt, self._writer, self._begin(write=True) as transaction:
                     return transition(transaction, *args, **kwargs)
@@ -137,9 +147,9 @@ class Ledger:
         self.engine.dispose()
 
 
-def open_ledger(settings: Settings) -> Ledger:
+def open_ledger(settings: Settings, *, patience_s: float = 30.0) -> Ledger:
     """Open the ledger that the settings name: `DATABASE_URL`, or SQLite under `home`."""
-    return Ledger(create_ledger_engine(settings.ledger_url))
+    return Ledger(create_ledger_engine(settings.ledger_url), patience_s=patience_s)
 
 
 def create_ledger_engine(url: str) -> Engine:

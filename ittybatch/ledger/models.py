@@ -141,6 +141,7 @@ class Job(Base):
     claim: Mapped[str | None] = mapped_column(String(32), unique=True)
     state: Mapped[str] = mapped_column(String(16))
     attempt: Mapped[int] = mapped_column(default=0)
+    attempts: Mapped[int] = mapped_column(comment="allowed in this batch")
     last_attempt: Mapped[int]
     backoff_s: Mapped[float]
     deadline_s: Mapped[float]

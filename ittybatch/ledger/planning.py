@@ -15,7 +15,6 @@ from ittybatch.ledger.plan import PlannedItem, PlannedPage
 from ittybatch.ledger.states import ENDED_BATCHES, OPEN_JOBS, BatchState, ChunkState, JobState
 from ittybatch.profiles import Item as SourceItem
 from ittybatch.profiles import JobSpec
-from ittybatch.profiles.job import canonical_json
 
 _WILL_NOT_SEND = {BatchState.HELD, *ENDED_BATCHES}
 _OPEN = [state.value for state in OPEN_JOBS]
@@ -118,11 +117,9 @@ class Claims:
                 .values(claim=None)
             )
 
-    def sort(
-        self, page: PlannedPage, counts: Counter[str]
-    ) -> list[tuple[PlannedItem, list[JobSpec]]]:
+    def sort(self, page: PlannedPage, counts: Counter[str]) -> list[PlannedItem]:
         """Give the items that have new jobs, with those; count the rest by what holds them."""
-        found: list[tuple[PlannedItem, list[JobSpec]]] = []
+        found: list[PlannedItem] = []
         for item in page.items:
             new: list[JobSpec] = []
             for job in item.jobs:
@@ -138,7 +135,7 @@ class Claims:
             if new:
                 counts["items"] += 1
                 counts["bytes"] += item.item.size_bytes or 0
-                found.append((item, new))
+                found.append(PlannedItem(item.item, new))
         return found
 
 
@@ -163,7 +160,7 @@ def _rows_of(transaction: Transaction, keys: Sequence[str]) -> list[Any]:
 def _insert_items(  # noqa: PLR0917
     transaction: Transaction,
     batch: str,
-    new: Sequence[tuple[PlannedItem, list[JobSpec]]],
+    new: Sequence[PlannedItem],
     claims: Claims,
     counts: Counter[str],
     chunk_size: int,
@@ -179,9 +176,9 @@ def _insert_items(  # noqa: PLR0917
         transaction.execute(
             update(Chunk).where(Chunk.id == chunk).values(items=Chunk.items + len(part))
         )
-        for offset, (item, jobs) in enumerate(part, first_number + start):
-            item_rows.append(_item_row(chunk, offset, item.item))
-            for job in jobs:
+        for offset, planned in enumerate(part, first_number + start):
+            item_rows.append(_item_row(chunk, offset, planned.item))
+            for job in planned.jobs:
                 job_rows.append(_job_row(chunk, offset, job, claims.attempts.get(job.job_key, 0)))
                 moves.add(chunk, None, JobState.PLANNED)
         start += len(part)
@@ -229,7 +226,7 @@ def _job_row(chunk: int, number: int, job: JobSpec, attempts_before: int) -> dic
         "item_number": number,
         "rendition": job.rendition,
         "kind": job.kind.value,
-        "options": canonical_json(job.options),
+        "options": orjson.dumps(job.options, option=orjson.OPT_SORT_KEYS).decode(),
         "destination": job.destination,
         "user_metadata": orjson.dumps(dict(job.metadata)).decode(),
         "job_key": job.job_key,
@@ -238,6 +235,7 @@ def _job_row(chunk: int, number: int, job: JobSpec, attempts_before: int) -> dic
         # An attempt's number is part of its Idempotency-Key: counting goes on where an
         # earlier batch left off, or Ittybit would answer with that batch's failed job.
         "attempt": attempts_before,
+        "attempts": job.attempts,
         "last_attempt": attempts_before + job.attempts,
         "backoff_s": job.backoff_s,
         "deadline_s": job.deadline_s,

@@ -172,7 +172,7 @@ def refuse_overlap(profile: "Profile", scanned: Sequence[str]) -> None:
     if clashes:
         raise DestinationOverlap(
             f"Profile {profile.name} would write its outputs among the objects it reads, and "
-            f"the next run would process them again:{''.join(clashes)}\n",
+            f"the next run would process them again:{''.join(clashes)}",
             remedy="Begin the destination with another bucket, or with a fixed folder outside "
             "the scanned prefix, such as s3://bucket/renditions/{key}.",
         )

@@ -46,10 +46,13 @@ class ProfileError(IttybatchError):
     def __init__(
         self, message: str, *, problems: Sequence[Problem] = (), remedy: str | None = None
     ) -> None:
-        listing = "".join(f"\n  {problem}" for problem in problems)
-        separator = "\n" if problems and remedy else ""
-        super().__init__(message + listing + separator, remedy=remedy)
+        super().__init__("\n  ".join([message, *map(str, problems)]), remedy=remedy)
         self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        # A list ends before the advice on what to do about it begins.
+        parts = (self.message, self.remedy or "")
+        return ("\n" if "\n" in self.message else " ").join(filter(None, parts))
 
 
 class UnusableItem(IttybatchError):

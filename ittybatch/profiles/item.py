@@ -3,14 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ittybatch.profiles.media import Media, media_of
 
 S3_SCHEME = "s3://"
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ class Item:
     kind: str | None = None
     options: Mapping[str, Any] | None = None
     profile: str | None = None
-    metadata: Mapping[str, str] = field(default=_NOTHING)
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def bucket(self) -> str:

@@ -28,9 +28,7 @@ _SUFFIXES = {
         .avif .bmp .gif .heic .heif .jfif .jpe .jpeg .jpg .jxl .png .tif .tiff .webp
     """,
 }
-_BY_SUFFIX = {
-    suffix: media for media, suffixes in _SUFFIXES.items() for suffix in suffixes.split()
-}
+_BY_SUFFIX = {suffix: media for media, suffixes in _SUFFIXES.items() for suffix in suffixes.split()}
 
 
 @lru_cache(maxsize=4096)

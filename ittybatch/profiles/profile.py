@@ -1,10 +1,11 @@
 """A profile: the renditions that every item of a batch gets."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from ittybatch.profiles.blueprint import Blueprint, check_apart
@@ -12,7 +13,7 @@ from ittybatch.profiles.destinations import Destination
 from ittybatch.profiles.errors import Location, Problem, ProfileError, field_path
 from ittybatch.profiles.item import Item
 from ittybatch.profiles.job import JobSpec, own_job
-from ittybatch.profiles.rendition import SEVERAL, SLUG, Rendition
+from ittybatch.profiles.rendition import SEVERAL, Rendition, Slug
 from ittybatch.profiles.subject import Subject
 
 MAX_RENDITIONS = 100
@@ -26,9 +27,9 @@ class Profile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Annotated[str, Field(pattern=f"^{SLUG}$")]
+    name: Slug
     description: Annotated[str, Field(max_length=2000)] = ""
-    renditions: Annotated[tuple[Rendition, ...], Field(min_length=1, max_length=MAX_RENDITIONS)]
+    renditions: Annotated[tuple[Rendition, ...], Field(max_length=MAX_RENDITIONS)]
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any]) -> Self:
@@ -47,9 +48,19 @@ class Profile(BaseModel):
             name = data.get("name", "without a name")
             raise ProfileError(f"Profile {name} cannot be used:", problems=problems) from error
 
+    @field_validator("renditions", mode="before")
+    @classmethod
+    def _at_least_one(cls, renditions: object) -> object:
+        # Pydantic's own limit counts only what is sound, and so would report unsound ones twice.
+        if isinstance(renditions, Sequence) and not renditions:
+            raise ValueError("holds no rendition; give it at least one")
+        return renditions
+
     @model_validator(mode="after")
     def _renditions_keep_apart(self) -> Self:
-        if clashes := list(clashes_among(list(enumerate(self.renditions)))):
+        names = [(place, rendition.name) for place, rendition in enumerate(self.renditions)]
+        clashes = [*twin_names(names), *meeting_outputs(enumerate(self.renditions))]
+        if clashes:
             raise PydanticCustomError(SEVERAL, "renditions clash", {"problems": clashes})
         return self
 
@@ -106,30 +117,46 @@ class Profile(BaseModel):
         return tuple(Blueprint(rendition, self.name) for rendition in self.renditions)
 
 
-def clashes_among(renditions: Sequence[tuple[int, Rendition]]) -> Iterator[tuple[Location, str]]:
-    """Find renditions that share a name, a destination, or everything that makes a job.
+def twin_names(names: Iterable[tuple[int, str]]) -> Iterator[tuple[Location, str]]:
+    """Find renditions that share a name.
+
+    Args:
+        names: Each with its rendition's place in the profile.
+
+    Yields:
+        The location of the later of two, and what is wrong with it.
+    """
+    seen: set[str] = set()
+    for place, name in names:
+        if name in seen:
+            yield ("renditions", place, "name"), f"{name} names two renditions"
+        seen.add(name)
+
+
+def meeting_outputs(
+    renditions: Iterable[tuple[int, Rendition]],
+) -> Iterator[tuple[Location, str]]:
+    """Find renditions that share a destination or, without one, all that makes a job.
 
     Args:
         renditions: Each with its place in the profile.
 
     Yields:
-        The location of the later of the two, and what it shares with the earlier one.
+        The location of the later of two, and what it shares with the earlier one.
     """
-    names: dict[str, int] = {}
-    targets: dict[object, str] = {}
+    seen: dict[object, str] = {}
     for place, rendition in renditions:
-        if rendition.name in names:
-            yield ("renditions", place, "name"), f"{rendition.name} names two renditions"
-        names.setdefault(rendition.name, place)
         blueprint = Blueprint(rendition, "")
         if blueprint.destination is None:
-            other = targets.setdefault((rendition.kind, blueprint.options_json), rendition.name)
+            shared: object = (rendition.kind, blueprint.options_json)
             what, field = "asks for the same job as", "options"
         else:
-            other = targets.setdefault(blueprint.destination, rendition.name)
+            shared = blueprint.destination
             what, field = "is written to the same destination as", "destination"
-        if other != rendition.name:
-            yield ("renditions", place, field), f"{rendition.name} {what} {other}"
+        if shared in seen:
+            message = f"{rendition.name} {what} {seen[shared]}"
+            yield ("renditions", place, field), message
+        seen.setdefault(shared, rendition.name)
 
 
 def problems_of(error: ValidationError, data: object) -> list[tuple[Location, str]]:
@@ -148,18 +175,20 @@ def problems_of(error: ValidationError, data: object) -> list[tuple[Location, st
             continue
         message = detail["msg"].removeprefix("Value error, ")
         problems.append((detail["loc"], message[:1].lower() + message[1:]))
-    # Clashes are looked for by pydantic only where every rendition is sound by itself.
+    # Pydantic looks at the whole only where every rendition is sound by itself.
     known = set(problems)
-    between = clashes_among(_sound_renditions(data))
-    return problems + [clash for clash in between if clash not in known]
-
-
-def _sound_renditions(data: object) -> list[tuple[int, Rendition]]:
     raw = data.get("renditions") if isinstance(data, Mapping) else None
-    sound = []
-    for place, rendition in enumerate(raw if isinstance(raw, list) else []):
-        try:
-            sound.append((place, Rendition.model_validate(rendition)))
-        except ValidationError:
-            continue
-    return sound
+    places = list(enumerate(raw)) if isinstance(raw, list) else []
+    names = [
+        (place, entry["name"])
+        for place, entry in places
+        if isinstance(entry, Mapping) and isinstance(entry.get("name"), str)
+    ]
+    clashes = [*twin_names(names), *meeting_outputs(_sound_renditions(places))]
+    return problems + [clash for clash in clashes if clash not in known]
+
+
+def _sound_renditions(places: Iterable[tuple[int, object]]) -> Iterator[tuple[int, Rendition]]:
+    for place, entry in places:
+        with suppress(ValidationError):
+            yield place, Rendition.model_validate(entry)

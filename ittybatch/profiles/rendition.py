@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -34,13 +35,22 @@ _DEFAULT_FORMATS = {Kind.VIDEO: "mp4", Kind.AUDIO: "mp3", Kind.ANIMATION: "gif"}
 _EXTENSIONS = {"jpeg": "jpg", "hls": "m3u8"}
 
 
+def _check_slug(name: str) -> str:
+    if not re.fullmatch(SLUG, name):
+        raise ValueError(f"{name[:80]!r} is no name; use up to 63 of a-z, 0-9, - and _")
+    return name
+
+
+Slug = Annotated[str, AfterValidator(_check_slug)]
+
+
 class Rendition(BaseModel):
     """One output that every fitting item gets."""
 
     # The order matters: a destination is checked with the name, kind and options before it.
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Annotated[str, Field(pattern=f"^{SLUG}$")]
+    name: Slug
     kind: Kind
     options: Annotated[dict[str, Any], Field(validate_default=True)] = {}
     when: Condition = Condition()
@@ -67,11 +77,12 @@ class Rendition(BaseModel):
     @field_validator("destination", mode="after")
     @classmethod
     def _usable_destination(cls, destination: str | None, info: ValidationInfo) -> str | None:
-        if destination is not None and {"name", "kind", "options"} <= info.data.keys():
-            data = info.data
-            parse_destination(
-                destination, constants_of(data["name"], data["kind"], data["options"])
-            )
+        data = info.data
+        if destination is None or "name" not in data or "kind" not in data:
+            return destination
+        # Where the options are wrong, the template is judged as if they named a format.
+        options = data.get("options", {"format": "ext"})
+        parse_destination(destination, constants_of(data["name"], data["kind"], options))
         return destination
 
     @field_validator("metadata", mode="before")

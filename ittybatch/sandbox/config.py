@@ -2,10 +2,14 @@
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from ittybatch.sandbox.faults import Faults, load_faults
+
+# Every address of the machine: nobody can connect to "every", but this machine to itself.
+_REACHED_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 class WebhookDialect(StrEnum):
@@ -77,5 +81,5 @@ class SandboxConfig(BaseModel):
         """Where outputs are offered."""
         if self.public_url:
             return self.public_url
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        host = _REACHED_AT.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"

@@ -46,9 +46,7 @@ class Encoder:
 
     def start(self) -> None:
         """Start the workers and take up what a restart has interrupted."""
-        self._workers = [
-            asyncio.create_task(self._work()) for _ in range(self._config.max_encodes)
-        ]
+        self._workers = [asyncio.create_task(self._work()) for _ in range(self._config.max_encodes)]
         for job in self._memory.jobs:
             if job.status.ended:
                 self._deliveries.announce(job)
@@ -106,7 +104,7 @@ class Encoder:
                 output = await self._pipeline.run(job)
             except JobFailure as failure:
                 self._end(job, error=JobError(kind=failure.kind, message=failure.message))
-            except Exception:
+            except Exception:  # noqa: BLE001 - one bad job never stops the rest
                 _log.exception("job %s failed for a reason of the sandbox's own", job.id)
                 message = "the sandbox failed while working on this job; its log says more"
                 self._end(job, error=JobError(kind=ErrorKind.INTERNAL_ERROR, message=message))

@@ -157,9 +157,7 @@ def parse_faults(text: str | bytes, origin: str) -> Faults:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the document"
-        raise ConfigurationError(
-            f"{origin}: {where}: {first['msg']}", remedy=remedy
-        ) from None
+        raise ConfigurationError(f"{origin}: {where}: {first['msg']}", remedy=remedy) from None
 
 
 def load_faults(path: Path) -> Faults:

@@ -154,9 +154,7 @@ class Memory:
             created_at=entry["created_at"],
         )
         if job.idempotency_key is not None:
-            self.keys.remember(
-                job.idempotency_key, job.fingerprint, job, used_at=job.created_at
-            )
+            self.keys.remember(job.idempotency_key, job.fingerprint, job, used_at=job.created_at)
 
     def _recall_end(self, entry: Entry) -> None:
         job = self.jobs.get(entry["id"])

@@ -2,8 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
-from typing import Annotated, Literal
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -17,6 +17,8 @@ from ittybatch.sources.page import Page, Reject
 from ittybatch.sources.s3 import split_uri
 
 DEFAULT_PAGE_SIZE = 1000
+Rule = tuple[str, Callable[[Entry], bool]]
+
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -118,14 +120,11 @@ def read_bucket(
     after = None
     if cursor is not None:
         after = _key_of(read_cursor(cursor, source.type, source.uri), source)
+    rules = _rules(source)
     for entries in list_entries(source.bucket, source.prefix, after, page_size):
         # Folder markers come without their slash and so may sort before their neighbours.
-        after = (
-            max(entry.key for entry in entries)
-            if after is None
-            else max(after, *(entry.key for entry in entries))
-        )
-        yield _page(source, entries, after)
+        after = max(after or "", *(entry.key for entry in entries))
+        yield _page(source, rules, entries, after)
 
 
 def _key_of(place: dict[str, object], source: BucketSource) -> str:
@@ -138,13 +137,18 @@ def _key_of(place: dict[str, object], source: BucketSource) -> str:
     return key
 
 
-def _page(source: BucketSource, entries: list[Entry], after: str) -> Page:
+def _page(
+    source: BucketSource,
+    rules: list[Rule],
+    entries: list[Entry],
+    after: str,
+) -> Page:
     items: list[Item] = []
     rejects: list[Reject] = []
     filtered: Counter[str] = Counter()
     root = f"s3://{source.bucket}/"
     for entry in entries:
-        rule = _rule_against(source, entry)
+        rule = next((name for name, leaves_out in rules if leaves_out(entry)), None)
         if rule is not None:
             filtered[rule] += 1
         elif _UNSEEN.search(entry.key):
@@ -163,24 +167,26 @@ def _page(source: BucketSource, entries: list[Entry], after: str) -> Page:
     return Page(items, rejects, dict(filtered), cursor)
 
 
-def _rule_against(source: BucketSource, entry: Entry) -> str | None:
-    key = entry.key
+def _rules(source: BucketSource) -> list[Rule]:
+    """List what leaves an object out, by name, leaving out what the source does not ask for."""
+    start = len(source.prefix)
+    suffixes, glob, exclude = source.suffixes, source.glob, source.exclude
+    least, most = source.min_size, source.max_size
+    since, before = source.modified_since, source.modified_before
     # Folders made in consoles are empty objects; nothing empty is media.
-    if entry.size_bytes == 0:
-        return "empty"
-    if source.suffixes and not key.lower().endswith(source.suffixes):
-        return "suffix"
-    path = key[len(source.prefix) :]
-    if source.glob and not glob_matches(source.glob, path):
-        return "glob"
-    if source.exclude and glob_matches(source.exclude, path):
-        return "exclude"
-    if source.min_size is not None and entry.size_bytes < source.min_size:
-        return "min_size"
-    if source.max_size is not None and entry.size_bytes > source.max_size:
-        return "max_size"
-    if source.modified_since is not None and entry.modified_at < source.modified_since:
-        return "modified_since"
-    if source.modified_before is not None and entry.modified_at >= source.modified_before:
-        return "modified_before"
-    return None
+    rules: list[Rule] = [("empty", lambda e: e.size_bytes == 0)]
+    if suffixes:
+        rules.append(("suffix", lambda e: not e.key.lower().endswith(suffixes)))
+    if glob is not None:
+        rules.append(("glob", lambda e: not glob_matches(glob, e.key[start:])))
+    if exclude is not None:
+        rules.append(("exclude", lambda e: glob_matches(exclude, e.key[start:])))
+    if least is not None:
+        rules.append(("min_size", lambda e: e.size_bytes < least))
+    if most is not None:
+        rules.append(("max_size", lambda e: e.size_bytes > most))
+    if since is not None:
+        rules.append(("modified_since", lambda e: e.modified_at < since))
+    if before is not None:
+        rules.append(("modified_before", lambda e: e.modified_at >= before))
+    return rules

@@ -22,7 +22,10 @@ from ittybatch.sources.errors import SourceError
 from ittybatch.sources.s3 import DEFAULT_REGION, failure, s3_client
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mypy_boto3_s3 import S3Client
+    from obstore.store import S3Config
 
 _S3_PAGE = 1000
 _UNSPEAKABLE = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
@@ -128,7 +131,7 @@ def _bare(etag: str | None) -> str | None:
 
 def _store(client: "S3Client", bucket: str, prefix: str) -> S3Store:
     endpoint = urlsplit(client.meta.endpoint_url)
-    config: dict[str, Any] = {"region": _region_of(client, bucket, prefix)}
+    config: S3Config = {"region": _region_of(client, bucket, prefix)}
     if not (endpoint.hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn")):
         config["endpoint"] = client.meta.endpoint_url
         config["virtual_hosted_style_request"] = False
@@ -152,6 +155,7 @@ def _store(client: "S3Client", bucket: str, prefix: str) -> S3Store:
 
 def _region_of(client: "S3Client", bucket: str, prefix: str) -> str:
     """Ask S3 where the bucket is, which it tells even those who may not look inside."""
+    metadata: Mapping[str, Any]
     try:
         metadata = client.head_bucket(Bucket=bucket)["ResponseMetadata"]
     except ClientError as error:

@@ -150,13 +150,9 @@ class WebOrigin:
             total = _total_bytes(response)
             tags = (response.headers.get("etag", ""), response.headers.get("last-modified", ""))
             self.identity = f"{'|'.join(tags)}|{total}"
-            if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-                # Asked for what lies past the end: there is no more.
-                self._blocks = iter(())
-                return
             self._blocks = response.iter_raw(_BLOCK_BYTES)
-            if response.status_code != httpx.codes.PARTIAL_CONTENT:
-                self._skip(offset)
+            partial = response.status_code == httpx.codes.PARTIAL_CONTENT
+            self._skip(min(offset, 1) if partial else offset)
         except httpx.HTTPError as error:
             raise BrokenConnectionError(str(error)) from error
 
@@ -177,19 +173,20 @@ class WebOrigin:
         # Compressed bytes could not be counted.
         headers = {"Accept": "text/csv, */*", "Accept-Encoding": "identity"}
         if offset:
-            headers["Range"] = f"bytes={offset}-"
+            # One byte more than needed: a range that begins at the end would be refused.
+            headers["Range"] = f"bytes={offset - 1}-"
         for _ in range(_MAX_REDIRECTS + 1):
             _require_private(url)
             response = self._open.enter_context(client.stream("GET", url, headers=headers))
             if not response.has_redirect_location:
-                return self._checked(response, offset)
+                return self._checked(response)
             url = urljoin(url, response.headers["location"])
         raise self._refused(f"it was redirected more than {_MAX_REDIRECTS} times")
 
-    def _checked(self, response: httpx.Response, offset: int) -> httpx.Response:
+    def _checked(self, response: httpx.Response) -> httpx.Response:
         status = response.status_code
-        if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
-            return response
+        if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise self._refused("it has become shorter since this batch began to read it")
         if response.is_server_error or status == httpx.codes.TOO_MANY_REQUESTS:
             raise BrokenConnectionError(f"the server answered {status}")
         if status not in {httpx.codes.OK, httpx.codes.PARTIAL_CONTENT}:

@@ -15,6 +15,12 @@ MAX_LINE_BYTES = 1024 * 1024
 # A quoted cell may hold pretty-printed JSON; a quote left open would hold the whole file.
 MAX_LINES = 500
 
+_OPEN_QUOTE = "a quote that opens on this line is not closed, or not followed by a comma"
+_REASONS = {
+    "unexpected end of data": _OPEN_QUOTE,
+    "',' expected after '\"'": "a quote inside a quoted value is not doubled",
+}
+
 
 class LineSource(Protocol):
     """Whatever gives bytes line by line, as binary files do."""
@@ -48,17 +54,15 @@ class Records:
         line: Number of the first line that the source gives.
         offset: Byte of the file at which it begins.
 
-    `line` and `offset` always say where the next record begins.
     """
 
     def __init__(self, source: LineSource, line: int = 1, offset: int = 0) -> None:
-        self.line = line
-        self.offset = offset
+        self._line = line
+        self._offset = offset
         self._source = source
         self._pending: deque[bytes] = deque()
         self._taken: list[bytes] = []
         self._undecodable = False
-        self._overlong = False
         self._csv = self._new_csv()
 
     def __iter__(self) -> Iterator[Record]:
@@ -76,7 +80,17 @@ class Records:
             return self._unreadable(str(error))
         if self._undecodable:
             return self._unreadable("is not UTF-8; save the file as UTF-8")
-        return Record(self.line, cells)
+        return Record(self._line, cells)
+
+    @property
+    def next_line(self) -> int:
+        """Line on which the next record begins."""
+        return self._line + len(self._taken)
+
+    @property
+    def next_offset(self) -> int:
+        """Byte of the file at which the next record begins."""
+        return self._offset + sum(map(len, self._taken))
 
     @property
     def spans_lines(self) -> bool:
@@ -90,8 +104,7 @@ class Records:
         self._csv = self._new_csv()
 
     def _pass(self) -> None:
-        self.line += len(self._taken)
-        self.offset += sum(map(len, self._taken))
+        self._line, self._offset = self.next_line, self.next_offset
         self._taken.clear()
         self._undecodable = False
 
@@ -102,27 +115,30 @@ class Records:
         while raw := self._next_line():
             self._taken.append(raw)
             if len(self._taken) > MAX_LINES:
-                raise csv.Error("a quote that opens here is not closed")
+                raise csv.Error(_OPEN_QUOTE)
+            if len(raw) >= MAX_LINE_BYTES:
+                self._skip_rest_of_line()
+                raise csv.Error(f"the line has more than {MAX_LINE_BYTES} bytes")
             try:
                 text = raw.decode()
             except UnicodeDecodeError:
                 self._undecodable = True
                 text = raw.decode(errors="replace")
-            if len(raw) >= MAX_LINE_BYTES:
-                self._skip_rest_of_line()
-                raise csv.Error(f"has more than {MAX_LINE_BYTES} bytes")
-            yield text.removeprefix("\ufeff") if self.offset == 0 else text
+            yield text.removeprefix("\ufeff") if self._offset == 0 else text
 
     def _next_line(self) -> bytes:
         return self._pending.popleft() if self._pending else self._source.readline(MAX_LINE_BYTES)
 
     def _skip_rest_of_line(self) -> None:
+        if self.spans_lines:
+            # It will be met again as the first line of a record.
+            return
         # Its bytes are passed, not kept.
         while not self._taken[-1].endswith(b"\n"):
             block = self._source.readline(MAX_LINE_BYTES)
             if not block:
                 return
-            self.offset += len(self._taken[-1])
+            self._offset += len(self._taken[-1])
             self._taken[-1] = block
 
     def _unreadable(self, reason: str) -> Record:
@@ -130,7 +146,8 @@ class Records:
         if self.spans_lines:
             # The cause is on the first line; the others may be sound rows that it swallowed.
             self.keep_first_line_only()
-            reason = "a quote that opens here is not closed, or not followed by a comma"
+            reason = _OPEN_QUOTE
         else:
             self._csv = self._new_csv()
-        return Record(self.line, [], reason, text)
+            reason = _REASONS.get(reason, reason)
+        return Record(self._line, [], reason, text)

@@ -2,7 +2,6 @@
 
 import ipaddress
 import re
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
@@ -14,6 +13,8 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from ittybatch.sources.errors import SourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mypy_boto3_s3 import S3Client
 
 SCHEME = "s3://"

@@ -1,10 +1,12 @@
 """The bytes of a manifest, from wherever it lies, opened again where a connection breaks."""
 
 import io
-from collections.abc import Buffer
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ittybatch.sources.errors import SourceError, without_secrets
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 MAX_BREAKS = 3
 
@@ -72,7 +74,7 @@ class ManifestStream(io.RawIOBase):
         """Say that this can be read."""
         return True
 
-    def readinto(self, buffer: Buffer, /) -> int:
+    def readinto(self, buffer: "Buffer", /) -> int:
         """Fill a buffer with the next bytes.
 
         Raises:

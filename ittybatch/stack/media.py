@@ -51,7 +51,11 @@ RECIPES: Mapping[str, tuple[str, ...]] = {
         f"{_CHORD.format(261.63, 329.63, 392)},pan=stereo|c0=c0|c1=0.6*c0", 10, "-c:a", "flac"
     ),
     "fractal-1600x1200.jpg": _picture("mandelbrot=size=1600x1200:maxiter=1000", "-q:v", "3"),
-    "gradient-1024x768.png": _picture("gradients=size=1024x768:seed=7:nb_colors=5:rate=1"),
+    "gradient-1024x768.png": _picture(
+        # Colours and ends are random unless given.
+        "gradients=size=1024x768:rate=1:nb_colors=3:c0=0x102a43:c1=0xd64545:c2=0xf7d070"
+        ":x0=0:y0=0:x1=1023:y1=767"
+    ),
     "colour-wheel-800x800.png": _picture("testsrc=size=800x800:rate=1"),
 }
 

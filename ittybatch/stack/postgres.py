@@ -87,7 +87,8 @@ class PostgresCluster:
             for folder in _closed_folders(self.data.parent, binaries()):
                 # Search only, not reading: the server must reach its data and its programs.
                 folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
-                on_event(f"made {folder} searchable (o+x) for the database's user {self.user!r}")
+                if folder != self.data.parent:
+                    on_event(f"made {folder} searchable (o+x) for {self.user!r}, the database")
         if not self.data.exists():
             self._initialise()
         self._refuse_other_version()

@@ -22,6 +22,8 @@ WORK_POOL = "ittybatch"
 # The first start runs all of Prefect's migrations, on a busy machine for over a minute.
 SERVER_READY_WITHIN_S = 180.0
 STEP_WITHIN_S = 180.0
+# More than it takes itself to answer the deliveries it has begun to read.
+RECEIVER_GRACE_S = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +112,7 @@ class Services:
         if options.faults is not None:
             command += ["--faults", str(options.faults.resolve())]
         return self._spec(
-            "sandbox", tuple(command), is_ready=answers(f"http://{HOST}:{port}/health")
+            "sandbox", tuple(command), is_ready=is_healthy(f"http://{HOST}:{port}/healthz")
         )
 
     def receiver(self) -> ProcessSpec:
@@ -119,7 +121,9 @@ class Services:
         return self._spec(
             "receiver",
             (*self.program, "receiver", "--host", HOST, "--port", port),
-            is_ready=answers(f"http://{HOST}:{port}/health"),
+            # Ready is more than listening: it has found the ledger and its tables.
+            is_ready=is_healthy(f"http://{HOST}:{port}/readyz"),
+            grace_s=RECEIVER_GRACE_S,
         )
 
     def worker(self) -> ProcessSpec:
@@ -162,6 +166,7 @@ class Services:
         is_ready: Callable[[], bool] | None = None,
         ready_within_s: float = 60.0,
         keeps_orphans: bool = False,
+        grace_s: float = 10.0,
         extra: Mapping[str, str] | None = None,
     ) -> ProcessSpec:
         return ProcessSpec(
@@ -173,6 +178,7 @@ class Services:
             is_ready=is_ready,
             ready_within_s=ready_within_s,
             keeps_orphans=keeps_orphans,
+            grace_s=grace_s,
             shared_fds=self.shared_fds,
         )
 

@@ -88,8 +88,7 @@ class LocalStack:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as cleanup:
-            self.home.mkdir(parents=True, exist_ok=True)
-            (self.home / "logs").mkdir(exist_ok=True)
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock_fd = cleanup.enter_context(home_lock(self.home))
             self._supervisor = cleanup.enter_context(Supervisor(self._on_event))
             self._start(lock_fd)

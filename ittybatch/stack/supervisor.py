@@ -221,7 +221,10 @@ class _Service:
             self._current = life
             self._on_event(f"{name} died (exit {life.exit_code}) and is not back: {error.message}")
             return False
-        self._past = [past for past in (*self._past, life) if not past.is_gone]
+        self._past.append(life)
+        for past in [past for past in self._past if past.is_gone]:
+            past.stop()
+            self._past.remove(past)
         self._on_event(f"{name} died (exit {life.exit_code}), restarted")
         return True
 

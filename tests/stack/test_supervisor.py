@@ -142,13 +142,13 @@ def test_a_service_that_dies_at_once_names_its_log_and_its_reason(
 def test_a_service_that_never_answers_is_given_up(supervisor: Supervisor, spec: MakeSpec) -> None:
     """Waiting has a deadline."""
     supervisor.launch(spec("silent", is_ready=lambda: False, ready_within_s=0.3))
-    with pytest.raises(StackError, match="web was not ready within 0.3 s"):
+    with pytest.raises(StackError, match=r"web was not ready within 0.3 s"):
         supervisor.await_ready("web")
 
 
 def test_a_command_that_does_not_exist_says_so(supervisor: Supervisor, spec: MakeSpec) -> None:
     """A missing program is named."""
-    with pytest.raises(StackError, match="web cannot be started: .*no-such-program"):
+    with pytest.raises(StackError, match=r"web cannot be started: .*no-such-program"):
         supervisor.launch(spec(command=("/no-such-program",)))
 
 
@@ -160,7 +160,7 @@ def test_a_failed_step_shows_what_it_said(supervisor: Supervisor, spec: MakeSpec
 
 def test_a_step_that_hangs_is_ended(supervisor: Supervisor, spec: MakeSpec) -> None:
     """A command that is run once has a deadline too."""
-    with pytest.raises(StackError, match="step did not end within 0.3 s"):
+    with pytest.raises(StackError, match=r"step did not end within 0.3 s"):
         supervisor.run_step(spec("silent", name="step", ready_within_s=0.3))
 
 

@@ -26,7 +26,7 @@ def animation_recipe(options: AnimationOptions, probed: Probed, stem: str) -> Re
     if options.format == "gif":
         palette = f"palettegen=max_colors={_COLOURS[quality]}"
         filters += f",split[a][b];[a]{palette}[p];[b][p]paletteuse"
-        encoder = ("-c:v", "gif", "-loop", "0", "-f", "gif")
+        encoder: tuple[str, ...] = ("-c:v", "gif", "-loop", "0", "-f", "gif")
     else:
         rate = ("-quality", _WEBP_QUALITY[quality], "-compression_level", "2")
         encoder = ("-c:v", "libwebp_anim", *rate, "-loop", "0", "-f", "webp")

@@ -48,10 +48,9 @@ def _facts(options: MediaOptions, url: str) -> MediaFile:
     start_s = min(options.start or 0, source_s)
     duration_s = round(min(options.end or source_s, source_s) - start_s, 3)
     if isinstance(options, AudioOptions):
-        bps = _LOSSLESS_BPS if options.format in LOSSLESS else rate_bps(options)
-        return MediaFile(
-            format=options.format, duration=duration_s, size=round(duration_s * bps / 8)
-        )
+        audio_bps = _LOSSLESS_BPS if options.format in LOSSLESS else rate_bps(options)
+        size_bytes = round(duration_s * audio_bps / 8)
+        return MediaFile(format=options.format, duration=duration_s, size=size_bytes)
     step = 1 if isinstance(options, AnimationOptions) else EVEN
     size = target_size(options, _SOURCE, step)
     bps = _video_bps(options, size)

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from ittybatch.errors import ConfigurationError
 from ittybatch.sandbox.errors import JobFailure
 from ittybatch.sandbox.options import MAX_EDGE_PX
 from ittybatch.sandbox.vocabulary import ErrorKind
@@ -21,6 +22,7 @@ _MAX_REASON_CHARS: Final = 300
 _MAX_OUTPUT_BYTES: Final = 8 * 1024**3
 _LOOK_TIMEOUT_S: Final = 30
 _SOURCE_TAG: Final = re.compile(r"^(\[[^\]]*\]\s*)+")
+_EMPTY: Final = "Output file is empty"
 _UNTELLING: Final = (
     "Conversion failed",
     "Error opening input file",
@@ -30,10 +32,13 @@ _UNTELLING: Final = (
     "Task finished with error",
     "Terminating thread",
     "Nothing was written",
+    "Could not open encoder before EOF",
+    "Error while opening encoder",
+    "Error sending frames to consumers",
 )
 
 
-class EmptyOutput(JobFailure):  # noqa: N818 - a failure, and named so
+class EmptyOutput(JobFailure):
     """There was nothing at the asked place of the input."""
 
 
@@ -47,10 +52,20 @@ class Command:
 
 @cache
 def ffmpeg_path() -> str:
-    """Find the ffmpeg of the wheel."""
-    import imageio_ffmpeg  # noqa: PLC0415 - an extra: instant sandboxes do without it
+    """Find the ffmpeg of the wheel.
 
-    return str(imageio_ffmpeg.get_ffmpeg_exe())
+    Raises:
+        ConfigurationError: There is none.
+    """
+    try:
+        import imageio_ffmpeg  # noqa: PLC0415 - an extra: instant sandboxes do without it
+
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except (ImportError, RuntimeError):
+        raise ConfigurationError(
+            "The sandbox has no ffmpeg to encode with.",
+            remedy="Install it: pip install 'ittybatch[local]'; or skip encoding with --instant.",
+        ) from None
 
 
 class Ffmpeg:
@@ -82,8 +97,8 @@ class Ffmpeg:
             *command.after_input,
         )
         code, log = await self._execute(arguments, source, folder, self._timeout_s)
-        if "Empty output" in log:
-            raise EmptyOutput(ErrorKind.INVALID_INPUT, "nothing was there to be encoded")
+        if code > 0 and _EMPTY in log:
+            raise EmptyOutput(ErrorKind.INVALID_INPUT, "the input has nothing at the asked time")
         if code < 0:
             message = f"the encoder was ended by signal {-code}"
             raise JobFailure(ErrorKind.INTERNAL_ERROR, message)

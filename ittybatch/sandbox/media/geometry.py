@@ -1,5 +1,6 @@
 """Works out the frame of an output and the ffmpeg filters that lead to it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,19 +42,28 @@ def frame_filters(options: Framed, source: Size, step: int = 1) -> list[str]:
     size = target_size(options, source, step)
     both = options.width is not None and options.height is not None
     frame = f"{size.width}:{size.height}"
-    scale = f"scale={frame}:flags=bicubic"
     if both and options.fit is Fit.CONTAIN:
         across, down = _placed(options.position, "ow-iw", "oh-ih")
-        colour = _colour(options.background)
-        fitted = f"scale={frame}:flags=bicubic:force_original_aspect_ratio=decrease"
-        filters = [fitted, f"pad={frame}:{across}:{down}:color={colour}"]
+        filters = [
+            _scale(_resized(source, size, min)),
+            f"pad={frame}:{across}:{down}:color={_colour(options.background)}",
+        ]
     elif both and options.fit is Fit.COVER:
         across, down = _placed(options.position, "iw-ow", "ih-oh")
-        filled = f"scale={frame}:flags=bicubic:force_original_aspect_ratio=increase"
-        filters = [filled, f"crop={frame}:{across}:{down}"]
+        filters = [_scale(_resized(source, size, max)), f"crop={frame}:{across}:{down}"]
     else:
-        filters = [scale]
+        filters = [_scale(size)]
     return [*filters, "setsar=1"]
+
+
+def _scale(size: Size) -> str:
+    return f"scale={size.width}:{size.height}:flags=bicubic"
+
+
+def _resized(source: Size, frame: Size, choose: Callable[[float, float], float]) -> Size:
+    # Of the two ways to meet the frame, the smaller leaves room and the larger overflows.
+    factor = choose(frame.width / source.width, frame.height / source.height)
+    return Size(max(round(source.width * factor), 1), max(round(source.height * factor), 1))
 
 
 def _pixels(value: int | str | None, source: int) -> int | None:

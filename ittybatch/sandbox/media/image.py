@@ -28,31 +28,34 @@ def image_recipe(options: ImageOptions, probed: Probed, stem: str) -> Recipe:
     name = f"{stem}.{'jpg' if form == 'jpeg' else form}"
     filters = ",".join(frame_filters(options, Size(probed.width, probed.height)))
     encoder = _encoder(form, options.quality or Quality.MEDIUM)
-    after = ("-map", "0:v:0", "-an", "-vf", filters, *encoder, name)
-    return Recipe(form, name, _commands(options, probed, after))
+    encoder = (*_encoder(form, options.quality or Quality.MEDIUM), name)
+    return Recipe(form, name, _commands(options, probed, filters, encoder))
 
 
 def _commands(
-    options: ImageOptions, probed: Probed, after: tuple[str, ...]
+    options: ImageOptions, probed: Probed, filters: str, encoder: tuple[str, ...]
 ) -> tuple[Command, ...]:
-    one = ("-frames:v", "1", "-update", "1", *after)
+    one = ("-map", "0:v:0", "-an", "-frames:v", "1")
+    plain = (*one, "-vf", filters, *encoder)
     still = probed.still_format is not None or probed.cover_only
     if still or not options.start:
-        return (Command((), one),)
+        return (Command((), plain),)
     need_moment(probed, options.start)
-    exact = Command(("-ss", f"{options.start:.6f}"), one)
-    # Between the last frame and the end there is no later frame: the last one is meant.
-    near_end_s = max(options.start - _LAST_FRAME_WITHIN_S, 0)
-    last = Command(("-ss", f"{near_end_s:.6f}"), ("-update", "1", *after))
-    return (exact, last)
+    # Between the last frame and the end there is no later frame: the last one, held, is meant.
+    before_s = min(options.start, _LAST_FRAME_WITHIN_S)
+    held = f"tpad=stop=-1:stop_mode=clone,trim=start={before_s:.6f},{filters}"
+    return (
+        Command(("-ss", f"{options.start:.6f}"), plain),
+        Command(("-ss", f"{options.start - before_s:.6f}"), (*one, "-vf", held, *encoder)),
+    )
 
 
 def _encoder(form: str, quality: Quality) -> tuple[str, ...]:
     if form == "jpeg":
-        pixels = ("-pix_fmt", "yuvj420p", "-strict", "unofficial")
+        pixels = ("-pix_fmt", "yuvj420p", "-strict", "unofficial", "-update", "1")
         return ("-c:v", "mjpeg", "-q:v", _JPEG_SCALE[quality], *pixels, "-f", "image2")
     if form == "png":
-        return ("-c:v", "png", "-f", "image2")
+        return ("-c:v", "png", "-update", "1", "-f", "image2")
     if form == "webp":
         return ("-c:v", "libwebp", "-quality", _WEBP_QUALITY[quality], "-f", "webp")
     rate = ("-crf", _AVIF_CRF[quality], "-cpu-used", "8", "-still-picture", "1")

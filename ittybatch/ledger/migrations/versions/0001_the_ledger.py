@@ -125,6 +125,7 @@ def upgrade() -> None:
         sa.Column("claim", sa.String(length=32), nullable=True),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False, comment="allowed in this batch"),
         sa.Column("last_attempt", sa.Integer(), nullable=False),
         sa.Column("backoff_s", sa.Double(), nullable=False),
         sa.Column("deadline_s", sa.Double(), nullable=False),

@@ -1,0 +1,40 @@
+"""A chunk: submit what is due, sleep until it has ended or must be tried again, repeat."""
+
+from typing import Annotated
+
+from prefect import State, flow
+from prefect.states import Cancelled, Completed
+from pydantic import Field
+
+from ittybatch.ledger.identity import chunk_owner
+from ittybatch.ledger.legs import end_run
+from ittybatch.ledger.states import ChunkState
+from tasks.collect import collect
+from tasks.leg import at_work, open_books
+from tasks.poll import poll
+from tasks.report import chunk_outcome
+from tasks.submit import submit
+from tasks.wait import wait
+
+
+@flow(name="process-chunk", description=__doc__)
+def process_chunk(
+    chunk_id: Annotated[int, Field(title="Chunk", description="The chunk's number in the ledger.")],
+) -> State[None]:
+    """Run one chunk, or one leg of it: everything begins by reading the ledger."""
+    with (
+        open_books() as (settings, ledger),
+        at_work(ledger, chunk_owner(chunk_id), settings.lease_s) as leg,
+    ):
+        if leg is None:
+            return Completed(name="Superseded", message="Another run goes on with it.")
+        while True:
+            poll(ledger, settings, chunk_id)
+            submit(ledger, settings, chunk_id)
+            place, held = collect(ledger, chunk_id)
+            if place.state is ChunkState.DONE:
+                return chunk_outcome(place)
+            if held:
+                ledger.write(end_run, leg)
+                return Cancelled(name="Held", message="Its batch is held.")
+            wait(ledger, settings, leg, chunk=chunk_id)

@@ -1,0 +1,17 @@
+"""Reconcile: what no webhook told is asked for, and what nobody woke is woken."""
+
+from prefect import flow
+
+from tasks.leg import open_books
+from tasks.poll import poll
+from tasks.recount import recount_batches
+from tasks.wake import wake
+
+
+@flow(name="reconcile", description=__doc__)
+def reconcile() -> None:
+    """Bring the ledger, Ittybit and Prefect to one view. Safe to run twice at once."""
+    with open_books() as (settings, ledger):
+        poll(ledger, settings)
+        recount_batches(ledger)
+        wake(ledger, settings)

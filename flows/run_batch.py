@@ -1,0 +1,81 @@
+"""A batch: plan a source, release its chunks, sleep until they are done, report.
+
+from flows.run_batch import run_batch
+from ittybatch.sources import BucketSource
+
+run_batch(BucketSource(uri="s3://media/uploads/"), profile="web")
+"""
+
+from typing import Annotated
+
+from prefect import State, flow
+from prefect.states import Completed
+from pydantic import Field
+
+from flows.process_chunk import process_chunk
+from ittybatch.engine.options import BatchOptions
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.batches import OpenBatch
+from ittybatch.ledger.identity import batch_owner
+from ittybatch.ledger.legs import Leg, end_run
+from ittybatch.ledger.queries import BatchStatus
+from ittybatch.ledger.states import BatchState
+from ittybatch.settings import Settings
+from ittybatch.sources import Source
+from tasks.adopt import adopt
+from tasks.leg import at_work, open_books, this_run
+from tasks.release import release
+from tasks.report import outcome, preview_outcome, progress, report
+from tasks.scan import look, scan
+from tasks.wait import wait
+
+DEFAULTS = BatchOptions()
+
+
+@flow(name="run-batch", description=__doc__)
+def run_batch(
+    source: Annotated[Source, Field(title="Source", description="What to process.")],
+    profile: Annotated[
+        str,
+        Field(
+            title="Profile",
+            description="The renditions that every item gets: a file of deployments/profiles/.",
+        ),
+    ] = "web",
+    options: Annotated[
+        BatchOptions, Field(title="Options", description="How to go about it.")
+    ] = DEFAULTS,
+) -> State[None]:
+    """Run one batch, or one leg of it: everything begins by reading the ledger."""
+    with open_books() as (settings, ledger):
+        if options.dry_run:
+            return preview_outcome(look(ledger, settings, source, profile))
+        batch = adopt(ledger, settings, source, profile, options)
+        with at_work(ledger, batch_owner(batch.id), settings.lease_s) as leg:
+            if leg is None:
+                return Completed(name="Superseded", message="Another run goes on with it.")
+            batch = scan(ledger, settings, batch, source)
+            status = _see_through(ledger, settings, batch, leg)
+            report(ledger, settings, status)
+            ledger.write(end_run, leg)
+            return outcome(status)
+
+
+def _see_through(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> BatchStatus:
+    """Release chunks and wait for them, until nothing is left to wait for."""
+    in_place = this_run()[1] is None
+    max_active = BatchOptions.model_validate(batch.options).max_active_chunks
+    while True:
+        released = release(ledger, settings, batch.id, max_active, in_place=in_place)
+        status = progress(ledger, batch.id)
+        if status.state is not BatchState.RUNNING and not _still_billing(status):
+            return status
+        if not in_place:
+            wait(ledger, settings, leg)
+        for chunk in released:
+            process_chunk(chunk)
+
+
+def _still_billing(status: BatchStatus) -> bool:
+    """Whether a cancelled batch still waits to hear what became of the jobs it had sent."""
+    return status.state is BatchState.CANCELLED and status.chunks_done < status.chunks

@@ -1,0 +1,5 @@
+"""`python -m ittybatch`."""
+
+from ittybatch.cli import main
+
+main()

@@ -1,0 +1,33 @@
+"""The API client as the settings describe it."""
+
+from collections.abc import Callable
+
+from ittybatch.errors import ConfigurationError
+from ittybatch.ittybit.client import IttybitClient
+from ittybatch.ittybit.errors import IttybitError
+from ittybatch.settings import Settings
+
+
+def connect(
+    settings: Settings, *, on_retry: Callable[[IttybitError, float], None] | None = None
+) -> IttybitClient:
+    """Make a client for the API that the settings name.
+
+    Args:
+        settings: `ITTYBIT_API_KEY`, `ITTYBIT_API_URL`.
+        on_retry: Told of each request that is tried again, and after how many seconds.
+
+    Raises:
+        ConfigurationError: when there is no key, or the address cannot be used.
+    """
+    if settings.api_key is None or not settings.api_key.get_secret_value():
+        raise ConfigurationError(
+            "There is no API key for Ittybit.",
+            remedy="Set ITTYBIT_API_KEY in the environment or in .env.",
+        )
+    return IttybitClient(
+        settings.api_key.get_secret_value(),
+        base_url=settings.api_url,
+        max_connections=settings.submit_concurrency,
+        on_retry=on_retry,
+    )

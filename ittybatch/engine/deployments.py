@@ -1,0 +1,155 @@
+"""Deploying: the work pool, the deployments and the automations that are declared as files."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.events.schemas.automations import Automation, AutomationCore
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from pydantic import ValidationError
+
+from ittybatch.errors import IttybatchError
+from ittybatch.settings import CHECKOUT
+
+WORK_POOL = "ittybatch"
+RESUME_AUTOMATION = "ittybatch-resume"
+_DEPLOY_WITHIN_S = 300
+
+
+class DeployFailed(IttybatchError):
+    """Prefect did not take what is declared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """Where the declarations lie.
+
+    Args:
+        root: The folder of `prefect.yaml`.
+    """
+
+    root: Path = CHECKOUT
+
+    @property
+    def prefect_file(self) -> Path:
+        """The deployments."""
+        return self.root / "prefect.yaml"
+
+    @property
+    def automations_file(self) -> Path:
+        """The automations."""
+        return self.root / "deployments" / "automations.yaml"
+
+
+def deploy(
+    *,
+    concurrency: int | None = None,
+    declared: Declared | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Apply everything that is declared. Safe to repeat.
+
+    Args:
+        concurrency: Flow runs at a time in the work pool. A new pool without it gets two a
+            core: each leg is a process.
+        declared: Where the declarations lie.
+        tell: Told each step.
+
+    Raises:
+        DeployFailed: when Prefect refuses, or the declarations cannot be read.
+    """
+    declared = declared or Declared()
+    automations = read_automations(declared.automations_file)
+    try:
+        with get_client(sync_client=True) as client:
+            tell(_apply_work_pool(client, concurrency))
+            _apply_deployments(declared)
+            tell(f"Deployments of {declared.prefect_file.name} applied.")
+            for automation in automations:
+                tell(_apply_automation(client, automation))
+    except PrefectHTTPStatusError as error:
+        raise DeployFailed(
+            f"Prefect's API answered {error.response.status_code} while deploying.",
+            remedy="Look at the Prefect server's log.",
+        ) from error
+    except httpx.HTTPError as error:
+        raise DeployFailed(
+            f"Prefect's API could not be reached: {type(error).__name__}.",
+            remedy="Check PREFECT_API_URL, or start everything with `ittybatch up`.",
+        ) from error
+
+
+def read_automations(path: Path) -> list[AutomationCore]:
+    """Read the declared automations.
+
+    Raises:
+        DeployFailed: when the file is missing, or an automation is not one.
+    """
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return [AutomationCore.model_validate(each) for each in found["automations"]]
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValidationError) as error:
+        raise DeployFailed(
+            f"{path.name} cannot be used: {error}", remedy="Mend the file and deploy again."
+        ) from error
+
+
+def _apply_work_pool(client: SyncPrefectClient, concurrency: int | None) -> str:
+    try:
+        pool = client.read_work_pool(WORK_POOL)
+    except ObjectNotFound:
+        limit = concurrency or 2 * (os.cpu_count() or 1)
+        client.create_work_pool(
+            WorkPoolCreate(name=WORK_POOL, type="process", concurrency_limit=limit)
+        )
+        return f"Work pool {WORK_POOL} created: {limit} flow runs at a time."
+    if concurrency is not None and concurrency != pool.concurrency_limit:
+        client.update_work_pool(WORK_POOL, WorkPoolUpdate(concurrency_limit=concurrency))
+        return f"Work pool {WORK_POOL} updated: {concurrency} flow runs at a time."
+    return f"Work pool {WORK_POOL} stands: {pool.concurrency_limit} flow runs at a time."
+
+
+def _apply_deployments(declared: Declared) -> None:
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    try:
+        done = subprocess.run(  # noqa: S603  our own interpreter, no input from outside
+            [*command, "--prefect-file", str(declared.prefect_file)],
+            cwd=declared.root,
+            capture_output=True,
+            text=True,
+            timeout=_DEPLOY_WITHIN_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DeployFailed(f"`prefect deploy` did not end within {_DEPLOY_WITHIN_S} s.") from error
+    if done.returncode:
+        lines = (done.stdout + done.stderr).strip().splitlines()
+        raise DeployFailed("`prefect deploy` failed:\n" + "\n".join(lines[-15:]))
+
+
+def _apply_automation(client: SyncPrefectClient, wanted: AutomationCore) -> str:
+    found = automations_named(client, wanted.name)
+    if not found:
+        client.create_automation(wanted)
+        return f"Automation {wanted.name} created."
+    body: dict[str, Any] = wanted.model_dump(mode="json")
+    client.request("PUT", f"/automations/{found[0].id}", json=body)
+    for extra in found[1:]:
+        client.request("DELETE", f"/automations/{extra.id}")
+    return f"Automation {wanted.name} stands."
+
+
+def automations_named(client: SyncPrefectClient, name: str) -> list[Automation]:
+    """The automations of this name."""
+    answer = client.request(
+        "POST", "/automations/filter", json={"automations": {"name": {"any_": [name]}}}
+    )
+    return [Automation.model_validate(each) for each in answer.json()]

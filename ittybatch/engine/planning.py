@@ -1,0 +1,181 @@
+"""Planning: a source is read page by page, and each page becomes jobs in the ledger."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from ittybatch.errors import IttybatchError
+from ittybatch.ledger import Ledger, Transaction
+from ittybatch.ledger.batches import OpenBatch, finish_planning
+from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
+from ittybatch.ledger.planning import Claims, plan_page
+from ittybatch.ledger.retrying import ended_jobs
+from ittybatch.profiles import Item, Profile, ProfileError, Profiles, UnusableItem
+from ittybatch.sources import FailedJobsSource, Page, Source, read_pages
+
+PAGE_SIZE = 1000
+SAMPLE_SIZE = 20
+
+
+@dataclass(slots=True)
+class Preview:
+    """What a run would do.
+
+    Args:
+        counts: What was found, by name, as a batch keeps it.
+        sample: The first jobs, as rows.
+        rejects: The first rows that could not become items.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    sample: list[dict[str, str]] = field(default_factory=list)
+    rejects: list[PlannedReject] = field(default_factory=list)
+
+
+def plan_batch(
+    ledger: Ledger,
+    batch: OpenBatch,
+    source: Source,
+    profiles_dir: Path,
+    *,
+    chunk_size: int,
+    on_page: Callable[[Mapping[str, int]], None] = lambda _: None,
+) -> OpenBatch:
+    """Read a source to its end, from where an earlier leg left off.
+
+    Args:
+        ledger: Where the plan goes.
+        batch: The batch to plan.
+        source: What to read.
+        profiles_dir: Where rows that ask for a profile of their own find it.
+        chunk_size: Items a chunk.
+        on_page: Told the counts after each page.
+
+    Raises:
+        SourceError: when the source cannot be read. What was planned by then stays.
+    """
+    if batch.scan_done:
+        return batch
+    cursor = batch.scan_cursor
+    profile = Profile.from_mapping(batch.profile)
+    for page in _pages(ledger, source, profile, profiles_dir, cursor):
+        on_page(ledger.write(plan_page, batch.id, page, after=cursor, chunk_size=chunk_size))
+        cursor = page.cursor
+    return ledger.write(finish_planning, batch.id)
+
+
+def preview(
+    ledger: Ledger,
+    source: Source,
+    profile: Profile,
+    profiles_dir: Path,
+    *,
+    on_page: Callable[[Mapping[str, int]], None] = lambda _: None,
+) -> Preview:
+    """Read a source to its end and tell what a run would do. Writes nothing.
+
+    Raises:
+        SourceError: when the source cannot be read.
+    """
+    result = Preview()
+    # A key of 64 bits each is enough to count duplicates, and keeps a million of them small.
+    seen: set[int] = set()
+    for page in _pages(ledger, source, profile, profiles_dir, None):
+        result.counts.update(page.counts)
+        result.counts["rejected"] += len(page.rejects)
+        result.rejects.extend(page.rejects[: SAMPLE_SIZE - len(result.rejects)])
+        claims = ledger.read(_claims, page)
+        for planned in claims.sort(_unseen(page, seen, result.counts), result.counts):
+            for job in planned.jobs[: SAMPLE_SIZE - len(result.sample)]:
+                result.sample.append(
+                    {
+                        "input": job.input,
+                        "rendition": job.rendition,
+                        "kind": job.kind.value,
+                        "destination": job.destination or "",
+                    }
+                )
+        on_page(result.counts)
+    return result
+
+
+def _claims(transaction: Transaction, page: PlannedPage) -> Claims:
+    return Claims(transaction, None, page)
+
+
+def _unseen(page: PlannedPage, seen: set[int], counts: Counter[str]) -> PlannedPage:
+    items = []
+    for planned in page.items:
+        new = []
+        for job in planned.jobs:
+            key = int(job.job_key[:16], 16)
+            if key in seen:
+                counts["duplicates"] += 1
+            else:
+                seen.add(key)
+                new.append(job)
+        if new:
+            items.append(PlannedItem(planned.item, new))
+    return PlannedPage(items, page.rejects, {}, page.cursor, page.again)
+
+
+def _pages(
+    ledger: Ledger,
+    source: Source,
+    profile: Profile,
+    profiles_dir: Path,
+    cursor: str | None,
+) -> Iterator[PlannedPage]:
+    if isinstance(source, FailedJobsSource):
+        yield from _ended_pages(ledger, source, cursor)
+        return
+    profiles = Profiles(profiles_dir)
+    for page in read_pages(source, cursor=cursor, page_size=PAGE_SIZE):
+        yield _planned(page, profile, profiles)
+
+
+def _planned(page: Page, profile: Profile, profiles: Profiles) -> PlannedPage:
+    counts: Counter[str] = Counter({"found": len(page.items)})
+    counts.update({f"filtered:{rule}": count for rule, count in page.filtered.items()})
+    rejects = [
+        PlannedReject(each.line, each.field, each.reason, each.row_excerpt) for each in page.rejects
+    ]
+    items: list[PlannedItem] = []
+    for item in page.items:
+        try:
+            chosen = profiles.get(item.profile) if item.profile else profile
+            jobs = chosen.jobs_for(item)
+        except (ProfileError, UnusableItem) as error:
+            rejects.append(_reject(item, error))
+            continue
+        if item.kind is None:
+            counts["skipped"] += len(chosen.renditions) - len(jobs)
+        if jobs:
+            items.append(PlannedItem(item, jobs))
+        else:
+            counts["without_rendition"] += 1
+    return PlannedPage(items, rejects, counts, page.cursor)
+
+
+def _reject(item: Item, error: IttybatchError) -> PlannedReject:
+    field_name = "profile" if isinstance(error, ProfileError) else "input"
+    return PlannedReject(item.line, field_name, str(error), item.uri[:500])
+
+
+def _ended_pages(
+    ledger: Ledger, source: FailedJobsSource, cursor: str | None
+) -> Iterator[PlannedPage]:
+    after = orjson.loads(cursor)["after"] if cursor else 0
+    states = [state.value for state in source.states]
+    while rows := ledger.read(ended_jobs, source.batch, states, after=after, limit=PAGE_SIZE):
+        after = rows[-1].id
+        yield PlannedPage(
+            items=[PlannedItem(row.item, [row.job]) for row in rows],
+            rejects=[],
+            counts={"found": len(rows)},
+            cursor=orjson.dumps({"after": after}).decode(),
+            again=[row.id for row in rows],
+        )

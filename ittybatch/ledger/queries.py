@@ -1,0 +1,263 @@
+"""What people ask of the ledger: batches, their jobs, their failures, their rejects."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, func, or_, select
+
+from ittybatch.errors import IttybatchError
+from ittybatch.ledger.batches import job_totals
+from ittybatch.ledger.counters import COLUMNS
+from ittybatch.ledger.database import Ledger, Transaction
+from ittybatch.ledger.models import Attempt, Batch, Chunk, Item, Job, Reject, Run
+from ittybatch.ledger.states import (
+    ENDED_BATCHES,
+    BatchState,
+    ChunkState,
+    JobState,
+    RunState,
+)
+
+_PAGE = 2000
+
+
+class AmbiguousBatch(IttybatchError):
+    """An abbreviated batch id fits several batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStatus:
+    """A batch in numbers."""
+
+    id: str
+    name: str
+    state: BatchState
+    reason: str | None
+    profile: str
+    source: dict[str, Any]
+    created_at: datetime
+    ended_at: datetime | None
+    flow_run_id: str | None
+    counts: dict[str, int]
+    plan: dict[str, int]
+    chunks: int
+    chunks_done: int
+    retried: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A job as reports show it."""
+
+    id: int
+    input: str
+    rendition: str
+    kind: str
+    state: JobState
+    attempts: int
+    job_key: str
+    destination: str | None
+    task_id: str | None
+    output_url: str | None
+    format: str | None
+    width: int | None
+    height: int | None
+    duration_s: float | None
+    size_bytes: int | None
+    error_kind: str | None
+    error_message: str | None
+    submitted_at: datetime | None
+    completed_at: datetime | None
+
+
+def recent_batches(transaction: Transaction, limit: int = 20) -> list[BatchStatus]:
+    """The newest batches, the newest first."""
+    ids = transaction.rows(select(Batch.id).order_by(Batch.created_at.desc()).limit(limit))
+    return [batch_status(transaction, row.id) for row in ids]
+
+
+def find_batch(transaction: Transaction, text: str) -> str:
+    """The batch that an id, its beginning or end, or `latest` means.
+
+    Raises:
+        AmbiguousBatch: when it fits none, or several.
+    """
+    query = select(Batch.id).order_by(Batch.created_at.desc())
+    if text == "latest":
+        query = query.limit(1)
+    else:
+        query = query.where(
+            or_(
+                Batch.id == text,
+                Batch.id.startswith(text, autoescape=True),
+                Batch.id.endswith(text, autoescape=True),
+            )
+        ).limit(5)
+    found = [row.id for row in transaction.rows(query)]
+    if text in found:
+        return text
+    if len(found) != 1:
+        what = f"fits {', '.join(found)}" if found else "fits no batch"
+        raise AmbiguousBatch(f"{text!r} {what}.", remedy="`ittybatch status` lists the batches.")
+    return str(found[0])
+
+
+def batch_status(transaction: Transaction, batch: str) -> BatchStatus:
+    """A batch in numbers."""
+    row = transaction.execute(select(*Batch.__table__.columns).where(Batch.id == batch)).one()
+    chunks = transaction.execute(
+        select(
+            func.count().label("all"),
+            func.count().filter(Chunk.state == ChunkState.DONE.value).label("done"),
+        ).where(Chunk.batch_id == batch)
+    ).one()
+    flow_run = transaction.rows(select(Run.flow_run_id).where(Run.owner == f"batch:{batch}"))
+    retried = transaction.execute(
+        select(func.count())
+        .select_from(Job)
+        .join(Chunk, Chunk.id == Job.chunk_id)
+        .where(
+            Chunk.batch_id == batch,
+            Job.attempt > Job.last_attempt - Job.attempts + 1,
+        )
+    ).scalar_one()
+    totals = job_totals(transaction, batch)
+    return BatchStatus(
+        id=row.id,
+        name=row.name,
+        state=BatchState(row.state),
+        reason=row.reason,
+        profile=str(row.profile.get("name", "")),
+        source=row.source,
+        created_at=row.created_at,
+        ended_at=row.ended_at,
+        flow_run_id=flow_run[0].flow_run_id if flow_run else None,
+        counts={**totals, "skipped": int(row.counts.get("skipped", 0))},
+        plan=dict(row.counts),
+        chunks=chunks.all,
+        chunks_done=chunks.done,
+        retried=retried,
+    )
+
+
+def job_rows(
+    transaction: Transaction,
+    batch: str,
+    *,
+    states: Sequence[JobState] = (),
+    after: int = 0,
+    limit: int = _PAGE,
+) -> list[JobRow]:
+    """A batch's jobs in the order they were planned, from right after one of them."""
+    query = (
+        select(
+            Job.id,
+            Item.uri.label("input"),
+            Job.rendition,
+            Job.kind,
+            Job.state,
+            (Job.attempt - (Job.last_attempt - Job.attempts)).label("attempts"),
+            Job.job_key,
+            Job.destination,
+            Job.task_id,
+            Job.output_url,
+            Job.output_format.label("format"),
+            Job.output_width.label("width"),
+            Job.output_height.label("height"),
+            Job.output_duration_s.label("duration_s"),
+            Job.output_size_bytes.label("size_bytes"),
+            Job.error_kind,
+            Job.error_message,
+            Job.submitted_at,
+            Job.completed_at,
+        )
+        .join(Chunk, Chunk.id == Job.chunk_id)
+        .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
+        .where(Chunk.batch_id == batch, Job.id > after)
+        .order_by(Job.id)
+        .limit(limit)
+    )
+    if states:
+        query = query.where(Job.state.in_([state.value for state in states]))
+    return [
+        JobRow(**{**row._asdict(), "state": JobState(row.state)}) for row in transaction.rows(query)
+    ]
+
+
+def all_job_rows(
+    ledger: Ledger, batch: str, *, states: Sequence[JobState] = ()
+) -> Iterator[JobRow]:
+    """Every job of a batch, read page by page."""
+    after = 0
+    while rows := ledger.read(job_rows, batch, states=states, after=after):
+        yield from rows
+        after = rows[-1].id
+
+
+def failure_reasons(transaction: Transaction, batch: str, limit: int = 50) -> list[dict[str, Any]]:
+    """A batch's failures grouped by state and reason, the most frequent first."""
+    count = func.count().label("jobs")
+    rows = transaction.rows(
+        select(
+            Job.state,
+            Job.error_kind,
+            Job.error_message,
+            func.min(Item.uri).label("example"),
+            count,
+        )
+        .join(Chunk, Chunk.id == Job.chunk_id)
+        .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
+        .where(
+            Chunk.batch_id == batch,
+            Job.state.in_(
+                [JobState.FAILED.value, JobState.CANCELLED.value, JobState.EXPIRED.value]
+            ),
+        )
+        .group_by(Job.state, Job.error_kind, Job.error_message)
+        .order_by(count.desc())
+        .limit(limit)
+    )
+    return [row._asdict() for row in rows]
+
+
+def reject_rows(transaction: Transaction, batch: str, after: int = -1) -> list[dict[str, Any]]:
+    """A batch's rejected rows, a page at a time, from right after one of them."""
+    rows = transaction.rows(
+        select(Reject.number, Reject.line, Reject.field, Reject.reason, Reject.row)
+        .where(Reject.batch_id == batch, Reject.number > after)
+        .order_by(Reject.number)
+        .limit(_PAGE)
+    )
+    return [row._asdict() for row in rows]
+
+
+def accepted_attempts(transaction: Transaction, batch: str) -> dict[str, str | None]:
+    """Every attempt of a batch that was sent: its Idempotency-Key, and Ittybit's id for it."""
+    rows = transaction.rows(
+        select(Attempt.idempotency_key, Attempt.task_id)
+        .join(Job, Job.id == Attempt.job_id)
+        .join(Chunk, Chunk.id == Job.chunk_id)
+        .where(Chunk.batch_id == batch)
+    )
+    return {row.idempotency_key: row.task_id for row in rows}
+
+
+def open_work(transaction: Transaction) -> tuple[dict[str, int], int]:
+    """Jobs of unfinished chunks by state, and how many flow runs wait."""
+    row = transaction.execute(
+        select(
+            *(func.coalesce(func.sum(getattr(Chunk, name)), 0).label(name) for name in COLUMNS)
+        ).where(Chunk.state != ChunkState.DONE.value)
+    ).one()
+    waiting = transaction.execute(
+        select(func.count()).where(Run.state == RunState.WAITING.value)
+    ).scalar_one()
+    return {name: int(getattr(row, name)) for name in COLUMNS}, int(waiting)
+
+
+def unfinished_batches(transaction: Transaction) -> list[str]:
+    """Every batch that has not ended."""
+    ended = [state.value for state in ENDED_BATCHES]
+    return [row.id for row in transaction.rows(select(Batch.id).where(Batch.state.not_in(ended)))]

@@ -1,0 +1,125 @@
+"""The receiver as an ASGI application, and as a server."""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from ittybatch.errors import ConfigurationError, IttybatchError
+from ittybatch.ledger import Ledger, open_ledger
+from ittybatch.ledger.migrate import current_revision, newest_revision
+from ittybatch.ledger.queries import open_work
+from ittybatch.receiver.inbox import Inbox
+from ittybatch.receiver.metrics import Metrics
+from ittybatch.receiver.waking import WakerThread
+from ittybatch.receiver.webhooks import WebhookRoute
+from ittybatch.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# Ittybit waits 5 s for an answer: past this a 503 in time is worth more than a late 200.
+_LEDGER_PATIENCE_S = 3.0
+
+
+def create_app(settings: Settings, *, waker: bool = True) -> Starlette:
+    """Make the receiver.
+
+    Args:
+        settings: The secret, the ledger, the limits.
+        waker: Whether flow runs are woken from here. Off where another receiver does it.
+
+    Raises:
+        ConfigurationError: when there is no secret and unsigned webhooks are not allowed.
+    """
+    secrets = _secrets(settings)
+    ledger = open_ledger(settings, patience_s=_LEDGER_PATIENCE_S)
+    metrics = Metrics()
+    inbox = Inbox(ledger, metrics)
+    thread = WakerThread(ledger, metrics, lease_s=settings.lease_s)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        inbox.start()
+        if waker:
+            thread.start()
+        yield
+        thread.stop()
+        await inbox.stop()
+        ledger.close()
+
+    async def healthz(_request: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    async def readyz(_request: Request) -> Response:
+        why = await run_in_threadpool(_why_not_ready, ledger)
+        return PlainTextResponse(why or "ready", status_code=503 if why else 200)
+
+    async def show_metrics(_request: Request) -> Response:
+        with contextlib.suppress(IttybatchError):  # the other figures are worth having alone
+            jobs, waiting = await run_in_threadpool(ledger.read, open_work)
+            metrics.set_work(jobs, waiting)
+        return Response(metrics.render(), media_type="text/plain; version=0.0.4")
+
+    webhooks = WebhookRoute(inbox, secrets, settings.max_body_bytes, metrics)
+    return Starlette(
+        routes=[
+            Route("/webhooks/ittybit", webhooks.__call__, methods=["POST"]),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", show_metrics),
+        ],
+        lifespan=lifespan,
+    )
+
+
+def serve(settings: Settings, *, host: str = "127.0.0.1", port: int | None = None) -> None:
+    """Run the receiver until it is told to stop.
+
+    Args:
+        settings: The secret, the ledger, the limits, and `PORT`.
+        host: The address to listen on.
+        port: The port to listen on, in place of the settings'.
+
+    Raises:
+        ConfigurationError: as `create_app`.
+    """
+    uvicorn.run(
+        create_app(settings),
+        host=host,
+        port=settings.port if port is None else port,
+        access_log=False,
+        log_level="info",
+        # A header is a few hundred bytes; a peer that keeps a connection idle is let go.
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=10,
+        server_header=False,
+    )
+
+
+def _secrets(settings: Settings) -> tuple[bytes, ...]:
+    if settings.webhook_secrets:
+        return settings.webhook_secrets
+    if not settings.allow_unsigned_webhooks:
+        raise ConfigurationError(
+            "There is no webhook secret, so anybody could tell the ledger anything.",
+            remedy="Set ITTYBIT_WEBHOOK_SECRET in the environment or in .env; or, for a test "
+            "only, ITTYBATCH_ALLOW_UNSIGNED_WEBHOOKS=true.",
+        )
+    logger.warning("Webhooks are accepted unsigned: anybody can tell the ledger anything.")
+    return ()
+
+
+def _why_not_ready(ledger: Ledger) -> str | None:
+    try:
+        revision = ledger.read(current_revision)
+    except IttybatchError as error:
+        return str(error)
+    if revision != newest_revision():
+        return "The ledger's tables are not up to date. Run `ittybatch db upgrade`."
+    return None

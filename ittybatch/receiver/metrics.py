@@ -1,0 +1,88 @@
+"""What the receiver counts, for Prometheus."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from ittybatch.ledger.states import Verdict
+
+
+class Metrics:
+    """One receiver's figures, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        deliveries = Counter(
+            "ittybatch_deliveries",
+            "Signed webhooks kept, by what became of them.",
+            ["verdict"],
+            registry=self._registry,
+        )
+        # Looking a label up costs more than counting; a webhook should pay for neither twice.
+        self._deliveries = {
+            verdict: deliveries.labels(verdict=verdict.value) for verdict in Verdict
+        }
+        self._refused = Counter(
+            "ittybatch_webhooks_refused",
+            "Requests to the webhook route that were not kept, by status.",
+            ["status"],
+            registry=self._registry,
+        )
+        self._group_size = Histogram(
+            "ittybatch_commit_deliveries",
+            "Webhooks a commit.",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+            registry=self._registry,
+        )
+        self._commit_s = Histogram(
+            "ittybatch_commit_seconds", "Seconds a commit.", registry=self._registry
+        )
+        self._woken = Counter(
+            "ittybatch_runs_woken",
+            "Flow runs called, resumed, made or replaced.",
+            ["how"],
+            registry=self._registry,
+        )
+        self._waker_errors = Counter(
+            "ittybatch_waker_errors",
+            "Rounds of the waker that failed.",
+            registry=self._registry,
+        )
+        self._jobs = Gauge(
+            "ittybatch_jobs",
+            "Jobs of unfinished batches, by state.",
+            ["state"],
+            registry=self._registry,
+        )
+        self._waiting = Gauge(
+            "ittybatch_runs_waiting", "Flow runs that are suspended.", registry=self._registry
+        )
+
+    def kept(self, verdict: Verdict) -> None:
+        """Count a webhook that was kept."""
+        self._deliveries[verdict].inc()
+
+    def refused(self, status: int) -> None:
+        """Count a request that was refused with this status."""
+        self._refused.labels(status=str(status)).inc()
+
+    def committed(self, deliveries: int, seconds: float) -> None:
+        """Count a group commit."""
+        self._group_size.observe(deliveries)
+        self._commit_s.observe(seconds)
+
+    def woken(self, how: str, runs: int) -> None:
+        """Count runs woken in one way."""
+        self._woken.labels(how=how).inc(runs)
+
+    def waker_failed(self) -> None:
+        """Count a round of the waker that failed."""
+        self._waker_errors.inc()
+
+    def set_work(self, jobs: dict[str, int], waiting: int) -> None:
+        """Set the gauges that are read from the ledger."""
+        for state, count in jobs.items():
+            self._jobs.labels(state=state).set(count)
+        self._waiting.set(waiting)
+
+    def render(self) -> bytes:
+        """All of it, as Prometheus reads it."""
+        return generate_latest(self._registry)

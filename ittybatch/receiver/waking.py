@@ -1,0 +1,78 @@
+"""The waker's thread: each second it wakes the flow runs that have a reason to go on."""
+
+import logging
+import threading
+
+from prefect.settings import get_current_settings
+
+from ittybatch.engine.flow_runs import open_flow_runs
+from ittybatch.engine.waking import Waker, Woken
+from ittybatch.errors import IttybatchError
+from ittybatch.ledger import Ledger
+from ittybatch.receiver.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+_SLOWEST_ROUND_S = 30.0
+
+
+class WakerThread:
+    """Runs the waker beside the receiver until it is stopped.
+
+    Args:
+        ledger: What says which runs are ready.
+        metrics: Told what each round did.
+        lease_s: Seconds without a sign of life after which a leg is taken for dead.
+        every_s: Seconds between rounds.
+    """
+
+    def __init__(
+        self, ledger: Ledger, metrics: Metrics, *, lease_s: float, every_s: float = 1.0
+    ) -> None:
+        self._ledger = ledger
+        self._metrics = metrics
+        self._lease_s = lease_s
+        self._every_s = every_s
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="waker", daemon=True)
+
+    def start(self) -> None:
+        """Begin, where Prefect's address is known."""
+        if get_current_settings().api.url is None:
+            logger.warning("PREFECT_API_URL is not set: webhooks are kept, nothing is woken.")
+            return
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the round under way."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        wait_s = self._every_s
+        while not self._stopping.wait(wait_s):
+            try:
+                with open_flow_runs() as flow_runs:
+                    waker = Waker(self._ledger, flow_runs, lease_s=self._lease_s)
+                    while not self._stopping.wait(self._every_s):
+                        self._note(waker.round())
+                        wait_s = self._every_s
+            except IttybatchError as error:
+                wait_s = self._note_failure(str(error), wait_s)
+            except Exception as error:  # the waker must outlive whatever one round meets
+                logger.exception("The waker's round failed.")
+                wait_s = self._note_failure(type(error).__name__, wait_s)
+
+    def _note_failure(self, why: str, wait_s: float) -> float:
+        self._metrics.waker_failed()
+        wait_s = min(2 * wait_s, _SLOWEST_ROUND_S)
+        logger.warning("The waker tries again in %.0f s: %s", wait_s, why)
+        return wait_s
+
+    def _note(self, woken: Woken) -> None:
+        for how in ("called", "resumed", "made", "replaced", "cancelled"):
+            owners = getattr(woken, how)
+            if owners:
+                self._metrics.woken(how, len(owners))
+                logger.info("%s: %s", how, ", ".join(owners))

@@ -1,0 +1,27 @@
+"""Sources: where items come from, read in pages that a later process can go on after.
+
+source = parse_source("s3://media/uploads/")
+for page in read_pages(source, cursor=saved):
+    plan(page.items)
+    saved = page.cursor
+"""
+
+from ittybatch.sources.bucket import BucketSource
+from ittybatch.sources.errors import SourceError
+from ittybatch.sources.failed import FailedJobsSource, RetryableState
+from ittybatch.sources.manifest import ManifestSource
+from ittybatch.sources.page import Page, Reject
+from ittybatch.sources.source import Source, parse_source, read_pages
+
+__all__ = [
+    "BucketSource",
+    "FailedJobsSource",
+    "ManifestSource",
+    "Page",
+    "Reject",
+    "RetryableState",
+    "Source",
+    "SourceError",
+    "parse_source",
+    "read_pages",
+]

@@ -1,0 +1,80 @@
+"""The header of a manifest: which column means what."""
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import Self
+
+METADATA_PREFIX = "metadata."
+REQUIRED = "input"
+KNOWN = (REQUIRED, "kind", "options", "profile", "fingerprint", "etag", "size_bytes")
+MAX_COLUMNS = 200
+
+_METADATA_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_RESERVED = "ittybatch"
+# Close enough to be a slip of the finger, which would silently change what is ordered.
+_CLOSE = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Where in a row each known value stands.
+
+    Args:
+        names: Every column of the header, in order.
+        places: Place of each known column that is there.
+        metadata: Name and place of each `metadata.` column.
+    """
+
+    names: tuple[str, ...]
+    places: dict[str, int]
+    metadata: tuple[tuple[str, int], ...]
+
+    @classmethod
+    def from_header(cls, header: list[str]) -> Self:
+        """Read a header; columns of other names are left alone.
+
+        Raises:
+            ValueError: `input` is missing, or a column stands twice or is nearly a known one.
+        """
+        names = tuple(_plain(name) for name in header)
+        if len(names) > MAX_COLUMNS:
+            raise ValueError(f"it has {len(names)} columns; at most {MAX_COLUMNS} are read")
+        if REQUIRED not in names:
+            listing = ", ".join(repr(name[:40]) for name in names[:10]) or "none"
+            separators = [mark for mark in (";", "\t", "|") if mark in "".join(names)]
+            hint = f"; separate columns by commas, not {separators[0]!r}" if separators else ""
+            raise ValueError(f"it has no column `{REQUIRED}` (found: {listing}){hint}")
+        for name in names:
+            _check(name, names)
+        metadata = tuple(
+            (name.removeprefix(METADATA_PREFIX), place)
+            for place, name in enumerate(names)
+            if name.startswith(METADATA_PREFIX)
+        )
+        places = {name: place for place, name in enumerate(names) if name in KNOWN}
+        return cls(names, places, metadata)
+
+
+def _plain(name: str) -> str:
+    stripped = name.strip()
+    lowered = stripped.lower()
+    if lowered.startswith(METADATA_PREFIX):
+        return METADATA_PREFIX + stripped[len(METADATA_PREFIX) :]
+    return lowered if lowered in KNOWN else stripped
+
+
+def _check(name: str, names: tuple[str, ...]) -> None:
+    if name and names.count(name) > 1 and (name in KNOWN or name.startswith(METADATA_PREFIX)):
+        raise ValueError(f"its column `{name}` stands twice")
+    if name.startswith(METADATA_PREFIX):
+        pair = name.removeprefix(METADATA_PREFIX)
+        if not _METADATA_NAME.fullmatch(pair):
+            raise ValueError(f"`{name}`: use letters, digits, _, - and . in metadata's names")
+        if pair.lower().startswith(_RESERVED):
+            raise ValueError(f"`{name}`: names beginning with {_RESERVED} are its own")
+    elif name not in KNOWN:
+        close = difflib.get_close_matches(name.lower(), [*KNOWN, "metadata"], n=1, cutoff=_CLOSE)
+        if close:
+            meant = "metadata.NAME" if close[0] == "metadata" else close[0]
+            raise ValueError(f"its column `{name}` is not known; is `{meant}` meant?")

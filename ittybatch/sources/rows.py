@@ -1,0 +1,221 @@
+"""Rows of a manifest turned into items, or into the reason why not."""
+
+import json
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+from ittybatch.ittybit.options import InvalidOptions, canonical_options
+from ittybatch.profiles import Item
+from ittybatch.profiles.rendition import SLUG
+from ittybatch.sources.columns import Columns
+from ittybatch.sources.errors import without_secrets
+from ittybatch.sources.page import Misread, Reject
+from ittybatch.sources.records import Record
+from ittybatch.sources.s3 import SCHEME, split_uri
+
+MAX_INPUT_CHARACTERS = 4096
+MAX_OPTIONS_CHARACTERS = 16_384
+MAX_VALUE_CHARACTERS = 2048
+MAX_EXCERPT_CHARACTERS = 200
+
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Options may be printed over several lines.
+_UNSEEN_IN_OPTIONS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_PROFILE = re.compile(SLUG)
+_SIZE = re.compile(r"[0-9]{1,18}")
+_NOT_JSON = "are not JSON"
+
+
+class _BadCellError(Exception):
+    def __init__(self, field: str, reason: str, *, misread: bool = False) -> None:
+        super().__init__(reason)
+        self.field = field
+        self.reason = reason
+        self.misread = misread
+
+
+class Rows:
+    """Reads the rows under one header.
+
+    Args:
+        columns: The header.
+    """
+
+    def __init__(self, columns: Columns) -> None:
+        self._names = columns.names
+        self._metadata = columns.metadata
+        place = columns.places.get
+        self._input = columns.places["input"]
+        self._kind = place("kind")
+        self._options = place("options")
+        self._profile = place("profile")
+        self._fingerprints = [
+            found for name in ("fingerprint", "etag") if (found := place(name)) is not None
+        ]
+        self._size = place("size_bytes")
+
+    def read(self, record: Record) -> Item | Reject:
+        """Turn a record into an item; a bad one into a reject that names the column."""
+        if record.problem is not None:
+            return _reject(record.line, "row", record.problem, record.text)
+        try:
+            return self._item(record)
+        except _BadCellError as error:
+            kind = Misread if error.misread else Reject
+            return _reject(record.line, error.field, error.reason, ",".join(record.cells), kind)
+
+    def _item(self, record: Record) -> Item:
+        cells = record.cells
+        missing = len(self._names) - len(cells)
+        if missing < 0:
+            raise _BadCellError(
+                "row",
+                f"has {len(cells)} values under {len(self._names)} columns; "
+                "put quotes around values that hold commas",
+                misread=True,
+            )
+        cells = [*cells, *[""] * missing] if missing else cells
+        self._check_characters(cells)
+        kind = self._cell(cells, self._kind)
+        profile = self._cell(cells, self._profile)
+        return Item(
+            uri=_checked_input(cells[self._input].strip()),
+            fingerprint=self._fingerprint(cells),
+            size_bytes=_size(self._cell(cells, self._size)),
+            line=record.line,
+            kind=kind,
+            options=_checked_options(kind, self._cell(cells, self._options)),
+            profile=_checked_profile(profile, kind),
+            metadata=self._pairs(cells),
+        )
+
+    def _check_characters(self, cells: list[str]) -> None:
+        # One look at the row is enough for almost every row.
+        text = ",".join(cells)
+        if len(text) <= MAX_VALUE_CHARACTERS and not _UNSEEN.search(text):
+            return
+        for place, cell in enumerate(cells):
+            unseen, most = _UNSEEN, MAX_VALUE_CHARACTERS
+            if place == self._options:
+                unseen, most = _UNSEEN_IN_OPTIONS, MAX_OPTIONS_CHARACTERS
+            elif place == self._input:
+                most = MAX_INPUT_CHARACTERS
+            if len(cell) > most:
+                raise _BadCellError(
+                    self._names[place],
+                    f"has {len(cell)} characters; at most {most} are read",
+                    misread=True,
+                )
+            if found := unseen.search(cell):
+                raise _BadCellError(
+                    self._names[place],
+                    f"holds the control character {found[0]!r}; remove it",
+                    misread=True,
+                )
+
+    @staticmethod
+    def _cell(cells: list[str], place: int | None) -> str | None:
+        return (cells[place].strip() or None) if place is not None else None
+
+    def _fingerprint(self, cells: list[str]) -> str | None:
+        for place in self._fingerprints:
+            if found := cells[place].strip().strip('"'):
+                return found
+        return None
+
+    def _pairs(self, cells: list[str]) -> Mapping[str, str]:
+        return {name: cells[place] for name, place in self._metadata if cells[place]}
+
+
+def _checked_input(uri: str) -> str:
+    if not uri:
+        raise _BadCellError("input", "is empty; give an s3://, https:// or http:// URI")
+    if uri.startswith(SCHEME):
+        try:
+            _, key = split_uri(uri)
+        except ValueError as error:
+            raise _BadCellError("input", str(error)) from error
+        if not key or key.endswith("/"):
+            raise _BadCellError("input", "names no object; write s3://bucket/key")
+        return uri
+    try:
+        parts = urlsplit(uri)
+        usable = bool(parts.scheme.lower() in {"http", "https"} and parts.hostname)
+        port = parts.port
+    except ValueError as error:
+        raise _BadCellError("input", f"is not a URL: {error}") from error
+    if not usable or port == 0 or " " in uri:
+        raise _BadCellError("input", "must be an s3://, https:// or http:// URI")
+    if parts.username is not None or parts.password is not None:
+        raise _BadCellError("input", "holds a password; use a signed URL or a connection")
+    return uri
+
+
+def _checked_profile(profile: str | None, kind: str | None) -> str | None:
+    if profile is None:
+        return None
+    if kind is not None:
+        raise _BadCellError("profile", "and `kind` exclude each other; empty one of them")
+    if not _PROFILE.fullmatch(profile):
+        raise _BadCellError("profile", "is no profile's name")
+    return profile
+
+
+def _checked_options(kind: str | None, text: str | None) -> Mapping[str, Any] | None:
+    if kind is None:
+        if text is not None:
+            raise _BadCellError("options", "need a `kind` to belong to")
+        return None
+    options, field, reason = _parsed(kind, text)
+    if reason is not None:
+        raise _BadCellError(field, reason, misread=reason.startswith(_NOT_JSON))
+    return options
+
+
+# Rows repeat the same few options; checking them anew would be most of the work.
+@lru_cache(maxsize=8192)
+def _parsed(kind: str, text: str | None) -> tuple[Mapping[str, Any] | None, str, str | None]:
+    try:
+        given = json.loads(
+            text or "{}", object_pairs_hook=_without_twins, parse_constant=_refuse_constant
+        )
+    except (ValueError, RecursionError) as error:
+        return None, "options", f"{_NOT_JSON}: {error}"
+    if not isinstance(given, dict):
+        return None, "options", 'are not a JSON object, such as {"width": 1280}'
+    try:
+        return canonical_options(kind, given), "options", None
+    except InvalidOptions as error:
+        wrong = error.problems[0].field == "kind"
+        reason = "; ".join(str(problem) for problem in error.problems)
+        return None, "kind" if wrong else "options", reason
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice")
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+def _size(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not _SIZE.fullmatch(text):
+        raise _BadCellError("size_bytes", "is not a whole number of bytes")
+    return int(text)
+
+
+def _reject(line: int, field: str, reason: str, text: str, kind: type[Reject] = Reject) -> Reject:
+    shown = "".join(
+        character if character.isprintable() else "\ufffd"
+        for character in without_secrets(text[: 10 * MAX_EXCERPT_CHARACTERS])
+    )
+    return kind(line, field, reason, shown[:MAX_EXCERPT_CHARACTERS])

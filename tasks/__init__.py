@@ -1,0 +1,1 @@
+"""The steps of the flows: one Prefect task, or a tight pair, a file."""

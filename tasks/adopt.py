@@ -1,0 +1,65 @@
+"""Adopt: find this flow run's batch in the ledger, or open it."""
+
+from prefect.context import FlowRunContext
+from prefect.logging import get_run_logger
+
+from ittybatch.engine.options import BatchOptions
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.batches import OpenBatch, open_batch, read_batch
+from ittybatch.ledger.queries import find_batch
+from ittybatch.profiles import Profile, load_profile, refuse_overlap
+from ittybatch.settings import Settings
+from ittybatch.sources import BucketSource, FailedJobsSource, Source
+from tasks.leg import this_run
+from tasks.step import step
+
+
+@step("adopt")
+def adopt(
+    ledger: Ledger, settings: Settings, source: Source, profile: str, options: BatchOptions
+) -> OpenBatch:
+    """Find this flow run's batch, or open it with a frozen copy of the profile.
+
+    Raises:
+        ProfileError: when the profile cannot be used.
+        DestinationOverlap: when outputs would land where the source is scanned.
+    """
+    flow_run, deployment = this_run()
+    source = resolved(ledger, source)
+    chosen = checked_profile(ledger, settings, source, profile)
+    batch = ledger.write(
+        open_batch,
+        flow_run_id=flow_run,
+        deployment_id=deployment,
+        name=options.name or _deployment_name() or chosen.name,
+        source=source.model_dump(mode="json"),
+        profile=chosen.model_dump(mode="json"),
+        options=options.model_dump(mode="json", exclude={"go_on_with"}),
+        adopt=options.go_on_with,
+    )
+    get_run_logger().info("Batch %s (%s) is %s.", batch.id, batch.name, batch.state)
+    return batch
+
+
+def resolved(ledger: Ledger, source: Source) -> Source:
+    """A source with the batch it names spelt out."""
+    if isinstance(source, FailedJobsSource):
+        return source.model_copy(update={"batch": ledger.read(find_batch, source.batch)})
+    return source
+
+
+def checked_profile(ledger: Ledger, settings: Settings, source: Source, name: str) -> Profile:
+    """The profile, once it is sure that it can be used with this source."""
+    if isinstance(source, FailedJobsSource):
+        return Profile.from_mapping(ledger.read(read_batch, source.batch).profile)
+    profile = load_profile(name, settings.profiles_dir)
+    if isinstance(source, BucketSource):
+        refuse_overlap(profile, [source.uri])
+    return profile
+
+
+def _deployment_name() -> str | None:
+    context = FlowRunContext.get()
+    labels = context.flow_run.labels if context and context.flow_run else {}
+    name = labels.get("prefect.deployment.name") if labels else None
+    return str(name) if name else None

@@ -1,0 +1,32 @@
+"""Release: chunks become flow runs, as many at a time as the batch allows."""
+
+from prefect.logging import get_run_logger
+
+from ittybatch.engine.flow_runs import open_flow_runs
+from ittybatch.engine.waking import Waker
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.chunks import release_chunks
+from ittybatch.ledger.identity import owned_chunk
+from ittybatch.settings import Settings
+from tasks.step import step
+
+
+@step("release")
+def release(
+    ledger: Ledger, settings: Settings, batch: str, max_active: int, *, in_place: bool
+) -> list[int]:
+    """Release chunks while there is room.
+
+    The ledger knows of each run before Prefect makes it, under a key that makes it only once.
+
+    Returns:
+        The chunks that were released, for a caller that works through them in place.
+    """
+    owners = ledger.write(release_chunks, batch, 1 if in_place else max_active)
+    if owners and not in_place:
+        with open_flow_runs() as flow_runs:
+            waker = Waker(ledger, flow_runs, lease_s=settings.lease_s)
+            for owner in owners:
+                waker.make(owner)
+        get_run_logger().info("Released %d chunks.", len(owners))
+    return [chunk for owner in owners if (chunk := owned_chunk(owner)) is not None]

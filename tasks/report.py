@@ -1,0 +1,84 @@
+"""Report: what a batch came to, as files, artifacts and the state of its flow run."""
+
+from itertools import islice
+
+from prefect import State
+from prefect.logging import get_run_logger
+from prefect.states import Cancelled, Completed, Failed
+
+from ittybatch.engine.planning import Preview
+from ittybatch.engine.reporting import write_files
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.batches import end_batch
+from ittybatch.ledger.chunks import ChunkPlace
+from ittybatch.ledger.queries import BatchStatus, all_job_rows, batch_status, failure_reasons
+from ittybatch.ledger.states import BatchState
+from ittybatch.settings import Settings
+from tasks.artifacts import show_failures, show_progress, show_report, show_results
+from tasks.step import step
+
+_SHOWN = 500
+
+
+@step("progress")
+def progress(ledger: Ledger, batch: str) -> BatchStatus:
+    """Publish how far the batch is, and end it if everything in it has ended."""
+    ledger.write(end_batch, batch)
+    status = ledger.read(batch_status, batch)
+    show_progress(status)
+    return status
+
+
+@step("report")
+def report(ledger: Ledger, settings: Settings, status: BatchStatus) -> None:
+    """Write the completion report, and publish what an operator wants to see of it."""
+    files = write_files(ledger, status.id, settings.home / "batches" / status.id)
+    show_results(status.id, list(islice(all_job_rows(ledger, status.id), _SHOWN)))
+    show_failures(status.id, ledger.read(failure_reasons, status.id))
+    show_report(status, files)
+    get_run_logger().info("Report: %s", files["json"])
+
+
+def outcome(status: BatchStatus) -> State[None]:
+    """The state that tells all-succeeded from some-failed."""
+    counts = status.counts
+    told = (
+        f"{counts['succeeded']:,} of {counts['jobs']:,} jobs succeeded, "
+        f"{counts['failed']:,} failed, {counts['expired']:,} expired, "
+        f"{counts['cancelled']:,} cancelled."
+    )
+    match status.state:
+        case BatchState.SUCCEEDED:
+            return Completed(message=told if counts["jobs"] else "There was nothing new to do.")
+        case BatchState.CANCELLED:
+            return Cancelled(message=f"{status.reason or 'Cancelled.'} {told}")
+        case BatchState.HELD:
+            return Failed(
+                name="Held",
+                message=f"{status.reason} Then: `ittybatch resume {status.id}`. {told}",
+            )
+        case _:
+            return Failed(
+                name="SomeFailed",
+                message=f"{told} Why: `ittybatch failures {status.id}`. "
+                f"Again: `ittybatch retry {status.id}`.",
+            )
+
+
+def preview_outcome(found: Preview) -> State[None]:
+    """The state of a dry run."""
+    return Completed(
+        name="DryRun",
+        message=f"{found.counts['jobs']:,} jobs of {found.counts['items']:,} items would be "
+        f"submitted; {found.counts['already_done']:,} are done already.",
+    )
+
+
+def chunk_outcome(place: ChunkPlace) -> State[None]:
+    """The state of a chunk's run. A chunk has done its work even where jobs failed."""
+    bad = place.failed + place.expired + place.cancelled
+    return Completed(
+        name="SomeFailed" if bad else "Completed",
+        message=f"{place.succeeded:,} succeeded, {place.failed:,} failed, "
+        f"{place.expired:,} expired, {place.cancelled:,} cancelled.",
+    )

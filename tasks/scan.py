@@ -1,0 +1,69 @@
+"""Scan: read the source page by page into the ledger, or only look."""
+
+from collections.abc import Callable, Mapping
+
+from prefect.logging import get_run_logger
+
+from ittybatch.engine.options import BatchOptions
+from ittybatch.engine.planning import Preview, plan_batch, preview
+from ittybatch.engine.reporting import write_rejects_file
+from ittybatch.errors import IttybatchError
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.batches import OpenBatch, hold_batch
+from ittybatch.settings import Settings
+from ittybatch.sources import Source
+from tasks.adopt import checked_profile, resolved
+from tasks.artifacts import show_plan
+from tasks.step import step
+
+_TELL_EVERY = 10_000
+
+
+@step("scan")
+def scan(ledger: Ledger, settings: Settings, batch: OpenBatch, source: Source) -> OpenBatch:
+    """Plan the batch, from where an earlier leg left off.
+
+    Raises:
+        SourceError: when the source cannot be read; the batch is held, and goes on from there.
+    """
+    if batch.scan_done:
+        return batch
+    options = BatchOptions.model_validate(batch.options)
+    try:
+        planned = plan_batch(
+            ledger,
+            batch,
+            resolved(ledger, source),
+            settings.profiles_dir,
+            chunk_size=options.chunk_size,
+            on_page=_teller(),
+        )
+    except IttybatchError as error:
+        ledger.write(hold_batch, batch.id, str(error))
+        raise
+    rejects = write_rejects_file(ledger, batch.id, settings.home / "batches" / batch.id)
+    show_plan(planned.id, planned.counts, rejects=rejects)
+    return planned
+
+
+@step("look")
+def look(ledger: Ledger, settings: Settings, source: Source, profile: str) -> Preview:
+    """Tell what a run would do. Nothing is written, nothing is submitted."""
+    source = resolved(ledger, source)
+    chosen = checked_profile(ledger, settings, source, profile)
+    found = preview(ledger, source, chosen, settings.profiles_dir, on_page=_teller())
+    show_plan("dry-run", found.counts, sample=found.sample)
+    return found
+
+
+def _teller() -> Callable[[Mapping[str, int]], None]:
+    logger = get_run_logger()
+    told = 0
+
+    def tell(counts: Mapping[str, int]) -> None:
+        nonlocal told
+        if counts.get("found", 0) >= told + _TELL_EVERY:
+            told = counts["found"]
+            logger.info("%d items found, %d jobs planned.", told, counts.get("jobs", 0))
+
+    return tell

@@ -1,0 +1,44 @@
+"""Wait: suspend at no cost until the ledger has news, or stay where there is no deployment."""
+
+import time
+
+from prefect.flow_runs import suspend_flow_run
+from prefect.logging import get_run_logger
+
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.legs import Leg, begin_wait, has_news
+from ittybatch.settings import Settings
+from tasks.leg import this_run
+from tasks.poll import poll
+
+_LOOK_EVERY_S = 0.5
+
+
+def wait(ledger: Ledger, settings: Settings, leg: Leg, *, chunk: int | None = None) -> None:
+    """Wait for a reason to go on.
+
+    In a deployed run this does not return: the process ends, and another begins the flow anew.
+    The ledger says that the run waits before Prefect does, so that no news falls in between.
+    A pause fires once a key and flow run, hence the leg's number in it.
+    """
+    _, deployment = this_run()
+    if deployment is None:
+        _stay(ledger, settings, leg, chunk)
+        return
+    ledger.write(begin_wait, leg)
+    get_run_logger().info("Nothing to do until there is news: suspending.")
+    suspend_flow_run(
+        key=f"{'chunk-leg' if chunk is not None else 'batch-wait'}-{leg.number}",
+        timeout=int(settings.suspend_timeout_s),
+    )
+
+
+def _stay(ledger: Ledger, settings: Settings, leg: Leg, chunk: int | None) -> None:
+    ledger.write(begin_wait, leg, in_place=True)
+    asked_at = time.monotonic()
+    while not ledger.read(has_news, leg):
+        # A process that stays has nothing better to do than to look.
+        time.sleep(_LOOK_EVERY_S)
+        if chunk is not None and time.monotonic() - asked_at >= settings.silence_s:
+            poll(ledger, settings, chunk)
+            asked_at = time.monotonic()

@@ -1,0 +1,107 @@
+"""Which database holds the ledger."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from ittybatch.stack import databases
+from ittybatch.stack.databases import Databases, choose_databases, holds_rows
+from ittybatch.stack.errors import StackError
+from ittybatch.stack.postgres import PostgresCluster
+
+
+@pytest.fixture
+def _quick_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the data's folder alone: these tests are about the choice, not the server."""
+    monkeypatch.setattr(
+        PostgresCluster, "prepare", lambda cluster, _: cluster.data.mkdir(exist_ok=True)
+    )
+
+
+def _choose(
+    home: Path, events: list[str], port: int = 1, given_url: str | None = None
+) -> Databases:
+    cluster = PostgresCluster(home / "postgres", port, "password")
+    return choose_databases(home, cluster, given_url=given_url, on_event=events.append)
+
+
+def _sqlite_ledger(home: Path, *, rows: int) -> None:
+    with closing(sqlite3.connect(home / "ledger.db")) as connection, connection:
+        connection.execute("CREATE TABLE alembic_version (version TEXT)")
+        connection.execute("INSERT INTO alembic_version VALUES ('1')")
+        connection.execute("CREATE TABLE jobs (id INTEGER)")
+        connection.executemany("INSERT INTO jobs VALUES (?)", [(n,) for n in range(rows)])
+
+
+def test_both_databases_are_in_postgres(home: Path, events: list[str]) -> None:
+    """The ordinary case."""
+    chosen = _choose(home, events, port=7)
+    assert chosen.cluster is not None
+    assert chosen.ledger_url == "postgresql://ittybatch:password@127.0.0.1:7/ledger"
+    assert chosen.prefect_url.startswith("postgresql+asyncpg://")
+    assert "password" not in repr(chosen)
+
+
+@pytest.mark.usefixtures("_quick_cluster")
+def test_a_given_url_wins_for_the_ledger(home: Path, events: list[str]) -> None:
+    """Prefect's tables stay in our own server."""
+    chosen = _choose(home, events, given_url="postgresql://elsewhere/ledger")
+    assert chosen.ledger_url == "postgresql://elsewhere/ledger"
+    assert chosen.cluster is not None
+
+
+def test_without_the_wheel_sqlite_is_used_and_said_so(
+    home: Path, events: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stack runs where no wheel exists."""
+    monkeypatch.setattr(databases, "is_installed", lambda: False)
+    chosen = _choose(home, events)
+    assert chosen.cluster is None
+    assert chosen.ledger_url == f"sqlite:///{home}/ledger.db"
+    assert chosen.prefect_url.startswith("sqlite+aiosqlite:///")
+    assert "SQLite" in events[0]
+
+
+def test_a_first_start_that_fails_falls_back(
+    home: Path, events: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reason is told."""
+
+    def fail(*_: object) -> None:
+        raise StackError("no room")
+
+    monkeypatch.setattr(PostgresCluster, "prepare", fail)
+    assert _choose(home, events).cluster is None
+    assert "no room" in events[0]
+
+
+@pytest.mark.usefixtures("_quick_cluster")
+def test_a_ledger_in_postgres_is_never_silently_left(
+    home: Path, events: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty SQLite ledger in its place would pay for every job again."""
+    _choose(home, events)
+    monkeypatch.setattr(databases, "is_installed", lambda: False)
+    with pytest.raises(StackError, match="PostgreSQL is not installed"):
+        _choose(home, events)
+
+
+@pytest.mark.usefixtures("_quick_cluster")
+def test_a_ledger_in_sqlite_is_never_silently_left(home: Path, events: list[str]) -> None:
+    """What was recorded before the first stack counts, at every later start too."""
+    _sqlite_ledger(home, rows=1)
+    for _ in range(2):
+        chosen = _choose(home, events)
+        assert chosen.ledger_url == f"sqlite:///{home}/ledger.db"
+        assert chosen.cluster is not None
+    assert len(events) == 1
+
+
+@pytest.mark.usefixtures("_quick_cluster")
+def test_an_empty_ledger_in_sqlite_does_not_count(home: Path, events: list[str]) -> None:
+    """A mere `status` before the first stack must not tie it to SQLite."""
+    _sqlite_ledger(home, rows=0)
+    assert not holds_rows(home / "ledger.db")
+    assert _choose(home, events).ledger_url.startswith("postgresql://")
