@@ -16,6 +16,6 @@ def wake(ledger: Ledger, settings: Settings) -> None:
     with open_flow_runs() as flow_runs:
         waker = Waker(ledger, flow_runs, lease_s=settings.lease_s)
         for woken in (waker.round(), waker.check_waiting()):
-            for how in ("called", "resumed", "made", "replaced", "cancelled"):
-                for owner in getattr(woken, how):
+            for how, owners in woken.by_kind():
+                for owner in owners:
                     logger.info("%s: %s", how, owner)

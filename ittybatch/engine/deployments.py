@@ -6,13 +6,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
-from prefect.events.schemas.automations import Automation, AutomationCore
+from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from pydantic import ValidationError
 
@@ -136,20 +135,11 @@ def _apply_deployments(declared: Declared) -> None:
 
 
 def _apply_automation(client: SyncPrefectClient, wanted: AutomationCore) -> str:
-    found = automations_named(client, wanted.name)
+    found = client.read_automations_by_name(wanted.name)
     if not found:
         client.create_automation(wanted)
         return f"Automation {wanted.name} created."
-    body: dict[str, Any] = wanted.model_dump(mode="json")
-    client.request("PUT", f"/automations/{found[0].id}", json=body)
+    client.update_automation(found[0].id, wanted)
     for extra in found[1:]:
-        client.request("DELETE", f"/automations/{extra.id}")
+        client.delete_automation(extra.id)
     return f"Automation {wanted.name} stands."
-
-
-def automations_named(client: SyncPrefectClient, name: str) -> list[Automation]:
-    """The automations of this name."""
-    answer = client.request(
-        "POST", "/automations/filter", json={"automations": {"name": {"any_": [name]}}}
-    )
-    return [Automation.model_validate(each) for each in answer.json()]

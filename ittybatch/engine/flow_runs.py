@@ -12,6 +12,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.settings import PREFECT_UI_URL
 from prefect.states import Crashed
 
 from ittybatch.errors import IttybatchError
@@ -34,6 +35,7 @@ class RunStatus:
     type: StateType
     name: str
     since: datetime
+    message: str | None = None
 
     @property
     def suspended(self) -> bool:
@@ -72,7 +74,7 @@ class FlowRuns:
         deployment: str,
         *,
         parameters: Mapping[str, Any],
-        name: str,
+        name: str | None,
         tags: Sequence[str],
         idempotency_key: str,
     ) -> str:
@@ -81,7 +83,7 @@ class FlowRuns:
         Args:
             deployment: `flow/deployment`, or the deployment's id.
             parameters: The flow's parameters, as JSON.
-            name: The run's name in the UI.
+            name: The run's name in the UI; one of Prefect's own where there is none.
             tags: The run's tags.
             idempotency_key: What makes the run the same one.
 
@@ -110,7 +112,7 @@ class FlowRuns:
             for run in runs:
                 if run.state is not None:
                     found[str(run.id)] = RunStatus(
-                        run.state.type, run.state.name or "", run.state.timestamp
+                        run.state.type, run.state.name or "", run.state.timestamp, run.state.message
                     )
         return found
 
@@ -135,6 +137,11 @@ class FlowRuns:
         ]
         with _told("emit resume events"):
             self._client.request("POST", "/events", json=events)
+
+    def url(self, flow_run: str) -> str:
+        """The run's page in Prefect's UI."""
+        api = str(self._client.api_url).rstrip("/").removesuffix("/api")
+        return f"{PREFECT_UI_URL.value() or api}/runs/flow-run/{flow_run}"
 
     def resume(self, flow_run: str) -> bool:
         """Resume a run without the automation.

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.queries import (
@@ -41,6 +44,17 @@ COLUMNS = (
     "submitted_at",
     "completed_at",
 )
+_NUMBERS: dict[str, pa.DataType] = {
+    "attempts": pa.int32(),
+    "width": pa.int32(),
+    "height": pa.int32(),
+    "duration_s": pa.float64(),
+    "size_bytes": pa.int64(),
+    "submitted_at": pa.timestamp("us", tz="UTC"),
+    "completed_at": pa.timestamp("us", tz="UTC"),
+}
+PARQUET_SCHEMA = pa.schema([(name, _NUMBERS.get(name, pa.string())) for name in COLUMNS])
+_ROW_GROUP = 10_000
 # What a spreadsheet takes for the beginning of a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -105,6 +119,20 @@ def write_csv(ledger: Ledger, batch: str, stream: IO[str], *, only_failures: boo
     for row in _rows(ledger, batch, only_failures=only_failures):
         entry = {**asdict(row), "status": row.state.value}
         writer.writerow([harmless(_cell(entry[name])) for name in COLUMNS])
+
+
+def write_parquet(ledger: Ledger, batch: str, stream: IO[bytes], *, only_failures: bool) -> None:
+    """Write the report as Parquet, a row group a few thousand jobs."""
+    rows = _rows(ledger, batch, only_failures=only_failures)
+    with pq.ParquetWriter(stream, PARQUET_SCHEMA) as writer:
+        while group := list(islice(rows, _ROW_GROUP)):
+            entries = [{**asdict(row), "status": row.state.value} for row in group]
+            writer.write_table(
+                pa.Table.from_pylist(
+                    [{name: entry[name] for name in COLUMNS} for entry in entries],
+                    schema=PARQUET_SCHEMA,
+                )
+            )
 
 
 def write_rejects(ledger: Ledger, batch: str, stream: IO[str]) -> int:

@@ -1,7 +1,7 @@
 """Waking: ready runs are called until they say that they are awake; lost ones are replaced."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 
 from prefect.client.schemas.objects import StateType
@@ -35,8 +35,9 @@ class Woken:
     replaced: list[str] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
 
-    def __bool__(self) -> bool:
-        return any((self.called, self.resumed, self.made, self.replaced, self.cancelled))
+    def by_kind(self) -> list[tuple[str, list[str]]]:
+        """What was done, and to which owners."""
+        return [(each.name, getattr(self, each.name)) for each in fields(self)]
 
 
 class Waker:

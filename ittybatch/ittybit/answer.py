@@ -81,9 +81,12 @@ class Answer:
 
     def refusal(self, *secrets: str) -> IttybitError:
         """The error that the status stands for, with the secrets masked."""
-        body = redacted(self.body.decode("utf-8", "replace"), *secrets)
-        kind, message = _told(self.body)
-        said = redacted(message, *secrets) if message else _phrase(self.status)
+        # Masked before anything is cut, or half a secret could be left at the end.
+        body = self.body.decode("utf-8", "replace")
+        for secret in secrets:
+            body = body.replace(secret, "[redacted]")
+        kind, message = _told(body)
+        said = redacted(message) if message else _phrase(self.status)
         error = _class_of(self.status)
         word = f" {kind}" if kind else ""
         return error(
@@ -91,7 +94,7 @@ class Answer:
             remedy=_REMEDIES.get(error),
             status=self.status,
             kind=kind,
-            body=body[:_LONGEST_BODY],
+            body=redacted(body)[:_LONGEST_BODY],
             retry_after_s=retry_after_s(self.headers.get("retry-after"), datetime.now(UTC)),
         )
 
@@ -133,12 +136,12 @@ def _phrase(status: int) -> str:
         return "no reason given"
 
 
-def _told(body: bytes) -> tuple[str | None, str | None]:
+def _told(body: str) -> tuple[str | None, str | None]:
     """Kind and message, from `{kind, message}` or the same under `error`, or plain text."""
     try:
         payload = orjson.loads(body)
     except orjson.JSONDecodeError:
-        plain = body[: _LONGEST_MESSAGE * 4].decode("utf-8", "replace").strip()
+        plain = body.strip()
         return None, None if plain.startswith("<") else text(plain, _LONGEST_MESSAGE)
     outer = record(payload) or {}
     inner = outer.get("error")

@@ -44,11 +44,12 @@ _FIRST_SERVER_STATUS = 500
 _TRANSIENT_FETCH = re.compile(
     r"time[d]?[ -]?out|temporar|try again|retry later|too many requests|throttl|rate limit"
     r"|slow ?down|unavailable|bad gateway|connection (?:was )?(?:reset|refused|closed|aborted)"
-    r"|econnre|etimedout|socket hang ?up|broken pipe"
+    r"|internal(?: server)? error|econnre|etimedout|socket hang ?up|broken pipe"
 )
 _TRANSIENT = re.compile(
-    r"internal(?: server)? error|overload|capacity|out of memory|network"
+    r"overload|capacity|out of memory|network"
     r"|interrupted|preempt|evicted|worker (?:lost|died|crashed)|deadline|dns"
+    r"|resolve host|name resolution"
 )
 _PERMANENT = re.compile(
     r"unsupported|not supported|unknown (?:codec|format)|invalid|malformed|corrupt|truncated"

@@ -2,6 +2,8 @@
 
 import re
 
+# Enough to understand any message, and little enough to search in no time.
+_LONGEST = 8192
 _MASK = "[redacted]"
 _PATTERNS = (
     (re.compile(r"(?i)\b(bearer\s+)[^\s\"',;]+"), rf"\1{_MASK}"),
@@ -13,10 +15,11 @@ _PATTERNS = (
 
 
 def redacted(text: str, *secrets: str) -> str:
-    """Mask bearer tokens, API keys, signed URLs' queries, and the secrets given."""
+    """Mask bearer tokens, API keys, signed URLs' queries, and the secrets given; cut to 8 KiB."""
     for secret in secrets:
         if secret:
             text = text.replace(secret, _MASK)
+    text = text[:_LONGEST]
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text

@@ -83,8 +83,9 @@ class Wire:
         self._max_connections = max_connections
         self._given_transport = transport
         self._transport: httpx.AsyncBaseTransport | None = None
-        connect_s = min(timeout_s, _LONGEST_CONNECT_S)
-        self._extensions = {"timeout": {"connect": connect_s, "read": timeout_s, "pool": timeout_s}}
+        # The rest is within the one limit for the whole exchange; more timers only cost time.
+        self._extensions = {"timeout": {"connect": min(timeout_s, _LONGEST_CONNECT_S)}}
+        self._free = asyncio.Semaphore(max_connections)
         self._headers = [
             (b"authorization", f"Bearer {self._key}".encode()),
             (b"accept", b"application/json"),
@@ -103,6 +104,8 @@ class Wire:
         return str(self._base)
 
     async def __aenter__(self) -> Self:
+        # Made here, because it belongs to the event loop that the client is opened in.
+        self._free = asyncio.Semaphore(self._max_connections)
         self._transport = self._given_transport or _transport(self._base, self._max_connections)
         return self
 
@@ -150,7 +153,8 @@ class Wire:
             raise ConfigurationError("The connection to Ittybit is not open.", remedy=_OPEN_FIRST)
         request = _Request(method, url, headers, content, self._extensions)
         try:
-            async with asyncio.timeout(self._timeout_s):
+            # The clock starts with the exchange, not with the wait for a free connection.
+            async with self._free, asyncio.timeout(self._timeout_s):
                 answer = await _answer(self._transport, request, what)
         except (TimeoutError, httpx.HTTPError, aiohttp.ClientError, OSError) as error:
             failure = self._failure(what, error)

@@ -261,3 +261,9 @@ def unfinished_batches(transaction: Transaction) -> list[str]:
     """Every batch that has not ended."""
     ended = [state.value for state in ENDED_BATCHES]
     return [row.id for row in transaction.rows(select(Batch.id).where(Batch.state.not_in(ended)))]
+
+
+def batch_of_run(transaction: Transaction, flow_run: str) -> str | None:
+    """The batch that a flow run works for."""
+    rows = transaction.rows(select(Run.batch_id).where(Run.flow_run_id == flow_run))
+    return rows[0].batch_id if rows else None

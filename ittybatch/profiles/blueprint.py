@@ -2,6 +2,7 @@
 
 from ittybatch.profiles.destinations import Destination, parse_destination
 from ittybatch.profiles.errors import UnusableItem
+from ittybatch.profiles.item import Item
 from ittybatch.profiles.job import JobSpec, identifying_json, job_key
 from ittybatch.profiles.rendition import METADATA_FIELDS, Rendition
 from ittybatch.profiles.subject import Subject
@@ -61,7 +62,7 @@ class Blueprint:
         return metadata
 
 
-def check_apart(jobs: list[JobSpec]) -> None:
+def check_apart(item: Item, jobs: list[JobSpec]) -> None:
     """Refuse an item two of whose outputs would meet.
 
     Raises:
@@ -74,7 +75,7 @@ def check_apart(jobs: list[JobSpec]) -> None:
         other = seen.setdefault(job.destination, job.rendition)
         if other != job.rendition:
             raise UnusableItem(
-                f"{job.input}: renditions {other} and {job.rendition} would both be written "
+                f"{item.shown}: renditions {other} and {job.rendition} would both be written "
                 f"to {job.destination}.",
                 remedy="Put {rendition} into their destinations.",
             )

@@ -77,7 +77,7 @@ class Destination:
         # No character takes more than four bytes.
         if len(key) > MAX_KEY_BYTES // 4 and len(key.encode()) > MAX_KEY_BYTES:
             raise UnusableItem(
-                f"{subject.item.uri}: its output's key would have {len(key.encode())} bytes; "
+                f"{subject.item.shown}: its output's key would have {len(key.encode())} bytes; "
                 f"S3 allows {MAX_KEY_BYTES}.",
                 remedy="Use {item} in place of {key} or {dir} in the destination.",
             )
@@ -85,7 +85,7 @@ class Destination:
             _check_bucket(bucket, subject)
         if uri == subject.item.uri:
             raise UnusableItem(
-                f"{uri}: its output would replace it.",
+                f"{subject.item.shown}: its output would replace it.",
                 remedy="Give the destination a folder or a bucket of its own.",
             )
         return uri
@@ -234,6 +234,6 @@ def _normalised(key: str) -> str:
 def _check_bucket(bucket: str, subject: Subject) -> None:
     if not _BUCKET.fullmatch(bucket):
         raise UnusableItem(
-            f"{subject.item.uri}: its output would go to {bucket!r}, which is no bucket's name.",
+            f"{subject.item.shown}: its output would go to {bucket!r}, which is no bucket's name.",
             remedy="Name the bucket in the destination instead of {bucket}.",
         )

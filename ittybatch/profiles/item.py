@@ -52,6 +52,15 @@ class Item:
         return unquote(urlsplit(self.uri).path).removeprefix("/")
 
     @property
+    def shown(self) -> str:
+        """The URI for messages: a URL's query may sign it, and stays out of them."""
+        if self.uri.startswith(S3_SCHEME):
+            return self.uri
+        parts = urlsplit(self.uri)
+        host = parts.netloc.rpartition("@")[2]
+        return f"{parts.scheme}://{host}{parts.path}{'?...' if parts.query else ''}"
+
+    @property
     def suffix(self) -> str:
         """Lower-case suffix of the file name with its dot, or an empty string."""
         name = self.key.rpartition("/")[2]

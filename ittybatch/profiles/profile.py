@@ -79,7 +79,7 @@ class Profile(BaseModel):
             for blueprint in self._blueprints
             if blueprint.reason_against(subject) is None
         ]
-        check_apart(jobs)
+        check_apart(item, jobs)
         return jobs
 
     def excluded_for(self, item: Item) -> list[tuple[str, str]]:

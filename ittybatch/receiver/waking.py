@@ -71,8 +71,7 @@ class WakerThread:
         return wait_s
 
     def _note(self, woken: Woken) -> None:
-        for how in ("called", "resumed", "made", "replaced", "cancelled"):
-            owners = getattr(woken, how)
+        for how, owners in woken.by_kind():
             if owners:
                 self._metrics.woken(how, len(owners))
                 logger.info("%s: %s", how, ", ".join(owners))

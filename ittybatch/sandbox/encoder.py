@@ -99,14 +99,21 @@ class Encoder:
     async def _work(self) -> None:
         while True:
             job = await self._queue.get()
-            self._memory.begin(job)
             try:
-                output = await self._pipeline.run(job)
-            except JobFailure as failure:
-                self._end(job, error=JobError(kind=failure.kind, message=failure.message))
-            except Exception:  # noqa: BLE001 - one bad job never stops the rest
-                _log.exception("job %s failed for a reason of the sandbox's own", job.id)
-                message = "the sandbox failed while working on this job; its log says more"
-                self._end(job, error=JobError(kind=ErrorKind.INTERNAL_ERROR, message=message))
-            else:
-                self._end(job, output=output)
+                await self._run(job)
+            except Exception:
+                # A full disk, say: the job is taken up again after a restart.
+                _log.exception("the outcome of job %s could not be written down", job.id)
+
+    async def _run(self, job: Job) -> None:
+        self._memory.begin(job)
+        try:
+            output = await self._pipeline.run(job)
+        except JobFailure as failure:
+            self._end(job, error=JobError(kind=failure.kind, message=failure.message))
+        except Exception:
+            _log.exception("job %s failed for a reason of the sandbox's own", job.id)
+            message = "the sandbox failed while working on this job; its log says more"
+            self._end(job, error=JobError(kind=ErrorKind.INTERNAL_ERROR, message=message))
+        else:
+            self._end(job, output=output)

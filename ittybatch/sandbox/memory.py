@@ -37,8 +37,6 @@ class Memory:
     ) -> Job:
         """Take in a job; it is written down before this returns."""
         job = self.jobs.create(request, key=key, fingerprint=fingerprint, standalone=standalone)
-        if key is not None:
-            self.keys.remember(key, fingerprint, job, used_at=job.created_at)
         if self._journal is not None:
             self._journal.append(
                 {
@@ -51,6 +49,8 @@ class Memory:
                     "created_at": job.created_at,
                 }
             )
+        if key is not None:
+            self.keys.remember(key, fingerprint, job, used_at=job.created_at)
         return job
 
     def begin(self, job: Job) -> None:
@@ -87,7 +87,7 @@ class Memory:
                     "error": error,
                     "started_at": job.started_at,
                     "finished_at": moment,
-                    "stages": job.stages,
+                    "stages": {stage.value: times for stage, times in job.stages.items()},
                 }
             )
 

@@ -9,6 +9,7 @@ METADATA_PREFIX = "metadata."
 REQUIRED = "input"
 KNOWN = (REQUIRED, "kind", "options", "profile", "fingerprint", "etag", "size_bytes")
 MAX_COLUMNS = 200
+MAX_NAME_CHARACTERS = 200
 
 _METADATA_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _RESERVED = "ittybatch"
@@ -40,6 +41,8 @@ class Columns:
         names = tuple(_plain(name) for name in header)
         if len(names) > MAX_COLUMNS:
             raise ValueError(f"it has {len(names)} columns; at most {MAX_COLUMNS} are read")
+        if any(len(name) > MAX_NAME_CHARACTERS for name in names):
+            raise ValueError(f"a column's name has more than {MAX_NAME_CHARACTERS} characters")
         if REQUIRED not in names:
             listing = ", ".join(repr(name[:40]) for name in names[:10]) or "none"
             separators = [mark for mark in (";", "\t", "|") if mark in "".join(names)]

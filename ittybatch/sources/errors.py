@@ -4,8 +4,9 @@ import re
 
 from ittybatch.errors import IttybatchError
 
-_QUERY = re.compile(r"\?[^\s,\"']*")
-_USER = re.compile(r"(?<=://)[^/\s,\"']*@")
+# Greedy on purpose: a comma or a quote may stand in a signature.
+_QUERY = re.compile(r"(https?://[^\s?]*)\?\S*", re.IGNORECASE)
+_USER = re.compile(r"(?<=://)[^/\s]*@")
 
 
 class SourceError(IttybatchError):
@@ -14,4 +15,4 @@ class SourceError(IttybatchError):
 
 def without_secrets(text: str) -> str:
     """Take signatures and passwords out of the URLs in a text, for messages."""
-    return _QUERY.sub("?...", _USER.sub("", text))
+    return _QUERY.sub(r"\1?...", _USER.sub("", text))

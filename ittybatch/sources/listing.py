@@ -57,11 +57,12 @@ def list_entries(
     Raises:
         SourceError: Naming the bucket, what failed, and the remedy.
     """
-    client = s3_client()
-    store = _store(client, bucket, prefix)
+    session = boto3.Session()
+    client = s3_client(session)
+    store = _store(session, client, bucket, prefix)
     more = True
     while more:
-        if _speakable(prefix.rstrip("/")) and _speakable(after or ""):
+        if (not prefix or _speakable(prefix[:-1])) and (after is None or _speakable(after)):
             try:
                 for page in _fast_pages(store, prefix, after, page_size):
                     yield page
@@ -78,7 +79,7 @@ def list_entries(
 
 
 def _speakable(key: str) -> bool:
-    return not key or _UNSPEAKABLE.search(key) is None
+    return _UNSPEAKABLE.search(key) is None
 
 
 def _last_key(after: str | None, page: list[Entry], bucket: str, prefix: str) -> str:
@@ -129,13 +130,12 @@ def _bare(etag: str | None) -> str | None:
     return etag.strip('"') if etag else None
 
 
-def _store(client: "S3Client", bucket: str, prefix: str) -> S3Store:
+def _store(session: boto3.Session, client: "S3Client", bucket: str, prefix: str) -> S3Store:
     endpoint = urlsplit(client.meta.endpoint_url)
     config: S3Config = {"region": _region_of(client, bucket, prefix)}
     if not (endpoint.hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn")):
         config["endpoint"] = client.meta.endpoint_url
         config["virtual_hosted_style_request"] = False
-    session = boto3.Session()
     provider = Boto3CredentialProvider(session) if session.get_credentials() else None
     if provider is None:
         config["skip_signature"] = True

@@ -77,7 +77,9 @@ class Records:
         except StopIteration:
             return None
         except csv.Error as error:
-            return self._unreadable(str(error))
+            # What is wrong on a later line began with a quote on the first.
+            reason = _OPEN_QUOTE if self.spans_lines else str(error)
+            return self._unreadable(_REASONS.get(reason, reason))
         if self._undecodable:
             return self._unreadable("is not UTF-8; save the file as UTF-8")
         return Record(self._line, cells)
@@ -143,11 +145,6 @@ class Records:
 
     def _unreadable(self, reason: str) -> Record:
         text = self._taken[0][:1000].decode(errors="replace") if self._taken else ""
-        if self.spans_lines:
-            # The cause is on the first line; the others may be sound rows that it swallowed.
-            self.keep_first_line_only()
-            reason = _OPEN_QUOTE
-        else:
-            self._csv = self._new_csv()
-            reason = _REASONS.get(reason, reason)
+        # Lines that the record swallowed may be sound rows.
+        self.keep_first_line_only()
         return Record(self._line, [], reason, text)

@@ -60,12 +60,12 @@ class Rows:
     def read(self, record: Record) -> Item | Reject:
         """Turn a record into an item; a bad one into a reject that names the column."""
         if record.problem is not None:
-            return _reject(record.line, "row", record.problem, record.text)
+            return _reject(record.line, "row", record.problem, [record.text])
         try:
             return self._item(record)
         except _BadCellError as error:
             kind = Misread if error.misread else Reject
-            return _reject(record.line, error.field, error.reason, ",".join(record.cells), kind)
+            return _reject(record.line, error.field, error.reason, record.cells, kind)
 
     def _item(self, record: Record) -> Item:
         cells = record.cells
@@ -213,9 +213,12 @@ def _size(text: str | None) -> int | None:
     return int(text)
 
 
-def _reject(line: int, field: str, reason: str, text: str, kind: type[Reject] = Reject) -> Reject:
-    shown = "".join(
+def _reject(
+    line: int, field: str, reason: str, cells: list[str], kind: type[Reject] = Reject
+) -> Reject:
+    shown = ",".join(without_secrets(cell[: 4 * MAX_EXCERPT_CHARACTERS]) for cell in cells)
+    excerpt = "".join(
         character if character.isprintable() else "\ufffd"
-        for character in without_secrets(text[: 10 * MAX_EXCERPT_CHARACTERS])
+        for character in shown[:MAX_EXCERPT_CHARACTERS]
     )
-    return kind(line, field, reason, shown[:MAX_EXCERPT_CHARACTERS])
+    return kind(line, field, reason, excerpt)

@@ -63,15 +63,18 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
-def s3_client() -> "S3Client":
+def s3_client(session: boto3.Session | None = None) -> "S3Client":
     """Make a client from the environment, as every AWS tool reads it.
+
+    Args:
+        session: To take credentials and region from; a new one where there is none.
 
     Raises:
         SourceError: The endpoint is plain HTTP to another machine, or the configuration is
             unusable.
     """
     try:
-        session = boto3.Session()
+        session = session or boto3.Session()
         region = session.region_name or DEFAULT_REGION
         # No credentials at all is how public buckets are read.
         signature = {} if session.get_credentials() else {"signature_version": UNSIGNED}

@@ -64,6 +64,7 @@ class Api:
     port: int = 0
     seen: list[Seen] = field(default_factory=list)
     connections: int = 0
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
     tasks: list[asyncio.Task[Any] | None] = field(default_factory=list)
 
@@ -96,15 +97,14 @@ class Api:
         }
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         self.seen.append(Seen(method, target, headers, body))
+        self.arrived.set()
         answer = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
         if answer == HANG:
             await reader.read()
             return False
         writer.write(answer)
         await writer.drain()
-        return (
-            answer.startswith(b"HTTP/1.1") and b"Content-Length" in answer and answer != TRUNCATED
-        )
+        return answer.startswith(b"HTTP/1.1") and answer != TRUNCATED
 
 
 @asynccontextmanager

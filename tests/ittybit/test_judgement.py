@@ -73,6 +73,8 @@ def test_what_would_fail_again_is_permanent(kind: str | None, message: str) -> N
         (None, "Connection reset by peer"),
         (None, "read ECONNRESET"),
         (None, "Internal Server Error"),
+        (None, "Internal error: invalid state"),
+        (None, "Could not resolve host"),
         ("gremlins", "They came at night"),
         (None, "Who knows"),
     ],

@@ -381,8 +381,7 @@ def test_a_cancelled_submission_ends_at_once() -> None:
         async with api(HANG) as answering, answering.client() as ittybit:
             task = asyncio.create_task(ittybit.create_job(**submission()))
             async with asyncio.timeout(5):
-                while not answering.seen:
-                    await asyncio.sleep(0.005)
+                await answering.arrived.wait()
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task

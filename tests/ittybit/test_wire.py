@@ -88,16 +88,22 @@ def test_the_client_must_be_open() -> None:
 
 
 def test_a_client_opens_again() -> None:
-    """After it was closed, in the same process."""
+    """After it was closed, in another event loop of the same process."""
+    transport = httpx.MockTransport(_slow_job)
+    client = IttybitClient(KEY, max_connections=1, transport=transport)
 
     async def main() -> None:
-        async with api(reply(200, JOB)) as answering:
-            client = answering.client()
-            for _ in range(2):
-                async with client:
-                    assert (await client.get_job("job_1")).id == "job_abc123"
+        async with client:
+            jobs = await asyncio.gather(client.get_job("job_1"), client.get_job("job_2"))
+            assert {job.id for job in jobs} == {"job_abc123"}
 
-    asyncio.run(main())
+    for _ in range(2):
+        asyncio.run(main())
+
+
+async def _slow_job(_: httpx.Request) -> httpx.Response:
+    await asyncio.sleep(0.01)
+    return httpx.Response(200, json=JOB)
 
 
 @pytest.mark.parametrize(
@@ -192,6 +198,48 @@ def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = asyncio.run(main(401))
     assert isinstance(refused, AuthenticationError)
     assert len(refused.body) <= 2000
+
+
+def test_a_key_that_is_echoed_across_a_cut_leaves_no_half() -> None:
+    """Wherever in the body it stands, and whatever it looks like."""
+    key = "opaque" * 6
+
+    async def main(before: int) -> IttybitError:
+        async with api(reply(400, {"message": "x" * before + key})) as answering:
+            async with IttybitClient(key, base_url=answering.url, attempts=1) as client:
+                with pytest.raises(IttybitError) as failed:
+                    await client.get_job("job_1")
+            return failed.value
+
+    for before in (0, 490, 1980, 8180):
+        error = asyncio.run(main(before))
+        assert "opaque" not in str(error)
+        assert "opaque" not in error.body
+
+
+def test_waiting_for_a_connection_is_no_timeout() -> None:
+    """What was never sent cannot have been accepted, and is not repeated."""
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await reader.readuntil(b"\r\n\r\n"):
+                await asyncio.sleep(0.1)
+                writer.write(reply(200, JOB))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(slow, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        client = IttybitClient(KEY, base_url=url, timeout_s=0.5, max_connections=1, attempts=1)
+        async with client:
+            jobs = await asyncio.gather(*[client.get_job("job_1") for _ in range(8)])
+        assert len(jobs) == 8
+        server.close()
+
+    asyncio.run(main())
 
 
 def test_no_compressed_answer_is_asked_for() -> None:

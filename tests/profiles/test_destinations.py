@@ -125,6 +125,15 @@ def test_a_key_longer_than_s3_allows_is_refused() -> None:
         destination("s3://out/renditions/{key}", "s3://media/" + "é" * 510 + ".mov")
 
 
+def test_an_error_keeps_a_signed_url_to_itself() -> None:
+    """Errors are printed and stored; signatures open doors."""
+    uri = f"https://me:pw@cdn.example/{'a' * 1200}.mov?mail=a@b&sig=s3cr3t"
+    with pytest.raises(UnusableItem) as caught:
+        destination("s3://out/{key}", uri)
+    assert "https://cdn.example/aaa" in str(caught.value)
+    assert not [secret for secret in ("s3cr3t", "pw@", "a@b") if secret in str(caught.value)]
+
+
 NAMES = st.text(max_size=40) | st.text("./\\ .%2eE\x00\n\u202e", max_size=12)
 TEMPLATES = st.sampled_from(
     [

@@ -130,8 +130,11 @@ class Running:
         headers = {"Idempotency-Key": key} if key else {}
         return self.client.post(path, json=body, headers=headers)
 
-    def create(self, key: str | None = None, **body: object) -> str:
-        answer = self.post({"input": "s3://library/clip.mp4", "kind": "video"} | body, key)
+    def create(self, **body: object) -> str:
+        """Create a job; `key` is its Idempotency-Key, the rest is its body."""
+        key = body.pop("key", None)
+        body = {"input": "s3://library/clip.mp4", "kind": "video"} | body
+        answer = self.post(body, None if key is None else str(key))
         assert answer.status_code in {200, 201}, answer.text
         return str(answer.json()["id"])
 
@@ -161,15 +164,17 @@ class Running:
 
 
 @contextmanager
-def running(**settings: object) -> Iterator[Running]:
+def running(**changes: object) -> Iterator[Running]:
     """Run a sandbox on a free port until the block ends."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
         usual = {"port": port, "webhook_secret": SECRET, "webhook_base_delay_s": 0.02}
-        config = SandboxConfig.model_validate(usual | settings)
-        server = uvicorn.Server(
-            uvicorn.Config(create_app(config), log_level="critical", lifespan="on")
+        config = SandboxConfig.model_validate(usual | changes)
+        settings = uvicorn.Config(
+            create_app(config), log_level="critical", lifespan="on", timeout_graceful_shutdown=1
         )
+        server = uvicorn.Server(settings)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         sandbox = Running(f"http://127.0.0.1:{port}")
@@ -180,6 +185,5 @@ def running(**settings: object) -> Iterator[Running]:
         finally:
             sandbox.client.close()
             server.should_exit = True
-            server.force_exit = True
             thread.join(10)
             assert not thread.is_alive()

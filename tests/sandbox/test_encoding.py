@@ -29,7 +29,7 @@ def fetch(output: Json) -> bytes:
 
 def measure(raw: bytes) -> Json:
     """Measure video or audio with PyAV."""
-    with av.open(io.BytesIO(raw)) as container:
+    with av.open(io.BytesIO(raw), mode="r") as container:
         found: Json = {"format": container.format.name}
         if container.duration is not None:
             found["duration"] = container.duration / av.time_base

@@ -50,7 +50,6 @@ def note(name: str, text: str) -> None:
 
 
 def main() -> None:
-    note("environment", "\n".join(f"{name}={value}" for name, value in os.environ.items()))
     match sys.argv[1]:
         case "web" | "receiver" | "sandbox":
             note(f"{sys.argv[1]}-arguments", " ".join(sys.argv[2:]))

@@ -1,0 +1,30 @@
+# `make demo` and `make test` are all there is to know.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test bench check lint clean
+
+demo: $(STAMP)
+	$(BIN)/ittybatch demo $(ARGS)
+
+test: $(STAMP)
+	BIN=$(BIN) sh scripts/check
+	$(BIN)/pytest $(ARGS)
+
+bench: $(STAMP)
+	$(BIN)/python -m bench $(ARGS)
+
+check: $(STAMP)
+	BIN=$(BIN) sh scripts/check
+
+$(STAMP): requirements-dev.txt pyproject.toml
+	$(PYTHON) scripts/require_python.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check --quiet --require-hashes -r requirements-dev.txt
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) .ittybatch

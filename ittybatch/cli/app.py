@@ -1,0 +1,86 @@
+"""The commands, and how they end."""
+
+import logging
+import sys
+
+from cyclopts import App, CycloptsError, Group
+from rich.console import Console
+
+from ittybatch import __version__
+from ittybatch.cli.local import use_local_stack
+from ittybatch.cli.status import COULD_NOT_RUN, SUCCEEDED, USAGE
+from ittybatch.errors import IttybatchError
+
+_INTERRUPTED = 130
+# These are the stack, or run beside whatever else there is.
+_ON_THEIR_OWN = {"up", "demo", "receiver", "sandbox"}
+
+app = App(
+    name="ittybatch",
+    version=__version__,
+    help="Push whole media libraries through Ittybit with Prefect.\n\n"
+    "A batch scans a SOURCE (s3://bucket/prefix/, or a CSV manifest by path or URL), submits "
+    "the renditions of a profile for every item, sleeps until signed webhooks wake it, and "
+    "reports. Exit status: 0 all succeeded, 1 some failed, 2 usage, 3 could not run.",
+    help_format="plaintext",
+)
+
+_batches = Group("Batches", sort_key=1)
+_results = Group("Results", sort_key=2)
+_services = Group("Services", sort_key=3)
+_care = Group("Care", sort_key=4)
+
+# By name, so that `--help` and a service start without what the other commands import.
+for _name, _where, _group, _help in (
+    ("plan", "starting:plan", _batches, "Tell what a run would do. Nothing is submitted."),
+    ("run", "starting:run", _batches, "Start a batch."),
+    ("retry", "starting:retry", _batches, "Start a batch of what failed in an earlier one."),
+    ("resume", "steering:resume", _batches, "Let a held batch go on from where it stopped."),
+    ("cancel", "steering:cancel", _batches, "Submit nothing more of a batch."),
+    ("status", "looking:status", _results, "Show the newest batches, or one."),
+    ("jobs", "looking:jobs", _results, "List a batch's jobs."),
+    ("failures", "looking:failures", _results, "Show why jobs of a batch failed."),
+    ("report", "looking:report", _results, "Write a batch's completion report."),
+    ("up", "serving:up", _services, "Run the whole local stack until Ctrl-C."),
+    ("demo", "demo:demo", _services, "Watch real files become real outputs, locally."),
+    ("receiver", "serving:receiver", _services, "Run the webhook receiver."),
+    ("sandbox", "serving:sandbox", _services, "Run a local Ittybit with real ffmpeg."),
+    ("deploy", "caring:deploy", _care, "Tell Prefect of work pool, deployments, automations."),
+    ("reconcile", "caring:reconcile", _care, "Ask for what no webhook told; wake what waits."),
+    ("doctor", "doctor:doctor", _care, "Check everything, and say how to mend it."),
+):
+    app.command(f"ittybatch.cli.{_where}", name=_name, group=_group, help=_help)
+
+_db = App(name="db", help="The ledger's database.", group=_care)
+_db.command("ittybatch.cli.caring:upgrade", name="upgrade", help="Bring the tables up to date.")
+app.command(_db)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    )
+    # One line a request would bury what an operator looks for.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments and arguments[0] not in _ON_THEIR_OWN:
+        # Before the command's module is imported: Prefect reads its settings once.
+        use_local_stack()
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        result = app(
+            arguments, exit_on_error=False, error_console=errors, result_action="return_value"
+        )
+    except CycloptsError:
+        return USAGE
+    except IttybatchError as error:
+        errors.print("error:", style="bold red", end=" ")
+        errors.print(str(error), markup=False)
+        return COULD_NOT_RUN
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return result if isinstance(result, int) else SUCCEEDED

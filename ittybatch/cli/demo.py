@@ -1,0 +1,156 @@
+"""The command that shows the main job on real media."""
+
+import json as json_module
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from ittybatch.cli.output import console, print_table
+from ittybatch.cli.status import SUCCEEDED
+from ittybatch.engine.amounts import format_bytes, format_duration
+from ittybatch.errors import IttybatchError
+from ittybatch.settings import Settings
+from ittybatch.stack import LocalStack, make_media
+
+BUCKET, PREFIX = "demo-media", "library/"
+SOURCE = f"s3://{BUCKET}/{PREFIX}"
+# One job fails the first time, as encoders on preempted machines do, and is tried again.
+_FAULTS = """\
+jobs:
+  - match: {kind: image}
+    action: fail_once
+    probability: 0.34
+    error: {kind: internal_error, message: the encoder was preempted}
+"""
+_PROGRAM = (sys.executable, "-m", "ittybatch")
+
+
+def demo(
+    *,
+    media: Annotated[
+        Path | None, Parameter(help="A folder of your own files, in place of generated ones.")
+    ] = None,
+    report: Annotated[
+        Path | None, Parameter(help="Write the completion report, as JSON, to this file.")
+    ] = None,
+    profile: Annotated[str, Parameter(help="The profile that every item gets.")] = "web",
+    keep: Annotated[
+        bool, Parameter(negative="", help="Leave everything running until Ctrl-C, to look at it.")
+    ] = False,
+) -> int:
+    """Watch real files become real outputs, on this machine alone.
+
+    Starts Prefect, a worker, the receiver, a local Ittybit with real ffmpeg and a local S3;
+    runs a batch over real media; runs it a second time, which submits nothing; and ends.
+    """
+    home = Settings().home / "demo"
+    folder = _media(media, home)
+    _start_clean(home)
+    faults = home / "faults.yaml"
+    faults.write_text(_FAULTS, encoding="utf-8")
+    console.print("Starting Prefect, a worker, the receiver, a local Ittybit and a local S3 ...")
+    began = time.monotonic()
+    with LocalStack(
+        home, faults=faults, on_event=lambda line: console.print(f"  {line}", style="dim")
+    ) as stack:
+        uploaded = stack.upload(folder, BUCKET, PREFIX)
+        console.print(
+            f"Up after {time.monotonic() - began:.0f} s. Prefect UI: {stack.prefect_url}\n\n"
+            f"{uploaded.count} files ({format_bytes(uploaded.size_bytes)}) are in {SOURCE}. "
+            f"Starting a batch with profile {profile}:\n"
+            f"  ittybatch run {SOURCE} --profile {profile} --follow\n"
+        )
+        environment = stack.process_environment()
+        result = _run(environment, profile)
+        found = _report(environment)
+        _show(found)
+        if report:
+            report.write_text(json_module.dumps(found, indent=2) + "\n", encoding="utf-8")
+            console.print(f"Report: {report}")
+        _run_again(environment, profile, found["batch"]["id"])
+        console.print(
+            f"\nThe Prefect UI was at {stack.prefect_url}; the outputs are in "
+            f"{home / 'sandbox'}; logs in {home / 'logs'}. "
+            f"It took {time.monotonic() - began:.0f} s."
+        )
+        if keep:
+            _wait_for_interrupt(stack.prefect_url)
+    return result
+
+
+def _media(given: Path | None, home: Path) -> Path:
+    if given is None:
+        folder = home.with_name("demo-media")
+        console.print("Making videos, audio and pictures with ffmpeg ...")
+        make_media(folder)
+        return folder
+    if not given.is_dir():
+        raise IttybatchError(f"--media: there is no folder {given}.")
+    return given
+
+
+def _start_clean(home: Path) -> None:
+    """Forget the demo before: this one shows everything from the beginning."""
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True, mode=0o700)
+
+
+def _run(environment: dict[str, str], profile: str) -> int:
+    command = [*_PROGRAM, "run", SOURCE, "--profile", profile, "--name", "demo", "--follow"]
+    return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603
+
+
+def _run_again(environment: dict[str, str], profile: str, first: str) -> None:
+    console.print("The same batch once more submits nothing that has been done:")
+    _run(environment, profile)
+    second = _report(environment)
+    if second["batch"]["id"] == first or second["counts"]["jobs"] != 0:
+        raise IttybatchError(f"The second batch submitted {second['counts']['jobs']} jobs.")
+
+
+def _report(environment: dict[str, str]) -> dict[str, Any]:
+    done = subprocess.run(  # noqa: S603  our own program
+        [*_PROGRAM, "report", "latest"], env=environment, check=False, capture_output=True
+    )
+    if done.returncode != SUCCEEDED:
+        raise IttybatchError(f"There is no report: {done.stderr.decode().strip()}")
+    found: dict[str, Any] = json_module.loads(done.stdout)
+    return found
+
+
+def _show(found: dict[str, Any]) -> None:
+    rows = []
+    for job in found["jobs"]:
+        output = job["output"] or {}
+        error = job["error"] or {}
+        rows.append(
+            (
+                job["input"].removeprefix(SOURCE),
+                job["rendition"],
+                job["status"],
+                job["attempts"],
+                f"{output['width']}x{output['height']}" if output.get("width") else "",
+                format_duration(output.get("duration_s")),
+                format_bytes(output.get("size_bytes")),
+                job["output_url"] or error.get("message"),
+            )
+        )
+    print_table(
+        "Results",
+        ("Item", "Rendition", "Status", "Attempts>", "Pixels", "Length>", "Size>", "Output"),
+        rows,
+    )
+
+
+def _wait_for_interrupt(url: str) -> None:
+    console.print(f"\nEverything stays up until Ctrl-C. Prefect UI: {url}")
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        console.print("Stopping ...")

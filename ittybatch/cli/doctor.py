@@ -1,0 +1,39 @@
+"""The command that checks an installation."""
+
+import asyncio
+from dataclasses import asdict
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ittybatch.cli.output import Json, console, print_json
+from ittybatch.cli.status import COULD_NOT_RUN, SUCCEEDED
+from ittybatch.engine.checking import Grade, check_all, check_api
+from ittybatch.settings import Settings
+
+_MARKS = {Grade.OK: "[green]ok[/]", Grade.WARNING: "[yellow]warn[/]", Grade.BROKEN: "[red]BAD[/]"}
+
+
+def doctor(
+    *,
+    bucket: Annotated[
+        str | None, Parameter(help="Also check that this bucket or s3:// prefix can be listed.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Check key, secret, webhook URL, ledger, Prefect, worker, automation and buckets.
+
+    Each finding says how to mend it. Exit status 3 if something is broken.
+    """
+    settings = Settings()
+    findings = [asyncio.run(check_api(settings)), *check_all(settings, bucket)]
+    if json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            console.print(f"{_MARKS[finding.grade]:14} {finding.check:16}", end="")
+            console.print(finding.what, markup=False)
+            if finding.remedy:
+                console.print(f"{'':22} -> {finding.remedy}", markup=False)
+    broken = any(finding.grade is Grade.BROKEN for finding in findings)
+    return COULD_NOT_RUN if broken else SUCCEEDED

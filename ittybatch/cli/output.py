@@ -1,0 +1,47 @@
+"""What commands print: tables for people, JSON for programs."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import orjson
+from cyclopts import Parameter
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+Json = Annotated[
+    bool, Parameter(name="--json", negative="", help="Print JSON for programs instead.")
+]
+Profile = Annotated[
+    str, Parameter(help="A profile of deployments/profiles/, or the path of a YAML file.")
+]
+Batch = Annotated[
+    str, Parameter(help="Id of a batch, its beginning or end if that is enough, or `latest`.")
+]
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document."""
+    sys.stdout.buffer.write(
+        orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    )
+    sys.stdout.buffer.flush()
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print a table. Cells are text, never markup: keys of buckets may hold brackets."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        name = column.removesuffix(">")
+        table.add_column(name, justify="right" if column.endswith(">") else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_text(cell) for cell in row))
+    console.print(table)
+
+
+def _text(cell: object) -> str:
+    text = "" if cell is None else f"{cell:,}" if isinstance(cell, int) else str(cell)
+    return text.replace("[", "\\[")

@@ -1,0 +1,218 @@
+"""Commands that start batches, or tell what one would do."""
+
+from typing import Annotated, Any
+from uuid import uuid4
+
+from cyclopts import Parameter
+from pydantic import ValidationError
+
+from ittybatch.cli.following import follow_run
+from ittybatch.cli.output import Batch, Json, Profile, console, print_json, print_table
+from ittybatch.cli.status import SUCCEEDED
+from ittybatch.engine.amounts import format_bytes
+from ittybatch.engine.flow_runs import open_flow_runs
+from ittybatch.engine.options import BatchOptions
+from ittybatch.engine.planning import Preview, preview
+from ittybatch.errors import IttybatchError
+from ittybatch.ledger import open_ledger
+from ittybatch.ledger.queries import find_batch
+from ittybatch.profiles import load_profile, refuse_overlap
+from ittybatch.settings import Settings
+from ittybatch.sources import BucketSource, FailedJobsSource, Source, parse_source
+from ittybatch.sources.failed import RetryableState
+
+SourceText = Annotated[
+    str,
+    Parameter(help="s3://bucket/prefix/, or the path, URL or s3:// address of a CSV manifest."),
+]
+Suffix = Annotated[
+    list[str] | None,
+    Parameter(negative="", help="Only keys with this suffix, such as .mov. May be repeated."),
+]
+Glob = Annotated[str | None, Parameter(help="Only keys that match this pattern.")]
+Follow = Annotated[bool, Parameter(negative="", help="Show progress until the batch has ended.")]
+_PLAN_LINES = (
+    ("found", "items found"),
+    ("items", "items with something to do"),
+    ("jobs", "jobs to submit"),
+    ("already_done", "jobs done before"),
+    ("in_flight_elsewhere", "jobs in flight in another batch"),
+    ("held_back", "jobs held back: failed for good, or given up"),
+    ("duplicates", "jobs named twice by the source"),
+    ("skipped", "renditions that a condition excludes"),
+    ("without_rendition", "items that no rendition wants"),
+    ("rejected", "rows that could not be read"),
+)
+
+
+def plan(
+    source: SourceText,
+    *,
+    profile: Profile = "web",
+    suffix: Suffix = None,
+    glob: Glob = None,
+    json: Json = False,
+) -> int:
+    """Tell what a run would do, and what it would skip and why. Nothing is submitted."""
+    settings = Settings()
+    wanted = _source(source, suffix, glob)
+    chosen = load_profile(profile, settings.profiles_dir)
+    if isinstance(wanted, BucketSource):
+        refuse_overlap(chosen, [wanted.uri])
+    ledger = open_ledger(settings)
+    with console.status("Reading the source ...") as status:
+        found = preview(
+            ledger,
+            wanted,
+            chosen,
+            settings.profiles_dir,
+            on_page=lambda counts: status.update(f"{counts['found']:,} items read ..."),
+        )
+    if json:
+        rejects = [
+            {"line": each.line, "field": each.field, "reason": each.reason}
+            for each in found.rejects
+        ]
+        print_json({"counts": found.counts, "sample": found.sample, "rejects": rejects})
+    else:
+        _print_plan(found)
+    return SUCCEEDED
+
+
+def run(
+    source: SourceText,
+    *,
+    profile: Profile = "web",
+    suffix: Suffix = None,
+    glob: Glob = None,
+    name: Annotated[str | None, Parameter(help="What to call the batch.")] = None,
+    dry_run: Annotated[
+        bool, Parameter(negative="", help="Let the flow only tell what it would do.")
+    ] = False,
+    chunk_size: Annotated[int | None, Parameter(help="Items a chunk.")] = None,
+    max_active_chunks: Annotated[
+        int | None, Parameter(help="Chunks at Ittybit at the same time.")
+    ] = None,
+    deployment: Annotated[
+        str, Parameter(help="The deployment of run-batch to start: adhoc, backfill, ...")
+    ] = "adhoc",
+    follow: Follow = False,
+    json: Json = False,
+) -> int:
+    """Start a batch: a flow run of a deployment, which a worker takes up."""
+    settings = Settings()
+    wanted = _source(source, suffix, glob)
+    # A mistake is told here and now, not in the log of a flow run.
+    chosen = load_profile(profile, settings.profiles_dir)
+    if isinstance(wanted, BucketSource):
+        refuse_overlap(chosen, [wanted.uri])
+    given = {
+        "name": name,
+        "dry_run": dry_run or None,
+        "chunk_size": chunk_size,
+        "max_active_chunks": max_active_chunks,
+    }
+    return _start(
+        settings,
+        deployment,
+        {
+            "source": wanted.model_dump(mode="json"),
+            "profile": profile,
+            "options": _options({key: value for key, value in given.items() if value is not None}),
+        },
+        follow=follow and not dry_run,
+        json=json,
+    )
+
+
+def retry(
+    batch: Batch,
+    *,
+    state: Annotated[
+        list[RetryableState] | None,
+        Parameter(negative="", help="Which jobs: failed, expired, cancelled. May be repeated."),
+    ] = None,
+    follow: Follow = False,
+    json: Json = False,
+) -> int:
+    """Start a batch of what failed or expired in an earlier one, each under a new attempt.
+
+    An expired job was given up without an answer: Ittybit may have made and billed it.
+    """
+    settings = Settings()
+    found = open_ledger(settings).read(find_batch, batch)
+    source = FailedJobsSource(
+        type="failed",
+        batch=found,
+        states=tuple(state or (RetryableState.FAILED, RetryableState.EXPIRED)),
+    )
+    parameters = {"source": source.model_dump(mode="json"), "options": _options({})}
+    return _start(settings, "retry-failed", parameters, follow=follow, json=json)
+
+
+def _start(
+    settings: Settings, deployment: str, parameters: dict[str, Any], *, follow: bool, json: bool
+) -> int:
+    with open_flow_runs() as flow_runs:
+        flow_run = flow_runs.make(
+            f"run-batch/{deployment}",
+            parameters=parameters,
+            name=None,
+            tags=["started-by:cli"],
+            idempotency_key=str(uuid4()),
+        )
+        if follow:
+            return follow_run(open_ledger(settings), flow_runs, flow_run, json=json)
+        if json:
+            print_json({"flow_run_id": flow_run, "url": flow_runs.url(flow_run)})
+        else:
+            console.print(f"Started flow run {flow_run}: {flow_runs.url(flow_run)}")
+            console.print("`ittybatch status` shows how far it is.")
+    return SUCCEEDED
+
+
+def _source(text: str, suffix: list[str] | None, glob: str | None) -> Source:
+    source = parse_source(text)
+    if not suffix and not glob:
+        return source
+    if not isinstance(source, BucketSource):
+        raise IttybatchError("--suffix and --glob filter a bucket; a manifest names its items.")
+    try:
+        return BucketSource.model_validate(
+            {**source.model_dump(), "suffixes": suffix or (), "glob": glob}
+        )
+    except ValidationError as error:
+        raise IttybatchError(f"The filter cannot be used: {error}") from error
+
+
+def _options(given: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return BatchOptions.model_validate(given).model_dump(mode="json", exclude_unset=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = "--" + str(first["loc"][0]).replace("_", "-")
+        raise IttybatchError(f"{field}: {first['msg']}.") from error
+
+
+def _print_plan(found: Preview) -> None:
+    rows = [
+        (found.counts[name], what)
+        for name, what in _PLAN_LINES
+        if found.counts[name] or name in {"found", "items", "jobs"}
+    ]
+    rows += [
+        (count, what)
+        for what, count in sorted(found.counts.items())
+        if what.startswith(("rendition:", "filtered:"))
+    ]
+    print_table("Plan", ("Count>", "What"), rows)
+    console.print(f"Size of the sources: {format_bytes(found.counts['bytes'])}")
+    if found.sample:
+        columns = ("Input", "Rendition", "Kind", "Destination")
+        print_table("First jobs", columns, [tuple(row.values()) for row in found.sample])
+    if found.rejects:
+        print_table(
+            "First rejected rows",
+            ("Line>", "Field", "Reason"),
+            [(each.line, each.field, each.reason) for each in found.rejects],
+        )

@@ -1,0 +1,303 @@
+"""Checks of an installation: what is wrong, and how to mend it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+import boto3
+import httpx
+from botocore.exceptions import BotoCoreError, ClientError
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.settings import get_current_settings
+
+from ittybatch.engine.connection import connect
+from ittybatch.engine.deployments import RESUME_AUTOMATION, WORK_POOL
+from ittybatch.engine.flow_runs import BATCH_DEPLOYMENT, CHUNK_DEPLOYMENT
+from ittybatch.errors import IttybatchError
+from ittybatch.ittybit.errors import AuthenticationError, IttybitError
+from ittybatch.ledger import open_ledger
+from ittybatch.ledger.migrate import current_revision, newest_revision
+from ittybatch.settings import Settings
+
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_WORKER_SILENT_AFTER = timedelta(minutes=3)
+
+
+class Grade(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    WARNING = "warning"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check.
+
+    Args:
+        check: What was looked at.
+        grade: How it came out.
+        what: What was found.
+        remedy: How to mend it, empty where there is nothing to mend.
+    """
+
+    check: str
+    grade: Grade
+    what: str
+    remedy: str = ""
+
+
+def check_all(settings: Settings, bucket: str | None = None) -> Iterator[Finding]:
+    """Check everything that a batch relies on, one after the other.
+
+    Args:
+        settings: What to check.
+        bucket: A bucket, or `s3://bucket/prefix/`, that sources are read from.
+    """
+    yield from _check_secret(settings)
+    yield from _check_webhook_url(settings)
+    yield from _check_ledger(settings)
+    yield from _check_prefect()
+    if bucket:
+        yield from _check_bucket(bucket)
+
+
+async def check_api(settings: Settings) -> Finding:
+    """Check that Ittybit takes the key."""
+    try:
+        async with connect(settings) as client:
+            async for _ in client.list_jobs(page_size=1):
+                break
+    except AuthenticationError as error:
+        return Finding(
+            "API key", Grade.BROKEN, error.message, "Set ITTYBIT_API_KEY to a key that is active."
+        )
+    except IttybitError as error:
+        return Finding(
+            "API key", Grade.BROKEN, error.message, error.remedy or "Check ITTYBIT_API_URL."
+        )
+    except IttybatchError as error:
+        return Finding("API key", Grade.BROKEN, error.message, error.remedy or "")
+    return Finding("API key", Grade.OK, f"{settings.api_url} takes it.")
+
+
+def _check_secret(settings: Settings) -> Iterator[Finding]:
+    if settings.webhook_secrets:
+        count = len(settings.webhook_secrets)
+        told = "set" if count == 1 else f"{count} set: remove the old ones after rotating"
+        yield Finding("Webhook secret", Grade.OK, told)
+    elif settings.allow_unsigned_webhooks:
+        yield Finding(
+            "Webhook secret",
+            Grade.WARNING,
+            "none: anybody can tell the ledger anything.",
+            "Set ITTYBIT_WEBHOOK_SECRET, and unset ITTYBATCH_ALLOW_UNSIGNED_WEBHOOKS.",
+        )
+    else:
+        yield Finding(
+            "Webhook secret",
+            Grade.BROKEN,
+            "none: the receiver does not start.",
+            "Set ITTYBIT_WEBHOOK_SECRET.",
+        )
+
+
+def _check_webhook_url(settings: Settings) -> Iterator[Finding]:
+    url = settings.webhook_url
+    if url is None:
+        yield Finding(
+            "Webhook URL",
+            Grade.WARNING,
+            "none: batches only end by polling.",
+            "Set WEBHOOK_URL to the public https:// address of /webhooks/ittybit.",
+        )
+        return
+    parts = urlsplit(url)
+    local = parts.hostname in _LOOPBACK
+    if parts.scheme != "https" and not local:
+        yield Finding(
+            "Webhook URL",
+            Grade.BROKEN,
+            f"{url} is not HTTPS, and Ittybit refuses it.",
+            "Put the receiver behind TLS, or use a tunnel while developing.",
+        )
+        return
+    if local and urlsplit(settings.api_url).hostname not in _LOOPBACK:
+        yield Finding(
+            "Webhook URL",
+            Grade.BROKEN,
+            f"{url} is this machine, which Ittybit cannot reach.",
+            "Set WEBHOOK_URL to a public https:// address.",
+        )
+        return
+    yield _probe_webhook_url(url)
+
+
+def _probe_webhook_url(url: str) -> Finding:
+    """An unsigned request must be refused: that shows who answers there."""
+    try:
+        answer = httpx.post(url, content=b"{}", timeout=10)
+    except httpx.HTTPError as error:
+        return Finding(
+            "Webhook URL",
+            Grade.BROKEN,
+            f"{url} does not answer ({type(error).__name__}).",
+            "Start `ittybatch receiver` there.",
+        )
+    match answer.status_code:
+        case 401:
+            return Finding("Webhook URL", Grade.OK, f"{url} answers, and wants a signature.")
+        case 200:
+            return Finding(
+                "Webhook URL",
+                Grade.WARNING,
+                f"{url} takes unsigned webhooks.",
+                "Set ITTYBIT_WEBHOOK_SECRET for the receiver.",
+            )
+        case status:
+            return Finding(
+                "Webhook URL",
+                Grade.BROKEN,
+                f"{url} answers {status}; a receiver would refuse with 401.",
+                "See that the path is /webhooks/ittybit and reaches `ittybatch receiver`.",
+            )
+
+
+def _check_ledger(settings: Settings) -> Iterator[Finding]:
+    ledger = open_ledger(settings, patience_s=3)
+    try:
+        revision = ledger.read(current_revision)
+    except IttybatchError as error:
+        yield Finding(
+            "Ledger", Grade.BROKEN, error.message, "Check DATABASE_URL and that database."
+        )
+        return
+    finally:
+        ledger.close()
+    where = ledger.engine.url.render_as_string(hide_password=True)
+    if revision == newest_revision():
+        yield Finding("Ledger", Grade.OK, f"{where} at revision {revision}.")
+    else:
+        at = f"at revision {revision}" if revision else "empty"
+        yield Finding("Ledger", Grade.BROKEN, f"{where} is {at}.", "Run `ittybatch db upgrade`.")
+
+
+def _check_prefect() -> Iterator[Finding]:
+    url = get_current_settings().api.url
+    if url is None:
+        yield Finding(
+            "Prefect API",
+            Grade.BROKEN,
+            "PREFECT_API_URL is not set.",
+            "Set it to your server's API, or start one with `ittybatch up`.",
+        )
+        return
+    try:
+        with get_client(sync_client=True) as client:
+            version = client.api_version()
+            yield Finding("Prefect API", Grade.OK, f"{url}, version {version}.")
+            for check in (_check_worker, _check_deployments, _check_automation):
+                yield from check(client)
+    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+        yield Finding(
+            "Prefect API",
+            Grade.BROKEN,
+            f"{url} does not answer as it should ({type(error).__name__}).",
+            "Check PREFECT_API_URL and the server's log.",
+        )
+
+
+def _check_worker(client: SyncPrefectClient) -> Iterator[Finding]:
+    try:
+        pool = client.read_work_pool(WORK_POOL)
+    except ObjectNotFound:
+        yield Finding(
+            "Worker", Grade.BROKEN, f"There is no work pool {WORK_POOL}.", "Run `ittybatch deploy`."
+        )
+        return
+    if pool.is_paused:
+        yield Finding(
+            "Worker",
+            Grade.BROKEN,
+            f"Work pool {WORK_POOL} is paused.",
+            f"Run `prefect work-pool resume {WORK_POOL}`.",
+        )
+        return
+    workers = client.read_workers_for_work_pool(WORK_POOL)
+    heard = [worker.last_heartbeat_time for worker in workers if worker.last_heartbeat_time]
+    if heard and datetime.now(UTC) - max(heard) < _WORKER_SILENT_AFTER:
+        yield Finding(
+            "Worker",
+            Grade.OK,
+            f"heard of at {max(heard):%H:%M:%S} UTC; {pool.concurrency_limit} flow runs at a time.",
+        )
+    else:
+        yield Finding(
+            "Worker",
+            Grade.BROKEN,
+            "No worker has been heard of for minutes: nothing would start or resume.",
+            f"Run `prefect worker start --pool {WORK_POOL}` (without --limit).",
+        )
+
+
+def _check_deployments(client: SyncPrefectClient) -> Iterator[Finding]:
+    missing = []
+    for name in (BATCH_DEPLOYMENT, CHUNK_DEPLOYMENT, "reconcile/reconcile"):
+        try:
+            client.read_deployment_by_name(name)
+        except ObjectNotFound:
+            missing.append(name)
+    if missing:
+        yield Finding(
+            "Deployments", Grade.BROKEN, f"missing: {', '.join(missing)}", "Run `ittybatch deploy`."
+        )
+    else:
+        yield Finding("Deployments", Grade.OK, "all there.")
+
+
+def _check_automation(client: SyncPrefectClient) -> Iterator[Finding]:
+    found = client.read_automations_by_name(RESUME_AUTOMATION)
+    if not found:
+        yield Finding(
+            "Automation",
+            Grade.WARNING,
+            f"{RESUME_AUTOMATION} is missing: runs are resumed through the API, seconds later.",
+            "Run `ittybatch deploy`.",
+        )
+    elif not found[0].enabled:
+        yield Finding(
+            "Automation",
+            Grade.WARNING,
+            f"{RESUME_AUTOMATION} is disabled: runs are resumed through the API, seconds later.",
+            "Enable it in Prefect's UI, or run `ittybatch deploy`.",
+        )
+    else:
+        yield Finding("Automation", Grade.OK, f"{RESUME_AUTOMATION} is enabled.")
+
+
+def _check_bucket(bucket: str) -> Iterator[Finding]:
+    name, _, prefix = bucket.removeprefix("s3://").partition("/")
+    try:
+        client = boto3.client("s3")
+        client.list_objects_v2(Bucket=name, Prefix=prefix, MaxKeys=1)
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "unknown error")
+        yield Finding(
+            "Bucket",
+            Grade.BROKEN,
+            f"s3://{name}/{prefix}: {code}.",
+            "Give these credentials s3:ListBucket on it, or mend the name.",
+        )
+    except (BotoCoreError, ValueError) as error:
+        yield Finding(
+            "Bucket",
+            Grade.BROKEN,
+            f"s3://{name}/{prefix}: {error}",
+            "Set AWS credentials and region, and AWS_ENDPOINT_URL for another store than AWS.",
+        )
+    else:
+        yield Finding("Bucket", Grade.OK, f"s3://{name}/{prefix} can be listed.")

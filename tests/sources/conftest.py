@@ -1,0 +1,132 @@
+"""A real S3 server and a real web server on this machine."""
+
+import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+AWS_NAMES = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+)
+
+
+@pytest.fixture(scope="session")
+def s3_url() -> Iterator[str]:
+    """URL of an S3 server that lives as long as the tests do."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> "Iterator[S3Client]":
+    """A client, with the environment set so that the sources find the same server."""
+    for name in AWS_NAMES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test-secret")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_url)
+    client = boto3.client("s3", region_name="us-east-1")
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def bucket(s3: "S3Client") -> str:
+    """An empty bucket of the test's own."""
+    name = f"test-{uuid4()}"
+    s3.create_bucket(Bucket=name)
+    return name
+
+
+class Site:
+    """What the web server has and how it misbehaves.
+
+    `cut` is how many answers to come break off after half of what they promised.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.content = b""
+        self.etag = '"1"'
+        self.cut = 0
+        self.status = 200
+        self.ranges = True
+        self.asked: list[str | None] = []
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """A web server with one file, at any path but `/redirect` and `/loop`."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    found = Site(f"http://127.0.0.1:{server.server_address[1]}")
+    _Handler.site = found
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield found
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    site: Site
+
+    def do_GET(self) -> None:
+        site = self.site
+        site.asked.append(self.headers["Range"])
+        if self.path.startswith(("/redirect", "/loop", "/away")):
+            to = {"/r": "/file.csv", "/l": "/loop", "/a": "http://192.0.2.1/file.csv"}
+            self.send_response(302)
+            self.send_header("Location", to[self.path[:2]])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if site.status != 200:
+            self.send_error(site.status)
+            return
+        self._send_file(site)
+
+    def _send_file(self, site: Site) -> None:
+        start = 0
+        if site.ranges and (wanted := self.headers["Range"]):
+            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        if start >= len(site.content) > 0 and start:
+            self.send_error(416)
+            return
+        body = site.content[start:]
+        self.send_response(206 if start else 200)
+        if start:
+            last, total = len(site.content) - 1, len(site.content)
+            self.send_header("Content-Range", f"bytes {start}-{last}/{total}")
+        self.send_header("ETag", site.etag)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if site.cut:
+            site.cut -= 1
+            body = body[: len(body) // 2]
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
+        del format, args

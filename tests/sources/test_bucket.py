@@ -1,0 +1,232 @@
+"""Listing a bucket: what becomes an item, what does not, and going on after a stop."""
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.s3.models import s3_backends
+from pydantic import ValidationError
+
+from ittybatch.sources import BucketSource, Page, SourceError, read_pages
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+def put(s3: "S3Client", bucket: str, *keys: str, body: bytes = b"media") -> None:
+    for key in keys:
+        s3.put_object(Bucket=bucket, Key=key, Body=body)
+
+
+def keys_of(pages: list[Page]) -> list[str]:
+    return [item.key for page in pages for item in page.items]
+
+
+def listed(bucket: str, prefix: str = "", **more: Any) -> list[str]:  # noqa: ANN401 - any field
+    return keys_of(list(read_pages(BucketSource(uri=f"s3://{bucket}/{prefix}", **more))))
+
+
+def left_out(bucket: str, **more: Any) -> dict[str, int]:  # noqa: ANN401 - any field
+    (page,) = read_pages(BucketSource(uri=f"s3://{bucket}/", **more))
+    return page.filtered
+
+
+def test_an_object_becomes_an_item_with_all_that_is_known(s3: "S3Client", bucket: str) -> None:
+    """URI, ETag, size and time."""
+    put(s3, bucket, "in/clip.mov", body=b"12345")
+    (page,) = read_pages(BucketSource(uri=f"s3://{bucket}/in/"))
+    (item,) = page.items
+    assert (item.uri, item.size_bytes, item.line) == (f"s3://{bucket}/in/clip.mov", 5, None)
+    assert item.fingerprint == s3.head_object(Bucket=bucket, Key="in/clip.mov")["ETag"].strip('"')
+    assert item.modified_at is not None
+    assert abs(datetime.now(UTC) - item.modified_at) < timedelta(minutes=5)
+
+
+def test_new_content_has_another_fingerprint(s3: "S3Client", bucket: str) -> None:
+    """So that it is processed again."""
+    fingerprints = set()
+    for body in (b"one", b"two"):
+        put(s3, bucket, "clip.mov", body=body)
+        (page,) = read_pages(BucketSource(uri=f"s3://{bucket}/"))
+        fingerprints.add(page.items[0].fingerprint)
+    assert len(fingerprints) == 2
+
+
+def test_a_prefix_is_a_folder(s3: "S3Client", bucket: str) -> None:
+    """With or without its slash; what only begins alike is something else."""
+    put(s3, bucket, "up/a.mov", "up/b/c.mov", "upload/d.mov", "up.mov")
+    assert listed(bucket, "up/") == listed(bucket, "up") == ["up/a.mov", "up/b/c.mov"]
+
+
+def test_an_empty_folder_yields_no_page(bucket: str) -> None:
+    """Nothing is nothing."""
+    assert listed(bucket) == []
+
+
+def test_folder_markers_and_empty_objects_are_left_out(s3: "S3Client", bucket: str) -> None:
+    """They hold no media, and are counted."""
+    put(s3, bucket, "in/", "in/empty.mov", body=b"")
+    put(s3, bucket, "in/a.mov")
+    assert listed(bucket) == ["in/a.mov"]
+    assert left_out(bucket) == {"empty": 2}
+
+
+def test_filters_count_what_they_leave_out(s3: "S3Client", bucket: str) -> None:
+    """Each object under the first rule that leaves it out."""
+    put(s3, bucket, "a.MOV", "b.mp4", "c.txt", "old/d.mov")
+    put(s3, bucket, "large.mov", body=b"x" * 100)
+    found = {"suffixes": [".mov", "mp4"], "exclude": "old/*", "max_size": 50}
+    assert listed(bucket, **found) == ["a.MOV", "b.mp4"]
+    assert left_out(bucket, **found) == {"suffix": 1, "exclude": 1, "max_size": 1}
+    assert left_out(bucket, min_size="6B") == {"min_size": 4}
+    assert listed(bucket, glob="?.mov") == ["old/d.mov"]
+    assert listed(bucket, "old/", glob="d.*") == ["old/d.mov"]
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    assert left_out(bucket, modified_since=soon) == {"modified_since": 5}
+    assert left_out(bucket, modified_before=soon) == {}
+
+
+ODD = [
+    "in/%41.mov", "in/+.mov", "in/#1?.mov", "in/a b.mov", "in/a//b.mov", "in/a/../b.mov",
+    "in/*[x]{y}.mov", "in/\\.mov", "in/^`|<>.mov", "in/~.mov", "in/'\"&.mov", "in/é/ü.mov",
+    "in/日本.mov", "in/😀.mov", "in//first.mov",
+]  # fmt: skip
+
+
+def test_every_name_that_s3_allows_is_listed_as_it_is(s3: "S3Client", bucket: str) -> None:
+    """Whatever people and programs have called their files."""
+    put(s3, bucket, *ODD)
+    assert listed(bucket) == sorted(ODD)
+    assert listed(bucket, "in/é") == ["in/é/ü.mov"]
+    assert listed(bucket, "in//") == ["in//first.mov"]
+
+
+@pytest.mark.parametrize("page_size", [1, 7])
+def test_a_stop_after_any_page_loses_and_repeats_nothing(
+    s3: "S3Client", bucket: str, page_size: int
+) -> None:
+    """Each page is read by a process that knows the last cursor and nothing else."""
+    put(s3, bucket, *ODD, "a.mov", "z.mov", "in/a-1.mov", "in/a.mov")
+    put(s3, bucket, "in/a/", "in/e/", body=b"")
+    source = BucketSource(uri=f"s3://{bucket}/")
+    found: list[str] = []
+    cursor, page = None, next(read_pages(source, page_size=page_size), None)
+    while page is not None and page.cursor != cursor:
+        found += keys_of([page])
+        cursor = page.cursor
+        page = next(read_pages(source, cursor=cursor, page_size=page_size), None)
+    assert found == sorted([*ODD, "a.mov", "z.mov", "in/a-1.mov", "in/a.mov"])
+
+
+def test_a_long_listing_is_read_page_by_page(s3: "S3Client", bucket: str) -> None:
+    """More than one answer of S3, odd names among them."""
+    keys = [f"in/{n:04}.mov" for n in range(1100)] + ["in/0500//x.mov"]
+    del s3
+    store = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
+    for key in keys:
+        store.put_object(bucket, key, b"media")
+    pages = list(read_pages(BucketSource(uri=f"s3://{bucket}/"), page_size=300))
+    assert keys_of(pages) == sorted(keys)
+    assert all(len(page.items) <= 300 for page in pages)
+    cursor = pages[1].cursor
+    rest = list(read_pages(BucketSource(uri=f"s3://{bucket}/"), cursor=cursor, page_size=300))
+    assert keys_of(pages[:2]) + keys_of(rest) == sorted(keys)
+
+
+def test_a_name_with_a_control_character_is_a_reject(s3: "S3Client", bucket: str) -> None:
+    """It stops nothing, and can be read in the report."""
+    put(s3, bucket, "a.mov", "b\x01.mov", "c.mov")
+    (page,) = read_pages(BucketSource(uri=f"s3://{bucket}/"))
+    assert keys_of([page]) == ["a.mov", "c.mov"]
+    (reject,) = page.rejects
+    assert (reject.line, reject.field, reject.row_excerpt) == (None, "key", "'b\\x01.mov'")
+
+
+def test_a_failed_listing_never_looks_like_an_empty_one(s3: "S3Client") -> None:
+    """It names the bucket, what failed, and the remedy."""
+    del s3
+    with pytest.raises(
+        SourceError, match=r"s3://no-such-bucket/in/ cannot be listed: NoSuchBucket"
+    ) as caught:
+        list(read_pages(BucketSource(uri="s3://no-such-bucket/in/")))
+    assert "AWS_ENDPOINT_URL" in str(caught.value)
+
+
+def test_an_unreachable_store_is_an_error(s3: "S3Client", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not an empty bucket."""
+    del s3
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(SourceError, match=r"s3://media/ cannot be listed: Could not connect"):
+        list(read_pages(BucketSource(uri="s3://media/")))
+
+
+def test_an_endpoint_in_the_clear_must_be_this_machine(
+    s3: "S3Client", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signed requests do not hide what they ask for."""
+    del s3
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://192.0.2.1:9000")
+    with pytest.raises(SourceError, match=r"http://192.0.2.1:9000 is not HTTPS"):
+        list(read_pages(BucketSource(uri="s3://media/")))
+
+
+def test_a_public_bucket_needs_no_credentials(
+    s3: "S3Client", bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests go unsigned where there is nothing to sign with."""
+    put(s3, bucket, "a.mov")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    assert listed(bucket) == ["a.mov"]
+
+
+@pytest.mark.parametrize(
+    "cursor", ["", "{}", "nonsense", '{"version":1,"type":"bucket","uri":"s3://other/","place":{}}']
+)
+def test_a_cursor_of_something_else_is_refused(s3: "S3Client", bucket: str, cursor: str) -> None:
+    """It would skip what was never read."""
+    del s3
+    with pytest.raises(SourceError, match="cannot be read on"):
+        list(read_pages(BucketSource(uri=f"s3://{bucket}/"), cursor=cursor))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"uri": "media/in"},
+        {"uri": "s3://"},
+        {"uri": "s3://Media/"},
+        {"uri": "s3://media--use1-az4--x-s3/"},
+        {"uri": "s3://media/a\x00b/"},
+        {"uri": "s3://media/", "min_size": 2, "max_size": 1},
+        {"uri": "s3://media/", "modified_since": "2024-01-01T00:00:00"},
+        {"uri": "s3://media/", "sufixes": [".mov"]},
+        {
+            "uri": "s3://media/",
+            "modified_since": "2024-01-02T00:00:00Z",
+            "modified_before": "2024-01-01T00:00:00Z",
+        },
+    ],
+)
+def test_an_impossible_bucket_source_is_refused(fields: dict[str, Any]) -> None:
+    """In the form, before anything runs."""
+    with pytest.raises(ValidationError):
+        BucketSource.model_validate(fields)
+
+
+@pytest.mark.parametrize("page_size", [0, -1, 5001])
+def test_a_page_has_a_sensible_size(page_size: int) -> None:
+    """Pages are held in memory."""
+    with pytest.raises(ValueError, match="from 1 to 5000"):
+        read_pages(BucketSource(uri="s3://media/"), page_size=page_size)
+
+
+def test_items_of_a_listing_have_parts(s3: "S3Client", bucket: str) -> None:
+    """Names with question marks and hashes are names, not queries."""
+    put(s3, bucket, "in/what?#1.final.MOV")
+    (page,) = read_pages(BucketSource(uri=f"s3://{bucket}"))
+    item = page.items[0]
+    assert (item.bucket, item.key) == (bucket, "in/what?#1.final.MOV")
+    assert (item.stem, item.suffix, item.media) == ("what?#1.final", ".mov", "video")

@@ -1,0 +1,288 @@
+"""Reading a manifest: rows, rejects, line numbers, and going on after a stop."""
+
+import csv
+import io
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ittybatch.profiles import Item
+from ittybatch.sources import ManifestSource, Page, Reject, SourceError, read_pages
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    return tmp_path / "items.csv"
+
+
+def pages_of(path: Path, content: str | bytes | None = None, **more: Any) -> list[Page]:  # noqa: ANN401
+    if content is not None:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return list(read_pages(ManifestSource(uri=str(path)), **more))
+
+
+def items_of(path: Path, content: str | bytes) -> list[Item]:
+    return [item for page in pages_of(path, content) for item in page.items]
+
+
+def rejects_of(path: Path, content: str | bytes) -> list[Reject]:
+    return [reject for page in pages_of(path, content) for reject in page.rejects]
+
+
+def test_a_row_becomes_an_item_with_all_that_it_says(manifest: Path) -> None:
+    """Every column that is known, and the line it stands on."""
+    row = 's3://med/a.mov,video,"{""width"": ""640""}",,\'tis,"""abc""",12,7,x\n'
+    header = "input,kind,options,profile,fingerprint,etag,size_bytes,metadata.Id,notes\n"
+    (item,) = items_of(manifest, header + row)
+    assert item == Item(
+        uri="s3://med/a.mov",
+        fingerprint="'tis",
+        size_bytes=12,
+        line=2,
+        kind="video",
+        options={"width": 640},
+        metadata={"Id": "7"},
+    )
+
+
+def test_only_the_input_is_needed(manifest: Path) -> None:
+    """Short rows, a byte order mark, Windows lines, no last line end: all are fine."""
+    content = b'\xef\xbb\xbfInput,profile,etag\r\nhttps://h/a.mov\r\n\r\ns3://med/b.mov,web,"1"'
+    first, second = items_of(manifest, content)
+    assert (first.uri, first.profile, first.fingerprint, first.kind, first.options, first.line) == (
+        "https://h/a.mov", None, None, None, None, 2,
+    )  # fmt: skip
+    assert (second.uri, second.profile, second.fingerprint, second.line) == (
+        "s3://med/b.mov", "web", "1", 4,
+    )  # fmt: skip
+    assert [page.filtered for page in pages_of(manifest)] == [{"empty line": 1}]
+
+
+def test_a_row_that_repeats_is_given_twice(manifest: Path) -> None:
+    """Whoever keeps the jobs knows them apart."""
+    assert len(items_of(manifest, "input\ns3://med/a.mov\ns3://med/a.mov\n")) == 2
+
+
+@pytest.mark.parametrize(
+    ("row", "field", "reason"),
+    [
+        (",video,,", "input", "is empty"),
+        ("ftp://h/a.mov,,,", "input", "must be an s3://"),
+        ("/home/me/a.mov,,,", "input", "must be an s3://"),
+        ("https:///a.mov,,,", "input", "must be an s3://"),
+        ("https://h:99999/a.mov,,,", "input", "is not a URL"),
+        ("https://[h/a.mov,,,", "input", "is not a URL"),
+        ("https://me:pw@h/a.mov,,,", "input", "holds a password"),
+        ("s3://med,,,", "input", "names no object"),
+        ("s3://med/folder/,,,", "input", "names no object"),
+        ("s3://M_/a.mov,,,", "input", "no bucket's name"),
+        ("s3://med/a\x00.mov,,,", "input", "control character"),
+        ("s3://med/a\x1b[31m.mov,,,", "input", "control character"),
+        (f"s3://med/{'a' * 5000},,,", "input", "has 5009 characters"),
+        ("s3://med/a.mov,vidio,,", "kind", "no such kind"),
+        ("s3://med/a.mov,,{},", "options", "need a `kind`"),
+        ("s3://med/a.mov,video,{,", "options", "are not JSON"),
+        ("s3://med/a.mov,video,NaN,", "options", "are not JSON"),
+        ("s3://med/a.mov,video,[],", "options", "are not a JSON object"),
+        ('s3://med/a.mov,video,"{""width"": 1, ""width"": 2}",', "options", "a name stands twice"),
+        ('s3://med/a.mov,video,"{""width"": -1}",', "options", "width = -1"),
+        ('s3://med/a.mov,audio,"{""width"": 1}",', "options", "width = 1"),
+        (f"s3://med/a.mov,video,{'[' * 10_000},", "options", "are not JSON"),
+        ("s3://med/a.mov,animation,,", "options", "end"),
+        ("s3://med/a.mov,video,,web", "profile", "exclude each other"),
+        ("s3://med/a.mov,,,../web", "profile", "is no profile's name"),
+        ("s3://med/a.mov,,,,,", "row", "has 6 values under 4 columns"),
+        ('s3://med/a.mov,"a"b,,', "row", "not doubled"),
+    ],
+)
+def test_a_bad_row_is_a_reject_and_stops_nothing(
+    manifest: Path, row: str, field: str, reason: str
+) -> None:
+    """It names line, column and reason; the rows around it are read."""
+    content = f"input,kind,options,profile\ns3://med/before.mov\n{row}\ns3://med/after.mov\n"
+    (page,) = pages_of(manifest, content)
+    assert [(item.uri, item.line) for item in page.items] == [
+        ("s3://med/before.mov", 2),
+        ("s3://med/after.mov", 4),
+    ]
+    (reject,) = page.rejects
+    assert (reject.line, reject.field) == (3, field)
+    assert reason in reject.reason
+    assert len(reject.row_excerpt) <= 200
+    assert reject.row_excerpt.isprintable()
+
+
+def test_bytes_that_are_not_utf8_are_a_reject(manifest: Path) -> None:
+    """The file around them is read."""
+    content = b"input\ns3://med/caf\xe9.mov\ns3://med/caf\xc3\xa9.mov\n"
+    assert [item.uri for item in items_of(manifest, content)] == ["s3://med/café.mov"]
+    (reject,) = rejects_of(manifest, content)
+    assert (reject.line, reject.field) == (2, "row")
+    assert "UTF-8" in reject.reason
+
+
+def test_an_endless_line_is_a_reject(manifest: Path) -> None:
+    """It is passed over without being held in memory."""
+    content = b"input\ns3://med/a.mov\n" + b"x" * 3_500_000 + b"\ns3://med/b.mov\n"
+    assert [item.line for item in items_of(manifest, content)] == [2, 4]
+    (reject,) = rejects_of(manifest, content)
+    assert (reject.line, "bytes" in reject.reason) == (3, True)
+
+
+def test_a_line_that_is_not_utf8_inside_a_quote_costs_its_row_alone(manifest: Path) -> None:
+    """What else the quote held is looked at again."""
+    content = b'input,options\ns3://med/a.mov,"\n\xe9"\ns3://med/b.mov\n'
+    assert [item.line for item in items_of(manifest, content)] == [4]
+    assert [reject.line for reject in rejects_of(manifest, content)] == [2, 3]
+
+
+def test_an_excerpt_holds_no_secret(manifest: Path) -> None:
+    """Signed URLs in rejects end in reports."""
+    content = 'input,kind\nhttps://me:pw@h/a.mov?sig=s3cr3t,video\nhttps://h/a?sig=s3cr3t,x\n"https://h/a?b=1,sig=\'s3cr3t",x\n'
+    for reject in rejects_of(manifest, content):
+        assert "s3cr3t" not in f"{reject}"
+        assert "pw" not in f"{reject}"
+
+
+def test_options_may_stand_on_several_lines(manifest: Path) -> None:
+    """The item's line is the first, and the next row's number is right."""
+    pretty = json.dumps(json.dumps({"width": 640}, indent=2))[1:-1]
+    options = pretty.replace("\\n", "\n").replace('\\"', '""')
+    content = f'input,kind,options\ns3://med/a.mov,video,"{options}"\ns3://med/b.mov\n'
+    first, second = items_of(manifest, content)
+    assert (first.line, first.options, second.line) == (2, {"width": 640}, 5)
+
+
+@pytest.mark.parametrize(
+    "opened", ['s3://med/a.mov,"oops', '"s3://med/a.mov,video', 's3://med/a.mov,video,"{']
+)
+@pytest.mark.parametrize(
+    "after", ["s3://med/b.mov", 's3://med/b.mov,video,"{""width"": 1}"', '"s3://med/b.mov","video"']
+)
+def test_a_quote_left_open_costs_its_own_row_alone(manifest: Path, opened: str, after: str) -> None:
+    """The rows that it would swallow are read."""
+    content = "input,kind,options\n" + f"{opened}\n" + f"{after}\n" * 1000
+    assert [item.line for item in items_of(manifest, content)] == list(range(3, 1003))
+    assert [reject.line for reject in rejects_of(manifest, content)] == [2]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is empty"),
+        (b"\n", "no column `input`"),
+        (b"url,kind\nhttps://h/a.mov,video\n", "no column `input` .*'url', 'kind'"),
+        (b"input;kind\n", "separate columns by commas"),
+        (b"input,input\n", "`input` stands twice"),
+        (b"input,metadata.a,metadata.a\n", "`metadata.a` stands twice"),
+        (b"input,option\n", "`option` is not known; is `options` meant"),
+        (b"input,metadata_id\n,", "is `metadata.NAME` meant"),
+        (b"input,metadata.\n", "metadata's names"),
+        (b"input,metadata.ittybatch_job\n", "are its own"),
+        ("input\n".encode("utf-16"), "not UTF-8"),
+        (b"\x00" * 2_000_000, "bytes"),
+    ],
+)
+def test_a_file_that_is_no_manifest_fails_as_a_whole(
+    manifest: Path, content: bytes, reason: str
+) -> None:
+    """Before a single item is taken from it."""
+    with pytest.raises(SourceError, match=reason):
+        pages_of(manifest, content)
+
+
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    """Never an empty manifest."""
+    with pytest.raises(SourceError, match="No such file"):
+        pages_of(tmp_path / "none.csv")
+    with pytest.raises(SourceError, match="Is a directory"):
+        pages_of(tmp_path)
+
+
+def test_a_header_alone_yields_no_page(manifest: Path) -> None:
+    """Nothing is nothing."""
+    assert pages_of(manifest, "input\n") == []
+
+
+MIXED = (
+    "input,kind,options\n"
+    + "".join(f's3://med/{n}.mov,video,"{{\n""width"": {n + 1}}}"\n' for n in range(5))
+    + "\n,\n"
+    + 's3://med/x.mov,"open\n'
+    + "".join(f"s3://med/é{n}.mov\r\n" for n in range(5))
+)
+
+
+@pytest.mark.parametrize("page_size", [1, 2, 3, 100])
+def test_a_stop_after_any_page_loses_and_repeats_nothing(manifest: Path, page_size: int) -> None:
+    """Each page is read by a process that knows the last cursor and nothing else."""
+    (whole,) = pages_of(manifest, MIXED)
+    source = ManifestSource(uri=str(manifest))
+    items: list[Item] = []
+    rejects: list[Reject] = []
+    page = next(read_pages(source, page_size=page_size), None)
+    while page is not None:
+        items += page.items
+        rejects += page.rejects
+        page = next(read_pages(source, cursor=page.cursor, page_size=page_size), None)
+    assert items == whole.items
+    assert [reject.line for reject in rejects] == [13, 14]
+    assert len(items) == 10
+
+
+def test_a_manifest_that_changed_in_between_is_refused(manifest: Path) -> None:
+    """Its lines are no longer the ones that were counted."""
+    first, *_ = pages_of(manifest, MIXED, page_size=2)
+    manifest.write_text(MIXED + "s3://med/late.mov\n", encoding="utf-8")
+    with pytest.raises(SourceError, match="has changed since this batch began") as caught:
+        pages_of(manifest, cursor=first.cursor)
+    assert "Start a new batch" in str(caught.value)
+
+
+def test_a_manifest_written_to_while_it_is_read_is_refused(manifest: Path) -> None:
+    """Half a file is not the file."""
+    manifest.write_text("input\n" + "s3://med/a.mov\n" * 200_000, encoding="utf-8")
+    pages = read_pages(ManifestSource(uri=str(manifest)), page_size=1000)
+    next(pages)
+    with manifest.open("a", encoding="utf-8") as file:
+        file.write("s3://med/b.mov\n")
+    with pytest.raises(SourceError, match="was written to while it was read"):
+        list(pages)
+
+
+CELLS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_size=8) | st.text(
+    'a,"\n\r ', max_size=6
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(notes=st.lists(CELLS, max_size=12), ends=st.sampled_from(["\n", "\r\n"]))
+def test_lines_are_counted_as_an_editor_does(manifest: Path, notes: list[str], ends: str) -> None:
+    """Whatever stands in the cells, each row is named by the line where it begins."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator=ends)
+    writer.writerow(["input", "notes"])
+    expected = []
+    for number, note in enumerate(notes):
+        expected.append((f"s3://m-1/{number}", text.getvalue().count("\n") + 1))
+        writer.writerow([f"s3://m-1/{number}", note])
+    lines = {}
+    for page in pages_of(manifest, text.getvalue(), page_size=3):
+        lines.update({item.uri: item.line for item in page.items})
+        for reject in page.rejects:
+            lines.setdefault(reject.row_excerpt.split(",")[0], reject.line)
+    assert [(uri, lines.get(uri)) for uri, _ in expected] == expected
+
+
+def test_reading_keeps_up_with_a_million_rows(manifest: Path) -> None:
+    """One core reads tens of thousands of rows a second, with room for a slow machine."""
+    row = 's3://media/in/clip.mov,video,"{""width"": 640}",7\n'
+    manifest.write_text("input,kind,options,metadata.id\n" + row * 30_000, encoding="utf-8")
+    started_s = time.process_time()
+    assert sum(len(page.items) for page in pages_of(manifest)) == 30_000
+    assert 30_000 / (time.process_time() - started_s) > 30_000

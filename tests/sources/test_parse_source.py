@@ -1,0 +1,98 @@
+"""What a user's text means, and what the run form shows."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from ittybatch.sources import (
+    BucketSource,
+    FailedJobsSource,
+    ManifestSource,
+    Source,
+    SourceError,
+    parse_source,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "uri"),
+    [
+        ("s3://media", "s3://media/"),
+        ("s3://media/", "s3://media/"),
+        (" s3://media/uploads ", "s3://media/uploads/"),
+        ("s3://media/été/a b/", "s3://media/été/a b/"),
+    ],
+)
+def test_a_prefix_is_a_bucket(text: str, uri: str) -> None:
+    """With the slash that a folder ends in."""
+    assert parse_source(text) == BucketSource(uri=uri)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["s3://media/lists/tonight.csv", "https://h/list.CSV?sig=a/b", "http://localhost:1/l.csv"],
+)
+def test_a_csv_is_a_manifest(text: str) -> None:
+    """Wherever it lies."""
+    assert parse_source(text) == ManifestSource(uri=text)
+
+
+def test_a_path_is_taken_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The batch may run in another folder."""
+    monkeypatch.chdir(tmp_path)
+    assert parse_source("lists/a.csv") == ManifestSource(uri=str(tmp_path / "lists" / "a.csv"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "media", "uploads/", "https://h/list.json?a=.csv", "s3://", "s3://Media/",
+        "gs://media/", "ftp://h/list.csv", "s3://b.csv", "list.csv\x00.csv", "https://[/l.csv",
+    ],
+)  # fmt: skip
+def test_anything_else_is_refused_with_what_would_do(text: str) -> None:
+    """The message shows both forms."""
+    with pytest.raises(SourceError, match=r"(?s)is no source.*s3://bucket/prefix/.*\.csv file"):
+        parse_source(text)
+
+
+def test_a_refused_url_keeps_its_signature_to_itself() -> None:
+    """Errors are printed and stored."""
+    with pytest.raises(SourceError) as caught:
+        parse_source("https://me:pw@h/list.json?sig=s3cr3t")
+    assert "s3cr3t" not in str(caught.value)
+    assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "model"),
+    [
+        ({"type": "bucket", "uri": "s3://media/"}, BucketSource),
+        ({"type": "manifest", "uri": "/lists/a.csv"}, ManifestSource),
+        ({"type": "failed", "batch": "b1", "states": ["failed"]}, FailedJobsSource),
+    ],
+)
+def test_the_type_tells_the_sources_apart(fields: dict[str, Any], model: type) -> None:
+    """And each survives being a flow's parameter."""
+    adapter: TypeAdapter[Any] = TypeAdapter(Source)
+    source = adapter.validate_python(fields)
+    assert type(source) is model
+    assert adapter.validate_json(adapter.dump_json(source)) == source
+
+
+def test_an_unknown_type_is_refused() -> None:
+    """With those that exist."""
+    with pytest.raises(ValidationError, match="'bucket', 'manifest', 'failed'"):
+        TypeAdapter(Source).validate_python({"type": "ftp", "uri": "s3://media/"})
+
+
+@pytest.mark.parametrize("model", [BucketSource, ManifestSource, FailedJobsSource])
+def test_every_field_of_the_form_is_explained(model: type[BucketSource]) -> None:
+    """Prefect shows the titles and descriptions as they are."""
+    schema = model.model_json_schema()
+    assert schema["title"] in {"Bucket", "Manifest", "Failed jobs of a batch"}
+    for field in schema["properties"].values():
+        assert field["title"]
+        assert field["description"]
