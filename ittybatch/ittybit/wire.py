@@ -18,6 +18,7 @@ from httpx_aiohttp import AiohttpTransport
 from ittybatch import __version__
 from ittybatch.errors import ConfigurationError
 from ittybatch.ittybit.answer import Answer
+from ittybatch.ittybit.deadline import Deadline
 from ittybatch.ittybit.errors import IttybitConnectionError, IttybitError, IttybitTimeout
 from ittybatch.ittybit.redaction import redacted
 
@@ -85,7 +86,6 @@ class Wire:
         self._transport: httpx.AsyncBaseTransport | None = None
         # The rest is within the one limit for the whole exchange; more timers only cost time.
         self._extensions = {"timeout": {"connect": min(timeout_s, _LONGEST_CONNECT_S)}}
-        self._free = asyncio.Semaphore(max_connections)
         self._headers = [
             (b"authorization", f"Bearer {self._key}".encode()),
             (b"accept", b"application/json"),
@@ -104,7 +104,8 @@ class Wire:
         return str(self._base)
 
     async def __aenter__(self) -> Self:
-        # Made here, because it belongs to the event loop that the client is opened in.
+        # Made here, because they belong to the event loop that the client is opened in.
+        self._deadline = Deadline(self._timeout_s)
         self._free = asyncio.Semaphore(self._max_connections)
         self._transport = self._given_transport or _transport(self._base, self._max_connections)
         return self
@@ -117,6 +118,7 @@ class Wire:
     ) -> None:
         transport, self._transport = self._transport, None
         if transport is not None:
+            self._deadline.close()
             await transport.aclose()
 
     async def post(self, path: str, content: bytes, idempotency_key: str) -> Answer:
@@ -154,8 +156,8 @@ class Wire:
         request = _Request(method, url, headers, content, self._extensions)
         try:
             # The clock starts with the exchange, not with the wait for a free connection.
-            async with self._free, asyncio.timeout(self._timeout_s):
-                answer = await _answer(self._transport, request, what)
+            async with self._free:
+                answer = await self._deadline.run(_answer(self._transport, request, what))
         except (TimeoutError, httpx.HTTPError, aiohttp.ClientError, OSError) as error:
             failure = self._failure(what, error)
         else:

@@ -101,8 +101,7 @@ class Encoder:
             job = await self._queue.get()
             try:
                 await self._run(job)
-            except Exception:
-                # A full disk, say: the job is taken up again after a restart.
+            except Exception:  # noqa: BLE001 - a full disk, say, never stops the queue
                 _log.exception("the outcome of job %s could not be written down", job.id)
 
     async def _run(self, job: Job) -> None:
@@ -111,7 +110,7 @@ class Encoder:
             output = await self._pipeline.run(job)
         except JobFailure as failure:
             self._end(job, error=JobError(kind=failure.kind, message=failure.message))
-        except Exception:
+        except Exception:  # noqa: BLE001 - one bad job never stops the rest
             _log.exception("job %s failed for a reason of the sandbox's own", job.id)
             message = "the sandbox failed while working on this job; its log says more"
             self._end(job, error=JobError(kind=ErrorKind.INTERNAL_ERROR, message=message))

@@ -1,6 +1,7 @@
 """Delivers webhooks: signed, retried, and faulty where faults say so."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -13,6 +14,8 @@ from ittybatch.sandbox.jobs import Delivery, DeliveryState, Job
 from ittybatch.sandbox.memory import Memory
 from ittybatch.sandbox.payloads import SIGNATURE_HEADER, event_of, sign, webhook_body
 from ittybatch.sandbox.tally import Tally
+
+_log = logging.getLogger(__name__)
 
 _MAX_ANSWER_BYTES: Final = 65_536
 _HELD_AT_MOST_S: Final = 2.0
@@ -128,7 +131,10 @@ class Deliveries:
     async def _work(self) -> None:
         while True:
             job, delivery = await self._queue.get()
-            await self._attempt(job, delivery)
+            try:
+                await self._attempt(job, delivery)
+            except Exception:  # noqa: BLE001 - a full disk, say, never stops the rest
+                _log.exception("the webhook of job %s could not be settled", job.id)
 
     async def _attempt(self, job: Job, delivery: Delivery) -> None:
         delivery.attempts += 1

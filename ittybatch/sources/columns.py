@@ -1,9 +1,10 @@
 """The header of a manifest: which column means what."""
 
 import difflib
-import re
 from dataclasses import dataclass
 from typing import Self
+
+from ittybatch.profiles.rendition import check_metadata_name
 
 METADATA_PREFIX = "metadata."
 REQUIRED = "input"
@@ -11,8 +12,6 @@ KNOWN = (REQUIRED, "kind", "options", "profile", "fingerprint", "etag", "size_by
 MAX_COLUMNS = 200
 MAX_NAME_CHARACTERS = 200
 
-_METADATA_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_RESERVED = "ittybatch"
 # Close enough to be a slip of the finger, which would silently change what is ordered.
 _CLOSE = 0.8
 
@@ -71,11 +70,7 @@ def _check(name: str, names: tuple[str, ...]) -> None:
     if name and names.count(name) > 1 and (name in KNOWN or name.startswith(METADATA_PREFIX)):
         raise ValueError(f"its column `{name}` stands twice")
     if name.startswith(METADATA_PREFIX):
-        pair = name.removeprefix(METADATA_PREFIX)
-        if not _METADATA_NAME.fullmatch(pair):
-            raise ValueError(f"`{name}`: use letters, digits, _, - and . in metadata's names")
-        if pair.lower().startswith(_RESERVED):
-            raise ValueError(f"`{name}`: names beginning with {_RESERVED} are its own")
+        check_metadata_name(name.removeprefix(METADATA_PREFIX))
     elif name not in KNOWN:
         close = difflib.get_close_matches(name.lower(), [*KNOWN, "metadata"], n=1, cutoff=_CLOSE)
         if close:

@@ -1,7 +1,7 @@
 """Destinations: what a template may say, and that no item's name leads out of it."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ittybatch.profiles import (
@@ -148,6 +148,7 @@ TEMPLATES = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(
     template=TEMPLATES, name=NAMES, scheme=st.sampled_from(["s3://media/", "https://h.example/"])
 )

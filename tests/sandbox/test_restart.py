@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,49 +23,48 @@ serve(SandboxConfig.model_validate_json(sys.argv[1]))
 """
 
 
-def start(**settings: object) -> tuple["subprocess.Popen[str]", Running]:
+@contextmanager
+def started(**settings: object) -> Iterator[tuple["subprocess.Popen[str]", Running]]:
+    """Run a sandbox in a process of its own, which is gone when the block ends."""
     raw = json.dumps({"port": 0} | settings, default=str)
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, raw], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    found = re.fullmatch(r"Sandbox listening on (http://127\.0\.0\.1:\d+)\n", line)
-    assert found, line
-    return process, Running(found[1])
-
-
-def end(process: "subprocess.Popen[str]", sandbox: Running, number: signal.Signals) -> int:
-    sandbox.client.close()
-    process.send_signal(number)
-    code = process.wait(15)
-    assert process.stdout is not None
-    process.stdout.close()
-    return code
+    command = [sys.executable, "-c", PROGRAM, raw]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            found = re.fullmatch(r"Sandbox listening on (http://127\.0\.0\.1:\d+)\n", line)
+            assert found, line
+            sandbox = Running(found[1])
+            yield process, sandbox
+            sandbox.client.close()
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_cleanly(number: signal.Signals, tmp_path: Path) -> None:
     """The exit status is 0, and no encoder is left behind."""
-    process, sandbox = start(state_dir=tmp_path)
-    assert sandbox.client.get("/healthz").json() == {"status": "ok"}
-    assert end(process, sandbox, number) == 0
+    with started(state_dir=tmp_path) as (process, sandbox):
+        assert sandbox.client.get("/healthz").json() == {"status": "ok"}
+        process.send_signal(number)
+        assert process.wait(15) == 0
 
 
 def test_a_killed_sandbox_goes_on_where_it_was(tmp_path: Path, media_url: str, sink: Sink) -> None:
     """Jobs, keys, endpoints and outputs are there; what was running is run again."""
-    process, sandbox = start(state_dir=tmp_path, max_encodes=1)
-    sandbox.post({"url": f"{sink.url}/all"}, path="/webhooks")
-    body = {"input": f"{media_url}/tone.wav", "kind": "audio", "metadata": {"n": 1}}
-    done = sandbox.create(key="done", **body)
-    before = sandbox.ended(done)
-    wait_for(lambda: len(sink.received) == 1)
-    wait_for(lambda: sandbox.summary()["deliveries_pending"] == 0)
-    pending = [
-        sandbox.create(key=f"pending{n}", **body | {"options": {"start": n / 10}})
-        for n in range(1, 6)
-    ]
-    assert end(process, sandbox, signal.SIGKILL) == -signal.SIGKILL
+    with started(state_dir=tmp_path, max_encodes=1) as (process, sandbox):
+        sandbox.post({"url": f"{sink.url}/all"}, path="/webhooks")
+        body = {"input": f"{media_url}/tone.wav", "kind": "audio", "metadata": {"n": 1}}
+        done = sandbox.create(key="done", **body)
+        before = sandbox.ended(done)
+        wait_for(lambda: len(sink.received) == 1)
+        wait_for(lambda: sandbox.summary()["deliveries_pending"] == 0)
+        pending = [
+            sandbox.create(key=f"pending{n}", **body | {"options": {"start": n / 10}})
+            for n in range(1, 6)
+        ]
+        process.kill()
+        process.wait(15)
     with (tmp_path / "journal.jsonl").open("ab") as journal:
         journal.write(b'{"what":"job","id":"torn')
 

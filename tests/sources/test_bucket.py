@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 from pydantic import ValidationError
 
@@ -76,7 +76,7 @@ def test_filters_count_what_they_leave_out(s3: "S3Client", bucket: str) -> None:
     """Each object under the first rule that leaves it out."""
     put(s3, bucket, "a.MOV", "b.mp4", "c.txt", "old/d.mov")
     put(s3, bucket, "large.mov", body=b"x" * 100)
-    found = {"suffixes": [".mov", "mp4"], "exclude": "old/*", "max_size": 50}
+    found: dict[str, Any] = {"suffixes": [".mov", "mp4"], "exclude": "old/*", "max_size": 50}
     assert listed(bucket, **found) == ["a.MOV", "b.mp4"]
     assert left_out(bucket, **found) == {"suffix": 1, "exclude": 1, "max_size": 1}
     assert left_out(bucket, min_size="6B") == {"min_size": 4}
