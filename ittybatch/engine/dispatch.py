@@ -9,7 +9,7 @@ from typing import Any
 from ittybatch.engine.pace import Pace
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.client import IttybitClient
-from ittybatch.ittybit.errors import IttybitError
+from ittybatch.ittybit.errors import IttybitError, KeyConflict
 from ittybatch.ittybit.judgement import Refusal, judge_refusal
 from ittybatch.ittybit.webhook import MalformedWebhook, parse_webhook
 from ittybatch.ledger import Ledger, Transaction
@@ -159,14 +159,27 @@ class Dispatcher:
     async def _send(self, submission: Submission) -> None:
         sent = (submission.job_id, submission.attempt)
         try:
-            task = await self._found_again(submission)
-            if task is None:
-                await self._pace.turn()
-                task = await self._create(submission)
+            task = await self._task_of(submission)
         except IttybitError as error:
             self._note_failure(sent, error)
         else:
             self._answers.accepted.append(Accepted(*sent, task))
+
+    async def _task_of(self, submission: Submission) -> str:
+        """Ittybit's id for a submission: found, where its key no longer protects it, or new."""
+        if datetime.now(UTC) - submission.first_sent_at >= KEY_WINDOW:
+            found = await self._found_again(submission)
+            if found is not None:
+                return found
+        await self._pace.turn()
+        try:
+            return await self._create(submission)
+        except KeyConflict:
+            # The key was used for other bytes, before a setting changed: that job is ours.
+            found = await self._found_again(submission)
+            if found is None:
+                raise
+            return found
 
     async def _create(self, submission: Submission) -> str:
         job = await self._client.create_job(
@@ -182,9 +195,7 @@ class Dispatcher:
         return job.id
 
     async def _found_again(self, submission: Submission) -> str | None:
-        """Look for a job that was sent so long ago that its key no longer protects it."""
-        if datetime.now(UTC) - submission.first_sent_at < KEY_WINDOW:
-            return None
+        """Look for a submission's job by its input, kind and metadata."""
         ours = metadata_of(submission)
         marks = ("batch_id", "job_id", "attempt")
         async for job in self._client.list_jobs(kind=submission.kind, input=submission.input):

@@ -8,12 +8,13 @@ from pathlib import Path
 import orjson
 
 from ittybatch.errors import IttybatchError
+from ittybatch.ittybit.options import InvalidOptions
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.batches import OpenBatch, finish_planning
 from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
 from ittybatch.ledger.planning import Claims, plan_page
 from ittybatch.ledger.retrying import ended_jobs
-from ittybatch.profiles import Item, Profile, ProfileError, Profiles, UnusableItem
+from ittybatch.profiles import Item, Profile, ProfileError, Profiles
 from ittybatch.sources import FailedJobsSource, Page, Source, read_pages
 
 PAGE_SIZE = 1000
@@ -148,7 +149,7 @@ def _planned(page: Page, profile: Profile, profiles: Profiles) -> PlannedPage:
         try:
             chosen = profiles.get(item.profile) if item.profile else profile
             jobs = chosen.jobs_for(item)
-        except (ProfileError, UnusableItem) as error:
+        except IttybatchError as error:
             rejects.append(_reject(item, error))
             continue
         if item.kind is None:
@@ -161,8 +162,14 @@ def _planned(page: Page, profile: Profile, profiles: Profiles) -> PlannedPage:
 
 
 def _reject(item: Item, error: IttybatchError) -> PlannedReject:
-    field_name = "profile" if isinstance(error, ProfileError) else "input"
-    return PlannedReject(item.line, field_name, str(error), item.uri[:500])
+    match error:
+        case ProfileError():
+            field_name = "profile"
+        case InvalidOptions():
+            field_name = "options"
+        case _:
+            field_name = "input"
+    return PlannedReject(item.line, field_name, str(error), item.shown[:500])
 
 
 def _ended_pages(

@@ -23,6 +23,8 @@ _PATIENCE_S = 4.0
 # A process needs a few seconds from Pending to its first line in the ledger.
 _SLOWEST_START_S = 60.0
 _NOT_MADE_AFTER_S = 5.0
+# A run that fails so often before its first wait will fail again: somebody has to look.
+_MOST_STUMBLES = 5
 
 
 @dataclass(slots=True)
@@ -160,6 +162,9 @@ class Waker:
         if self._ledger.read(_in_place, run):
             self._ledger.write(_strand, run)
             return
+        if run.stumbles >= _MOST_STUMBLES:
+            self._ledger.write(_give_up_on, run, status)
+            return
         if not self._ledger.write(runs.replace_run, run.owner, run.generation):
             return
         if status is not None and not status.ended and run.flow_run_id:
@@ -219,6 +224,17 @@ def _strand(transaction: Transaction, run: OwnedRun) -> None:
         run.batch_id,
         "The process that ran it in place is gone. "
         f"`ittybatch resume {run.batch_id}` goes on with it through Prefect.",
+    )
+    runs.end_runs(transaction, run.batch_id)
+
+
+def _give_up_on(transaction: Transaction, run: OwnedRun, status: RunStatus | None) -> None:
+    last = (status.message if status else None) or "no reason given"
+    hold_batch(
+        transaction,
+        run.batch_id,
+        f"The flow runs of {run.owner} ended {run.stumbles + 1} times in a row without "
+        f"getting on; the last: {last[:500]}",
     )
     runs.end_runs(transaction, run.batch_id)
 

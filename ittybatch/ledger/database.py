@@ -158,12 +158,19 @@ def create_ledger_engine(url: str) -> Engine:
     if parsed.get_backend_name() == "sqlite":
         if parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S})
+        engine = create_engine(
+            parsed, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_S}
+        )
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     return create_engine(
-        parsed, pool_pre_ping=True, pool_size=4, connect_args={"connect_timeout": 10}
+        parsed,
+        # Rows hold what users call their own: it has no place in the text of an error.
+        hide_parameters=True,
+        pool_pre_ping=True,
+        pool_size=4,
+        connect_args={"connect_timeout": 10},
     )
 
 

@@ -85,6 +85,7 @@ def begin_wait(transaction: Transaction, leg: Leg, *, in_place: bool = False) ->
         .values(
             state=RunState.AWAKE.value if in_place else RunState.WAITING.value,
             since=transaction.now,
+            stumbles=0,
             wake_at=case(
                 (Run.wake_at.is_(None), wake_at),
                 (Run.wake_at > wake_at, wake_at),

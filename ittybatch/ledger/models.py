@@ -135,8 +135,7 @@ class Job(Base):
     kind: Mapped[str] = mapped_column(String(20))
     options: Mapped[str] = mapped_column(Text)
     destination: Mapped[str | None] = mapped_column(Text)
-    # `metadata` is taken by SQLAlchemy.
-    user_metadata: Mapped[str] = mapped_column("metadata", Text)
+    user_metadata: Mapped[str] = mapped_column(Text)
     job_key: Mapped[str] = mapped_column(String(32), index=True)
     claim: Mapped[str | None] = mapped_column(String(32), unique=True)
     state: Mapped[str] = mapped_column(String(16))
@@ -215,6 +214,9 @@ class Run(Base):
     wake_at: Mapped[datetime | None]
     called_at: Mapped[datetime | None]
     calls: Mapped[int] = mapped_column(default=0)
+    stumbles: Mapped[int] = mapped_column(
+        default=0, comment="times in a row that the run ended before it had got on"
+    )
 
 
 class Reject(Base):

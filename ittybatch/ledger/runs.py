@@ -32,6 +32,7 @@ class OwnedRun:
     heartbeat_at: datetime
     called_at: datetime | None
     calls: int
+    stumbles: int
 
 
 def wake_settled(transaction: Transaction, chunks: Sequence[int]) -> None:
@@ -148,6 +149,7 @@ def replace_run(transaction: Transaction, owner: str, generation: int) -> bool:
         .where(Run.owner == owner, Run.generation == generation)
         .values(
             generation=generation + 1,
+            stumbles=Run.stumbles + 1,
             flow_run_id=None,
             state=RunState.STARTING.value,
             since=transaction.now,
@@ -180,6 +182,7 @@ def _run_columns() -> Any:  # noqa: ANN401  a Select of many columns
         Run.heartbeat_at,
         Run.called_at,
         Run.calls,
+        Run.stumbles,
     )
 
 

@@ -121,7 +121,7 @@ def _find(transaction: Transaction, jobs: Sequence[RemoteJob]) -> dict[str, _Row
     marks = {job.id: mark for job in unmatched if (mark := _mark(job.metadata))}
     if marks:
         by_mark = {
-            (row.batch_id, row.job_key, row.number): row
+            (row.batch_id, row.job_key, row.number, row.kind): row
             for row in transaction.rows(
                 _candidates()
                 .where(
@@ -133,9 +133,10 @@ def _find(transaction: Transaction, jobs: Sequence[RemoteJob]) -> dict[str, _Row
                 .order_by(Job.id)
             )
         }
-        for task, mark in marks.items():
-            if mark in by_mark:
-                by_task[task] = by_mark[mark]
+        # A nested task (a probe, an import) may echo its job's metadata and is not the job.
+        for job in unmatched:
+            if (mark := marks.get(job.id)) and (row := by_mark.get((*mark, job.kind))):
+                by_task[job.id] = row
     shared: dict[tuple[int, int], _Row] = {}
     return {task: _shared(row, shared) for task, row in by_task.items()}
 
@@ -146,6 +147,7 @@ def _candidates() -> Any:  # noqa: ANN401  a Select of many columns
             Job.id,
             Job.chunk_id,
             Job.job_key,
+            Job.kind,
             Job.claim,
             Job.state,
             Job.attempt,

@@ -90,6 +90,12 @@ def upgrade() -> None:
         sa.Column("wake_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("called_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("calls", sa.Integer(), nullable=False),
+        sa.Column(
+            "stumbles",
+            sa.Integer(),
+            nullable=False,
+            comment="times in a row that the run ended before it had got on",
+        ),
         sa.ForeignKeyConstraint(
             ["batch_id"], ["batches.id"], name=op.f("fk_runs_batch_id_batches")
         ),
@@ -120,7 +126,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=20), nullable=False),
         sa.Column("options", sa.Text(), nullable=False),
         sa.Column("destination", sa.Text(), nullable=True),
-        sa.Column("metadata", sa.Text(), nullable=False),
+        sa.Column("user_metadata", sa.Text(), nullable=False),
         sa.Column("job_key", sa.String(length=32), nullable=False),
         sa.Column("claim", sa.String(length=32), nullable=True),
         sa.Column("state", sa.String(length=16), nullable=False),
