@@ -131,16 +131,17 @@ class Dispatcher:
 
     async def _feed(self, queue: asyncio.Queue[Submission | None]) -> None:
         """Queue what an earlier leg left unanswered, then claim what is due, until none is."""
-        group = self._ledger.read(unanswered, self._chunk)
+        group = self._ledger.read(unanswered, self._chunk) or self._claim()
         while group:
             for submission in group:
                 self._batch = submission.batch_id
                 await queue.put(submission)
-            if self._result.stopped:
-                break
-            group = self._ledger.write(claim_due, self._chunk, _CLAIM_SIZE)
+            group = [] if self._result.stopped else self._claim()
         for _ in range(self._concurrency):
             await queue.put(None)
+
+    def _claim(self) -> list[Submission]:
+        return self._ledger.write(claim_due, self._chunk, _CLAIM_SIZE)
 
     async def _send_all(self, queue: asyncio.Queue[Submission | None]) -> None:
         clock = asyncio.get_running_loop().time

@@ -236,8 +236,8 @@ class _Changes:
                 "task": job.id,
                 "new_state": ended_as.value,
                 "now": self._transaction.now,
-                "kind": _short(job.error.kind if job.error else None, 100),
-                "message": _short(job.error.message if job.error else None),
+                "reason_kind": _short(job.error.kind if job.error else None, 100),
+                "reason": _short(job.error.message if job.error else None),
             }
         )
 
@@ -270,8 +270,8 @@ class _Changes:
         change = {
             "job": row.id,
             "task": job.id,
-            "kind": _short(job.error.kind if job.error else None, 100),
-            "message": _short(job.error.message if job.error else judgement.reason),
+            "reason_kind": _short(job.error.kind if job.error else None, 100),
+            "reason": _short(job.error.message if job.error else judgement.reason),
         }
         if judgement.retryable and row.attempt < row.last_attempt:
             row.state = JobState.PLANNED
@@ -327,8 +327,8 @@ _END_ATTEMPT = (
         state=bindparam("new_state"),
         task_id=bindparam("task"),
         completed_at=bindparam("now"),
-        error_kind=bindparam("kind"),
-        error_message=bindparam("message"),
+        error_kind=bindparam("reason_kind"),
+        error_message=bindparam("reason"),
     )
 )
 _SUCCEED = (
@@ -359,8 +359,8 @@ _FAIL = (
         task_id=bindparam("task"),
         not_before=None,
         completed_at=bindparam("now"),
-        error_kind=bindparam("kind"),
-        error_message=bindparam("message"),
+        error_kind=bindparam("reason_kind"),
+        error_message=bindparam("reason"),
         outcome=bindparam("raw"),
     )
 )
@@ -372,7 +372,7 @@ _RETRY = (
         task_id=bindparam("task"),
         not_before=bindparam("at"),
         deadline_at=None,
-        error_kind=bindparam("kind"),
-        error_message=bindparam("message"),
+        error_kind=bindparam("reason_kind"),
+        error_message=bindparam("reason"),
     )
 )

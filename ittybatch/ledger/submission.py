@@ -195,6 +195,8 @@ def postpone_unanswered(
     transaction: Transaction, jobs: Sequence[tuple[int, int]], wait_s: float
 ) -> None:
     """Let submissions whose outcome is unknown wait before they are sent again."""
+    if not jobs:
+        return
     not_before = transaction.now + timedelta(seconds=wait_s)
     transaction.execute(
         _POSTPONE,

@@ -79,6 +79,8 @@ class Inbox:
             )
             if not self._pending and not self._closing:
                 self._arrived.clear()
+            if not group:
+                continue
             arrivals = [arrival for arrival, _ in group]
             outcomes = await loop.run_in_executor(self._thread, self._commit, arrivals)
             for (_, future), outcome in zip(group, outcomes, strict=True):
