@@ -1,6 +1,8 @@
 """What all tests share: no settings but their own, and ledgers on both databases."""
 
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,90 @@ from psycopg import sql
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.migrate import upgrade
-from ittybatch.stack.databases import start_scratch_cluster
+from ittybatch.stack.ports import choose_ports
+from ittybatch.stack.postgres import PostgresCluster
+from ittybatch.stack.supervisor import Supervisor
 
-_OURS = ("ITTYBIT_", "ITTYBATCH_", "PREFECT_", "AWS_", "DATABASE_URL", "WEBHOOK_URL", "PORT")
+OURS = ("ITTYBIT_", "ITTYBATCH_", "PREFECT_", "AWS_", "DATABASE_URL", "WEBHOOK_URL", "PORT")
+TEMPLATE = "migrated"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test means the same on every machine, whatever its owner has set."""
+    for name in list(os.environ):
+        if name.startswith(OURS):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresCluster]:
+    """A real Postgres with the ledger's tables in a template database."""
+    # Not pytest's own folder: PostgreSQL does not run as root, and must be able to enter.
+    folder = Path(tempfile.mkdtemp(prefix="ittybatch-tests-"))
+    folder.chmod(0o755)
+    port = choose_ports(["postgres"], folder / "ports.json")["postgres"]
+    cluster = PostgresCluster(folder / "postgres", port, uuid.uuid4().hex)
+    cluster.prepare()
+    try:
+        with Supervisor(lambda _: None) as supervisor:
+            supervisor.launch(cluster.spec(folder / "postgres.log", dict(os.environ)))
+            supervisor.await_ready("postgres")
+            cluster.create_databases([TEMPLATE])
+            template = Ledger(create_ledger_engine(cluster.url(TEMPLATE, scheme=PSYCOPG)))
+            upgrade(template)
+            template.close()
+            yield cluster
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+PSYCOPG = "postgresql+psycopg"
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresCluster) -> Iterator[str]:
+    """An empty ledger of its own on Postgres."""
+    name = f"ledger_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as admin:
+        admin.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                sql.Identifier(name), sql.Identifier(TEMPLATE)
+            )
+        )
+    yield postgres.url(name, scheme=PSYCOPG)
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as admin:
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite ledger to copy."""
+    path = tmp_path_factory.mktemp("template") / "ledger.db"
+    ledger = Ledger(create_ledger_engine(f"sqlite:///{path}"))
+    upgrade(ledger)
+    ledger.close()
+    return path
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """An empty ledger of its own on SQLite."""
+    path = tmp_path / "ledger.db"
+    shutil.copy(sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def ledger_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty ledger, on each database in turn."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    """An empty ledger, on each database in turn."""
+    opened = Ledger(create_ledger_engine(ledger_url), patience_s=5)
+    yield opened
+    opened.close()
