@@ -11,9 +11,10 @@ from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import OpenBatch, hold_batch
 from ittybatch.settings import Settings
-from ittybatch.sources import Source
+from ittybatch.sources import FailedJobsSource, Source
 from tasks.adopt import checked_profile, resolved
 from tasks.artifacts import show_plan
+from tasks.poll import poll_given_up
 from tasks.step import step
 
 _TELL_EVERY = 10_000
@@ -29,11 +30,14 @@ def scan(ledger: Ledger, settings: Settings, batch: OpenBatch, source: Source) -
     if batch.scan_done:
         return batch
     options = BatchOptions.model_validate(batch.options)
+    source = resolved(ledger, source)
+    if isinstance(source, FailedJobsSource):
+        poll_given_up(ledger, settings, source.batch)
     try:
         planned = plan_batch(
             ledger,
             batch,
-            resolved(ledger, source),
+            source,
             settings.profiles_dir,
             chunk_size=options.chunk_size,
             on_page=_teller(),

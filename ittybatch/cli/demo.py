@@ -27,6 +27,7 @@ jobs:
     probability: 0.34
     error: {kind: internal_error, message: the encoder was preempted}
 """
+_WIDE = 170
 _PROGRAM = (sys.executable, "-m", "ittybatch")
 
 
@@ -74,9 +75,10 @@ def demo(
             console.print(f"Report: {report}")
         _run_again(environment, profile, found["batch"]["id"])
         console.print(
-            f"\nThe Prefect UI was at {stack.prefect_url}; the outputs are in "
-            f"{home / 'sandbox'}; logs in {home / 'logs'}. "
-            f"It took {time.monotonic() - began:.0f} s."
+            f"\nThe Prefect UI was at {stack.prefect_url}. The outputs stay in "
+            f"{home / 'sandbox' / 'files'}, the logs in {home / 'logs'}.\n"
+            f"It took {time.monotonic() - began:.0f} s. `ittybatch demo --keep` leaves "
+            "everything up to look at."
         )
         if keep:
             _wait_for_interrupt(stack.prefect_url)
@@ -124,27 +126,28 @@ def _report(environment: dict[str, str]) -> dict[str, Any]:
 
 
 def _show(found: dict[str, Any]) -> None:
+    """A table of what came out, with the addresses where there is room for them."""
+    wide = console.width >= _WIDE or not console.is_terminal
+    columns = ["Item", "Rendition", "Status", "Attempts>", "Pixels", "Length>", "Size>"]
     rows = []
     for job in found["jobs"]:
         output = job["output"] or {}
-        error = job["error"] or {}
-        rows.append(
-            (
-                job["input"].removeprefix(SOURCE),
-                job["rendition"],
-                job["status"],
-                job["attempts"],
-                f"{output['width']}x{output['height']}" if output.get("width") else "",
-                format_duration(output.get("duration_s")),
-                format_bytes(output.get("size_bytes")),
-                job["output_url"] or error.get("message"),
-            )
-        )
-    print_table(
-        "Results",
-        ("Item", "Rendition", "Status", "Attempts>", "Pixels", "Length>", "Size>", "Output"),
-        rows,
-    )
+        where = job["output_url"] or (job["error"] or {}).get("message")
+        row = [
+            job["input"].removeprefix(SOURCE),
+            job["rendition"],
+            job["status"],
+            job["attempts"],
+            f"{output['width']}x{output['height']}" if output.get("width") else "",
+            format_duration(output.get("duration_s")),
+            format_bytes(output.get("size_bytes")),
+        ]
+        rows.append([*row, where] if wide else row)
+    print_table("Results", [*columns, "Output"] if wide else columns, rows)
+    if not wide:
+        for job in found["jobs"]:
+            where = job["output_url"] or (job["error"] or {}).get("message")
+            console.print(f"{job['rendition']:10} {where}", markup=False)
 
 
 def _wait_for_interrupt(url: str) -> None:

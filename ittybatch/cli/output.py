@@ -20,7 +20,11 @@ Batch = Annotated[
     str, Parameter(help="Id of a batch, its beginning or end if that is enough, or `latest`.")
 ]
 
-console = Console(highlight=False, soft_wrap=True)
+# What is piped or logged is not folded to a screen that nobody has.
+_PIPED_WIDTH = 220
+console = Console(
+    highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPED_WIDTH
+)
 
 
 def print_json(value: object) -> None:

@@ -9,7 +9,7 @@ from ittybatch.ittybit.errors import IttybitError, NotFound
 from ittybatch.ittybit.job import Job as RemoteJob
 from ittybatch.ittybit.job import JobError, JobStatus
 from ittybatch.ledger import Ledger, Transaction
-from ittybatch.ledger.overdue import OverdueJob, note_polled, overdue_jobs
+from ittybatch.ledger.overdue import OverdueJob, expired_jobs, note_polled, overdue_jobs
 from ittybatch.ledger.settlement import expire, settle
 from ittybatch.ledger.states import Verdict
 from ittybatch.ledger.submission import Accepted, record_accepted
@@ -54,6 +54,19 @@ async def poll_overdue(
         await _poll_group(ledger, client, jobs, result)
         if result.trouble:
             break
+    return result
+
+
+async def poll_expired(ledger: Ledger, client: IttybitClient, batch: str) -> Polled:
+    """Ask once more after the jobs of a batch that were given up.
+
+    One that has succeeded meanwhile is taken as succeeded: it is paid for, and needs no retry.
+    """
+    result = Polled()
+    after = 0
+    while jobs := ledger.read(expired_jobs, batch, after=after, limit=_GROUP):
+        after = jobs[-1].id
+        await _poll_group(ledger, client, jobs, result)
     return result
 
 

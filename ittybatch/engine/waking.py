@@ -1,5 +1,7 @@
 """Waking: ready runs are called until they say that they are awake; lost ones are replaced."""
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
@@ -23,6 +25,8 @@ _PATIENCE_S = 4.0
 # A process needs a few seconds from Pending to its first line in the ledger.
 _SLOWEST_START_S = 60.0
 _NOT_MADE_AFTER_S = 5.0
+# Runs that queue for a worker are silent too: asking after them each second buys nothing.
+_LOOKS_A_LEASE = 4
 # A run that fails so often before its first wait will fail again: somebody has to look.
 _MOST_STUMBLES = 5
 
@@ -58,6 +62,7 @@ class Waker:
         self._ledger = ledger
         self._flow_runs = flow_runs
         self._lease_s = lease_s
+        self._looked_at = -math.inf
 
     def round(self) -> Woken:
         """Wake what is ready, make what is missing, replace what is dead.
@@ -73,7 +78,9 @@ class Waker:
             self.make(run.owner)
             woken.made.append(run.owner)
         self._wake(self._ledger.read(runs.ready_runs), woken)
-        self._look_after(self._ledger.read(runs.silent_runs, self._lease_s), woken)
+        if time.monotonic() - self._looked_at >= self._lease_s / _LOOKS_A_LEASE:
+            self._looked_at = time.monotonic()
+            self._look_after(self._ledger.read(runs.silent_runs, self._lease_s), woken)
         return woken
 
     def check_waiting(self) -> Woken:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import and_, func, or_, select, update
 
@@ -55,6 +56,40 @@ def overdue_jobs(
     )
     silent = and_(Job.state == JobState.SUBMITTED.value, heard <= now - timedelta(seconds=silent_s))
     query = (
+        _sent()
+        .where(
+            Job.state.in_([JobState.SUBMITTING.value, JobState.SUBMITTED.value]),
+            or_(silent, past_deadline),
+        )
+        .order_by(heard)
+        .limit(limit)
+    )
+    if chunk is not None:
+        query = query.where(Job.chunk_id == chunk)
+    return [_overdue(row, now) for row in transaction.rows(query)]
+
+
+def expired_jobs(
+    transaction: Transaction, batch: str, *, after: int = 0, limit: int = 1000
+) -> list[OverdueJob]:
+    """A batch's jobs that were given up, by their rows, from right after one of them."""
+    query = (
+        _sent()
+        .where(Chunk.batch_id == batch, Job.state == JobState.EXPIRED.value, Job.id > after)
+        .order_by(Job.id)
+        .limit(limit)
+    )
+    return [_overdue(row, transaction.now) for row in transaction.rows(query)]
+
+
+def note_polled(transaction: Transaction, jobs: Sequence[int]) -> None:
+    """Note that these jobs were asked after."""
+    if jobs:
+        transaction.execute(update(Job).where(Job.id.in_(jobs)).values(polled_at=transaction.now))
+
+
+def _sent() -> Any:  # noqa: ANN401  a Select of many columns
+    return (
         select(
             Job.id,
             Job.attempt,
@@ -68,31 +103,17 @@ def overdue_jobs(
         .join(Chunk, Chunk.id == Job.chunk_id)
         .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
         .join(Attempt, and_(Attempt.job_id == Job.id, Attempt.number == Job.attempt))
-        .where(
-            Job.state.in_([JobState.SUBMITTING.value, JobState.SUBMITTED.value]),
-            or_(silent, past_deadline),
-        )
-        .order_by(heard)
-        .limit(limit)
     )
-    if chunk is not None:
-        query = query.where(Job.chunk_id == chunk)
-    return [
-        OverdueJob(
-            id=row.id,
-            attempt=row.attempt,
-            task_id=row.task_id,
-            past_deadline=row.deadline_at is not None and row.deadline_at <= now,
-            batch_id=row.batch_id,
-            job_key=row.job_key,
-            input=row.uri,
-            kind=row.kind,
-        )
-        for row in transaction.rows(query)
-    ]
 
 
-def note_polled(transaction: Transaction, jobs: Sequence[int]) -> None:
-    """Note that these jobs were asked after."""
-    if jobs:
-        transaction.execute(update(Job).where(Job.id.in_(jobs)).values(polled_at=transaction.now))
+def _overdue(row: Any, now: datetime) -> OverdueJob:  # noqa: ANN401  a row of _sent
+    return OverdueJob(
+        id=row.id,
+        attempt=row.attempt,
+        task_id=row.task_id,
+        past_deadline=row.deadline_at is not None and row.deadline_at <= now,
+        batch_id=row.batch_id,
+        job_key=row.job_key,
+        input=row.uri,
+        kind=row.kind,
+    )

@@ -14,6 +14,8 @@ from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Attempt, Batch, Chunk, Delivery, Item, Job
 from ittybatch.ledger.states import AttemptState, BatchState, JobState, Verdict
 
+_SOON_S = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Submission:
@@ -56,14 +58,16 @@ class Refused:
 def claim_due(transaction: Transaction, chunk: int, limit: int) -> list[Submission]:
     """Claim planned jobs of a chunk that are due, each for its next attempt.
 
-    Nothing is claimed for a batch that is held or has ended.
+    Retries that will be due within seconds go along: a leg of their own would cost more than
+    the rest of their backoff is worth. Nothing is claimed for a batch that is held or has ended.
     """
+    due = transaction.now + timedelta(seconds=_SOON_S)
     rows = transaction.rows(
         _submissions()
         .where(
             Job.chunk_id == chunk,
             Job.state == JobState.PLANNED.value,
-            or_(Job.not_before.is_(None), Job.not_before <= transaction.now),
+            or_(Job.not_before.is_(None), Job.not_before <= due),
             Batch.state == BatchState.RUNNING.value,
         )
         .order_by(Job.id)
