@@ -1,5 +1,6 @@
 """The commands, and how they end."""
 
+import inspect
 import logging
 import sys
 
@@ -56,13 +57,29 @@ _db.command("ittybatch.cli.caring:upgrade", name="upgrade", help="Bring the tabl
 app.command(_db)
 
 
+def explain(arguments: list[str]) -> None:
+    """Let the help of the command that is asked for be all that its docstring says.
+
+    The list of commands keeps one line for each, for which nothing need be imported.
+    """
+    command = app
+    for word in arguments:
+        # An option is a command to cyclopts where it is `--help`.
+        if word.startswith("-") or word not in command:
+            break
+        command = command[word]
+    if command.default_command and command is not app:
+        command.help = inspect.getdoc(command.default_command)
+
+
 def main() -> None:
     """Run the command line and exit."""
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
-    # One line a request would bury what an operator looks for.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # One line a request, or a plugin, would bury what an operator looks for.
+    for name in ("httpx", "alembic.runtime.plugins"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     sys.exit(_run(sys.argv[1:]))
 
 
@@ -72,6 +89,7 @@ def _run(arguments: list[str]) -> int:
         use_local_stack()
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
+        explain(arguments)
         result = app(
             arguments, exit_on_error=False, error_console=errors, result_action="return_value"
         )

@@ -61,7 +61,7 @@ def new_batch(ledger: Ledger, *, flow_run_id: str | None = None, **changes: Any)
     return ledger.write(open_batch, **{**given, **changes})
 
 
-def planned_batch(ledger: Ledger, *jobs: JobSpec, chunk_size: int = 100) -> str:
+def planned_batch(ledger: Ledger, *jobs: JobSpec, chunk_size: int = 1000) -> str:
     """A batch that has been planned to the end."""
     batch = new_batch(ledger).id
     ledger.write(plan_page, batch, page(*jobs), after=None, chunk_size=chunk_size)

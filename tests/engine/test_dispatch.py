@@ -1,0 +1,239 @@
+"""Dispatch against a real sandbox: what the ledger holds is what the wire saw."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from ittybatch.engine.dispatch import Dispatched, Dispatcher
+from ittybatch.ittybit.client import IttybitClient
+from ittybatch.ledger import Ledger, Transaction
+from ittybatch.ledger.batches import read_batch, resume_batch
+from ittybatch.ledger.models import Attempt, Job
+from ittybatch.ledger.queries import accepted_attempts
+from ittybatch.ledger.states import BatchState, JobState
+from ittybatch.ledger.submission import claim_due
+from tests.ledger import library
+from tests.sandbox.harness import KEY, Running, running
+
+JOBS = 150
+
+
+@contextmanager
+def _troubled(**api: object) -> Iterator[Running]:
+    with running(instant=True, faults={"seed": 3, "api": api}) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Running]:
+    with running(instant=True) as up:
+        yield up
+
+
+def _dispatch(ledger: Ledger, url: str, chunk: int, **given: Any) -> Dispatched:  # noqa: ANN401
+    async def run() -> Dispatched:
+        key = given.pop("key", KEY)
+        client = IttybitClient(key, base_url=url, retry_wait_initial_s=0.01, retry_wait_cap_s=0.1)
+        async with client:
+            return await Dispatcher(ledger, client, chunk, **given).run()
+
+    return asyncio.run(run())
+
+
+def _chunk(ledger: Ledger, *names: str, **changes: Any) -> tuple[str, int]:  # noqa: ANN401
+    batch = library.planned_batch(ledger, *(library.job(name, **changes) for name in names))
+    return batch, library.released_chunk(ledger, batch)
+
+
+def _names() -> list[str]:
+    return [f"{number}.mov" for number in range(JOBS)]
+
+
+def _seen(sandbox: Running, batch: str) -> dict[str, str]:
+    """The sandbox's own account of a batch: Idempotency-Key to job."""
+    jobs = sandbox.client.get("/_sandbox/jobs").json()
+    ours = [job for job in jobs if job["metadata"].get("batch_id") == batch]
+    assert all(job["created_by_key"] == 1 for job in ours)
+    return {job["idempotency_key"]: job["id"] for job in ours}
+
+
+def test_every_job_is_sent_once_under_its_key(ledger: Ledger, sandbox: Running) -> None:
+    """Both sides of the wire name the same keys and the same jobs."""
+    batch, chunk = _chunk(ledger, *_names())
+    done = _dispatch(ledger, sandbox.url, chunk)
+    assert (done.accepted, done.total) == (JOBS, JOBS)
+    assert _seen(sandbox, batch) == ledger.read(accepted_attempts, batch)
+    assert library.place(ledger, chunk).in_flight == JOBS
+
+
+def test_metadata_tells_where_a_job_belongs(ledger: Ledger, sandbox: Running) -> None:
+    """Batch, item, job and source, beside the user's own; and the connection, where set."""
+    batch, chunk = _chunk(ledger, "a folder/ä.mov")
+    _dispatch(ledger, sandbox.url, chunk, connection_id="conn_1")
+    [task] = _seen(sandbox, batch).values()
+    found = sandbox.client.get(f"/jobs/{task}").json()
+    assert found["options"] == {"connection_id": "conn_1", "height": 480}
+    metadata = found["metadata"]
+    [row] = library.rows(ledger, batch)
+    assert metadata == {
+        "show": "pilot",
+        "batch_id": batch,
+        "item_id": f"{batch}/0",
+        "job_id": row.job_key,
+        "attempt": 1,
+        "rendition": "sd",
+        "source_bucket": "media",
+        "source_key": "a folder/ä.mov",
+    }
+
+
+def test_lost_answers_do_not_double_jobs(ledger: Ledger) -> None:
+    """Connections cut after acceptance, 503s and 429s: each job is made once all the same."""
+    troubles = {
+        "cut_after_accept": {"probability": 0.2},
+        "server_error": {"probability": 0.1},
+        "rate_limited": {"probability": 0.1, "retry_after_s": 0.05},
+    }
+    with _troubled(**troubles) as sandbox:
+        batch, chunk = _chunk(ledger, *_names())
+        done = _dispatch(ledger, sandbox.url, chunk)
+        while done.unknown or done.put_back:
+            _let_everything_be_due(ledger)
+            done = _dispatch(ledger, sandbox.url, chunk)
+        assert _seen(sandbox, batch) == ledger.read(accepted_attempts, batch)
+        assert len(_seen(sandbox, batch)) == JOBS
+
+
+def test_a_service_that_is_down_loses_nothing(ledger: Ledger) -> None:
+    """Nothing is known to be accepted or refused, so everything waits under its key."""
+    with _troubled(server_error={"probability": 1}) as sandbox:
+        batch, chunk = _chunk(ledger, "a.mov", "b.mov")
+        done = _dispatch(ledger, sandbox.url, chunk)
+        assert (done.accepted, done.unknown) == (0, 2)
+        before = set(ledger.read(accepted_attempts, batch))
+        sandbox.client.post("/_sandbox/faults", json={})
+        assert _dispatch(ledger, sandbox.url, chunk).total == 0, "they wait first"
+        _let_everything_be_due(ledger)
+        assert _dispatch(ledger, sandbox.url, chunk).accepted == 2
+        assert set(_seen(sandbox, batch)) == before
+
+
+def test_a_refused_key_stops_the_batch_which_then_goes_on(
+    ledger: Ledger, sandbox: Running
+) -> None:
+    """401: nothing was accepted, nothing is lost, and the reason is told."""
+    batch, chunk = _chunk(ledger, *_names())
+    done = _dispatch(ledger, sandbox.url, chunk, key="wrong-key")
+    assert done.stopped is not None
+    assert done.put_back == done.total
+    held = ledger.read(read_batch, batch)
+    assert held.state is BatchState.HELD
+    assert "401" in str(held.reason)
+    assert "wrong-key" not in str(held.reason)
+    assert library.place(ledger, chunk).planned == JOBS
+    ledger.write(resume_batch, batch)
+    assert _dispatch(ledger, sandbox.url, chunk).accepted == JOBS
+    assert _seen(sandbox, batch) == ledger.read(accepted_attempts, batch)
+
+
+def test_one_refused_job_stops_no_other(ledger: Ledger, sandbox: Running) -> None:
+    """It fails for good with the service's own words."""
+    bad = library.job("bad.mov", options={"fps": 999})
+    batch = library.planned_batch(ledger, bad, library.job("good.mov"))
+    done = _dispatch(ledger, sandbox.url, library.released_chunk(ledger, batch))
+    assert (done.accepted, done.refused) == (1, 1)
+    states = {row.input: (row.state, row.error_message) for row in library.rows(ledger, batch)}
+    state, message = states["s3://media/bad.mov"]
+    assert state is JobState.FAILED
+    assert "fps" in str(message)
+
+
+def test_a_crash_before_answers_are_recorded_makes_no_second_job(
+    ledger: Ledger, sandbox: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next leg sends the same keys and gets the same jobs."""
+    batch, chunk = _chunk(ledger, *_names())
+
+    def die(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ittybatch.engine.dispatch._record", die)
+        with pytest.raises(ExceptionGroup):
+            _dispatch(ledger, sandbox.url, chunk)
+    sent_before = _seen(sandbox, batch)
+    assert sent_before, "some had reached the wire"
+    assert set(ledger.read(accepted_attempts, batch).values()) == {None}
+    _dispatch(ledger, sandbox.url, chunk)
+    seen = _seen(sandbox, batch)
+    assert seen == ledger.read(accepted_attempts, batch)
+    assert len(seen) == JOBS
+    assert sent_before.items() <= seen.items()
+
+
+def test_a_key_past_its_window_is_not_trusted(ledger: Ledger, sandbox: Running) -> None:
+    """After a day Ittybit forgets the key: the job is looked for before anything is sent."""
+    batch, chunk = _chunk(ledger, "old.mov")
+    _dispatch(ledger, sandbox.url, chunk)
+    [(key, task)] = _seen(sandbox, batch).items()
+
+    def forget(tx: Transaction) -> None:
+        long_ago = tx.now - timedelta(hours=25)
+        tx.execute(update(Attempt).values(sent_at=long_ago, task_id=None, state="sending"))
+        tx.execute(update(Job).values(state="submitting", task_id=None))
+        # As the service does: the same key would make, and bill, a new job.
+        tx.execute(update(Attempt).values(idempotency_key="f" * 32))
+
+    ledger.write(forget)
+    assert _dispatch(ledger, sandbox.url, chunk).accepted == 1
+    assert _seen(sandbox, batch) == {key: task}
+    [row] = library.rows(ledger, batch)
+    assert (row.state, row.task_id) == (JobState.SUBMITTED, task)
+
+
+def test_a_key_used_before_a_setting_changed_finds_its_job(
+    ledger: Ledger, sandbox: Running
+) -> None:
+    """A deploy changes the webhook's address between a submission and its repeat."""
+    batch, chunk = _chunk(ledger, "moved.mov")
+    _dispatch(ledger, sandbox.url, chunk, webhook_url="http://127.0.0.1:9/old")
+    seen = _seen(sandbox, batch)
+
+    def forget(tx: Transaction) -> None:
+        tx.execute(update(Attempt).values(task_id=None, state="sending"))
+        tx.execute(update(Job).values(state="submitting", task_id=None))
+
+    ledger.write(forget)
+    done = _dispatch(ledger, sandbox.url, chunk, webhook_url="http://127.0.0.1:9/new")
+    assert done.accepted == 1
+    assert _seen(sandbox, batch) == seen
+
+
+def test_two_legs_at_once_make_each_job_once(ledger: Ledger, sandbox: Running) -> None:
+    """Two workers hold the same chunk."""
+    batch, chunk = _chunk(ledger, *_names())
+    left_open = ledger.write(claim_due, chunk, 20)
+    assert len(left_open) == 20, "what an earlier leg claimed and both now send again"
+
+    async def both() -> None:
+        async with (
+            IttybitClient(KEY, base_url=sandbox.url) as one,
+            IttybitClient(KEY, base_url=sandbox.url) as two,
+        ):
+            await asyncio.gather(
+                Dispatcher(ledger, one, chunk).run(), Dispatcher(ledger, two, chunk).run()
+            )
+
+    asyncio.run(both())
+    seen = _seen(sandbox, batch)
+    assert seen == ledger.read(accepted_attempts, batch)
+    assert len(seen) == JOBS
+
+
+def _let_everything_be_due(ledger: Ledger) -> None:
+    ledger.write(lambda tx: tx.execute(update(Job).values(not_before=None)))
