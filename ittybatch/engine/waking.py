@@ -109,7 +109,8 @@ class Waker:
             parameters=order.parameters,
             name=order.name,
             tags=[f"batch:{run.batch_id}"],
-            idempotency_key=f"{owner}:{run.generation}",
+            # With the batch in it: another ledger counts its chunks from 1 too.
+            idempotency_key=f"{run.batch_id}:{owner}:{run.generation}",
         )
         self._ledger.write(runs.bind_run, owner, run.generation, flow_run)
         return flow_run

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import bindparam, select, tuple_, update
+from sqlalchemy import bindparam, or_, select, tuple_, update
 
 from ittybatch.ittybit.job import Job as RemoteJob
 from ittybatch.ittybit.job import JobStatus
@@ -125,7 +125,8 @@ def _find(transaction: Transaction, jobs: Sequence[RemoteJob]) -> dict[str, _Row
             for row in transaction.rows(
                 _candidates()
                 .where(
-                    Attempt.task_id.is_(None),
+                    # An answer that commits while this waits for its row has set the id.
+                    or_(Attempt.task_id.is_(None), Attempt.task_id.in_(tasks)),
                     tuple_(Chunk.batch_id, Job.job_key, Attempt.number).in_(
                         sorted(set(marks.values()))
                     ),
@@ -135,7 +136,8 @@ def _find(transaction: Transaction, jobs: Sequence[RemoteJob]) -> dict[str, _Row
         }
         # A nested task (a probe, an import) may echo its job's metadata and is not the job.
         for job in unmatched:
-            if (mark := marks.get(job.id)) and (row := by_mark.get((*mark, job.kind))):
+            row = by_mark.get((*mark, job.kind)) if (mark := marks.get(job.id)) else None
+            if row is not None and row.task_id in {None, job.id}:
                 by_task[job.id] = row
     shared: dict[tuple[int, int], _Row] = {}
     return {task: _shared(row, shared) for task, row in by_task.items()}

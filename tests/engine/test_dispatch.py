@@ -123,9 +123,7 @@ def test_a_service_that_is_down_loses_nothing(ledger: Ledger) -> None:
         assert set(_seen(sandbox, batch)) == before
 
 
-def test_a_refused_key_stops_the_batch_which_then_goes_on(
-    ledger: Ledger, sandbox: Running
-) -> None:
+def test_a_refused_key_stops_the_batch_which_then_goes_on(ledger: Ledger, sandbox: Running) -> None:
     """401: nothing was accepted, nothing is lost, and the reason is told."""
     batch, chunk = _chunk(ledger, *_names())
     done = _dispatch(ledger, sandbox.url, chunk, key="wrong-key")

@@ -4,6 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from sqlalchemy import Select, select
+
 from ittybatch.ittybit.job import Job as RemoteJob
 from ittybatch.ittybit.job import JobError, JobStatus, Output
 from ittybatch.ittybit.options import Kind
@@ -11,6 +13,7 @@ from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import OpenBatch, finish_planning, open_batch
 from ittybatch.ledger.chunks import ChunkPlace, chunk_of, release_chunks
 from ittybatch.ledger.identity import owned_chunk
+from ittybatch.ledger.models import Batch
 from ittybatch.ledger.plan import PlannedItem, PlannedPage
 from ittybatch.ledger.planning import plan_page
 from ittybatch.ledger.queries import JobRow, job_rows
@@ -139,3 +142,8 @@ def remote(
 def failed(task: str, kind: str = "internal_error", message: str = "preempted") -> RemoteJob:
     """What Ittybit says of a job that has failed, retryably unless told otherwise."""
     return remote(task, JobStatus.FAILED, error=JobError(kind, message))
+
+
+def all_batches() -> Select[tuple[str]]:
+    """A query for every batch's id."""
+    return select(Batch.id)

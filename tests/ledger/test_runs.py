@@ -22,12 +22,12 @@ def _later(ledger: Ledger, seconds: float) -> None:
 
     def shift(tx: Transaction) -> None:
         for column in (Run.wake_at, Run.heartbeat_at, Run.since):
-            rows = tx.rows(select(Run.owner, column).where(column.is_not(None)))
-            for owner, value in rows:
-                tx.execute(update(Run).where(Run.owner == owner).values({column.key: value - step}))
-        rows = tx.rows(select(Job.id, Job.not_before).where(Job.not_before.is_not(None)))
-        for job, value in rows:
-            tx.execute(update(Job).where(Job.id == job).values(not_before=value - step))
+            for row in tx.rows(select(Run.owner, column.label("at")).where(column.is_not(None))):
+                changed = {column.key: row.at - step}
+                tx.execute(update(Run).where(Run.owner == row.owner).values(changed))
+        for row in tx.rows(select(Job.id, Job.not_before).where(Job.not_before.is_not(None))):
+            changed = {"not_before": row.not_before - step}
+            tx.execute(update(Job).where(Job.id == row.id).values(changed))
 
     ledger.write(shift)
 

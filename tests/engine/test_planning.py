@@ -1,0 +1,140 @@
+"""Planning from real sources: a preview tells what a run then does."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from ittybatch.engine.planning import plan_batch, preview
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.batches import read_batch
+from ittybatch.ledger.queries import reject_rows
+from ittybatch.ledger.settlement import settle
+from ittybatch.ledger.states import JobState
+from ittybatch.ledger.submission import claim_due
+from ittybatch.profiles import Profile, load_profile
+from ittybatch.settings import CHECKOUT
+from ittybatch.sources import BucketSource, FailedJobsSource, ManifestSource, SourceError
+from tests.ledger import library
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+PROFILES = CHECKOUT / "deployments" / "profiles"
+
+
+@pytest.fixture(scope="module")
+def s3_url() -> Iterator[str]:
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield f"http://127.0.0.1:{server.get_host_and_port()[1]}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> "S3Client":
+    """A bucket of two videos, a sound, a picture and a text."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3_url,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3", region_name="us-east-1")
+    client.create_bucket(Bucket="media")
+    for key in ("a.mov", "b.mp4", "c.wav", "d.png", "e.txt"):
+        client.put_object(Bucket="media", Key=f"in/{key}", Body=key.encode())
+    return client
+
+
+@pytest.fixture
+def web() -> Profile:
+    return load_profile("web", PROFILES)
+
+
+def _plan(ledger: Ledger, source: BucketSource | ManifestSource | FailedJobsSource) -> str:
+    profile = load_profile("web", PROFILES)
+    opened = library.new_batch(
+        ledger, source=source.model_dump(mode="json"), profile=profile.model_dump(mode="json")
+    )
+    return plan_batch(ledger, opened, source, PROFILES, chunk_size=100).id
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_preview_tells_what_a_run_then_does(ledger: Ledger, web: Profile) -> None:
+    """The same counts, and not a row written."""
+    source = BucketSource(uri="s3://media/in/")
+    found = preview(ledger, source, web, PROFILES)
+    assert found.counts["jobs"] == 2 * 4 + 1 + 2
+    assert found.counts["without_rendition"] == 1
+    assert ledger.read(lambda tx: tx.rows(library.all_batches())) == []
+    counts = ledger.read(read_batch, _plan(ledger, source)).counts
+    assert {**counts, "rejected": 0} == dict(found.counts)
+    again = preview(ledger, source, web, PROFILES)
+    assert again.counts["jobs"] == 0
+    assert again.counts["in_flight_elsewhere"] == found.counts["jobs"]
+
+
+def test_a_changed_object_makes_exactly_its_jobs(
+    ledger: Ledger, s3: "S3Client", web: Profile
+) -> None:
+    """By its ETag; the others are as they were."""
+    source = BucketSource(uri="s3://media/in/")
+    _plan(ledger, source)
+    s3.put_object(Bucket="media", Key="in/a.mov", Body=b"another cut")
+    found = preview(ledger, source, web, PROFILES)
+    assert {row["input"] for row in found.sample} == {"s3://media/in/a.mov"}
+    assert found.counts["jobs"] == 4
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_listing_that_fails_changes_nothing(ledger: Ledger) -> None:
+    """It never looks like an empty one."""
+    with pytest.raises(SourceError, match="nowhere"):
+        _plan(ledger, BucketSource(uri="s3://nowhere/in/"))
+
+
+def test_bad_rows_of_a_manifest_stop_no_good_one(ledger: Ledger, tmp_path: Path) -> None:
+    """Each is kept with its line, field and reason."""
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text(
+        "input,kind,options,profile\n"
+        "s3://media/a.mov,,,\n"
+        ",,,\n"
+        's3://media/b.mov,video,"{""fps"": 999}",\n'
+        "s3://media/c.mov,,,no-such-profile\n"
+        's3://media/d.mov,image,"{""width"": 640, ""start"": 2}",\n'
+    )
+    batch = _plan(ledger, ManifestSource(uri=str(manifest)))
+    assert {row.input for row in library.rows(ledger, batch)} == {
+        "s3://media/a.mov",
+        "s3://media/d.mov",
+    }
+    rejects = {
+        row["line"]: (row["field"], row["reason"]) for row in ledger.read(reject_rows, batch)
+    }
+    assert {line: field for line, (field, _) in rejects.items()} == {
+        3: "input",
+        4: "options",
+        5: "profile",
+    }
+    assert "fps" in rejects[4][1]
+    assert "no-such-profile" in rejects[5][1]
+
+
+def test_what_failed_is_a_source_of_its_own(ledger: Ledger) -> None:
+    """A retry makes those jobs again, each under its next attempt, and no others."""
+    chunk, _ = library.submitted(ledger, *(library.job(f"{number}.mov") for number in range(3)))
+    first = library.place(ledger, chunk).batch_id
+    outcomes = [library.remote("task-0"), library.failed("task-1", "invalid_input", "no")]
+    ledger.write(settle, outcomes)
+    second = _plan(ledger, FailedJobsSource(batch=first))
+    [row] = library.rows(ledger, second)
+    assert (row.input, row.state) == ("s3://media/1.mov", JobState.PLANNED)
+    [sent] = ledger.write(claim_due, library.released_chunk(ledger, second), 10)
+    assert (sent.attempt, dict(sent.metadata)) == (2, {"show": "pilot"})
+    assert library.rows(ledger, _plan(ledger, FailedJobsSource(batch=first))) == []

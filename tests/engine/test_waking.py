@@ -1,0 +1,237 @@
+"""Waking against a real Prefect server: ready runs are woken, lost ones replaced."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Failed, Pending, Running, Suspended
+from prefect.testing.utilities import prefect_test_harness
+from sqlalchemy import update
+
+from ittybatch.engine.flow_runs import FlowRuns
+from ittybatch.engine.waking import Waker
+from ittybatch.ledger import Ledger, runs
+from ittybatch.ledger.batches import read_batch
+from ittybatch.ledger.chunks import release_chunks
+from ittybatch.ledger.identity import chunk_owner
+from ittybatch.ledger.legs import begin_leg, begin_wait
+from ittybatch.ledger.models import Run
+from ittybatch.ledger.runs import OwnedRun
+from ittybatch.ledger.settlement import settle
+from ittybatch.ledger.states import BatchState, JobState
+from ittybatch.ledger.submission import claim_due
+from tests.ledger import library
+
+LEASE_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def prefect() -> Iterator[SyncPrefectClient]:
+    """A real server with a deployment of process-chunk that no worker runs."""
+
+    @flow(name="process-chunk")
+    def chunk_flow(chunk_id: int) -> None:
+        del chunk_id
+
+    with prefect_test_harness(server_startup_timeout=120), get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name="ittybatch", type="process"))
+        client.create_deployment(
+            flow_id=client.create_flow(chunk_flow),
+            name="process-chunk",
+            work_pool_name="ittybatch",
+            entrypoint="flows.process_chunk.process_chunk",
+        )
+        yield client
+
+
+class Watched(FlowRuns):
+    """The real thing, counting what it asks of Prefect."""
+
+    def __init__(self, client: SyncPrefectClient) -> None:
+        super().__init__(client)
+        self.questions = 0
+
+    def statuses(self, ids):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+        self.questions += 1
+        return super().statuses(ids)
+
+
+class Scene:
+    """A chunk with one job at Ittybit, and a flow run that waits for it."""
+
+    def __init__(self, ledger: Ledger, client: SyncPrefectClient) -> None:
+        self.ledger = ledger
+        self.client = client
+        self.flow_runs = Watched(client)
+        self.waker = Waker(ledger, self.flow_runs, lease_s=LEASE_S)
+        batch = library.planned_batch(ledger, library.job("a.mov"), library.job("b.mov"))
+        self.batch = batch
+        [self.owner] = ledger.write(release_chunks, batch, 1)
+        self.flow_run = self.waker.make(self.owner) or ""
+        self.chunk = int(self.owner.partition(":")[2])
+
+    def put(self, state: State) -> None:
+        self.client.set_flow_run_state(UUID(self.flow_run), state, force=True)
+
+    def begin(self) -> None:
+        leg = self.ledger.write(begin_leg, self.owner, self.flow_run)
+        assert leg is not None
+        self.leg = leg
+        self.put(Running())
+
+    def send(self, count: int = 2) -> None:
+        library.accept(self.ledger, self.ledger.write(claim_due, self.chunk, count))
+
+    def suspend(self) -> None:
+        self.ledger.write(begin_wait, self.leg)
+        self.put(Suspended(timeout_seconds=3600))
+
+    def end_all(self) -> None:
+        self.ledger.write(settle, [library.remote("task-0"), library.remote("task-1")])
+
+    def age(self, seconds: float) -> None:
+        step = timedelta(seconds=seconds)
+        run = self.run
+        self.ledger.write(
+            lambda tx: tx.execute(
+                update(Run)
+                .where(Run.owner == self.owner)
+                .values(
+                    heartbeat_at=run.heartbeat_at - step,
+                    called_at=run.called_at - step if run.called_at else None,
+                )
+            )
+        )
+
+    @property
+    def run(self) -> OwnedRun:
+        found = self.ledger.read(runs.read_run, self.owner)
+        assert found is not None
+        return found
+
+    @property
+    def state(self) -> str:
+        state = self.client.read_flow_run(UUID(self.flow_run)).state
+        assert state is not None
+        return state.name or ""
+
+
+@pytest.fixture
+def scene(ledger: Ledger, prefect: SyncPrefectClient) -> Scene:
+    return Scene(ledger, prefect)
+
+
+def test_a_run_is_made_once_however_often_it_is_asked_for(scene: Scene) -> None:
+    """A crash between making it and noting it leads to the same run."""
+    scene.ledger.write(lambda tx: tx.execute(update(Run).values(flow_run_id=None)))
+    assert scene.waker.make(scene.owner) == scene.flow_run
+    made = scene.client.read_flow_run(UUID(scene.flow_run))
+    assert made.parameters == {"chunk_id": scene.chunk}
+    assert made.name == f"{scene.batch} chunk 1 of 1"
+
+
+def test_while_nothing_is_ready_prefect_is_asked_nothing(scene: Scene) -> None:
+    """Fifty waiting chunks cost no request."""
+    scene.begin()
+    scene.send()
+    scene.suspend()
+    before = scene.flow_runs.questions
+    for _ in range(5):
+        assert not any(owners for _, owners in scene.waker.round().by_kind())
+    assert scene.flow_runs.questions == before
+
+
+def test_a_ready_run_is_called_and_then_resumed_if_nobody_answers(scene: Scene) -> None:
+    """No automation is there to hear the event: after a few seconds the API does."""
+    scene.begin()
+    scene.send()
+    scene.suspend()
+    scene.end_all()
+    assert scene.waker.round().called == [scene.owner]
+    assert scene.waker.round().called == []
+    assert scene.state == "Suspended"
+    scene.age(5)
+    assert scene.waker.round().resumed == [scene.owner]
+    assert scene.state in {"Resuming", "Scheduled"}
+
+
+def test_a_run_that_is_not_suspended_yet_is_not_called(scene: Scene) -> None:
+    """Resuming it now would be lost: the next round tries again."""
+    scene.begin()
+    scene.send()
+    scene.ledger.write(begin_wait, scene.leg)
+    scene.end_all()
+    assert scene.waker.round().called == []
+    scene.put(Suspended(timeout_seconds=3600))
+    assert scene.waker.round().called == [scene.owner]
+
+
+def test_a_silent_leg_is_replaced_and_its_old_run_given_up(scene: Scene) -> None:
+    """Its process was killed; Prefect still shows it Running and holds its slot."""
+    scene.begin()
+    scene.send(1)
+    assert scene.waker.round().replaced == []
+    scene.age(LEASE_S + 1)
+    scene.waker = Waker(scene.ledger, scene.flow_runs, lease_s=LEASE_S)
+    assert scene.waker.round().replaced == [scene.owner]
+    assert scene.state == "Crashed"
+    assert scene.run.generation == 1
+    assert scene.run.flow_run_id != scene.flow_run
+
+
+@pytest.mark.parametrize("end", [Failed(message="The pause timed out."), None])
+def test_a_waiting_run_that_ended_unseen_is_replaced(scene: Scene, end: State | None) -> None:
+    """Failed by a timeout, or deleted in the UI."""
+    scene.begin()
+    scene.send()
+    scene.suspend()
+    if end is None:
+        scene.client.delete_flow_run(UUID(scene.flow_run))
+    else:
+        scene.put(end)
+    assert scene.waker.check_waiting().replaced == [scene.owner]
+    assert scene.waker.check_waiting().replaced == [], "the new run has not begun to wait"
+
+
+def test_a_cancelled_run_sends_nothing_more_and_still_collects(scene: Scene) -> None:
+    """Cancelled in the UI: what is at Ittybit is waited for, the rest is not sent."""
+    scene.begin()
+    scene.send(1)
+    scene.suspend()
+    scene.put(Cancelled())
+    woken = scene.waker.check_waiting()
+    assert (woken.cancelled, woken.replaced) == ([scene.owner], [scene.owner])
+    states = [row.state for row in library.rows(scene.ledger, scene.batch)]
+    assert states == [JobState.SUBMITTED, JobState.CANCELLED]
+
+
+def test_a_run_stuck_in_pending_is_replaced(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker died between taking it and starting its process."""
+    scene.put(Pending())
+    scene.age(LEASE_S + 1)
+    assert scene.waker.round().replaced == [], "a process may take a while to start"
+    monkeypatch.setattr("ittybatch.engine.waking._SLOWEST_START_S", 0)
+    assert Waker(scene.ledger, scene.flow_runs, lease_s=0.01).round().replaced == [scene.owner]
+
+
+def test_a_run_that_fails_again_and_again_holds_its_batch(scene: Scene) -> None:
+    """Nobody is woken at night by a thousand runs of the same mistake."""
+    for _ in range(6):
+        scene.flow_run = scene.run.flow_run_id or scene.waker.make(scene.owner) or ""
+        scene.begin()
+        scene.put(Failed(message="ValueError: a broken deploy"))
+        scene.age(LEASE_S + 1)
+        Waker(scene.ledger, scene.flow_runs, lease_s=LEASE_S).round()
+    held = scene.ledger.read(read_batch, scene.batch)
+    assert held.state is BatchState.HELD
+    assert "a broken deploy" in str(held.reason)
+
+
+def test_an_owner_is_found_by_its_chunk() -> None:
+    """Names of owners are stable: they are in the ledger."""
+    assert chunk_owner(7) == "chunk:7"
