@@ -1,0 +1,225 @@
+"""The commands as a user types them: output, JSON, exit status."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.batches import hold_batch
+from ittybatch.ledger.database import create_ledger_engine
+from ittybatch.ledger.settlement import settle
+from tests.ledger import library
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, sqlite_url: str) -> Run:
+    """Runs a command against an empty ledger, with no settings but its own."""
+    home = tmp_path / "home"
+
+    def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "ittybatch", *arguments],
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(tmp_path),
+                "ITTYBATCH_HOME": str(home),
+                "DATABASE_URL": sqlite_url,
+                **environment,
+            },
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return call
+
+
+@pytest.fixture
+def batch(sqlite_url: str) -> str:
+    """A batch of three jobs: one succeeded, one failed, one at Ittybit."""
+    ledger = Ledger(create_ledger_engine(sqlite_url))
+    chunk, _ = library.submitted(ledger, *map(library.job, ("a.mov", "b[1].mov", "c.mov")))
+    bad = library.failed("task-1", "invalid_input", "could not decode the input")
+    ledger.write(settle, [library.remote("task-0"), bad])
+    found = library.place(ledger, chunk).batch_id
+    ledger.close()
+    return found
+
+
+def test_help_names_every_command_and_exit_status(run: Run) -> None:
+    """Without importing what the commands need."""
+    told = run("--help")
+    assert told.returncode == 0
+    commands = "plan run retry resume cancel status jobs failures report up demo receiver sandbox"
+    for name in [*commands.split(), "deploy", "reconcile", "doctor", "db"]:
+        assert f" {name} " in told.stdout
+    assert "0 all succeeded, 1 some failed, 2 usage, 3" in told.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [("no-such-command",), ("run",), ("status", "--no-such-option"), ("jobs",)]
+)
+def test_a_mistyped_command_is_a_usage_error(run: Run, arguments: tuple[str, ...]) -> None:
+    """Exit status 2, and the mistake on standard error."""
+    told = run(*arguments)
+    assert told.returncode == 2
+    assert told.stderr.strip()
+    assert "Traceback" not in told.stderr
+
+
+def test_status_lists_batches_and_shows_one(run: Run, batch: str) -> None:
+    """By its id, its beginning, or `latest`."""
+    told = run("status").stdout
+    assert batch in told
+    assert "running" in told
+    for name in (batch, batch[:12], "latest"):
+        assert json.loads(run("status", name, "--json").stdout)["counts"]["jobs"] == 3
+    [row] = json.loads(run("status", "--json").stdout)
+    assert (row["id"], row["counts"]["succeeded"]) == (batch, 1)
+
+
+def test_an_unknown_batch_says_how_to_find_one(run: Run) -> None:
+    """Exit status 3: it could not run."""
+    told = run("status", "nowhere")
+    assert told.returncode == 3
+    assert "`ittybatch status` lists the batches" in told.stderr
+
+
+def test_jobs_are_listed_with_names_as_they_are(run: Run, batch: str) -> None:
+    """Brackets in a key are no markup."""
+    assert "b[1].mov" in run("jobs", batch).stdout
+    rows = json.loads(run("jobs", batch, "--state", "failed", "--json").stdout)
+    assert [row["input"] for row in rows] == ["s3://media/b[1].mov"]
+
+
+def test_failures_tell_the_reason_and_the_next_command(run: Run, batch: str) -> None:
+    """The most frequent first."""
+    told = run("failures", batch)
+    assert "could not decode the input" in told.stdout
+    assert f"ittybatch retry {batch}" in told.stdout
+    found = json.loads(run("failures", batch, "--json").stdout)
+    assert found["reasons"][0]["jobs"] == 1
+    assert found["jobs"][0]["error"]["kind"] == "invalid_input"
+
+
+def test_a_report_is_written_in_every_form(run: Run, batch: str, tmp_path: Path) -> None:
+    """To standard output, or to a file."""
+    assert len(json.loads(run("report", batch).stdout)["jobs"]) == 3
+    rows = list(csv.DictReader(io.StringIO(run("report", batch, "--format", "csv").stdout)))
+    assert [row["status"] for row in rows] == ["succeeded", "failed", "submitted"]
+    told = run("report", batch, "--format", "parquet", "-o", str(tmp_path / "r.parquet"))
+    assert told.returncode == 0
+    assert (tmp_path / "r.parquet").read_bytes()[:4] == b"PAR1"
+    only = json.loads(run("report", batch, "--only-failures").stdout)
+    assert [job["status"] for job in only["jobs"]] == ["failed"]
+
+
+def test_plan_reads_a_manifest_and_submits_nothing(run: Run, tmp_path: Path) -> None:
+    """Counts, a sample, and what is wrong with bad rows."""
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("input\ns3://media/a.mov\n\nftp://media/b.mov\ns3://media/c.wav\n")
+    told = run("plan", str(manifest), "--profile", "web", "--json")
+    assert told.returncode == 0, told.stderr
+    found = json.loads(told.stdout)
+    assert found["counts"]["jobs"] == 5
+    assert found["rejects"][0]["line"] == 4
+    assert "jobs to submit" in run("plan", str(manifest)).stdout
+    assert json.loads(run("status", "--json").stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("plan", "nonsense"), "neither an s3:// prefix nor a .csv file"),
+        (("plan", "s3://media/", "--profile", "no-such"), "no-such"),
+        (("plan", "missing.csv"), "missing.csv"),
+        (("plan", "list.csv", "--suffix", ".mov"), "--suffix"),
+        (("run", "s3://media/", "--chunk-size", "0"), "--chunk-size"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_starts(
+    run: Run, arguments: tuple[str, ...], said: str
+) -> None:
+    """In one line, with exit status 3 and no traceback."""
+    told = run(*arguments, AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x")
+    assert told.returncode == 3, told.stderr
+    assert said in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_cancel_tells_what_may_still_bill(run: Run, batch: str) -> None:
+    """Ittybit knows no cancel."""
+    told = run("cancel", batch)
+    assert told.returncode == 0
+    assert "1 are at Ittybit already: they may still run, and be billed" in told.stdout
+    again = json.loads(run("cancel", batch, "--json").stdout)
+    assert (again["cancelled"], again["in_flight"]) == (0, 1)
+
+
+def test_only_a_held_batch_is_resumed(run: Run, batch: str, sqlite_url: str) -> None:
+    """And one that is held names the command."""
+    told = run("resume", batch)
+    assert told.returncode == 3
+    assert "is not held; it is running" in told.stdout
+    ledger = Ledger(create_ledger_engine(sqlite_url))
+    ledger.write(hold_batch, batch, "402: no credit")
+    ledger.close()
+    assert "402: no credit" in run("status", batch).stdout
+
+
+def test_db_upgrade_makes_an_empty_database_usable(run: Run, tmp_path: Path) -> None:
+    """And is named by whatever needs it first."""
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    told = run("status", DATABASE_URL=url)
+    assert told.returncode == 3
+    assert "ittybatch db upgrade" in told.stderr
+    assert json.loads(run("db", "upgrade", "--json", DATABASE_URL=url).stdout)["revision"]
+    assert run("status", DATABASE_URL=url).returncode == 0
+
+
+def test_the_receiver_refuses_to_start_without_a_secret(run: Run) -> None:
+    """Unless it is told so by name."""
+    told = run("receiver", "--port", "0")
+    assert told.returncode == 3
+    assert "ITTYBIT_WEBHOOK_SECRET" in told.stderr
+
+
+def test_doctor_says_what_is_wrong_and_how_to_mend_it(run: Run) -> None:
+    """With nothing set, nearly everything; exit status 3, and no secret in sight."""
+    told = run("doctor", "--json", ITTYBIT_WEBHOOK_SECRET="whsec_hidden")
+    assert told.returncode == 3
+    found = {each["check"]: each for each in json.loads(told.stdout)}
+    assert found["API key"]["grade"] == "broken"
+    assert "ITTYBIT_API_KEY" in found["API key"]["remedy"]
+    assert found["Webhook secret"]["grade"] == "ok"
+    assert found["Ledger"]["grade"] == "ok"
+    assert found["Prefect API"]["grade"] == "broken"
+    assert "whsec_hidden" not in told.stdout + told.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "grade", "said"),
+    [
+        ("http://example.com/webhooks/ittybit", "broken", "not HTTPS"),
+        ("http://127.0.0.1:9/webhooks/ittybit", "broken", "this machine"),
+    ],
+)
+def test_doctor_refuses_webhook_urls_that_cannot_work(
+    run: Run, url: str, grade: str, said: str
+) -> None:
+    """HTTPS beyond loopback; and loopback is of no use to the real service."""
+    told = run("doctor", "--json", WEBHOOK_URL=url, ITTYBIT_API_URL="https://api.test.invalid")
+    found = {each["check"]: each for each in json.loads(told.stdout)}
+    assert found["Webhook URL"]["grade"] == grade
+    assert said in found["Webhook URL"]["what"]
