@@ -1,0 +1,262 @@
+"""Any order of claims, answers, crashes, deliveries, polls and cancels keeps the invariants."""
+
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import delete, select, update
+
+from ittybatch.ittybit.job import Job as RemoteJob
+from ittybatch.ledger import Ledger, Transaction
+from ittybatch.ledger.batches import cancel_batch, hold_batch, resume_batch
+from ittybatch.ledger.chunks import finish_chunk, release_chunks
+from ittybatch.ledger.counters import recount
+from ittybatch.ledger.identity import chunk_owner
+from ittybatch.ledger.inbox import Arrival, receive, settle_early
+from ittybatch.ledger.legs import begin_leg, begin_wait
+from ittybatch.ledger.models import Attempt, Base, Chunk, Job, Run
+from ittybatch.ledger.overdue import overdue_jobs
+from ittybatch.ledger.queries import unfinished_batches
+from ittybatch.ledger.settlement import expire, settle
+from ittybatch.ledger.states import ChunkState, JobState, RunState
+from ittybatch.ledger.submission import (
+    Accepted,
+    Refused,
+    Submission,
+    claim_due,
+    postpone_unanswered,
+    record_accepted,
+    record_refused,
+    return_unsent,
+    unanswered,
+)
+from tests.ledger import library
+
+NAMES = [f"{letter}.mov" for letter in "abcdef"]
+ENDINGS = st.sampled_from(["succeeded", "retryable", "permanent"])
+
+
+class Service:
+    """Ittybit as the ledger may rely on it: a key makes one job, and each job ends one way."""
+
+    def __init__(self) -> None:
+        self.by_key: dict[str, str] = {}
+        self.sent: dict[str, Submission] = {}
+        self.endings: dict[str, str] = {}
+
+    def create(self, submission: Submission) -> str:
+        task = self.by_key.setdefault(submission.idempotency_key, f"task-{len(self.by_key)}")
+        self.sent[task] = submission
+        return task
+
+    def outcome(self, task: str) -> RemoteJob:
+        sent = self.sent[task]
+        marks = {"batch_id": sent.batch_id, "job_id": sent.job_key, "attempt": sent.attempt}
+        match self.endings[task]:
+            case "succeeded":
+                job = library.remote(task, metadata=marks)
+            case "retryable":
+                job = library.failed(task)
+            case _:
+                job = library.failed(task, "invalid_input", "could not decode")
+        object.__setattr__(job, "metadata", marks)
+        return job
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """What processes, crashes and the wire may do to a ledger, in any order."""
+
+    ledger: Ledger
+    tasks = Bundle("tasks")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.service = Service()
+        self.claims: list[Submission] = []
+        self.succeeded: set[int] = set()
+
+    @initialize()
+    def an_empty_ledger(self) -> None:
+        def clear(tx: Transaction) -> None:
+            for table in reversed(Base.metadata.sorted_tables):
+                tx.execute(delete(table))
+
+        self.ledger.write(clear)
+
+    @rule(names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=4))
+    def a_batch_is_planned_and_released(self, names: list[str]) -> None:
+        jobs = [library.job(name, attempts=2) for name in names]
+        batch = library.planned_batch(self.ledger, *jobs, chunk_size=2)
+        self.ledger.write(release_chunks, batch, 10)
+
+    @rule(number=st.integers(0, 3), limit=st.integers(1, 3))
+    def a_leg_claims(self, number: int, limit: int) -> None:
+        if chunks := self._chunks():
+            self._everything_is_due()
+            self.claims += self.ledger.write(claim_due, chunks[number % len(chunks)], limit)
+
+    @precondition(lambda self: self.claims)
+    @rule(target=tasks, which=st.integers(0, 99), recorded=st.booleans(), ending=ENDINGS)
+    def a_submission_is_accepted(self, which: int, *, recorded: bool, ending: str) -> str:
+        """And its answer is recorded, or the process dies before that."""
+        sent = self.claims.pop(which % len(self.claims))
+        task = self.service.create(sent)
+        self.service.endings.setdefault(task, ending)
+        if recorded:
+            self._record(sent, task)
+        return task
+
+    @precondition(lambda self: self.claims)
+    @rule(which=st.integers(0, 99), how=st.sampled_from(["refused", "unsent", "unknown", "died"]))
+    def a_submission_fails(self, which: int, how: str) -> None:
+        sent = self.claims.pop(which % len(self.claims))
+        made = sent.idempotency_key in self.service.by_key
+        if how == "refused" and not made:
+            self.ledger.write(record_refused, [Refused(sent.job_id, sent.attempt, "x", "no")])
+        elif how == "unsent" and not made:
+            self.ledger.write(return_unsent, [(sent.job_id, sent.attempt)], 0)
+        elif how == "unknown":
+            self.ledger.write(postpone_unanswered, [(sent.job_id, sent.attempt)], 5)
+
+    @rule(number=st.integers(0, 3), ending=ENDINGS)
+    def the_next_leg_sends_again_what_was_left(self, number: int, ending: str) -> None:
+        if not (chunks := self._chunks()):
+            return
+        self._everything_is_due()
+        for sent in self.ledger.read(unanswered, chunks[number % len(chunks)]):
+            task = self.service.create(sent)
+            self.service.endings.setdefault(task, ending)
+            self._record(sent, task)
+
+    @rule(task=tasks, times=st.integers(1, 3))
+    def a_webhook_arrives(self, task: str, times: int) -> None:
+        job = self.service.outcome(task)
+        self.ledger.write(receive, [Arrival(f"{task}".encode(), job)] * times)
+
+    @rule(some=st.lists(tasks, min_size=1, max_size=4))
+    def a_poll_answers(self, some: list[str]) -> None:
+        self.ledger.write(settle, [self.service.outcome(task) for task in some])
+
+    @rule(number=st.integers(0, 9))
+    def a_deadline_passes(self, number: int) -> None:
+        self.ledger.write(
+            lambda tx: tx.execute(update(Job).values(deadline_at=tx.now - timedelta(seconds=1)))
+        )
+        overdue = self.ledger.read(overdue_jobs, silent_s=10**9)
+        if overdue:
+            self.ledger.write(expire, overdue[number % len(overdue)].id)
+
+    @rule(number=st.integers(0, 9), how=st.sampled_from(["hold", "resume", "cancel"]))
+    def an_operator_steers(self, number: int, how: str) -> None:
+        batches = self.ledger.read(unfinished_batches)
+        if not batches:
+            return
+        batch = batches[number % len(batches)]
+        match how:
+            case "hold":
+                self.ledger.write(hold_batch, batch, "402")
+            case "resume":
+                self.ledger.write(resume_batch, batch)
+            case _:
+                self.ledger.write(cancel_batch, batch, "enough")
+
+    @rule(number=st.integers(0, 3))
+    def a_leg_waits(self, number: int) -> None:
+        if chunks := self._chunks():
+            chunk = chunks[number % len(chunks)]
+            leg = self.ledger.write(begin_leg, chunk_owner(chunk), "run")
+            assert leg is not None
+            if not self.ledger.write(finish_chunk, chunk):
+                self.ledger.write(begin_wait, leg)
+
+    @invariant()
+    def counters_equal_rows(self) -> None:
+        for batch in self.ledger.read(lambda tx: tx.rows(library.all_batches())):
+            assert self.ledger.write(recount, batch.id) == []
+
+    @invariant()
+    def no_job_is_live_or_done_twice(self) -> None:
+        rows = self._jobs()
+        holders = Counter(
+            row.job_key
+            for row in rows
+            if not JobState(row.state).terminal or row.state == JobState.SUCCEEDED
+        )
+        assert all(count == 1 for count in holders.values())
+        assert all(row.claim == row.job_key for row in rows if row.state == JobState.SUCCEEDED)
+
+    @invariant()
+    def every_key_that_was_sent_is_in_the_ledger_first(self) -> None:
+        keys = {
+            row.idempotency_key
+            for row in self.ledger.read(lambda tx: tx.rows(select(Attempt.idempotency_key)))
+        }
+        assert set(self.service.by_key) <= keys
+
+    @invariant()
+    def what_succeeded_stays_so(self) -> None:
+        now = {row.id for row in self._jobs() if row.state == JobState.SUCCEEDED}
+        assert self.succeeded <= now
+        self.succeeded = now
+
+    @invariant()
+    def whatever_waits_will_be_woken(self) -> None:
+        """A waiting run has a time to wake at, as long as anything of it is open."""
+        rows = self.ledger.read(
+            lambda tx: tx.rows(
+                select(Run.wake_at).where(
+                    Run.owner.startswith("chunk:"), Run.state == RunState.WAITING.value
+                )
+            )
+        )
+        assert all(row.wake_at is not None for row in rows)
+
+    def _record(self, sent: Submission, task: str) -> None:
+        accepted = [Accepted(sent.job_id, sent.attempt, task)]
+        if self.ledger.write(record_accepted, accepted):
+            self.ledger.write(settle_early, [self.service.outcome(task)])
+
+    def _chunks(self) -> list[int]:
+        open_ones = select(Chunk.id).where(Chunk.state == ChunkState.RELEASED.value)
+        return [
+            row.id for row in self.ledger.read(lambda tx: tx.rows(open_ones.order_by(Chunk.id)))
+        ]
+
+    def _jobs(self) -> list[Any]:
+        query = select(Job.id, Job.job_key, Job.claim, Job.state)
+        return self.ledger.read(lambda tx: tx.rows(query))
+
+    def _everything_is_due(self) -> None:
+        self.ledger.write(lambda tx: tx.execute(update(Job).values(not_before=None)))
+
+
+@pytest.mark.timeout(600)
+def test_any_order_of_events_keeps_the_invariants(ledger: Ledger) -> None:
+    """Hypothesis plays processes, crashes and the wire."""
+
+    class Machine(LedgerMachine):
+        pass
+
+    Machine.ledger = ledger
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=25,
+            stateful_step_count=40,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
