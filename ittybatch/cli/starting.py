@@ -112,17 +112,11 @@ def run(
         "chunk_size": chunk_size,
         "max_active_chunks": max_active_chunks,
     }
-    return _start(
-        settings,
-        deployment,
-        {
-            "source": wanted.model_dump(mode="json"),
-            "profile": profile,
-            "options": _options({key: value for key, value in given.items() if value is not None}),
-        },
-        follow=follow and not dry_run,
-        json=json,
-    )
+    parameters = {"source": wanted.model_dump(mode="json"), "profile": profile}
+    # Options replace the deployment's own, all of them: none are sent where none are given.
+    if options := _options({key: value for key, value in given.items() if value is not None}):
+        parameters["options"] = options
+    return _start(settings, deployment, parameters, follow=follow and not dry_run, json=json)
 
 
 def retry(

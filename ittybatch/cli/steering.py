@@ -5,9 +5,10 @@ from ittybatch.cli.status import COULD_NOT_RUN, SUCCEEDED
 from ittybatch.engine.flow_runs import open_flow_runs
 from ittybatch.engine.waking import Waker
 from ittybatch.ledger import open_ledger
-from ittybatch.ledger.batches import cancel_batch, read_batch, resume_batch
+from ittybatch.ledger.batches import cancel_batch, hold_batch, read_batch, resume_batch
 from ittybatch.ledger.chunks import restart_runs
 from ittybatch.ledger.queries import find_batch
+from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
 
 
@@ -46,3 +47,16 @@ def cancel(batch: Batch, *, json: Json = False) -> int:
             "What becomes of them is recorded."
         )
     return SUCCEEDED
+
+
+def pause(batch: Batch, *, json: Json = False) -> int:
+    """Submit nothing more of a batch until `resume`. What Ittybit has goes on, and is recorded."""
+    ledger = open_ledger(Settings())
+    found = ledger.read(find_batch, batch)
+    ledger.write(hold_batch, found, "Paused by `ittybatch pause`.")
+    state = ledger.read(read_batch, found).state
+    if json:
+        print_json({"batch": found, "state": state.value})
+    else:
+        console.print(f"Batch {found} is {state.value}.")
+    return SUCCEEDED if state is BatchState.HELD else COULD_NOT_RUN

@@ -91,7 +91,7 @@ class Claims:
         state = JobState(row.state)
         if state is JobState.PLANNED and BatchState(row.batch_state) in _WILL_NOT_SEND:
             self._stolen.append((row.id, row.chunk_id))
-        elif row.id in self._again:
+        elif row.id in self._again and state.terminal and state is not JobState.SUCCEEDED:
             self._released.append(row.id)
         elif row.batch_id == self._batch:
             self._held[row.job_key] = "duplicates"

@@ -17,7 +17,7 @@ from ittybatch.receiver.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-_LARGEST_GROUP = 256
+LARGEST_GROUP = 256
 _MOST_PENDING = 10_000
 
 
@@ -74,8 +74,8 @@ class Inbox:
         while self._pending or not self._closing:
             await self._arrived.wait()
             group, self._pending = (
-                self._pending[:_LARGEST_GROUP],
-                self._pending[_LARGEST_GROUP:],
+                self._pending[:LARGEST_GROUP],
+                self._pending[LARGEST_GROUP:],
             )
             if not self._pending and not self._closing:
                 self._arrived.clear()

@@ -178,6 +178,24 @@ def test_only_a_held_batch_is_resumed(run: Run, batch: str, sqlite_url: str) -> 
     assert "402: no credit" in run("status", batch).stdout
 
 
+def test_quarantine_is_listed_and_released_only_by_name(run: Run, batch: str) -> None:
+    """Releasing means paying again, so nothing is released by leaving something out."""
+    [held] = json.loads(run("quarantine", "list", "--json").stdout)
+    assert (held["input"], held["state"]) == ("s3://media/b[1].mov", "failed")
+    assert "could not decode" in run("quarantine", "list", "--batch", batch).stdout
+    assert run("quarantine", "release").returncode == 2
+    elsewhere = run("quarantine", "release", "--input", "s3://elsewhere/", "--json")
+    assert json.loads(elsewhere.stdout) == {"released": 0}
+    assert json.loads(run("quarantine", "release", "--all", "--json").stdout) == {"released": 1}
+    assert json.loads(run("quarantine", "list", "--json").stdout) == []
+
+
+def test_a_paused_batch_is_held_until_it_is_resumed(run: Run, batch: str) -> None:
+    """What Ittybit has already goes on."""
+    assert "is held" in run("pause", batch).stdout
+    assert json.loads(run("status", batch, "--json").stdout)["state"] == "held"
+
+
 def test_db_upgrade_makes_an_empty_database_usable(run: Run, tmp_path: Path) -> None:
     """And is named by whatever needs it first."""
     url = f"sqlite:///{tmp_path / 'new.db'}"

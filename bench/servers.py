@@ -1,0 +1,108 @@
+"""The servers that are measured against, each a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from socket import socket
+from typing import Any
+
+import orjson
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from ittybatch.receiver import app as receiver_app
+from ittybatch.receiver import inbox
+from ittybatch.settings import Settings
+
+HOST = "127.0.0.1"
+SECRET = "bench-secret"
+
+
+@contextmanager
+def serving(name: str, **environment: str) -> Iterator[int]:
+    """Run one of this module's servers until the block ends; gives its port."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.servers", name],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"The server {name!r} did not start; see its messages above.")
+        yield int(line)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+        process.stdout.close()
+
+
+def main(name: str, environment: Mapping[str, str]) -> None:
+    """Listen on a free port, print it, and serve until told to stop."""
+    if name == "api":
+        app: Any = InstantApi()
+    else:
+        inbox.LARGEST_GROUP = int(environment.get("BENCH_GROUP", inbox.LARGEST_GROUP))
+        app = receiver_app.create_app(Settings(), waker=False)
+        app.router.routes.append(Route("/noop", noop, methods=["POST"]))
+    listener = socket()
+    listener.bind((HOST, 0))
+    listener.listen(128)  # whoever reads the port may connect at once, and waits for the rest
+    print(listener.getsockname()[1], flush=True)
+    config = uvicorn.Config(app, access_log=False, log_level="error", server_header=False)
+    uvicorn.Server(config).run([listener])
+
+
+async def noop(request: Request) -> Response:
+    """Read the body and answer: what any route of the receiver costs at least."""
+    await request.body()
+    return PlainTextResponse("ok")
+
+
+class InstantApi:
+    """`POST /jobs`, answered at once: an API that is never what one waits for."""
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
+        if scope["type"] != "http":
+            return
+        body = b""
+        more = True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        asked = orjson.loads(body)
+        answer = orjson.dumps(
+            {
+                "id": f"task_{next(self._numbers):012}",
+                "object": "job",
+                "kind": asked["kind"],
+                "input": asked["input"],
+                "options": asked["options"],
+                "metadata": asked["metadata"],
+                "status": "queued",
+                "error": None,
+                "created_at": 1775212200000,
+            }
+        )
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(answer)).encode()),
+        ]
+        await send({"type": "http.response.start", "status": 201, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], os.environ)

@@ -1,0 +1,76 @@
+"""Commands about jobs that are held back."""
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from ittybatch.cli.output import Json, console, print_json, print_table
+from ittybatch.cli.status import SUCCEEDED, USAGE
+from ittybatch.ledger import Ledger, open_ledger
+from ittybatch.ledger import quarantine as held
+from ittybatch.ledger.queries import find_batch
+from ittybatch.settings import Settings
+
+app = App(name="quarantine", help="Jobs that no batch makes again until you say so.")
+
+OfBatch = Annotated[
+    str | None, Parameter(name="--batch", help="Only jobs of this batch, or `latest`.")
+]
+OfInput = Annotated[
+    str | None, Parameter(name="--input", help="Only items whose URI begins with this.")
+]
+
+
+@app.command(name="list")
+def list_held(
+    *,
+    batch: OfBatch = None,
+    input_prefix: OfInput = None,
+    limit: Annotated[int, Parameter(help="At most so many.")] = 100,
+    json: Json = False,
+) -> int:
+    """List what is held back, and why: it failed for good, or ended without an answer."""
+    ledger = open_ledger(Settings())
+    jobs = ledger.read(
+        held.held_jobs, batch=_found(ledger, batch), input_prefix=input_prefix, limit=limit
+    )
+    if json:
+        print_json(jobs)
+        return SUCCEEDED
+    print_table(
+        "Held back",
+        ("Input", "Rendition", "State", "Batch", "Reason"),
+        [
+            (job.input, job.rendition, job.state.value, job.batch_id, job.error_message)
+            for job in jobs
+        ],
+    )
+    console.print("`ittybatch quarantine release` lets the next batch make them again.")
+    return SUCCEEDED
+
+
+@app.command
+def release(
+    *,
+    batch: OfBatch = None,
+    input_prefix: OfInput = None,
+    all: Annotated[  # noqa: A002  the option's name
+        bool, Parameter(negative="", help="Everything that is held back.")
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Let held jobs be made by the next batch that finds their items. They are paid for again."""
+    if not (batch or input_prefix or all):
+        console.print("Say what to release: --batch, --input or --all.")
+        return USAGE
+    ledger = open_ledger(Settings())
+    count = ledger.write(held.release, batch=_found(ledger, batch), input_prefix=input_prefix)
+    if json:
+        print_json({"released": count})
+    else:
+        console.print(f"Released {count:,} jobs.")
+    return SUCCEEDED
+
+
+def _found(ledger: Ledger, batch: str | None) -> str | None:
+    return ledger.read(find_batch, batch) if batch else None
