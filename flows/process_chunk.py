@@ -1,11 +1,9 @@
 """A chunk: submit what is due, sleep until it has ended or must be tried again, repeat."""
 
-from typing import Annotated
-
 from prefect import State, flow
 from prefect.states import Cancelled, Completed
-from pydantic import Field
 
+from flows.parameters import ChunkId
 from ittybatch.ledger.identity import chunk_owner
 from ittybatch.ledger.legs import end_run
 from ittybatch.ledger.states import ChunkState
@@ -19,7 +17,7 @@ from tasks.wait import wait
 
 @flow(name="process-chunk", description=__doc__)
 def process_chunk(
-    chunk_id: Annotated[int, Field(title="Chunk", description="The chunk's number in the ledger.")],
+    chunk_id: ChunkId,
 ) -> State[None]:
     """Run one chunk, or one leg of it: everything begins by reading the ledger."""
     with (

@@ -6,12 +6,10 @@ from ittybatch.sources import BucketSource
 run_batch(BucketSource(uri="s3://media/uploads/"), profile="web")
 """
 
-from typing import Annotated
-
 from prefect import State, flow
 from prefect.states import Completed
-from pydantic import Field
 
+from flows.parameters import DEFAULTS, AnySource, Options, ProfileName
 from flows.process_chunk import process_chunk
 from ittybatch.engine.options import BatchOptions
 from ittybatch.ledger import Ledger
@@ -21,30 +19,18 @@ from ittybatch.ledger.legs import Leg, end_run
 from ittybatch.ledger.queries import BatchStatus
 from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
-from ittybatch.sources import Source
 from tasks.adopt import adopt
 from tasks.leg import at_work, open_books, this_run
+from tasks.naming import batch_run_name
 from tasks.release import release
 from tasks.report import outcome, preview_outcome, progress, report
 from tasks.scan import look, scan
 from tasks.wait import wait
 
-DEFAULTS = BatchOptions()
 
-
-@flow(name="run-batch", description=__doc__)
+@flow(name="run-batch", flow_run_name=batch_run_name, description=__doc__)
 def run_batch(
-    source: Annotated[Source, Field(title="Source", description="What to process.")],
-    profile: Annotated[
-        str,
-        Field(
-            title="Profile",
-            description="The renditions that every item gets: a file of deployments/profiles/.",
-        ),
-    ] = "web",
-    options: Annotated[
-        BatchOptions, Field(title="Options", description="How to go about it.")
-    ] = DEFAULTS,
+    source: AnySource, profile: ProfileName = "web", options: Options = DEFAULTS
 ) -> State[None]:
     """Run one batch, or one leg of it: everything begins by reading the ledger."""
     with open_books() as (settings, ledger):

@@ -1,6 +1,5 @@
 """Adopt: find this flow run's batch in the ledger, or open it."""
 
-from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 
 from ittybatch.engine.options import BatchOptions
@@ -11,6 +10,7 @@ from ittybatch.profiles import Profile, load_profile, refuse_overlap
 from ittybatch.settings import Settings
 from ittybatch.sources import BucketSource, FailedJobsSource, Source
 from tasks.leg import this_run
+from tasks.naming import deployment_name
 from tasks.step import step
 
 
@@ -31,7 +31,7 @@ def adopt(
         open_batch,
         flow_run_id=flow_run,
         deployment_id=deployment,
-        name=options.name or _deployment_name() or chosen.name,
+        name=options.name or deployment_name() or chosen.name,
         source=source.model_dump(mode="json"),
         profile=chosen.model_dump(mode="json"),
         options=options.model_dump(mode="json", exclude={"go_on_with"}),
@@ -56,10 +56,3 @@ def checked_profile(ledger: Ledger, settings: Settings, source: Source, name: st
     if isinstance(source, BucketSource):
         refuse_overlap(profile, [source.uri])
     return profile
-
-
-def _deployment_name() -> str | None:
-    context = FlowRunContext.get()
-    labels = context.flow_run.labels if context and context.flow_run else {}
-    name = labels.get("prefect.deployment.name") if labels else None
-    return str(name) if name else None

@@ -1,7 +1,7 @@
 """Dispatch: a chunk's due jobs go to Ittybit, each under a key the ledger holds already."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -31,8 +31,7 @@ from ittybatch.profiles import Item
 # Ittybit replays the first answer to a key for 24 hours; past that the same key pays again.
 KEY_WINDOW = timedelta(hours=23)
 _CLAIM_SIZE = 256
-_FLUSH_SIZE = 128
-_FLUSH_EVERY_S = 0.05
+_RECORD_EVERY_S = 0.05
 _UNKNOWN_WAIT_S = 15.0
 _LIMITED_WAIT_S = 30.0
 
@@ -121,12 +120,13 @@ class Dispatcher:
         queue: asyncio.Queue[Submission | None] = asyncio.Queue(2 * self._concurrency)
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(self._concurrency):
-                    group.create_task(self._send_all(queue))
                 group.create_task(self._feed(queue))
+                senders = [
+                    group.create_task(self._send_all(queue)) for _ in range(self._concurrency)
+                ]
+                group.create_task(self._record_until(senders))
         except* IttybatchError as errors:
             raise errors.exceptions[0] from errors
-        self._flush()
         return self._result
 
     async def _feed(self, queue: asyncio.Queue[Submission | None]) -> None:
@@ -144,18 +144,20 @@ class Dispatcher:
         return self._ledger.write(claim_due, self._chunk, _CLAIM_SIZE)
 
     async def _send_all(self, queue: asyncio.Queue[Submission | None]) -> None:
-        clock = asyncio.get_running_loop().time
-        flushed_at = clock()
         while (submission := await queue.get()) is not None:
             if self._result.stopped:
                 self._answers.unsent.append((submission.job_id, submission.attempt))
             else:
                 await self._send(submission)
-            if len(self._answers) >= _FLUSH_SIZE or clock() - flushed_at >= _FLUSH_EVERY_S:
-                # Not in a thread: the ledger's driver and this loop would fight for the
-                # interpreter at every row, and there is nothing else to do meanwhile.
-                self._flush()
-                flushed_at = clock()
+
+    async def _record_until(self, senders: Sequence[asyncio.Task[None]]) -> None:
+        """Record, by one commit for all of them, what has been answered since the last time."""
+        sending = set(senders)
+        while sending:
+            _, sending = await asyncio.wait(sending, timeout=_RECORD_EVERY_S)
+            # Not in a thread: the ledger's driver and this loop would fight for the
+            # interpreter at every row, and there is nothing else to do meanwhile.
+            self._record()
 
     async def _send(self, submission: Submission) -> None:
         sent = (submission.job_id, submission.attempt)
@@ -217,7 +219,7 @@ class Dispatcher:
                 (self._answers.unknown if unknown else self._answers.unsent).append(sent)
                 self._result.stopped = str(error)
 
-    def _flush(self) -> None:
+    def _record(self) -> None:
         answers, self._answers = self._answers, _Answers()
         if not len(answers):
             return

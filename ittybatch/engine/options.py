@@ -1,12 +1,22 @@
 """How a batch is run: what its starter may choose beside source and profile."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
+
+from ittybatch.errors import IttybatchError
+from ittybatch.profiles import list_profiles
+from ittybatch.settings import Settings
+from ittybatch.sources.form import as_form
 
 
 class BatchOptions(BaseModel):
     """How a batch is run."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, title="Options")
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, title="Options", json_schema_extra=as_form
+    )
 
     dry_run: bool = Field(
         default=False,
@@ -39,3 +49,28 @@ class BatchOptions(BaseModel):
         title="Go on with batch",
         description="Id of a batch that lost its run, to be taken up where it stands.",
     )
+
+
+class ProfileChoice:
+    """Marks a profile's name: a select box of the profiles there are, or a text for any other.
+
+    They are those of the machine that deploys, at the time it does.
+    """
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        schema: dict[str, Any] = handler(core_schema)
+        try:
+            names = list_profiles(Settings().profiles_dir)
+        except IttybatchError:
+            # Told where it matters; a schema is also made where nothing is ever run.
+            return schema
+        if not names:
+            return schema
+        return {
+            "anyOf": [
+                {"title": "Known", "type": "string", "enum": names},
+                {"title": "Another", "type": "string", "minLength": 1},
+            ]
+        }

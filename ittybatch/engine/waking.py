@@ -81,18 +81,23 @@ class Waker:
         if time.monotonic() - self._looked_at >= self._lease_s / _LOOKS_A_LEASE:
             self._looked_at = time.monotonic()
             self._look_after(self._ledger.read(runs.silent_runs, self._lease_s), woken)
+            # A batch cancelled in the UI is to stop soon, not at its next chunk's end.
+            self._check(self._ledger.read(runs.waiting_runs, batches_only=True), woken)
         return woken
 
     def check_waiting(self) -> Woken:
         """Look at every run that waits, ready or not, for those that ended behind our back."""
         woken = Woken()
-        waiting = [run for run in self._ledger.read(runs.waiting_runs) if run.flow_run_id]
+        self._check(self._ledger.read(runs.waiting_runs), woken)
+        return woken
+
+    def _check(self, waiting: Sequence[OwnedRun], woken: Woken) -> None:
+        waiting = [run for run in waiting if run.flow_run_id]
         statuses = self._statuses(waiting)
         for run in waiting:
             status = statuses.get(run.flow_run_id or "")
             if status is None or status.ended:
                 self._replace(run, status, woken)
-        return woken
 
     def make(self, owner: str) -> str | None:
         """Make the flow run that an owner is waiting for. The same run, however often.

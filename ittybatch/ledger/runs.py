@@ -118,9 +118,12 @@ def unmade_runs(transaction: Transaction, batch: str) -> list[OwnedRun]:
     )
 
 
-def waiting_runs(transaction: Transaction) -> list[OwnedRun]:
-    """Every run that waits, ready or not."""
-    return _owned(transaction.rows(_run_columns().where(Run.state == RunState.WAITING.value)))
+def waiting_runs(transaction: Transaction, *, batches_only: bool = False) -> list[OwnedRun]:
+    """Every run that waits, ready or not; or only those of batches, not of chunks."""
+    query = _run_columns().where(Run.state == RunState.WAITING.value)
+    if batches_only:
+        query = query.where(Run.owner.startswith("batch:"))
+    return _owned(transaction.rows(query))
 
 
 def read_run(transaction: Transaction, owner: str) -> OwnedRun | None:

@@ -12,6 +12,7 @@ from ittybatch.profiles.glob import glob_matches
 from ittybatch.profiles.quantities import ByteCount
 from ittybatch.sources.cursor import read_cursor, write_cursor
 from ittybatch.sources.errors import SourceError
+from ittybatch.sources.form import as_form
 from ittybatch.sources.listing import Entry, list_entries
 from ittybatch.sources.page import Page, Reject
 from ittybatch.sources.s3 import split_uri
@@ -25,7 +26,9 @@ _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 class BucketSource(BaseModel):
     """Every object under a prefix of an S3 bucket, or of a store that speaks S3."""
 
-    model_config = ConfigDict(extra="forbid", title="Bucket", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid", title="Bucket", frozen=True, json_schema_extra=as_form
+    )
 
     type: Literal["bucket"] = Field("bucket", title="Type", description="A listing of a bucket.")
     uri: str = Field(

@@ -5,6 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ittybatch.sources.form import as_form
+
 
 class RetryableState(StrEnum):
     """How a job can have ended that is worth another try."""
@@ -17,7 +19,9 @@ class RetryableState(StrEnum):
 class FailedJobsSource(BaseModel):
     """The jobs of a batch that did not succeed; the ledger itself is read for them."""
 
-    model_config = ConfigDict(extra="forbid", title="Failed jobs of a batch", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid", title="Failed jobs of a batch", frozen=True, json_schema_extra=as_form
+    )
 
     type: Literal["failed"] = Field(
         "failed", title="Type", description="Jobs of an earlier batch that did not succeed."

@@ -12,6 +12,7 @@ from ittybatch.profiles import Item
 from ittybatch.sources.columns import Columns
 from ittybatch.sources.cursor import read_cursor, write_cursor
 from ittybatch.sources.errors import SourceError, without_secrets
+from ittybatch.sources.form import as_form
 from ittybatch.sources.origins import origin_of
 from ittybatch.sources.page import Misread, Page, Reject
 from ittybatch.sources.records import Records
@@ -30,7 +31,9 @@ class ManifestSource(BaseModel):
     `profile` for another profile, `fingerprint` or `etag`, `size_bytes`, and `metadata.NAME`.
     """
 
-    model_config = ConfigDict(extra="forbid", title="Manifest", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid", title="CSV manifest", frozen=True, json_schema_extra=as_form
+    )
 
     type: Literal["manifest"] = Field(
         "manifest", title="Type", description="A CSV file that lists the items."

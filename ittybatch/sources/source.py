@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from ittybatch.sources.bucket import BucketSource, read_bucket
 from ittybatch.sources.errors import SourceError, without_secrets
 from ittybatch.sources.failed import FailedJobsSource
+from ittybatch.sources.form import Tabs
 from ittybatch.sources.manifest import ManifestSource, read_manifest
 from ittybatch.sources.page import Page
 from ittybatch.sources.s3 import SCHEME
@@ -17,7 +18,9 @@ from ittybatch.sources.s3 import SCHEME
 DEFAULT_PAGE_SIZE = 1000
 MAX_PAGE_SIZE = 5000
 
-Source = Annotated[BucketSource | ManifestSource | FailedJobsSource, Field(discriminator="type")]
+Source = Annotated[
+    BucketSource | ManifestSource | FailedJobsSource, Field(discriminator="type"), Tabs()
+]
 
 _MANIFEST_SUFFIX = ".csv"
 

@@ -165,13 +165,14 @@ def test_cancel_tells_what_may_still_bill(run: Run, batch: str) -> None:
     assert "1 are at Ittybit already: they may still run, and be billed" in told.stdout
     again = json.loads(run("cancel", batch, "--json").stdout)
     assert (again["cancelled"], again["in_flight"]) == (0, 1)
+    assert "has ended already" in run("pause", batch).stderr
 
 
 def test_only_a_held_batch_is_resumed(run: Run, batch: str, sqlite_url: str) -> None:
     """And one that is held names the command."""
     told = run("resume", batch)
     assert told.returncode == 3
-    assert "is not held; it is running" in told.stdout
+    assert "is not held; it is running" in told.stderr
     ledger = Ledger(create_ledger_engine(sqlite_url))
     ledger.write(hold_batch, batch, "402: no credit")
     ledger.close()

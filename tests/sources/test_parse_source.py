@@ -92,7 +92,7 @@ def test_an_unknown_type_is_refused() -> None:
 def test_every_field_of_the_form_is_explained(model: type[BucketSource]) -> None:
     """Prefect shows the titles and descriptions as they are."""
     schema = model.model_json_schema()
-    assert schema["title"] in {"Bucket", "Manifest", "Failed jobs of a batch"}
+    assert schema["title"] in {"Bucket", "CSV manifest", "Failed jobs of a batch"}
     for field in schema["properties"].values():
         assert field["title"]
         assert field["description"]

@@ -1,0 +1,39 @@
+"""What the flows are started with, and how Prefect's run form shows it.
+
+The form takes titles and descriptions of parameters from `json_schema_extra`, and ignores those
+that a `Field` of its own has.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ittybatch.engine.options import BatchOptions, ProfileChoice
+from ittybatch.sources import Source
+
+AnySource = Annotated[
+    Source, Field(json_schema_extra={"title": "Source", "description": "What to process."})
+]
+ProfileName = Annotated[
+    str,
+    Field(
+        json_schema_extra={
+            "title": "Profile",
+            "description": "The renditions that every item gets: a file of "
+            "`deployments/profiles/`. A batch of failed jobs keeps the profile it had.",
+        }
+    ),
+    ProfileChoice(),
+]
+Options = Annotated[
+    BatchOptions,
+    # Each option has a default of its own in the form.
+    Field(
+        json_schema_extra={"title": "Options", "description": "How to go about it.", "default": {}}
+    ),
+]
+ChunkId = Annotated[
+    int,
+    Field(json_schema_extra={"title": "Chunk", "description": "The chunk's number in the ledger."}),
+]
+DEFAULTS = BatchOptions()

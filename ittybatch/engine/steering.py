@@ -1,0 +1,114 @@
+"""Steering a batch that has begun: pause, resume, cancel."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ittybatch.engine.flow_runs import open_flow_runs
+from ittybatch.engine.waking import Waker
+from ittybatch.errors import IttybatchError
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.batches import (
+    cancel_batch,
+    hold_batch,
+    job_totals,
+    read_batch,
+    resume_batch,
+)
+from ittybatch.ledger.chunks import restart_runs
+from ittybatch.ledger.states import BatchState
+from ittybatch.settings import Settings
+
+
+class Action(StrEnum):
+    """What can be done to a batch that has begun."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+
+
+class CannotSteer(IttybatchError):
+    """The batch is in no state for that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """What steering came to.
+
+    Args:
+        batch: The batch's id.
+        state: Its state now.
+        cancelled: Jobs that will not be sent.
+        in_flight: Jobs that Ittybit has, which may still run and be billed.
+        flow_runs: Flow runs that were made to go on with it.
+    """
+
+    batch: str
+    state: BatchState
+    cancelled: int = 0
+    in_flight: int = 0
+    flow_runs: tuple[str, ...] = ()
+
+    def told(self) -> str:
+        """All of it in words."""
+        lines = [f"Batch {self.batch} is {self.state.value}."]
+        if self.cancelled:
+            lines.append(f"{self.cancelled:,} jobs will not be sent.")
+        if self.in_flight and self.state is not BatchState.RUNNING:
+            lines.append(
+                f"{self.in_flight:,} are at Ittybit already: they may still run, and be "
+                "billed. What becomes of them is recorded."
+            )
+        if self.flow_runs:
+            lines.append(f"It goes on in {len(self.flow_runs)} flow runs.")
+        return " ".join(lines)
+
+
+def steer(ledger: Ledger, settings: Settings, batch: str, action: Action, by: str) -> Steered:
+    """Pause, resume or cancel a batch.
+
+    Args:
+        ledger: Where it is.
+        settings: How long a leg may be silent.
+        batch: Its id.
+        action: What to do.
+        by: Who asks, for the batch's record.
+
+    Raises:
+        CannotSteer: when the batch has ended, or is to be resumed and is not held.
+        PrefectUnavailable: when no flow run can be made for a resumed batch; ask again.
+    """
+    match action:
+        case Action.PAUSE:
+            ledger.write(hold_batch, batch, f"Paused by {by}.")
+            return _steered(ledger, batch, BatchState.HELD)
+        case Action.RESUME:
+            if not ledger.write(resume_batch, batch):
+                state = ledger.read(read_batch, batch).state
+                raise CannotSteer(f"Batch {batch} is not held; it is {state.value}.")
+            return _steered(ledger, batch, None, _go_on(ledger, settings, batch))
+        case Action.CANCEL:
+            cancelled, _ = ledger.write(cancel_batch, batch, f"Cancelled by {by}.")
+            return _steered(ledger, batch, BatchState.CANCELLED, cancelled=cancelled)
+
+
+def _go_on(ledger: Ledger, settings: Settings, batch: str) -> tuple[str, ...]:
+    owners = ledger.write(restart_runs, batch)
+    with open_flow_runs() as flow_runs:
+        waker = Waker(ledger, flow_runs, lease_s=settings.lease_s)
+        return tuple(made for owner in owners if (made := waker.make(owner)))
+
+
+def _steered(
+    ledger: Ledger,
+    batch: str,
+    wanted: BatchState | None,
+    flow_runs: tuple[str, ...] = (),
+    *,
+    cancelled: int = 0,
+) -> Steered:
+    state = ledger.read(read_batch, batch).state
+    if wanted is not None and state is not wanted:
+        raise CannotSteer(f"Batch {batch} has ended already: it is {state.value}.")
+    in_flight = ledger.read(job_totals, batch)["in_flight"]
+    return Steered(batch, state, cancelled, in_flight, flow_runs)

@@ -1,0 +1,52 @@
+"""Models as Prefect's run form shows them: in order, without switches between text and None."""
+
+from typing import Any
+
+from pydantic import GetJsonSchemaHandler
+from pydantic_core import CoreSchema
+
+Schema = dict[str, Any]
+
+
+def as_form(schema: Schema) -> None:
+    """Make a model's JSON schema one that gives a plain form; for `json_schema_extra`.
+
+    Fields keep the order they are written in, which Prefect's database does not: its form goes
+    by `position`. A field that may be None is shown as the field it is when it is not: left
+    empty it is not sent at all, so it need not be a choice of "str" and "None".
+    """
+    for position, field in enumerate(schema["properties"].values()):
+        field["position"] = position
+        _drop_null(field)
+
+
+def _drop_null(field: Schema) -> None:
+    options = field.get("anyOf", [])
+    real = [option for option in options if option.get("type") != "null"]
+    if len(real) == len(options):
+        return
+    # Prefect's API takes None for a field that is not required and has no default in its schema.
+    if field.get("default") is None:
+        field.pop("default", None)
+    del field["anyOf"]
+    if len(real) == 1:
+        field.update({key: value for key, value in real[0].items() if key not in field})
+    else:
+        field["anyOf"] = real
+
+
+class Tabs:
+    """Marks a union whose members become tabs of the form.
+
+    The form knows `anyOf`; of `oneOf` with a discriminator, which pydantic writes, it makes a
+    field for JSON.
+    """
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> Schema:
+        schema: Schema = handler(core_schema)
+        if "oneOf" in schema:
+            schema["anyOf"] = schema.pop("oneOf")
+        schema.pop("discriminator", None)
+        return schema

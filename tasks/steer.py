@@ -1,0 +1,19 @@
+"""Steer: pause, resume or cancel a batch."""
+
+from prefect.logging import get_run_logger
+
+from ittybatch.engine.steering import Action, Steered
+from ittybatch.engine.steering import steer as carry_out
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.queries import find_batch
+from ittybatch.settings import Settings
+from tasks.step import step
+
+
+@step("steer")
+def steer(ledger: Ledger, settings: Settings, batch: str, action: Action) -> Steered:
+    """Carry out what an operator wants of a batch."""
+    found = ledger.read(find_batch, batch)
+    done = carry_out(ledger, settings, found, action, "the steer-batch deployment")
+    get_run_logger().info(done.told())
+    return done

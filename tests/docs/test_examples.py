@@ -1,0 +1,65 @@
+"""What the documentation shows can be used as it stands."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import TypeAdapter
+
+from flows.run_batch import run_batch
+from ittybatch.profiles import load_profile
+from ittybatch.sources import ManifestSource, Source, read_pages
+from tests.docs.pages import Fence, fences
+
+SOURCES: TypeAdapter[Source] = TypeAdapter(Source)
+
+
+def each(*languages: str, what: str | None = None) -> pytest.MarkDecorator:
+    found = fences(*languages, what=what)
+    assert found, f"no page shows a {what}"
+    return pytest.mark.parametrize("fence", found, ids=str)
+
+
+@each("yaml", "csv", "json")
+def test_every_example_says_what_it_is(fence: Fence) -> None:
+    """One that says nothing would be checked by nobody."""
+    assert (fence.language, fence.what) in {
+        ("yaml", "profile"),
+        ("yaml", "source"),
+        ("csv", "manifest"),
+        ("json", "parameters"),
+    }
+
+
+@each("yaml", what="profile")
+def test_a_profile_can_be_loaded(fence: Fence, tmp_path: Path) -> None:
+    """Saved to a file, it is one that the program takes."""
+    path = tmp_path / "example.yaml"
+    path.write_text(fence.text, encoding="utf-8")
+    assert load_profile(str(path), tmp_path).renditions
+
+
+@each("yaml", what="source")
+def test_a_source_can_be_read(fence: Fence) -> None:
+    """As parameters of a deployment give it: every field is known, every value fits."""
+    found = SOURCES.validate_python(yaml.safe_load(fence.text))
+    assert found.type
+
+
+@each("csv", what="manifest")
+def test_a_manifest_has_no_bad_row(fence: Fence, tmp_path: Path) -> None:
+    """Every row becomes an item."""
+    path = tmp_path / "example.csv"
+    path.write_text(fence.text, encoding="utf-8")
+    (page,) = read_pages(ManifestSource(uri=str(path)))
+    assert page.rejects == []
+    assert len(page.items) == len(fence.text.splitlines()) - 1
+
+
+@each("json", what="parameters")
+def test_parameters_start_a_batch(fence: Fence) -> None:
+    """The flow itself takes them, every option by its name."""
+    parameters = json.loads(fence.text)
+    taken = run_batch.validate_parameters(parameters)
+    assert set(parameters["options"]) == taken["options"].model_fields_set

@@ -1,0 +1,85 @@
+"""Prefect as its own API tells it, without Prefect's client and its settings."""
+
+from collections import defaultdict
+from typing import Any
+
+import httpx
+
+_PAGE = 200
+
+
+class PrefectApi:
+    """Asks a Prefect server.
+
+    Args:
+        url: The API's address.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._client = httpx.Client(base_url=url, timeout=30, trust_env=False)
+
+    def flow_run(self, flow_run: str) -> dict[str, Any]:
+        """One flow run."""
+        found: dict[str, Any] = self._ask("GET", f"/flow_runs/{flow_run}")
+        return found
+
+    def processes(self) -> dict[str, str]:
+        """The process that each flow run has, or had last, by the flow run's id."""
+        runs = self._ask("POST", "/flow_runs/filter", json={"limit": _PAGE})
+        return {run["id"]: run["infrastructure_pid"] for run in runs if run["infrastructure_pid"]}
+
+    def history(self, flow_run: str) -> list[str]:
+        """The names of the states a flow run went through, in their order."""
+        states = self._ask("GET", "/flow_run_states/", params={"flow_run_id": flow_run})
+        return [state["name"] for state in sorted(states, key=lambda state: state["timestamp"])]
+
+    def deployments(self) -> dict[str, tuple[str, int]]:
+        """Each deployment's id and number of schedules, by its name."""
+        found = self._ask("POST", "/deployments/filter", json={"limit": _PAGE})
+        return {each["name"]: (each["id"], len(each["schedules"])) for each in found}
+
+    def work_pool(self, name: str) -> dict[str, Any]:
+        """A work pool's own settings, without what changes while it is in use."""
+        pool = self._ask("GET", f"/work_pools/{name}")
+        return {key: pool[key] for key in ("id", "type", "concurrency_limit", "is_paused")}
+
+    def automations(self) -> list[dict[str, Any]]:
+        """Every automation."""
+        found: list[dict[str, Any]] = self._ask("POST", "/automations/filter", json={})
+        return found
+
+    def delete_automation(self, automation: str) -> None:
+        """Delete an automation, as somebody might in Prefect's pages."""
+        self._ask("DELETE", f"/automations/{automation}")
+
+    def create_automation(self, automation: dict[str, Any]) -> None:
+        """Make an automation anew from what `automations` gave of it."""
+        own = {"id", "created", "updated", "account", "workspace"}
+        body = {key: value for key, value in automation.items() if key not in own}
+        self._ask("POST", "/automations/", json=body)
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._client.close()
+
+    def _ask(self, method: str, path: str, **arguments: Any) -> Any:  # noqa: ANN401  JSON
+        answer = self._client.request(method, path, **arguments)
+        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text[:500]}"
+        return answer.json() if answer.content else None
+
+
+class Sightings:
+    """Which processes each flow run was seen to have.
+
+    Args:
+        prefect: Where to look.
+    """
+
+    def __init__(self, prefect: PrefectApi) -> None:
+        self._prefect = prefect
+        self.processes: dict[str, set[str]] = defaultdict(set)
+
+    def look(self) -> None:
+        """Note the process that each flow run has now."""
+        for flow_run, process in self._prefect.processes().items():
+            self.processes[flow_run].add(process)
