@@ -7,6 +7,7 @@ from flows.parameters import ChunkId
 from ittybatch.ledger.identity import chunk_owner
 from ittybatch.ledger.legs import end_run
 from ittybatch.ledger.states import ChunkState
+from tasks.brake import brake
 from tasks.collect import collect
 from tasks.leg import at_work, open_books
 from tasks.poll import poll
@@ -28,6 +29,7 @@ def process_chunk(
             return Completed(name="Superseded", message="Another run goes on with it.")
         while True:
             poll(ledger, settings, chunk_id)
+            brake(ledger, leg.batch_id)
             submit(ledger, settings, chunk_id)
             place, held = collect(ledger, chunk_id)
             if place.state is ChunkState.DONE:

@@ -32,9 +32,10 @@ def adopt(
         flow_run_id=flow_run,
         deployment_id=deployment,
         name=options.name or deployment_name() or chosen.name,
-        source=source.model_dump(mode="json"),
+        # A run that takes this one's place is started with these two: Prefect refuses nulls.
+        source=source.model_dump(mode="json", exclude_none=True),
         profile=chosen.model_dump(mode="json"),
-        options=options.model_dump(mode="json", exclude={"go_on_with"}),
+        options=options.model_dump(mode="json", exclude={"go_on_with"}, exclude_none=True),
         adopt=options.go_on_with,
     )
     get_run_logger().info("Batch %s (%s) is %s.", batch.id, batch.name, batch.state)

@@ -40,6 +40,7 @@ def scan(ledger: Ledger, settings: Settings, batch: OpenBatch, source: Source) -
             source,
             settings.profiles_dir,
             chunk_size=options.chunk_size,
+            canary_items=options.canary_items,
             on_page=_teller(),
         )
     except IttybatchError as error:

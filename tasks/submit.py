@@ -26,6 +26,10 @@ def submit(ledger: Ledger, settings: Settings, chunk: int) -> Dispatched:
             done.unknown,
             done.put_back,
         )
+    if done.tripped:
+        logger.error("Ittybit seems to be down: %s", done.tripped)
+    if done.pause_s:
+        logger.warning("Nothing more is sent for %.0f s; then one probe.", done.pause_s)
     if done.stopped:
         logger.error("Stopped submitting: %s", done.stopped)
     return done

@@ -112,7 +112,11 @@ def run(
         "chunk_size": chunk_size,
         "max_active_chunks": max_active_chunks,
     }
-    parameters = {"source": wanted.model_dump(mode="json"), "profile": profile}
+    parameters = {
+        # Prefect refuses a null where its form offers a choice.
+        "source": wanted.model_dump(mode="json", exclude_none=True),
+        "profile": profile,
+    }
     # Options replace the deployment's own, all of them: none are sent where none are given.
     if options := _options({key: value for key, value in given.items() if value is not None}):
         parameters["options"] = options

@@ -14,6 +14,7 @@ from ittybatch.ittybit.judgement import Refusal, judge_refusal
 from ittybatch.ittybit.webhook import MalformedWebhook, parse_webhook
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.batches import hold_batch
+from ittybatch.ledger.brakes import Circuit, gate_of, recovered, trip
 from ittybatch.ledger.inbox import settle_early
 from ittybatch.ledger.submission import (
     Accepted,
@@ -33,6 +34,8 @@ KEY_WINDOW = timedelta(hours=23)
 _CLAIM_SIZE = 256
 _RECORD_EVERY_S = 0.05
 _UNKNOWN_WAIT_S = 15.0
+# Failures in a row, each after the client's own retries, that mean: the service is down.
+_TRIP_AFTER = 20
 _LIMITED_WAIT_S = 30.0
 
 
@@ -45,6 +48,8 @@ class Dispatched:
     unknown: int = 0
     put_back: int = 0
     stopped: str | None = None
+    tripped: str | None = None
+    pause_s: float = 0.0
 
     @property
     def total(self) -> int:
@@ -108,7 +113,8 @@ class Dispatcher:
         self._on_progress = on_progress
         self._answers = _Answers()
         self._result = Dispatched()
-        self._batch: str | None = None
+        self._batch = ""
+        self._in_a_row = 0
 
     async def run(self) -> Dispatched:
         """Send everything that is due, and record every answer.
@@ -117,6 +123,12 @@ class Dispatcher:
             LedgerUnavailable: when the database stays away. What was sent by then is sent
                 again under the same keys by the next leg.
         """
+        gate = self._ledger.read(gate_of, self._chunk)
+        self._batch = gate.batch
+        if gate.circuit is Circuit.OPEN:
+            return self._result
+        if gate.circuit is Circuit.PROBING and not await self._probe():
+            return self._result
         queue: asyncio.Queue[Submission | None] = asyncio.Queue(2 * self._concurrency)
         try:
             async with asyncio.TaskGroup() as group:
@@ -127,16 +139,33 @@ class Dispatcher:
                 group.create_task(self._record_until(senders))
         except* IttybatchError as errors:
             raise errors.exceptions[0] from errors
+        if self._result.tripped:
+            self._result.pause_s = self._ledger.write(trip, self._batch)
         return self._result
+
+    async def _probe(self) -> bool:
+        """Send one submission to see whether the service is up again."""
+        group = self._ledger.read(unanswered, self._chunk) or self._ledger.write(
+            claim_due, self._chunk, 1
+        )
+        if not group:
+            return True
+        await self._send(group[0])
+        up = bool(self._answers.accepted or self._answers.refused)
+        self._record()
+        if up:
+            self._ledger.write(recovered, self._batch)
+        else:
+            self._result.pause_s = self._ledger.write(trip, self._batch)
+        return up
 
     async def _feed(self, queue: asyncio.Queue[Submission | None]) -> None:
         """Queue what an earlier leg left unanswered, then claim what is due, until none is."""
         group = self._ledger.read(unanswered, self._chunk) or self._claim()
         while group:
             for submission in group:
-                self._batch = submission.batch_id
                 await queue.put(submission)
-            group = [] if self._result.stopped else self._claim()
+            group = [] if self._stopping else self._claim()
         for _ in range(self._concurrency):
             await queue.put(None)
 
@@ -145,7 +174,7 @@ class Dispatcher:
 
     async def _send_all(self, queue: asyncio.Queue[Submission | None]) -> None:
         while (submission := await queue.get()) is not None:
-            if self._result.stopped:
+            if self._stopping:
                 self._answers.unsent.append((submission.job_id, submission.attempt))
             else:
                 await self._send(submission)
@@ -166,6 +195,7 @@ class Dispatcher:
         except IttybitError as error:
             self._note_failure(sent, error)
         else:
+            self._in_a_row = 0
             self._answers.accepted.append(Accepted(*sent, task))
 
     async def _task_of(self, submission: Submission) -> str:
@@ -209,15 +239,27 @@ class Dispatcher:
     def _note_failure(self, sent: tuple[int, int], error: IttybitError) -> None:
         match judge_refusal(error):
             case Refusal.FAIL:
+                self._in_a_row = 0
                 self._answers.refused.append(Refused(*sent, error.kind, _reason(error)))
             case Refusal.LATER:
                 self._answers.limited.append(sent)
+                self._note_trouble(error)
             case Refusal.UNKNOWN:
                 self._answers.unknown.append(sent)
+                self._note_trouble(error)
             case Refusal.STOP:
                 unknown = error.outcome_unknown
                 (self._answers.unknown if unknown else self._answers.unsent).append(sent)
                 self._result.stopped = str(error)
+
+    def _note_trouble(self, error: IttybitError) -> None:
+        self._in_a_row += 1
+        if self._in_a_row >= _TRIP_AFTER:
+            self._result.tripped = str(error)
+
+    @property
+    def _stopping(self) -> bool:
+        return bool(self._result.stopped or self._result.tripped)
 
     def _record(self) -> None:
         answers, self._answers = self._answers, _Answers()
@@ -247,9 +289,7 @@ def metadata_of(submission: Submission) -> dict[str, Any]:
     }
 
 
-def _record(
-    transaction: Transaction, answers: _Answers, batch: str | None, stopped: str | None
-) -> None:
+def _record(transaction: Transaction, answers: _Answers, batch: str, stopped: str | None) -> None:
     early = record_accepted(transaction, answers.accepted)
     jobs = []
     for body in early:
@@ -263,7 +303,7 @@ def _record(
     postpone_unanswered(transaction, answers.unknown, _UNKNOWN_WAIT_S)
     return_unsent(transaction, answers.unsent, 0)
     return_unsent(transaction, answers.limited, _LIMITED_WAIT_S)
-    if stopped and batch:
+    if stopped:
         hold_batch(transaction, batch, stopped)
 
 

@@ -1,8 +1,8 @@
 """How a batch is run: what its starter may choose beside source and profile."""
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
 from ittybatch.errors import IttybatchError
@@ -44,11 +44,51 @@ class BatchOptions(BaseModel):
         ge=1,
         le=500,
     )
+    canary_items: int = Field(
+        0,
+        title="Canary",
+        description="So many items go first, as a chunk of their own; the rest follows once "
+        "they have ended well. 0: no canary.",
+        ge=0,
+        le=5000,
+    )
+    canary_max_failed_percent: float = Field(
+        0,
+        title="Failures a canary may have",
+        description="Percent of the canary's jobs. Above it the batch is held for you to look.",
+        ge=0,
+        le=100,
+    )
+    max_submissions: int | None = Field(
+        None,
+        title="Most submissions",
+        description="The batch is held once it has made so many, retries included: each may "
+        "be billed. Empty: no ceiling.",
+        ge=1,
+    )
+    max_cost: float | None = Field(
+        None,
+        title="Most it may cost",
+        description="In your own unit; needs the cost of a job. Empty: no ceiling.",
+        gt=0,
+    )
+    cost_per_job: float | None = Field(
+        None,
+        title="Cost of a job",
+        description="Your own estimate, in your own unit. Empty: unknown.",
+        gt=0,
+    )
     go_on_with: str | None = Field(
         None,
         title="Go on with batch",
         description="Id of a batch that lost its run, to be taken up where it stands.",
     )
+
+    @model_validator(mode="after")
+    def _cost_is_known(self) -> Self:
+        if self.max_cost is not None and self.cost_per_job is None:
+            raise ValueError("max_cost needs cost_per_job: an unknown cost is not nothing")
+        return self
 
 
 class ProfileChoice:

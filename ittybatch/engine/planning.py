@@ -43,6 +43,7 @@ def plan_batch(
     profiles_dir: Path,
     *,
     chunk_size: int,
+    canary_items: int = 0,
     on_page: Callable[[Mapping[str, int]], None] = lambda _: None,
 ) -> OpenBatch:
     """Read a source to its end, from where an earlier leg left off.
@@ -53,6 +54,7 @@ def plan_batch(
         source: What to read.
         profiles_dir: Where rows that ask for a profile of their own find it.
         chunk_size: Items a chunk.
+        canary_items: Items of the first chunk, where that goes ahead of the rest.
         on_page: Told the counts after each page.
 
     Raises:
@@ -63,7 +65,15 @@ def plan_batch(
     cursor = batch.scan_cursor
     profile = Profile.from_mapping(batch.profile)
     for page in _pages(ledger, source, profile, profiles_dir, cursor):
-        on_page(ledger.write(plan_page, batch.id, page, after=cursor, chunk_size=chunk_size))
+        counts = ledger.write(
+            plan_page,
+            batch.id,
+            page,
+            after=cursor,
+            chunk_size=chunk_size,
+            canary_items=canary_items,
+        )
+        on_page(counts)
         cursor = page.cursor
     return ledger.write(finish_planning, batch.id)
 

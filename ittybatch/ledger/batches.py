@@ -166,7 +166,17 @@ def resume_batch(transaction: Transaction, batch: str) -> bool:
         return False
     state = BatchState.RUNNING if row.scan_done else BatchState.PLANNING
     transaction.execute(
-        update(Batch).where(Batch.id == batch).values(state=state.value, reason=None)
+        update(Batch)
+        .where(Batch.id == batch)
+        .values(
+            state=state.value,
+            reason=None,
+            resumed_at=transaction.now,
+            # Whoever resumes it has seen how the canary ended, and why the circuit opened.
+            canary_passed=True,
+            trips=0,
+            closed_until=None,
+        )
     )
     return True
 

@@ -6,9 +6,13 @@ from sqlalchemy import func, insert, select, update
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import identity, runs
+from ittybatch.ledger.brakes import check_canary
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Batch, Chunk, Run
 from ittybatch.ledger.states import BatchState, ChunkState, RunState
+
+# The first chunk alone, until it is known to have ended well.
+_CANARY = 1
 
 
 class UnknownChunk(IttybatchError):
@@ -25,6 +29,7 @@ class ChunkPlace:
     of: int
     state: ChunkState
     items: int
+    sent: int
     planned: int
     in_flight: int
     succeeded: int
@@ -62,10 +67,12 @@ def release_chunks(transaction: Transaction, batch: str, max_active: int) -> lis
         before whose run nobody made.
     """
     locked = transaction.execute(
-        select(Batch.state).where(Batch.id == batch).with_for_update()
-    ).scalar_one()
-    if locked != BatchState.RUNNING:
+        select(Batch.state, Batch.options).where(Batch.id == batch).with_for_update()
+    ).one()
+    if locked.state != BatchState.RUNNING:
         return []
+    if not check_canary(transaction, batch, locked.options):
+        max_active = _CANARY
     active = transaction.execute(
         select(func.count()).where(
             Chunk.batch_id == batch, Chunk.state == ChunkState.RELEASED.value
@@ -73,7 +80,12 @@ def release_chunks(transaction: Transaction, batch: str, max_active: int) -> lis
     ).scalar_one()
     chunks = transaction.rows(
         select(Chunk.id)
-        .where(Chunk.batch_id == batch, Chunk.state == ChunkState.PLANNED.value)
+        .join(Batch, Batch.id == Chunk.batch_id)
+        .where(
+            Chunk.batch_id == batch,
+            Chunk.state == ChunkState.PLANNED.value,
+            Batch.state == BatchState.RUNNING.value,
+        )
         .order_by(Chunk.number)
         .limit(max(0, max_active - active))
     )

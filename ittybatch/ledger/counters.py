@@ -22,7 +22,9 @@ _STATES_OF_COLUMN = {
 _ADD = (
     update(Chunk)
     .where(Chunk.id == bindparam("chunk"))
-    .values({column: getattr(Chunk, column) + bindparam(f"d_{column}") for column in COLUMNS})
+    .values(
+        {column: getattr(Chunk, column) + bindparam(f"d_{column}") for column in (*COLUMNS, "sent")}
+    )
     .execution_options(synchronize_session=False)
 )
 
@@ -45,6 +47,10 @@ class Moves:
             deltas[column_of(old)] -= 1
         deltas[column_of(new)] += 1
 
+    def count_sent(self, chunk: int, submissions: int) -> None:
+        """Note submissions that were made, or with a negative number, were not after all."""
+        self._deltas.setdefault(chunk, Counter())["sent"] += submissions
+
     @property
     def chunks(self) -> list[int]:
         """Every chunk that something moved in, in the order that locks are taken in."""
@@ -53,7 +59,7 @@ class Moves:
     def apply(self, transaction: Transaction) -> None:
         """Add the moves to the counters."""
         rows = [
-            {"chunk": chunk, **{f"d_{column}": deltas[column] for column in COLUMNS}}
+            {"chunk": chunk, **{f"d_{column}": deltas[column] for column in (*COLUMNS, "sent")}}
             for chunk, deltas in sorted(self._deltas.items())
             if any(deltas.values())
         ]

@@ -7,7 +7,7 @@ from sqlalchemy import case, func, or_, select, update
 
 from ittybatch.ledger import identity
 from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.models import Chunk, Job, Run
+from ittybatch.ledger.models import Batch, Chunk, Job, Run
 from ittybatch.ledger.states import JobState, RunState
 
 _SHORTEST_WAIT_S = 1.0
@@ -100,11 +100,18 @@ def begin_wait(transaction: Transaction, leg: Leg, *, in_place: bool = False) ->
 def _next_event(transaction: Transaction, chunk: int) -> datetime | None:
     """When a chunk needs a leg: now, at its next retry, or at its next deadline."""
     row = transaction.execute(
-        select(Chunk.planned, Chunk.in_flight).where(Chunk.id == chunk).with_for_update()
+        select(Chunk.planned, Chunk.in_flight, Batch.closed_until)
+        .join(Batch, Batch.id == Chunk.batch_id)
+        .where(Chunk.id == chunk)
+        .with_for_update(of=Chunk)
     ).one()
     now = transaction.now
     if row.planned == 0 and row.in_flight == 0:
         return now
+    if row.closed_until is not None and row.closed_until > now:
+        # Nothing may be sent before; what ends meanwhile says so by itself.
+        reopens: datetime = row.closed_until
+        return reopens
     soonest = now + timedelta(seconds=_SHORTEST_WAIT_S)
     times = transaction.execute(
         select(

@@ -80,7 +80,13 @@ class Batch(Base):
     scan_done: Mapped[bool] = mapped_column(default=False)
     counts: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
+    resumed_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+    canary_passed: Mapped[bool] = mapped_column(default=False)
+    trips: Mapped[int] = mapped_column(
+        default=0, comment="times in a row that the service was found to be down"
+    )
+    closed_until: Mapped[datetime | None]
 
 
 class Chunk(Base):
@@ -94,6 +100,7 @@ class Chunk(Base):
     number: Mapped[int]
     state: Mapped[str] = mapped_column(String(16))
     items: Mapped[int] = mapped_column(default=0)
+    sent: Mapped[int] = mapped_column(default=0, comment="submissions made, retries included")
     planned: Mapped[int] = mapped_column(default=0)
     in_flight: Mapped[int] = mapped_column(default=0)
     succeeded: Mapped[int] = mapped_column(default=0)
@@ -172,7 +179,7 @@ class Attempt(Base):
     state: Mapped[str] = mapped_column(String(16))
     task_id: Mapped[str | None] = mapped_column(Text, index=True)
     sent_at: Mapped[datetime]
-    completed_at: Mapped[datetime | None]
+    completed_at: Mapped[datetime | None] = mapped_column(index=True)
     error_kind: Mapped[str | None] = mapped_column(String(100))
     error_message: Mapped[str | None] = mapped_column(Text)
 

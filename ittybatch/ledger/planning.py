@@ -28,6 +28,7 @@ def plan_page(
     *,
     after: str | None,
     chunk_size: int,
+    canary_items: int = 0,
 ) -> Mapping[str, int]:
     """Commit one page of a scan together with the cursor right after it.
 
@@ -38,6 +39,7 @@ def plan_page(
         after: The cursor that the page was read from. A page that another leg has
             committed already is passed over.
         chunk_size: Items a chunk.
+        canary_items: Items of the first chunk, where that goes ahead of the rest.
 
     Returns:
         The batch's counts so far, by name: `jobs`, `already_done`, `in_flight_elsewhere`,
@@ -55,7 +57,7 @@ def plan_page(
     claims = Claims(transaction, batch, page)
     claims.take_over(transaction)
     new = claims.sort(page, counts)
-    _insert_items(transaction, batch, new, claims, counts, chunk_size)
+    _insert_items(transaction, batch, new, claims, counts, (chunk_size, canary_items))
     _insert_rejects(transaction, batch, page, counts)
     transaction.execute(
         update(Batch).where(Batch.id == batch).values(scan_cursor=page.cursor, counts=dict(counts))
@@ -163,7 +165,7 @@ def _insert_items(  # noqa: PLR0917
     new: Sequence[PlannedItem],
     claims: Claims,
     counts: Counter[str],
-    chunk_size: int,
+    sizes: tuple[int, int],
 ) -> None:
     first_number = counts["items"] - len(new)
     item_rows: list[dict[str, Any]] = []
@@ -171,7 +173,7 @@ def _insert_items(  # noqa: PLR0917
     moves = Moves()
     start = 0
     while start < len(new):
-        chunk, room = _chunk_with_room(transaction, batch, chunk_size)
+        chunk, room = _chunk_with_room(transaction, batch, *sizes)
         part = new[start : start + room]
         transaction.execute(
             update(Chunk).where(Chunk.id == chunk).values(items=Chunk.items + len(part))
@@ -189,7 +191,9 @@ def _insert_items(  # noqa: PLR0917
     moves.apply(transaction)
 
 
-def _chunk_with_room(transaction: Transaction, batch: str, chunk_size: int) -> tuple[int, int]:
+def _chunk_with_room(
+    transaction: Transaction, batch: str, chunk_size: int, canary_items: int
+) -> tuple[int, int]:
     """The batch's last chunk and how many items it still takes, or a new one."""
     last = transaction.rows(
         select(Chunk.id, Chunk.number, Chunk.items)
@@ -197,15 +201,17 @@ def _chunk_with_room(transaction: Transaction, batch: str, chunk_size: int) -> t
         .order_by(Chunk.number.desc())
         .limit(1)
     )
-    if last and last[0].items < chunk_size:
-        return last[0].id, chunk_size - last[0].items
-    number = last[0].number + 1 if last else 1
+    number = last[0].number if last else 0
+    size = canary_items or chunk_size if number == 1 else chunk_size
+    if last and last[0].items < size:
+        return last[0].id, size - last[0].items
+    number += 1
     chunk = transaction.execute(
         insert(Chunk)
         .values(batch_id=batch, number=number, state=ChunkState.PLANNED.value)
         .returning(Chunk.id)
     ).scalar_one()
-    return int(chunk), chunk_size
+    return int(chunk), canary_items or chunk_size if number == 1 else chunk_size
 
 
 def _item_row(chunk: int, number: int, item: SourceItem) -> dict[str, Any]:

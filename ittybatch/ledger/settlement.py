@@ -11,15 +11,28 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import bindparam, or_, select, tuple_, update
+from sqlalchemy import (
+    BigInteger,
+    Double,
+    FromClause,
+    Integer,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    or_,
+    select,
+    update,
+)
 
 from ittybatch.ittybit.job import Job as RemoteJob
 from ittybatch.ittybit.job import JobStatus
 from ittybatch.ittybit.judgement import judge
 from ittybatch.ledger import runs
+from ittybatch.ledger.bulk import BulkQuery, BulkStatement
 from ittybatch.ledger.counters import Moves
 from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.models import Attempt, Chunk, Job
+from ittybatch.ledger.models import Attempt, Chunk, Job, UtcDateTime
 from ittybatch.ledger.states import AttemptState, JobState, Verdict
 
 _ENDED_AS = {
@@ -38,14 +51,17 @@ class _Row:
 
     id: int
     chunk_id: int
+    batch_id: str
     job_key: str
+    kind: str
     claim: str | None
-    state: JobState
+    state: str
     attempt: int
     last_attempt: int
     backoff_s: float
     number: int
-    attempt_state: AttemptState
+    task_id: str | None
+    attempt_state: str
 
 
 def settle(transaction: Transaction, jobs: Sequence[RemoteJob]) -> list[Verdict]:
@@ -110,60 +126,31 @@ def expire(transaction: Transaction, job: int) -> bool:
 
 def _find(transaction: Transaction, jobs: Sequence[RemoteJob]) -> dict[str, _Row]:
     """The rows that the outcomes speak of, by Ittybit's id, locked until the end."""
-    tasks = sorted({job.id for job in jobs})
-    by_task = {
-        row.task_id: row
-        for row in transaction.rows(
-            _candidates().where(Attempt.task_id.in_(tasks)).order_by(Job.id)
-        )
+    tasks = [{"task": task} for task in sorted({job.id for job in jobs})]
+    shared: dict[tuple[int, int], _Row] = {}
+    found = {
+        row.task_id: shared.setdefault((row.id, row.number), row)
+        for row in (_Row(*values) for values in _BY_TASK.fetch(transaction, tasks))
     }
-    unmatched = [job for job in jobs if job.id not in by_task]
-    marks = {job.id: mark for job in unmatched if (mark := _mark(job.metadata))}
+    marks = {
+        job.id: mark for job in jobs if job.id not in found and (mark := _mark(job.metadata))
+    }
     if marks:
+        given = [
+            {"task": task, "batch": batch, "job_key": key, "number": number}
+            for task, (batch, key, number) in sorted(marks.items())
+        ]
         by_mark = {
             (row.batch_id, row.job_key, row.number, row.kind): row
-            for row in transaction.rows(
-                _candidates()
-                .where(
-                    # An answer that commits while this waits for its row has set the id.
-                    or_(Attempt.task_id.is_(None), Attempt.task_id.in_(tasks)),
-                    tuple_(Chunk.batch_id, Job.job_key, Attempt.number).in_(
-                        sorted(set(marks.values()))
-                    ),
-                )
-                .order_by(Job.id)
-            )
+            for row in (_Row(*values) for values in _BY_MARK.fetch(transaction, given))
         }
         # A nested task (a probe, an import) may echo its job's metadata and is not the job.
-        for job in unmatched:
-            row = by_mark.get((*mark, job.kind)) if (mark := marks.get(job.id)) else None
+        for job in jobs:
+            row = by_mark.get((*mark, job.kind or "")) if (mark := marks.get(job.id)) else None
             if row is not None and row.task_id in {None, job.id}:
-                by_task[job.id] = row
-    shared: dict[tuple[int, int], _Row] = {}
-    return {task: _shared(row, shared) for task, row in by_task.items()}
-
-
-def _candidates() -> Any:  # noqa: ANN401  a Select of many columns
-    return (
-        select(
-            Job.id,
-            Job.chunk_id,
-            Job.job_key,
-            Job.kind,
-            Job.claim,
-            Job.state,
-            Job.attempt,
-            Job.last_attempt,
-            Job.backoff_s,
-            Attempt.task_id,
-            Attempt.number,
-            Attempt.state.label("attempt_state"),
-            Chunk.batch_id,
-        )
-        .join(Job, Job.id == Attempt.job_id)
-        .join(Chunk, Chunk.id == Job.chunk_id)
-        .with_for_update(of=[Job, Attempt])
-    )
+                found[job.id] = shared.setdefault((row.id, row.number), row)
+    # Outcomes of one group that speak of the same attempt see each other's effect.
+    return {task: row for task, row in found.items() if task is not None}
 
 
 def _mark(metadata: Mapping[str, Any]) -> tuple[str, str, int] | None:
@@ -175,25 +162,6 @@ def _mark(metadata: Mapping[str, Any]) -> tuple[str, str, int] | None:
     if not isinstance(batch, str) or not isinstance(job, str) or not 0 < number <= _MAX_ATTEMPT:
         return None
     return batch, job, number
-
-
-def _shared(row: Any, shared: dict[tuple[int, int], _Row]) -> _Row:  # noqa: ANN401  a row of _candidates
-    """One object a job and attempt, so that outcomes of one group see each other's effect."""
-    key = (row.id, row.number)
-    if key not in shared:
-        shared[key] = _Row(
-            id=row.id,
-            chunk_id=row.chunk_id,
-            job_key=row.job_key,
-            claim=row.claim,
-            state=JobState(row.state),
-            attempt=row.attempt,
-            last_attempt=row.last_attempt,
-            backoff_s=row.backoff_s,
-            number=row.number,
-            attempt_state=AttemptState(row.attempt_state),
-        )
-    return shared[key]
 
 
 class _Changes:

@@ -9,6 +9,7 @@ import orjson
 from sqlalchemy import and_, bindparam, case, or_, select, update
 
 from ittybatch.ledger import identity
+from ittybatch.ledger.brakes import room_under_ceiling
 from ittybatch.ledger.counters import Moves
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Attempt, Batch, Chunk, Delivery, Item, Job
@@ -61,6 +62,12 @@ def claim_due(transaction: Transaction, chunk: int, limit: int) -> list[Submissi
     Retries that will be due within seconds go along: a leg of their own would cost more than
     the rest of their backoff is worth. Nothing is claimed for a batch that is held or has ended.
     """
+    batch = transaction.execute(
+        select(Batch.id, Batch.options)
+        .join(Chunk, Chunk.batch_id == Batch.id)
+        .where(Chunk.id == chunk)
+    ).one()
+    room = room_under_ceiling(transaction, batch.id, batch.options)
     due = transaction.now + timedelta(seconds=_SOON_S)
     rows = transaction.rows(
         _submissions()
@@ -71,7 +78,7 @@ def claim_due(transaction: Transaction, chunk: int, limit: int) -> list[Submissi
             Batch.state == BatchState.RUNNING.value,
         )
         .order_by(Job.id)
-        .limit(limit)
+        .limit(limit if room is None else min(limit, room))
         .with_for_update(of=Job, skip_locked=True)
     )
     if not rows:
@@ -99,6 +106,7 @@ def claim_due(transaction: Transaction, chunk: int, limit: int) -> list[Submissi
     moves = Moves()
     for row in rows:
         moves.add(row.chunk_id, JobState.PLANNED, JobState.SUBMITTING)
+        moves.count_sent(row.chunk_id, 1)
     moves.apply(transaction)
     return claimed
 
@@ -192,6 +200,7 @@ def return_unsent(transaction: Transaction, jobs: Sequence[tuple[int, int]], wai
             )
         )
         moves.add(row.chunk_id, JobState.SUBMITTING, JobState.PLANNED)
+        moves.count_sent(row.chunk_id, -1)
     moves.apply(transaction)
 
 

@@ -40,7 +40,7 @@ class BucketSource(BaseModel):
     suffixes: tuple[str, ...] = Field(
         (),
         title="Suffixes",
-        description="Only objects whose names end in one of these, such as `.mov`. None: all.",
+        description="Only objects whose names end in one of these, such as `.mov`. Without any: all.",
     )
     glob: str | None = Field(
         None,
@@ -56,20 +56,22 @@ class BucketSource(BaseModel):
         max_length=500,
     )
     min_size: ByteCount | None = Field(
-        None, title="Smallest size", description="Leave out objects of fewer bytes."
+        None,
+        title="Smallest size",
+        description="Leave out smaller objects: `500kB`, `10MB`, `2GiB`.",
     )
     max_size: ByteCount | None = Field(
-        None, title="Largest size", description="Leave out objects of more bytes."
+        None, title="Largest size", description="Leave out larger objects: `500kB`, `10MB`, `2GiB`."
     )
     modified_since: AwareDatetime | None = Field(
         None,
         title="Modified since",
-        description="Only objects last modified at this time or later; with a time zone.",
+        description="Only objects last modified at this time or later.",
     )
     modified_before: AwareDatetime | None = Field(
         None,
         title="Modified before",
-        description="Only objects last modified before this time; with a time zone.",
+        description="Only objects last modified before this time.",
     )
 
     @field_validator("uri")

@@ -28,7 +28,8 @@ class FailedJobsSource(BaseModel):
     )
     batch: str = Field(
         title="Batch",
-        description="Id of the batch, as `ittybatch status` shows it.",
+        description="Id of the batch, as its tags and `ittybatch status` show it; `latest` is the "
+        "newest.",
         min_length=1,
         max_length=200,
     )

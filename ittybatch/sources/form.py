@@ -12,11 +12,13 @@ def as_form(schema: Schema) -> None:
     """Make a model's JSON schema one that gives a plain form; for `json_schema_extra`.
 
     Fields keep the order they are written in, which Prefect's database does not: its form goes
-    by `position`. A field that may be None is shown as the field it is when it is not: left
-    empty it is not sent at all, so it need not be a choice of "str" and "None".
+    by `position`; what cannot be changed comes last. A field that may be None is shown as the
+    field it is when it is not: left empty it is not sent at all, so it need not be a choice of
+    "str" and "None".
     """
-    for position, field in enumerate(schema["properties"].values()):
-        field["position"] = position
+    fields = schema["properties"].values()
+    for position, field in enumerate(fields):
+        field["position"] = position if "const" not in field else len(fields)
         _drop_null(field)
 
 

@@ -1,5 +1,6 @@
 """The documentation as its readers meet it: fences, code spans, links and headings."""
 
+import itertools
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -73,9 +74,7 @@ def anchors(page: Path) -> set[str]:
     """The anchors that a page's headings make."""
     tokens = _tokens(page.relative_to(CHECKOUT).as_posix())
     titles = [
-        after.content
-        for token, after in zip(tokens, tokens[1:], strict=False)
-        if token.type == "heading_open"
+        after.content for token, after in itertools.pairwise(tokens) if token.type == "heading_open"
     ]
     return {re.sub(r"[^a-z0-9 _-]", "", title.lower()).replace(" ", "-") for title in titles}
 

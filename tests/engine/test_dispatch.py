@@ -13,7 +13,7 @@ from ittybatch.engine.dispatch import Dispatched, Dispatcher
 from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.batches import read_batch, resume_batch
-from ittybatch.ledger.models import Attempt, Job
+from ittybatch.ledger.models import Attempt, Batch, Job
 from ittybatch.ledger.queries import accepted_attempts
 from ittybatch.ledger.states import BatchState, JobState
 from ittybatch.ledger.submission import claim_due
@@ -235,3 +235,29 @@ def test_two_legs_at_once_make_each_job_once(ledger: Ledger, sandbox: Running) -
 
 def _let_everything_be_due(ledger: Ledger) -> None:
     ledger.write(lambda tx: tx.execute(update(Job).values(not_before=None)))
+
+
+def test_a_service_that_is_down_is_left_alone_and_probed(ledger: Ledger) -> None:
+    """After a row of failures nothing more is sent; one probe decides when to go on."""
+    with _troubled(server_error={"probability": 1}) as sandbox:
+        batch, chunk = _chunk(ledger, *_names())
+        done = _dispatch(ledger, sandbox.url, chunk, concurrency=4)
+        assert done.tripped
+        assert done.pause_s == 30
+        assert done.unknown < 40, "the rest was not even tried"
+        assert _dispatch(ledger, sandbox.url, chunk).total == 0, "the circuit is open"
+
+        _let_the_circuit_be_tried(ledger)
+        _let_everything_be_due(ledger)
+        done = _dispatch(ledger, sandbox.url, chunk)
+        assert (done.total, done.pause_s) == (1, 60), "one probe, and a longer pause"
+
+        sandbox.client.post("/_sandbox/faults", json={})
+        _let_the_circuit_be_tried(ledger)
+        _let_everything_be_due(ledger)
+        assert _dispatch(ledger, sandbox.url, chunk).accepted == JOBS
+        assert _seen(sandbox, batch) == ledger.read(accepted_attempts, batch)
+
+
+def _let_the_circuit_be_tried(ledger: Ledger) -> None:
+    ledger.write(lambda tx: tx.execute(update(Batch).values(closed_until=tx.now)))

@@ -24,7 +24,16 @@ def upgrade() -> None:
         sa.Column("scan_done", sa.Boolean(), nullable=False),
         sa.Column("counts", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("resumed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("canary_passed", sa.Boolean(), nullable=False),
+        sa.Column(
+            "trips",
+            sa.Integer(),
+            nullable=False,
+            comment="times in a row that the service was found to be down",
+        ),
+        sa.Column("closed_until", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_batches")),
     )
     op.create_index(op.f("ix_batches_state"), "batches", ["state"], unique=False)
@@ -50,6 +59,12 @@ def upgrade() -> None:
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("items", sa.Integer(), nullable=False),
+        sa.Column(
+            "sent",
+            sa.Integer(),
+            nullable=False,
+            comment="submissions made, retries included",
+        ),
         sa.Column("planned", sa.Integer(), nullable=False),
         sa.Column("in_flight", sa.Integer(), nullable=False),
         sa.Column("succeeded", sa.Integer(), nullable=False),
@@ -171,6 +186,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_attempts_job_id_jobs")),
         sa.PrimaryKeyConstraint("job_id", "number", name=op.f("pk_attempts")),
     )
+    op.create_index(op.f("ix_attempts_completed_at"), "attempts", ["completed_at"], unique=False)
     op.create_index(
         op.f("ix_attempts_idempotency_key"), "attempts", ["idempotency_key"], unique=False
     )
@@ -180,6 +196,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Take this step back."""
     op.drop_index(op.f("ix_attempts_task_id"), "attempts")
+    op.drop_index(op.f("ix_attempts_completed_at"), "attempts")
     op.drop_index(op.f("ix_attempts_idempotency_key"), "attempts")
 
     op.drop_table("attempts")
