@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ittybatch.engine.options import BatchOptions, ProfileChoice
+from ittybatch.engine.steering import Action
 from ittybatch.sources import Source
 
 AnySource = Annotated[
@@ -30,6 +31,26 @@ Options = Annotated[
     # Each option has a default of its own in the form.
     Field(
         json_schema_extra={"title": "Options", "description": "How to go about it.", "default": {}}
+    ),
+]
+SteerAction = Annotated[
+    Action,
+    Field(
+        json_schema_extra={
+            "title": "Action",
+            "description": "**pause**: submit nothing more until it is resumed. **resume**: go "
+            "on from where it stopped. **cancel**: submit nothing more. What Ittybit has already "
+            "may still run and be billed.",
+        }
+    ),
+]
+BatchName = Annotated[
+    str,
+    Field(
+        json_schema_extra={
+            "title": "Batch",
+            "description": "Id of a batch, its beginning or end if that is enough, or `latest`.",
+        }
     ),
 ]
 ChunkId = Annotated[

@@ -1,7 +1,7 @@
 """A chunk: submit what is due, sleep until it has ended or must be tried again, repeat."""
 
 from prefect import State, flow
-from prefect.states import Cancelled, Completed
+from prefect.states import Completed
 
 from flows.parameters import ChunkId
 from ittybatch.ledger.identity import chunk_owner
@@ -17,17 +17,14 @@ from tasks.wait import wait
 
 
 @flow(name="process-chunk", description=__doc__)
-def process_chunk(
-    chunk_id: ChunkId,
-) -> State[None]:
+def process_chunk(chunk_id: ChunkId) -> State[None]:
     """Run one chunk, or one leg of it: everything begins by reading the ledger."""
     with (
         open_books() as (settings, ledger),
-        at_work(ledger, chunk_owner(chunk_id), settings.lease_s) as leg,
+        at_work(ledger, chunk_owner(chunk_id), settings.lease_s) as first,
     ):
-        if leg is None:
-            return Completed(name="Superseded", message="Another run goes on with it.")
-        while True:
+        leg = first
+        while leg is not None:
             poll(ledger, settings, chunk_id)
             brake(ledger, leg.batch_id)
             submit(ledger, settings, chunk_id)
@@ -36,5 +33,6 @@ def process_chunk(
                 return chunk_outcome(place)
             if held:
                 ledger.write(end_run, leg)
-                return Cancelled(name="Held", message="Its batch is held.")
-            wait(ledger, settings, leg, chunk=chunk_id)
+                return Completed(name="Held", message="Its batch is held.")
+            leg = wait(ledger, settings, leg, chunk=chunk_id)
+        return Completed(name="Superseded", message="Another run goes on with it.")

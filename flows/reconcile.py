@@ -8,7 +8,7 @@ from tasks.recount import recount_batches
 from tasks.wake import wake
 
 
-@flow(name="reconcile", description=__doc__)
+@flow(name="reconcile", flow_run_name="reconcile", description=__doc__)
 def reconcile() -> None:
     """Bring the ledger, Ittybit and Prefect to one view. Safe to run twice at once."""
     with open_books() as (settings, ledger):

@@ -1,7 +1,9 @@
 """Adopt: find this flow run's batch in the ledger, or open it."""
 
+from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 
+from ittybatch.engine.flow_runs import PrefectUnavailable, open_flow_runs
 from ittybatch.engine.options import BatchOptions
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import OpenBatch, open_batch, read_batch
@@ -39,7 +41,22 @@ def adopt(
         adopt=options.go_on_with,
     )
     get_run_logger().info("Batch %s (%s) is %s.", batch.id, batch.name, batch.state)
+    _tag(batch.id)
     return batch
+
+
+def _tag(batch: str) -> None:
+    """Tag this flow run as its chunks are tagged, so that a filter shows them together."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    tag = f"batch:{batch}"
+    if run is None or tag in run.tags:
+        return
+    try:
+        with open_flow_runs() as flow_runs:
+            flow_runs.tag(str(run.id), [*run.tags, tag])
+    except PrefectUnavailable as error:
+        get_run_logger().warning("The flow run could not be tagged: %s", error)
 
 
 def resolved(ledger: Ledger, source: Source) -> Source:

@@ -2,23 +2,35 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
+from uuid import UUID
 
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
 )
 
 from ittybatch.engine.amounts import format_bytes, format_duration
-from ittybatch.engine.reporting import harmless
 from ittybatch.ledger.queries import BatchStatus, JobRow
+from ittybatch.ledger.states import JobState
+from tasks.leg import this_run
+from tasks.markdown import code, escaped, link, table
+from tasks.naming import source_name
 
-_MOST_ROWS = 500
-_PLAN_LINES = (
-    ("found", "Items found"),
-    ("items", "Items with something to do"),
-    ("jobs", "Jobs to submit"),
+MOST_ROWS = 500
+# Wider cells push the others off the page; the failures are told in full elsewhere.
+_WIDEST = 50
+_ENDED = ("succeeded", "failed", "expired", "cancelled")
+_LEFT_OUT = (
     ("already_done", "Jobs done before"),
     ("in_flight_elsewhere", "Jobs in flight in another batch"),
     ("held_back", "Jobs held back: they failed for good, or were given up"),
@@ -30,93 +42,150 @@ _PLAN_LINES = (
 
 
 def show_plan(
-    batch: str,
+    key: str,
     counts: Mapping[str, int],
     *,
+    source: Mapping[str, Any],
+    profile: str,
     sample: Sequence[Mapping[str, str]] = (),
     rejects: Path | None = None,
 ) -> None:
     """Publish what a scan came to."""
-    lines = ["| | |", "|---|---:|"]
-    lines += [f"| {title} | {counts.get(name, 0):,} |" for name, title in _PLAN_LINES]
-    lines.append(f"| Size of the sources | {format_bytes(counts.get('bytes', 0))} |")
-    lines += [
-        f"| {_cell(what)} | {count:,} |"
-        for what, count in sorted(counts.items())
-        if what.startswith(("rendition:", "kind:", "filtered:"))
+    size = format_bytes(counts.get("bytes", 0))
+    lines = [f"Source: {code(source_name(source))}, {size}, profile: {code(profile)}"]
+    if jobs := _named(counts, "rendition:"):
+        lines += table(("Rendition", "Jobs>"), jobs)
+    left_out = [(title, f"{counts[name]:,}") for name, title in _LEFT_OUT if counts.get(name)]
+    left_out += [
+        (f"Items left out by {name}", count) for name, count in _named(counts, "filtered:")
     ]
-    if sample:
-        lines += ["", "| Input | Rendition | Kind | Destination |", "|---|---|---|---|"]
-        lines += ["| " + " | ".join(_cell(row[name]) for name in row) + " |" for row in sample]
+    if left_out:
+        lines += table(("Nothing to do, or left out", "Count>"), left_out)
     if rejects:
-        lines += ["", f"Rejected rows: `{rejects}`"]
-    create_markdown_artifact(
-        "\n".join(lines), key=f"plan-{batch}", description=f"Plan of batch {batch}"
+        lines += ["", f"Rows that could not be read, and why: {code(rejects)}"]
+    if sample:
+        lines += ["", "The first jobs:"]
+        titles = [name.capitalize() for name in sample[0]]
+        lines += table(titles, [[escaped(cell) for cell in row.values()] for row in sample])
+    create_markdown_artifact("\n".join(lines), key=f"plan-{key}", description=planned(counts))
+
+
+def planned(counts: Mapping[str, int]) -> str:
+    """A plan in one line."""
+    told = (
+        f"{counts.get('jobs', 0):,} jobs to submit, "
+        f"of {counts.get('items', 0):,} of {counts.get('found', 0):,} items"
     )
+    done = counts.get("already_done", 0)
+    return f"{told}; {done:,} jobs done before" if done else told
 
 
 def show_progress(status: BatchStatus) -> None:
-    """Publish how far a batch is."""
+    """Publish how far a batch is: one bar a flow run, moved on by each leg."""
+    key, told = f"progress-{status.id}", progress_of(status)
+    ended = sum(status.counts[name] for name in _ENDED)
+    percent = 100.0 * ended / status.counts["jobs"] if status.counts["jobs"] else 100.0
+    bar = _bar_of_this_run(key)
+    if bar is None:
+        create_progress_artifact(percent, key=key, description=told)
+    else:
+        update_progress_artifact(bar, percent, description=told)
+
+
+def progress_of(status: BatchStatus) -> str:
+    """How far a batch is, in one line."""
     counts = status.counts
-    ended = sum(counts[name] for name in ("succeeded", "failed", "cancelled", "expired"))
-    percent = 100.0 * ended / counts["jobs"] if counts["jobs"] else 100.0
-    create_progress_artifact(
-        percent,
-        key=f"progress-{status.id}",
-        description=f"{ended:,} of {counts['jobs']:,} jobs ended, "
-        f"{counts['in_flight']:,} at Ittybit; "
-        f"{status.chunks_done} of {status.chunks} chunks done.",
+    ended = sum(counts[name] for name in _ENDED)
+    return (
+        f"{ended:,} of {counts['jobs']:,} jobs ended, {counts['in_flight']:,} at Ittybit; "
+        f"{status.chunks_done:,} of {status.chunks:,} chunks done"
     )
 
 
-def show_results(batch: str, rows: Sequence[JobRow]) -> None:
+def show_results(status: BatchStatus, rows: Sequence[JobRow]) -> None:
     """Publish what came out, as far as a page can show it."""
-    table = [
+    root = _root(status)
+    results = [
         {
-            "Item": harmless(row.input),
+            "Item": escaped(row.input.removeprefix(root)),
             "Rendition": row.rendition,
             "Status": row.state.value,
-            "Attempts": str(row.attempts),
-            "Format": row.format or "",
-            "Size": format_bytes(row.size_bytes),
+            "Output or error": _came_of(row),
             "Pixels": f"{row.width}x{row.height}" if row.width else "",
             "Duration": format_duration(row.duration_s),
-            "Output": row.output_url or "",
+            "Size": format_bytes(row.size_bytes),
+            "Attempts": str(row.attempts),
         }
-        for row in rows[:_MOST_ROWS]
+        for row in rows
     ]
-    if table:
-        create_table_artifact(table, key=f"results-{batch}", description=f"Jobs of batch {batch}")
+    if results:
+        told = f"Jobs of batch {status.id}"
+        told += f", items under {root}" if root else ""
+        if len(results) < status.counts["jobs"]:
+            told += f": the first {len(results):,} of {status.counts['jobs']:,}"
+        create_table_artifact(results, key=f"results-{status.id}", description=told)
 
 
-def show_failures(batch: str, reasons: Sequence[Mapping[str, Any]]) -> None:
+def show_failures(status: BatchStatus, reasons: Sequence[Mapping[str, Any]]) -> None:
     """Publish why jobs failed, the most frequent reason first."""
-    table = [
+    failures = [
         {
             "Jobs": str(reason["jobs"]),
             "Status": reason["state"],
-            "Reason": reason["error_message"] or reason["error_kind"] or "no reason given",
-            "Example": harmless(str(reason["example"])),
+            "Reason": escaped(reason["error_message"] or reason["error_kind"] or "no reason given"),
+            "Example": escaped(reason["example"]),
         }
         for reason in reasons
     ]
-    if table:
+    if failures:
         create_table_artifact(
-            table,
-            key=f"failures-{batch}",
-            description=f"Failures of batch {batch}. Again: `ittybatch retry {batch}`",
+            failures,
+            key=f"failures-{status.id}",
+            description=f"Why jobs did not succeed. Again: `ittybatch retry {status.id}`",
         )
 
 
-def show_report(status: BatchStatus, files: Mapping[str, Path]) -> None:
-    """Publish where the completion report lies."""
-    lines = [f"Batch **{status.id}** ({_cell(status.name)}): {status.state.value}", ""]
-    lines += [f"- {what}: `{path}`" for what, path in files.items()]
-    lines += ["", f"`ittybatch report {status.id} --format csv` writes it anywhere else."]
-    create_markdown_artifact(
-        "\n".join(lines), key=f"report-{status.id}", description="Completion report"
+def show_report(status: BatchStatus, told: str, files: Mapping[str, Path]) -> None:
+    """Publish what a batch came to, and where the completion report lies."""
+    source = code(source_name(status.source))
+    lines = [
+        f"**{status.state.value.replace('_', ' ').capitalize()}**: {escaped(told)}",
+        "",
+        f"Batch {code(status.id)}, source: {source}, profile: {code(status.profile)}",
+        "",
+        "The completion report, on the machine that ran the last leg:",
+        "",
+    ]
+    lines += [f"- {what}: {code(path)}" for what, path in files.items()]
+    lines += ["", f"Anywhere else, {code(f'ittybatch report {status.id} --format csv')} writes it."]
+    create_markdown_artifact("\n".join(lines), key=f"report-{status.id}", description=told)
+
+
+def _bar_of_this_run(key: str) -> UUID | None:
+    run, _ = this_run()
+    if run is None:
+        return None
+    wanted = ArtifactFilter(
+        key=ArtifactFilterKey(any_=[key]), flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(run)])
     )
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=wanted, limit=1)
+    return found[0].id if found else None
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+def _came_of(row: JobRow) -> str:
+    if row.output_url and row.state is JobState.SUCCEEDED:
+        return link(row.output_url)
+    return escaped(shorten(row.error_message or row.error_kind or "", _WIDEST, placeholder=" …"))
+
+
+def _root(status: BatchStatus) -> str:
+    return str(status.source.get("uri", "")) if status.source.get("type") == "bucket" else ""
+
+
+def _named(counts: Mapping[str, int], group: str) -> list[tuple[str, str]]:
+    return [
+        (escaped(name.removeprefix(group)), f"{count:,}")
+        for name, count in sorted(counts.items())
+        if name.startswith(group)
+    ]

@@ -39,8 +39,7 @@ def at_work(ledger: Ledger, owner: str, lease_s: float) -> Iterator[Leg | None]:
 
     Gives None where another run has taken the owner's place: this one has nothing to do.
     """
-    flow_run, _ = this_run()
-    leg = ledger.write(begin_leg, owner, flow_run)
+    leg = new_leg(ledger, owner)
     if leg is None:
         get_run_logger().warning("Another run works for %s by now; this one ends.", owner)
         yield None
@@ -56,6 +55,15 @@ def at_work(ledger: Ledger, owner: str, lease_s: float) -> Iterator[Leg | None]:
     finally:
         stopping.set()
         heart.join()
+
+
+def new_leg(ledger: Ledger, owner: str) -> Leg | None:
+    """Begin a leg of this flow run.
+
+    One that was called directly has been told what to work for by name, and takes it over.
+    """
+    flow_run, deployment = this_run()
+    return ledger.write(begin_leg, owner, flow_run, take_over=deployment is None)
 
 
 def _beat(ledger: Ledger, leg: Leg, every_s: float, stopping: threading.Event) -> None:

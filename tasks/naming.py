@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefect.context import FlowRunContext
+from prefect.runtime import deployment
 from pydantic import BaseModel
 
 _LONGEST = 60
@@ -23,24 +24,31 @@ def batch_run_name() -> str:
     given = context.flow_run.name if context.flow_run else ""
     if given and not _INVENTED.fullmatch(given):
         return given
-    return name_of(context.parameters, deployment_name())
+    return name_of(context.parameters or {}, deployment_name())
 
 
-def name_of(parameters: Mapping[str, Any], deployment: str | None) -> str:
+def name_of(parameters: Mapping[str, Any], deployed_as: str | None) -> str:
     """Tell from its parameters what a batch is: `nightly: s3://media/uploads/, web`."""
     options, source = _plain(parameters.get("options")), _plain(parameters.get("source"))
-    what = options.get("name") or deployment or "run-batch"
-    if source.get("type") == "failed":
-        return f"{what}: failed jobs of {source.get('batch')}"
-    name = f"{what}: {_short(str(source.get('uri', '')))}, {parameters.get('profile')}"
+    what = options.get("name") or deployed_as or "run-batch"
+    name = f"{what}: {_short(source_name(source))}"
+    if source.get("type") != "failed":
+        name += f", {parameters.get('profile')}"
     return f"{name} (dry run)" if options.get("dry_run") else name
+
+
+def source_name(source: Mapping[str, Any]) -> str:
+    """What people call a source."""
+    if source.get("type") == "failed":
+        return f"failed jobs of {source.get('batch')}"
+    # The query of a URL may sign it.
+    uri = str(source.get("uri", ""))
+    return uri.partition("?")[0] if uri.startswith("http") else uri
 
 
 def deployment_name() -> str | None:
     """The name of the deployment that this run is of; None for a direct call."""
-    context = FlowRunContext.get()
-    labels = context.flow_run.labels if context and context.flow_run else {}
-    name = labels.get("prefect.deployment.name") if labels else None
+    name = deployment.name
     return str(name) if name else None
 
 
@@ -50,7 +58,5 @@ def _plain(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _short(uri: str) -> str:
-    # The query of a URL may sign it.
-    uri = uri.partition("?")[0] if uri.startswith("http") else uri
-    return uri if len(uri) <= _LONGEST else f"{uri[: _LONGEST // 2]}…{uri[-_LONGEST // 2 :]}"
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 2 :]}"

@@ -5,8 +5,7 @@ from prefect.logging import get_run_logger
 from ittybatch.engine.flow_runs import open_flow_runs
 from ittybatch.engine.waking import Waker
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.chunks import release_chunks
-from ittybatch.ledger.identity import owned_chunk
+from ittybatch.ledger.chunks import release_chunks, released_chunks
 from ittybatch.settings import Settings
 from tasks.step import step
 
@@ -20,7 +19,7 @@ def release(
     The ledger knows of each run before Prefect makes it, under a key that makes it only once.
 
     Returns:
-        The chunks that were released, for a caller that works through them in place.
+        The chunks to work through, for a caller that does so in place.
     """
     owners = ledger.write(release_chunks, batch, 1 if in_place else max_active)
     if owners and not in_place:
@@ -28,5 +27,10 @@ def release(
             waker = Waker(ledger, flow_runs, lease_s=settings.lease_s)
             for owner in owners:
                 waker.make(owner)
-        get_run_logger().info("Released %d chunks.", len(owners))
-    return [chunk for owner in owners if (chunk := owned_chunk(owner)) is not None]
+        get_run_logger().info(
+            "Released %d %s to flow runs of their own, tagged batch:%s.",
+            len(owners),
+            "chunk" if len(owners) == 1 else "chunks",
+            batch,
+        )
+    return ledger.read(released_chunks, batch) if in_place else []

@@ -1,5 +1,7 @@
 """Report: what a batch came to, as files, artifacts and the state of its flow run."""
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from itertools import islice
 
 from prefect import State
@@ -14,10 +16,17 @@ from ittybatch.ledger.chunks import ChunkPlace
 from ittybatch.ledger.queries import BatchStatus, all_job_rows, batch_status, failure_reasons
 from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
-from tasks.artifacts import show_failures, show_progress, show_report, show_results
+from tasks.artifacts import (
+    MOST_ROWS,
+    progress_of,
+    show_failures,
+    show_progress,
+    show_report,
+    show_results,
+)
 from tasks.step import step
 
-_SHOWN = 500
+_BAD = ("failed", "expired", "cancelled")
 
 
 @step("progress")
@@ -26,6 +35,7 @@ def progress(ledger: Ledger, batch: str) -> BatchStatus:
     ledger.write(end_batch, batch)
     status = ledger.read(batch_status, batch)
     show_progress(status)
+    get_run_logger().info("Batch %s: %s.", batch, progress_of(status))
     return status
 
 
@@ -33,23 +43,18 @@ def progress(ledger: Ledger, batch: str) -> BatchStatus:
 def report(ledger: Ledger, settings: Settings, status: BatchStatus) -> None:
     """Write the completion report, and publish what an operator wants to see of it."""
     files = write_files(ledger, status.id, settings.home / "batches" / status.id)
-    show_results(status.id, list(islice(all_job_rows(ledger, status.id), _SHOWN)))
-    show_failures(status.id, ledger.read(failure_reasons, status.id))
-    show_report(status, files)
+    show_results(status, list(islice(all_job_rows(ledger, status.id), MOST_ROWS)))
+    show_failures(status, ledger.read(failure_reasons, status.id))
+    show_report(status, _told(status), files)
     get_run_logger().info("Report: %s", files["json"])
 
 
 def outcome(status: BatchStatus) -> State[None]:
     """The state that tells all-succeeded from some-failed."""
-    counts = status.counts
-    told = (
-        f"{counts['succeeded']:,} of {counts['jobs']:,} jobs succeeded, "
-        f"{counts['failed']:,} failed, {counts['expired']:,} expired, "
-        f"{counts['cancelled']:,} cancelled."
-    )
+    told = f"{_told(status)}."
     match status.state:
         case BatchState.SUCCEEDED:
-            return Completed(message=told if counts["jobs"] else "There was nothing new to do.")
+            return Completed(message=told)
         case BatchState.CANCELLED:
             return Cancelled(message=f"{status.reason or 'Cancelled.'} {told}")
         case BatchState.HELD:
@@ -79,6 +84,17 @@ def chunk_outcome(place: ChunkPlace) -> State[None]:
     bad = place.failed + place.expired + place.cancelled
     return Completed(
         name="SomeFailed" if bad else "Completed",
-        message=f"{place.succeeded:,} succeeded, {place.failed:,} failed, "
-        f"{place.expired:,} expired, {place.cancelled:,} cancelled.",
+        message=_and_bad(f"{place.succeeded:,} jobs succeeded", asdict(place)) + ".",
     )
+
+
+def _told(status: BatchStatus) -> str:
+    counts = status.counts
+    if not counts["jobs"]:
+        done = status.plan.get("already_done", 0)
+        return "There was nothing new to do" + (f": {done:,} jobs done before" if done else "")
+    return _and_bad(f"{counts['succeeded']:,} of {counts['jobs']:,} jobs succeeded", counts)
+
+
+def _and_bad(told: str, counts: Mapping[str, int]) -> str:
+    return ", ".join([told, *(f"{counts[name]:,} {name}" for name in _BAD if counts[name])])

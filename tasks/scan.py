@@ -13,6 +13,7 @@ from ittybatch.ledger.batches import OpenBatch, hold_batch
 from ittybatch.settings import Settings
 from ittybatch.sources import FailedJobsSource, Source
 from tasks.adopt import checked_profile, resolved
+from tasks.artifacts import planned as told_of
 from tasks.artifacts import show_plan
 from tasks.poll import poll_given_up
 from tasks.step import step
@@ -47,7 +48,14 @@ def scan(ledger: Ledger, settings: Settings, batch: OpenBatch, source: Source) -
         ledger.write(hold_batch, batch.id, str(error))
         raise
     rejects = write_rejects_file(ledger, batch.id, settings.home / "batches" / batch.id)
-    show_plan(planned.id, planned.counts, rejects=rejects)
+    get_run_logger().info("Planned: %s.", told_of(planned.counts))
+    show_plan(
+        planned.id,
+        planned.counts,
+        source=planned.source,
+        profile=str(planned.profile["name"]),
+        rejects=rejects,
+    )
     return planned
 
 
@@ -57,7 +65,13 @@ def look(ledger: Ledger, settings: Settings, source: Source, profile: str) -> Pr
     source = resolved(ledger, source)
     chosen = checked_profile(ledger, settings, source, profile)
     found = preview(ledger, source, chosen, settings.profiles_dir, on_page=_teller())
-    show_plan("dry-run", found.counts, sample=found.sample)
+    show_plan(
+        "dry-run",
+        found.counts,
+        source=source.model_dump(mode="json"),
+        profile=chosen.name,
+        sample=found.sample,
+    )
     return found
 
 

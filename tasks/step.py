@@ -18,6 +18,8 @@ def step(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
     """
 
     def make(function: Callable[P, R]) -> Task[P, R]:
-        return Task(function, name=name, cache_policy=NO_CACHE, persist_result=False)
+        return Task(
+            function, name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False
+        )
 
     return make

@@ -20,7 +20,7 @@ def submit(ledger: Ledger, settings: Settings, chunk: int) -> Dispatched:
     logger = get_run_logger()
     if done.total:
         logger.info(
-            "%d accepted, %d refused, %d without an answer, %d put back.",
+            "Submitted to Ittybit: %d accepted, %d refused, %d without an answer, %d put back.",
             done.accepted,
             done.refused,
             done.unknown,

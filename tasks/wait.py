@@ -8,29 +8,32 @@ from prefect.logging import get_run_logger
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.legs import Leg, begin_wait, has_news
 from ittybatch.settings import Settings
-from tasks.leg import this_run
+from tasks.leg import new_leg, this_run
 from tasks.poll import poll
 
 _LOOK_EVERY_S = 0.5
 
 
-def wait(ledger: Ledger, settings: Settings, leg: Leg, *, chunk: int | None = None) -> None:
+def wait(ledger: Ledger, settings: Settings, leg: Leg, *, chunk: int | None = None) -> Leg | None:
     """Wait for a reason to go on.
 
     In a deployed run this does not return: the process ends, and another begins the flow anew.
-    The ledger says that the run waits before Prefect does, so that no news falls in between.
-    A pause fires once a key and flow run, hence the leg's number in it.
+    In place it gives the next leg, or None where another run has taken over.
+
+    The ledger says that the run waits before Prefect does, so that no news falls in between. A
+    pause fires once a key and flow run, hence the leg's number in it.
     """
     _, deployment = this_run()
     if deployment is None:
         _stay(ledger, settings, leg, chunk)
-        return
+        return new_leg(ledger, leg.owner)
     ledger.write(begin_wait, leg)
     get_run_logger().info("Nothing to do until there is news: suspending.")
     suspend_flow_run(
         key=f"{'chunk-leg' if chunk is not None else 'batch-wait'}-{leg.number}",
         timeout=int(settings.suspend_timeout_s),
     )
+    return None
 
 
 def _stay(ledger: Ledger, settings: Settings, leg: Leg, chunk: int | None) -> None:

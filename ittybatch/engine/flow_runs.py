@@ -153,6 +153,11 @@ class FlowRuns:
             answer = self._client.resume_flow_run(UUID(flow_run))
         return answer.status.value == "ACCEPT"
 
+    def tag(self, flow_run: str, tags: Sequence[str]) -> None:
+        """Give a run these tags in place of those it has."""
+        with _told(f"tag flow run {flow_run}"):
+            self._client.update_flow_run(UUID(flow_run), tags=list(tags))
+
     def give_up(self, flow_run: str, why: str) -> None:
         """Mark a run Crashed whose process is gone, so that it no longer holds a slot."""
         self._set(flow_run, Crashed(message=why))

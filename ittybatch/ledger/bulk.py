@@ -86,9 +86,9 @@ def _given_to_sqlite(columns: Columns) -> FromClause:
     each = func.json_each(bindparam("rows", type_=Text)).table_valued("value", name="each")
     return select(
         *(
-            type_coerce(
-                func.json_extract(each.c.value, literal_column(f"'$.{name}'")), kind
-            ).label(name)
+            type_coerce(func.json_extract(each.c.value, literal_column(f"'$.{name}'")), kind).label(
+                name
+            )
             for name, kind in columns.items()
         )
     ).subquery("given")
@@ -97,7 +97,9 @@ def _given_to_sqlite(columns: Columns) -> FromClause:
 def _given_to_postgres(columns: Columns) -> FromClause:
     rows = cast(bindparam("rows", type_=Text), postgresql.JSON)
     named = (column(name, kind) for name, kind in columns.items())
-    return func.json_to_recordset(rows).table_valued(*named).render_derived("given", with_types=True)
+    return (
+        func.json_to_recordset(rows).table_valued(*named).render_derived("given", with_types=True)
+    )
 
 
 def _json(transaction: Transaction, rows: Rows) -> str:

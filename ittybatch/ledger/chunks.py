@@ -106,6 +106,16 @@ def release_chunks(transaction: Transaction, batch: str, max_active: int) -> lis
     return [run.owner for run in runs.unmade_runs(transaction, batch)]
 
 
+def released_chunks(transaction: Transaction, batch: str) -> list[int]:
+    """A batch's chunks that are released and not done, in their order."""
+    rows = transaction.rows(
+        select(Chunk.id)
+        .where(Chunk.batch_id == batch, Chunk.state == ChunkState.RELEASED.value)
+        .order_by(Chunk.number)
+    )
+    return [row.id for row in rows]
+
+
 def finish_chunk(transaction: Transaction, chunk: int) -> bool:
     """Mark a chunk done whose jobs have all ended, and tell its batch.
 
@@ -144,10 +154,8 @@ def restart_runs(transaction: Transaction, batch: str) -> list[str]:
     Returns:
         The owners whose runs are to be made.
     """
-    chunks = transaction.rows(
-        select(Chunk.id).where(Chunk.batch_id == batch, Chunk.state == ChunkState.RELEASED.value)
-    )
-    owners = [identity.batch_owner(batch), *(identity.chunk_owner(row.id) for row in chunks)]
+    chunks = released_chunks(transaction, batch)
+    owners = [identity.batch_owner(batch), *map(identity.chunk_owner, chunks)]
     restarted = []
     for owner in owners:
         run = runs.read_run(transaction, owner)

@@ -3,13 +3,26 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
 
-from sqlalchemy import Insert, bindparam, update
+from sqlalchemy import (
+    FromClause,
+    Insert,
+    Integer,
+    LargeBinary,
+    Text,
+    bindparam,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ittybatch.ittybit.job import Job as RemoteJob
+from ittybatch.ledger.bulk import BulkStatement
 from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.models import Delivery
+from ittybatch.ledger.models import Delivery, UtcDateTime
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.states import Verdict
 
@@ -38,25 +51,7 @@ def receive(transaction: Transaction, arrivals: Sequence[Arrival]) -> list[Verdi
     readable = [arrival.job for arrival in arrivals if arrival.job is not None]
     settled = iter(settle(transaction, readable) if readable else [])
     verdicts = [Verdict.MALFORMED if arrival.job is None else next(settled) for arrival in arrivals]
-    now = transaction.now
-    # Two group commits that keep the same two deliveries must lock them in one order.
-    rows = sorted(
-        (
-            {
-                "digest": hashlib.sha256(arrival.body).hexdigest(),
-                "received_at": now,
-                "last_received_at": now,
-                "times": 1,
-                "task_id": arrival.job.id if arrival.job else None,
-                "status": arrival.job.raw_status[:50] if arrival.job else None,
-                "verdict": verdict.value,
-                "body": arrival.body,
-            }
-            for arrival, verdict in zip(arrivals, verdicts, strict=True)
-        ),
-        key=lambda row: str(row["digest"]),
-    )
-    transaction.execute(_KEEP_POSTGRES if transaction.postgres else _KEEP_SQLITE, rows)
+    _keep(transaction, arrivals, verdicts)
     return verdicts
 
 
@@ -73,18 +68,68 @@ def settle_early(transaction: Transaction, jobs: Sequence[RemoteJob]) -> list[Ve
     return verdicts
 
 
-def _count_again(statement: sqlite.Insert | postgresql.Insert) -> Insert:
-    return statement.on_conflict_do_update(
+def _keep(
+    transaction: Transaction, arrivals: Sequence[Arrival], verdicts: Sequence[Verdict]
+) -> None:
+    rows: dict[str, dict[str, Any]] = {}
+    bodies = bytearray()
+    for arrival, verdict in zip(arrivals, verdicts, strict=True):
+        digest = hashlib.sha256(arrival.body).hexdigest()
+        if (again := rows.get(digest)) is not None:
+            again["times"] += 1  # one statement cannot change the same row twice
+            continue
+        rows[digest] = {
+            "digest": digest,
+            "times": 1,
+            "task": arrival.job.id if arrival.job else None,
+            "status": arrival.job.raw_status[:50] if arrival.job else None,
+            "verdict": verdict.value,
+            "start": len(bodies) + 1,
+            "size": len(arrival.body),
+        }
+        bodies += arrival.body
+    # Two group commits that keep the same two deliveries must lock them in one order.
+    in_order = sorted(rows.values(), key=itemgetter("digest"))
+    _KEEP.run(transaction, in_order, bodies=bytes(bodies), now=transaction.now)
+
+
+def _kept(adding: sqlite.Insert | postgresql.Insert, given: FromClause) -> Insert:
+    now = bindparam("now", type_=UtcDateTime)
+    columns = {
+        "digest": given.c.digest,
+        "received_at": now,
+        "last_received_at": now,
+        "times": given.c.times,
+        "task_id": given.c.task,
+        "status": given.c.status,
+        "verdict": given.c.verdict,
+        # JSON cannot hold any bytes that may come: they are cut from one value for all.
+        "body": func.substr(bindparam("bodies", type_=LargeBinary), given.c.start, given.c.size),
+    }
+    # Without a WHERE, SQLite takes ON CONFLICT for the beginning of a join.
+    adding = adding.from_select(list(columns), select(*columns.values()).where(given.c.times > 0))
+    return adding.on_conflict_do_update(
         index_elements=[Delivery.digest],
         set_={
-            "times": Delivery.times + 1,
-            "last_received_at": statement.excluded.last_received_at,
+            "times": Delivery.times + adding.excluded.times,
+            "last_received_at": adding.excluded.last_received_at,
         },
     )
 
 
-_KEEP_SQLITE = _count_again(sqlite.insert(Delivery))
-_KEEP_POSTGRES = _count_again(postgresql.insert(Delivery))
+_KEEP = BulkStatement(
+    {
+        "digest": Text,
+        "times": Integer,
+        "task": Text,
+        "status": Text,
+        "verdict": Text,
+        "start": Integer,
+        "size": Integer,
+    },
+    lambda given: _kept(sqlite.insert(Delivery), given),
+    lambda given: _kept(postgresql.insert(Delivery), given),
+)
 _NO_LONGER_UNKNOWN = (
     update(Delivery)
     .where(Delivery.task_id == bindparam("task"), Delivery.verdict == Verdict.UNKNOWN.value)

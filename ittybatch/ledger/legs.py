@@ -23,8 +23,16 @@ class Leg:
     number: int
 
 
-def begin_leg(transaction: Transaction, owner: str, flow_run_id: str | None) -> Leg | None:
+def begin_leg(
+    transaction: Transaction, owner: str, flow_run_id: str | None, *, take_over: bool = False
+) -> Leg | None:
     """Say that the run is awake. Its next wait gets a number that no wait before it had.
+
+    Args:
+        transaction: The transaction to do it in.
+        owner: The batch or chunk that it works for.
+        flow_run_id: The run.
+        take_over: Take the place of whichever run had it: somebody said so by name.
 
     Returns:
         The leg, or None where another run has taken the owner's place.
@@ -34,13 +42,19 @@ def begin_leg(transaction: Transaction, owner: str, flow_run_id: str | None) -> 
         .where(Run.owner == owner)
         .with_for_update()
     ).one_or_none()
-    if row is None or (row.flow_run_id is not None and row.flow_run_id != flow_run_id):
+    if row is None:
         return None
+    generation = row.generation
+    if row.flow_run_id is not None and row.flow_run_id != flow_run_id:
+        if not take_over:
+            return None
+        generation += 1
     transaction.execute(
         update(Run)
         .where(Run.owner == owner)
         .values(
             flow_run_id=flow_run_id,
+            generation=generation,
             state=RunState.AWAKE.value,
             leg=row.leg + 1,
             since=transaction.now,
@@ -50,7 +64,7 @@ def begin_leg(transaction: Transaction, owner: str, flow_run_id: str | None) -> 
             calls=0,
         )
     )
-    return Leg(owner, row.batch_id, row.generation, row.leg + 1)
+    return Leg(owner, row.batch_id, generation, row.leg + 1)
 
 
 def beat(transaction: Transaction, leg: Leg) -> bool:

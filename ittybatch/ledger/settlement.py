@@ -16,8 +16,8 @@ from sqlalchemy import (
     Double,
     FromClause,
     Integer,
-    Select,
     Text,
+    Update,
     and_,
     bindparam,
     or_,
@@ -55,13 +55,17 @@ class _Row:
     job_key: str
     kind: str
     claim: str | None
-    state: str
+    state: JobState
     attempt: int
     last_attempt: int
     backoff_s: float
     number: int
     task_id: str | None
-    attempt_state: str
+    attempt_state: AttemptState
+
+    def __post_init__(self) -> None:
+        self.state = JobState(self.state)
+        self.attempt_state = AttemptState(self.attempt_state)
 
 
 def settle(transaction: Transaction, jobs: Sequence[RemoteJob]) -> list[Verdict]:
@@ -132,9 +136,7 @@ def _find(transaction: Transaction, jobs: Sequence[RemoteJob]) -> dict[str, _Row
         row.task_id: shared.setdefault((row.id, row.number), row)
         for row in (_Row(*values) for values in _BY_TASK.fetch(transaction, tasks))
     }
-    marks = {
-        job.id: mark for job in jobs if job.id not in found and (mark := _mark(job.metadata))
-    }
+    marks = {job.id: mark for job in jobs if job.id not in found and (mark := _mark(job.metadata))}
     if marks:
         given = [
             {"task": task, "batch": batch, "job_key": key, "number": number}
@@ -202,10 +204,9 @@ class _Changes:
         self._attempts.append(
             {
                 "job": row.id,
-                "attempt_number": row.number,
+                "number": row.number,
                 "task": job.id,
-                "new_state": ended_as.value,
-                "now": self._transaction.now,
+                "state": ended_as.value,
                 "reason_kind": _short(job.error.kind if job.error else None, 100),
                 "reason": _short(job.error.message if job.error else None),
             }
@@ -225,14 +226,14 @@ class _Changes:
         return {
             "job": row.id,
             "task": job.id,
-            "now": job.finished_at or self._transaction.now,
+            "at": job.finished_at or self._transaction.now,
             "url": output.url if output else None,
             "format": _short(output.format, 50) if output else None,
             "width": output.width if output else None,
             "height": output.height if output else None,
             "duration_s": output.duration_s if output else None,
             "size_bytes": output.size_bytes if output else None,
-            "raw": orjson.dumps(job.raw).decode(),
+            "raw": _written(job.raw),
         }
 
     def _fail(self, job: RemoteJob, row: _Row) -> None:
@@ -255,23 +256,19 @@ class _Changes:
         self._failures.append(
             {
                 **change,
-                "new_state": row.state.value,
+                "state": row.state.value,
                 "keep": None if judgement.retryable else row.claim,
-                "now": job.finished_at or self._transaction.now,
-                "raw": orjson.dumps(job.raw).decode(),
+                "at": job.finished_at or self._transaction.now,
+                "raw": _written(job.raw),
             }
         )
 
     def write(self) -> None:
         """Write what was decided; wake the chunks that have nothing in flight any more."""
-        for statement, changes in (
-            (_END_ATTEMPT, self._attempts),
-            (_SUCCEED, self._successes),
-            (_FAIL, self._failures),
-            (_RETRY, self._retries),
-        ):
-            if changes:
-                self._transaction.execute(statement, changes)
+        _END_ATTEMPT.run(self._transaction, self._attempts, now=self._transaction.now)
+        _SUCCEED.run(self._transaction, self._successes)
+        _FAIL.run(self._transaction, self._failures)
+        _RETRY.run(self._transaction, self._retries)
         self._moves.apply(self._transaction)
         if self._retry_at:
             runs.wake_chunks_at(self._transaction, self._retry_at)
@@ -290,59 +287,145 @@ def _short(text: str | None, longest: int = _LONGEST_TEXT) -> str | None:
     return text.replace("\x00", "")[:longest] if text is not None else None
 
 
-_END_ATTEMPT = (
-    update(Attempt)
-    .where(Attempt.job_id == bindparam("job"), Attempt.number == bindparam("attempt_number"))
-    .values(
-        state=bindparam("new_state"),
-        task_id=bindparam("task"),
-        completed_at=bindparam("now"),
-        error_kind=bindparam("reason_kind"),
-        error_message=bindparam("reason"),
+def _written(raw: Mapping[str, Any]) -> str | None:
+    try:
+        return orjson.dumps(raw).decode()
+    except TypeError:
+        return None  # nested too deeply to be written again; the delivery has its very bytes
+
+
+def _candidates() -> Any:  # noqa: ANN401  a Select of many columns
+    """The columns of `_Row`."""
+    return (
+        select(
+            Job.id,
+            Job.chunk_id,
+            Chunk.batch_id,
+            Job.job_key,
+            Job.kind,
+            Job.claim,
+            Job.state,
+            Job.attempt,
+            Job.last_attempt,
+            Job.backoff_s,
+            Attempt.number,
+            Attempt.task_id,
+            Attempt.state.label("attempt_state"),
+        )
+        .join(Job, Job.id == Attempt.job_id)
+        .join(Chunk, Chunk.id == Job.chunk_id)
+        .order_by(Job.id)
+        .with_for_update(of=[Job, Attempt])
     )
+
+
+def _of_job(given: FromClause) -> Update:
+    return update(Job).where(Job.id == given.c.job)
+
+
+_BY_TASK = BulkQuery(
+    {"task": Text},
+    lambda given: _candidates().where(Attempt.task_id.in_(select(given.c.task))),
 )
-_SUCCEED = (
-    update(Job)
-    .where(Job.id == bindparam("job"))
-    .values(
+_BY_MARK = BulkQuery(
+    {"task": Text, "batch": Text, "job_key": Text, "number": BigInteger},
+    lambda given: _candidates().join(
+        given,
+        and_(
+            Chunk.batch_id == given.c.batch,
+            Job.job_key == given.c.job_key,
+            Attempt.number == given.c.number,
+            # An answer that commits while this waits for its row has set the id.
+            or_(Attempt.task_id.is_(None), Attempt.task_id == given.c.task),
+        ),
+    ),
+)
+_END_ATTEMPT = BulkStatement(
+    {
+        "job": BigInteger,
+        "number": Integer,
+        "task": Text,
+        "state": Text,
+        "reason_kind": Text,
+        "reason": Text,
+    },
+    lambda given: (
+        update(Attempt)
+        .where(Attempt.job_id == given.c.job, Attempt.number == given.c.number)
+        .values(
+            state=given.c.state,
+            task_id=given.c.task,
+            completed_at=bindparam("now", type_=UtcDateTime),
+            error_kind=given.c.reason_kind,
+            error_message=given.c.reason,
+        )
+    ),
+)
+_SUCCEED = BulkStatement(
+    {
+        "job": BigInteger,
+        "task": Text,
+        "at": UtcDateTime,
+        "url": Text,
+        "format": Text,
+        "width": Integer,
+        "height": Integer,
+        "duration_s": Double,
+        "size_bytes": BigInteger,
+        "raw": Text,
+    },
+    lambda given: _of_job(given).values(
         state=JobState.SUCCEEDED.value,
-        task_id=bindparam("task"),
+        task_id=given.c.task,
         not_before=None,
-        completed_at=bindparam("now"),
+        completed_at=given.c.at,
         error_kind=None,
         error_message=None,
-        output_url=bindparam("url"),
-        output_format=bindparam("format"),
-        output_width=bindparam("width"),
-        output_height=bindparam("height"),
-        output_duration_s=bindparam("duration_s"),
-        output_size_bytes=bindparam("size_bytes"),
-        outcome=bindparam("raw"),
-    )
+        output_url=given.c.url,
+        output_format=given.c.format,
+        output_width=given.c.width,
+        output_height=given.c.height,
+        output_duration_s=given.c.duration_s,
+        output_size_bytes=given.c.size_bytes,
+        outcome=given.c.raw,
+    ),
 )
-_FAIL = (
-    update(Job)
-    .where(Job.id == bindparam("job"))
-    .values(
-        state=bindparam("new_state"),
-        claim=bindparam("keep"),
-        task_id=bindparam("task"),
+_FAIL = BulkStatement(
+    {
+        "job": BigInteger,
+        "task": Text,
+        "state": Text,
+        "keep": Text,
+        "at": UtcDateTime,
+        "reason_kind": Text,
+        "reason": Text,
+        "raw": Text,
+    },
+    lambda given: _of_job(given).values(
+        state=given.c.state,
+        claim=given.c.keep,
+        task_id=given.c.task,
         not_before=None,
-        completed_at=bindparam("now"),
-        error_kind=bindparam("reason_kind"),
-        error_message=bindparam("reason"),
-        outcome=bindparam("raw"),
-    )
+        completed_at=given.c.at,
+        error_kind=given.c.reason_kind,
+        error_message=given.c.reason,
+        outcome=given.c.raw,
+    ),
 )
-_RETRY = (
-    update(Job)
-    .where(Job.id == bindparam("job"))
-    .values(
+_RETRY = BulkStatement(
+    {
+        "job": BigInteger,
+        "task": Text,
+        "at": UtcDateTime,
+        "reason_kind": Text,
+        "reason": Text,
+    },
+    lambda given: _of_job(given).values(
         state=JobState.PLANNED.value,
-        task_id=bindparam("task"),
-        not_before=bindparam("at"),
+        task_id=given.c.task,
+        not_before=given.c.at,
         deadline_at=None,
-        error_kind=bindparam("reason_kind"),
-        error_message=bindparam("reason"),
-    )
+        error_kind=given.c.reason_kind,
+        error_message=given.c.reason,
+    ),
 )

@@ -10,6 +10,7 @@ import pytest
 
 from ittybatch.stack import LocalStack, make_media
 from tests.conftest import OURS
+from tests.end_to_end.first_batches import FirstBatches, run_first_batches
 from tests.end_to_end.system import System
 
 # A process that was killed is missed after so long; short, so that tests need not wait.
@@ -47,8 +48,26 @@ def running(folder: Path) -> Iterator[System]:
             system.close()
 
 
+@pytest.fixture(scope="session")
+def first_batches(running: System, library: Path, folder: Path) -> FirstBatches:
+    """Three batches that run at the same time, over real media."""
+    return run_first_batches(running, library, folder)
+
+
 @pytest.fixture
 def system(running: System, monkeypatch: pytest.MonkeyPatch) -> System:
     """The system, for one test."""
     monkeypatch.setenv("ITTYBATCH_LEASE_S", LEASE_S)
     return running
+
+
+@pytest.fixture
+def without_automation(system: System) -> Iterator[None]:
+    """Somebody has deleted the automation that resumes runs."""
+    automations = system.prefect.automations()
+    for automation in automations:
+        system.prefect.delete_automation(automation["id"])
+    assert system.prefect.automations() == []
+    yield
+    for automation in automations:
+        system.prefect.create_automation(automation)

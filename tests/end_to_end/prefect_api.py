@@ -18,6 +18,12 @@ class PrefectApi:
     def __init__(self, url: str) -> None:
         self._client = httpx.Client(base_url=url, timeout=30, trust_env=False)
 
+    def run(self, deployment: str, parameters: dict[str, Any]) -> str:
+        """Start a run of a deployment, given as `flow/deployment`."""
+        found = self._ask("GET", f"/deployments/name/{deployment}")["id"]
+        path = f"/deployments/{found}/create_flow_run"
+        return str(self._ask("POST", path, json={"parameters": parameters})["id"])
+
     def flow_run(self, flow_run: str) -> dict[str, Any]:
         """One flow run."""
         found: dict[str, Any] = self._ask("GET", f"/flow_runs/{flow_run}")

@@ -19,7 +19,7 @@ from ittybatch.ledger.queries import (
     all_job_rows,
     batch_of_run,
     batch_status,
-    find_batch,
+    recent_batches,
 )
 from ittybatch.settings import Settings
 from ittybatch.stack import LocalStack
@@ -83,9 +83,10 @@ class System:
         assert done.stdout, done.stderr
         return json.loads(done.stdout)
 
-    def begin(self, source: str, *options: str) -> str:
-        """Start a batch as a user does, and give its id as soon as it has one."""
-        flow_run = self.told("run", source, *options, "--json")["flow_run_id"]
+    def begin(self, source: dict[str, str], **options: int) -> str:
+        """Start a batch as a schedule or Prefect's pages do, and give its id once it has one."""
+        parameters = {"source": source, "profile": "web", "options": options}
+        flow_run = self.prefect.run("run-batch/adhoc", parameters)
         return until(
             lambda: self.ledger.read(batch_of_run, flow_run), "the flow run has begun a batch"
         )
@@ -94,9 +95,16 @@ class System:
         """A batch in numbers."""
         return self.ledger.read(batch_status, batch)
 
-    def newest(self) -> str:
-        """The id of the newest batch."""
-        return self.ledger.read(find_batch, "latest")
+    def newest(self, source: str) -> str:
+        """The id of the newest batch over a source, given by its URI or a batch's id."""
+        batches = self.ledger.read(recent_batches)
+        ids = [
+            each.id
+            for each in batches
+            if source in {each.source.get(of) for of in ("uri", "batch")}
+        ]
+        assert ids, f"no batch over {source} among {len(batches)}"
+        return ids[0]
 
     def jobs(self, batch: str) -> list[JobRow]:
         """A batch's jobs."""

@@ -2,70 +2,35 @@
 
 import json
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ittybatch.ledger.identity import batch_owner
-from tests.end_to_end.prefect_api import Sightings
+from tests.end_to_end.first_batches import BUCKET, STUMBLES, First, FirstBatches
 from tests.end_to_end.probing import Seen, probe_media, probe_picture
 from tests.end_to_end.system import System
-from tests.end_to_end.waiting import until
 
 pytestmark = pytest.mark.xdist_group("stack")
 
-BUCKET, PREFIX = "library", "main/"
-SOURCE = f"s3://{BUCKET}/{PREFIX}"
-VIDEOS, RECORDINGS, PICTURES = (".mp4", ".mov", ".mkv"), (".wav", ".flac"), (".jpg", ".png")
-STUMBLES = "fractal-1600x1200.jpg"
-# One job fails the first time, as encoders on preempted machines do.
-FAULTS = {
-    "jobs": [
-        {
-            "match": {"kind": "image", "input": f"*{STUMBLES}", "metadata": {"rendition": "thumb"}},
-            "action": "fail_once",
-            "error": {"kind": "internal_error", "message": "the encoder was preempted"},
-        }
-    ]
-}
-
-
-@dataclass(frozen=True, slots=True)
-class MainJob:
-    """The batch, and what was seen of it while it ran."""
-
-    batch: str
-    exit_status: int
-    said: str
-    processes: dict[str, set[str]]
-    report: dict[str, Any]
+PICTURES = {".jpg", ".png"}
 
 
 @pytest.fixture(scope="module")
-def main_job(running: System, library: Path) -> MainJob:
-    """Run the main job as a user does: upload, `ittybatch run --follow`."""
-    assert running.stack.upload(library, BUCKET, PREFIX).count == 8
-    seen = Sightings(running.prefect)
-    with running.wire.faults(FAULTS):
-        with running.start("run", SOURCE, "--profile", "web", "--follow") as command:
-
-            def has_ended() -> bool:
-                seen.look()
-                return command.poll() is not None
-
-            until(has_ended, "the command has ended", within_s=150, every_s=0.5)
-            said, errors = command.communicate()
-        assert command.returncode in {0, 1}, errors
-        batch = running.newest()
-        running.await_end(batch)
-    seen.look()
-    report = running.told("report", batch)
-    return MainJob(batch, command.returncode, said + errors, seen.processes, report)
+def main_job(first_batches: FirstBatches) -> First:
+    """Videos, recordings and pictures, by `ittybatch run s3://... --profile web --follow`."""
+    return first_batches.library
 
 
-def test_it_ends_with_everything_succeeded(system: System, main_job: MainJob) -> None:
+@pytest.fixture(scope="module")
+def report(running: System, main_job: First) -> dict[str, Any]:
+    """Its completion report."""
+    found: dict[str, Any] = running.told("report", main_job.batch)
+    return found
+
+
+def test_it_ends_with_everything_succeeded(system: System, main_job: First) -> None:
     """Exit status 0, and Prefect shows Completed."""
     assert main_job.exit_status == 0, main_job.said
     assert f"Batch {main_job.batch}: succeeded. 20 of 20 jobs succeeded" in main_job.said
@@ -73,7 +38,7 @@ def test_it_ends_with_everything_succeeded(system: System, main_job: MainJob) ->
 
 
 def test_batch_and_chunk_sleep_and_go_on_in_other_processes(
-    system: System, main_job: MainJob
+    system: System, main_job: First, first_batches: FirstBatches
 ) -> None:
     """Suspended and Resuming stand in Prefect's history; each leg had a process of its own."""
     runs = system.flow_runs(main_job.batch)
@@ -84,22 +49,22 @@ def test_batch_and_chunk_sleep_and_go_on_in_other_processes(
         assert history.index("Suspended") < history.index("Resuming"), owner
         assert history[-1] == "Completed", owner
         assert legs >= 2, owner
-        assert len(main_job.processes[flow_run]) == legs, owner
+        assert len(first_batches.processes[flow_run]) == legs, owner
 
 
 def test_ittybit_has_exactly_the_jobs_that_the_ledger_holds(
-    system: System, main_job: MainJob
+    system: System, main_job: First, report: dict[str, Any]
 ) -> None:
     """By Idempotency-Key and by task, no more and no fewer; no key made two jobs."""
     system.assert_both_sides_agree(main_job.batch)
     assert len(system.wire.jobs(main_job.batch)) == 21
     assert system.wire.summary()["keys"]["most_jobs_for_one_key"] == 1
     assert {row["id"] for row in system.wire.jobs(main_job.batch)} >= {
-        job["task_id"] for job in main_job.report["jobs"]
+        job["task_id"] for job in report["jobs"]
     }
 
 
-def test_every_job_carries_where_it_came_from(system: System, main_job: MainJob) -> None:
+def test_every_job_carries_where_it_came_from(system: System, main_job: First) -> None:
     """Batch, item, job and source stand in the metadata that Ittybit echoes."""
     keys = {job.job_key: job for job in system.jobs(main_job.batch)}
     items: dict[str, set[str]] = {}
@@ -115,16 +80,18 @@ def test_every_job_carries_where_it_came_from(system: System, main_job: MainJob)
     assert all(len(inputs) == 1 for inputs in items.values())
 
 
-def test_one_job_succeeds_after_a_retry(system: System, main_job: MainJob) -> None:
+def test_one_job_succeeds_after_a_retry(
+    system: System, main_job: First, report: dict[str, Any]
+) -> None:
     """A passing fault costs a second attempt, under a key of its own."""
-    retried = [job for job in main_job.report["jobs"] if job["attempts"] > 1]
+    retried = [job for job in report["jobs"] if job["attempts"] > 1]
     assert [(job["input"], job["rendition"], job["attempts"]) for job in retried] == [
-        (SOURCE + STUMBLES, "thumb", 2)
+        (main_job.source + STUMBLES, "thumb", 2)
     ]
     sent = [
         row
         for row in system.wire.jobs(main_job.batch)
-        if (row["input"], row["metadata"]["rendition"]) == (SOURCE + STUMBLES, "thumb")
+        if (row["input"], row["metadata"]["rendition"]) == (main_job.source + STUMBLES, "thumb")
     ]
     assert [row["status"] for row in sent] == ["failed", "succeeded"]
     assert sent[1]["id"] == retried[0]["task_id"]
@@ -132,10 +99,9 @@ def test_one_job_succeeds_after_a_retry(system: System, main_job: MainJob) -> No
 
 
 def test_the_report_has_its_shape_and_the_ledgers_counts(
-    system: System, main_job: MainJob
+    system: System, main_job: First, report: dict[str, Any]
 ) -> None:
     """The command's report and the one that the flow wrote are the same."""
-    report = main_job.report
     assert set(report) == {"batch", "counts", "jobs"}
     states = system.counted(main_job.batch)
     assert report["counts"] == {
@@ -161,13 +127,13 @@ def test_the_report_has_its_shape_and_the_ledgers_counts(
 
 
 def test_every_output_is_what_was_asked_for(
-    system: System, main_job: MainJob, library: Path
+    system: System, main_job: First, report: dict[str, Any], library: Path
 ) -> None:
     """Format, codec, size, proportions and duration, by other eyes than the encoder's."""
     checked: Counter[str] = Counter()
-    for job in main_job.report["jobs"]:
+    for job in report["jobs"]:
         content = system.wire.output(job["output_url"])
-        source = _source(library / job["input"].removeprefix(SOURCE))
+        source = _source(library / job["input"].removeprefix(main_job.source))
         told = job["output"]
         assert told["size_bytes"] == len(content), job
         match job["rendition"]:
@@ -187,13 +153,13 @@ def test_every_output_is_what_was_asked_for(
     assert checked == {"1080p": 3, "480p": 3, "poster": 3, "sound": 5, "picture": 3, "thumb": 3}
 
 
-def test_the_same_batch_again_submits_nothing(system: System, main_job: MainJob) -> None:
+def test_the_same_batch_again_submits_nothing(system: System, main_job: First) -> None:
     """Exit status 0: what has succeeded is neither sent nor paid for again."""
     before = system.wire.summary()
-    again = system.command("run", SOURCE, "--profile", "web", "--follow")
+    again = system.command("run", main_job.source, "--profile", "web", "--follow")
     assert again.returncode == 0, again.stderr
     assert "20 jobs were done before and not submitted again" in again.stdout
-    second = system.newest()
+    second = system.newest(main_job.source)
     assert second != main_job.batch
     assert system.await_end(second).counts["jobs"] == 0
     after = system.wire.summary()

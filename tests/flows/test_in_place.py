@@ -1,0 +1,177 @@
+"""The flows called directly in Python: no deployment, no receiver, the same promises."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import State
+from prefect.testing.utilities import prefect_test_harness
+
+from flows.run_batch import run_batch
+from ittybatch.engine.options import BatchOptions
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.batches import resume_batch
+from ittybatch.ledger.database import create_ledger_engine
+from ittybatch.ledger.queries import accepted_attempts, recent_batches
+from ittybatch.ledger.states import BatchState
+from ittybatch.sources import ManifestSource, SourceError
+from tests.sandbox.harness import KEY, Running, running
+
+ITEMS = 12
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _prefect() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Running]:
+    with running(instant=True) as up:
+        yield up
+
+
+@pytest.fixture
+def ledger(
+    sandbox: Running, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Ledger]:
+    """The ledger that the flows find through their settings."""
+    for name, value in {
+        "ITTYBIT_API_URL": sandbox.url,
+        "ITTYBIT_API_KEY": KEY,
+        "DATABASE_URL": sqlite_url,
+        "ITTYBATCH_HOME": str(tmp_path / "home"),
+        "ITTYBATCH_POLL_AFTER_S": "0.2",
+    }.items():
+        monkeypatch.setenv(name, value)
+    opened = Ledger(create_ledger_engine(sqlite_url))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> ManifestSource:
+    path = tmp_path / "manifest.csv"
+    path.write_text("input\n" + "".join(f"s3://media/{n}.wav\n" for n in range(ITEMS)))
+    return ManifestSource(uri=str(path))
+
+
+def _run(source: ManifestSource, **options: object) -> State[Any]:
+    state = run_batch(
+        source, "web", BatchOptions.model_validate({"chunk_size": 5, **options}), return_state=True
+    )
+    assert isinstance(state, State)
+    return state
+
+
+def _seen(sandbox: Running) -> dict[str, str]:
+    return {job["idempotency_key"]: job["id"] for job in sandbox.all_jobs()}
+
+
+def test_a_batch_ends_by_waiting_in_place(
+    ledger: Ledger, sandbox: Running, source: ManifestSource, tmp_path: Path
+) -> None:
+    """Chunk after chunk, by asking; its report and the sandbox agree."""
+    state = _run(source)
+    assert state.is_completed()
+    assert f"{ITEMS} of {ITEMS} jobs succeeded" in str(state.message)
+    [batch] = ledger.read(recent_batches)
+    assert (batch.state, batch.chunks_done) == (BatchState.SUCCEEDED, 3)
+    assert _seen(sandbox) == ledger.read(accepted_attempts, batch.id)
+    assert (tmp_path / "home" / "batches" / batch.id / "report.json").exists()
+
+    again = _run(source)
+    assert again.is_completed()
+    assert "nothing new to do" in str(again.message)
+    assert len(_seen(sandbox)) == ITEMS
+
+
+def test_a_dry_run_submits_and_writes_nothing(
+    ledger: Ledger, sandbox: Running, source: ManifestSource
+) -> None:
+    """It only tells."""
+    state = _run(source, dry_run=True)
+    assert state.name == "DryRun"
+    assert f"{ITEMS} jobs of {ITEMS} items would be submitted" in str(state.message)
+    assert ledger.read(recent_batches) == []
+    assert _seen(sandbox) == {}
+
+
+def test_a_wrong_key_stops_the_batch_which_goes_on_once_mended(
+    ledger: Ledger, sandbox: Running, source: ManifestSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state says why and what to type; nothing was lost or sent."""
+    with monkeypatch.context() as patch:
+        patch.setenv("ITTYBIT_API_KEY", "paused-key")
+        state = _run(source)
+    assert (state.name, state.is_failed()) == ("Held", True)
+    [batch] = ledger.read(recent_batches)
+    assert f"ittybatch resume {batch.id}" in str(state.message)
+    assert "paused-key" not in str(state.message)
+    assert _seen(sandbox) == {}
+
+    assert ledger.write(resume_batch, batch.id)
+    assert _run(source, go_on_with=batch.id).is_completed()
+    assert _seen(sandbox) == ledger.read(accepted_attempts, batch.id)
+
+
+def test_a_crash_between_collecting_and_reporting_is_made_good(
+    ledger: Ledger, sandbox: Running, source: ManifestSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next leg finds everything done, and reports."""
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.report.write_files", _die)
+        assert _run(source).is_failed()
+    [batch] = ledger.read(recent_batches)
+    assert _run(source, go_on_with=batch.id).is_completed()
+    assert len(_seen(sandbox)) == ITEMS
+
+
+def test_a_crash_while_scanning_goes_on_from_the_last_page(
+    ledger: Ledger, sandbox: Running, source: ManifestSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At any page: what was planned stays, and is planned once."""
+    monkeypatch.setattr("ittybatch.engine.planning.PAGE_SIZE", 4)
+    options: dict[str, object] = {}
+    for page in (0, 1, 1):
+        with monkeypatch.context() as patch:
+            patch.setattr("ittybatch.engine.planning._planned", _dies_at(page))
+            assert _run(source, **options).is_failed()
+        [batch] = ledger.read(recent_batches)
+        options = {"go_on_with": batch.id}
+    assert batch.state is BatchState.PLANNING
+    assert batch.plan["jobs"] == 8
+    assert _run(source, **options).is_completed()
+    assert _seen(sandbox) == ledger.read(accepted_attempts, batch.id)
+    assert len(_seen(sandbox)) == ITEMS
+
+
+def test_a_source_that_cannot_be_read_holds_the_batch(ledger: Ledger, tmp_path: Path) -> None:
+    """It never looks like an empty one."""
+    with pytest.raises(SourceError, match=r"gone\.csv"):
+        run_batch(ManifestSource(uri=str(tmp_path / "gone.csv")), "web")
+    [batch] = ledger.read(recent_batches)
+    assert batch.state is BatchState.HELD
+    assert "gone.csv" in str(batch.reason)
+
+
+def _die(*_: object) -> None:
+    raise MemoryError("killed")
+
+
+def _dies_at(page: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    from ittybatch.engine import planning  # noqa: PLC0415
+
+    made = planning._planned
+    seen = 0
+
+    def planned(*given):  # type: ignore[no-untyped-def]  # noqa: ANN002, ANN202
+        nonlocal seen
+        seen += 1
+        if seen > page:
+            _die()
+        return made(*given)
+
+    return planned
