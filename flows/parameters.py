@@ -8,12 +8,21 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ittybatch.engine.options import BatchOptions, ProfileChoice
+from ittybatch.engine.options import BatchOptions, known_profiles
 from ittybatch.engine.steering import Action
 from ittybatch.sources import Source
 
+# Not a select box: the form has none that takes other names too.
+_KNOWN = ", ".join(f"`{name}`" for name in known_profiles()) or "none yet"
+
 AnySource = Annotated[
-    Source, Field(json_schema_extra={"title": "Source", "description": "What to process."})
+    Source,
+    Field(
+        json_schema_extra={
+            "title": "Source",
+            "description": "What to process. Fields not marked as optional are needed.",
+        }
+    ),
 ]
 ProfileName = Annotated[
     str,
@@ -21,10 +30,10 @@ ProfileName = Annotated[
         json_schema_extra={
             "title": "Profile",
             "description": "The renditions that every item gets: a file of "
-            "`deployments/profiles/`. A batch of failed jobs keeps the profile it had.",
+            f"`deployments/profiles/` ({_KNOWN}), or the path of another. "
+            "A batch of failed jobs keeps the profile it had.",
         }
     ),
-    ProfileChoice(),
 ]
 Options = Annotated[
     BatchOptions,

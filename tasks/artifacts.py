@@ -132,8 +132,8 @@ def show_failures(status: BatchStatus, reasons: Sequence[Mapping[str, Any]]) -> 
         {
             "Jobs": str(reason["jobs"]),
             "Status": reason["state"],
+            "Example": escaped(str(reason["example"]).removeprefix(_root(status))),
             "Reason": escaped(reason["error_message"] or reason["error_kind"] or "no reason given"),
-            "Example": escaped(reason["example"]),
         }
         for reason in reasons
     ]

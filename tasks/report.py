@@ -26,6 +26,11 @@ from tasks.artifacts import (
 )
 from tasks.step import step
 
+_NOT_NEW = (
+    ("already_done", "done before"),
+    ("in_flight_elsewhere", "in flight in another batch"),
+    ("held_back", "held back: failed for good, or given up"),
+)
 _BAD = ("failed", "expired", "cancelled")
 
 
@@ -91,8 +96,11 @@ def chunk_outcome(place: ChunkPlace) -> State[None]:
 def _told(status: BatchStatus) -> str:
     counts = status.counts
     if not counts["jobs"]:
-        done = status.plan.get("already_done", 0)
-        return "There was nothing new to do" + (f": {done:,} jobs done before" if done else "")
+        why = [f"{status.plan.get('found', 0):,} items found"]
+        why += [
+            f"{count:,} jobs {how}" for name, how in _NOT_NEW if (count := status.plan.get(name))
+        ]
+        return f"There was nothing new to do: {', '.join(why)}"
     return _and_bad(f"{counts['succeeded']:,} of {counts['jobs']:,} jobs succeeded", counts)
 
 

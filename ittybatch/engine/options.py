@@ -1,9 +1,8 @@
 """How a batch is run: what its starter may choose beside source and profile."""
 
-from typing import Any, Self
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
-from pydantic_core import CoreSchema
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ittybatch.errors import IttybatchError
 from ittybatch.profiles import list_profiles
@@ -91,26 +90,10 @@ class BatchOptions(BaseModel):
         return self
 
 
-class ProfileChoice:
-    """Marks a profile's name: a select box of the profiles there are, or a text for any other.
-
-    They are those of the machine that deploys, at the time it does.
-    """
-
-    def __get_pydantic_json_schema__(
-        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        schema: dict[str, Any] = handler(core_schema)
-        try:
-            names = list_profiles(Settings().profiles_dir)
-        except IttybatchError:
-            # Told where it matters; a schema is also made where nothing is ever run.
-            return schema
-        if not names:
-            return schema
-        return {
-            "anyOf": [
-                {"title": "Known", "type": "string", "enum": names},
-                {"title": "Another", "type": "string", "minLength": 1},
-            ]
-        }
+def known_profiles() -> list[str]:
+    """Name the profiles of this machine, none where the settings cannot be read."""
+    try:
+        return list_profiles(Settings().profiles_dir)
+    except IttybatchError:
+        # Told where it matters: a form is also made where nothing is ever run.
+        return []

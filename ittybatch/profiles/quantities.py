@@ -10,8 +10,6 @@ _DURATION = re.compile(rf"(?:{_DURATION_PART.pattern}\s*)+")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?b)", re.IGNORECASE)
-# As above, in the words of JSON schemas, which know no flags.
-_SIZE_IN_SCHEMAS = r"^\s*\d+(\.\d+)?\s*[kKmMgGtT]?[iI]?[bB]\s*$"
 _FACTORS = {
     f"{letter}{binary}b": (1024 if binary else 1000) ** power
     for power, letter in enumerate(("", "k", "m", "g", "t"))
@@ -47,7 +45,7 @@ ByteCount = Annotated[
     WithJsonSchema(
         {
             "anyOf": [
-                {"title": "With a unit", "type": "string", "pattern": _SIZE_IN_SCHEMAS},
+                {"title": "With a unit", "type": "string"},
                 {"title": "In bytes", "type": "integer", "minimum": 0},
             ]
         }

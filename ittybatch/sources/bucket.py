@@ -40,7 +40,7 @@ class BucketSource(BaseModel):
     suffixes: tuple[str, ...] = Field(
         (),
         title="Suffixes",
-        description="Only objects whose names end in one of these, such as `.mov`. Without any: all.",
+        description="Only objects whose names end in one of these, such as `.mov`.",
     )
     glob: str | None = Field(
         None,

@@ -47,6 +47,12 @@ class ManifestSource(BaseModel):
         max_length=4096,
     )
 
+    # The form finds the tab of a value by the names in it: with `type` and `uri` alone it would
+    # take a manifest for a bucket.
+    format: Literal["csv"] = Field(
+        "csv", title="Format", description="Separated by commas, with a line of titles."
+    )
+
     @field_validator("uri")
     @classmethod
     def _readable(cls, uri: str) -> str:

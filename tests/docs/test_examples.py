@@ -8,6 +8,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from flows.run_batch import run_batch
+from ittybatch.engine.options import BatchOptions
 from ittybatch.profiles import load_profile
 from ittybatch.sources import ManifestSource, Source, read_pages
 from tests.docs.pages import Fence, fences
@@ -27,6 +28,7 @@ def test_every_example_says_what_it_is(fence: Fence) -> None:
     assert (fence.language, fence.what) in {
         ("yaml", "profile"),
         ("yaml", "source"),
+        ("yaml", "options"),
         ("csv", "manifest"),
         ("json", "parameters"),
     }
@@ -45,6 +47,12 @@ def test_a_source_can_be_read(fence: Fence) -> None:
     """As parameters of a deployment give it: every field is known, every value fits."""
     found = SOURCES.validate_python(yaml.safe_load(fence.text))
     assert found.type
+
+
+@each("yaml", what="options")
+def test_options_can_be_given(fence: Fence) -> None:
+    """Every option is known, every value fits."""
+    assert BatchOptions.model_validate(yaml.safe_load(fence.text)).model_fields_set
 
 
 @each("csv", what="manifest")

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from ittybatch.cli.status import COULD_NOT_RUN, SOME_FAILED, SUCCEEDED, USAGE
+from ittybatch.engine.options import BatchOptions
 from ittybatch.ittybit.options import MODELS
 from ittybatch.ledger.models import Base
 from ittybatch.ledger.states import Verdict
@@ -32,6 +33,12 @@ def settings() -> set[str]:
 def test_every_setting_is_documented() -> None:
     """All of them, under the names that the environment has."""
     assert set(first_cells("docs/operations.md", "Settings")) == settings()
+
+
+def test_every_option_of_a_batch_is_documented() -> None:
+    """All of them, by name."""
+    documented = first_cells("docs/operations.md", "Options of a batch")
+    assert set(documented) == set(BatchOptions.model_fields)
 
 
 def test_the_example_settings_can_be_loaded() -> None:

@@ -27,8 +27,8 @@ class Seen:
 
 def probe_media(content: bytes) -> Seen:
     """Look into a video or a recording, and decode some of it."""
-    with av.open(io.BytesIO(content)) as container:
-        codecs = {stream.type: stream.codec_context.name for stream in container.streams}
+    with av.open(io.BytesIO(content), "r") as container:
+        codecs = {str(stream.type): stream.codec_context.name for stream in container.streams}
         duration_s = container.duration / av.time_base if container.duration else None
         picture = next(iter(container.streams.video), None)
         assert next(container.decode(picture or container.streams.audio[0]))

@@ -64,12 +64,10 @@ class System:
             text=True,
         )
 
-    def command(
-        self, *arguments: str, program: tuple[str, ...] = _PROGRAM, **settings: str
-    ) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         return subprocess.run(
-            [*program, *arguments],
+            [*_PROGRAM, *arguments],
             env={**self.stack.process_environment(), **settings},
             capture_output=True,
             text=True,

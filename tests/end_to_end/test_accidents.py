@@ -23,8 +23,10 @@ from tests.end_to_end.waiting import until
 
 pytestmark = pytest.mark.xdist_group("stack")
 
-# 64 submissions at a time: some 120 a second of each leg.
-SLOW = {"slow": {"probability": 1, "seconds": 0.5}}
+
+def _slow(seconds: float) -> dict[str, object]:
+    """Answers that take so long: with 64 submissions at a time, a leg sends 64 in it."""
+    return {"slow": {"probability": 1, "seconds": seconds}}
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +109,7 @@ def test_kill_9_of_worker_and_flow_runs_in_the_middle_of_dispatch(
 ) -> None:
     """A new worker goes on: no job twice and none missing, by the sandbox's own count."""
     # Without webhooks nothing but the same key tells that an unrecorded submission was made.
-    system.wire.strike({"api": SLOW, "webhooks": {"lost": {"probability": 1}}})
+    system.wire.strike({"api": _slow(1), "webhooks": {"lost": {"probability": 1}}})
     before = system.wire.summary()
     batch = system.begin(manifest, chunk_size=750)
 
@@ -144,7 +146,9 @@ def test_the_receiver_is_killed_while_webhooks_arrive_and_the_automation_is_gone
 ) -> None:
     """Webhooks are sent again until they are kept, and the waker resumes runs by itself."""
     known = system.wire.summary()["deliveries"]
-    system.wire.strike({"api": SLOW, "webhooks": {"delayed": {"probability": 1, "seconds": 3}}})
+    system.wire.strike(
+        {"api": _slow(0.5), "webhooks": {"delayed": {"probability": 1, "seconds": 3}}}
+    )
     batch = system.begin(manifest, chunk_size=600)
 
     def delivered() -> int:
@@ -186,7 +190,7 @@ def test_with_no_receiver_at_all_reconcile_ends_the_batch(
 @_of(1500)
 def test_a_cancelled_batch_submits_nothing_more(system: System, manifest: dict[str, str]) -> None:
     """What was sent is recorded to its end; the rest is cancelled, unsent and unpaid."""
-    system.wire.strike({"api": SLOW})
+    system.wire.strike({"api": _slow(3)})
     batch = system.begin(manifest, chunk_size=750, max_active_chunks=1)
     until(lambda: system.wire.jobs(batch), "the first jobs are at Ittybit")
 

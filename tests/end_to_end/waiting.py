@@ -10,7 +10,7 @@ _LOOK_EVERY_S = 0.1
 
 
 def until(
-    found: Callable[[], T],
+    found: Callable[[], T | None],
     what: str,
     *,
     within_s: float = 60.0,
@@ -25,7 +25,9 @@ def until(
         every_s: Seconds between two questions.
     """
     deadline = time.monotonic() + within_s
-    while not (answer := found()):
+    answer = found()
+    while not answer:
         assert time.monotonic() < deadline, f"not within {within_s:g} s: {what}"
         time.sleep(every_s)
+        answer = found()
     return answer
