@@ -97,6 +97,8 @@ def _told(status: BatchStatus) -> str:
     counts = status.counts
     if not counts["jobs"]:
         why = [f"{status.plan.get('found', 0):,} items found"]
+        if left_out := sum(n for name, n in status.plan.items() if name.startswith("filtered:")):
+            why.append(f"{left_out:,} left out by the filters")
         why += [
             f"{count:,} jobs {how}" for name, how in _NOT_NEW if (count := status.plan.get(name))
         ]

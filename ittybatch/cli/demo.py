@@ -151,7 +151,10 @@ def _show(found: dict[str, Any]) -> None:
 
 
 def _wait_for_interrupt(url: str) -> None:
-    console.print(f"\nEverything stays up until Ctrl-C. Prefect UI: {url}")
+    console.print(
+        f"\nEverything stays up until Ctrl-C. Prefect UI: {url}\n"
+        "In another terminal: export ITTYBATCH_HOME=.ittybatch/demo; ittybatch status"
+    )
     try:
         while True:
             time.sleep(3600)

@@ -93,6 +93,18 @@ def run(
     max_active_chunks: Annotated[
         int | None, Parameter(help="Chunks at Ittybit at the same time.")
     ] = None,
+    canary_items: Annotated[
+        int | None, Parameter(help="So many items go first; the rest once they ended well.")
+    ] = None,
+    max_submissions: Annotated[
+        int | None, Parameter(help="Hold the batch after so many, retries included.")
+    ] = None,
+    max_cost: Annotated[
+        float | None, Parameter(help="Hold it at this cost, by --cost-per-job, in your unit.")
+    ] = None,
+    cost_per_job: Annotated[
+        float | None, Parameter(help="What a job costs you, in your unit.")
+    ] = None,
     deployment: Annotated[
         str, Parameter(help="The deployment of run-batch to start: adhoc, backfill, ...")
     ] = "adhoc",
@@ -111,13 +123,16 @@ def run(
         "dry_run": dry_run or None,
         "chunk_size": chunk_size,
         "max_active_chunks": max_active_chunks,
+        "canary_items": canary_items,
+        "max_submissions": max_submissions,
+        "max_cost": max_cost,
+        "cost_per_job": cost_per_job,
     }
     parameters = {
         # Prefect refuses a null where its form offers a choice.
         "source": wanted.model_dump(mode="json", exclude_none=True),
         "profile": profile,
     }
-    # Options replace the deployment's own, all of them: none are sent where none are given.
     if options := _options({key: value for key, value in given.items() if value is not None}):
         parameters["options"] = options
     return _start(settings, deployment, parameters, follow=follow and not dry_run, json=json)
@@ -151,9 +166,14 @@ def retry(
 def _start(
     settings: Settings, deployment: str, parameters: dict[str, Any], *, follow: bool, json: bool
 ) -> int:
+    name = f"run-batch/{deployment}"
     with open_flow_runs() as flow_runs:
+        if "options" in parameters:
+            # Prefect would let one option replace all of the deployment's own.
+            usual = flow_runs.defaults(name).get("options") or {}
+            parameters = {**parameters, "options": {**usual, **parameters["options"]}}
         flow_run = flow_runs.make(
-            f"run-batch/{deployment}",
+            name,
             parameters=parameters,
             name=None,
             tags=["started-by:cli"],
@@ -188,7 +208,7 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
         return BatchOptions.model_validate(given).model_dump(mode="json", exclude_unset=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        field = "--" + str(first["loc"][0]).replace("_", "-")
+        field = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "Options"
         raise IttybatchError(f"{field}: {first['msg']}.") from error
 
 

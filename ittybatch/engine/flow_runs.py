@@ -100,6 +100,16 @@ class FlowRuns:
             )
         return str(run.id)
 
+    def defaults(self, deployment: str) -> dict[str, Any]:
+        """The parameters that a deployment's runs have unless they are given others.
+
+        Raises:
+            PrefectUnavailable: when Prefect does not answer, or has no such deployment.
+        """
+        with _told(f"read deployment {deployment}"):
+            found = self._client.read_deployment(self._deployment(deployment))
+        return dict(found.parameters)
+
     def statuses(self, ids: Sequence[str]) -> dict[str, RunStatus]:
         """Where each of these runs stands. A run that Prefect does not know is left out."""
         found: dict[str, RunStatus] = {}

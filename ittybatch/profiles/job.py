@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from ittybatch.ittybit.options import Kind, canonical_options
-from ittybatch.profiles.item import Item
+from ittybatch.profiles.item import S3_SCHEME, Item
 
 DEFAULT_ATTEMPTS = 3
 DEFAULT_DEADLINE_S = 6 * 3600.0
@@ -72,8 +72,15 @@ def job_key(item: Item, kind: str, options_json: str, destination: str | None) -
         32 hex characters of a SHA-256.
     """
     # An array keeps the parts apart: no value can pass for the end of another.
-    identity = orjson.dumps([item.uri, item.fingerprint, kind, options_json, destination])
+    identity = orjson.dumps([_name(item), item.fingerprint, kind, options_json, destination])
     return hashlib.sha256(identity).hexdigest()[:JOB_KEY_LENGTH]
+
+
+def _name(item: Item) -> str:
+    """What an item is known by: with a fingerprint, a URL's signature says nothing of it."""
+    if item.fingerprint is None or item.uri.startswith(S3_SCHEME):
+        return item.uri
+    return item.uri.partition("?")[0]
 
 
 def own_job(item: Item) -> JobSpec:

@@ -7,6 +7,7 @@ import pytest
 
 from ittybatch.ittybit.options import InvalidOptions
 from ittybatch.profiles import Item, Profile, UnusableItem
+from ittybatch.profiles.job import job_key
 
 ITEM = Item("s3://media/uploads/clip.mov", fingerprint="etag-1")
 
@@ -76,6 +77,15 @@ def test_new_content_is_a_new_job() -> None:
     """The fingerprint tells; without one the URI alone does."""
     keys = {key_of(video(), Item(ITEM.uri, fingerprint=f)) for f in ("1", "2", "", None)}
     assert len(keys) == 4
+
+
+def test_a_url_signed_anew_is_the_same_job_where_its_content_is_known() -> None:
+    """A fingerprint tells what it holds; without one, only the whole URL does."""
+    base = "https://media.test/a.wav"
+    first, second = f"{base}?sig=1", f"{base}?sig=2"
+    known = {job_key(Item(url, fingerprint="v1"), "audio", "{}", None) for url in (first, second)}
+    unknown = {job_key(Item(url), "audio", "{}", None) for url in (first, second)}
+    assert (len(known), len(unknown)) == (1, 2)
 
 
 def test_metadata_of_the_item_goes_along() -> None:
