@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 _LONGEST = 60
 # Prefect's own inventions, `witty-otter` and `rho3-wysanti-quadrant`: they say nothing.
-_INVENTED = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
+_INVENTED = re.compile(r"[a-z0-9'-]+")
 
 
 def batch_run_name() -> str:

@@ -80,7 +80,7 @@ def preview_outcome(found: Preview) -> State[None]:
     return Completed(
         name="DryRun",
         message=f"{found.counts['jobs']:,} jobs of {found.counts['items']:,} items would be "
-        f"submitted; {found.counts['already_done']:,} are done already.",
+        f"submitted: {_found(found.counts)}.",
     )
 
 
@@ -96,14 +96,16 @@ def chunk_outcome(place: ChunkPlace) -> State[None]:
 def _told(status: BatchStatus) -> str:
     counts = status.counts
     if not counts["jobs"]:
-        why = [f"{status.plan.get('found', 0):,} items found"]
-        if left_out := sum(n for name, n in status.plan.items() if name.startswith("filtered:")):
-            why.append(f"{left_out:,} left out by the filters")
-        why += [
-            f"{count:,} jobs {how}" for name, how in _NOT_NEW if (count := status.plan.get(name))
-        ]
-        return f"There was nothing new to do: {', '.join(why)}"
+        return f"There was nothing new to do: {_found(status.plan)}"
     return _and_bad(f"{counts['succeeded']:,} of {counts['jobs']:,} jobs succeeded", counts)
+
+
+def _found(plan: Mapping[str, int]) -> str:
+    told = [f"{plan.get('found', 0):,} items found"]
+    if left_out := sum(count for name, count in plan.items() if name.startswith("filtered:")):
+        told.append(f"{left_out:,} left out by the filters")
+    told += [f"{count:,} jobs {how}" for name, how in _NOT_NEW if (count := plan.get(name))]
+    return ", ".join(told)
 
 
 def _and_bad(told: str, counts: Mapping[str, int]) -> str:

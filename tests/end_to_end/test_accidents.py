@@ -190,7 +190,7 @@ def test_with_no_receiver_at_all_reconcile_ends_the_batch(
 @_of(1500)
 def test_a_cancelled_batch_submits_nothing_more(system: System, manifest: dict[str, str]) -> None:
     """What was sent is recorded to its end; the rest is cancelled, unsent and unpaid."""
-    system.wire.strike({"api": _slow(3)})
+    system.wire.strike({"api": _slow(2)})
     batch = system.begin(manifest, chunk_size=750, max_active_chunks=1)
     until(lambda: system.wire.jobs(batch), "the first jobs are at Ittybit")
 
