@@ -1,0 +1,1 @@
+"""Prefect's pages, as people use them: in a real browser."""

@@ -1,0 +1,58 @@
+"""A real Chromium on the pages of the running stack."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.end_to_end.system import System
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+_PATIENCE_MS = 30_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The machine's own Chromium; a machine that tests every change has to have one."""
+    found = next((path for name in _NAMES if (path := shutil.which(name))), None)
+    if found is None:
+        missing = f"There is no Chromium ({', '.join(_NAMES)}): `apt-get install chromium`."
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found, args=list(_ARGUMENTS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty page, high enough for the whole form."""
+    context = browser.new_context(viewport={"width": 1400, "height": 2800})
+    context.set_default_timeout(_PATIENCE_MS)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def picture(system: System, tmp_path: Path) -> str:
+    """A prefix of a bucket that holds one small picture."""
+    Image.new("RGB", (64, 48), "teal").save(tmp_path / "teal.png")
+    prefix = f"{uuid.uuid4().hex}/"
+    system.stack.upload(tmp_path, "pages", prefix)
+    return f"s3://pages/{prefix}"

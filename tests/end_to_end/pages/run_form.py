@@ -1,0 +1,71 @@
+"""The form that starts a run of a deployment."""
+
+import re
+from typing import Any
+
+from playwright.sync_api import Locator, Page, expect
+
+_PROPERTY = ".schema-form-property"
+_LABEL = ".schema-form-property__label"
+
+
+class RunForm:
+    """Fills in the run form of a deployment.
+
+    Args:
+        page: The page to use.
+        prefect_url: Where Prefect's pages are.
+        deployment: The deployment's name.
+    """
+
+    def __init__(self, page: Page, prefect_url: str, deployment: str) -> None:
+        self._page = page
+        page.goto(f"{prefect_url}/deployments")
+        page.get_by_role("link", name=deployment, exact=True).click()
+        page.get_by_role("button", name="Run", exact=True).click()
+        page.get_by_text("Custom run").click()
+        expect(page.get_by_text("Validate parameters")).to_be_visible()
+
+    def labels(self) -> list[str]:
+        """The titles of all fields that are shown."""
+        return self._page.locator(_LABEL).all_inner_texts()
+
+    def choose(self, tab: str) -> None:
+        """Choose a tab."""
+        self._page.get_by_text(tab, exact=True).click()
+
+    def fill(self, title: str, text: str) -> None:
+        """Write into a field."""
+        box = self._field(title).locator("textarea")
+        box.fill(text)
+        expect(box).to_have_value(text)
+
+    def value(self, title: str) -> str:
+        """What a field holds."""
+        return self._field(title).locator("textarea").input_value()
+
+    def toggle(self, title: str) -> None:
+        """Switch a field on, or off."""
+        switch = self._field(title).get_by_role("switch")
+        was = switch.get_attribute("aria-checked")
+        switch.click()
+        expect(switch).not_to_have_attribute("aria-checked", str(was))
+
+    def submit(self) -> tuple[str, dict[str, Any]]:
+        """Start the run.
+
+        Returns:
+            The id of the flow run, and the parameters that the form sent.
+        """
+        with self._page.expect_response(re.compile("/create_flow_run$")) as found:
+            self._page.get_by_role("button", name="Submit").click()
+        answer = found.value
+        assert answer.ok, f"{answer.status} {answer.text()[:500]}"
+        return str(answer.json()["id"]), answer.request.post_data_json["parameters"]
+
+    def _field(self, title: str) -> Locator:
+        label = self._page.locator(
+            _LABEL, has_text=re.compile(rf"^{re.escape(title)}( \(Optional\))?$")
+        )
+        # Fields lie in fields: the innermost that has the label is the one.
+        return self._page.locator(_PROPERTY).filter(has=label).last
