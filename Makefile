@@ -11,7 +11,7 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	BIN=$(BIN) sh scripts/check
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 bench: $(STAMP)
 	$(BIN)/python -m bench $(ARGS)
