@@ -1,5 +1,6 @@
 """The servers that are measured against, each a process of its own."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -16,8 +17,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from ittybatch.receiver import app as receiver_app
 from ittybatch.receiver import inbox
+from ittybatch.receiver.app import create_app, server_config
 from ittybatch.settings import Settings
 
 HOST = "127.0.0.1"
@@ -48,16 +49,17 @@ def serving(name: str, **environment: str) -> Iterator[int]:
 def main(name: str, environment: Mapping[str, str]) -> None:
     """Listen on a free port, print it, and serve until told to stop."""
     if name == "api":
-        app: Any = InstantApi()
+        config = uvicorn.Config(InstantApi(), access_log=False, log_level="error")
     else:
         inbox.LARGEST_GROUP = int(environment.get("BENCH_GROUP", inbox.LARGEST_GROUP))
-        app = receiver_app.create_app(Settings(), waker=False)
+        app = create_app(Settings(), waker=False)
         app.router.routes.append(Route("/noop", noop, methods=["POST"]))
+        config = server_config(app, host=HOST, port=0)
+        logging.disable(logging.INFO)
     listener = socket()
     listener.bind((HOST, 0))
     listener.listen(128)  # whoever reads the port may connect at once, and waits for the rest
     print(listener.getsockname()[1], flush=True)
-    config = uvicorn.Config(app, access_log=False, log_level="error", server_header=False)
     uvicorn.Server(config).run([listener])
 
 

@@ -25,7 +25,7 @@ def follow_run(ledger: Ledger, flow_runs: FlowRuns, flow_run: str, *, json: bool
         The exit status that its end comes to.
     """
     # Progress goes to standard error, so that what a program reads stays clean.
-    screen = Console(stderr=True, highlight=False)
+    screen = Console(stderr=True, highlight=False, soft_wrap=True)
     screen.print(f"Flow run: {flow_runs.url(flow_run)}")
     batch = _await_batch(ledger, flow_runs, flow_run, screen)
     if batch is None:

@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 
 import orjson
 from sqlalchemy import (
+    CursorResult,
+    Executable,
     FromClause,
     Select,
     Text,
@@ -22,7 +24,7 @@ from sqlalchemy import (
     type_coerce,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.sql import Executable
+from sqlalchemy.sql import ClauseElement
 from sqlalchemy.types import TypeEngine
 
 from ittybatch.ledger.database import Transaction
@@ -46,14 +48,14 @@ class BulkStatement:
         build: Callable[[FromClause], Executable],
         build_postgres: Callable[[FromClause], Executable] | None = None,
     ) -> None:
-        self._sqlite = build(_given_to_sqlite(columns))
-        self._postgres = (build_postgres or build)(_given_to_postgres(columns))
+        self._sqlite = _Written(build(_given_to_sqlite(columns)))
+        self._postgres = _Written((build_postgres or build)(_given_to_postgres(columns)))
 
     def run(self, transaction: Transaction, rows: Rows, **values: object) -> None:
         """Run it for these rows, if any; `values` are the statement's other parameters."""
         if rows:
             statement = self._postgres if transaction.postgres else self._sqlite
-            transaction.execute(statement, {"rows": _json(transaction, rows), **values})
+            statement.execute(transaction, rows, values)
 
 
 class BulkQuery:
@@ -67,19 +69,50 @@ class BulkQuery:
 
     def __init__(self, columns: Columns, build: Callable[[FromClause], Select[Any]]) -> None:
         found = build(_given_to_sqlite(columns)).subquery("found")
-        self._sqlite = select(func.json_group_array(func.json_array(*found.c)))
-        self._postgres = build(_given_to_postgres(columns))
+        self._sqlite = _Written(select(func.json_group_array(func.json_array(*found.c))))
+        self._postgres = _Written(build(_given_to_postgres(columns)))
 
     def fetch(self, transaction: Transaction, rows: Rows) -> Sequence[Sequence[Any]]:
         """What it finds for these rows."""
-        values = {"rows": _json(transaction, rows)}
         if transaction.postgres:
-            return transaction.rows(self._postgres, values)
+            return self._postgres.execute(transaction, rows, {}).all()
         # One row: for each row that it fetches, the driver gives the interpreter away.
         found: list[list[Any]] = orjson.loads(
-            transaction.execute(self._sqlite, values).scalar_one()
+            self._sqlite.execute(transaction, rows, {}).scalar_one()
         )
         return found
+
+
+class _Written:
+    """A statement written out once: doing it each time costs more than running it."""
+
+    def __init__(self, statement: Executable) -> None:
+        self._statement = statement
+        self._text = ""
+        self._order: Sequence[str] | None = None
+        self._constants: Mapping[str, Any] = {}
+
+    def execute(
+        self, transaction: Transaction, rows: Rows, values: Mapping[str, Any]
+    ) -> CursorResult[Any]:
+        if not self._text:
+            self._write(transaction)
+        moment = _moment_for_postgres if transaction.postgres else _moment_for_sqlite
+        given = orjson.dumps(rows, default=moment, option=orjson.OPT_PASSTHROUGH_DATETIME)
+        named = {**self._constants, **values, "rows": given.decode()}
+        for name, value in values.items():
+            if isinstance(value, datetime):
+                named[name] = moment(value)
+        return transaction.connection.exec_driver_sql(
+            self._text, named if self._order is None else tuple(named[name] for name in self._order)
+        )
+
+    def _write(self, transaction: Transaction) -> None:
+        assert isinstance(self._statement, ClauseElement)  # noqa: S101  as every Executable is
+        compiled = self._statement.compile(dialect=transaction.connection.dialect)
+        self._constants = compiled.params
+        self._order = getattr(compiled, "positiontup", None)
+        self._text = str(compiled)
 
 
 def _given_to_sqlite(columns: Columns) -> FromClause:
@@ -97,14 +130,8 @@ def _given_to_sqlite(columns: Columns) -> FromClause:
 def _given_to_postgres(columns: Columns) -> FromClause:
     rows = cast(bindparam("rows", type_=Text), postgresql.JSON)
     named = (column(name, kind) for name, kind in columns.items())
-    return (
-        func.json_to_recordset(rows).table_valued(*named).render_derived("given", with_types=True)
-    )
-
-
-def _json(transaction: Transaction, rows: Rows) -> str:
-    moment = _moment_for_postgres if transaction.postgres else _moment_for_sqlite
-    return orjson.dumps(rows, default=moment, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
+    table = func.json_to_recordset(rows).table_valued(*named)
+    return table.render_derived("given", with_types=True)
 
 
 def _moment_for_postgres(value: object) -> str:

@@ -72,7 +72,7 @@ def _keep(
     transaction: Transaction, arrivals: Sequence[Arrival], verdicts: Sequence[Verdict]
 ) -> None:
     rows: dict[str, dict[str, Any]] = {}
-    bodies = bytearray()
+    bodies = bytearray(b"-")  # SQLite takes a part of nothing for no value at all
     for arrival, verdict in zip(arrivals, verdicts, strict=True):
         digest = hashlib.sha256(arrival.body).hexdigest()
         if (again := rows.get(digest)) is not None:
@@ -81,7 +81,7 @@ def _keep(
         rows[digest] = {
             "digest": digest,
             "times": 1,
-            "task": arrival.job.id if arrival.job else None,
+            "task": arrival.job.id if arrival.job else "",
             "status": arrival.job.raw_status[:50] if arrival.job else None,
             "verdict": verdict.value,
             "start": len(bodies) + 1,
@@ -89,7 +89,7 @@ def _keep(
         }
         bodies += arrival.body
     # Two group commits that keep the same two deliveries must lock them in one order.
-    in_order = sorted(rows.values(), key=itemgetter("digest"))
+    in_order = sorted(rows.values(), key=itemgetter("task", "digest"))
     _KEEP.run(transaction, in_order, bodies=bytes(bodies), now=transaction.now)
 
 
@@ -109,7 +109,7 @@ def _kept(adding: sqlite.Insert | postgresql.Insert, given: FromClause) -> Inser
     # Without a WHERE, SQLite takes ON CONFLICT for the beginning of a join.
     adding = adding.from_select(list(columns), select(*columns.values()).where(given.c.times > 0))
     return adding.on_conflict_do_update(
-        index_elements=[Delivery.digest],
+        index_elements=[Delivery.task_id, Delivery.digest],
         set_={
             "times": Delivery.times + adding.excluded.times,
             "last_received_at": adding.excluded.last_received_at,

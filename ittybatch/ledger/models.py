@@ -191,11 +191,15 @@ class Delivery(Base):
 
     __tablename__ = "deliveries"
 
+    # The task comes first, so that neighbours in time are neighbours in the index: digests
+    # alone would be written all over it.
+    task_id: Mapped[str] = mapped_column(
+        Text, primary_key=True, comment="empty where none could be read"
+    )
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
     received_at: Mapped[datetime]
     last_received_at: Mapped[datetime]
     times: Mapped[int] = mapped_column(default=1)
-    task_id: Mapped[str | None] = mapped_column(Text, index=True)
     status: Mapped[str | None] = mapped_column(String(50))
     verdict: Mapped[str] = mapped_column(String(16))
     body: Mapped[bytes] = mapped_column(LargeBinary)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy import BigInteger, bindparam, or_, select, update
 
 from ittybatch.ledger import identity
+from ittybatch.ledger.bulk import BulkQuery
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Chunk, Run
 from ittybatch.ledger.states import (
@@ -37,13 +38,11 @@ class OwnedRun:
 
 def wake_settled(transaction: Transaction, chunks: Sequence[int]) -> None:
     """Make the runs of those chunks ready that have nothing open any more."""
-    settled = transaction.rows(
-        select(Chunk.id).where(Chunk.id.in_(chunks), Chunk.planned == 0, Chunk.in_flight == 0)
-    )
+    settled = _SETTLED.fetch(transaction, [{"chunk": chunk} for chunk in chunks])
     if settled:
         transaction.execute(
             update(Run)
-            .where(Run.owner.in_([identity.chunk_owner(row.id) for row in settled]))
+            .where(Run.owner.in_([identity.chunk_owner(chunk) for (chunk,) in settled]))
             .values(wake_at=transaction.now)
         )
 
@@ -193,6 +192,12 @@ def _owned(rows: Sequence[Any]) -> list[OwnedRun]:
     return [OwnedRun(**{**row._asdict(), "state": RunState(row.state)}) for row in rows]
 
 
+_SETTLED = BulkQuery(
+    {"chunk": BigInteger},
+    lambda given: select(Chunk.id).where(
+        Chunk.id.in_(select(given.c.chunk)), Chunk.planned == 0, Chunk.in_flight == 0
+    ),
+)
 _WAKE_AT = (
     update(Run)
     .where(

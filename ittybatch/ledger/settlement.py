@@ -43,6 +43,7 @@ _ENDED_AS = {
 _MAX_BACKOFF_S = 3600.0
 _LONGEST_TEXT = 2000
 _MAX_ATTEMPT = 1_000_000
+_LONGEST_NAME = 64
 
 
 @dataclass(slots=True)
@@ -159,11 +160,16 @@ def _mark(metadata: Mapping[str, Any]) -> tuple[str, str, int] | None:
     batch, job, attempt = (metadata.get(name) for name in ("batch_id", "job_id", "attempt"))
     try:
         number = int(attempt)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
-    if not isinstance(batch, str) or not isinstance(job, str) or not 0 < number <= _MAX_ATTEMPT:
+    if not 0 < number <= _MAX_ATTEMPT or not _is_ours(batch) or not _is_ours(job):
         return None
-    return batch, job, number
+    return str(batch), str(job), number
+
+
+def _is_ours(name: object) -> bool:
+    # What we give is short and printable; Postgres would refuse a NUL, and the group with it.
+    return isinstance(name, str) and len(name) <= _LONGEST_NAME and name.isprintable()
 
 
 class _Changes:
@@ -171,6 +177,7 @@ class _Changes:
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
+        self._named: list[dict[str, Any]] = []
         self._attempts: list[dict[str, Any]] = []
         self._successes: list[dict[str, Any]] = []
         self._failures: list[dict[str, Any]] = []
@@ -201,11 +208,13 @@ class _Changes:
 
     def _end_attempt(self, job: RemoteJob, row: _Row, ended_as: AttemptState) -> None:
         row.attempt_state = ended_as
+        if row.task_id is None:
+            row.task_id = job.id
+            self._named.append({"job": row.id, "number": row.number, "task": job.id})
         self._attempts.append(
             {
                 "job": row.id,
                 "number": row.number,
-                "task": job.id,
                 "state": ended_as.value,
                 "reason_kind": _short(job.error.kind if job.error else None, 100),
                 "reason": _short(job.error.message if job.error else None),
@@ -265,6 +274,7 @@ class _Changes:
 
     def write(self) -> None:
         """Write what was decided; wake the chunks that have nothing in flight any more."""
+        _NAME_ATTEMPT.run(self._transaction, self._named)
         _END_ATTEMPT.run(self._transaction, self._attempts, now=self._transaction.now)
         _SUCCEED.run(self._transaction, self._successes)
         _FAIL.run(self._transaction, self._failures)
@@ -340,11 +350,19 @@ _BY_MARK = BulkQuery(
         ),
     ),
 )
+# Apart from the rest, which needs no change of an index's largest column.
+_NAME_ATTEMPT = BulkStatement(
+    {"job": BigInteger, "number": Integer, "task": Text},
+    lambda given: (
+        update(Attempt)
+        .where(Attempt.job_id == given.c.job, Attempt.number == given.c.number)
+        .values(task_id=given.c.task)
+    ),
+)
 _END_ATTEMPT = BulkStatement(
     {
         "job": BigInteger,
         "number": Integer,
-        "task": Text,
         "state": Text,
         "reason_kind": Text,
         "reason": Text,
@@ -354,7 +372,6 @@ _END_ATTEMPT = BulkStatement(
         .where(Attempt.job_id == given.c.job, Attempt.number == given.c.number)
         .values(
             state=given.c.state,
-            task_id=given.c.task,
             completed_at=bindparam("now", type_=UtcDateTime),
             error_kind=given.c.reason_kind,
             error_message=given.c.reason,

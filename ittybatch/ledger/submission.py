@@ -6,13 +6,28 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import and_, bindparam, case, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    FromClause,
+    Insert,
+    Integer,
+    Text,
+    and_,
+    bindparam,
+    case,
+    literal,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 
 from ittybatch.ledger import identity
 from ittybatch.ledger.brakes import room_under_ceiling
+from ittybatch.ledger.bulk import BulkStatement
 from ittybatch.ledger.counters import Moves
 from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.models import Attempt, Batch, Chunk, Delivery, Item, Job
+from ittybatch.ledger.models import Attempt, Batch, Chunk, Delivery, Item, Job, UtcDateTime
 from ittybatch.ledger.states import AttemptState, BatchState, JobState, Verdict
 
 _SOON_S = 5.0
@@ -86,21 +101,16 @@ def claim_due(transaction: Transaction, chunk: int, limit: int) -> list[Submissi
     now = transaction.now
     claimed = [_submission(row, row.attempt + 1, now) for row in rows]
     # A number whose sending was called off before it left is used again, with its key.
-    transaction.execute(
-        transaction.insert_new(Attempt),
+    _BEGIN_ATTEMPT.run(
+        transaction,
         [
-            {
-                "job_id": each.job_id,
-                "number": each.attempt,
-                "idempotency_key": each.idempotency_key,
-                "state": AttemptState.SENDING.value,
-                "sent_at": now,
-            }
+            {"job": each.job_id, "number": each.attempt, "key": each.idempotency_key}
             for each in claimed
         ],
+        now=now,
     )
-    transaction.execute(
-        _CLAIM,
+    _CLAIM.run(
+        transaction,
         [{"job": row.id, "deadline": now + timedelta(seconds=row.deadline_s)} for row in rows],
     )
     moves = Moves()
@@ -136,21 +146,9 @@ def record_accepted(transaction: Transaction, answers: Sequence[Accepted]) -> li
     """
     if not answers:
         return []
-    now = transaction.now
-    transaction.execute(
-        _ACCEPT_ATTEMPT,
-        [
-            {"job": each.job_id, "attempt_number": each.attempt, "task": each.task_id}
-            for each in answers
-        ],
-    )
-    transaction.execute(
-        _ACCEPT_JOB,
-        [
-            {"job": each.job_id, "attempt_number": each.attempt, "task": each.task_id, "now": now}
-            for each in answers
-        ],
-    )
+    rows = [{"job": each.job_id, "number": each.attempt, "task": each.task_id} for each in answers]
+    _ACCEPT_ATTEMPT.run(transaction, rows)
+    _ACCEPT_JOB.run(transaction, rows, now=transaction.now)
     return _early(transaction, [each.task_id for each in answers])
 
 
@@ -275,43 +273,72 @@ def _early(transaction: Transaction, tasks: Sequence[str]) -> list[bytes]:
     return [row.body for row in rows]
 
 
-_CLAIM = (
-    update(Job)
-    .where(Job.id == bindparam("job"))
-    .values(
-        state=JobState.SUBMITTING.value,
-        attempt=Job.attempt + 1,
-        not_before=None,
-        deadline_at=bindparam("deadline"),
-    )
+def _begun(adding: sqlite.Insert | postgresql.Insert, given: FromClause) -> Insert:
+    columns = {
+        "job_id": given.c.job,
+        "number": given.c.number,
+        "idempotency_key": given.c.key,
+        "state": literal(AttemptState.SENDING.value),
+        "sent_at": bindparam("now", type_=UtcDateTime),
+    }
+    # Without a WHERE, SQLite takes ON CONFLICT for the beginning of a join.
+    adding = adding.from_select(list(columns), select(*columns.values()).where(given.c.number > 0))
+    return adding.on_conflict_do_nothing()
+
+
+_BEGIN_ATTEMPT = BulkStatement(
+    {"job": BigInteger, "number": Integer, "key": Text},
+    lambda given: _begun(sqlite.insert(Attempt), given),
+    lambda given: _begun(postgresql.insert(Attempt), given),
 )
+_CLAIM = BulkStatement(
+    {"job": BigInteger, "deadline": UtcDateTime},
+    lambda given: (
+        update(Job)
+        .where(Job.id == given.c.job)
+        .values(
+            state=JobState.SUBMITTING.value,
+            attempt=Job.attempt + 1,
+            not_before=None,
+            deadline_at=given.c.deadline,
+        )
+    ),
+)
+_ACCEPTED = {"job": BigInteger, "number": Integer, "task": Text}
 # The webhook may have come before the answer: what has ended stays ended.
-_ACCEPT_ATTEMPT = (
-    update(Attempt)
-    .where(Attempt.job_id == bindparam("job"), Attempt.number == bindparam("attempt_number"))
-    .values(
-        task_id=bindparam("task"),
-        state=case(
-            (Attempt.state == AttemptState.SENDING.value, AttemptState.ACCEPTED.value),
-            else_=Attempt.state,
-        ),
-    )
+_ACCEPT_ATTEMPT = BulkStatement(
+    _ACCEPTED,
+    lambda given: (
+        update(Attempt)
+        .where(Attempt.job_id == given.c.job, Attempt.number == given.c.number)
+        .values(
+            task_id=given.c.task,
+            state=case(
+                (Attempt.state == AttemptState.SENDING.value, AttemptState.ACCEPTED.value),
+                else_=Attempt.state,
+            ),
+        )
+    ),
 )
-_ACCEPT_JOB = (
-    update(Job)
-    .where(
-        Job.id == bindparam("job"),
-        Job.attempt == bindparam("attempt_number"),
-        Job.task_id.is_(None) | (Job.state == JobState.SUBMITTING.value),
-    )
-    .values(
-        task_id=bindparam("task"),
-        not_before=case((Job.state == JobState.SUBMITTING.value, None), else_=Job.not_before),
-        submitted_at=bindparam("now"),
-        state=case(
-            (Job.state == JobState.SUBMITTING.value, JobState.SUBMITTED.value), else_=Job.state
-        ),
-    )
+_ACCEPT_JOB = BulkStatement(
+    _ACCEPTED,
+    lambda given: (
+        update(Job)
+        .where(
+            Job.id == given.c.job,
+            Job.attempt == given.c.number,
+            Job.task_id.is_(None) | (Job.state == JobState.SUBMITTING.value),
+        )
+        .values(
+            task_id=given.c.task,
+            not_before=case((Job.state == JobState.SUBMITTING.value, None), else_=Job.not_before),
+            submitted_at=bindparam("now", type_=UtcDateTime),
+            state=case(
+                (Job.state == JobState.SUBMITTING.value, JobState.SUBMITTED.value),
+                else_=Job.state,
+            ),
+        )
+    ),
 )
 _POSTPONE = (
     update(Job)

@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import Lifespan, Receive, Scope, Send
 
 from ittybatch.errors import ConfigurationError, IttybatchError
 from ittybatch.ledger import Ledger, open_ledger
@@ -18,7 +19,7 @@ from ittybatch.ledger.queries import open_work
 from ittybatch.receiver.inbox import Inbox
 from ittybatch.receiver.metrics import Metrics
 from ittybatch.receiver.waking import WakerThread
-from ittybatch.receiver.webhooks import WebhookRoute
+from ittybatch.receiver.webhooks import PATH, WebhookRoute
 from ittybatch.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,24 @@ logger = logging.getLogger(__name__)
 _LEDGER_PATIENCE_S = 3.0
 
 
-def create_app(settings: Settings, *, waker: bool = True) -> Starlette:
+class Receiver(Starlette):
+    """Pages for operators, and the route for webhooks, which goes past the framework."""
+
+    def __init__(
+        self, webhooks: WebhookRoute, pages: list[Route], lifespan: Lifespan["Receiver"]
+    ) -> None:
+        super().__init__(routes=[Route(PATH, webhooks), *pages], lifespan=lifespan)
+        self._webhooks = webhooks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on to whom it concerns."""
+        if scope["type"] == "http" and scope["path"] == PATH:
+            await self._webhooks(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+def create_app(settings: Settings, *, waker: bool = True) -> Receiver:
     """Make the receiver.
 
     Args:
@@ -41,15 +59,18 @@ def create_app(settings: Settings, *, waker: bool = True) -> Starlette:
     ledger = open_ledger(settings, patience_s=_LEDGER_PATIENCE_S)
     metrics = Metrics()
     inbox = Inbox(ledger, metrics)
+    webhooks = WebhookRoute(inbox, secrets, settings.max_body_bytes, metrics)
     thread = WakerThread(ledger, metrics, lease_s=settings.lease_s)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         inbox.start()
+        webhooks.start()
         if waker:
             thread.start()
         yield
         thread.stop()
+        webhooks.stop()
         await inbox.stop()
         ledger.close()
 
@@ -66,16 +87,12 @@ def create_app(settings: Settings, *, waker: bool = True) -> Starlette:
             metrics.set_work(jobs, waiting)
         return Response(metrics.render(), media_type="text/plain; version=0.0.4")
 
-    webhooks = WebhookRoute(inbox, secrets, settings.max_body_bytes, metrics)
-    return Starlette(
-        routes=[
-            Route("/webhooks/ittybit", webhooks.__call__, methods=["POST"]),
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-            Route("/metrics", show_metrics),
-        ],
-        lifespan=lifespan,
-    )
+    pages = [
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        Route("/metrics", show_metrics),
+    ]
+    return Receiver(webhooks, pages, lifespan)
 
 
 def serve(settings: Settings, *, host: str = "127.0.0.1", port: int | None = None) -> None:
@@ -89,16 +106,26 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int | None = Non
     Raises:
         ConfigurationError: as `create_app`.
     """
-    uvicorn.run(
-        create_app(settings),
+    app = create_app(settings)
+    uvicorn.Server(
+        server_config(app, host=host, port=settings.port if port is None else port)
+    ).run()
+
+
+def server_config(app: Receiver, *, host: str, port: int) -> uvicorn.Config:
+    """How the receiver is served."""
+    return uvicorn.Config(
+        app,
         host=host,
-        port=settings.port if port is None else port,
+        port=port,
         access_log=False,
         log_level="info",
+        # Nobody's address is looked at, so no proxy's word about it is needed.
+        proxy_headers=False,
+        server_header=False,
         # A header is a few hundred bytes; a peer that keeps a connection idle is let go.
         timeout_keep_alive=30,
         timeout_graceful_shutdown=10,
-        server_header=False,
     )
 
 

@@ -5,8 +5,7 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-
-from sqlalchemy.exc import SQLAlchemyError
+from typing import TypeAlias
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
@@ -19,10 +18,15 @@ logger = logging.getLogger(__name__)
 
 LARGEST_GROUP = 256
 _MOST_PENDING = 10_000
+# Ittybit waits 5 s for an answer: a 503 in time is worth more than a late 200.
+_LONGEST_COMMIT_S = 4.0
 
 
-class InboxFull(IttybatchError):
-    """More webhooks wait for the database than are worth holding in memory."""
+class NotKept(IttybatchError):
+    """A webhook that may not be in the ledger. Its sender is to send it again."""
+
+
+_Waiting: TypeAlias = tuple[Arrival, asyncio.Future[Verdict]]
 
 
 class Inbox:
@@ -36,7 +40,7 @@ class Inbox:
     def __init__(self, ledger: Ledger, metrics: Metrics) -> None:
         self._ledger = ledger
         self._metrics = metrics
-        self._pending: list[tuple[Arrival, asyncio.Future[Verdict]]] = []
+        self._pending: list[_Waiting] = []
         self._arrived = asyncio.Event()
         # One thread: SQLite has one writer, and on Postgres one group follows another.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inbox")
@@ -59,60 +63,70 @@ class Inbox:
         """Keep one webhook; returns once it is committed.
 
         Raises:
-            InboxFull: when too many wait already.
-            LedgerUnavailable: when the database cannot take it. Ittybit will send it again.
+            NotKept: when the database did not take it in time, or too many wait already.
         """
         if len(self._pending) >= _MOST_PENDING:
-            raise InboxFull("Too many webhooks wait for the database.")
+            raise NotKept("Too many webhooks wait for the database.")
         future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
         self._pending.append((arrival, future))
         self._arrived.set()
         return await future
 
     async def _commit_groups(self) -> None:
-        loop = asyncio.get_running_loop()
         while self._pending or not self._closing:
             await self._arrived.wait()
-            group, self._pending = (
-                self._pending[:LARGEST_GROUP],
-                self._pending[LARGEST_GROUP:],
-            )
-            if not self._pending and not self._closing:
-                self._arrived.clear()
-            if not group:
-                continue
-            arrivals = [arrival for arrival, _ in group]
-            outcomes = await loop.run_in_executor(self._thread, self._commit, arrivals)
-            for (_, future), outcome in zip(group, outcomes, strict=True):
-                if future.done():
-                    continue  # the sender has gone; what it sent is kept all the same
-                if isinstance(outcome, Verdict):
-                    future.set_result(outcome)
-                else:
-                    future.set_exception(outcome)
+            self._arrived.clear()
+            while group := self._pending[:LARGEST_GROUP]:
+                del self._pending[: len(group)]
+                await self._commit_group(group)
 
-    def _commit(self, arrivals: Sequence[Arrival]) -> Sequence[Verdict | Exception]:
+    async def _commit_group(self, group: Sequence[_Waiting]) -> None:
+        arrivals = [arrival for arrival, _ in group]
+        commit = asyncio.get_running_loop().run_in_executor(self._thread, self._commit, arrivals)
+        while not (await asyncio.wait({commit}, timeout=_LONGEST_COMMIT_S))[0]:
+            # The commit may still succeed; what is sent again then counts as a duplicate.
+            _fail([*group, *self._pending], "The database takes too long.")
+            self._pending.clear()
+        try:
+            verdicts = commit.result()
+        except LedgerUnavailable as error:
+            # Those that came meanwhile would wait as long, and to the same end.
+            unkept = [*group, *self._pending]
+            self._pending.clear()
+            logger.warning("%d webhooks were not kept: %s", len(unkept), error)
+            _fail(unkept, str(error))
+            return
+        for (_, future), verdict in zip(group, verdicts, strict=True):
+            if verdict is None:
+                _fail([(_, future)], "It could not be stored.")
+            elif not future.done():  # else its sender has gone; it is kept all the same
+                future.set_result(verdict)
+
+    def _commit(self, arrivals: Sequence[Arrival]) -> Sequence[Verdict | None]:
         began = time.perf_counter()
         try:
-            verdicts: Sequence[Verdict | Exception] = self._ledger.write(receive, arrivals)
-        except LedgerUnavailable as error:
-            logger.warning("%d webhooks answered 503: %s", len(arrivals), error)
-            verdicts = [error] * len(arrivals)
-        except SQLAlchemyError:
+            return self._ledger.write(receive, arrivals)
+        except LedgerUnavailable:
+            raise
+        except Exception:
             # One of them cannot be stored as it was read. The others must not suffer for it.
-            verdicts = [self._commit_alone(arrival) for arrival in arrivals]
-        self._metrics.committed(len(arrivals), time.perf_counter() - began)
-        return verdicts
+            logger.exception("A group of %d webhooks is kept one by one.", len(arrivals))
+            return [self._commit_alone(arrival) for arrival in arrivals]
+        finally:
+            self._metrics.committed(len(arrivals), time.perf_counter() - began)
 
-    def _commit_alone(self, arrival: Arrival) -> Verdict | Exception:
+    def _commit_alone(self, arrival: Arrival) -> Verdict | None:
         for version in (arrival, Arrival(arrival.body, None)):
             try:
                 return self._ledger.write(receive, [version])[0]
-            except LedgerUnavailable as error:
-                return error
-            except SQLAlchemyError as error:
-                logger.warning(
-                    "A signed webhook could not be applied (%s); it is kept unread.",
-                    type(error).__name__,
-                )
-        return LedgerUnavailable("A signed webhook could not be kept.")
+            except LedgerUnavailable:
+                return None
+            except Exception as error:  # noqa: BLE001  whatever it holds, it is one webhook
+                logger.warning("A signed webhook could not be applied (%s).", type(error).__name__)
+        return None
+
+
+def _fail(waiting: Sequence[_Waiting], why: str) -> None:
+    for _, future in waiting:
+        if not future.done():
+            future.set_exception(NotKept(why))

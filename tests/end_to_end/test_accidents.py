@@ -8,6 +8,7 @@ import csv
 import json
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from tests.end_to_end import processes
 from tests.end_to_end.system import System
 from tests.end_to_end.waiting import until
 
-pytestmark = pytest.mark.xdist_group("stack")
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
 
 
 def _slow(seconds: float) -> dict[str, object]:
@@ -82,6 +83,13 @@ def _chunk_runs(system: System, batch: str) -> set[str]:
     return {flow_run for owner, (flow_run, _) in runs if owner.startswith("chunk:")}
 
 
+def _sent_of_each_chunk(system: System, batch: str, chunk_size: int) -> int:
+    """How many jobs of the second chunk, or of the first if that is behind, were created."""
+    items = [row["metadata"]["item_id"] for row in system.wire.jobs(batch)]
+    sent = Counter(int(item.rpartition("/")[2]) // chunk_size for item in items)
+    return min(sent[0], sent[1])
+
+
 def _kill_worker_and_all_that_it_started(system: System) -> list[int]:
     """SIGKILL for the worker first, so that it cannot tell Prefect of the others."""
     worker = system.stack.pid("worker")
@@ -116,7 +124,7 @@ def test_kill_9_of_worker_and_flow_runs_in_the_middle_of_dispatch(
     def created() -> int:
         return system.wire.created - int(before["jobs_known"])
 
-    until(lambda: created() >= 400, "a part of the jobs is at Ittybit")
+    until(lambda: _sent_of_each_chunk(system, batch, 750) >= 150, "both chunks are sending")
     chunks = _chunk_runs(system, batch)
     worker = system.stack.pid("worker")
     working = {system.prefect.flow_run(each)["infrastructure_pid"] for each in chunks}
@@ -163,8 +171,9 @@ def test_the_receiver_is_killed_while_webhooks_arrive_and_the_automation_is_gone
     assert system.stack.pid("receiver") != killed
     _assert_complete(system, batch, 600)
     assert system.wire.summary()["deliveries"]["refused"] > known["refused"]
-    log = (system.stack.home / "logs" / "receiver.log").read_text()
-    assert f"resumed: batch:{batch}" in log
+    # Nobody but the waker, through Prefect's API, was there to resume them.
+    for flow_run, _ in system.flow_runs(batch).values():
+        assert "Resuming" in system.prefect.history(flow_run)
 
 
 @_of(100)
@@ -172,6 +181,7 @@ def test_with_no_receiver_at_all_reconcile_ends_the_batch(
     system: System, manifest: dict[str, str]
 ) -> None:
     """No webhook is heard: what is silent is asked after, and what is ready is woken."""
+    heard = system.wire.summary()["deliveries"]["acknowledged"]
     system.stack.stop("receiver")
     try:
         batch = system.begin(manifest)
@@ -183,6 +193,7 @@ def test_with_no_receiver_at_all_reconcile_ends_the_batch(
         until(reconciled, "reconcile has ended the batch", within_s=90)
         system.await_end(batch)
         _assert_complete(system, batch, 100)
+        assert system.wire.summary()["deliveries"]["acknowledged"] == heard
     finally:
         system.stack.start("receiver")
 
@@ -190,14 +201,14 @@ def test_with_no_receiver_at_all_reconcile_ends_the_batch(
 @_of(1500)
 def test_a_cancelled_batch_submits_nothing_more(system: System, manifest: dict[str, str]) -> None:
     """What was sent is recorded to its end; the rest is cancelled, unsent and unpaid."""
-    system.wire.strike({"api": _slow(2)})
+    system.wire.strike({"api": _slow(3)})
     batch = system.begin(manifest, chunk_size=750, max_active_chunks=1)
     until(lambda: system.wire.jobs(batch), "the first jobs are at Ittybit")
 
     told = system.told("cancel", batch, "--json")
 
     system.wire.strike({})
-    assert told["cancelled"] > 750, "the second chunk, and some of the first"
+    assert told["cancelled"] >= 750, "the whole second chunk at least"
     assert told["in_flight"] > 0
     status = system.await_end(batch)
     assert status.state is BatchState.CANCELLED

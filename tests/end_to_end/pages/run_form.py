@@ -1,11 +1,15 @@
 """The form that starts a run of a deployment."""
 
+import json
 import re
 from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
 _PROPERTY = ".schema-form-property"
+_FRAMES = """async () => {
+    for (let i = 0; i < 5; i++) await new Promise(done => requestAnimationFrame(done));
+}"""
 _LABEL = ".schema-form-property__label"
 
 
@@ -31,13 +35,17 @@ class RunForm:
         return self._page.locator(_LABEL).all_inner_texts()
 
     def choose(self, tab: str) -> None:
-        """Choose a tab."""
+        """Choose a tab, and wait until it has filled in what cannot be changed."""
         self._page.get_by_text(tab, exact=True).click()
+        for box in self._page.locator(f"{_PROPERTY} fieldset[disabled] textarea").all():
+            expect(box).not_to_have_value("")
+        self._settle()
 
     def fill(self, title: str, text: str) -> None:
         """Write into a field."""
         box = self._field(title).locator("textarea")
         box.fill(text)
+        self._settle()
         expect(box).to_have_value(text)
 
     def value(self, title: str) -> str:
@@ -61,7 +69,12 @@ class RunForm:
             self._page.get_by_role("button", name="Submit").click()
         answer = found.value
         assert answer.ok, f"{answer.status} {answer.text()[:500]}"
-        return str(answer.json()["id"]), answer.request.post_data_json["parameters"]
+        sent: dict[str, Any] = json.loads(answer.request.post_data or "")
+        return str(answer.json()["id"]), sent["parameters"]
+
+    def _settle(self) -> None:
+        """Let the form take over what was written: it does so in steps, a few frames later."""
+        self._page.evaluate(_FRAMES)
 
     def _field(self, title: str) -> Locator:
         label = self._page.locator(

@@ -67,7 +67,7 @@ def test_what_was_emptied_again_is_not_sent(
     flow_run, sent = form.submit()
     assert sent["source"] == {"type": "manifest", "format": "csv", "uri": str(manifest)}
     assert sent["options"]["dry_run"] is True
-    assert not {"name", "go_on_with"} & set(sent["options"])
+    assert not {"name", "go_on_with"} & set(sent["options"]), sent
 
     def ended() -> str | None:
         run = system.prefect.flow_run(flow_run)

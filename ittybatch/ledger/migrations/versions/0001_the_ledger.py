@@ -40,17 +40,16 @@ def upgrade() -> None:
 
     op.create_table(
         "deliveries",
+        sa.Column("task_id", sa.Text(), nullable=False, comment="empty where none could be read"),
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_received_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("times", sa.Integer(), nullable=False),
-        sa.Column("task_id", sa.Text(), nullable=True),
         sa.Column("status", sa.String(length=50), nullable=True),
         sa.Column("verdict", sa.String(length=16), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("digest", name=op.f("pk_deliveries")),
+        sa.PrimaryKeyConstraint("task_id", "digest", name=op.f("pk_deliveries")),
     )
-    op.create_index(op.f("ix_deliveries_task_id"), "deliveries", ["task_id"], unique=False)
 
     op.create_table(
         "chunks",
@@ -212,8 +211,6 @@ def downgrade() -> None:
     op.drop_table("runs")
     op.drop_table("rejects")
     op.drop_table("chunks")
-    op.drop_index(op.f("ix_deliveries_task_id"), "deliveries")
-
     op.drop_table("deliveries")
     op.drop_index(op.f("ix_batches_state"), "batches")
 
