@@ -74,7 +74,7 @@ def run_first_batches(system: System, library: Path, folder: Path) -> FirstBatch
             seen.look()
             return all(command.poll() is not None for command in commands.values())
 
-        until(have_ended, "the commands have ended", within_s=_WITHIN_S, every_s=0.3)
+        until(have_ended, "the commands have ended", within_s=_WITHIN_S, every_s=0.5)
         said = {name: "".join(command.communicate()) for name, command in commands.items()}
         first = {
             name: First(system.newest(source(name)), source(name), command.returncode, said[name])

@@ -31,7 +31,10 @@ class PrefectApi:
 
     def processes(self) -> dict[str, str]:
         """The process that each flow run has, or had last, by the flow run's id."""
-        runs = self._ask("POST", "/flow_runs/filter", json={"limit": _PAGE})
+        # Schedules make a hundred runs ahead, which have not begun and never may.
+        begun = {"start_time": {"is_null_": False}}
+        asked = {"flow_runs": begun, "limit": _PAGE}
+        runs = self._ask("POST", "/flow_runs/filter", json=asked)
         return {run["id"]: run["infrastructure_pid"] for run in runs if run["infrastructure_pid"]}
 
     def history(self, flow_run: str) -> list[str]:

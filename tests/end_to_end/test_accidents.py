@@ -124,7 +124,11 @@ def test_kill_9_of_worker_and_flow_runs_in_the_middle_of_dispatch(
     def created() -> int:
         return system.wire.created - int(before["jobs_known"])
 
-    until(lambda: _sent_of_each_chunk(system, batch, 750) >= 150, "both chunks are sending")
+    until(
+        lambda: _sent_of_each_chunk(system, batch, 750) >= 150,
+        "both chunks are sending",
+        every_s=0.3,
+    )
     chunks = _chunk_runs(system, batch)
     worker = system.stack.pid("worker")
     working = {system.prefect.flow_run(each)["infrastructure_pid"] for each in chunks}
@@ -190,7 +194,7 @@ def test_with_no_receiver_at_all_reconcile_ends_the_batch(
             system.told("reconcile", "--json", ITTYBATCH_POLL_AFTER_S="0.5")
             return system.status(batch).state.ended
 
-        until(reconciled, "reconcile has ended the batch", within_s=90)
+        until(reconciled, "reconcile has ended the batch", within_s=90, every_s=2)
         system.await_end(batch)
         _assert_complete(system, batch, 100)
         assert system.wire.summary()["deliveries"]["acknowledged"] == heard

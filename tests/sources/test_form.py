@@ -8,7 +8,7 @@ from pydantic import BaseModel, TypeAdapter
 from ittybatch.engine.options import BatchOptions
 from ittybatch.sources import BucketSource, FailedJobsSource, ManifestSource, Source
 
-MODELS = [BucketSource, ManifestSource, FailedJobsSource, BatchOptions]
+MODELS: list[type[BaseModel]] = [BucketSource, ManifestSource, FailedJobsSource, BatchOptions]
 
 
 def _fields(model: type[BaseModel]) -> dict[str, dict[str, Any]]:
