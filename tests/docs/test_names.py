@@ -107,7 +107,7 @@ def test_every_field_of_a_source_is_documented() -> None:
     )
     columns = set(first_cells(page, "A manifest")) | {"etag"}  # shares fingerprint's row
     assert columns == {*KNOWN, "metadata.NAME"}
-    assert set(ManifestSource.model_fields) == {"type", "uri"}
+    assert set(ManifestSource.model_fields) == {"type", "uri", "format"}
 
 
 def test_exit_statuses_are_the_programs() -> None:

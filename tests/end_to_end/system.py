@@ -112,7 +112,7 @@ class System:
         """A batch's jobs by state, counted from their rows."""
         return Counter(job.state.value for job in self.jobs(batch))
 
-    def await_end(self, batch: str, *, within_s: float = 90.0) -> BatchStatus:
+    def await_end(self, batch: str, *, within_s: float = 120.0) -> BatchStatus:
         """Wait until a batch, and Prefect's run of it, have ended."""
 
         def ended() -> BatchStatus | None:
