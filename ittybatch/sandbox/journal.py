@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
+import stamina
 
 from ittybatch.errors import ConfigurationError
 
 Entry = dict[str, Any]
 _FILE_NAME: Final = "journal.jsonl"
+_LOCK_WAIT_S: Final = 3.0
 
 
 class Journal:
@@ -39,7 +41,7 @@ class Journal:
                 remedy="Give it another folder.",
             ) from None
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(self._file)
         except OSError:
             os.close(self._file)
             raise ConfigurationError(
@@ -72,3 +74,9 @@ class Journal:
     def close(self) -> None:
         """Let another process have it."""
         os.close(self._file)
+
+
+@stamina.retry(on=BlockingIOError, attempts=None, timeout=_LOCK_WAIT_S, wait_max=0.2)
+def _lock(file: int) -> None:
+    """Take the journal. A sandbox that was killed holds it until its encoders are gone too."""
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

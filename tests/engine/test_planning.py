@@ -45,9 +45,9 @@ def s3(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> "S3Client":
     }.items():
         monkeypatch.setenv(name, value)
     client = boto3.client("s3", region_name="us-east-1")
-    client.create_bucket(Bucket="media")
+    client.create_bucket(Bucket="planned-media")
     for key in ("a.mov", "b.mp4", "c.wav", "d.png", "e.txt"):
-        client.put_object(Bucket="media", Key=f"in/{key}", Body=key.encode())
+        client.put_object(Bucket="planned-media", Key=f"in/{key}", Body=key.encode())
     return client
 
 
@@ -67,7 +67,7 @@ def _plan(ledger: Ledger, source: BucketSource | ManifestSource | FailedJobsSour
 @pytest.mark.usefixtures("s3")
 def test_a_preview_tells_what_a_run_then_does(ledger: Ledger, web: Profile) -> None:
     """The same counts, and not a row written."""
-    source = BucketSource(uri="s3://media/in/")
+    source = BucketSource(uri="s3://planned-media/in/")
     found = preview(ledger, source, web, PROFILES)
     assert found.counts["jobs"] == 2 * 4 + 1 + 2
     assert found.counts["without_rendition"] == 1
@@ -83,11 +83,11 @@ def test_a_changed_object_makes_exactly_its_jobs(
     ledger: Ledger, s3: "S3Client", web: Profile
 ) -> None:
     """By its ETag; the others are as they were."""
-    source = BucketSource(uri="s3://media/in/")
+    source = BucketSource(uri="s3://planned-media/in/")
     _plan(ledger, source)
-    s3.put_object(Bucket="media", Key="in/a.mov", Body=b"another cut")
+    s3.put_object(Bucket="planned-media", Key="in/a.mov", Body=b"another cut")
     found = preview(ledger, source, web, PROFILES)
-    assert {row["input"] for row in found.sample} == {"s3://media/in/a.mov"}
+    assert {row["input"] for row in found.sample} == {"s3://planned-media/in/a.mov"}
     assert found.counts["jobs"] == 4
 
 

@@ -43,7 +43,7 @@ def test_a_folder_is_copied_without_what_is_hidden(
 ) -> None:
     """Twice is no error."""
     for _ in range(2):
-        uploaded = upload(folder, "library", "media/", environment=environment)
+        uploaded = upload(folder, "only-uploads", "media/", environment=environment)
         assert uploaded == Uploaded(count=2, size_bytes=6)
     client = boto3.client(
         "s3",
@@ -52,9 +52,11 @@ def test_a_folder_is_copied_without_what_is_hidden(
         aws_secret_access_key="testing",
         region_name="us-east-1",
     )
-    listed = client.list_objects_v2(Bucket="library")["Contents"]
+    listed = client.list_objects_v2(Bucket="only-uploads")["Contents"]
     assert [entry["Key"] for entry in listed] == ["media/a.mp4", "media/deep/b c.wav"]
-    assert client.head_object(Bucket="library", Key="media/a.mp4")["ContentType"] == "video/mp4"
+    assert (
+        client.head_object(Bucket="only-uploads", Key="media/a.mp4")["ContentType"] == "video/mp4"
+    )
 
 
 def test_a_refusal_names_folder_and_bucket(folder: Path, environment: dict[str, str]) -> None:
@@ -66,10 +68,10 @@ def test_a_refusal_names_folder_and_bucket(folder: Path, environment: dict[str, 
 def test_only_a_local_s3_is_written_to(folder: Path) -> None:
     """Without an endpoint of ours nothing is sent anywhere."""
     with pytest.raises(StackError, match="no local S3"):
-        upload(folder, "library", environment={})
+        upload(folder, "only-uploads", environment={})
 
 
 def test_a_missing_folder_is_named(tmp_path: Path, environment: dict[str, str]) -> None:
     """A misspelt folder is no empty library."""
     with pytest.raises(StackError, match="There is no folder"):
-        upload(tmp_path / "nowhere", "library", environment=environment)
+        upload(tmp_path / "nowhere", "only-uploads", environment=environment)
