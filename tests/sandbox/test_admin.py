@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from pathlib import Path
 
 import httpx
 import pytest
@@ -29,9 +30,11 @@ def test_a_request_that_may_come_from_elsewhere_is_refused(
     assert (answer.status_code, answer.json()["kind"]) == (403, "forbidden")
 
 
-def test_another_address_of_this_machine_is_elsewhere() -> None:
+def test_another_address_of_this_machine_is_elsewhere(tmp_path: Path) -> None:
     """The client's address decides, whatever the server listens on."""
-    app = create_app(SandboxConfig(port=8400, instant=True, public_url="http://127.0.0.1:8400"))
+    app = create_app(
+        SandboxConfig(instant=True, public_url="http://127.0.0.1:8400", state_dir=tmp_path)
+    )
     for client, status in (("127.0.0.1", 200), ("192.0.2.7", 403)):
         # Not every machine has a second address, so the server is told of one.
         transport = httpx.ASGITransport(app, client=(client, 40_000))
