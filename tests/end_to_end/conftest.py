@@ -14,7 +14,7 @@ from tests.end_to_end.first_batches import FirstBatches, run_first_batches
 from tests.end_to_end.system import System
 
 # A process that was killed is missed after so long; short, so that tests need not wait.
-LEASE_S = "5"
+LEASE_S = "10"
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from tests.end_to_end.first_batches import BUCKET, STUMBLES, First, FirstBatches
 from tests.end_to_end.probing import Seen, probe_media, probe_picture
 from tests.end_to_end.system import System
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
 
 PICTURES = {".jpg", ".png"}
 
