@@ -9,11 +9,15 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from bench import dispatch, receiver
+from bench import dispatch, listing, receiver
 from bench.databases import DATABASES, is_available, ledgers
 from bench.figure import Figure
 
-BENCHES = {"dispatch": dispatch.measure, "receiver": receiver.measure}
+BENCHES = {
+    "dispatch": dispatch.measure,
+    "listing": listing.measure,
+    "receiver": receiver.measure,
+}
 notes = Console(stderr=True)
 
 

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from bench.objects import bucket_of
 from ittybatch.receiver import inbox
 from ittybatch.receiver.app import create_app, server_config
 from ittybatch.settings import Settings
@@ -50,6 +51,8 @@ def main(name: str, environment: Mapping[str, str]) -> None:
     """Listen on a free port, print it, and serve until told to stop."""
     if name == "api":
         config = uvicorn.Config(InstantApi(), access_log=False, log_level="error")
+    elif name == "bucket":
+        config = uvicorn.Config(bucket_of(environment), access_log=False, log_level="error")
     else:
         inbox.LARGEST_GROUP = int(environment.get("BENCH_GROUP", inbox.LARGEST_GROUP))
         app = create_app(Settings(), waker=False)

@@ -40,7 +40,7 @@ def run_batch(
         with at_work(ledger, batch_owner(batch.id), settings.lease_s) as leg:
             if leg is None:
                 return Completed(name="Superseded", message="Another run goes on with it.")
-            batch = scan(ledger, settings, batch, source)
+            batch = scan(ledger, settings, batch)
             status = _see_through(ledger, settings, batch, leg)
             report(ledger, settings, status)
             ledger.write(end_run, leg)

@@ -61,6 +61,9 @@ class Settings(BaseSettings):
         60, gt=0, description="Seconds without a heartbeat after which a leg is taken for dead."
     )
 
+    dynamodb_table: str | None = Field(
+        None, min_length=1, description="DynamoDB table that is told of each job at a batch's end."
+    )
     suspend_timeout_s: float = Field(
         30 * 86_400, gt=0, description="Seconds after which Prefect gives up a suspended run."
     )

@@ -6,7 +6,7 @@ from prefect.logging import get_run_logger
 from ittybatch.engine.flow_runs import PrefectUnavailable, open_flow_runs
 from ittybatch.engine.options import BatchOptions
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import OpenBatch, open_batch, read_batch
+from ittybatch.ledger.batches import OpenBatch, known_batch, open_batch, read_batch
 from ittybatch.ledger.queries import find_batch
 from ittybatch.profiles import Profile, load_profile, refuse_overlap
 from ittybatch.settings import Settings
@@ -26,10 +26,24 @@ def adopt(
         ProfileError: when the profile cannot be used.
         DestinationOverlap: when outputs would land where the source is scanned.
     """
+    flow_run, _ = this_run()
+    # What a batch was begun with is frozen in the ledger: what lies in files by now, and what
+    # `latest` would mean, is of no concern to its later legs.
+    batch = ledger.read(known_batch, flow_run, adopt=options.go_on_with) or _opened(
+        ledger, settings, source, profile, options
+    )
+    get_run_logger().info("Batch %s (%s) is %s.", batch.id, batch.name, batch.state)
+    _tag(batch.id)
+    return batch
+
+
+def _opened(
+    ledger: Ledger, settings: Settings, source: Source, profile: str, options: BatchOptions
+) -> OpenBatch:
     flow_run, deployment = this_run()
     source = resolved(ledger, source)
     chosen = checked_profile(ledger, settings, source, profile)
-    batch = ledger.write(
+    return ledger.write(
         open_batch,
         flow_run_id=flow_run,
         deployment_id=deployment,
@@ -38,11 +52,7 @@ def adopt(
         source=source.model_dump(mode="json", exclude_none=True),
         profile=chosen.model_dump(mode="json"),
         options=options.model_dump(mode="json", exclude={"go_on_with"}, exclude_none=True),
-        adopt=options.go_on_with,
     )
-    get_run_logger().info("Batch %s (%s) is %s.", batch.id, batch.name, batch.state)
-    _tag(batch.id)
-    return batch
 
 
 def _tag(batch: str) -> None:

@@ -20,8 +20,11 @@ from prefect.client.schemas.filters import (
 )
 
 from ittybatch.engine.amounts import format_bytes, format_duration
+from ittybatch.engine.reporting import Written
+from ittybatch.engine.reports.tally import Tally
 from ittybatch.ledger.queries import BatchStatus, JobRow
 from ittybatch.ledger.states import JobState
+from ittybatch.profiles import Item
 from tasks.leg import this_run
 from tasks.markdown import code, escaped, link, table
 from tasks.naming import source_name
@@ -107,8 +110,8 @@ def show_results(status: BatchStatus, rows: Sequence[JobRow]) -> None:
     root = _root(status)
     results = [
         {
-            "Item": escaped(row.input.removeprefix(root)),
-            "Rendition": row.rendition,
+            "Item": escaped(Item(row.input).shown.removeprefix(root)),
+            "Rendition": escaped(row.rendition),
             "Status": row.state.value,
             "Output or error": _came_of(row),
             "Pixels": f"{row.width}x{row.height}" if row.width else "",
@@ -120,7 +123,7 @@ def show_results(status: BatchStatus, rows: Sequence[JobRow]) -> None:
     ]
     if results:
         told = f"Jobs of batch {status.id}"
-        told += f", items under {root}" if root else ""
+        told += f", items under {code(root)}" if root else ""
         if len(results) < status.counts["jobs"]:
             told += f": the first {len(results):,} of {status.counts['jobs']:,}"
         create_table_artifact(results, key=f"results-{status.id}", description=told)
@@ -132,7 +135,7 @@ def show_failures(status: BatchStatus, reasons: Sequence[Mapping[str, Any]]) -> 
         {
             "Jobs": str(reason["jobs"]),
             "Status": reason["state"],
-            "Example": escaped(str(reason["example"]).removeprefix(_root(status))),
+            "Example": escaped(Item(str(reason["example"])).shown.removeprefix(_root(status))),
             "Reason": escaped(reason["error_message"] or reason["error_kind"] or "no reason given"),
         }
         for reason in reasons
@@ -145,20 +148,39 @@ def show_failures(status: BatchStatus, reasons: Sequence[Mapping[str, Any]]) -> 
         )
 
 
-def show_report(status: BatchStatus, told: str, files: Mapping[str, Path]) -> None:
+def show_report(status: BatchStatus, told: str, written: Written) -> None:
     """Publish what a batch came to, and where the completion report lies."""
     source = code(source_name(status.source))
     lines = [
         f"**{status.state.value.replace('_', ' ').capitalize()}**: {escaped(told)}",
         "",
         f"Batch {code(status.id)}, source: {source}, profile: {code(status.profile)}",
-        "",
-        "The completion report, on the machine that ran the last leg:",
-        "",
     ]
-    lines += [f"- {what}: {code(path)}" for what, path in files.items()]
+    if renditions := _added_up(written.tally):
+        lines += table(("Rendition", "Succeeded>", "Average>", "Longest>", "Saved>"), renditions)
+    if checks := written.tally.checks:
+        lines += table(
+            ("Outputs looked at", "Count>"),
+            [(escaped(check), f"{count:,}") for check, count in checks.most_common()],
+        )
+    lines += ["", "The completion report, on the machine that ran the last leg:", ""]
+    lines += [f"- {what}: {code(place)}" for what, place in written.places.items()]
     lines += ["", f"Anywhere else, {code(f'ittybatch report {status.id} --format csv')} writes it."]
+    lines += [f"\n**Not written**: {escaped(failure)}" for failure in written.failures]
     create_markdown_artifact("\n".join(lines), key=f"report-{status.id}", description=told)
+
+
+def _added_up(tally: Tally) -> list[tuple[str, ...]]:
+    return [
+        (
+            escaped(name),
+            f"{each.succeeded:,} of {each.jobs:,}",
+            format_duration(each.average_s),
+            format_duration(each.longest_s if each.timed else None),
+            each.saved,
+        )
+        for name, each in sorted(tally.renditions.items())
+    ]
 
 
 def _bar_of_this_run(key: str) -> UUID | None:

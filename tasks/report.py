@@ -8,12 +8,14 @@ from prefect import State
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed
 
+from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.planning import Preview
 from ittybatch.engine.reporting import write_files
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import end_batch
 from ittybatch.ledger.chunks import ChunkPlace
 from ittybatch.ledger.queries import BatchStatus, all_job_rows, batch_status, failure_reasons
+from ittybatch.ledger.results import options_of
 from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
 from tasks.artifacts import (
@@ -47,11 +49,22 @@ def progress(ledger: Ledger, batch: str) -> BatchStatus:
 @step("report")
 def report(ledger: Ledger, settings: Settings, status: BatchStatus) -> None:
     """Write the completion report, and publish what an operator wants to see of it."""
-    files = write_files(ledger, status.id, settings.home / "batches" / status.id)
+    options = BatchOptions.model_validate(ledger.read(options_of, status.id))
+    written = write_files(
+        ledger,
+        status.id,
+        settings.home / "batches" / status.id,
+        copies_to=options.report_to,
+        only_failures=options.report_only_failures,
+        check_outputs=options.check_outputs,
+        dynamodb_table=settings.dynamodb_table,
+    )
+    for failure in written.failures:
+        get_run_logger().warning("%s", failure)
     show_results(status, list(islice(all_job_rows(ledger, status.id), MOST_ROWS)))
     show_failures(status, ledger.read(failure_reasons, status.id))
-    show_report(status, _told(status), files)
-    get_run_logger().info("Report: %s", files["json"])
+    show_report(status, _told(status), written)
+    get_run_logger().info("Report: %s", written.places["json"])
 
 
 def outcome(status: BatchStatus) -> State[None]:

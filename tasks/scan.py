@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 
 from prefect.logging import get_run_logger
+from pydantic import TypeAdapter
 
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.planning import Preview, plan_batch, preview
-from ittybatch.engine.reporting import write_rejects_file
+from ittybatch.engine.reports.rejects import write_rejects_file
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import OpenBatch, hold_batch
@@ -18,12 +19,15 @@ from tasks.artifacts import show_plan
 from tasks.poll import poll_given_up
 from tasks.step import step
 
+_SOURCE: TypeAdapter[Source] = TypeAdapter(Source)
 _TELL_EVERY = 10_000
 
 
 @step("scan")
-def scan(ledger: Ledger, settings: Settings, batch: OpenBatch, source: Source) -> OpenBatch:
+def scan(ledger: Ledger, settings: Settings, batch: OpenBatch) -> OpenBatch:
     """Plan the batch, from where an earlier leg left off.
+
+    The source is the one that the batch was begun with: by now `latest` means this very batch.
 
     Raises:
         SourceError: when the source cannot be read; the batch is held, and goes on from there.
@@ -31,7 +35,7 @@ def scan(ledger: Ledger, settings: Settings, batch: OpenBatch, source: Source) -
     if batch.scan_done:
         return batch
     options = BatchOptions.model_validate(batch.options)
-    source = resolved(ledger, source)
+    source: Source = _SOURCE.validate_python(dict(batch.source))
     if isinstance(source, FailedJobsSource):
         poll_given_up(ledger, settings, source.batch)
     try:

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ittybatch.cli.output import console, print_json
 from ittybatch.cli.status import COULD_NOT_RUN, status_of
 from ittybatch.engine.flow_runs import FlowRuns
-from ittybatch.engine.reporting import batch_summary
+from ittybatch.engine.reports.entries import batch_summary
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.queries import BatchStatus, batch_of_run, batch_status
 from ittybatch.ledger.states import BatchState

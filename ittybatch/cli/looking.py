@@ -3,26 +3,20 @@
 import sys
 from dataclasses import asdict
 from datetime import datetime
-from enum import StrEnum
 from itertools import islice
-from pathlib import Path
 from typing import Annotated
 
 import orjson
 from cyclopts import Parameter
+from rich.console import Console
 
-from ittybatch.cli.output import Batch, Json, console, print_json, print_table
+from ittybatch.cli.output import Batch, Json, console, errors, print_json, print_table
 from ittybatch.cli.status import SUCCEEDED
 from ittybatch.engine.amounts import format_bytes, format_duration
-from ittybatch.engine.reporting import (
-    FAILED_STATES,
-    batch_summary,
-    job_entry,
-    write_csv,
-    write_json,
-    write_parquet,
-)
-from ittybatch.ledger import Ledger, open_ledger
+from ittybatch.engine.reporting import Written, report_output, table_output, write_report
+from ittybatch.engine.reports.entries import FAILED_STATES, batch_summary, job_entry
+from ittybatch.engine.reports.forms import ReportFormat
+from ittybatch.ledger import open_ledger
 from ittybatch.ledger.queries import (
     BatchStatus,
     all_job_rows,
@@ -33,14 +27,6 @@ from ittybatch.ledger.queries import (
 )
 from ittybatch.ledger.states import JobState
 from ittybatch.settings import Settings
-
-
-class ReportFormat(StrEnum):
-    """What a report is written as."""
-
-    CSV = "csv"
-    JSON = "json"
-    PARQUET = "parquet"
 
 
 def status(
@@ -157,41 +143,64 @@ def failures(
 def report(
     batch: Batch,
     *,
-    format: Annotated[ReportFormat, Parameter(help="csv, json or parquet.")] = ReportFormat.JSON,  # noqa: A002  the option's name
+    format: Annotated[  # noqa: A002  the option's name
+        ReportFormat | None,
+        Parameter(
+            help="csv, json, parquet or html; without it what the output's name ends in, else json."
+        ),
+    ] = None,
     output: Annotated[
-        Path | None, Parameter(alias="-o", help="The file to write; standard output if not given.")
+        str | None,
+        Parameter(
+            alias="-o",
+            help="A path or s3://bucket/key to write to; standard output if not given.",
+        ),
     ] = None,
     only_failures: Annotated[
         bool, Parameter(negative="", help="Only jobs that did not succeed.")
     ] = False,
+    check_outputs: Annotated[
+        bool,
+        Parameter(
+            negative="", help="Look whether each output is there, of its size and format, first."
+        ),
+    ] = False,
+    dynamodb: Annotated[
+        str | None,
+        Parameter(help="Write jobs to this DynamoDB table, too; alone without `--output`."),
+    ] = None,
 ) -> int:
     """Write a batch's completion report."""
     ledger = open_ledger(Settings())
     found = ledger.read(find_batch, batch)
-    if output is None and format is ReportFormat.PARQUET:
-        output = Path(f"{found}.parquet")
-    if output is None:
-        _write(ledger, found, format, sys.stdout.buffer.fileno(), only_failures=only_failures)
-        return SUCCEEDED
-    _write(ledger, found, format, output, only_failures=only_failures)
-    console.print(f"Wrote {output}.")
+    outputs = [table_output(dynamodb, found)] if dynamodb else []
+    form = format or _form_of(output)
+    if output is None and form is ReportFormat.PARQUET:
+        output = f"{found}.parquet"
+    printed = output is None and (format is not None or not dynamodb)
+    if output is not None or printed:
+        place = sys.stdout.buffer if output is None else output
+        outputs.append(report_output(ledger, found, form, place, only_failures=only_failures))
+    written = write_report(ledger, found, outputs, check_outputs=check_outputs)
+    sys.stdout.buffer.flush()
+    # What is piped stays the report alone.
+    _tell(written, output, dynamodb, to=errors if printed else console)
     return SUCCEEDED
 
 
-def _write(
-    ledger: Ledger, batch: str, form: ReportFormat, target: Path | int, *, only_failures: bool
-) -> None:
-    # A descriptor is standard output: it is not ours to close.
-    ours = not isinstance(target, int)
-    if form is ReportFormat.CSV:
-        with open(target, "w", encoding="utf-8", newline="", closefd=ours) as rows:
-            write_csv(ledger, batch, rows, only_failures=only_failures)
-        return
-    with open(target, "wb", closefd=ours) as stream:
-        if form is ReportFormat.JSON:
-            write_json(ledger, batch, stream, only_failures=only_failures)
-        else:
-            write_parquet(ledger, batch, stream, only_failures=only_failures)
+def _form_of(output: str | None) -> ReportFormat:
+    suffix = output.rpartition(".")[2].lower() if output else ""
+    return ReportFormat(suffix) if suffix in set(ReportFormat) else ReportFormat.JSON
+
+
+def _tell(written: Written, output: str | None, table: str | None, *, to: Console) -> None:
+    if output:
+        to.print(f"Wrote {output}.", markup=False)
+    if table:
+        to.print(f"Wrote the jobs to the DynamoDB table {table}.", markup=False)
+    if written.tally.checks:
+        counts = ", ".join(f"{count:,} {check}" for check, count in written.tally.checks.items())
+        to.print(f"Outputs looked at: {counts}.", markup=False)
 
 
 def _show_one(found: BatchStatus, *, json: bool) -> None:

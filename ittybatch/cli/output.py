@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 Json = Annotated[
     bool, Parameter(name="--json", negative="", help="Print JSON for programs instead.")
@@ -25,6 +26,8 @@ _PIPED_WIDTH = 220
 console = Console(
     highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPED_WIDTH
 )
+
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def print_json(value: object) -> None:
@@ -46,6 +49,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     console.print(table)
 
 
-def _text(cell: object) -> str:
+def _text(cell: object) -> Text:
+    """A cell as it is: never markup, and nothing that a terminal would take for a command."""
     text = "" if cell is None else f"{cell:,}" if isinstance(cell, int) else str(cell)
-    return text.replace("[", "\\[")
+    return Text("".join(each if each.isprintable() else "\ufffd" for each in text))

@@ -1,13 +1,15 @@
 """How a batch is run: what its starter may choose beside source and profile."""
 
+from pathlib import PurePath
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ittybatch.errors import IttybatchError
 from ittybatch.profiles import list_profiles
 from ittybatch.settings import Settings
 from ittybatch.sources.form import as_form
+from ittybatch.sources.s3 import SCHEME, split_uri
 
 
 class BatchOptions(BaseModel):
@@ -77,11 +79,39 @@ class BatchOptions(BaseModel):
         description="Your own estimate, in your own unit. Empty: unknown.",
         gt=0,
     )
+    report_to: str | None = Field(
+        None,
+        title="Copies of the report",
+        description="An absolute path, or s3://bucket/prefix/: a folder named for the batch gets "
+        "the report there as CSV, JSON, Parquet and HTML. Empty: only where the batch ran.",
+    )
+    report_only_failures: bool = Field(
+        default=False,
+        title="Copies tell only failures",
+        description="Jobs that succeeded are left out of these copies.",
+    )
+    check_outputs: bool = Field(
+        default=False,
+        title="Look at each output",
+        description="For the report: whether it is there, of the size that Ittybit told, and of "
+        "its format. One request an output; nothing is held against the batch.",
+    )
     go_on_with: str | None = Field(
         None,
         title="Go on with batch",
         description="Id of a batch that lost its run, to be taken up where it stands.",
     )
+
+    @field_validator("report_to")
+    @classmethod
+    def _is_a_place(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        if value.startswith(SCHEME):
+            split_uri(value)
+        elif not PurePath(value).is_absolute():
+            raise ValueError(f"{value!r} is neither s3://bucket/prefix/ nor an absolute path")
+        return value
 
     @model_validator(mode="after")
     def _cost_is_known(self) -> Self:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import orjson
 
+from ittybatch.engine.ahead import bulk_work, read_ahead
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.options import InvalidOptions
 from ittybatch.ledger import Ledger, Transaction
@@ -17,7 +18,7 @@ from ittybatch.ledger.retrying import ended_jobs
 from ittybatch.profiles import Item, Profile, ProfileError, Profiles
 from ittybatch.sources import FailedJobsSource, Page, Source, read_pages
 
-PAGE_SIZE = 1000
+PAGE_SIZE = 5000
 SAMPLE_SIZE = 20
 
 
@@ -64,17 +65,18 @@ def plan_batch(
         return batch
     cursor = batch.scan_cursor
     profile = Profile.from_mapping(batch.profile)
-    for page in _pages(ledger, source, profile, profiles_dir, cursor):
-        counts = ledger.write(
-            plan_page,
-            batch.id,
-            page,
-            after=cursor,
-            chunk_size=chunk_size,
-            canary_items=canary_items,
-        )
-        on_page(counts)
-        cursor = page.cursor
+    with bulk_work():
+        for page in _pages(ledger, source, profile, profiles_dir, cursor):
+            counts = ledger.write(
+                plan_page,
+                batch.id,
+                page,
+                after=cursor,
+                chunk_size=chunk_size,
+                canary_items=canary_items,
+            )
+            on_page(counts)
+            cursor = page.cursor
     return ledger.write(finish_planning, batch.id)
 
 
@@ -144,8 +146,8 @@ def _pages(
         yield from _ended_pages(ledger, source, cursor)
         return
     profiles = Profiles(profiles_dir)
-    for page in read_pages(source, cursor=cursor, page_size=PAGE_SIZE):
-        yield _planned(page, profile, profiles)
+    pages = read_pages(source, cursor=cursor, page_size=PAGE_SIZE)
+    yield from read_ahead(_planned(page, profile, profiles) for page in pages)
 
 
 def _planned(page: Page, profile: Profile, profiles: Profiles) -> PlannedPage:

@@ -10,9 +10,10 @@ from ittybatch.ittybit.job import Job as RemoteJob
 from ittybatch.ittybit.job import JobError, JobStatus
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.overdue import OverdueJob, expired_jobs, note_polled, overdue_jobs
+from ittybatch.ledger.runs import wake_chunks_at
 from ittybatch.ledger.settlement import expire, settle
 from ittybatch.ledger.states import Verdict
-from ittybatch.ledger.submission import Accepted, record_accepted
+from ittybatch.ledger.submission import Accepted, record_accepted, return_unsent
 
 _GROUP = 200
 _CONCURRENCY = 32
@@ -148,9 +149,22 @@ def _apply(
     ]
     record_accepted(transaction, found)
     verdicts = settle(transaction, [answer for _, answer in heard if answer is not None])
+    _send_again(transaction, [job for job, answer in heard if answer is None and job.past_deadline])
     expired = sum(
         expire(transaction, job.id)
         for job, answer in heard
-        if job.past_deadline and (answer is None or not answer.status.terminal)
+        if job.past_deadline and answer is not None and not answer.status.terminal
     )
     return sum(verdict is Verdict.APPLIED for verdict in verdicts), expired
+
+
+def _send_again(transaction: Transaction, jobs: Sequence[OverdueJob]) -> None:
+    """Put back what Ittybit was asked for and does not have: it is sent under the same key.
+
+    Its process died between the claim and the request, and nobody went on in time. Given up
+    as expired it would be held back for a bill that cannot come.
+    """
+    return_unsent(transaction, [(job.id, job.attempt) for job in jobs], 0)
+    if jobs:
+        now = transaction.now
+        wake_chunks_at(transaction, {job.chunk_id: now for job in jobs})

@@ -1,217 +1,252 @@
-"""The completion report, as JSON and as CSV."""
+"""The completion report: one pass over a batch's jobs, written in every form at once."""
 
-import csv
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
-from datetime import datetime
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from types import TracebackType
+from typing import IO, ParamSpec, Self
 
-import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from ittybatch.engine.reports.checks import OutputChecks
+from ittybatch.engine.reports.dynamodb import open_table
+from ittybatch.engine.reports.entries import FAILED_STATES
+from ittybatch.engine.reports.forms import (
+    CsvReport,
+    JsonReport,
+    ParquetReport,
+    ReportForm,
+    ReportFormat,
+)
+from ittybatch.engine.reports.page import PageReport
+from ittybatch.engine.reports.places import NotWritten, whole, within
+from ittybatch.engine.reports.rejects import write_rejects_to
+from ittybatch.engine.reports.tally import Tally
+from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.queries import (
-    BatchStatus,
-    JobRow,
-    all_job_rows,
-    batch_status,
-    reject_rows,
-)
-from ittybatch.ledger.states import JobState
+from ittybatch.ledger.queries import batch_status, failure_reasons
+from ittybatch.ledger.results import Result, result_pages
 
-FAILED_STATES = (JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED)
-COUNTED = ("items", "jobs", "succeeded", "failed", "cancelled", "expired", "skipped")
-COLUMNS = (
-    "input",
-    "rendition",
-    "kind",
-    "status",
-    "attempts",
-    "task_id",
-    "output_url",
-    "format",
-    "width",
-    "height",
-    "duration_s",
-    "size_bytes",
-    "error_kind",
-    "error_message",
-    "submitted_at",
-    "completed_at",
-)
-_NUMBERS: dict[str, pa.DataType] = {
-    "attempts": pa.int32(),
-    "width": pa.int32(),
-    "height": pa.int32(),
-    "duration_s": pa.float64(),
-    "size_bytes": pa.int64(),
-    "submitted_at": pa.timestamp("us", tz="UTC"),
-    "completed_at": pa.timestamp("us", tz="UTC"),
-}
-PARQUET_SCHEMA = pa.schema([(name, _NUMBERS.get(name, pa.string())) for name in COLUMNS])
-_ROW_GROUP = 10_000
-# What a spreadsheet takes for the beginning of a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+P = ParamSpec("P")
+
+# What lies beside the ledger; Parquet is for whoever asks for it.
+_AT_HOME = (ReportFormat.JSON, ReportFormat.CSV, ReportFormat.HTML)
 
 
-def batch_summary(status: BatchStatus) -> dict[str, Any]:
-    """A batch's line of the report."""
-    return {
-        "id": status.id,
-        "name": status.name,
-        "state": status.state.value,
-        "reason": status.reason,
-        "profile": status.profile,
-        "source": status.source,
-        "flow_run_id": status.flow_run_id,
-        "created_at": _time(status.created_at),
-        "ended_at": _time(status.ended_at),
-        "retried": status.retried,
-        "plan": status.plan,
-    }
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One thing that a report is written as.
 
-
-def job_entry(row: JobRow) -> dict[str, Any]:
-    """A job's entry of the report."""
-    output = {
-        "format": row.format,
-        "width": row.width,
-        "height": row.height,
-        "duration_s": row.duration_s,
-        "size_bytes": row.size_bytes,
-    }
-    error = {"kind": row.error_kind, "message": row.error_message}
-    return {
-        "input": row.input,
-        "rendition": row.rendition,
-        "kind": row.kind,
-        "status": row.state.value,
-        "attempts": row.attempts,
-        "task_id": row.task_id,
-        "output_url": row.output_url,
-        "output": output if row.state is JobState.SUCCEEDED else None,
-        "error": error if row.error_message else None,
-        "submitted_at": _time(row.submitted_at),
-        "completed_at": _time(row.completed_at),
-    }
-
-
-def write_json(ledger: Ledger, batch: str, stream: IO[bytes], *, only_failures: bool) -> None:
-    """Write the report job by job, so that a million of them need no memory."""
-    status = ledger.read(batch_status, batch)
-    counts = {name: status.counts[name] for name in COUNTED}
-    head = orjson.dumps({"batch": batch_summary(status), "counts": counts})
-    stream.write(head[:-1] + b',"jobs":[')
-    for number, row in enumerate(_rows(ledger, batch, only_failures=only_failures)):
-        stream.write((b",\n" if number else b"\n") + orjson.dumps(job_entry(row)))
-    stream.write(b"\n]}\n")
-
-
-def write_csv(ledger: Ledger, batch: str, stream: IO[str], *, only_failures: bool) -> None:
-    """Write the report as rows. Opened in a spreadsheet, no cell of it is a formula."""
-    writer = csv.writer(stream)
-    writer.writerow(COLUMNS)
-    for row in _rows(ledger, batch, only_failures=only_failures):
-        entry = {**asdict(row), "status": row.state.value}
-        writer.writerow([harmless(_cell(entry[name])) for name in COLUMNS])
-
-
-def write_parquet(ledger: Ledger, batch: str, stream: IO[bytes], *, only_failures: bool) -> None:
-    """Write the report as Parquet, a row group a few thousand jobs."""
-    rows = _rows(ledger, batch, only_failures=only_failures)
-    with pq.ParquetWriter(stream, PARQUET_SCHEMA) as writer:
-        while group := list(islice(rows, _ROW_GROUP)):
-            entries = [{**asdict(row), "status": row.state.value} for row in group]
-            writer.write_table(
-                pa.Table.from_pylist(
-                    [{name: entry[name] for name in COLUMNS} for entry in entries],
-                    schema=PARQUET_SCHEMA,
-                )
-            )
-
-
-def write_rejects(ledger: Ledger, batch: str, stream: IO[str]) -> int:
-    """Write the rows of the source that could not become items.
-
-    Returns:
-        How many there are.
+    Args:
+        name: What it is called where it fails: its place.
+        opened: Gives what takes the jobs; leaving it makes the report whole, or takes it back.
+        only_failures: Whether it is told only of jobs that did not succeed.
+        may_fail: Whether the others are written all the same where this one cannot be.
+        adds_up: Whether it tells what all jobs add up to, the succeeded ones too.
     """
-    writer = csv.writer(stream)
-    writer.writerow(("line", "field", "reason", "row"))
-    written, after = 0, -1
-    while rows := ledger.read(reject_rows, batch, after):
-        for row in rows:
-            writer.writerow(
-                [harmless(_cell(row[name])) for name in ("line", "field", "reason", "row")]
-            )
-        written, after = written + len(rows), rows[-1]["number"]
+
+    name: str
+    opened: AbstractContextManager[ReportForm]
+    only_failures: bool = False
+    may_fail: bool = False
+    adds_up: bool = False
+
+
+@dataclass(slots=True)
+class Written:
+    """What became of a report.
+
+    Args:
+        tally: What the jobs add up to.
+        places: Where it was written to, by what it is.
+        failures: Why something that may fail was not written.
+    """
+
+    tally: Tally = field(default_factory=Tally)
+    places: dict[str, str] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+
+def report_output(
+    ledger: Ledger,
+    batch: str,
+    form: ReportFormat,
+    place: str | IO[bytes],
+    *,
+    only_failures: bool = False,
+    may_fail: bool = False,
+) -> Output:
+    """A report at a path, at `s3://bucket/key`, or on a stream that stays open."""
+    opened = _opened(ledger, batch, form, place, only_failures=only_failures)
+    name = place if isinstance(place, str) else form.value
+    return Output(name, opened, only_failures, may_fail, adds_up=form is ReportFormat.HTML)
+
+
+def table_output(table: str, batch: str, *, may_fail: bool = False) -> Output:
+    """Each job that has ended as an item of a DynamoDB table."""
+    return Output(table, open_table(table, batch), may_fail=may_fail)
+
+
+def write_report(
+    ledger: Ledger, batch: str, outputs: Sequence[Output], *, check_outputs: bool = False
+) -> Written:
+    """Read a batch's jobs once, page by page, and write everything that is made of them.
+
+    Args:
+        ledger: Where the batch is.
+        batch: Its id.
+        outputs: What to write.
+        check_outputs: Whether each job's output is looked at.
+
+    Raises:
+        NotWritten: A report that must not fail cannot be written; it is as it was before.
+        TableUnavailable: The same of a table.
+    """
+    written = Written()
+    needs_all = check_outputs or any(
+        output.adds_up or not output.only_failures for output in outputs
+    )
+    with ExitStack() as stack:
+        checks = stack.enter_context(OutputChecks()) if check_outputs else None
+        writings = [stack.enter_context(_Writing(output)) for output in outputs]
+        for read in result_pages(ledger, batch, states=() if needs_all else FAILED_STATES):
+            rows = checks.look(read) if checks else read
+            written.tally.add(rows)
+            for writing in writings:
+                writing.add(rows)
+        for writing in writings:
+            writing.end(written.tally)
+    written.failures = [writing.failure for writing in writings if writing.failure]
     return written
 
 
-def write_files(ledger: Ledger, batch: str, folder: Path) -> dict[str, Path]:
-    """Write `report.json`, `report.csv` and, where there are any, `rejects.csv`.
+def write_files(
+    ledger: Ledger,
+    batch: str,
+    folder: Path,
+    *,
+    copies_to: str | None = None,
+    only_failures: bool = False,
+    check_outputs: bool = False,
+    dynamodb_table: str | None = None,
+) -> Written:
+    """Write what a batch leaves behind at its end.
 
-    Returns:
-        The files by what they hold.
+    Args:
+        ledger: Where the batch is.
+        batch: Its id.
+        folder: Where `report.json`, `report.csv`, `report.html` and, if there were bad rows,
+            `rejects.csv` go. Nothing but these must not fail.
+        copies_to: Folder or `s3://bucket/prefix/` below which the batch gets a folder with the
+            same and `report.parquet`.
+        only_failures: Only jobs that did not succeed in the copies.
+        check_outputs: Whether each job's output is looked at.
+        dynamodb_table: Table that is told of each job.
+
+    Raises:
+        NotWritten: The folder cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {"json": folder / "report.json", "csv": folder / "report.csv"}
-    with _whole(files["json"], "wb") as stream:
-        write_json(ledger, batch, stream, only_failures=False)
-    with _whole(files["csv"], "w") as stream:
-        write_csv(ledger, batch, stream, only_failures=False)
-    if rejects := write_rejects_file(ledger, batch, folder):
-        files["rejects"] = rejects
-    return files
-
-
-def write_rejects_file(ledger: Ledger, batch: str, folder: Path) -> Path | None:
-    """Write `rejects.csv` where a batch has any.
-
-    Returns:
-        The file, or None.
-    """
-    if not ledger.read(reject_rows, batch):
-        return None
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "rejects.csv"
-    with _whole(path, "w") as stream:
-        write_rejects(ledger, batch, stream)
-    return path
-
-
-def harmless(cell: str) -> str:
-    """Text that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
-
-
-def _rows(ledger: Ledger, batch: str, *, only_failures: bool) -> Iterator[JobRow]:
-    return all_job_rows(ledger, batch, states=FAILED_STATES if only_failures else ())
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return "" if value is None else str(value)
-
-
-def _time(value: datetime | None) -> str | None:
-    return value.isoformat() if value else None
+    here = {form: str(folder / f"report.{form}") for form in _AT_HOME}
+    outputs = [report_output(ledger, batch, form, place) for form, place in here.items()]
+    copies = within(copies_to, batch) if copies_to else None
+    if copies:
+        outputs += [
+            report_output(
+                ledger,
+                batch,
+                form,
+                within(copies, f"report.{form}"),
+                only_failures=only_failures,
+                may_fail=True,
+            )
+            for form in ReportFormat
+        ]
+    if dynamodb_table:
+        outputs.append(table_output(dynamodb_table, batch, may_fail=True))
+    written = write_report(ledger, batch, outputs, check_outputs=check_outputs)
+    written.places = {form.value: place for form, place in here.items()}
+    if rejects := write_rejects_to(ledger, batch, str(folder / "rejects.csv")):
+        written.places["rejects"] = rejects
+    if copies:
+        written.places["copies"] = copies
+        try:
+            write_rejects_to(ledger, batch, within(copies, "rejects.csv"))
+        except NotWritten as error:
+            written.failures.append(str(error))
+    return written
 
 
 @contextmanager
-def _whole(path: Path, mode: str) -> Iterator[Any]:
-    """Write a file whole or not at all: a report cut short must not pass for one."""
-    part = path.with_name(f".{path.name}.part")
-    encoding = None if "b" in mode else "utf-8"
-    newline = None if "b" in mode else ""
-    with part.open(mode, encoding=encoding, newline=newline) as stream:
-        yield stream
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(path)
+def _opened(
+    ledger: Ledger, batch: str, form: ReportFormat, place: str | IO[bytes], *, only_failures: bool
+) -> Iterator[ReportForm]:
+    status = ledger.read(batch_status, batch)
+    with whole(place) if isinstance(place, str) else nullcontext(place) as stream:
+        match form:
+            case ReportFormat.JSON:
+                yield JsonReport(stream, status)
+            case ReportFormat.CSV:
+                yield CsvReport(stream)
+            case ReportFormat.PARQUET:
+                yield ParquetReport(stream)
+            case ReportFormat.HTML:
+                reasons = ledger.read(failure_reasons, batch)
+                yield PageReport(stream, status, reasons, only_failures=only_failures)
+
+
+class _Writing:
+    """An output while it is written. Where it may fail, its failure ends it and nothing else."""
+
+    def __init__(self, output: Output) -> None:
+        self.failure: str | None = None
+        self._output = output
+        self._form: ReportForm | None = None
+
+    def __enter__(self) -> Self:
+        self._guarded(self._open)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._form is not None:
+            self._form = None
+            self._output.opened.__exit__(kind, error, trace)
+
+    def add(self, rows: Sequence[Result]) -> None:
+        """Tell it of these jobs."""
+        if self._output.only_failures and not self._output.adds_up:
+            rows = [row for row in rows if row.state in FAILED_STATES]
+        if self._form is not None and rows:
+            self._guarded(self._form.add, rows)
+
+    def end(self, tally: Tally) -> None:
+        """Make it whole."""
+        if self._form is not None:
+            self._guarded(self._form.end, tally)
+        if self._form is not None:
+            self._form = None
+            self._guarded(self._output.opened.__exit__, None, None, None)
+
+    def _open(self) -> None:
+        self._form = self._output.opened.__enter__()
+
+    def _guarded(self, step: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            step(*args, **kwargs)
+        except Exception as error:
+            if not self._output.may_fail:
+                raise
+            self.failure = self._taken_back(error)
+
+    def _taken_back(self, error: Exception) -> str:
+        """Leave the output with its error, which may put it into better words."""
+        try:
+            self.__exit__(type(error), error, error.__traceback__)
+        except Exception as told:  # noqa: BLE001  whatever it is, it ends nothing but this output
+            error = told
+        if isinstance(error, IttybatchError):
+            return str(error)
+        return f"{self._output.name} was not written: {type(error).__name__}: {error}"

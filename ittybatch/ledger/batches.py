@@ -71,12 +71,9 @@ def open_batch(
     Raises:
         UnknownBatch: when there is no batch to adopt.
     """
-    if adopt is not None:
-        return read_batch(transaction, adopt)
-    if flow_run_id is not None:
-        found = transaction.rows(select(Run.batch_id).where(Run.flow_run_id == flow_run_id))
-        if found:
-            return read_batch(transaction, found[0].batch_id)
+    known = known_batch(transaction, flow_run_id, adopt=adopt)
+    if known is not None:
+        return known
     now = transaction.now
     batch = identity.batch_id(now)
     transaction.execute(
@@ -104,6 +101,27 @@ def open_batch(
         )
     )
     return read_batch(transaction, batch)
+
+
+def known_batch(
+    transaction: Transaction, flow_run_id: str | None, *, adopt: str | None = None
+) -> OpenBatch | None:
+    """The batch that a flow run goes on with, None where it is to begin one.
+
+    Args:
+        transaction: The transaction to look in.
+        flow_run_id: Prefect's id of the run, or None outside Prefect.
+        adopt: The batch that this run is to go on with, whichever run it had before.
+
+    Raises:
+        UnknownBatch: when there is no batch to adopt.
+    """
+    if adopt is not None:
+        return read_batch(transaction, adopt)
+    if flow_run_id is None:
+        return None
+    found = transaction.rows(select(Run.batch_id).where(Run.flow_run_id == flow_run_id))
+    return read_batch(transaction, found[0].batch_id) if found else None
 
 
 def read_batch(transaction: Transaction, batch: str) -> OpenBatch:

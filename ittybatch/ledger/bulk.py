@@ -1,29 +1,27 @@
-"""Many rows given to one statement, as one JSON value.
+"""Many rows given to one statement.
 
 A statement for each row costs many times what the row does. On SQLite each of them also gives
 the interpreter away and waits to have it back, which under load takes longer than the commit.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import orjson
 from sqlalchemy import (
     CursorResult,
+    Dialect,
     Executable,
     FromClause,
+    LargeBinary,
     Select,
-    Text,
-    bindparam,
-    cast,
     column,
     func,
-    literal_column,
     select,
-    type_coerce,
+    table,
 )
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.types import TypeEngine
 
@@ -32,12 +30,16 @@ from ittybatch.ledger.database import Transaction
 Columns: TypeAlias = Mapping[str, type[TypeEngine[Any]]]
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
 
+# Each number of rows is another text to SQLite, prepared and kept: few of them do for all, and
+# what a block has no rows for is filled up with nulls.
+_BLOCKS = (1, 8, 64)
+
 
 class BulkStatement:
     """An insert or update of rows that are given to it.
 
     Args:
-        columns: The given rows' columns, by name.
+        columns: The given rows' columns, by name; the first is never null.
         build: Writes the statement, from the given rows as a table.
         build_postgres: The same for Postgres, where it is written otherwise.
     """
@@ -48,98 +50,126 @@ class BulkStatement:
         build: Callable[[FromClause], Executable],
         build_postgres: Callable[[FromClause], Executable] | None = None,
     ) -> None:
-        self._sqlite = _Written(build(_given_to_sqlite(columns)))
-        self._postgres = _Written((build_postgres or build)(_given_to_postgres(columns)))
+        given = _given(columns)
+        self._sqlite = _ForSqlite(columns, build(given))
+        self._postgres = _ForPostgres(columns, (build_postgres or build)(given))
 
     def run(self, transaction: Transaction, rows: Rows, **values: object) -> None:
         """Run it for these rows, if any; `values` are the statement's other parameters."""
         if rows:
-            statement = self._postgres if transaction.postgres else self._sqlite
-            statement.execute(transaction, rows, values)
+            written = self._postgres if transaction.postgres else self._sqlite
+            for _ in written.execute(transaction, rows, values):
+                pass
 
 
 class BulkQuery:
     """A query about rows that are given to it, fetched at once.
 
     Args:
-        columns: The given rows' columns, by name.
+        columns: The given rows' columns, by name; the first is never null.
         build: Writes the query, from the given rows as a table. What it selects must be text
             or numbers.
     """
 
     def __init__(self, columns: Columns, build: Callable[[FromClause], Select[Any]]) -> None:
-        found = build(_given_to_sqlite(columns)).subquery("found")
-        self._sqlite = _Written(select(func.json_group_array(func.json_array(*found.c))))
-        self._postgres = _Written(build(_given_to_postgres(columns)))
+        query = build(_given(columns))
+        found = query.subquery("found")
+        self._sqlite = _ForSqlite(columns, select(func.json_group_array(func.json_array(*found.c))))
+        self._postgres = _ForPostgres(columns, query)
 
     def fetch(self, transaction: Transaction, rows: Rows) -> Sequence[Sequence[Any]]:
         """What it finds for these rows."""
         if transaction.postgres:
-            return self._postgres.execute(transaction, rows, {}).all()
-        # One row: for each row that it fetches, the driver gives the interpreter away.
-        found: list[list[Any]] = orjson.loads(
-            self._sqlite.execute(transaction, rows, {}).scalar_one()
-        )
-        return found
+            return [
+                row for result in self._postgres.execute(transaction, rows, {}) for row in result
+            ]
+        # One row a block: for each row that it fetches, the driver gives the interpreter away.
+        blocks = (result.scalar_one() for result in self._sqlite.execute(transaction, rows, {}))
+        return [row for block in blocks for row in orjson.loads(block)]
+
+
+def _given(columns: Columns) -> FromClause:
+    return table("given", *(column(name, kind) for name, kind in columns.items()))
 
 
 class _Written:
     """A statement written out once: doing it each time costs more than running it."""
 
-    def __init__(self, statement: Executable) -> None:
+    def __init__(self, columns: Columns, statement: Executable) -> None:
+        self._columns = columns
         self._statement = statement
         self._text = ""
-        self._order: Sequence[str] | None = None
-        self._constants: Mapping[str, Any] = {}
 
-    def execute(
-        self, transaction: Transaction, rows: Rows, values: Mapping[str, Any]
-    ) -> CursorResult[Any]:
-        if not self._text:
-            self._write(transaction)
-        moment = _moment_for_postgres if transaction.postgres else _moment_for_sqlite
-        given = orjson.dumps(rows, default=moment, option=orjson.OPT_PASSTHROUGH_DATETIME)
-        named = {**self._constants, **values, "rows": given.decode()}
-        for name, value in values.items():
-            if isinstance(value, datetime):
-                named[name] = moment(value)
-        return transaction.connection.exec_driver_sql(
-            self._text, named if self._order is None else tuple(named[name] for name in self._order)
-        )
-
-    def _write(self, transaction: Transaction) -> None:
+    def _write(self, dialect: Dialect) -> None:
         assert isinstance(self._statement, ClauseElement)  # noqa: S101  as every Executable is
-        compiled = self._statement.compile(dialect=transaction.connection.dialect)
-        self._constants = compiled.params
-        self._order = getattr(compiled, "positiontup", None)
+        compiled = self._statement.compile(dialect=dialect)
+        self._constants: Mapping[str, Any] = compiled.params
+        self._order: Sequence[str] = getattr(compiled, "positiontup", None) or ()
         self._text = str(compiled)
 
 
-def _given_to_sqlite(columns: Columns) -> FromClause:
-    each = func.json_each(bindparam("rows", type_=Text)).table_valued("value", name="each")
-    return select(
-        *(
-            type_coerce(func.json_extract(each.c.value, literal_column(f"'$.{name}'")), kind).label(
-                name
-            )
-            for name, kind in columns.items()
-        )
-    ).subquery("given")
+class _ForSqlite(_Written):
+    """The rows are given as VALUES: as JSON they would be read anew for each column."""
+
+    def execute(
+        self, transaction: Transaction, rows: Rows, values: Mapping[str, Any]
+    ) -> Iterator[CursorResult[Any]]:
+        if not self._text:
+            self._write(transaction.connection.dialect)
+            self._texts = {size: f"{self._rows_of(size)} {self._text}" for size in _BLOCKS}
+        named = {**self._constants, **values}
+        rest = tuple(_bound(named[name]) for name in self._order)
+        for start in range(0, len(rows), _BLOCKS[-1]):
+            block = rows[start : start + _BLOCKS[-1]]
+            size = next(size for size in _BLOCKS if size >= len(block))
+            cells = [_bound(row[name]) for row in block for name in self._columns]
+            empty = (None,) * ((size - len(block)) * len(self._columns))
+            yield transaction.connection.exec_driver_sql(self._texts[size], (*cells, *empty, *rest))
+
+    def _rows_of(self, size: int) -> str:
+        row = f"({', '.join('?' * len(self._columns))})"
+        names, values = ", ".join(self._columns), ", ".join([row] * size)
+        # Names that this program gave, and question marks.
+        return f"WITH given({names}) AS (SELECT * FROM (VALUES {values}) WHERE column1 IS NOT NULL)"  # noqa: S608
 
 
-def _given_to_postgres(columns: Columns) -> FromClause:
-    rows = cast(bindparam("rows", type_=Text), postgresql.JSON)
-    named = (column(name, kind) for name, kind in columns.items())
-    table = func.json_to_recordset(rows).table_valued(*named)
-    return table.render_derived("given", with_types=True)
+class _ForPostgres(_Written):
+    """The rows are given as one JSON value, which the driver has no work with."""
+
+    def execute(
+        self, transaction: Transaction, rows: Rows, values: Mapping[str, Any]
+    ) -> Iterator[CursorResult[Any]]:
+        if not self._text:
+            self._write(transaction.connection.dialect)
+            self._text = f"{self._rows(transaction.connection.dialect)} {self._text}"
+        given = orjson.dumps(rows, default=_as_json, option=orjson.OPT_PASSTHROUGH_DATETIME)
+        named = {**self._constants, **values, "rows": given.decode()}
+        yield transaction.connection.exec_driver_sql(self._text, named)
+
+    def _rows(self, dialect: Dialect) -> str:
+        shape, cells = [], []
+        for name, kind in self._columns.items():
+            binary = issubclass(kind, LargeBinary)
+            shape.append(f"{name} {'text' if binary else kind().compile(dialect)}")
+            cells.append(f"decode({name}, 'base64') AS {name}" if binary else name)
+        source = f"json_to_recordset(%(rows)s::json) AS row({', '.join(shape)})"
+        return f"WITH given AS (SELECT {', '.join(cells)} FROM {source})"  # noqa: S608  our own names
 
 
-def _moment_for_postgres(value: object) -> str:
-    return f"{_moment_for_sqlite(value)}+00:00"
+def _bound(value: object) -> object:
+    return _moment(value) if type(value) is datetime else value
 
 
-def _moment_for_sqlite(value: object) -> str:
-    if not isinstance(value, datetime) or value.tzinfo is None:
-        raise TypeError(f"A {type(value).__name__} cannot be given to a statement as JSON.")
-    # As SQLAlchemy writes it, for there times are compared as text.
+def _as_json(value: object) -> str:
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
+    if isinstance(value, datetime):
+        return f"{_moment(value)}+00:00"
+    raise TypeError(f"A {type(value).__name__} cannot be given to a statement.")
+
+
+def _moment(value: datetime) -> str:
+    if value.tzinfo is None:
+        raise TypeError(f"The ledger takes aware datetimes only, not {value!r}.")
+    # As SQLAlchemy writes it, for SQLite compares times as text.
     return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")

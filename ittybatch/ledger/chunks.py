@@ -6,6 +6,7 @@ from sqlalchemy import func, insert, select, update
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import identity, runs
+from ittybatch.ledger.batches import cancel_chunk, read_batch
 from ittybatch.ledger.brakes import check_canary
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Batch, Chunk, Run
@@ -127,7 +128,7 @@ def finish_chunk(transaction: Transaction, chunk: int) -> bool:
         .where(Chunk.id == chunk)
         .with_for_update()
     ).one()
-    if row.planned or row.in_flight:
+    if row.in_flight or (row.planned and not _given_up(transaction, row.batch_id, chunk)):
         return False
     if row.state != ChunkState.DONE:
         transaction.execute(
@@ -145,6 +146,18 @@ def finish_chunk(transaction: Transaction, chunk: int) -> bool:
         .where(Run.owner == identity.batch_owner(row.batch_id))
         .values(wake_at=transaction.now)
     )
+    return True
+
+
+def _given_up(transaction: Transaction, batch: str, chunk: int) -> bool:
+    """Cancel what came back to planned after its batch was cancelled; tell whether it was.
+
+    An attempt that failed and could be made again, or a submission that was turned away.
+    """
+    found = read_batch(transaction, batch)
+    if found.state is not BatchState.CANCELLED:
+        return False
+    cancel_chunk(transaction, chunk, found.reason or "Its batch was cancelled.")
     return True
 
 

@@ -1,11 +1,13 @@
 """Opening the ledger, and running its transitions in transactions."""
 
+import asyncio
 import contextlib
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -109,18 +111,67 @@ class Ledger:
             LedgerUnavailable: when the database stays away for `patience_s`.
         """
         try:
-            for attempt in stamina.retry_context(
-                on=_is_transient,
-                attempts=None,
-                timeout=self.patience_s,
-                wait_initial=0.05,
-                wait_max=2.0,
-            ):
+            for attempt in self._attempts():
                 with attempt, self._writer, self._begin(write=True) as transaction:
                     return transition(transaction, *args, **kwargs)
         except (OperationalError, InterfaceError) as error:
             raise _unavailable(self.engine, error) from error
         raise AssertionError("unreachable: the loop returns or raises")
+
+    async def write_from_loop(
+        self,
+        waiting: Executor,
+        transition: Callable[Concatenate[Transaction, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """`write`, for an event loop that must not stand still.
+
+        SQLite waits for its one writer's place and for the disk; those waits, the BEGIN and the
+        COMMIT, go to `waiting`. The statements between wait for nothing, while in another
+        thread each would give the interpreter away and wait for the loop to give it back. On
+        Postgres every statement waits for the network, so there all of it goes.
+
+        Args:
+            waiting: Threads that may wait.
+            transition: As for `write`.
+            *args: The transition's arguments.
+            **kwargs: The transition's arguments by name.
+
+        Raises:
+            LedgerUnavailable: when the database stays away for `patience_s`.
+        """
+        loop = asyncio.get_running_loop()
+        if self.engine.dialect.name != "sqlite":
+            return await loop.run_in_executor(
+                waiting, partial(self.write, transition, *args, **kwargs)
+            )
+        try:
+            with contextlib.ExitStack() as opened:
+                transaction = await loop.run_in_executor(waiting, self._begin_patiently, opened)
+                result = transition(transaction, *args, **kwargs)
+                await loop.run_in_executor(waiting, opened.close)
+                return result
+        except (OperationalError, InterfaceError) as error:
+            raise _unavailable(self.engine, error) from error
+
+    def _begin_patiently(self, opened: contextlib.ExitStack) -> Transaction:
+        """Begin a transaction that ends when `opened` is closed."""
+        for attempt in self._attempts():
+            with attempt, contextlib.ExitStack() as begun:
+                begun.enter_context(self._writer)
+                transaction = begun.enter_context(self._begin(write=True))
+                opened.push(begun.pop_all())
+        return transaction
+
+    def _attempts(self) -> Iterable[stamina.Attempt]:
+        return stamina.retry_context(
+            on=_is_transient,
+            attempts=None,
+            timeout=self.patience_s,
+            wait_initial=0.05,
+            wait_max=2.0,
+        )
 
     def read(
         self, query: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs

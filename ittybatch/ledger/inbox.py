@@ -13,7 +13,6 @@ from sqlalchemy import (
     LargeBinary,
     Text,
     bindparam,
-    func,
     select,
     update,
 )
@@ -72,7 +71,6 @@ def _keep(
     transaction: Transaction, arrivals: Sequence[Arrival], verdicts: Sequence[Verdict]
 ) -> None:
     rows: dict[str, dict[str, Any]] = {}
-    bodies = bytearray(b"-")  # SQLite takes a part of nothing for no value at all
     for arrival, verdict in zip(arrivals, verdicts, strict=True):
         digest = hashlib.sha256(arrival.body).hexdigest()
         if (again := rows.get(digest)) is not None:
@@ -84,13 +82,11 @@ def _keep(
             "task": arrival.job.id if arrival.job else "",
             "status": arrival.job.raw_status[:50] if arrival.job else None,
             "verdict": verdict.value,
-            "start": len(bodies) + 1,
-            "size": len(arrival.body),
+            "body": arrival.body,
         }
-        bodies += arrival.body
     # Two group commits that keep the same two deliveries must lock them in one order.
     in_order = sorted(rows.values(), key=itemgetter("task", "digest"))
-    _KEEP.run(transaction, in_order, bodies=bytes(bodies), now=transaction.now)
+    _KEEP.run(transaction, in_order, now=transaction.now)
 
 
 def _kept(adding: sqlite.Insert | postgresql.Insert, given: FromClause) -> Insert:
@@ -103,8 +99,7 @@ def _kept(adding: sqlite.Insert | postgresql.Insert, given: FromClause) -> Inser
         "task_id": given.c.task,
         "status": given.c.status,
         "verdict": given.c.verdict,
-        # JSON cannot hold any bytes that may come: they are cut from one value for all.
-        "body": func.substr(bindparam("bodies", type_=LargeBinary), given.c.start, given.c.size),
+        "body": given.c.body,
     }
     # Without a WHERE, SQLite takes ON CONFLICT for the beginning of a join.
     adding = adding.from_select(list(columns), select(*columns.values()).where(given.c.times > 0))
@@ -124,8 +119,7 @@ _KEEP = BulkStatement(
         "task": Text,
         "status": Text,
         "verdict": Text,
-        "start": Integer,
-        "size": Integer,
+        "body": LargeBinary,
     },
     lambda given: _kept(sqlite.insert(Delivery), given),
     lambda given: _kept(postgresql.insert(Delivery), given),

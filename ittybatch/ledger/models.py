@@ -129,13 +129,17 @@ class Item(Base):
 class Job(Base):
     """One rendition of one item.
 
-    `claim` holds the `job_key` for as long as no other batch may make the same job: while it
-    is open, once it has succeeded, and while it is held back (failed for good, or given up
-    without word whether it is billed). The unique index on it is what makes twice once.
+    `claim` is true for as long as no other batch may make the same job: while it is open, once
+    it has succeeded, and while it is held back (failed for good, or given up without word
+    whether it is billed). Otherwise it is null, never false. The unique index on it, under the
+    `job_key`, is what makes twice once, and what finds a job by its key.
     """
 
     __tablename__ = "jobs"
-    __table_args__ = (Index("ix_jobs_chunk_id_state", "chunk_id", "state"),)
+    __table_args__ = (
+        Index("ix_jobs_chunk_id_state", "chunk_id", "state"),
+        UniqueConstraint("job_key", "claim"),
+    )
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
     chunk_id: Mapped[int] = mapped_column(_Id, ForeignKey("chunks.id"))
@@ -145,8 +149,8 @@ class Job(Base):
     options: Mapped[str] = mapped_column(Text)
     destination: Mapped[str | None] = mapped_column(Text)
     user_metadata: Mapped[str] = mapped_column(Text)
-    job_key: Mapped[str] = mapped_column(String(32), index=True)
-    claim: Mapped[str | None] = mapped_column(String(32), unique=True)
+    job_key: Mapped[str] = mapped_column(String(32))
+    claim: Mapped[bool | None]
     state: Mapped[str] = mapped_column(String(16))
     attempt: Mapped[int] = mapped_column(default=0)
     attempts: Mapped[int] = mapped_column(comment="allowed in this batch")

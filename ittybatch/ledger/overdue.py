@@ -22,6 +22,7 @@ class OverdueJob:
     """
 
     id: int
+    chunk_id: int
     attempt: int
     task_id: str | None
     past_deadline: bool
@@ -92,6 +93,7 @@ def _sent() -> Any:  # noqa: ANN401  a Select of many columns
     return (
         select(
             Job.id,
+            Job.chunk_id,
             Job.attempt,
             Attempt.task_id,
             Job.deadline_at,
@@ -109,6 +111,7 @@ def _sent() -> Any:  # noqa: ANN401  a Select of many columns
 def _overdue(row: Any, now: datetime) -> OverdueJob:  # noqa: ANN401  a row of _sent
     return OverdueJob(
         id=row.id,
+        chunk_id=row.chunk_id,
         attempt=row.attempt,
         task_id=row.task_id,
         past_deadline=row.deadline_at is not None and row.deadline_at <= now,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ittybatch.profiles import Item, JobSpec
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PlannedItem:
     """A source object with the jobs that the profile makes of it."""
 

@@ -1,24 +1,31 @@
 """Planning: a page of a scan becomes items, jobs and chunks, and each job only once."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 
 from ittybatch.ledger.batches import cancel_unsent
-from ittybatch.ledger.counters import Moves
 from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.models import Batch, Chunk, Item, Job, Reject
+from ittybatch.ledger.models import Batch, Chunk, Job
 from ittybatch.ledger.plan import PlannedItem, PlannedPage
-from ittybatch.ledger.states import ENDED_BATCHES, OPEN_JOBS, BatchState, ChunkState, JobState
-from ittybatch.profiles import Item as SourceItem
+from ittybatch.ledger.planned_rows import (
+    Order,
+    insert_chunks,
+    insert_items,
+    insert_jobs,
+    insert_rejects,
+    jobs_of_keys,
+)
+from ittybatch.ledger.states import ENDED_BATCHES, OPEN_JOBS, BatchState, JobState
 from ittybatch.profiles import JobSpec
 
 _WILL_NOT_SEND = {BatchState.HELD, *ENDED_BATCHES}
 _OPEN = [state.value for state in OPEN_JOBS]
-_KEYS_A_QUERY = 5000
+_dumps = orjson.dumps
 
 
 def plan_page(
@@ -81,28 +88,38 @@ class Claims:
         self._stolen: list[tuple[int, int]] = []
         self._released: list[int] = []
         self.attempts: dict[str, int] = {}
-        keys = [job.job_key for item in page.items for job in item.jobs]
-        for start in range(0, len(keys), _KEYS_A_QUERY):
-            for row in _rows_of(transaction, keys[start : start + _KEYS_A_QUERY]):
-                self._read(row)
+        for row in jobs_of_keys(
+            transaction, [job.job_key for item in page.items for job in item.jobs]
+        ):
+            self._read(*row)
 
-    def _read(self, row: Any) -> None:  # noqa: ANN401  a row of _rows_of
-        self.attempts[row.job_key] = max(row.attempt, self.attempts.get(row.job_key, 0))
-        if row.claim is None:
+    def _read(  # noqa: PLR0917  a row of jobs_of_keys
+        self,
+        job: int,
+        chunk: int,
+        key: str,
+        claim: bool | None,  # noqa: FBT001
+        state_name: str,
+        attempt: int,
+        batch: str,
+        batch_state: str,
+    ) -> None:
+        self.attempts[key] = max(attempt, self.attempts.get(key, 0))
+        if claim is None:
             return
-        state = JobState(row.state)
-        if state is JobState.PLANNED and BatchState(row.batch_state) in _WILL_NOT_SEND:
-            self._stolen.append((row.id, row.chunk_id))
-        elif row.id in self._again and state.terminal and state is not JobState.SUCCEEDED:
-            self._released.append(row.id)
-        elif row.batch_id == self._batch:
-            self._held[row.job_key] = "duplicates"
+        state = JobState(state_name)
+        if state is JobState.PLANNED and BatchState(batch_state) in _WILL_NOT_SEND:
+            self._stolen.append((job, chunk))
+        elif job in self._again and state.terminal and state is not JobState.SUCCEEDED:
+            self._released.append(job)
+        elif batch == self._batch:
+            self._held[key] = "duplicates"
         elif state is JobState.SUCCEEDED:
-            self._held[row.job_key] = "already_done"
+            self._held[key] = "already_done"
         elif state.terminal:
-            self._held[row.job_key] = "held_back"
+            self._held[key] = "held_back"
         else:
-            self._held[row.job_key] = "in_flight_elsewhere"
+            self._held[key] = "in_flight_elsewhere"
 
     def take_over(self, transaction: Transaction) -> None:
         """Take over jobs that no batch will send, and those that are to be made again."""
@@ -122,41 +139,31 @@ class Claims:
     def sort(self, page: PlannedPage, counts: Counter[str]) -> list[PlannedItem]:
         """Give the items that have new jobs, with those; count the rest by what holds them."""
         found: list[PlannedItem] = []
+        held = self._held
+        orders: Counter[tuple[str, str]] = Counter()
+        size_bytes = 0
         for item in page.items:
-            new: list[JobSpec] = []
-            for job in item.jobs:
-                held = self._held.get(job.job_key)
-                if held is not None:
-                    counts[held] += 1
+            # Almost every item's jobs are all new: only then is no list made anew.
+            jobs = item.jobs
+            if any(job.job_key in held for job in jobs):
+                counts.update(held[job.job_key] for job in jobs if job.job_key in held)
+                jobs = [job for job in jobs if job.job_key not in held]
+                if not jobs:
                     continue
-                self._held[job.job_key] = "duplicates"
-                counts["jobs"] += 1
-                counts[f"kind:{job.kind.value}"] += 1
-                counts[f"rendition:{job.rendition}"] += 1
-                new.append(job)
-            if new:
-                counts["items"] += 1
-                counts["bytes"] += item.item.size_bytes or 0
-                found.append(PlannedItem(item.item, new))
+                item = PlannedItem(item.item, jobs)  # noqa: PLW2901
+            for job in jobs:
+                held[job.job_key] = "duplicates"
+                orders[job.kind, job.rendition] += 1
+            size_bytes += item.item.size_bytes or 0
+            found.append(item)
+        for (kind, rendition), count in orders.items():
+            counts["jobs"] += count
+            counts[f"kind:{kind}"] += count
+            counts[f"rendition:{rendition}"] += count
+        if found:
+            counts["items"] += len(found)
+            counts["bytes"] += size_bytes
         return found
-
-
-def _rows_of(transaction: Transaction, keys: Sequence[str]) -> list[Any]:
-    return transaction.rows(
-        select(
-            Job.id,
-            Job.chunk_id,
-            Job.job_key,
-            Job.claim,
-            Job.state,
-            Job.attempt,
-            Chunk.batch_id,
-            Batch.state.label("batch_state"),
-        )
-        .join(Chunk, Chunk.id == Job.chunk_id)
-        .join(Batch, Batch.id == Chunk.batch_id)
-        .where(Job.job_key.in_(keys))
-    )
 
 
 def _insert_items(  # noqa: PLR0917
@@ -167,34 +174,87 @@ def _insert_items(  # noqa: PLR0917
     counts: Counter[str],
     sizes: tuple[int, int],
 ) -> None:
-    first_number = counts["items"] - len(new)
-    item_rows: list[dict[str, Any]] = []
-    job_rows: list[dict[str, Any]] = []
-    moves = Moves()
-    start = 0
-    while start < len(new):
-        chunk, room = _chunk_with_room(transaction, batch, *sizes)
-        part = new[start : start + room]
-        transaction.execute(
-            update(Chunk).where(Chunk.id == chunk).values(items=Chunk.items + len(part))
-        )
-        for offset, planned in enumerate(part, first_number + start):
-            item_rows.append(_item_row(chunk, offset, planned.item))
-            for job in planned.jobs:
-                job_rows.append(_job_row(chunk, offset, job, claims.attempts.get(job.job_key, 0)))
-                moves.add(chunk, None, JobState.PLANNED)
-        start += len(part)
-    if not item_rows:
+    if not new:
         return
-    transaction.execute(insert(Item), item_rows)
-    transaction.execute(insert(Job), job_rows)
-    moves.apply(transaction)
+    first_number = counts["items"] - len(new)
+    orders = _Orders()
+    item_rows: list[tuple[Any, ...]] = []
+    job_rows: list[tuple[Any, ...]] = []
+    moment = _MOMENTS[transaction.postgres]
+    attempts = claims.attempts
+    number = first_number
+    for chunk, part in _into_chunks(transaction, batch, new, *sizes):
+        for planned in part:
+            item = planned.item
+            modified_at = item.modified_at and moment(item.modified_at)
+            item_rows.append(
+                (
+                    chunk,
+                    number,
+                    item.uri,
+                    item.fingerprint,
+                    item.size_bytes,
+                    modified_at,
+                    item.line,
+                )
+            )
+            for job in planned.jobs:
+                key = job.job_key
+                job_rows.append(
+                    (
+                        chunk,
+                        number,
+                        orders.place_of(job),
+                        job.destination,
+                        _dumps(job.metadata).decode(),
+                        key,
+                        # An attempt's number is part of its Idempotency-Key: counting goes on
+                        # where an earlier batch left off, or Ittybit would answer with that
+                        # batch's failed job.
+                        attempts.get(key, 0),
+                    )
+                )
+            number += 1
+    insert_items(transaction, item_rows)
+    insert_jobs(transaction, orders.found, job_rows)
 
 
-def _chunk_with_room(
-    transaction: Transaction, batch: str, chunk_size: int, canary_items: int
-) -> tuple[int, int]:
-    """The batch's last chunk and how many items it still takes, or a new one."""
+class _Orders:
+    """What the jobs of a page have in common, each once."""
+
+    def __init__(self) -> None:
+        self.found: list[Order] = []
+        self._known: dict[Any, int] = {}
+        self._places: dict[Order, int] = {}
+
+    def place_of(self, job: JobSpec) -> int:
+        # Jobs of a rendition share their options, so that those need not be compared.
+        mark = (id(job.options), job.rendition, job.attempts, job.backoff_s, job.deadline_s)
+        place = self._known.get(mark)
+        if place is None:
+            order = (
+                job.kind.value,
+                job.rendition,
+                orjson.dumps(job.options, option=orjson.OPT_SORT_KEYS).decode(),
+                job.attempts,
+                job.backoff_s,
+                job.deadline_s,
+            )
+            place = self._places.setdefault(order, len(self._places))
+            if place == len(self.found):
+                self.found.append(order)
+            self._known[mark] = place
+        return place
+
+
+def _into_chunks(
+    transaction: Transaction,
+    batch: str,
+    new: Sequence[PlannedItem],
+    chunk_size: int,
+    canary_items: int,
+) -> Iterator[tuple[int, Sequence[PlannedItem]]]:
+    """Share items out to the batch's last chunk, where it has room, and to new ones."""
     last = transaction.rows(
         select(Chunk.id, Chunk.number, Chunk.items)
         .where(Chunk.batch_id == batch)
@@ -202,50 +262,38 @@ def _chunk_with_room(
         .limit(1)
     )
     number = last[0].number if last else 0
-    size = canary_items or chunk_size if number == 1 else chunk_size
-    if last and last[0].items < size:
-        return last[0].id, size - last[0].items
-    number += 1
-    chunk = transaction.execute(
-        insert(Chunk)
-        .values(batch_id=batch, number=number, state=ChunkState.PLANNED.value)
-        .returning(Chunk.id)
-    ).scalar_one()
-    return int(chunk), canary_items or chunk_size if number == 1 else chunk_size
+    start = 0
+    if last:
+        size = (canary_items or chunk_size) if number == 1 else chunk_size
+        part = new[: max(size - last[0].items, 0)]
+        if part:
+            _add_to_chunk(transaction, last[0].id, part)
+            yield last[0].id, part
+        start = len(part)
+    parts: list[Sequence[PlannedItem]] = []
+    while start < len(new):
+        is_first = number + len(parts) == 0
+        parts.append(new[start : start + ((canary_items or chunk_size) if is_first else chunk_size)])
+        start += len(parts[-1])
+    sizes = [(len(part), sum(len(planned.jobs) for planned in part)) for part in parts]
+    yield from zip(insert_chunks(transaction, batch, number + 1, sizes), parts, strict=True)
 
 
-def _item_row(chunk: int, number: int, item: SourceItem) -> dict[str, Any]:
-    return {
-        "chunk_id": chunk,
-        "number": number,
-        "uri": item.uri,
-        "fingerprint": item.fingerprint,
-        "size_bytes": item.size_bytes,
-        "modified_at": item.modified_at,
-        "line": item.line,
-    }
+def _add_to_chunk(transaction: Transaction, chunk: int, part: Sequence[PlannedItem]) -> None:
+    jobs = sum(len(planned.jobs) for planned in part)
+    transaction.execute(
+        update(Chunk)
+        .where(Chunk.id == chunk)
+        .values(items=Chunk.items + len(part), planned=Chunk.planned + jobs)
+    )
 
 
-def _job_row(chunk: int, number: int, job: JobSpec, attempts_before: int) -> dict[str, Any]:
-    return {
-        "chunk_id": chunk,
-        "item_number": number,
-        "rendition": job.rendition,
-        "kind": job.kind.value,
-        "options": orjson.dumps(job.options, option=orjson.OPT_SORT_KEYS).decode(),
-        "destination": job.destination,
-        "user_metadata": orjson.dumps(dict(job.metadata)).decode(),
-        "job_key": job.job_key,
-        "claim": job.job_key,
-        "state": JobState.PLANNED.value,
-        # An attempt's number is part of its Idempotency-Key: counting goes on where an
-        # earlier batch left off, or Ittybit would answer with that batch's failed job.
-        "attempt": attempts_before,
-        "attempts": job.attempts,
-        "last_attempt": attempts_before + job.attempts,
-        "backoff_s": job.backoff_s,
-        "deadline_s": job.deadline_s,
-    }
+def _moment_for_sqlite(value: datetime) -> str:
+    # As SQLAlchemy writes it, for there times are compared as text.
+    return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+_MOMENTS = {False: _moment_for_sqlite, True: datetime.isoformat}
 
 
 def _insert_rejects(
@@ -253,16 +301,10 @@ def _insert_rejects(
 ) -> None:
     first = counts["rejected"]
     counts["rejected"] += len(page.rejects)
-    rows = [
-        {
-            "batch_id": batch,
-            "number": number,
-            "line": reject.line,
-            "field": reject.field,
-            "reason": reject.reason,
-            "row": reject.row,
-        }
-        for number, reject in enumerate(page.rejects, first)
-    ]
-    if rows:
-        transaction.execute(insert(Reject), rows)
+    insert_rejects(
+        transaction,
+        [
+            (batch, number, reject.line, reject.field, reject.reason, reject.row)
+            for number, reject in enumerate(page.rejects, first)
+        ],
+    )

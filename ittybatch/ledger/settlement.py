@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Double,
     FromClause,
     Integer,
@@ -55,7 +56,7 @@ class _Row:
     batch_id: str
     job_key: str
     kind: str
-    claim: str | None
+    claim: bool | None
     state: JobState
     attempt: int
     last_attempt: int
@@ -412,7 +413,7 @@ _FAIL = BulkStatement(
         "job": BigInteger,
         "task": Text,
         "state": Text,
-        "keep": Text,
+        "keep": Boolean,
         "at": UtcDateTime,
         "reason_kind": Text,
         "reason": Text,

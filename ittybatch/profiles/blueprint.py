@@ -1,9 +1,13 @@
 """A rendition made ready to be filled with items, a great many a second."""
 
+from collections.abc import Mapping
+
+from ittybatch.profiles.condition import SOURCES_OF_KIND, Condition
 from ittybatch.profiles.destinations import Destination, parse_destination
 from ittybatch.profiles.errors import UnusableItem
 from ittybatch.profiles.item import Item
 from ittybatch.profiles.job import JobSpec, identifying_json, job_key
+from ittybatch.profiles.media import Media
 from ittybatch.profiles.rendition import METADATA_FIELDS, Rendition
 from ittybatch.profiles.subject import Subject
 from ittybatch.profiles.template import Part, fill_constants, parse_template, render
@@ -19,6 +23,9 @@ class Blueprint:
 
     def __init__(self, rendition: Rendition, profile_name: str) -> None:
         self.rendition = rendition
+        self._media: tuple[Media, ...] = ()
+        if rendition.when == Condition():
+            self._media = SOURCES_OF_KIND[rendition.kind]
         self.options_json = identifying_json(rendition.options)
         self.destination: Destination | None = None
         if rendition.destination is not None:
@@ -31,6 +38,9 @@ class Blueprint:
 
     def reason_against(self, subject: Subject) -> str | None:
         """Say why an item gets no job of this rendition; None where it gets one."""
+        if subject.media in self._media:
+            # A condition that asks for nothing, and an item of a suffix that says enough.
+            return None
         return self.rendition.when.reason_against(subject, self.rendition.kind)
 
     def job_for(self, subject: Subject) -> JobSpec:
@@ -54,10 +64,13 @@ class Blueprint:
             job_key=job_key(subject.item, rendition.kind.value, self.options_json, destination),
         )
 
-    def _metadata_for(self, subject: Subject) -> dict[str, str]:
+    def _metadata_for(self, subject: Subject) -> Mapping[str, str]:
+        if not self._metadata:
+            return subject.item.metadata
         metadata = dict(subject.item.metadata)
+        values = subject.metadata_values
         for name, parts in self._metadata:
-            if text := render(parts, subject.metadata_values):
+            if text := render(parts, values):
                 metadata[name] = text
         return metadata
 
@@ -68,6 +81,8 @@ def check_apart(item: Item, jobs: list[JobSpec]) -> None:
     Raises:
         UnusableItem: Naming both renditions.
     """
+    if len(jobs) < 2:  # noqa: PLR2004  one cannot meet itself
+        return
     seen: dict[str, str] = {}
     for job in jobs:
         if job.destination is None:

@@ -68,11 +68,12 @@ class Destination:
             UnusableItem: The key would be longer than S3 allows, the bucket's name would be
                 none, or the output would replace the item itself.
         """
-        values = subject.destination_values
-        key = render(self.key, values)
+        value = subject.destination_value
+        key = "".join([part if isinstance(part, str) else value(part.name) for part in self.key])
         if "//" in key or key[0] in "./" or "/." in key or key[-1] == "/":
             key = _normalised(key)
-        bucket = render(self.bucket, values)
+        fixed = len(self.bucket) == 1 and isinstance(self.bucket[0], str)
+        bucket = self.bucket[0] if fixed else render(self.bucket, {"bucket": value("bucket")})
         uri = f"{S3_SCHEME}{bucket}/{key}"
         # No character takes more than four bytes.
         if len(key) > MAX_KEY_BYTES // 4 and len(key.encode()) > MAX_KEY_BYTES:
@@ -81,7 +82,7 @@ class Destination:
                 f"S3 allows {MAX_KEY_BYTES}.",
                 remedy="Use {item} in place of {key} or {dir} in the destination.",
             )
-        if len(self.bucket) > 1 or not isinstance(self.bucket[0], str):
+        if not fixed:
             _check_bucket(bucket, subject)
         if uri == subject.item.uri:
             raise UnusableItem(

@@ -11,9 +11,9 @@ from ittybatch.profiles.media import Media, media_of
 S3_SCHEME = "s3://"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Item:
-    """One source object, as a source saw it.
+    """One source object, as a source saw it. Not to be changed; not frozen, for speed.
 
     Args:
         uri: `s3://bucket/key` with the key as it is, or an http(s) URL.

@@ -1,7 +1,6 @@
 """One rendition of one item, and the key that makes it the same job for ever."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,10 +16,16 @@ DEFAULT_DEADLINE_S = 6 * 3600.0
 DEFAULT_BACKOFF_S = 30.0
 JOB_KEY_LENGTH = 32
 
+_SHARED_LENGTH = 8
+# Three digits and a suffix, such as `042.mov`: neighbours are some hundreds.
+_OWN_CHARACTERS = 7
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class JobSpec:
-    """What is to be submitted for one rendition of one item.
+    """What is to be submitted for one rendition of one item. Not to be changed.
+
+    It is not frozen, as making a frozen one takes longer than all else that a plan does for it.
 
     Args:
         rendition: Name of the rendition; the kind where the item asked by itself.
@@ -69,11 +74,23 @@ def job_key(item: Item, kind: str, options_json: str, destination: str | None) -
         destination: As in the job.
 
     Returns:
-        32 hex characters of a SHA-256.
+        32 hex characters, 24 of them of a SHA-256 of all this.
     """
+    name = _name(item)
     # An array keeps the parts apart: no value can pass for the end of another.
-    identity = orjson.dumps([_name(item), item.fingerprint, kind, options_json, destination])
-    return hashlib.sha256(identity).hexdigest()[:JOB_KEY_LENGTH]
+    identity = orjson.dumps([name, item.fingerprint, kind, options_json, destination])
+    digest = hashlib.sha256(identity).hexdigest()
+    return _neighbourhood(name[:-_OWN_CHARACTERS]) + digest[: JOB_KEY_LENGTH - _SHARED_LENGTH]
+
+
+@lru_cache(maxsize=4096)
+def _neighbourhood(beginning: str) -> str:
+    """What the keys of items share whose names differ only in their last characters.
+
+    A source gives neighbours together. Were their keys strewn over the whole of the ledger's
+    index, each page that is planned would write all of it anew: the more it held, the more.
+    """
+    return hashlib.sha256(beginning.encode()).hexdigest()[:_SHARED_LENGTH]
 
 
 def _name(item: Item) -> str:
@@ -89,7 +106,7 @@ def own_job(item: Item) -> JobSpec:
     Raises:
         InvalidOptions: The kind is unknown, or the options do not fit it.
     """
-    options_text = json.dumps(dict(item.options or {}), sort_keys=True)
+    options_text = orjson.dumps(item.options or {}, option=orjson.OPT_SORT_KEYS)
     kind, options, options_json = _own_options(str(item.kind), options_text)
     return JobSpec(
         rendition=kind.value,
@@ -107,6 +124,6 @@ def own_job(item: Item) -> JobSpec:
 
 # Rows of a manifest repeat the same few options; checking them anew would be most of the work.
 @lru_cache(maxsize=4096)
-def _own_options(kind: str, options_text: str) -> tuple[Kind, dict[str, Any], str]:
-    options = canonical_options(kind, json.loads(options_text))
+def _own_options(kind: str, options_text: bytes) -> tuple[Kind, dict[str, Any], str]:
+    options = canonical_options(kind, orjson.loads(options_text))
     return Kind(kind), options, identifying_json(options)

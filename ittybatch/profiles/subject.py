@@ -1,10 +1,10 @@
 """An item as templates and conditions see it, worked out once for all its renditions."""
 
 import hashlib
-from functools import cached_property
+from collections.abc import Callable, Mapping
 
 from ittybatch.profiles.cleaning import clean_bucket, clean_path, clean_segment
-from ittybatch.profiles.item import Item
+from ittybatch.profiles.item import S3_SCHEME, Item
 from ittybatch.profiles.media import media_of
 
 DESTINATION_ITEM_FIELDS = frozenset({"bucket", "key", "stem", "suffix", "dir", "item"})
@@ -15,40 +15,41 @@ _ITEM_HASH_LENGTH = 16
 class Subject:
     """One item with what its renditions ask about it."""
 
+    __slots__ = ("_safe", "bucket", "folder", "item", "key", "media", "name", "stem", "suffix")
+
     def __init__(self, item: Item) -> None:
         self.item = item
-        self.key = item.key
+        if item.uri.startswith(S3_SCHEME):
+            self.bucket, _, self.key = item.uri[len(S3_SCHEME) :].partition("/")
+        else:
+            self.bucket, self.key = item.bucket, item.key
         self.folder, _, self.name = self.key.rpartition("/")
         stem, dot, ending = self.name.rpartition(".")
         whole = bool(dot and stem and ending)
         self.stem = stem if whole else self.name
         self.suffix = f".{ending.lower()}" if whole else ""
         self.media = media_of(self.suffix)
+        self._safe: dict[str, str] = {}
 
-    @cached_property
+    @property
     def item_hash(self) -> str:
         """Short name of the item that no other item of a library shares."""
         digest = hashlib.sha256(self.item.uri.encode("utf-8", "surrogatepass"))
         return digest.hexdigest()[:_ITEM_HASH_LENGTH]
 
-    @cached_property
-    def destination_values(self) -> dict[str, str]:
-        """Values that cannot lead out of the place a template puts them in."""
-        return {
-            "bucket": clean_bucket(self.item.bucket),
-            "key": clean_path(self.key) or "_",
-            "stem": clean_segment(self.stem) or "_",
-            "suffix": clean_segment(self.suffix[1:]),
-            "dir": clean_path(self.folder),
-            "item": self.item_hash,
-        }
+    def destination_value(self, name: str) -> str:
+        """A value that cannot lead out of the place a template puts it in."""
+        found = self._safe.get(name)
+        if found is None:
+            found = self._safe[name] = _SAFE[name](self)
+        return found
 
-    @cached_property
+    @property
     def metadata_values(self) -> dict[str, str]:
         """Values as they are, for metadata."""
         return {
             "uri": self.item.uri,
-            "bucket": self.item.bucket,
+            "bucket": self.bucket,
             "key": self.key,
             "stem": self.stem,
             "suffix": self.suffix[1:],
@@ -56,3 +57,13 @@ class Subject:
             "item": self.item_hash,
             **{f"metadata.{name}": value for name, value in self.item.metadata.items()},
         }
+
+
+_SAFE: Mapping[str, Callable[[Subject], str]] = {
+    "bucket": lambda subject: clean_bucket(subject.bucket),
+    "key": lambda subject: clean_path(subject.key) or "_",
+    "stem": lambda subject: clean_segment(subject.stem) or "_",
+    "suffix": lambda subject: clean_segment(subject.suffix[1:]),
+    "dir": lambda subject: clean_path(subject.folder),
+    "item": lambda subject: subject.item_hash,
+}

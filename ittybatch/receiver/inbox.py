@@ -76,13 +76,14 @@ class Inbox:
         while self._pending or not self._closing:
             await self._arrived.wait()
             self._arrived.clear()
+            await asyncio.sleep(0)  # those whose requests have come too are in the same group
             while group := self._pending[:LARGEST_GROUP]:
                 del self._pending[: len(group)]
                 await self._commit_group(group)
 
     async def _commit_group(self, group: Sequence[_Waiting]) -> None:
         arrivals = [arrival for arrival, _ in group]
-        commit = asyncio.get_running_loop().run_in_executor(self._thread, self._commit, arrivals)
+        commit = asyncio.create_task(self._commit(arrivals))
         while not (await asyncio.wait({commit}, timeout=_LONGEST_COMMIT_S))[0]:
             # The commit may still succeed; what is sent again then counts as a duplicate.
             _fail([*group, *self._pending], "The database takes too long.")
@@ -102,16 +103,18 @@ class Inbox:
             elif not future.done():  # else its sender has gone; it is kept all the same
                 future.set_result(verdict)
 
-    def _commit(self, arrivals: Sequence[Arrival]) -> Sequence[Verdict | None]:
+    async def _commit(self, arrivals: Sequence[Arrival]) -> Sequence[Verdict | None]:
         began = time.perf_counter()
         try:
-            return self._ledger.write(receive, arrivals)
+            return await self._ledger.write_from_loop(self._thread, receive, arrivals)
         except LedgerUnavailable:
             raise
         except Exception:
             # One of them cannot be stored as it was read. The others must not suffer for it.
             logger.exception("A group of %d webhooks is kept one by one.", len(arrivals))
-            return [self._commit_alone(arrival) for arrival in arrivals]
+            return await asyncio.get_running_loop().run_in_executor(
+                self._thread, lambda: [self._commit_alone(arrival) for arrival in arrivals]
+            )
         finally:
             self._metrics.committed(len(arrivals), time.perf_counter() - began)
 

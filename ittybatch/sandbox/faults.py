@@ -14,6 +14,7 @@ A file of faults, YAML or JSON, with every section optional:
       reordered: {probability: 0.05}         # held until a later one has gone out
       lost: {probability: 0.01}              # never sent, however often it is retried
       wrongly_signed: {probability: 0.01}    # of each attempt, so a retry may be right
+      forged: {probability: 0.01}            # somebody else's comes first, and says the opposite
     jobs:                                   # the first rule that matches decides
       - match: {kind: video, input: "*preempt*", metadata: {rendition: hd}}
         action: fail_once                    # or fail_always, or hang
@@ -91,6 +92,7 @@ class WebhookFaults(_Model):
     reordered: Chance = Chance()
     lost: Chance = Chance()
     wrongly_signed: Chance = Chance()
+    forged: Chance = Chance()
 
 
 class JobAction(StrEnum):

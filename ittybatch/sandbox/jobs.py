@@ -57,10 +57,14 @@ class DeliveryState(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """One webhook on its way to one URL; `ordinal` is that URL's place among the job's."""
+    """One webhook on its way to one URL; `ordinal` is that URL's place among the job's.
+
+    A forged one is a lie of somebody else's, sent once.
+    """
 
     url: str
     ordinal: int
+    forged: bool = False
     state: DeliveryState = DeliveryState.PENDING
     attempts: int = 0
     last_status: int | None = None

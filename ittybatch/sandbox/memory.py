@@ -172,7 +172,8 @@ class Memory:
             return
         state = DeliveryState(entry["state"])
         ordinal = len(job.deliveries)
-        job.deliveries.append(Delivery(entry["url"], ordinal, state, entry["attempts"]))
+        delivery = Delivery(entry["url"], ordinal, state=state, attempts=entry["attempts"])
+        job.deliveries.append(delivery)
 
     def _recall_endpoint(self, entry: Entry) -> None:
         raw: dict[str, Any] = entry["endpoint"]

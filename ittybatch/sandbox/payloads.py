@@ -2,13 +2,14 @@
 
 import hashlib
 import hmac
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
 
 from ittybatch.sandbox.config import WebhookDialect
-from ittybatch.sandbox.jobs import Job
-from ittybatch.sandbox.vocabulary import Status
+from ittybatch.sandbox.jobs import Job, JobError
+from ittybatch.sandbox.vocabulary import ErrorKind, Status
 
 SIGNATURE_HEADER: Final = "Ittybit-Signature"
 
@@ -23,6 +24,16 @@ def webhook_body(job: Job, dialect: WebhookDialect) -> bytes:
     if dialect is WebhookDialect.FLAT:
         return orjson.dumps(_flat(job))
     return orjson.dumps({"event": event_of(job), "data": _wrapped(job)})
+
+
+def forged_body(job: Job, dialect: WebhookDialect) -> bytes:
+    """Write the opposite of what has become of a job."""
+    if job.output is None:
+        lie = replace(job, status=Status.SUCCEEDED, output={"url": "https://forged.test/"})
+    else:
+        error = JobError(kind=ErrorKind.INTERNAL_ERROR, message="this webhook is a forgery")
+        lie = replace(job, status=Status.FAILED, output=None, error=error)
+    return webhook_body(lie, dialect)
 
 
 def sign(body: bytes, secret: bytes) -> str:

@@ -29,6 +29,8 @@ class Tally:
             "reordered",
             "lost",
             "wrongly_signed",
+            "forged",
+            "forged_and_believed",
             "abandoned",
             "redelivered",
         )

@@ -12,7 +12,13 @@ from ittybatch.sandbox.config import SandboxConfig
 from ittybatch.sandbox.faults import FaultPlan
 from ittybatch.sandbox.jobs import Delivery, DeliveryState, Job
 from ittybatch.sandbox.memory import Memory
-from ittybatch.sandbox.payloads import SIGNATURE_HEADER, event_of, sign, webhook_body
+from ittybatch.sandbox.payloads import (
+    SIGNATURE_HEADER,
+    event_of,
+    forged_body,
+    sign,
+    webhook_body,
+)
 from ittybatch.sandbox.tally import Tally
 
 _log = logging.getLogger(__name__)
@@ -103,6 +109,10 @@ class Deliveries:
             counts["lost"] += 1
             self._memory.settle(job, delivery)
             return
+        if self._plan.strikes(faults.forged, "forged", identity):
+            counts["forged"] += 1
+            lie = Delivery(delivery.url, delivery.ordinal, forged=True)
+            self._queue.put_nowait((job, lie))
         if self._plan.strikes(faults.duplicated, "duplicated", identity):
             counts["duplicated"] += 1
             self._queue.put_nowait((job, Delivery(delivery.url, delivery.ordinal)))
@@ -132,7 +142,10 @@ class Deliveries:
         while True:
             job, delivery = await self._queue.get()
             try:
-                await self._attempt(job, delivery)
+                if delivery.forged:
+                    await self._lie(job, delivery)
+                else:
+                    await self._attempt(job, delivery)
             except Exception:  # noqa: BLE001 - a full disk, say, never stops the rest
                 _log.exception("the webhook of job %s could not be settled", job.id)
 
@@ -140,7 +153,7 @@ class Deliveries:
         delivery.attempts += 1
         self._tally.deliveries["sent"] += 1
         delivery.last_status = await self._post(job, delivery)
-        if delivery.last_status is not None and 200 <= delivery.last_status < 300:  # noqa: PLR2004
+        if _is_success(delivery.last_status):
             delivery.state = DeliveryState.ACKNOWLEDGED
             self._tally.deliveries["acknowledged"] += 1
         elif delivery.attempts >= self._config.webhook_attempts:
@@ -157,12 +170,22 @@ class Deliveries:
         if delivery.url in self._held:
             self._release(delivery.url)
 
+    async def _lie(self, job: Job, delivery: Delivery) -> None:
+        status = await self._send(
+            delivery.url, forged_body(job, self._config.webhook_dialect), _FORGED_SECRET
+        )
+        if _is_success(status):
+            self._tally.deliveries["forged_and_believed"] += 1
+
     async def _post(self, job: Job, delivery: Delivery) -> int | None:
         body = webhook_body(job, self._config.webhook_dialect)
-        headers = {SIGNATURE_HEADER: sign(body, self._secret_for(job, delivery))}
+        return await self._send(delivery.url, body, self._secret_for(job, delivery))
+
+    async def _send(self, url: str, body: bytes, secret: bytes) -> int | None:
+        headers = {SIGNATURE_HEADER: sign(body, secret)}
         with suppress(aiohttp.ClientError, TimeoutError, OSError, ValueError):
             async with self._session.post(
-                delivery.url, data=body, headers=headers, allow_redirects=False
+                url, data=body, headers=headers, allow_redirects=False
             ) as answer:
                 await answer.content.read(_MAX_ANSWER_BYTES)
                 return answer.status
@@ -181,3 +204,7 @@ class Deliveries:
     def _backoff_s(self, attempts: int) -> float:
         delay_s = self._config.webhook_base_delay_s * 2.0 ** min(attempts - 1, 32)
         return min(delay_s, self._config.webhook_max_delay_s)
+
+
+def _is_success(status: int | None) -> bool:
+    return status is not None and 200 <= status < 300  # noqa: PLR2004

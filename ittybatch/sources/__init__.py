@@ -9,19 +9,23 @@ for page in read_pages(source, cursor=saved):
 from ittybatch.sources.bucket import BucketSource
 from ittybatch.sources.errors import SourceError
 from ittybatch.sources.failed import FailedJobsSource, RetryableState
+from ittybatch.sources.inventory import InventorySource
 from ittybatch.sources.manifest import ManifestSource
 from ittybatch.sources.page import Page, Reject
 from ittybatch.sources.source import Source, parse_source, read_pages
+from ittybatch.sources.sql import SqlSource
 
 __all__ = [
     "BucketSource",
     "FailedJobsSource",
+    "InventorySource",
     "ManifestSource",
     "Page",
     "Reject",
     "RetryableState",
     "Source",
     "SourceError",
+    "SqlSource",
     "parse_source",
     "read_pages",
 ]

@@ -145,7 +145,21 @@ def _page(
     items: list[Item] = []
     rejects: list[Reject] = []
     empty = 0
-    for record in records:
+    while (room := page_size - len(items) - len(rejects)) > 0:
+        line, regular, plain = records.next_regular(room)
+        for number, cells in enumerate(regular, line):
+            found = rows.item_of(number, cells, plain=plain) if cells else None
+            if found is None:
+                empty += 1
+            elif isinstance(found, Item):
+                items.append(found)
+            else:
+                rejects.append(found)
+        if regular:
+            continue
+        record = records.next()
+        if record is None:
+            break
         if not record.cells and record.problem is None:
             empty += 1
             continue
@@ -157,8 +171,6 @@ def _page(
             if isinstance(found, Misread) and records.spans_lines:
                 # What is wrong began on the first line; the others may be sound rows.
                 records.keep_first_line_only()
-        if len(items) + len(rejects) == page_size:
-            break
     if not items and not rejects and not empty:
         return None
     return items, rejects, {"empty line": empty} if empty else {}

@@ -11,15 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from ittybatch.sources.blocks import BLOCK_BYTES, Block
+
 MAX_LINE_BYTES = 1024 * 1024
 # A quoted cell may hold pretty-printed JSON; a quote left open would hold the whole file.
 MAX_LINES = 500
 
-_OPEN_QUOTE = "a quote that opens on this line is not closed, or not followed by a comma"
-_REASONS = {
-    "unexpected end of data": _OPEN_QUOTE,
-    "',' expected after '\"'": "a quote inside a quoted value is not doubled",
-}
+_OPEN_QUOTE = "a quote that opens on this line is not closed, or not followed by a separator"
+_UNDOUBLED = "expected after '\"'"
 
 
 class LineSource(Protocol):
@@ -28,8 +27,11 @@ class LineSource(Protocol):
     def readline(self, limit: int, /) -> bytes:
         """Give the next line, or its beginning up to the limit; none at the end."""
 
+    def read(self, size: int, /) -> bytes:
+        """Give so many bytes; fewer at the end alone."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Record:
     """One record, or what stands in its place.
 
@@ -53,13 +55,17 @@ class Records:
         source: Bytes in UTF-8, a byte order mark allowed.
         line: Number of the first line that the source gives.
         offset: Byte of the file at which it begins.
-
+        delimiter: The character between values.
     """
 
-    def __init__(self, source: LineSource, line: int = 1, offset: int = 0) -> None:
+    def __init__(
+        self, source: LineSource, line: int = 1, offset: int = 0, *, delimiter: str = ","
+    ) -> None:
         self._line = line
         self._offset = offset
+        self._delimiter = delimiter
         self._source = source
+        self._block = Block(b"")
         self._pending: deque[bytes] = deque()
         self._taken: list[bytes] = []
         self._undecodable = False
@@ -79,10 +85,37 @@ class Records:
         except csv.Error as error:
             # What is wrong on a later line began with a quote on the first.
             reason = _OPEN_QUOTE if self.spans_lines else str(error)
-            return self._unreadable(_REASONS.get(reason, reason))
+            if reason == "unexpected end of data":
+                reason = _OPEN_QUOTE
+            elif reason.endswith(_UNDOUBLED):
+                reason = "a quote inside a quoted value is not doubled"
+            return self._unreadable(reason)
         if self._undecodable:
             return self._unreadable("is not UTF-8; save the file as UTF-8")
         return Record(self._line, cells)
+
+    def next_regular(self, most: int) -> tuple[int, list[list[str]], bool]:
+        """Give the records that follow, as long as each stands on a line of its own.
+
+        It is several times as fast as `next`, which is for what it stops at.
+
+        Args:
+            most: Give no more than these.
+
+        Returns:
+            Line of the first one; the values of each; and whether all of these are known to be
+            short and without control characters.
+        """
+        self._pass()
+        if self._pending:
+            return self._line, [], False
+        if not self._block.left:
+            self._block = self._next_block()
+        line, block = self._line, self._block
+        rows, size_bytes = block.rows(most, self._delimiter)
+        self._line += len(rows)
+        self._offset += size_bytes
+        return line, rows, block.plain
 
     @property
     def next_line(self) -> int:
@@ -111,7 +144,7 @@ class Records:
         self._undecodable = False
 
     def _new_csv(self) -> "Iterator[list[str]]":
-        return csv.reader(self._lines(), strict=True)
+        return csv.reader(self._lines(), strict=True, delimiter=self._delimiter)
 
     def _lines(self) -> Iterator[str]:
         while raw := self._next_line():
@@ -129,7 +162,15 @@ class Records:
             yield text.removeprefix("\ufeff") if self._offset == 0 else text
 
     def _next_line(self) -> bytes:
-        return self._pending.popleft() if self._pending else self._source.readline(MAX_LINE_BYTES)
+        if self._pending:
+            return self._pending.popleft()
+        return self._block.pop_line() or self._source.readline(MAX_LINE_BYTES)
+
+    def _next_block(self) -> "Block":
+        content = self._source.read(BLOCK_BYTES)
+        if content and not content.endswith(b"\n"):
+            content += self._source.readline(MAX_LINE_BYTES - len(content.rpartition(b"\n")[2]))
+        return Block(content)
 
     def _skip_rest_of_line(self) -> None:
         if self.spans_lines:

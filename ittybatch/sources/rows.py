@@ -26,6 +26,8 @@ _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UNSEEN_IN_OPTIONS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _PROFILE = re.compile(SLUG)
 _SIZE = re.compile(r"[0-9]{1,18}")
+_S3_OBJECT = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.*[^/]")
+_DIRECTORY_BUCKET = "--x-s3/"
 _NOT_JSON = "are not JSON"
 
 
@@ -56,25 +58,75 @@ class Rows:
             found for name in ("fingerprint", "etag") if (found := place(name)) is not None
         ]
         self._size = place("size_bytes")
+        self._width = len(columns.names)
 
     def read(self, record: Record) -> Item | Reject:
         """Turn a record into an item; a bad one into a reject that names the column."""
         if record.problem is not None:
-            return _reject(record.line, "row", record.problem, [record.text])
+            return reject_of(record.line, "row", record.problem, [record.text])
+        return self.item_of(record.line, record.cells)
+
+    def item_of(
+        self,
+        line: int,
+        cells: list[str],
+        pairs: Mapping[str, str] | None = None,
+        *,
+        plain: bool = False,
+    ) -> Item | Reject:
+        """Turn a row's values into an item; bad ones into a reject that names the column.
+
+        Args:
+            line: Where the row begins.
+            cells: Its values, in the order of the columns; missing ones are empty.
+            pairs: Metadata that is not in columns.
+            plain: Whether the values are known to be short and without control characters.
+        """
+        if len(cells) == self._width and (plain or _is_plain(cells)):
+            item = self._regular_item(line, cells, pairs)
+            if item is not None:
+                return item
         try:
-            return self._item(record)
+            return self._item(line, cells, pairs)
         except _BadCellError as error:
             kind = Misread if error.misread else Reject
-            return _reject(record.line, error.field, error.reason, record.cells, kind)
+            return reject_of(line, error.field, error.reason, cells, kind)
 
-    def _item(self, record: Record) -> Item:
-        cells = record.cells
+    def _regular_item(
+        self, line: int, cells: list[str], pairs: Mapping[str, str] | None
+    ) -> Item | None:
+        """The item of a row that has nothing special, or None: `_item` finds out what."""
+        uri = cells[self._input]
+        if not _S3_OBJECT.fullmatch(uri) or uri[-1].isspace() or _DIRECTORY_BUCKET in uri:
+            return None
+        kind = options = profile = fingerprint = size = None
+        if (place := self._kind) is not None and (kind := cells[place] or None):
+            place = self._options
+            options, _, reason = _parsed(kind, (cells[place] or None) if place is not None else None)
+            if reason is not None:
+                return None
+        elif (place := self._options) is not None and cells[place]:
+            return None
+        if (place := self._profile) is not None and (profile := cells[place] or None):
+            if kind or not _PROFILE.fullmatch(profile):
+                return None
+        if (place := self._size) is not None and (text := cells[place]):
+            if not _SIZE.fullmatch(text):
+                return None
+            size = int(text)
+        if self._fingerprints:
+            fingerprint = self._fingerprint(cells)
+        if pairs is None:
+            pairs = {name: value for name, at in self._metadata if (value := cells[at])}
+        return Item(uri, fingerprint, size, None, line, kind, options, profile, pairs)
+
+    def _item(self, line: int, cells: list[str], pairs: Mapping[str, str] | None) -> Item:
         missing = len(self._names) - len(cells)
         if missing < 0:
             raise _BadCellError(
                 "row",
                 f"has {len(cells)} values under {len(self._names)} columns; "
-                "put quotes around values that hold commas",
+                "put quotes around values that hold separators",
                 misread=True,
             )
         cells = [*cells, *[""] * missing] if missing else cells
@@ -85,17 +137,16 @@ class Rows:
             uri=_checked_input(cells[self._input].strip()),
             fingerprint=self._fingerprint(cells),
             size_bytes=_size(self._cell(cells, self._size)),
-            line=record.line,
+            line=line,
             kind=kind,
             options=_checked_options(kind, self._cell(cells, self._options)),
             profile=_checked_profile(profile, kind),
-            metadata=self._pairs(cells),
+            metadata=self._pairs(cells) if pairs is None else pairs,
         )
 
     def _check_characters(self, cells: list[str]) -> None:
         # One look at the row is enough for almost every row.
-        text = ",".join(cells)
-        if len(text) <= MAX_VALUE_CHARACTERS and not _UNSEEN.search(text):
+        if _is_plain(cells):
             return
         for place, cell in enumerate(cells):
             unseen, most = _UNSEEN, MAX_VALUE_CHARACTERS
@@ -128,6 +179,11 @@ class Rows:
 
     def _pairs(self, cells: list[str]) -> Mapping[str, str]:
         return {name: cells[place] for name, place in self._metadata if cells[place]}
+
+
+def _is_plain(cells: list[str]) -> bool:
+    text = ",".join(cells)
+    return len(text) <= MAX_VALUE_CHARACTERS and not _UNSEEN.search(text)
 
 
 def _checked_input(uri: str) -> str:
@@ -213,9 +269,10 @@ def _size(text: str | None) -> int | None:
     return int(text)
 
 
-def _reject(
+def reject_of(
     line: int, field: str, reason: str, cells: list[str], kind: type[Reject] = Reject
 ) -> Reject:
+    """Make a reject, with what can be shown of the row."""
     shown = ",".join(without_secrets(cell[: 4 * MAX_EXCERPT_CHARACTERS]) for cell in cells)
     excerpt = "".join(
         character if character.isprintable() else "\ufffd"

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit
 
 import boto3
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
 
 SCHEME = "s3://"
 DEFAULT_REGION = "us-east-1"
@@ -63,22 +64,39 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
-def s3_client(session: boto3.Session | None = None) -> "S3Client":
-    """Make a client from the environment, as every AWS tool reads it.
+def s3_client(session: boto3.Session | None = None, region: str | None = None) -> "S3Client":
+    """Make a client of S3 from the environment, as every AWS tool reads it.
 
     Args:
         session: To take credentials and region from; a new one where there is none.
+        region: Where it is known better than by the session.
 
     Raises:
         SourceError: The endpoint is plain HTTP to another machine, or the configuration is
             unusable.
     """
+    return cast("S3Client", aws_client("s3", session, region))
+
+
+def aws_client(
+    service: Literal["s3", "sqs"],
+    session: boto3.Session | None = None,
+    region: str | None = None,
+    endpoint_url: str | None = None,
+) -> "S3Client | SQSClient":
+    """Make a client of a service; `s3_client` tells of arguments and errors.
+
+    `endpoint_url` goes before the environment's.
+    """
     try:
         session = session or boto3.Session()
-        region = session.region_name or DEFAULT_REGION
-        # No credentials at all is how public buckets are read.
-        signature = {} if session.get_credentials() else {"signature_version": UNSIGNED}
-        client = session.client("s3", region_name=region, config=_LIMITS.merge(Config(**signature)))
+        region = region or session.region_name or DEFAULT_REGION
+        client: S3Client | SQSClient = session.client(
+            service,
+            region_name=region,
+            endpoint_url=endpoint_url,
+            config=_LIMITS.merge(Config(signature_version=_signature(service, session))),
+        )
     except (BotoCoreError, ValueError) as error:
         raise SourceError(
             f"The AWS configuration cannot be used: {error}",
@@ -87,10 +105,18 @@ def s3_client(session: boto3.Session | None = None) -> "S3Client":
     url = urlsplit(client.meta.endpoint_url)
     if url.scheme != "https" and not is_loopback(url.hostname):
         raise SourceError(
-            f"The S3 endpoint {url.scheme}://{url.netloc} is not HTTPS.",
+            f"The {service.upper()} endpoint {url.scheme}://{url.netloc} is not HTTPS.",
             remedy="Set AWS_ENDPOINT_URL to an https:// URL; http:// is for this machine alone.",
         )
     return client
+
+
+def _signature(service: str, session: boto3.Session) -> Any:  # noqa: ANN401 - UNSIGNED is no text
+    if session.get_credentials() is None:
+        # No credentials at all is how public buckets are read.
+        return UNSIGNED if service == "s3" else None
+    # Of itself boto3 makes signed URLs in a way that newer regions refuse.
+    return "s3v4" if service == "s3" else None
 
 
 def failure(what: str, uri: str, error: Exception) -> SourceError:

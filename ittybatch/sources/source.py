@@ -11,22 +11,27 @@ from ittybatch.sources.bucket import BucketSource, read_bucket
 from ittybatch.sources.errors import SourceError, without_secrets
 from ittybatch.sources.failed import FailedJobsSource
 from ittybatch.sources.form import Tabs
+from ittybatch.sources.inventory import InventorySource, read_inventory
 from ittybatch.sources.manifest import ManifestSource, read_manifest
 from ittybatch.sources.page import Page
 from ittybatch.sources.s3 import SCHEME
+from ittybatch.sources.sql import SqlSource, read_sql
 
 DEFAULT_PAGE_SIZE = 1000
 MAX_PAGE_SIZE = 5000
 
 Source = Annotated[
-    BucketSource | ManifestSource | FailedJobsSource, Field(discriminator="type"), Tabs()
+    BucketSource | ManifestSource | InventorySource | SqlSource | FailedJobsSource,
+    Field(discriminator="type"),
+    Tabs(),
 ]
+ReadableSource = BucketSource | ManifestSource | InventorySource | SqlSource
 
 _MANIFEST_SUFFIX = ".csv"
 
 
 def read_pages(
-    source: BucketSource | ManifestSource,
+    source: ReadableSource,
     *,
     cursor: str | None = None,
     page_size: int = DEFAULT_PAGE_SIZE,
@@ -34,7 +39,7 @@ def read_pages(
     """Read a source in pages, each with the cursor to go on right after it.
 
     Args:
-        source: A bucket or a manifest.
+        source: Any but the ledger itself.
         cursor: Of the last page that was dealt with; None begins at the beginning.
         page_size: Objects or rows a page, 1 to 5000, before any are left out.
 
@@ -47,9 +52,15 @@ def read_pages(
     """
     if not 1 <= page_size <= MAX_PAGE_SIZE:
         raise ValueError(f"page_size is {page_size}; it must be from 1 to {MAX_PAGE_SIZE}")
-    if isinstance(source, BucketSource):
-        return read_bucket(source, cursor=cursor, page_size=page_size)
-    return read_manifest(source, cursor=cursor, page_size=page_size)
+    match source:
+        case BucketSource():
+            return read_bucket(source, cursor=cursor, page_size=page_size)
+        case InventorySource():
+            return read_inventory(source, cursor=cursor, page_size=page_size)
+        case SqlSource():
+            return read_sql(source, cursor=cursor, page_size=page_size)
+        case ManifestSource():
+            return read_manifest(source, cursor=cursor, page_size=page_size)
 
 
 def parse_source(text: str) -> BucketSource | ManifestSource:

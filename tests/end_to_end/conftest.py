@@ -1,14 +1,21 @@
 """One real stack for all: Prefect on Postgres, a worker, the receiver, the sandbox, S3."""
 
+import csv
+import json
 import os
 import shutil
+import sys
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ittybatch.stack import LocalStack, make_media
+from ittybatch.stack import LocalStack, environment, make_media
+from ittybatch.stack.probes import is_healthy
+from ittybatch.stack.process import ProcessSpec
+from ittybatch.stack.supervisor import Supervisor
 from tests.conftest import OURS
 from tests.end_to_end.first_batches import FirstBatches, run_first_batches
 from tests.end_to_end.system import System
@@ -42,6 +49,8 @@ def running(folder: Path) -> Iterator[System]:
             if name.startswith(OURS):
                 patch.delenv(name)
         patch.setenv("ITTYBATCH_LEASE_S", LEASE_S)
+        # The local S3 takes any key: one that can be told from other text, should it leak.
+        patch.setattr(environment, "S3_KEY", f"local-s3-{uuid.uuid4().hex}")
         with LocalStack(folder / "home") as stack:
             system = System(stack)
             yield system
@@ -59,6 +68,50 @@ def system(running: System, monkeypatch: pytest.MonkeyPatch) -> System:
     """The system, for one test."""
     monkeypatch.setenv("ITTYBATCH_LEASE_S", LEASE_S)
     return running
+
+
+@pytest.fixture(scope="module")
+def _instant_sandbox(running: System, folder: Path) -> Iterator[None]:
+    """In the place of the stack's sandbox, one that completes jobs without encoding."""
+    url = running.environment["ITTYBIT_API_URL"]
+    spec = ProcessSpec(
+        name="instant-sandbox",
+        command=(
+            *(sys.executable, "-m", "ittybatch", "sandbox", "--instant"),
+            *("--port", url.rpartition(":")[2], "--state", str(folder / "instant")),
+        ),
+        log=folder / "instant-sandbox.log",
+        environment=running.stack.process_environment(),
+        cwd=folder,
+        is_ready=is_healthy(f"{url}/healthz"),
+    )
+    running.stack.stop("sandbox")
+    with Supervisor() as supervisor:
+        supervisor.launch(spec)
+        supervisor.await_ready(spec.name)
+        yield
+    running.stack.start("sandbox")
+
+
+@pytest.fixture
+def instant_system(system: System, _instant_sandbox: None) -> Iterator[System]:
+    """The system with an instant sandbox, which is well again after each test."""
+    yield system
+    system.wire.strike({})
+
+
+@pytest.fixture
+def manifest(tmp_path: Path, request: pytest.FixtureRequest) -> dict[str, str]:
+    """A manifest of as many pictures, one job each, as the test asks for."""
+    path = tmp_path / "manifest.csv"
+    count: int = request.param
+    with path.open("w", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(("input", "kind", "options"))
+        options = json.dumps({"format": "webp", "width": 320})
+        name = request.node.originalname
+        rows.writerows((f"s3://library/{name}/{n}.png", "image", options) for n in range(count))
+    return {"type": "manifest", "uri": str(path)}
 
 
 @pytest.fixture

@@ -42,6 +42,33 @@ class PrefectApi:
         states = self._ask("GET", "/flow_run_states/", params={"flow_run_id": flow_run})
         return [state["name"] for state in sorted(states, key=lambda state: state["timestamp"])]
 
+    def open_runs(self, tag: str) -> list[dict[str, Any]]:
+        """The flow runs of a tag that have not ended."""
+        asked = {
+            "tags": {"all_": [tag]},
+            "state": {"type": {"not_any_": ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]}},
+        }
+        found: list[dict[str, Any]] = self._ask(
+            "POST", "/flow_runs/filter", json={"flow_runs": asked, "limit": _PAGE}
+        )
+        return found
+
+    def interval(self, deployment: str) -> float:
+        """Seconds between the runs of a deployment that has one schedule."""
+        return float(self._schedule(deployment)["schedule"]["interval"])
+
+    def set_interval(self, deployment: str, interval_s: float) -> None:
+        """Have a deployment run each so many seconds."""
+        own = self._schedule(deployment)
+        path = f"/deployments/{own['deployment_id']}/schedules/{own['id']}"
+        schedule = {**own["schedule"], "interval": interval_s}
+        self._ask("PATCH", path, json={"active": True, "schedule": schedule})
+
+    def _schedule(self, deployment: str) -> dict[str, Any]:
+        found = self._ask("GET", f"/deployments/name/{deployment}/{deployment}")
+        (schedule,) = found["schedules"]
+        return dict(schedule)
+
     def deployments(self) -> dict[str, tuple[str, int]]:
         """Each deployment's id and number of schedules, by its name."""
         found = self._ask("POST", "/deployments/filter", json={"limit": _PAGE})

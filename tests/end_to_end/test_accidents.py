@@ -4,20 +4,12 @@ The sandbox does no encoding here, so that what is in the way of hundreds of job
 what the tests put there.
 """
 
-import csv
-import json
 import signal
-import sys
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from ittybatch.ledger.states import BatchState
-from ittybatch.stack.probes import is_healthy
-from ittybatch.stack.process import ProcessSpec
-from ittybatch.stack.supervisor import Supervisor
 from tests.end_to_end import processes
 from tests.end_to_end.system import System
 from tests.end_to_end.waiting import until
@@ -30,48 +22,10 @@ def _slow(seconds: float) -> dict[str, object]:
     return {"slow": {"probability": 1, "seconds": seconds}}
 
 
-@pytest.fixture(scope="module")
-def _instant(running: System, folder: Path) -> Iterator[None]:
-    """In the place of the stack's sandbox, one that completes jobs without encoding."""
-    url = running.environment["ITTYBIT_API_URL"]
-    spec = ProcessSpec(
-        name="instant-sandbox",
-        command=(
-            *(sys.executable, "-m", "ittybatch", "sandbox", "--instant"),
-            *("--port", url.rpartition(":")[2], "--state", str(folder / "instant")),
-        ),
-        log=folder / "instant-sandbox.log",
-        environment=running.stack.process_environment(),
-        cwd=folder,
-        is_ready=is_healthy(f"{url}/healthz"),
-    )
-    running.stack.stop("sandbox")
-    with Supervisor() as supervisor:
-        supervisor.launch(spec)
-        supervisor.await_ready(spec.name)
-        yield
-    running.stack.start("sandbox")
-
-
 @pytest.fixture
-def system(system: System, _instant: None) -> Iterator[System]:
-    """The system with an instant sandbox, which is well again after each test."""
-    yield system
-    system.wire.strike({})
-
-
-@pytest.fixture
-def manifest(tmp_path: Path, request: pytest.FixtureRequest) -> dict[str, str]:
-    """A manifest of as many pictures, one job each, as the test asks for."""
-    path = tmp_path / "manifest.csv"
-    count: int = request.param
-    with path.open("w", newline="") as stream:
-        rows = csv.writer(stream)
-        rows.writerow(("input", "kind", "options"))
-        options = json.dumps({"format": "webp", "width": 320})
-        name = request.node.originalname
-        rows.writerows((f"s3://library/{name}/{n}.png", "image", options) for n in range(count))
-    return {"type": "manifest", "uri": str(path)}
+def system(instant_system: System) -> System:
+    """The system with an instant sandbox."""
+    return instant_system
 
 
 def _of(count: int) -> pytest.MarkDecorator:

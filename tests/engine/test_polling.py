@@ -6,15 +6,17 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from ittybatch.engine.dispatch import Dispatcher
 from ittybatch.engine.polling import Polled, poll_expired, poll_overdue
 from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.models import Attempt, Job
+from ittybatch.ledger.identity import chunk_owner
+from ittybatch.ledger.models import Attempt, Job, Run
 from ittybatch.ledger.settlement import expire
 from ittybatch.ledger.states import JobState
+from ittybatch.ledger.submission import claim_due
 from tests.ledger import library
 from tests.sandbox.harness import KEY, Running, running, wait_for
 
@@ -102,6 +104,24 @@ def test_a_lost_answer_is_found_by_metadata_at_the_deadline(ledger: Ledger) -> N
         _let_deadlines_pass(ledger)
         asyncio.run(_poll(ledger, sandbox.url))
         assert library.rows(ledger, batch)[0].state is JobState.SUCCEEDED
+
+
+def test_what_was_claimed_and_never_sent_is_sent_after_its_deadline(ledger: Ledger) -> None:
+    """Its process died in between, and no other came in time: it costs nothing to send it."""
+    with _sandbox() as sandbox:
+        batch = library.planned_batch(ledger, library.job("a.mov"))
+        chunk = library.released_chunk(ledger, batch)
+        [claimed] = ledger.write(claim_due, chunk, 10)
+        _let_deadlines_pass(ledger)
+        assert asyncio.run(_poll(ledger, sandbox.url)).expired == 0
+        assert library.rows(ledger, batch)[0].state is JobState.PLANNED
+        woken = select(Run.owner).where(Run.wake_at.is_not(None))
+        assert ledger.read(lambda tx: tx.rows(woken)) == [(chunk_owner(chunk),)]
+
+        asyncio.run(_send(ledger, sandbox.url, chunk))
+        [there] = sandbox.all_jobs()
+        assert there["idempotency_key"] == claimed.idempotency_key
+        assert library.rows(ledger, batch)[0].state is JobState.SUBMITTED
 
 
 def test_a_service_that_is_away_changes_nothing(ledger: Ledger) -> None:

@@ -1,41 +1,46 @@
-"""Reports: the same jobs in every form, and nothing that a spreadsheet would run."""
+"""Reports: the same jobs in every form, whole or not there, and written once for all."""
 
-import csv
+import contextlib
 import io
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
+import pytest
 
+from ittybatch.engine import reporting
+from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.reporting import (
-    harmless,
-    write_csv,
+    Output,
+    report_output,
+    table_output,
     write_files,
-    write_json,
-    write_parquet,
-    write_rejects,
+    write_report,
 )
-from ittybatch.ledger import Ledger
+from ittybatch.engine.reports.forms import ReportFormat
+from ittybatch.engine.reports.places import NotWritten
+from ittybatch.engine.reports.rejects import write_rejects
+from ittybatch.engine.reports.tally import Tally
+from ittybatch.ledger import Ledger, results
 from ittybatch.ledger.plan import PlannedReject
 from ittybatch.ledger.planning import plan_page
-from ittybatch.ledger.settlement import settle
+from ittybatch.ledger.results import Result, result_pages
+from ittybatch.ledger.states import JobState
+from tests.engine.reports import mixed_batch, written
 from tests.ledger import library
 
-
-def _batch(ledger: Ledger) -> str:
-    """One job that succeeded, one that failed, one in flight."""
-    names = ("a.mov", "=cmd()|x.mov", "c.mov")
-    chunk, _ = library.submitted(ledger, *map(library.job, names))
-    bad = library.failed("task-1", "invalid_input", '=HYPERLINK("http://x")')
-    ledger.write(settle, [library.remote("task-0"), bad])
-    return library.place(ledger, chunk).batch_id
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 
 def test_the_json_report_has_its_documented_shape(ledger: Ledger) -> None:
     """Programs rely on these names."""
-    batch, stream = _batch(ledger), io.BytesIO()
-    write_json(ledger, batch, stream, only_failures=False)
-    report = json.loads(stream.getvalue())
+    batch = mixed_batch(ledger)
+    report = json.loads(written(ledger, batch, ReportFormat.JSON))
+    assert set(report) == {"batch", "counts", "jobs"}
     assert report["batch"]["id"] == batch
     assert report["counts"] == {
         "items": 3,
@@ -70,50 +75,174 @@ def test_the_json_report_has_its_documented_shape(ledger: Ledger) -> None:
     assert bad["output"] is None
 
 
-def test_a_report_opened_in_a_spreadsheet_runs_nothing(ledger: Ledger) -> None:
-    """Every cell that would begin a formula is made text."""
-    batch, stream = _batch(ledger), io.StringIO()
-    write_csv(ledger, batch, stream, only_failures=False)
-    rows = list(csv.DictReader(io.StringIO(stream.getvalue())))
-    assert len(rows) == 3
-    assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
-    assert rows[1]["error_message"].startswith("'=HYPERLINK")
-    assert [harmless(text) for text in ("@x", "-1", "\tx", "x=1")] == ["'@x", "'-1", "'\tx", "x=1"]
+@pytest.mark.parametrize("form", [ReportFormat.CSV, ReportFormat.JSON])
+def test_only_failures_are_written_when_asked(ledger: Ledger, form: ReportFormat) -> None:
+    """For whoever has to mend them; the counts stay those of the batch."""
+    text = written(ledger, mixed_batch(ledger), form, only_failures=True)
+    assert (b"task-1" in text, b"task-0" in text, b"task-2" in text) == (True, False, False)
 
 
-def test_only_failures_are_written_when_asked(ledger: Ledger) -> None:
-    """For whoever has to mend them."""
-    batch, stream = _batch(ledger), io.StringIO()
-    write_csv(ledger, batch, stream, only_failures=True)
-    [row] = csv.DictReader(io.StringIO(stream.getvalue()))
-    assert (row["status"], row["error_kind"]) == ("failed", "invalid_input")
-
-
-def test_parquet_holds_the_same_rows(ledger: Ledger, tmp_path: Path) -> None:
+def test_parquet_holds_the_same_rows(ledger: Ledger) -> None:
     """With types: numbers are numbers, times have their zone."""
-    batch, path = _batch(ledger), tmp_path / "report.parquet"
-    with path.open("wb") as stream:
-        write_parquet(ledger, batch, stream, only_failures=False)
-    table = pq.read_table(path)
+    table = pq.read_table(io.BytesIO(written(ledger, mixed_batch(ledger), ReportFormat.PARQUET)))
     assert table.column("status").to_pylist() == ["succeeded", "failed", "submitted"]
     assert table.column("width").to_pylist()[0] == 854
+    assert table.column("input_size_bytes").to_pylist() == [100, 100, 100]
     assert str(table.schema.field("completed_at").type) == "timestamp[us, tz=UTC]"
+
+
+def test_a_batch_without_jobs_has_reports_too(ledger: Ledger) -> None:
+    """Each form is complete with nothing in it."""
+    batch = library.planned_batch(ledger)
+    assert json.loads(written(ledger, batch, ReportFormat.JSON))["jobs"] == []
+    assert written(ledger, batch, ReportFormat.CSV).count(b"\r\n") == 1
+    assert pq.read_table(io.BytesIO(written(ledger, batch, ReportFormat.PARQUET))).num_rows == 0
+    assert written(ledger, batch, ReportFormat.HTML).endswith(b"</html>\n")
+
+
+def test_every_job_comes_once_and_in_order(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether chunks are smaller than a page or larger, and among other batches' jobs."""
+    monkeypatch.setattr(results, "PAGE", 4)
+    names = [f"{number:02}.mov" for number in range(23)]
+    for chunk_size in (1, 3, 4, 10, 100):
+        jobs = [library.job(f"{chunk_size}/{name}") for name in names]
+        batch = library.planned_batch(ledger, *jobs, chunk_size=chunk_size)
+        pages = list(result_pages(ledger, batch))
+        assert [row.input for page in pages for row in page] == [job.input for job in jobs]
+        assert max(map(len, pages)) <= 4
+    assert list(result_pages(ledger, batch, states=[JobState.FAILED])) == []
 
 
 def test_files_are_whole_or_not_there(ledger: Ledger, tmp_path: Path) -> None:
     """And rejects are a file only where there are any."""
-    batch = _batch(ledger)
-    files = write_files(ledger, batch, tmp_path / "out")
-    assert sorted(files) == ["csv", "json"]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "report.csv",
-        "report.json",
-    ]
-    reject = PlannedReject(9, "input", "=evil", "@row")
+    here = tmp_path / "out"
+    done = write_files(ledger, mixed_batch(ledger), here)
+    assert set(done.places) == {"csv", "html", "json"}
+    names = ["report.csv", "report.html", "report.json"]
+    assert sorted(path.name for path in here.iterdir()) == names
     second = library.new_batch(ledger).id
-    page = library.page(rejects=[reject])
+    page = library.page(rejects=[PlannedReject(9, "input", "=evil", "@row")])
     ledger.write(plan_page, second, page, after=None, chunk_size=10)
-    assert sorted(write_files(ledger, second, tmp_path / "two")) == ["csv", "json", "rejects"]
-    stream = io.StringIO()
+    assert "rejects" in write_files(ledger, second, tmp_path / "two").places
+    stream = io.BytesIO()
     assert write_rejects(ledger, second, stream) == 1
-    assert stream.getvalue().splitlines()[1] == "9,input,'=evil,'@row"
+    assert stream.getvalue().splitlines()[1] == b"9,input,'=evil,'@row"
+
+
+class _Stumbles:
+    """A report that fails at its first job."""
+
+    def add(self, _rows: Sequence[Result]) -> None:
+        raise OSError(28, "No space left on device")
+
+    def end(self, _tally: Tally) -> None:
+        raise AssertionError("it has failed already")
+
+
+def test_a_report_that_is_cut_short_leaves_the_one_before(ledger: Ledger, tmp_path: Path) -> None:
+    """Nor does anything of the new one stay, and the other reports are written all the same."""
+    batch = mixed_batch(ledger)
+    place = tmp_path / "report.csv"
+    place.write_text("yesterday's")
+
+    @contextmanager
+    def opened() -> Iterator[_Stumbles]:
+        with reporting.whole(str(place)):
+            yield _Stumbles()
+
+    good = report_output(ledger, batch, ReportFormat.JSON, str(tmp_path / "report.json"))
+    with pytest.raises(NotWritten, match=r"report.csv: No space left"):
+        write_report(ledger, batch, [good, Output("report.csv", opened())])
+    assert [path.name for path in tmp_path.glob("[!l]*")] == ["report.csv"]
+    assert place.read_text() == "yesterday's"
+    again = report_output(ledger, batch, ReportFormat.JSON, str(tmp_path / "report.json"))
+    done = write_report(ledger, batch, [Output("report.csv", opened(), may_fail=True), again])
+    [told] = done.failures
+    assert told.startswith(f"The report cannot be written to {place}: No space left on device.")
+    assert place.read_text() == "yesterday's"
+    assert json.loads((tmp_path / "report.json").read_text())["batch"]["id"] == batch
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_copies_go_to_a_bucket(ledger: Ledger, tmp_path: Path, s3: "S3Client", bucket: str) -> None:
+    """In a folder of the batch's own, in every form, the same to the byte."""
+    batch = mixed_batch(ledger)
+    done = write_files(ledger, batch, tmp_path / "here", copies_to=f"s3://{bucket}/reports/")
+    assert done.failures == []
+    listed = s3.list_objects_v2(Bucket=bucket)["Contents"]
+    assert {each["Key"] for each in listed} == {
+        f"reports/{batch}/report.{form}" for form in ("csv", "html", "json", "parquet")
+    }
+    copy = s3.get_object(Bucket=bucket, Key=f"reports/{batch}/report.json")
+    assert copy["ContentType"] == "application/json"
+    assert copy["Body"].read() == (tmp_path / "here" / "report.json").read_bytes()
+
+
+def test_copies_may_tell_only_of_failures(ledger: Ledger, tmp_path: Path) -> None:
+    """The report where the batch ran tells of all."""
+    batch = mixed_batch(ledger)
+    write_files(ledger, batch, tmp_path, copies_to=str(tmp_path / "c"), only_failures=True)
+    assert len(json.loads((tmp_path / "report.json").read_text())["jobs"]) == 3
+    copy = json.loads((tmp_path / "c" / batch / "report.json").read_text())
+    assert [job["task_id"] for job in copy["jobs"]] == ["task-1"]
+
+
+@pytest.mark.usefixtures("s3")
+def test_copies_that_cannot_be_written_do_not_cost_the_report(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    """A bucket that is gone is told, with what to do; so is a table."""
+    done = write_files(
+        ledger,
+        mixed_batch(ledger),
+        tmp_path / "here",
+        copies_to="s3://nobodys-bucket-at-all/x",
+        dynamodb_table="no-such-table",
+    )
+    assert len(done.failures) == 5
+    assert "NoSuchBucket" in done.failures[0]
+    assert "partition key `pk`" in done.failures[-1]
+    assert (tmp_path / "here" / "report.json").exists()
+
+
+def test_an_object_of_many_parts_is_there_once_it_is_whole(
+    s3: "S3Client",
+    bucket: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And one that is given up leaves no parts behind that would be paid for."""
+    monkeypatch.setattr("ittybatch.engine.reports.places._PART_BYTES", 5 * 1024 * 1024)
+    line = b"x" * 99_999 + b"\n"
+    with reporting.whole(f"s3://{bucket}/big.csv") as stream:
+        for _ in range(120):
+            stream.write(line)
+        assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+    found = s3.get_object(Bucket=bucket, Key="big.csv")
+    assert found["Body"].read() == line * 120
+    assert found["ETag"].strip('"').endswith("-3")
+    with contextlib.suppress(RuntimeError), reporting.whole(f"s3://{bucket}/cut.csv") as stream:
+        stream.write(line * 60)
+        raise RuntimeError
+    assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 1
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
+
+
+@pytest.mark.parametrize("place", ["s3://bucket", "s3://bucket/folder/", "s3://b/x"])
+def test_a_place_that_is_none_is_told(place: str) -> None:
+    """Before anything is sent."""
+    with pytest.raises(NotWritten, match="s3://"), reporting.whole(place):
+        pass
+
+
+@pytest.mark.parametrize("place", ["reports", "./reports", "https://x.test/", "s3://"])
+def test_copies_need_a_place_that_means_the_same_to_every_machine(place: str) -> None:
+    """A relative path would be another one in each process."""
+    with pytest.raises(ValueError, match="report_to"):
+        BatchOptions(report_to=place)
+    assert BatchOptions(report_to="s3://media-reports/nightly/").report_to
+    assert BatchOptions(report_to="").report_to is None
+
+
+def test_a_table_is_an_output_like_any_other(ledger: Ledger) -> None:
+    """By command it must not fail in silence."""
+    assert not table_output("jobs", mixed_batch(ledger)).may_fail

@@ -15,7 +15,7 @@ from ittybatch.ledger.batches import resume_batch
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.queries import accepted_attempts, recent_batches
 from ittybatch.ledger.states import BatchState
-from ittybatch.sources import ManifestSource, SourceError
+from ittybatch.sources import FailedJobsSource, ManifestSource, SourceError
 from tests.sandbox.harness import KEY, Running, running
 
 ITEMS = 12
@@ -64,6 +64,10 @@ def _run(source: ManifestSource, **options: object) -> State[Any]:
     )
     assert isinstance(state, State)
     return state
+
+
+def _strike(sandbox: Running, faults: dict[str, Any]) -> None:
+    sandbox.client.post("/_sandbox/faults", json=faults).raise_for_status()
 
 
 def _seen(sandbox: Running) -> dict[str, str]:
@@ -146,6 +150,35 @@ def test_a_crash_while_scanning_goes_on_from_the_last_page(
     assert _run(source, **options).is_completed()
     assert _seen(sandbox) == ledger.read(accepted_attempts, batch.id)
     assert len(_seen(sandbox)) == ITEMS
+
+
+def test_a_later_leg_needs_no_file_that_the_batch_was_begun_with(
+    ledger: Ledger, source: ManifestSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its profile was the path of a file, which is gone by now: the ledger has a frozen copy."""
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("renditions: [{name: sound, kind: audio, options: {format: mp3}}]\n")
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.report.write_files", _die)
+        assert run_batch(source, str(mine), return_state=True).is_failed()
+    mine.unlink()
+    [batch] = ledger.read(recent_batches)
+    assert _run(source, go_on_with=batch.id).is_completed()
+
+
+def test_retrying_the_latest_batch_is_about_the_one_before(
+    ledger: Ledger, sandbox: Running, source: ManifestSource
+) -> None:
+    """Once it has begun, the newest batch is the retry itself; that has nothing to retry."""
+    refusal = {"kind": "invalid_input", "message": "not media"}
+    rule = {"action": "fail_always", "match": {"input": "*/7.wav"}, "error": refusal}
+    _strike(sandbox, {"jobs": [rule]})
+    assert _run(source).name == "SomeFailed"
+    _strike(sandbox, {})
+    state = run_batch(FailedJobsSource(batch="latest"), return_state=True)
+    assert state.is_completed()
+    newest = ledger.read(recent_batches)[0]
+    assert newest.counts["succeeded"] == newest.counts["jobs"] == 1
 
 
 def test_a_source_that_cannot_be_read_holds_the_batch(ledger: Ledger, tmp_path: Path) -> None:

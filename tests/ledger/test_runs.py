@@ -207,3 +207,16 @@ def test_a_cancelled_batch_wakes_everything_that_waits(ledger: Ledger) -> None:
     ledger.write(begin_wait, leg)
     ledger.write(cancel_batch, batch, "enough")
     assert chunk_owner(chunk) in _ready(ledger)
+
+
+def test_what_comes_back_after_a_cancel_is_cancelled_too(ledger: Ledger) -> None:
+    """A failure that another attempt might mend: nobody makes one, and the chunk ends."""
+    chunk, _ = library.submitted(ledger, library.job("a.mov"))
+    batch = library.place(ledger, chunk).batch_id
+    ledger.write(cancel_batch, batch, "enough")
+    ledger.write(settle, [library.failed("task-0")])
+    assert library.place(ledger, chunk).planned == 1
+    assert ledger.write(finish_chunk, chunk)
+    place = library.place(ledger, chunk)
+    assert (place.state, place.planned, place.cancelled) == (ChunkState.DONE, 0, 1)
+    assert library.rows(ledger, batch)[0].error_message == "enough"

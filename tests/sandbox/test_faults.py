@@ -141,6 +141,21 @@ def test_a_wrong_signature_is_put_right_by_a_retry(sink: Sink) -> None:
     assert set(signed) == {True, False}
 
 
+def test_a_forged_webhook_says_the_opposite_and_is_sent_once(sink: Sink) -> None:
+    """It comes besides the true one, is not signed by us, and it is told if it was believed."""
+    sink.answers = [401]
+    faults = {"webhooks": {"forged": ALWAYS}}
+    # One at a time, so that the 401 is for the forged one, which goes first.
+    with running(instant=True, faults=faults, webhook_concurrency=1) as sandbox:
+        sandbox.create(webhook_url=sink.url)
+        wait_for(lambda: len(sink.received) == 2)
+        wait_for(lambda: sandbox.summary()["deliveries"]["acknowledged"] == 1)
+        deliveries = sandbox.summary()["deliveries"]
+    statuses = {received.is_signed(): received.body["status"] for received in sink.received}
+    assert statuses == {False: "failed", True: "succeeded"}
+    assert (deliveries["forged"], deliveries["forged_and_believed"]) == (1, 0)
+
+
 def test_a_delayed_webhook_lets_others_pass(sink: Sink) -> None:
     """The job has ended long before its webhook comes."""
     faults = {"webhooks": {"delayed": {"probability": 1, "seconds": 0.5}}}

@@ -102,7 +102,17 @@ def test_every_name_that_s3_allows_is_listed_as_it_is(s3: "S3Client", bucket: st
     assert listed(bucket, "in//") == ["in//first.mov"]
 
 
-@pytest.mark.parametrize("page_size", [1, 7])
+def read_by_many_processes(source: BucketSource, page_size: int) -> list[str]:
+    found: list[str] = []
+    cursor, page = None, next(read_pages(source, page_size=page_size), None)
+    while page is not None and page.cursor != cursor:
+        found += keys_of([page])
+        cursor = page.cursor
+        page = next(read_pages(source, cursor=cursor, page_size=page_size), None)
+    return found
+
+
+@pytest.mark.parametrize("page_size", [3, 7])
 def test_a_stop_after_any_page_loses_and_repeats_nothing(
     s3: "S3Client", bucket: str, page_size: int
 ) -> None:
@@ -110,13 +120,9 @@ def test_a_stop_after_any_page_loses_and_repeats_nothing(
     put(s3, bucket, *ODD, "a.mov", "z.mov", "in/a-1.mov", "in/a.mov")
     put(s3, bucket, "in/a/", "in/e/", body=b"")
     source = BucketSource(uri=f"s3://{bucket}/")
-    found: list[str] = []
-    cursor, page = None, next(read_pages(source, page_size=page_size), None)
-    while page is not None and page.cursor != cursor:
-        found += keys_of([page])
-        cursor = page.cursor
-        page = next(read_pages(source, cursor=cursor, page_size=page_size), None)
-    assert found == sorted([*ODD, "a.mov", "z.mov", "in/a-1.mov", "in/a.mov"])
+    found = read_by_many_processes(source, page_size)
+    assert sorted(found) == sorted([*ODD, "a.mov", "z.mov", "in/a-1.mov", "in/a.mov"])
+    assert found == keys_of(list(read_pages(source, page_size=page_size)))
 
 
 def test_a_long_listing_is_read_page_by_page(s3: "S3Client", bucket: str) -> None:
@@ -126,11 +132,12 @@ def test_a_long_listing_is_read_page_by_page(s3: "S3Client", bucket: str) -> Non
     store = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
     for key in keys:
         store.put_object(bucket, key, b"media")
-    pages = list(read_pages(BucketSource(uri=f"s3://{bucket}/"), page_size=300))
+    source = BucketSource(uri=f"s3://{bucket}/", parallel=1)
+    pages = list(read_pages(source, page_size=300))
     assert keys_of(pages) == sorted(keys)
     assert all(len(page.items) <= 300 for page in pages)
     cursor = pages[1].cursor
-    rest = list(read_pages(BucketSource(uri=f"s3://{bucket}/"), cursor=cursor, page_size=300))
+    rest = list(read_pages(source, cursor=cursor, page_size=300))
     assert keys_of(pages[:2]) + keys_of(rest) == sorted(keys)
 
 

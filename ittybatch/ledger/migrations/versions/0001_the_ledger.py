@@ -142,7 +142,7 @@ def upgrade() -> None:
         sa.Column("destination", sa.Text(), nullable=True),
         sa.Column("user_metadata", sa.Text(), nullable=False),
         sa.Column("job_key", sa.String(length=32), nullable=False),
-        sa.Column("claim", sa.String(length=32), nullable=True),
+        sa.Column("claim", sa.Boolean(), nullable=True),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False, comment="allowed in this batch"),
@@ -166,10 +166,9 @@ def upgrade() -> None:
         sa.Column("outcome", sa.Text(), nullable=True, comment="the job's raw body at its end"),
         sa.ForeignKeyConstraint(["chunk_id"], ["chunks.id"], name=op.f("fk_jobs_chunk_id_chunks")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
-        sa.UniqueConstraint("claim", name=op.f("uq_jobs_claim")),
+        sa.UniqueConstraint("job_key", "claim", name=op.f("uq_jobs_job_key_claim")),
     )
     op.create_index("ix_jobs_chunk_id_state", "jobs", ["chunk_id", "state"], unique=False)
-    op.create_index(op.f("ix_jobs_job_key"), "jobs", ["job_key"], unique=False)
 
     op.create_table(
         "attempts",
@@ -199,7 +198,6 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_attempts_idempotency_key"), "attempts")
 
     op.drop_table("attempts")
-    op.drop_index(op.f("ix_jobs_job_key"), "jobs")
     op.drop_index("ix_jobs_chunk_id_state", "jobs")
 
     op.drop_table("jobs")

@@ -1,0 +1,219 @@
+"""Jobs' ends in a DynamoDB table, laid out as Ittybit's AWS guide lays it out.
+
+`pk` is the source's key and `sk` is `task#<id>`; times are milliseconds. A job is one item
+however often it is written, and what the guide's own webhook Lambda wrote of it is replaced by
+the same and more.
+"""
+
+import hashlib
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ittybatch.engine.reports.tally import Tally, job_seconds
+from ittybatch.errors import IttybatchError
+from ittybatch.ledger.results import Result
+from ittybatch.profiles import Item
+from ittybatch.sources.s3 import DEFAULT_REGION, is_loopback
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, WriteRequestTypeDef
+
+# The most that one BatchWriteItem takes.
+_GROUP = 25
+_LONGEST_PK_BYTES = 2048
+_FIRST_WAIT_S = 0.05
+_LONGEST_WAIT_S = 5.0
+_PATIENCE_S = 120.0
+_LIMITS = Config(
+    connect_timeout=10, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 8}
+)
+_NO_TABLE = (
+    "Make it with partition key `pk` and sort key `sk`, both strings; check "
+    "ITTYBATCH_DYNAMODB_TABLE and AWS_REGION."
+)
+_REMEDIES = {
+    "ResourceNotFoundException": _NO_TABLE,
+    "ValidationException": _NO_TABLE,
+    "AccessDeniedException": "Allow these credentials dynamodb:BatchWriteItem on the table.",
+}
+
+
+class TableUnavailable(IttybatchError):
+    """Jobs could not be written to DynamoDB. What was written stays, and may be written again."""
+
+
+class DynamoTable:
+    """Writes ended jobs to a table.
+
+    Args:
+        client: How it is reached.
+        table: Its name or ARN.
+        batch: Id of the batch that the jobs are of.
+        patience_s: Seconds for which what the table has no capacity for is tried again.
+
+    """
+
+    def __init__(
+        self, client: "DynamoDBClient", table: str, batch: str, *, patience_s: float = _PATIENCE_S
+    ) -> None:
+        self.written = 0
+        self._client = client
+        self._table = table
+        self._batch = batch
+        self._patience_s = patience_s
+        self._pending: dict[tuple[str, str], WriteRequestTypeDef] = {}
+
+    def add(self, rows: Sequence[Result]) -> None:
+        """Write these jobs, but for those that have not ended or never had an id at Ittybit.
+
+        Raises:
+            TableUnavailable: The table refuses them, or has no capacity for too long.
+        """
+        for row in rows:
+            if row.task_id is None or not row.state.terminal:
+                continue
+            item = _item(row, self._batch)
+            # One key twice in a group would be refused: the last one counts.
+            request: WriteRequestTypeDef = {"PutRequest": {"Item": item}}
+            self._pending[item["pk"]["S"], item["sk"]["S"]] = request
+            if len(self._pending) == _GROUP:
+                self._write()
+
+    def end(self, tally: Tally) -> None:
+        """Write what is left.
+
+        Raises:
+            TableUnavailable: as `add`.
+        """
+        del tally
+        if self._pending:
+            self._write()
+
+    def _write(self) -> None:
+        count = len(self._pending)
+        requests = list(self._pending.values())
+        self._pending.clear()
+        wait_s, waited_s = _FIRST_WAIT_S, 0.0
+        while requests := self._unprocessed(requests):
+            if waited_s >= self._patience_s:
+                raise TableUnavailable(
+                    f"The DynamoDB table {self._table} has had no capacity for {waited_s:.0f} s.",
+                    remedy=f"Raise it, then: ittybatch report {self._batch} "
+                    f"--dynamodb {self._table}",
+                )
+            # Not all at the same moment: the throttled ones would meet again.
+            pause_s = wait_s * random.uniform(0.5, 1.0)  # noqa: S311  no secret
+            time.sleep(pause_s)
+            waited_s += pause_s
+            wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+        self.written += count
+
+    def _unprocessed(self, requests: "list[WriteRequestTypeDef]") -> "list[WriteRequestTypeDef]":
+        try:
+            answer = self._client.batch_write_item(RequestItems={self._table: requests})
+        except ClientError as error:
+            detail = cast("Mapping[str, Any]", error.response).get("Error", {})
+            code = str(detail.get("Code", ""))
+            raise TableUnavailable(
+                f"The DynamoDB table {self._table} cannot be written to: {code} "
+                f"({str(detail.get('Message', '')).rstrip('.')}).",
+                remedy=_REMEDIES.get(code, "Try again later; what was written stays."),
+            ) from error
+        except BotoCoreError as error:
+            raise TableUnavailable(
+                f"The DynamoDB table {self._table} cannot be reached: {error}",
+                remedy="Check the network, the AWS credentials and AWS_REGION.",
+            ) from error
+        # The table's name where an ARN was given: there is only one.
+        left = [each for some in answer.get("UnprocessedItems", {}).values() for each in some]
+        return cast("list[WriteRequestTypeDef]", left)
+
+
+@contextmanager
+def open_table(table: str, batch: str) -> Iterator[DynamoTable]:
+    """Open a table for the jobs of one batch.
+
+    Raises:
+        TableUnavailable: The AWS configuration is unusable.
+    """
+    client = _client(table)
+    try:
+        yield DynamoTable(client, table, batch)
+    finally:
+        client.close()
+
+
+def partition_key(uri: str) -> str:
+    """The key of a source, as `source_key` of a job's metadata has it.
+
+    DynamoDB takes 2,048 bytes of it: a longer one is cut, and told apart by its hash. A URL
+    without a path is known by its host.
+    """
+    item = Item(uri)
+    key = item.key or item.bucket
+    raw = key.encode("utf-8", "replace")
+    if len(raw) <= _LONGEST_PK_BYTES:
+        return key
+    mark = f"#{hashlib.sha256(raw).hexdigest()}"
+    return raw[: _LONGEST_PK_BYTES - len(mark)].decode("utf-8", "ignore") + mark
+
+
+def _item(row: Result, batch: str) -> "dict[str, AttributeValueTypeDef]":
+    seconds = job_seconds(row)
+    values: dict[str, str | int | None] = {
+        "pk": partition_key(row.input),
+        "sk": f"task#{row.task_id}",
+        "status": row.state.value,
+        "kind": row.kind,
+        "output_url": row.output_url,
+        "duration_ms": None if seconds is None else round(seconds * 1000),
+        "created_at": _milliseconds(row.submitted_at),
+        "completed_at": _milliseconds(row.completed_at),
+        "batch_id": batch,
+        "rendition": row.rendition,
+        "input": Item(row.input).shown,
+        "format": row.format,
+        "size_bytes": row.size_bytes,
+        "attempts": row.attempts,
+        "error_kind": row.error_kind,
+        "error_message": row.error_message,
+    }
+    return {
+        name: {"N": str(value)} if isinstance(value, int) else {"S": value}
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def _milliseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else round(moment.timestamp() * 1000)
+
+
+def _client(table: str) -> "DynamoDBClient":
+    try:
+        session = boto3.Session()
+        client = session.client(
+            "dynamodb", region_name=session.region_name or DEFAULT_REGION, config=_LIMITS
+        )
+    except (BotoCoreError, ValueError) as error:
+        raise TableUnavailable(
+            f"The DynamoDB table {table} cannot be reached: {error}",
+            remedy="Check AWS_PROFILE, AWS_REGION and AWS_ENDPOINT_URL.",
+        ) from error
+    url = urlsplit(client.meta.endpoint_url)
+    if url.scheme != "https" and not is_loopback(url.hostname):
+        raise TableUnavailable(
+            f"The DynamoDB endpoint {url.scheme}://{url.netloc} is not HTTPS.",
+            remedy="Set AWS_ENDPOINT_URL to an https:// URL; http:// is for this machine alone.",
+        )
+    return client

@@ -1,0 +1,126 @@
+"""The forms of the report that hold every job: JSON, CSV, Parquet.
+
+Each is given the jobs page by page and keeps none of them.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import IO, Any, Protocol
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ittybatch.engine.reports.cells import cell
+from ittybatch.engine.reports.entries import (
+    COLUMNS,
+    batch_summary,
+    counts_of,
+    job_columns,
+    job_entry,
+)
+from ittybatch.engine.reports.tally import Tally
+from ittybatch.ledger.queries import BatchStatus
+from ittybatch.ledger.results import Result
+
+_ROW_GROUP = 10_000
+_TYPES: dict[str, pa.DataType] = {
+    "attempts": pa.int32(),
+    "width": pa.int32(),
+    "height": pa.int32(),
+    "duration_s": pa.float64(),
+    "size_bytes": pa.int64(),
+    "input_size_bytes": pa.int64(),
+    "submitted_at": pa.timestamp("us", tz="UTC"),
+    "completed_at": pa.timestamp("us", tz="UTC"),
+}
+PARQUET_SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in COLUMNS])
+
+
+class ReportFormat(StrEnum):
+    """What a report is written as; the value is its files' suffix."""
+
+    JSON = "json"
+    CSV = "csv"
+    PARQUET = "parquet"
+    HTML = "html"
+
+
+class ReportForm(Protocol):
+    """A report that is being written."""
+
+    def add(self, rows: Sequence[Result], /) -> None:
+        """Take the next jobs."""
+
+    def end(self, tally: Tally, /) -> None:
+        """Write what comes after the last job."""
+
+
+class JsonReport:
+    """The report as one JSON document, a line a job."""
+
+    def __init__(self, stream: IO[bytes], status: BatchStatus) -> None:
+        self._stream = stream
+        self._before = b"\n"
+        head = orjson.dumps({"batch": batch_summary(status), "counts": counts_of(status)})
+        stream.write(head[:-1] + b',"jobs":[')
+
+    def add(self, rows: Sequence[Result], /) -> None:
+        """Write these jobs."""
+        for row in rows:
+            self._stream.write(self._before + orjson.dumps(job_entry(row)))
+            self._before = b",\n"
+
+    def end(self, tally: Tally, /) -> None:
+        """Close the document; what the checks came to stands where there were any."""
+        self._stream.write(b"\n]")
+        if tally.checks:
+            self._stream.write(b',"checks":' + orjson.dumps(dict(tally.checks)))
+        self._stream.write(b"}\n")
+
+
+class CsvReport:
+    """The report as rows. Opened in a spreadsheet, no cell of it is a formula."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._write([COLUMNS])
+
+    def add(self, rows: Sequence[Result], /) -> None:
+        """Write these jobs."""
+        self._write([[cell(value) for value in job_columns(row).values()] for row in rows])
+
+    def end(self, tally: Tally, /) -> None:
+        """There is nothing after the last row."""
+
+    def _write(self, rows: Sequence[Sequence[str]]) -> None:
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows(rows)
+        self._stream.write(text.getvalue().encode())
+
+
+class ParquetReport:
+    """The report as Parquet, a row group a few thousand jobs."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._writer = pq.ParquetWriter(stream, PARQUET_SCHEMA)
+        self._group: list[Any] = []
+
+    def add(self, rows: Sequence[Result], /) -> None:
+        """Collect these jobs, and write them once they fill a row group."""
+        self._group.extend(job_columns(row) for row in rows)
+        if len(self._group) >= _ROW_GROUP:
+            self._flush()
+
+    def end(self, tally: Tally, /) -> None:
+        """Write the last row group and the footer."""
+        del tally
+        if self._group:
+            self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        self._writer.write_table(pa.Table.from_pylist(self._group, schema=PARQUET_SCHEMA))
+        self._group.clear()

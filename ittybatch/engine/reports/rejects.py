@@ -1,0 +1,60 @@
+"""The rows of a source that could not become items."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+from ittybatch.engine.reports.cells import cell
+from ittybatch.engine.reports.places import whole
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.queries import reject_rows
+
+_COLUMNS = ("line", "field", "reason", "row")
+
+
+def write_rejects(ledger: Ledger, batch: str, stream: IO[bytes]) -> int:
+    """Write them as CSV, page by page.
+
+    Returns:
+        How many there are.
+    """
+    stream.write(_lines([_COLUMNS]))
+    written, after = 0, -1
+    while rows := ledger.read(reject_rows, batch, after):
+        stream.write(_lines([[cell(row[name]) for name in _COLUMNS] for row in rows]))
+        written, after = written + len(rows), rows[-1]["number"]
+    return written
+
+
+def write_rejects_file(ledger: Ledger, batch: str, folder: Path) -> Path | None:
+    """Write `rejects.csv` where a batch has any.
+
+    Returns:
+        The file, or None.
+    """
+    place = write_rejects_to(ledger, batch, str(folder / "rejects.csv"))
+    return Path(place) if place else None
+
+
+def write_rejects_to(ledger: Ledger, batch: str, place: str) -> str | None:
+    """Write them to a path or an `s3://` URI where a batch has any.
+
+    Returns:
+        The place, or None.
+
+    Raises:
+        NotWritten: The place cannot be written to.
+    """
+    if not ledger.read(reject_rows, batch):
+        return None
+    with whole(place) as stream:
+        write_rejects(ledger, batch, stream)
+    return place
+
+
+def _lines(rows: Sequence[Sequence[str]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()

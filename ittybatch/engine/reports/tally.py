@@ -1,0 +1,113 @@
+"""What a batch's jobs add up to, counted while they pass by."""
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import count
+
+from ittybatch.engine.amounts import format_bytes
+from ittybatch.ledger.results import Result
+from ittybatch.ledger.states import JobState
+
+SLOWEST = 10
+
+
+@dataclass(slots=True)
+class RenditionTally:
+    """The jobs of one rendition.
+
+    Args:
+        jobs: All of them.
+        succeeded: Those that succeeded.
+        timed: Those whose seconds are known.
+        seconds: From submission to end, added up.
+        longest_s: The longest of these.
+        media_s: Playing time of the outputs.
+        input_bytes: Size of the inputs, of the jobs where both sizes are known.
+        output_bytes: Size of the outputs of the same jobs.
+        sized: How many jobs these two are about.
+    """
+
+    jobs: int = 0
+    succeeded: int = 0
+    timed: int = 0
+    seconds: float = 0.0
+    longest_s: float = 0.0
+    media_s: float = 0.0
+    input_bytes: int = 0
+    output_bytes: int = 0
+    sized: int = 0
+
+    @property
+    def average_s(self) -> float | None:
+        """Average seconds of a job, None where none is known."""
+        return self.seconds / self.timed if self.timed else None
+
+    @property
+    def saved(self) -> str:
+        """What the outputs are smaller than their inputs; where they are larger, how much."""
+        if not self.input_bytes:
+            return ""
+        saved = self.input_bytes - self.output_bytes
+        told = f"{format_bytes(abs(saved))} ({abs(saved) / self.input_bytes:,.0%})"
+        return told if saved >= 0 else f"{told} more"
+
+
+@dataclass(slots=True)
+class Tally:
+    """The jobs of a batch."""
+
+    renditions: dict[str, RenditionTally] = field(
+        default_factory=lambda: defaultdict(RenditionTally)
+    )
+    checks: Counter[str] = field(default_factory=Counter)
+    _slowest: list[tuple[float, int, Result]] = field(default_factory=list)
+    _order: "count[int]" = field(default_factory=count)
+
+    def add(self, rows: Iterable[Result]) -> None:
+        """Count these jobs."""
+        for row in rows:
+            rendition = self.renditions[row.rendition]
+            rendition.jobs += 1
+            if row.check:
+                self.checks[row.check] += 1
+            self._time(rendition, row)
+            if row.state is not JobState.SUCCEEDED:
+                continue
+            rendition.succeeded += 1
+            rendition.media_s += row.duration_s or 0.0
+            if row.size_bytes is not None and row.input_size_bytes is not None:
+                rendition.sized += 1
+                rendition.input_bytes += row.input_size_bytes
+                rendition.output_bytes += row.size_bytes
+
+    @property
+    def slowest(self) -> list[tuple[float, Result]]:
+        """The jobs that took longest and their seconds, the longest first."""
+        return [(seconds, row) for seconds, _, row in sorted(self._slowest, reverse=True)]
+
+    def _time(self, rendition: RenditionTally, row: Result) -> None:
+        seconds = job_seconds(row)
+        if seconds is None:
+            return
+        rendition.timed += 1
+        rendition.seconds += seconds
+        rendition.longest_s = max(rendition.longest_s, seconds)
+        # The number keeps the heap from comparing rows.
+        entry = (seconds, next(self._order), row)
+        if len(self._slowest) < SLOWEST:
+            heapq.heappush(self._slowest, entry)
+        else:
+            heapq.heappushpop(self._slowest, entry)
+
+
+def job_seconds(row: Result) -> float | None:
+    """Seconds from a job's submission to its end, None where one of them is unknown.
+
+    A job that was not accepted has an end and no beginning. Clocks of two machines may differ:
+    no time is less than none.
+    """
+    if row.submitted_at is None or row.completed_at is None:
+        return None
+    return max(0.0, (row.completed_at - row.submitted_at).total_seconds())

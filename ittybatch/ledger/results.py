@@ -1,0 +1,124 @@
+"""What a batch came to, job by job: read in pages, however many millions there are."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import and_, select, tuple_
+
+from ittybatch.ledger.counters import COLUMNS
+from ittybatch.ledger.database import Ledger, Transaction
+from ittybatch.ledger.models import Batch, Chunk, Item, Job
+from ittybatch.ledger.queries import JobRow
+from ittybatch.ledger.states import JobState
+
+PAGE = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Result(JobRow):
+    """A job as the completion report tells it.
+
+    Args:
+        chunk_id: Chunk that it belongs to.
+        options: What was asked of Ittybit, as canonical JSON.
+        input_size_bytes: Size of the item where the source told it.
+        check: What a look at the output came to; None where nobody looked.
+    """
+
+    chunk_id: int
+    options: str
+    input_size_bytes: int | None
+    check: str | None = None
+
+
+def result_pages(
+    ledger: Ledger, batch: str, *, states: Sequence[JobState] = ()
+) -> Iterator[list[Result]]:
+    """Every job of a batch in the order it was planned, each page read by itself.
+
+    Page by page means chunk by chunk: a query over all of a batch's jobs would be sorted anew
+    for each page.
+
+    Args:
+        ledger: Where the batch is.
+        batch: Its id.
+        states: Only jobs in these; in any where there are none.
+    """
+    for chunks in _together(ledger.read(_chunks_of, batch)):
+        after = (0, 0)
+        while rows := ledger.read(_results, chunks, after, states):
+            yield rows
+            if len(rows) < PAGE:
+                break
+            after = (rows[-1].chunk_id, rows[-1].id)
+
+
+def options_of(transaction: Transaction, batch: str) -> dict[str, Any]:
+    """The options that a batch was started with."""
+    row = transaction.execute(select(Batch.options).where(Batch.id == batch)).one()
+    return dict(row.options)
+
+
+def _chunks_of(transaction: Transaction, batch: str) -> list[tuple[int, int]]:
+    """A batch's chunks, each with its number of jobs."""
+    jobs = sum((getattr(Chunk, name) for name in COLUMNS[1:]), start=getattr(Chunk, COLUMNS[0]))
+    query = select(Chunk.id, jobs.label("jobs")).where(Chunk.batch_id == batch).order_by(Chunk.id)
+    return [(row.id, row.jobs) for row in transaction.rows(query)]
+
+
+def _together(chunks: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
+    """Chunks in groups of about a page of jobs; one alone may hold several pages."""
+    group: list[int] = []
+    size = 0
+    for chunk, jobs in chunks:
+        if group and size + jobs > PAGE:
+            yield group
+            group, size = [], 0
+        group.append(chunk)
+        size += jobs
+    if group:
+        yield group
+
+
+def _results(
+    transaction: Transaction,
+    chunks: Sequence[int],
+    after: tuple[int, int],
+    states: Sequence[JobState],
+) -> list[Result]:
+    query = (
+        select(
+            Job.chunk_id,
+            Job.id,
+            Item.uri.label("input"),
+            Item.size_bytes.label("input_size_bytes"),
+            Job.rendition,
+            Job.kind,
+            Job.options,
+            Job.state,
+            (Job.attempt - (Job.last_attempt - Job.attempts)).label("attempts"),
+            Job.job_key,
+            Job.destination,
+            Job.task_id,
+            Job.output_url,
+            Job.output_format.label("format"),
+            Job.output_width.label("width"),
+            Job.output_height.label("height"),
+            Job.output_duration_s.label("duration_s"),
+            Job.output_size_bytes.label("size_bytes"),
+            Job.error_kind,
+            Job.error_message,
+            Job.submitted_at,
+            Job.completed_at,
+        )
+        .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
+        .where(Job.chunk_id.in_(chunks), tuple_(Job.chunk_id, Job.id) > after)
+        .order_by(Job.chunk_id, Job.id)
+        .limit(PAGE)
+    )
+    if states:
+        query = query.where(Job.state.in_([state.value for state in states]))
+    return [
+        Result(**{**row._asdict(), "state": JobState(row.state)}) for row in transaction.rows(query)
+    ]

@@ -1,0 +1,258 @@
+"""The source that is an S3 Inventory: the listing of a bucket that S3 itself has made."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Literal
+
+from boto3.exceptions import Boto3Error
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from urllib3.exceptions import HTTPError
+
+from ittybatch.sources.cursor import read_cursor, write_cursor
+from ittybatch.sources.entry import sort_entries
+from ittybatch.sources.errors import SourceError
+from ittybatch.sources.filters import ObjectFilters, rules_of
+from ittybatch.sources.form import as_form
+from ittybatch.sources.page import Page
+from ittybatch.sources.parts import Format, PartRows, lacking, read_part, titles_of
+from ittybatch.sources.s3 import failure, s3_client, split_uri
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+DEFAULT_PAGE_SIZE = 1000
+_ARN = ":::"
+_BLOCK_BYTES = 1024 * 1024
+_MAX_MANIFEST_BYTES = 64 * 1024 * 1024
+
+
+class InventorySource(ObjectFilters):
+    """What an S3 Inventory lists, newest versions only."""
+
+    model_config = ConfigDict(
+        extra="forbid", title="S3 Inventory", frozen=True, json_schema_extra=as_form
+    )
+
+    type: Literal["inventory"] = Field(
+        "inventory", title="Type", description="A listing that S3 has made itself."
+    )
+    manifest_uri: str = Field(
+        title="manifest.json",
+        description="`s3://` URI of the inventory's `manifest.json`. Its parts may be CSV, ORC or "
+        "Parquet.",
+        examples=["s3://my-inventories/media/all/2026-01-01T01-00Z/manifest.json"],
+        max_length=4096,
+    )
+    prefix: str = Field(
+        "",
+        title="Prefix",
+        description="Only objects in this folder of the bucket, such as `uploads/`.",
+        max_length=1024,
+    )
+
+    @field_validator("manifest_uri")
+    @classmethod
+    def _a_manifest(cls, uri: str) -> str:
+        stripped = uri.strip()
+        _, key = split_uri(stripped)
+        if not key.endswith(".json"):
+            raise ValueError(f"{uri!r} is not the manifest.json of an inventory")
+        return stripped
+
+    @field_validator("prefix")
+    @classmethod
+    def _a_folder(cls, prefix: str) -> str:
+        stripped = prefix.strip().removeprefix("/")
+        return stripped if not stripped or stripped.endswith("/") else f"{stripped}/"
+
+
+class _Part(BaseModel):
+    key: str
+    size: int | None = None
+    md5: str | None = Field(None, alias="MD5checksum")
+
+
+class _Manifest(BaseModel):
+    bucket: str = Field(alias="sourceBucket")
+    parts_bucket: str = Field(alias="destinationBucket")
+    format: Format = Field(alias="fileFormat")
+    layout: str = Field(alias="fileSchema")
+    files: list[_Part]
+
+
+@dataclass(frozen=True, slots=True)
+class _Inventory:
+    """An inventory as its manifest tells of it, and what that was when it was read."""
+
+    manifest: _Manifest
+    identity: str
+    titles: list[str]
+
+    @property
+    def bucket(self) -> str:
+        """The bucket that it lists."""
+        return self.manifest.bucket.rpartition(_ARN)[2]
+
+
+def scanned_folder(source: InventorySource) -> str:
+    """Tell which folder an inventory is about, as `s3://bucket/prefix/`.
+
+    Raises:
+        SourceError: Its manifest cannot be read.
+    """
+    with closing(s3_client()) as client:
+        return f"s3://{_open(source, client).bucket}/{source.prefix}"
+
+
+def read_inventory(
+    source: InventorySource, *, cursor: str | None = None, page_size: int = DEFAULT_PAGE_SIZE
+) -> Iterator[Page]:
+    """Read an inventory part by part, in pages of objects.
+
+    Args:
+        source: The inventory, and what of it to keep.
+        cursor: Of the last page that was dealt with.
+        page_size: Rows a page at most, before any are left out.
+
+    Raises:
+        SourceError: It cannot be read, is damaged, or lacks a column that is needed.
+    """
+    with closing(s3_client()) as client:
+        inventory = _open(source, client)
+        first, skipped = _place(source, cursor, inventory)
+        rules = rules_of(source, source.prefix)
+        if source.prefix:
+            rules.insert(0, ("prefix", lambda each: not each.key.startswith(source.prefix)))
+        for number, part in enumerate(inventory.manifest.files[first:], first):
+            at = skipped if number == first else 0
+            with TemporaryFile() as file:
+                _fetch(source, client, inventory, part, file)
+                for rows in _rows(source, inventory, part, file, at, page_size):
+                    at += rows.read
+                    found = sort_entries(inventory.bucket, rows.entries, rules)
+                    if old := rows.read - len(rows.entries):
+                        found[2]["old version"] = old
+                    place = {"identity": inventory.identity, "part": number, "rows": at}
+                    yield Page(*found, write_cursor(source.type, source.manifest_uri, place))
+
+
+def _open(source: InventorySource, client: "S3Client") -> _Inventory:
+    content = _read_object(source.manifest_uri, client)
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    given = _checksum(source.manifest_uri, client)
+    if given is not None and given != digest:
+        raise _damaged(source, "its manifest is not what its checksum says")
+    try:
+        manifest = _Manifest.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise _unusable(source, f"its manifest is none: {where}: {first['msg']}") from error
+    titles = titles_of(manifest.format, manifest.layout)
+    if missing := lacking(titles, _needed(source)):
+        raise _unusable(source, f"it has no column {' and no '.join(missing)}")
+    return _Inventory(manifest, digest, titles)
+
+
+def _needed(source: InventorySource) -> dict[str, str]:
+    needed = {"Key": "the objects' names", "ETag": "what tells a changed object"}
+    if source.versioned:
+        needed["VersionId"] = "for `versioned`"
+    if source.min_size is not None or source.max_size is not None:
+        needed["Size"] = "for `min_size` and `max_size`"
+    if source.modified_since is not None or source.modified_before is not None:
+        needed["LastModifiedDate"] = "for `modified_since` and `modified_before`"
+    return needed
+
+
+def _read_object(uri: str, client: "S3Client") -> bytes:
+    bucket, key = split_uri(uri)
+    try:
+        return client.get_object(Bucket=bucket, Key=key)["Body"].read(_MAX_MANIFEST_BYTES)
+    except (ClientError, BotoCoreError, HTTPError) as error:
+        raise failure("read", uri, error) from error
+
+
+def _checksum(uri: str, client: "S3Client") -> str | None:
+    """The checksum that S3 puts beside a manifest, where somebody has copied it along."""
+    bucket, key = split_uri(uri)
+    try:
+        answer = client.get_object(Bucket=bucket, Key=f"{key.removesuffix('.json')}.checksum")
+        return answer["Body"].read(200).decode(errors="replace").strip().lower() or None
+    except ClientError:
+        return None
+    except (BotoCoreError, HTTPError) as error:
+        raise failure("read", uri, error) from error
+
+
+def _place(source: InventorySource, cursor: str | None, inventory: _Inventory) -> tuple[int, int]:
+    if cursor is None:
+        return 0, 0
+    place = read_cursor(cursor, source.type, source.manifest_uri)
+    if place.get("identity") != inventory.identity:
+        raise _damaged(source, "its manifest has changed since this batch began to read it")
+    return int(place["part"]), int(place["rows"])
+
+
+def _fetch(
+    source: InventorySource,
+    client: "S3Client",
+    inventory: _Inventory,
+    part: _Part,
+    file: IO[bytes],
+) -> None:
+    """Copy a part to this machine: ORC and Parquet are read from their end."""
+    bucket = inventory.manifest.parts_bucket.rpartition(_ARN)[2]
+    try:
+        client.download_fileobj(bucket, part.key, file)
+    except (ClientError, BotoCoreError, Boto3Error, HTTPError) as error:
+        raise failure("read", f"s3://{bucket}/{part.key}", error) from error
+    except OSError as error:
+        raise _damaged(source, f"{part.key} cannot be kept on this machine: {error}") from error
+    file.seek(0)
+    if part.md5 is not None:
+        digest = hashlib.md5(usedforsecurity=False)
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+        if digest.hexdigest() != part.md5.lower():
+            raise _damaged(source, f"{part.key} is not what its checksum in the manifest says")
+        file.seek(0)
+
+
+def _rows(  # noqa: PLR0917
+    source: InventorySource,
+    inventory: _Inventory,
+    part: _Part,
+    file: IO[bytes],
+    skip: int,
+    limit: int,
+) -> Iterator[PartRows]:
+    try:
+        yield from read_part(
+            file,
+            inventory.manifest.format,
+            inventory.titles,
+            skip=skip,
+            limit=limit,
+            versioned=source.versioned,
+        )
+    except (ValueError, OSError) as error:
+        raise _damaged(source, f"{part.key} cannot be read: {error}") from error
+
+
+def _unusable(source: InventorySource, why: str) -> SourceError:
+    return SourceError(
+        f"The inventory {source.manifest_uri} cannot be used: {why}.",
+        remedy="Name the manifest.json of an S3 Inventory, and have it made with that column.",
+    )
+
+
+def _damaged(source: InventorySource, why: str) -> SourceError:
+    return SourceError(
+        f"The inventory {source.manifest_uri} cannot be read to its end: {why}.",
+        remedy="`ittybatch resume` tries again from there; or start a batch of a newer inventory.",
+    )

@@ -1,0 +1,48 @@
+"""Points in time as people write them: a date and time, or how long ago."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, Field, WithJsonSchema
+
+from ittybatch.profiles.quantities import parse_duration
+
+
+def _age(value: str) -> str:
+    text = value.strip().lower()
+    parse_duration(text)
+    return text
+
+
+Age = Annotated[str, Field(max_length=40), AfterValidator(_age)]
+Moment = Annotated[
+    AwareDatetime | Age,
+    Field(union_mode="left_to_right"),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"title": "Date and time", "type": "string", "format": "date-time"},
+                {"title": "Ago, such as 2d or 6h", "type": "string"},
+            ]
+        }
+    ),
+]
+
+
+def seconds_of(age: str) -> float:
+    """Give an age in seconds."""
+    seconds = parse_duration(age)
+    assert isinstance(seconds, float)  # noqa: S101 - `Age` has been checked
+    return seconds
+
+
+def fixed(moment: datetime | str | None, now: datetime | None = None) -> datetime | None:
+    """Give the date and time that a moment means.
+
+    Args:
+        moment: An aware datetime, an age, or None.
+        now: What the age is counted back from; the present where it is None.
+    """
+    if not isinstance(moment, str):
+        return moment
+    return (now or datetime.now(UTC)) - timedelta(seconds=seconds_of(moment))

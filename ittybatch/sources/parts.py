@@ -1,0 +1,170 @@
+"""The parts of an S3 Inventory: CSV, ORC and Parquet files read a batch of rows at a time."""
+
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from gzip import GzipFile
+from typing import IO, Any, Literal, NamedTuple, cast
+from urllib.parse import unquote_plus
+
+import pyarrow as pa
+from pyarrow import csv, orc, parquet
+
+from ittybatch.sources.entry import Entry
+
+Format = Literal["CSV", "ORC", "Parquet"]
+
+_BLOCK_BYTES = 1024 * 1024
+# As they are once underscores and capitals are gone: CSV has `VersionId`, ORC `version_id`.
+_KEY, _VERSION, _ETAG = "key", "versionid", "etag"
+_LATEST, _DELETED = "islatest", "isdeletemarker"
+_SIZE, _MODIFIED = "size", "lastmodifieddate"
+_WANTED = {_KEY, _VERSION, _ETAG, _LATEST, _DELETED, _SIZE, _MODIFIED}
+
+
+class PartRows(NamedTuple):
+    """A number of rows.
+
+    Args:
+        read: How many were read.
+        entries: The objects among them: no old versions, and nothing deleted.
+    """
+
+    read: int
+    entries: list[Entry]
+
+
+def read_part(
+    file: IO[bytes],
+    form: Format,
+    titles: list[str],
+    *,
+    skip: int,
+    limit: int,
+    versioned: bool,
+) -> Iterator[PartRows]:
+    """Read a part from right after a number of its rows.
+
+    Args:
+        file: The part.
+        form: Its format.
+        titles: Columns of a CSV part, which has no header of its own; the others tell them
+            themselves.
+        skip: Rows to pass over.
+        limit: Rows at a time at most.
+        versioned: Whether objects are told apart by their version ids.
+
+    Raises:
+        ValueError: The part cannot be read.
+        OSError: likewise.
+    """
+    for batch in _batches(file, form, titles, limit):
+        passed = min(skip, batch.num_rows)
+        skip -= passed
+        for start in range(passed, batch.num_rows, limit):
+            rows = batch.slice(start, limit)
+            yield PartRows(rows.num_rows, _entries(rows, form, versioned=versioned))
+
+
+def lacking(titles: list[str], needed: dict[str, str]) -> list[str]:
+    """Tell which columns are not there, as `column: what for`."""
+    there = {_plain(title) for title in titles}
+    return [f"{name} ({why})" for name, why in needed.items() if _plain(name) not in there]
+
+
+def titles_of(form: Format, layout: str) -> list[str]:
+    """Read the columns of an inventory out of its manifest's `fileSchema`."""
+    if form == "CSV":
+        return [title.strip() for title in layout.split(",")]
+    if form == "ORC":
+        # struct<bucket:string,key:string,...>
+        inside = layout.partition("<")[2].rpartition(">")[0]
+        return [field.partition(":")[0].strip() for field in inside.split(",")]
+    # message s3.inventory { required binary bucket (UTF8); ... }
+    fields = layout.partition("{")[2].rpartition("}")[0].split(";")
+    return [words[2] for field in fields if len(words := field.split()) > 2]  # noqa: PLR2004
+
+
+def _batches(
+    file: IO[bytes], form: Format, titles: list[str], limit: int
+) -> Iterator[pa.RecordBatch]:
+    if form == "CSV":
+        yield from _csv_batches(file, titles)
+    elif form == "ORC":
+        stripes = orc.ORCFile(file)
+        columns = _columns(stripes.schema)
+        for number in range(stripes.nstripes):
+            yield stripes.read_stripe(number, columns=columns)
+    else:
+        groups = parquet.ParquetFile(file)
+        columns = _columns(groups.schema_arrow)
+        yield from groups.iter_batches(batch_size=limit, columns=columns)
+
+
+def _csv_batches(file: IO[bytes], titles: list[str]) -> Iterator[pa.RecordBatch]:
+    packed = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    unpacked: IO[bytes] = cast("IO[bytes]", GzipFile(fileobj=file)) if packed else file
+    stream = io.BufferedReader(cast("io.RawIOBase", unpacked), _BLOCK_BYTES)
+    if not stream.peek(1):
+        # pyarrow takes a file without any row for an error.
+        return
+    wanted = [title for title in titles if _plain(title) in _WANTED]
+    yield from csv.open_csv(
+        stream,
+        read_options=csv.ReadOptions(
+            column_names=titles, block_size=_BLOCK_BYTES, use_threads=False
+        ),
+        convert_options=csv.ConvertOptions(
+            column_types={title: pa.string() for title in wanted}, include_columns=wanted
+        ),
+    )
+
+
+def _columns(schema: pa.Schema) -> list[str]:
+    return [name for name in schema.names if _plain(name) in _WANTED]
+
+
+def _plain(title: str) -> str:
+    return title.replace("_", "").lower()
+
+
+def _entries(rows: pa.RecordBatch, form: Format, *, versioned: bool) -> list[Entry]:
+    nothing: list[Any] = [None] * rows.num_rows
+    values = {_plain(name): rows.column(name).to_pylist() for name in rows.schema.names}
+
+    def of(name: str) -> list[Any]:
+        return values.get(name, nothing)
+
+    found: list[Entry] = []
+    columns = (of(_KEY), of(_VERSION), of(_ETAG), of(_LATEST), of(_DELETED), of(_SIZE))
+    for key, version, etag, latest, deleted, size, modified in zip(
+        *columns, of(_MODIFIED), strict=True
+    ):
+        if not key or _is(latest, "false") or _is(deleted, "true"):
+            continue
+        mark = (etag or "").strip('"') or None
+        if versioned and version and version != "null":
+            mark = version
+        found.append(
+            Entry(
+                # Only CSV has keys encoded, with a plus for a space.
+                unquote_plus(key) if form == "CSV" else key,
+                None if size in {None, ""} else int(size),
+                mark,
+                _time(modified),
+            )
+        )
+    return found
+
+
+def _is(value: object, word: str) -> bool:
+    return value is not None and str(value).lower() == word
+
+
+def _time(value: str | datetime | None) -> datetime | None:
+    if not value:
+        return None
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

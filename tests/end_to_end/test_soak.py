@@ -1,0 +1,32 @@
+"""The soak in short: some hundred jobs, every fault of the wire, and a few SIGKILLs.
+
+`python -m tests.soak` is the long form.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.system import System
+from tests.soak.plan import Kill, Part, Plan
+from tests.soak.run import soak
+
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
+
+SEED = 20_261
+# While it plans, while it sends, and while it waits for what was lost.
+KILLS = (Kill(1.0, Part.RECEIVER), Kill(5.0, Part.SERVER), Kill(7.0, Part.WORKER))
+
+
+def test_nothing_is_lost_or_doubled_whatever_is_killed(
+    instant_system: System, tmp_path: Path
+) -> None:
+    """The batch ends by itself, and the ledger, the report, Prefect and Ittybit agree."""
+    plan = Plan(SEED, jobs=300, kills=KILLS, deadline_s=6, chunk_size=90)
+    soaked = soak(instant_system, plan, tmp_path, within_s=300)
+    assert soaked.holds, soaked.told()
+    assert soaked.kills.total() == len(KILLS)
+    for what in ("lost", "doubled", "delayed beyond the deadline", "forged"):
+        assert soaked.verdict.wire[f"webhooks {what}"], what
+    assert soaked.verdict.wire["submissions recognised by their key"]
+    assert soaked.verdict.attempts > soaked.plan.jobs, "some were tried again"

@@ -1,0 +1,103 @@
+"""What is to go wrong in one soak, all of it decided by one seed."""
+
+import random
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Part(StrEnum):
+    """What can be killed."""
+
+    WORKER = "worker"
+    WORKER_AND_RUNS = "worker and its flow runs"
+    FLOW_RUN = "one flow run"
+    RECEIVER = "receiver"
+    SERVER = "prefect server"
+    DATABASE = "database server"
+
+
+# The three that every soak has to kill; the others come in between.
+CORE = (Part.WORKER, Part.RECEIVER, Part.SERVER)
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """One SIGKILL, or one for each process of a family, so long after the one before."""
+
+    after_s: float
+    part: Part
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One soak.
+
+    Args:
+        seed: Decides which webhook, which call and which job meets with a fault.
+        jobs: How many jobs the batch has, at least.
+        kills: In their order.
+        deadline_s: Seconds until a job that was not heard of is asked after.
+        chunk_size: Items a chunk.
+    """
+
+    seed: int
+    jobs: int
+    kills: tuple[Kill, ...]
+    deadline_s: float = 15.0
+    chunk_size: int = 250
+
+    @property
+    def faults(self) -> dict[str, Any]:
+        """What the other side of the wire does wrong."""
+        return {
+            "seed": self.seed,
+            # Three in a hundred calls fail, or are cut after the job was accepted.
+            "api": {
+                "rate_limited": {"probability": 0.005, "retry_after_s": 0.5},
+                "server_error": {"probability": 0.01, "status": 503},
+                "cut_after_accept": {"probability": 0.015},
+            },
+            "webhooks": {
+                "lost": {"probability": 0.05},
+                "duplicated": {"probability": 0.2},
+                # Of those not lost; of which a fifth has a double that is on time. So five in
+                # a hundred are late by more than the deadline.
+                "delayed": {"probability": 0.066, "seconds": 1.5 * self.deadline_s},
+                "reordered": {"probability": 0.02},
+                "wrongly_signed": {"probability": 0.02},
+                "forged": {"probability": 0.02},
+            },
+            "jobs": [
+                {"action": "hang", "probability": 0.005},
+                {
+                    "action": "fail_always",
+                    "probability": 0.01,
+                    "error": {"kind": "invalid_input", "message": "the file is not media"},
+                },
+                {"action": "fail_once", "probability": 0.04},
+            ],
+        }
+
+    def told(self) -> str:
+        """The kills in words, for whoever has to do it again."""
+        return ", ".join(f"+{kill.after_s:.1f} s {kill.part}" for kill in self.kills)
+
+
+def random_kills(
+    seed: int, count: int, *, with_database: bool, pause_s: tuple[float, float] = (4.0, 13.0)
+) -> list[Kill]:
+    """Decide what is killed and when; the same seed gives the same.
+
+    Args:
+        seed: Decides it.
+        count: How many times something is killed.
+        with_database: Whether the database server may be.
+        pause_s: The shortest and the longest time between two kills.
+    """
+    chance = random.Random(seed)
+    others = [Part.WORKER_AND_RUNS, Part.FLOW_RUN, *([Part.DATABASE] if with_database else [])]
+    rounds = [*CORE, *others]
+    parts = [rounds[number % len(rounds)] for number in range(count)]
+    chance.shuffle(parts)
+    return [Kill(chance.uniform(*pause_s), part) for part in parts]

@@ -1,0 +1,179 @@
+"""One soak: a batch is started, things go wrong as planned, and the batch has to end."""
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+
+from ittybatch.errors import IttybatchError
+from ittybatch.ledger.queries import batch_of_run
+from tests.end_to_end.system import System
+from tests.end_to_end.waiting import until
+from tests.soak.killing import Killer
+from tests.soak.library import write_manifest, write_profile
+from tests.soak.plan import Kill, Part, Plan
+from tests.soak.verdict import Verdict, judge
+
+T = TypeVar("T")
+
+_LOOK_EVERY_S = 0.25
+_BEGINS_WITHIN_S = 120.0
+# What is delayed or refused comes within a minute or two of its job's end.
+_DELIVERED_WITHIN_S = 150.0
+_QUIET_WITHIN_S = 180.0
+RECONCILE = "reconcile"
+
+
+@dataclass(slots=True)
+class Soaked:
+    """What one soak came to.
+
+    Args:
+        plan: What was to go wrong.
+        batch: The batch's id.
+        kills: What was killed, and how often.
+        took_s: Seconds from the batch's start to its end.
+        verdict: What both sides of the wire say.
+        notes: What else there is to tell, such as that it did not end.
+    """
+
+    plan: Plan
+    batch: str
+    kills: Counter[Part]
+    took_s: float
+    verdict: Verdict
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing was lost, doubled or left behind, and everything planned was done."""
+        return not self.notes and self.verdict.holds
+
+    def told(self) -> str:
+        """Everything that does not hold, and what it takes to see it again."""
+        return "\n".join(
+            [f"seed {self.plan.seed}: {self.plan.told()}", *self.notes, *self.verdict.told()]
+        )
+
+
+def soak(
+    system: System,
+    plan: Plan,
+    folder: Path,
+    *,
+    within_s: float,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Soaked:
+    """Run a batch while things go wrong, and judge what came of it.
+
+    Args:
+        system: The running system; its sandbox is an instant one.
+        plan: What goes wrong.
+        folder: Where manifest and profile are written.
+        within_s: Seconds after which the batch should have ended.
+        tell: Told of each kill, and of how far the batch is.
+    """
+    manifest, profile = folder / "manifest.csv", folder / "soak.yaml"
+    jobs = write_manifest(manifest, plan.jobs)
+    write_profile(profile, plan.deadline_s)
+    before = system.wire.summary()
+    killer = Killer(system.stack, plan.seed)
+    with system.wire.faults(plan.faults):
+        began = time.monotonic()
+        flow_run = system.prefect.run(
+            "run-batch/adhoc",
+            {
+                "source": {"type": "manifest", "uri": str(manifest)},
+                "profile": str(profile),
+                "options": {"chunk_size": plan.chunk_size, "max_active_chunks": 3},
+            },
+        )
+        batch = until(
+            lambda: _try(lambda: system.ledger.read(batch_of_run, flow_run)),
+            "the flow run has begun a batch",
+            within_s=_BEGINS_WITHIN_S,
+        )
+        tell(f"batch {batch} has begun: {jobs} jobs")
+        ended = _see_through(system, batch, killer, kills=plan.kills, within_s=within_s, tell=tell)
+        took_s = time.monotonic() - began
+        notes = [] if ended else [f"the batch has not ended within {within_s:g} s"]
+        left = len(plan.kills) - killer.done.total()
+        if left:
+            notes.append(f"the batch was over before {left} of the kills")
+        if ended:
+            tell(f"the batch has ended after {took_s:.0f} s; waiting for what is still under way")
+            _quieten(system, batch)
+    verdict = judge(system, batch, flow_run, jobs, before)
+    return Soaked(plan, batch, killer.done, took_s, verdict, notes)
+
+
+def _see_through(
+    system: System,
+    batch: str,
+    killer: Killer,
+    *,
+    kills: Sequence[Kill],
+    within_s: float,
+    tell: Callable[[str], None],
+) -> bool:
+    """Kill what is due until the batch has ended, or should have."""
+    pending = list(kills)
+    now = began = told_at = time.monotonic()
+    due = now + pending[0].after_s if pending else 0.0
+    while now - began < within_s:
+        if pending and now >= due and killer.carry_out(pending[0]):
+            tell(f"{now - began:5.0f} s: SIGKILL for the {pending.pop(0).part}")
+            due = time.monotonic() + (pending[0].after_s if pending else 0.0)
+        status = _try(lambda: system.status(batch))
+        if status and status.state.ended and not status.counts["in_flight"]:
+            return True
+        if status and now - told_at >= 15:
+            told_at = now
+            counts = {name: count for name, count in status.counts.items() if count}
+            tell(f"{now - began:5.0f} s: {status.state}, {counts}")
+        time.sleep(_LOOK_EVERY_S)
+        now = time.monotonic()
+    return False
+
+
+def _quieten(system: System, batch: str) -> None:
+    """Wait for the last webhooks, and for the flow runs to say that they have ended."""
+    with contextlib.suppress(AssertionError):
+        until(
+            lambda: not system.wire.summary()["deliveries_pending"],
+            "every webhook has been delivered",
+            within_s=_DELIVERED_WITHIN_S,
+            every_s=0.5,
+        )
+    with contextlib.suppress(AssertionError):
+        until(
+            lambda: _try(lambda: not system.prefect.open_runs(f"batch:{batch}")),
+            "no flow run is left",
+            within_s=_QUIET_WITHIN_S,
+            every_s=0.5,
+        )
+
+
+@contextmanager
+def reconciling(system: System, every_s: float) -> Iterator[None]:
+    """Have reconcile run on a schedule of so many seconds; as it was, afterwards."""
+    before = system.prefect.interval(RECONCILE)
+    system.prefect.set_interval(RECONCILE, every_s)
+    try:
+        yield
+    finally:
+        system.prefect.set_interval(RECONCILE, before)
+
+
+def _try(ask: Callable[[], T]) -> T | None:
+    """Ask somebody who may just have been killed."""
+    try:
+        return ask()
+    except (httpx.HTTPError, IttybatchError, AssertionError):
+        return None

@@ -1,0 +1,242 @@
+"""S3 Inventories: parts in each format, versions, checksums, and going on after a stop."""
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_plus
+
+import pyarrow as pa
+import pytest
+from pyarrow import orc, parquet
+from pydantic import ValidationError
+
+from ittybatch.sources import BucketSource, InventorySource, Page, SourceError, read_pages
+from ittybatch.sources.inventory import scanned_folder
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+Row = dict[str, Any]
+TIME = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+TITLES = {
+    "bucket": "Bucket",
+    "key": "Key",
+    "version_id": "VersionId",
+    "is_latest": "IsLatest",
+    "is_delete_marker": "IsDeleteMarker",
+    "size": "Size",
+    "last_modified_date": "LastModifiedDate",
+    "e_tag": "ETag",
+}
+SCHEMA = pa.schema(
+    {
+        "bucket": pa.string(),
+        "key": pa.string(),
+        "version_id": pa.string(),
+        "is_latest": pa.bool_(),
+        "is_delete_marker": pa.bool_(),
+        "size": pa.int64(),
+        "last_modified_date": pa.timestamp("ms", tz="UTC"),
+        "e_tag": pa.string(),
+    }
+)
+LAYOUTS = {
+    "CSV": ", ".join(TITLES.values()),
+    "ORC": "struct<" + ",".join(f"{name}:string" for name in TITLES) + ">",
+    "Parquet": "message s3.inventory { "
+    + " ".join(f"optional binary {name} (UTF8);" for name in TITLES)
+    + "}",
+}
+
+
+def row(key: str, **more: Any) -> Row:  # noqa: ANN401 - any column
+    return {
+        "bucket": "media",
+        "key": key,
+        "version_id": f"v-{key}",
+        "is_latest": True,
+        "is_delete_marker": False,
+        "size": 5,
+        "last_modified_date": TIME,
+        "e_tag": hashlib.md5(key.encode()).hexdigest(),
+        **more,
+    }
+
+
+def csv_part(rows: list[Row]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    for each in rows:
+        cells = {**each, "key": quote_plus(each["key"], safe="/")}
+        cells["last_modified_date"] = "2026-01-02T03:04:05.000Z"
+        writer.writerow(
+            str(value).lower() if isinstance(value, bool) else "" if value is None else value
+            for value in cells.values()
+        )
+    return gzip.compress(text.getvalue().encode())
+
+
+def orc_part(rows: list[Row]) -> bytes:
+    file = io.BytesIO()
+    orc.write_table(pa.Table.from_pylist(rows, SCHEMA), file)
+    return file.getvalue()
+
+
+def parquet_part(rows: list[Row]) -> bytes:
+    file = io.BytesIO()
+    parquet.write_table(pa.Table.from_pylist(rows, SCHEMA), file, row_group_size=50)
+    return file.getvalue()
+
+
+PARTS = {"CSV": csv_part, "ORC": orc_part, "Parquet": parquet_part}
+Make = Callable[..., InventorySource]
+
+
+@pytest.fixture
+def inventory(s3: "S3Client", bucket: str) -> Make:
+    """Puts an inventory of `media` into the bucket, one part a list of rows."""
+
+    def put(form: str, *parts: list[Row], **fields: Any) -> InventorySource:  # noqa: ANN401
+        files = []
+        for number, rows in enumerate(parts):
+            content = PARTS[form](rows)
+            key = f"inv/data/{number}.{form.lower()}"
+            s3.put_object(Bucket=bucket, Key=key, Body=content)
+            digest = hashlib.md5(content).hexdigest()
+            files.append({"key": key, "size": len(content), "MD5checksum": digest})
+        manifest = {
+            "sourceBucket": "media",
+            "destinationBucket": f"arn:aws:s3:::{bucket}",
+            "version": "2016-11-30",
+            "creationTimestamp": "1767322800000",
+            "fileFormat": form,
+            "fileSchema": LAYOUTS[form],
+            "files": files,
+        }
+        content = json.dumps(manifest).encode()
+        s3.put_object(Bucket=bucket, Key="inv/manifest.json", Body=content)
+        digest = hashlib.md5(content).hexdigest()
+        s3.put_object(Bucket=bucket, Key="inv/manifest.checksum", Body=f"{digest}\n".encode())
+        return InventorySource(manifest_uri=f"s3://{bucket}/inv/manifest.json", **fields)
+
+    return put
+
+
+def keys_of(pages: list[Page]) -> list[str]:
+    return [item.key for page in pages for item in page.items]
+
+
+@pytest.mark.parametrize("form", PARTS)
+def test_an_object_is_the_item_that_a_listing_makes_of_it(
+    inventory: Make, s3: "S3Client", form: str
+) -> None:
+    """The same URI and fingerprint, so that it is paid for once."""
+    s3.create_bucket(Bucket="media")
+    s3.put_object(Bucket="media", Key="a b+c/é.mov", Body=b"12345")
+    (listed,) = next(read_pages(BucketSource(uri="s3://media/"))).items
+    etag = listed.fingerprint
+    (page,) = read_pages(inventory(form, [row("a b+c/é.mov", e_tag=etag)]))
+    (item,) = page.items
+    assert (item.uri, item.fingerprint, item.size_bytes) == (listed.uri, etag, 5)
+    assert item.modified_at == TIME
+
+
+@pytest.mark.parametrize("form", PARTS)
+def test_only_newest_versions_count(inventory: Make, form: str) -> None:
+    """Old ones and deleted objects are left out, and their number is told."""
+    rows = [
+        row("a.mov"),
+        row("a.mov", is_latest=False, version_id="old"),
+        row("gone.mov", is_delete_marker=True, size=None, e_tag=None),
+        row("folder/", size=0),
+    ]
+    (page,) = read_pages(inventory(form, rows))
+    assert keys_of([page]) == ["a.mov"]
+    assert page.filtered == {"old version": 2, "empty": 1}
+    (page,) = read_pages(inventory(form, rows, versioned=True))
+    assert page.items[0].fingerprint == "v-a.mov"
+
+
+@pytest.mark.parametrize("form", PARTS)
+def test_a_stop_after_any_page_loses_and_repeats_nothing(inventory: Make, form: str) -> None:
+    """Each page is read by a process that knows the last cursor and nothing else."""
+    keys = [f"in/{number:03}.mov" for number in range(130)]
+    rows = [row(key) for key in keys]
+    source = inventory(form, rows[:60], [], rows[60:])
+    found: list[str] = []
+    cursor = None
+    while page := next(read_pages(source, cursor=cursor, page_size=25), None):
+        found += keys_of([page])
+        cursor = page.cursor
+    assert found == keys
+
+
+def test_filters_are_those_of_a_bucket(inventory: Make) -> None:
+    """With paths that are counted from the prefix."""
+    rows = [row("in/a.mov"), row("in/b/c.mov"), row("out/d.mov"), row("in/e.txt", size=7)]
+    source = inventory("Parquet", rows, prefix="/in", suffixes=[".mov"], exclude="b/*")
+    (page,) = read_pages(source)
+    assert keys_of([page]) == ["in/a.mov"]
+    assert page.filtered == {"prefix": 1, "suffix": 1, "exclude": 1}
+    assert scanned_folder(source) == "s3://media/in/"
+
+
+def test_a_part_that_is_damaged_is_told(inventory: Make, s3: "S3Client", bucket: str) -> None:
+    """By its checksum, before anything of it is believed."""
+    source = inventory("CSV", [row("a.mov")], [row("b.mov")])
+    s3.put_object(Bucket=bucket, Key="inv/data/1.csv", Body=csv_part([row("evil.mov")]))
+    pages = read_pages(source)
+    assert keys_of([next(pages)]) == ["a.mov"]
+    with pytest.raises(SourceError, match=r"inv/data/1.csv is not what its checksum"):
+        next(pages)
+
+
+def test_a_manifest_that_is_damaged_is_told(inventory: Make, s3: "S3Client", bucket: str) -> None:
+    """By the checksum beside it; without one, by what it holds."""
+    source = inventory("CSV", [row("a.mov")])
+    s3.put_object(Bucket=bucket, Key="inv/manifest.json", Body=b'{"files": []}')
+    with pytest.raises(SourceError, match="not what its checksum says"):
+        next(read_pages(source))
+    s3.delete_object(Bucket=bucket, Key="inv/manifest.checksum")
+    with pytest.raises(SourceError, match=r"its manifest is none: sourceBucket"):
+        next(read_pages(source))
+
+
+def test_a_newer_inventory_in_its_place_is_not_read_on(inventory: Make) -> None:
+    """A place in one is no place in the other."""
+    source = inventory("CSV", [row("a.mov"), row("b.mov")])
+    page = next(read_pages(source, page_size=1))
+    inventory("CSV", [row("c.mov"), row("d.mov")])
+    with pytest.raises(SourceError, match="has changed since"):
+        next(read_pages(source, cursor=page.cursor))
+
+
+def test_a_part_that_is_no_longer_there_is_named(
+    inventory: Make, s3: "S3Client", bucket: str
+) -> None:
+    """S3 removes old inventories by lifecycle rules."""
+    source = inventory("ORC", [row("a.mov")])
+    s3.delete_object(Bucket=bucket, Key="inv/data/0.orc")
+    with pytest.raises(SourceError, match=r"inv/data/0.orc cannot be read"):
+        next(read_pages(source))
+
+
+def test_a_column_that_is_needed_and_not_there_is_named(
+    inventory: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an ETag, nobody could tell that an object was replaced."""
+    monkeypatch.setitem(LAYOUTS, "CSV", "Bucket, Key, VersionId")
+    with pytest.raises(SourceError, match=r"no column ETag \(what tells a changed object\)"):
+        next(read_pages(inventory("CSV", [row("a.mov")])))
+
+
+@pytest.mark.parametrize("uri", ["inv/manifest.json", "s3://media/", "s3://media/list.csv"])
+def test_anything_but_a_manifest_is_refused(uri: str) -> None:
+    """In the form, before anything runs."""
+    with pytest.raises(ValidationError):
+        InventorySource(manifest_uri=uri)

@@ -1,0 +1,217 @@
+"""Queries: columns, kinds of values, keys to go on from, and passwords that stay unseen."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from sqlalchemy import create_engine, make_url, text
+
+from ittybatch.sources import Page, SourceError, SqlSource, read_pages
+
+NAME = "LIBRARY_DATABASE_URL"
+TABLE = """
+CREATE TABLE assets (
+    id INTEGER PRIMARY KEY, code TEXT, uri TEXT, etag TEXT, kind TEXT, options {json},
+    size_bytes BIGINT, show TEXT, price NUMERIC(10, 2), taken_at {time}
+)
+"""
+INSERT = text(
+    "INSERT INTO assets VALUES (:id, :code, :uri, :etag, :kind, :options, :size, :show, 1.50, "
+    "'2026-01-02 03:04:05')"
+)
+Fill = Callable[[list[dict[str, Any]]], None]
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def fill(request: pytest.FixtureRequest, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Fill:
+    """A database with a table of assets, named by an environment variable; fills the table."""
+    url = f"sqlite:///{tmp_path / 'library.db'}"
+    kinds = {"json": "TEXT", "time": "TEXT"}
+    if request.param == "postgres":
+        url = request.getfixturevalue("postgres_url")
+        kinds = {"json": "JSONB", "time": "TIMESTAMPTZ"}
+    # As it is written everywhere but in SQLAlchemy.
+    monkeypatch.setenv(NAME, url.replace("postgresql+psycopg://", "postgres://"))
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text(TABLE.format(**kinds)))
+
+    def insert(rows: list[dict[str, Any]]) -> None:
+        with engine.begin() as connection:
+            connection.execute(INSERT, rows)
+        engine.dispose()
+
+    return insert
+
+
+def asset(number: int, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - any column
+    row = {"id": number, "code": f"c{number % 7}", "uri": f"s3://media/{number:03}.mov"}
+    rest = dict.fromkeys(("etag", "kind", "options", "size", "show"))
+    return {**row, **rest, **more}
+
+
+def sql(query: str, **more: Any) -> SqlSource:  # noqa: ANN401 - any field
+    return SqlSource.model_validate({"database": NAME, "query": query, **more})
+
+
+def keys_of(pages: list[Page]) -> list[str]:
+    return [item.key for page in pages for item in page.items]
+
+
+def test_columns_mean_what_a_manifests_mean(fill: Fill) -> None:
+    """Whatever types the database has for them."""
+    options = json.dumps({"width": 640, "format": "webp"})
+    fill([asset(1, etag="e1", kind="image", options=options, size=123, show="Pilot")])
+    source = sql(
+        'SELECT uri AS input, etag, kind, options, size_bytes, show AS "metadata.show", price, '
+        "taken_at FROM assets"
+    )
+    (page,) = read_pages(source)
+    (item,) = page.items
+    assert (item.uri, item.fingerprint, item.kind) == ("s3://media/001.mov", "e1", "image")
+    assert (item.size_bytes, item.metadata, item.line) == (123, {"show": "Pilot"}, 1)
+    assert item.options == {"width": 640, "format": "webp"}
+
+
+def test_a_bad_row_stops_nothing(fill: Fill) -> None:
+    """It is a reject, with the number of the row and the column."""
+    fill([asset(1), asset(2, uri="ftp://media/2.mov"), asset(3, uri=None), asset(4)])
+    (page,) = read_pages(sql("SELECT id, uri AS input FROM assets", key="id"))
+    assert keys_of([page]) == ["001.mov", "004.mov"]
+    assert [(each.line, each.field) for each in page.rejects] == [(2, "input"), (3, "input")]
+
+
+@pytest.mark.parametrize("key", ["id", "input", "code"])
+def test_a_stop_after_any_page_loses_and_repeats_nothing(fill: Fill, key: str) -> None:
+    """Also where several rows share a key: they come in one page."""
+    fill([asset(number) for number in range(60)])
+    source = sql("SELECT id, code, uri AS input FROM assets -- all", key=key)
+    found: list[str] = []
+    cursor = None
+    while page := next(read_pages(source, cursor=cursor, page_size=7), None):
+        found += keys_of([page])
+        cursor = page.cursor
+    assert len(found) == 60
+    assert len(set(found)) == 60
+
+
+@pytest.mark.parametrize("kind", ["uuid", "timestamptz", "numeric", "text"])
+def test_keys_of_every_common_type_can_be_gone_on_from(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """They are written into the cursor, and compared with by the database."""
+    monkeypatch.setenv(NAME, postgres_url)
+    values = {
+        "uuid": "lpad(n::text, 32, '0')::uuid",
+        "timestamptz": "timestamptz '2026-01-01 00:00:00.000001+02' + n * interval '1 us'",
+        "numeric": "n / 7.0",
+        "text": "'ключ ' || n",
+    }
+    source = sql(
+        f"SELECT {values[kind]} AS k, 's3://media/' || n || '.mov' AS input "
+        "FROM generate_series(1, 20) AS n",
+        key="k",
+    )
+    found: list[str] = []
+    cursor = None
+    while page := next(read_pages(source, cursor=cursor, page_size=6), None):
+        found += keys_of([page])
+        cursor = page.cursor
+    assert sorted(found) == sorted(f"{number}.mov" for number in range(1, 21))
+
+
+def test_without_a_key_a_scan_begins_anew(fill: Fill) -> None:
+    """Rows come twice, and none is left out; the ledger knows their jobs."""
+    fill([asset(number) for number in range(10)])
+    source = sql("SELECT uri AS input FROM assets")
+    page = next(read_pages(source, page_size=4))
+    assert len(keys_of(list(read_pages(source, cursor=page.cursor)))) == 10
+
+
+def test_an_empty_result_yields_no_page(fill: Fill) -> None:
+    """Nothing is nothing."""
+    del fill
+    assert list(read_pages(sql("SELECT uri AS input FROM assets"))) == []
+
+
+def test_colons_and_percent_signs_are_just_that(fill: Fill) -> None:
+    """A query has no parameters."""
+    fill([asset(1, show="50% :off"), asset(2, show="other")])
+    source = sql("SELECT uri AS input FROM assets WHERE show LIKE '50% :off%' AND show <> ':a'")
+    assert keys_of(list(read_pages(source))) == ["001.mov"]
+
+
+def test_nothing_can_be_changed(fill: Fill) -> None:
+    """Not even by what hides in a query."""
+    fill([asset(1)])
+    hidden = "WITH gone AS (DELETE FROM assets RETURNING *) SELECT uri AS input FROM gone"
+    with pytest.raises(SourceError, match="failed"):
+        list(read_pages(sql(hidden)))
+    assert keys_of(list(read_pages(sql("SELECT uri AS input FROM assets")))) == ["001.mov"]
+
+
+def test_a_query_that_cannot_be_used_says_why(fill: Fill) -> None:
+    """Of the database's own words, what helps."""
+    fill([asset(1, code=None)])
+    with pytest.raises(SourceError, match="no_such_table"):
+        list(read_pages(sql("SELECT uri AS input FROM no_such_table")))
+    with pytest.raises(SourceError, match=r"no column `input`.*SELECT uri AS input"):
+        list(read_pages(sql("SELECT uri FROM assets")))
+    with pytest.raises(SourceError, match="key 'code' is NULL"):
+        list(read_pages(sql("SELECT code, uri AS input FROM assets", key="code")))
+    with pytest.raises(SourceError):
+        list(read_pages(sql("SELECT uri AS input FROM assets", key="nothing")))
+
+
+def test_a_password_is_never_told(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not where the database refuses it, and not where the URL is none."""
+    url = make_url(postgres_url).set(password="s3cr3t-pw", username="nobody")
+    monkeypatch.setenv(NAME, url.render_as_string(hide_password=False))
+    with pytest.raises(SourceError, match="failed") as caught:
+        list(read_pages(sql("SELECT 1 AS input")))
+    assert "s3cr3t-pw" not in str(caught.value)
+    monkeypatch.setenv(NAME, "s3cr3t-pw")
+    with pytest.raises(SourceError, match=f"What {NAME} holds is not") as caught:
+        list(read_pages(sql("SELECT 1 AS input")))
+    assert "s3cr3t-pw" not in str(caught.value)
+
+
+def test_a_variable_that_is_not_set_is_named() -> None:
+    """With where to set it."""
+    with pytest.raises(SourceError, match=r"NO_SUCH_URL is not set where the batch runs"):
+        list(read_pages(sql("SELECT 1 AS input", database="NO_SUCH_URL")))
+
+
+def test_a_driver_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The product brings those for Postgres and SQLite."""
+    monkeypatch.setenv(NAME, "oracle://user@host/db")
+    with pytest.raises(SourceError, match=r"oracle database cannot be read.*Install"):
+        list(read_pages(sql("SELECT 1 AS input")))
+
+
+def test_a_typed_password_is_refused_and_not_repeated() -> None:
+    """Parameters of a flow are kept and shown."""
+    for url in ("postgresql://me:s3cr3t@h/db", "postgresql://h/db?password=s3cr3t"):
+        with pytest.raises(ValidationError, match="environment variable") as caught:
+            sql("SELECT 1", database=url)
+        reason = caught.value.errors(include_input=False, include_url=False)[0]["msg"]
+        assert "s3cr3t" not in reason
+    assert sql("SELECT 1", database="sqlite:////tmp/library.db").database
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"query": "DELETE FROM assets"},
+        {"query": " "},
+        {"database": "not a name"},
+        {"database": "://"},
+        {"passwort": "x"},
+    ],
+)
+def test_an_impossible_query_is_refused(fields: dict[str, Any]) -> None:
+    """In the form, before anything runs."""
+    with pytest.raises(ValidationError):
+        SqlSource.model_validate({"database": NAME, "query": "SELECT 1 AS input", **fields})
