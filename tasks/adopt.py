@@ -5,12 +5,11 @@ from prefect.logging import get_run_logger
 
 from ittybatch.engine.flow_runs import PrefectUnavailable, open_flow_runs
 from ittybatch.engine.options import BatchOptions
+from ittybatch.engine.scope import settle
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import OpenBatch, known_batch, open_batch, read_batch
-from ittybatch.ledger.queries import find_batch
-from ittybatch.profiles import Profile, load_profile, refuse_overlap
+from ittybatch.ledger.batches import OpenBatch, known_batch, open_batch
 from ittybatch.settings import Settings
-from ittybatch.sources import BucketSource, FailedJobsSource, Source
+from ittybatch.sources import Source
 from tasks.leg import this_run
 from tasks.naming import deployment_name
 from tasks.step import step
@@ -41,8 +40,7 @@ def _opened(
     ledger: Ledger, settings: Settings, source: Source, profile: str, options: BatchOptions
 ) -> OpenBatch:
     flow_run, deployment = this_run()
-    source = resolved(ledger, source)
-    chosen = checked_profile(ledger, settings, source, profile)
+    source, chosen = settle(ledger, source, profile, settings.profiles_dir)
     return ledger.write(
         open_batch,
         flow_run_id=flow_run,
@@ -67,20 +65,3 @@ def _tag(batch: str) -> None:
             flow_runs.tag(str(run.id), [*run.tags, tag])
     except PrefectUnavailable as error:
         get_run_logger().warning("The flow run could not be tagged: %s", error)
-
-
-def resolved(ledger: Ledger, source: Source) -> Source:
-    """A source with the batch it names spelt out."""
-    if isinstance(source, FailedJobsSource):
-        return source.model_copy(update={"batch": ledger.read(find_batch, source.batch)})
-    return source
-
-
-def checked_profile(ledger: Ledger, settings: Settings, source: Source, name: str) -> Profile:
-    """The profile, once it is sure that it can be used with this source."""
-    if isinstance(source, FailedJobsSource):
-        return Profile.from_mapping(ledger.read(read_batch, source.batch).profile)
-    profile = load_profile(name, settings.profiles_dir)
-    if isinstance(source, BucketSource):
-        refuse_overlap(profile, [source.uri])
-    return profile

@@ -21,8 +21,11 @@ def code(text: object) -> str:
 
 def link(url: str) -> str:
     """A web address as a link named for its file; any other address as it is."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"}:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # such as https://[
+        return escaped(url)
+    if parts.scheme not in {"http", "https"} or not parts.netloc or not url.isprintable():
         return escaped(url)
     name = unquote(parts.path.rstrip("/").rpartition("/")[2]) or parts.netloc
     return f"[{escaped(name)}](<{quote(url, safe=_SAFE)}>)"

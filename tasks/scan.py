@@ -6,14 +6,15 @@ from prefect.logging import get_run_logger
 from pydantic import TypeAdapter
 
 from ittybatch.engine.options import BatchOptions
-from ittybatch.engine.planning import Preview, plan_batch, preview
+from ittybatch.engine.planning import Preview, plan_batch, preview, wanted_of
 from ittybatch.engine.reports.rejects import write_rejects_file
+from ittybatch.engine.scope import settle
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import OpenBatch, hold_batch
+from ittybatch.ledger.retrying import batches_with
 from ittybatch.settings import Settings
 from ittybatch.sources import FailedJobsSource, Source
-from tasks.adopt import checked_profile, resolved
 from tasks.artifacts import planned as told_of
 from tasks.artifacts import show_plan
 from tasks.poll import poll_given_up
@@ -37,7 +38,8 @@ def scan(ledger: Ledger, settings: Settings, batch: OpenBatch) -> OpenBatch:
     options = BatchOptions.model_validate(batch.options)
     source: Source = _SOURCE.validate_python(dict(batch.source))
     if isinstance(source, FailedJobsSource):
-        poll_given_up(ledger, settings, source.batch)
+        for each in ledger.read(batches_with, wanted_of(source)):
+            poll_given_up(ledger, settings, each)
     try:
         planned = plan_batch(
             ledger,
@@ -66,8 +68,7 @@ def scan(ledger: Ledger, settings: Settings, batch: OpenBatch) -> OpenBatch:
 @step("look")
 def look(ledger: Ledger, settings: Settings, source: Source, profile: str) -> Preview:
     """Tell what a run would do. Nothing is written, nothing is submitted."""
-    source = resolved(ledger, source)
-    chosen = checked_profile(ledger, settings, source, profile)
+    source, chosen = settle(ledger, source, profile, settings.profiles_dir)
     found = preview(ledger, source, chosen, settings.profiles_dir, on_page=_teller())
     show_plan(
         "dry-run",

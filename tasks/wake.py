@@ -3,6 +3,7 @@
 from prefect.logging import get_run_logger
 
 from ittybatch.engine.flow_runs import open_flow_runs
+from ittybatch.engine.tidying import tidy
 from ittybatch.engine.waking import Waker
 from ittybatch.ledger import Ledger
 from ittybatch.settings import Settings
@@ -19,3 +20,5 @@ def wake(ledger: Ledger, settings: Settings) -> None:
             for how, owners in woken.by_kind():
                 for owner in owners:
                     logger.info("%s: %s", how, owner)
+        if stuck := tidy(flow_runs):
+            logger.info("Ended %d runs of reconcile and steer-batch that were stuck.", len(stuck))

@@ -7,29 +7,22 @@ from cyclopts import Parameter
 from pydantic import ValidationError
 
 from ittybatch.cli.following import follow_run
-from ittybatch.cli.output import Batch, Json, Profile, console, print_json, print_table
+from ittybatch.cli.output import Json, Profile, console, print_json, print_table
+from ittybatch.cli.sourcing import NO_OPTIONS, SourceOptions, SourceText, source_of
 from ittybatch.cli.status import SUCCEEDED
 from ittybatch.engine.amounts import format_bytes
 from ittybatch.engine.flow_runs import open_flow_runs
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.planning import Preview, preview
+from ittybatch.engine.scope import settle
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import open_ledger
 from ittybatch.ledger.queries import find_batch
 from ittybatch.profiles import load_profile, refuse_overlap
 from ittybatch.settings import Settings
-from ittybatch.sources import BucketSource, FailedJobsSource, Source, parse_source
-from ittybatch.sources.failed import RetryableState
+from ittybatch.sources import FailedJobsSource, scanned_folders
+from ittybatch.sources.failed import EVERY_BATCH, RetryableState
 
-SourceText = Annotated[
-    str,
-    Parameter(help="s3://bucket/prefix/, or the path, URL or s3:// address of a CSV manifest."),
-]
-Suffix = Annotated[
-    list[str] | None,
-    Parameter(negative="", help="Only keys with this suffix, such as .mov. May be repeated."),
-]
-Glob = Annotated[str | None, Parameter(help="Only keys that match this pattern.")]
 Follow = Annotated[bool, Parameter(negative="", help="Show progress until the batch has ended.")]
 _PLAN_LINES = (
     ("found", "items found"),
@@ -49,17 +42,13 @@ def plan(
     source: SourceText,
     *,
     profile: Profile = "web",
-    suffix: Suffix = None,
-    glob: Glob = None,
+    options: SourceOptions = NO_OPTIONS,
     json: Json = False,
 ) -> int:
     """Tell what a run would do, and what it would skip and why. Nothing is submitted."""
     settings = Settings()
-    wanted = _source(source, suffix, glob)
-    chosen = load_profile(profile, settings.profiles_dir)
-    if isinstance(wanted, BucketSource):
-        refuse_overlap(chosen, [wanted.uri])
     ledger = open_ledger(settings)
+    wanted, chosen = settle(ledger, source_of(source, options), profile, settings.profiles_dir)
     with console.status("Reading the source ...") as status:
         found = preview(
             ledger,
@@ -83,8 +72,7 @@ def run(
     source: SourceText,
     *,
     profile: Profile = "web",
-    suffix: Suffix = None,
-    glob: Glob = None,
+    options: SourceOptions = NO_OPTIONS,
     name: Annotated[str | None, Parameter(help="What to call the batch.")] = None,
     dry_run: Annotated[
         bool, Parameter(negative="", help="Let the flow only tell what it would do.")
@@ -113,11 +101,11 @@ def run(
 ) -> int:
     """Start a batch: a flow run of a deployment, which a worker takes up."""
     settings = Settings()
-    wanted = _source(source, suffix, glob)
+    wanted = source_of(source, options)
     # A mistake is told here and now, not in the log of a flow run.
     chosen = load_profile(profile, settings.profiles_dir)
-    if isinstance(wanted, BucketSource):
-        refuse_overlap(chosen, [wanted.uri])
+    if folders := scanned_folders(wanted):
+        refuse_overlap(chosen, folders)
     given = {
         "name": name,
         "dry_run": dry_run or None,
@@ -139,11 +127,22 @@ def run(
 
 
 def retry(
-    batch: Batch,
+    batch: Annotated[
+        str, Parameter(help="Id of a batch, its beginning or end, `latest`, or `all`.")
+    ],
     *,
     state: Annotated[
         list[RetryableState] | None,
         Parameter(negative="", help="Which jobs: failed, expired, cancelled. May be repeated."),
+    ] = None,
+    reason: Annotated[
+        str | None, Parameter(help="Only jobs with this in their error, such as timeout.")
+    ] = None,
+    ended_since: Annotated[
+        str | None, Parameter(help="Only jobs that ended since: 2d, or 2026-01-31T00:00:00Z.")
+    ] = None,
+    ended_before: Annotated[
+        str | None, Parameter(help="Only jobs that ended before that, written likewise.")
     ] = None,
     follow: Follow = False,
     json: Json = False,
@@ -153,13 +152,24 @@ def retry(
     An expired job was given up without an answer: Ittybit may have made and billed it.
     """
     settings = Settings()
-    found = open_ledger(settings).read(find_batch, batch)
-    source = FailedJobsSource(
-        type="failed",
-        batch=found,
-        states=tuple(state or (RetryableState.FAILED, RetryableState.EXPIRED)),
-    )
-    parameters = {"source": source.model_dump(mode="json"), "options": _options({})}
+    found = batch if batch == EVERY_BATCH else open_ledger(settings).read(find_batch, batch)
+    given = {
+        "batch": found,
+        "states": state or None,
+        "reason": reason,
+        "ended_since": ended_since,
+        "ended_before": ended_before,
+    }
+    try:
+        source = FailedJobsSource.model_validate(
+            {name: value for name, value in given.items() if value is not None}
+        )
+    except ValidationError as error:
+        raise _refused(error) from error
+    parameters = {
+        "source": source.model_dump(mode="json", exclude_none=True),
+        "options": _options({}),
+    }
     return _start(settings, "retry-failed", parameters, follow=follow, json=json)
 
 
@@ -189,27 +199,17 @@ def _start(
     return SUCCEEDED
 
 
-def _source(text: str, suffix: list[str] | None, glob: str | None) -> Source:
-    source = parse_source(text)
-    if not suffix and not glob:
-        return source
-    if not isinstance(source, BucketSource):
-        raise IttybatchError("--suffix and --glob filter a bucket; a manifest names its items.")
-    try:
-        return BucketSource.model_validate(
-            {**source.model_dump(), "suffixes": suffix or (), "glob": glob}
-        )
-    except ValidationError as error:
-        raise IttybatchError(f"The filter cannot be used: {error}") from error
-
-
 def _options(given: dict[str, Any]) -> dict[str, Any]:
     try:
         return BatchOptions.model_validate(given).model_dump(mode="json", exclude_unset=True)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "Options"
-        raise IttybatchError(f"{field}: {first['msg']}.") from error
+        raise _refused(error) from error
+
+
+def _refused(error: ValidationError) -> IttybatchError:
+    first = error.errors(include_url=False)[0]
+    field = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "Options"
+    return IttybatchError(f"{field}: {first['msg']}.")
 
 
 def _print_plan(found: Preview) -> None:

@@ -9,8 +9,15 @@ from uuid import UUID, uuid4
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
 from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_UI_URL
 from prefect.states import Crashed
@@ -115,16 +122,37 @@ class FlowRuns:
         found: dict[str, RunStatus] = {}
         for start in range(0, len(ids), _PAGE):
             part = [UUID(each) for each in ids[start : start + _PAGE]]
-            with _told("read flow runs"):
-                runs = self._client.read_flow_runs(
-                    flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=part)), limit=_PAGE
-                )
-            for run in runs:
-                if run.state is not None:
-                    found[str(run.id)] = RunStatus(
-                        run.state.type, run.state.name or "", run.state.timestamp, run.state.message
-                    )
+            found |= self._find(FlowRunFilter(id=FlowRunFilterId(any_=part)))
         return found
+
+    def begun(self, deployment: str, types: Sequence[StateType]) -> dict[str, RunStatus]:
+        """The runs of a deployment that stand in one of these states: a page of them at most.
+
+        Raises:
+            PrefectUnavailable: when Prefect does not answer, or has no such deployment.
+        """
+        with _told(f"read deployment {deployment}"):
+            number = self._deployment(deployment)
+        # Schedules make a hundred runs ahead; the earliest is what matters.
+        return self._find(
+            FlowRunFilter(
+                deployment_id=FlowRunFilterDeploymentId(any_=[number]),
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[*types])),
+            )
+        )
+
+    def _find(self, wanted: FlowRunFilter) -> dict[str, RunStatus]:
+        with _told("read flow runs"):
+            runs = self._client.read_flow_runs(
+                flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=_PAGE
+            )
+        return {
+            str(run.id): RunStatus(
+                run.state.type, run.state.name or "", run.state.timestamp, run.state.message
+            )
+            for run in runs
+            if run.state is not None
+        }
 
     def call(self, ids: Sequence[str]) -> None:
         """Emit the event that an automation resumes these runs on, all in one request."""

@@ -11,12 +11,14 @@ from ittybatch.engine.ahead import bulk_work, read_ahead
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.options import InvalidOptions
 from ittybatch.ledger import Ledger, Transaction
-from ittybatch.ledger.batches import OpenBatch, finish_planning
+from ittybatch.ledger.batches import OpenBatch, finish_planning, read_batch
 from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
 from ittybatch.ledger.planning import Claims, plan_page
-from ittybatch.ledger.retrying import ended_jobs
+from ittybatch.ledger.retrying import Wanted, ended_jobs
 from ittybatch.profiles import Item, Profile, ProfileError, Profiles
 from ittybatch.sources import FailedJobsSource, Page, Source, read_pages
+from ittybatch.sources.failed import EVERY_BATCH
+from ittybatch.sources.moment import fixed
 
 PAGE_SIZE = 5000
 SAMPLE_SIZE = 20
@@ -76,8 +78,19 @@ def plan_batch(
                 canary_items=canary_items,
             )
             on_page(counts)
-            cursor = page.cursor
+            cursor = page.cursor if page.acknowledge is None else _told(ledger, batch.id, page)
     return ledger.write(finish_planning, batch.id)
+
+
+def _told(ledger: Ledger, batch: str, page: PlannedPage) -> str | None:
+    """Tell the source of a page that is committed; give the cursor that the ledger has.
+
+    A page that was passed over, because another leg had committed one, comes again of itself.
+    """
+    cursor = ledger.read(read_batch, batch).scan_cursor
+    if cursor == page.cursor and page.acknowledge is not None:
+        page.acknowledge()
+    return cursor
 
 
 def preview(
@@ -170,7 +183,7 @@ def _planned(page: Page, profile: Profile, profiles: Profiles) -> PlannedPage:
             items.append(PlannedItem(item, jobs))
         else:
             counts["without_rendition"] += 1
-    return PlannedPage(items, rejects, counts, page.cursor)
+    return PlannedPage(items, rejects, counts, page.cursor, acknowledge=page.acknowledge)
 
 
 def _reject(item: Item, error: IttybatchError) -> PlannedReject:
@@ -184,12 +197,23 @@ def _reject(item: Item, error: IttybatchError) -> PlannedReject:
     return PlannedReject(item.line, field_name, str(error), item.shown[:500])
 
 
+def wanted_of(source: FailedJobsSource) -> Wanted:
+    """Say in the ledger's words which jobs a source means."""
+    return Wanted(
+        None if source.batch == EVERY_BATCH else source.batch,
+        [state.value for state in source.states],
+        source.reason,
+        fixed(source.ended_since),
+        fixed(source.ended_before),
+    )
+
+
 def _ended_pages(
     ledger: Ledger, source: FailedJobsSource, cursor: str | None
 ) -> Iterator[PlannedPage]:
     after = orjson.loads(cursor)["after"] if cursor else 0
-    states = [state.value for state in source.states]
-    while rows := ledger.read(ended_jobs, source.batch, states, after=after, limit=PAGE_SIZE):
+    wanted = wanted_of(source)
+    while rows := ledger.read(ended_jobs, wanted, after=after, limit=PAGE_SIZE):
         after = rows[-1].id
         yield PlannedPage(
             items=[PlannedItem(row.item, [row.job]) for row in rows],

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ittybatch.engine.listed import listed_jobs
 from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ittybit.errors import IttybitError, NotFound
 from ittybatch.ittybit.job import Job as RemoteJob
@@ -75,8 +76,11 @@ async def _poll_group(
     ledger: Ledger, client: IttybitClient, jobs: Sequence[OverdueJob], result: Polled
 ) -> None:
     slots = asyncio.Semaphore(_CONCURRENCY)
+    listed = await listed_jobs(client, jobs)
 
     async def ask(job: OverdueJob) -> RemoteJob | IttybitError | None:
+        if job.task_id is not None and job.task_id in listed:
+            return listed[job.task_id]
         async with slots:
             try:
                 return await _ask(client, job)

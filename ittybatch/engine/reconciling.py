@@ -5,6 +5,7 @@ from prefect.settings import get_current_settings
 from ittybatch.engine.connection import connect
 from ittybatch.engine.flow_runs import open_flow_runs
 from ittybatch.engine.polling import poll_overdue
+from ittybatch.engine.tidying import tidy
 from ittybatch.engine.waking import Waker
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.counters import recount
@@ -40,4 +41,5 @@ async def reconcile(settings: Settings, ledger: Ledger) -> dict[str, int]:
             for how, owners in woken.by_kind():
                 name = f"runs {how}"
                 done[name] = done.get(name, 0) + len(owners)
+        done["stuck runs of reconcile ended"] = len(tidy(flow_runs))
     return done

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -151,9 +151,10 @@ class IttybitClient:
         kind: str | None = None,
         status: str | None = None,
         input: str | None = None,  # noqa: A002 - Ittybit's name for it
+        after: str | None = None,
         order: Literal["asc", "desc"] = "desc",
         page_size: int = _LARGEST_PAGE,
-    ) -> AsyncIterator[Job]:
+    ) -> AsyncGenerator[Job]:
         """List jobs by the time of their making, page by page as they are taken: `GET /jobs`.
 
         Args:
@@ -161,6 +162,7 @@ class IttybitClient:
             status: Only in this state, in Ittybit's words: queued, processing, succeeded,
                 failed, cancelled.
             input: Only of this very address.
+            after: Only what comes after this job, by its id, in the order asked for.
             order: `desc` for the newest first.
             page_size: Jobs a request, 1 to 100.
 
@@ -172,10 +174,10 @@ class IttybitClient:
         query = {"limit": str(page_size), "order": order}
         asked = {"kind": kind, "status": status, "input": input}
         query.update({name: value for name, value in asked.items() if value is not None})
-        pages = Pages(page_size)
+        pages = Pages(page_size, after)
         while not pages.ended:
-            after = {"after": pages.cursor} if pages.cursor else {}
-            answer = await self._policy.call(partial(self._listed, query | after))
+            place = {"after": pages.cursor} if pages.cursor else {}
+            answer = await self._policy.call(partial(self._listed, query | place))
             for job in pages.take(answer):
                 yield job
 

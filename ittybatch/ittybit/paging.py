@@ -19,13 +19,14 @@ class Pages:
 
     Args:
         page_size: Jobs asked for a page; a server that gives fewer says so in `Limit`.
+        after: The job that the first page comes after, by its id.
     """
 
-    def __init__(self, page_size: int) -> None:
+    def __init__(self, page_size: int, after: str | None = None) -> None:
         self._page_size = page_size
         self._cursors: set[str] = set()
         self._last_page: set[str] = set()
-        self.cursor: str | None = None
+        self.cursor = after
         self.ended = False
 
     def take(self, answer: Answer) -> list[Job]:

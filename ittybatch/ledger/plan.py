@@ -1,6 +1,6 @@
 """What a scan comes to, before the ledger knows it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ittybatch.profiles import Item, JobSpec
@@ -34,6 +34,7 @@ class PlannedPage:
         counts: What else the page tells of, by name.
         cursor: Where the next page begins.
         again: Jobs, by their rows, that are to be made again although they are held back.
+        acknowledge: Tells the source that the page is committed; None where it need not be told.
     """
 
     items: Sequence[PlannedItem]
@@ -41,3 +42,4 @@ class PlannedPage:
     counts: Mapping[str, int]
     cursor: str
     again: Sequence[int] = field(default=())
+    acknowledge: Callable[[], None] | None = None

@@ -1,10 +1,11 @@
-"""The ledger as a source: jobs of a batch that did not succeed, to be made again."""
+"""The ledger as a source: jobs that did not succeed, to be made again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import orjson
-from sqlalchemy import and_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 
 from ittybatch.ittybit.options import Kind
 from ittybatch.ledger.database import Transaction
@@ -22,10 +23,56 @@ class EndedJob:
     job: JobSpec
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which ended jobs are meant.
+
+    Args:
+        batch: Of which batch; None for every one.
+        states: How they ended.
+        reason: What the error's kind or message has in it, in any case.
+        since: Ended at this time or later.
+        before: Ended before this time.
+    """
+
+    batch: str | None
+    states: Sequence[str]
+    reason: str | None = None
+    since: datetime | None = None
+    before: datetime | None = None
+
+    @property
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """What must be true of jobs, and of their chunks."""
+        found: list[ColumnElement[bool]] = [Job.state.in_(self.states)]
+        if self.batch is not None:
+            found.append(Chunk.batch_id == self.batch)
+        if self.reason is not None:
+            texts = (Job.error_kind, Job.error_message)
+            found.append(or_(*(each.icontains(self.reason, autoescape=True) for each in texts)))
+        if self.since is not None:
+            found.append(Job.completed_at >= self.since)
+        if self.before is not None:
+            found.append(Job.completed_at < self.before)
+        return found
+
+
+def batches_with(transaction: Transaction, wanted: Wanted) -> list[str]:
+    """The batches that have such jobs."""
+    rows = transaction.rows(
+        select(Chunk.batch_id)
+        .distinct()
+        .join(Job, Job.chunk_id == Chunk.id)
+        .where(*wanted.conditions)
+        .order_by(Chunk.batch_id)
+    )
+    return [row.batch_id for row in rows]
+
+
 def ended_jobs(
-    transaction: Transaction, batch: str, states: Sequence[str], *, after: int, limit: int
+    transaction: Transaction, wanted: Wanted, *, after: int, limit: int
 ) -> list[EndedJob]:
-    """A batch's jobs in these states, by their rows, from right after one of them."""
+    """Jobs that ended without success, by their rows, from right after one of them."""
     rows = transaction.rows(
         select(
             Job.id,
@@ -46,7 +93,7 @@ def ended_jobs(
         )
         .join(Chunk, Chunk.id == Job.chunk_id)
         .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
-        .where(Chunk.batch_id == batch, Job.state.in_(states), Job.id > after)
+        .where(*wanted.conditions, Job.id > after)
         .order_by(Job.id)
         .limit(limit)
     )

@@ -35,6 +35,8 @@ class Receiver(Starlette):
         self, webhooks: WebhookRoute, pages: list[Route], lifespan: Lifespan["Receiver"]
     ) -> None:
         super().__init__(routes=[Route(PATH, webhooks), *pages], lifespan=lifespan)
+        # It would send whoever adds a slash to whatever Host a stranger has named.
+        self.router.redirect_slashes = False
         self._webhooks = webhooks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

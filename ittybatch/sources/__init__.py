@@ -12,7 +12,8 @@ from ittybatch.sources.failed import FailedJobsSource, RetryableState
 from ittybatch.sources.inventory import InventorySource
 from ittybatch.sources.manifest import ManifestSource
 from ittybatch.sources.page import Page, Reject
-from ittybatch.sources.source import Source, parse_source, read_pages
+from ittybatch.sources.queue import QueueSource
+from ittybatch.sources.source import Source, parse_source, read_pages, scanned_folders
 from ittybatch.sources.sql import SqlSource
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "InventorySource",
     "ManifestSource",
     "Page",
+    "QueueSource",
     "Reject",
     "RetryableState",
     "Source",
@@ -28,4 +30,5 @@ __all__ = [
     "SqlSource",
     "parse_source",
     "read_pages",
+    "scanned_folders",
 ]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from ittybatch.profiles.quantities import Seconds
 from ittybatch.sources.cursor import read_cursor, write_cursor
@@ -72,12 +72,6 @@ class BucketSource(ObjectFilters):
     @classmethod
     def _buckets_and_folders(cls, uris: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_folder(uri) for uri in uris if uri.strip())
-
-    @model_validator(mode="after")
-    def _one_beginning(self) -> "BucketSource":
-        if self.since_last_scan and isinstance(self.modified_since, str):
-            raise ValueError("since_last_scan and an age in modified_since exclude each other")
-        return self
 
     @property
     def uris(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Values of a database as a manifest would write them, and as a cursor keeps them."""
 
 import uuid
+from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -15,27 +16,29 @@ _KEPT: dict[str, Any] = {
 }
 
 
+def _number(value: Any) -> str:  # noqa: ANN401 - float or Decimal
+    # Some databases have no whole numbers for large ones, and `size_bytes` takes no other.
+    whole = int(value) if value == value // 1 else value
+    return str(whole)
+
+
+# The first that fits counts: a bool is an int.
+_WRITE: list[tuple[Any, Callable[[Any], str]]] = [
+    (type(None), lambda _: ""),
+    (bool, lambda value: str(value).lower()),
+    (date, lambda value: value.isoformat()),
+    ((float, Decimal), _number),
+    ((bytes, memoryview), lambda value: bytes(value).decode(errors="replace")),
+    ((dict, list), lambda value: orjson.dumps(value, default=str).decode()),
+]
+
+
 def as_cell(value: object) -> str:
     """Write a value as a manifest does: nothing for NULL, JSON for what has parts."""
-    match value:
-        case str():
-            return value
-        case None:
-            return ""
-        case bool():
-            return str(value).lower()
-        case datetime() | date():
-            return value.isoformat()
-        case bytes() | memoryview():
-            return bytes(value).decode(errors="replace")
-        case dict() | list():
-            return orjson.dumps(value, default=str).decode()
-        case float() if value.is_integer():
-            return str(int(value))
-        case Decimal() if value == value.to_integral_value():
-            return str(int(value))
-        case _:
-            return str(value)
+    if isinstance(value, str):
+        return value
+    write = next((write for kind, write in _WRITE if isinstance(value, kind)), str)
+    return write(value)
 
 
 def as_place(value: object) -> object:

@@ -1,11 +1,15 @@
-"""The source that is a finished batch of one's own."""
+"""The source that is the ledger itself: jobs of earlier batches that did not succeed."""
 
+from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ittybatch.sources.form import as_form
+from ittybatch.sources.moment import Moment, fixed
+
+EVERY_BATCH = "all"
 
 
 class RetryableState(StrEnum):
@@ -17,10 +21,10 @@ class RetryableState(StrEnum):
 
 
 class FailedJobsSource(BaseModel):
-    """The jobs of a batch that did not succeed; the ledger itself is read for them."""
+    """Jobs of earlier batches that did not succeed; the ledger itself is read for them."""
 
     model_config = ConfigDict(
-        extra="forbid", title="Failed jobs of a batch", frozen=True, json_schema_extra=as_form
+        extra="forbid", title="Failed jobs", frozen=True, json_schema_extra=as_form
     )
 
     type: Literal["failed"] = Field(
@@ -29,7 +33,7 @@ class FailedJobsSource(BaseModel):
     batch: str = Field(
         title="Batch",
         description="Id of the batch, as its tags and `ittybatch status` show it; `latest` is the "
-        "newest.",
+        "newest, `all` is every batch.",
         min_length=1,
         max_length=200,
     )
@@ -39,3 +43,29 @@ class FailedJobsSource(BaseModel):
         description="How the jobs to be tried again have ended.",
         min_length=1,
     )
+    reason: str | None = Field(
+        None,
+        title="Reason",
+        description="Only jobs whose error has this in its kind or message, in any case, such as "
+        "`timeout`.",
+        max_length=500,
+    )
+    ended_since: Moment | None = Field(
+        None,
+        title="Ended since",
+        description="Only jobs that ended at this time or later, or within the last `12h` or `2d`.",
+    )
+    ended_before: Moment | None = Field(
+        None,
+        title="Ended before",
+        description="Only jobs that ended before this time, or longer ago than this.",
+    )
+
+    def at(self, now: datetime) -> Self:
+        """Give the same with times in place of ages, counted back from `now`."""
+        return self.model_copy(
+            update={
+                "ended_since": fixed(self.ended_since, now),
+                "ended_before": fixed(self.ended_before, now),
+            }
+        )

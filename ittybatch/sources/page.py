@@ -1,5 +1,6 @@
 """What every source yields: pages of items, each with the place to go on from."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ittybatch.profiles import Item
@@ -36,9 +37,12 @@ class Page:
         rejects: What could not become an item.
         filtered: How many were left out, by the rule that left them out.
         cursor: Hand it to `read_pages` to go on right after this page.
+        acknowledge: To be called once the page is committed, and never before; None where the
+            source need not be told.
     """
 
     items: list[Item]
     rejects: list[Reject]
     filtered: dict[str, int] = field(default_factory=dict)
     cursor: str = ""
+    acknowledge: Callable[[], None] | None = None

@@ -1,8 +1,8 @@
 """The kinds of source, and how a user's text becomes one of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError
@@ -11,9 +11,10 @@ from ittybatch.sources.bucket import BucketSource, read_bucket
 from ittybatch.sources.errors import SourceError, without_secrets
 from ittybatch.sources.failed import FailedJobsSource
 from ittybatch.sources.form import Tabs
-from ittybatch.sources.inventory import InventorySource, read_inventory
+from ittybatch.sources.inventory import InventorySource, read_inventory, scanned_folder
 from ittybatch.sources.manifest import ManifestSource, read_manifest
 from ittybatch.sources.page import Page
+from ittybatch.sources.queue import QueueSource, read_queue
 from ittybatch.sources.s3 import SCHEME
 from ittybatch.sources.sql import SqlSource, read_sql
 
@@ -21,13 +22,19 @@ DEFAULT_PAGE_SIZE = 1000
 MAX_PAGE_SIZE = 5000
 
 Source = Annotated[
-    BucketSource | ManifestSource | InventorySource | SqlSource | FailedJobsSource,
+    BucketSource | ManifestSource | InventorySource | SqlSource | QueueSource | FailedJobsSource,
     Field(discriminator="type"),
     Tabs(),
 ]
-ReadableSource = BucketSource | ManifestSource | InventorySource | SqlSource
+ReadableSource = BucketSource | ManifestSource | InventorySource | SqlSource | QueueSource
 
 _MANIFEST_SUFFIX = ".csv"
+_SQL, _QUEUE, _INVENTORY = "sql:", "sqs+", "inventory+"
+FORMS = (
+    "s3://bucket/prefix/, or the path, https:// URL or s3:// URI of a .csv file, "
+    "inventory+s3://bucket/.../manifest.json, sql:DATABASE_URL_VARIABLE with a query, or "
+    "sqs+https://queue-url with the folder whose events are wanted."
+)
 
 
 def read_pages(
@@ -59,31 +66,67 @@ def read_pages(
             return read_inventory(source, cursor=cursor, page_size=page_size)
         case SqlSource():
             return read_sql(source, cursor=cursor, page_size=page_size)
+        case QueueSource():
+            return read_queue(source, cursor=cursor, page_size=page_size)
         case ManifestSource():
             return read_manifest(source, cursor=cursor, page_size=page_size)
 
 
-def parse_source(text: str) -> BucketSource | ManifestSource:
+def scanned_folders(source: ReadableSource) -> list[str]:
+    """Tell which folders of S3 a source is about, where it is about such and nothing else.
+
+    An output that lands there would come back as a new item.
+
+    Raises:
+        SourceError: An inventory's manifest cannot be read.
+    """
+    match source:
+        case BucketSource():
+            return list(source.uris)
+        case QueueSource():
+            return [source.uri]
+        case InventorySource():
+            return [scanned_folder(source)]
+        case _:
+            return []
+
+
+def parse_source(text: str, fields: Mapping[str, Any] | None = None) -> ReadableSource:
     """Tell from a user's text which source it means.
 
     Args:
-        text: `s3://bucket/prefix/`, or the path, URL or S3 URI of a `.csv` file.
+        text: One of the forms that `FORMS` lists.
+        fields: Further fields of the source, such as `suffixes`.
 
     Raises:
-        SourceError: It means neither.
+        SourceError: It means none, or the source has no such field.
     """
     stripped = text.strip()
+    given = dict(fields or {})
     try:
-        if _path_of(stripped).lower().endswith(_MANIFEST_SUFFIX):
-            return ManifestSource(uri=_absolute(stripped))
-        if stripped.startswith(SCHEME):
-            return BucketSource(uri=stripped)
+        model, own = _meaning(stripped)
+        return model.model_validate({**own, **given})
     except ValidationError as error:
-        reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-        raise _unknown(stripped, reason) from error
+        raise _refused(stripped, error, given) from error
     except ValueError as error:
         raise _unknown(stripped, str(error)) from error
-    raise _unknown(stripped, "it is neither an s3:// prefix nor a .csv file")
+
+
+def _meaning(text: str) -> tuple[type[ReadableSource], dict[str, str]]:
+    """The model that a text means, with the fields that the text itself gives."""
+    if text.startswith(_SQL):
+        return SqlSource, {"database": text.removeprefix(_SQL)}
+    if text.startswith(_QUEUE):
+        return QueueSource, {"queue_url": text.removeprefix(_QUEUE)}
+    if text.startswith(_INVENTORY):
+        return InventorySource, {"manifest_uri": text.removeprefix(_INVENTORY)}
+    if text.startswith(SCHEME) and text.endswith("/manifest.json"):
+        return InventorySource, {"manifest_uri": text}
+    if _path_of(text).lower().endswith(_MANIFEST_SUFFIX):
+        return ManifestSource, {"uri": _absolute(text)}
+    if text.startswith(SCHEME):
+        return BucketSource, {"uri": text}
+    raise ValueError("it is neither an s3:// prefix nor a .csv file")
 
 
 def _path_of(text: str) -> str:
@@ -96,8 +139,20 @@ def _absolute(text: str) -> str:
     return text if "://" in text else str(Path(text).expanduser().resolve())
 
 
+def _refused(text: str, error: ValidationError, given: Mapping[str, Any]) -> SourceError:
+    first = error.errors(include_url=False, include_input=False)[0]
+    reason = first["msg"].removeprefix("Value error, ").rstrip(".")
+    name = str(first["loc"][0]) if first["loc"] else ""
+    if name in given or first["type"] == "missing":
+        return SourceError(
+            f"{without_secrets(text)!r} cannot be read so: {name}: {reason}.",
+            remedy="`ittybatch plan --help` tells which options go with which source.",
+        )
+    return _unknown(text, reason)
+
+
 def _unknown(text: str, reason: str) -> SourceError:
     return SourceError(
         f"{without_secrets(text)!r} is no source: {without_secrets(reason)}.",
-        remedy="Use s3://bucket/prefix/, or the path, https:// URL or s3:// URI of a .csv file.",
+        remedy=f"Use {FORMS}",
     )

@@ -3,11 +3,11 @@
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-from sqlalchemy import URL, Connection, TextClause, create_engine, make_url, text
+from sqlalchemy import URL, Connection, CursorResult, TextClause, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -114,12 +114,11 @@ def read_sql(
     url = _url_of(source)
     place = _Place(source, url, cursor)
     try:
-        with _reading(url) as connection:
-            result = connection.execution_options(yield_per=page_size).execute(
-                *_statement(source, connection, place)
-            )
-            titles = list(result.keys())
-            reader = _Reader(source, titles, place)
+        with (
+            _reading(url) as connection,
+            closing(_result(source, connection, place, page_size)) as result,
+        ):
+            reader = _Reader(source, list(result.keys()), place)
             for row in result:
                 if reader.is_full(row, page_size):
                     yield reader.page()
@@ -127,7 +126,7 @@ def read_sql(
             if reader.taken:
                 yield reader.page()
     except SQLAlchemyError as error:
-        raise _failed(source, url, error) from error
+        raise _failed(url, error) from error
 
 
 class _Place:
@@ -250,6 +249,13 @@ def _reading(url: URL) -> Iterator[Connection]:
         yield connection
 
 
+def _result(
+    source: SqlSource, connection: Connection, place: _Place, page_size: int
+) -> CursorResult[Any]:
+    statement, values = _statement(source, connection, place)
+    return connection.execution_options(yield_per=page_size).execute(statement, values)
+
+
 def _statement(
     source: SqlSource, connection: Connection, place: _Place
 ) -> tuple[TextClause, dict[str, Any]]:
@@ -266,12 +272,11 @@ def _statement(
     }
 
 
-def _failed(source: SqlSource, url: URL, error: SQLAlchemyError) -> SourceError:
+def _failed(url: URL, error: SQLAlchemyError) -> SourceError:
     reason = without_secrets(str(getattr(error, "orig", None) or error)).strip()
     if url.password:
         reason = reason.replace(str(url.password), "...")
     where = url.set(password=None, username=None, query={}).render_as_string()
-    del source
     return SourceError(
         f"The query of {where} failed: {reason}",
         remedy="Try the query in the database's own shell, as the same user. The batch goes on "

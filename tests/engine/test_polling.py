@@ -124,6 +124,41 @@ def test_what_was_claimed_and_never_sent_is_sent_after_its_deadline(ledger: Ledg
         assert library.rows(ledger, batch)[0].state is JobState.SUBMITTED
 
 
+def _questions(sandbox: Running) -> dict[str, int]:
+    """Requests that asked after jobs, by route."""
+    requests = sandbox.client.get("/_sandbox/summary").json()["requests"]
+    return {
+        "list": sum(n for route, n in requests.items() if route.startswith("GET /jobs ")),
+        "one": sum(n for route, n in requests.items() if route.startswith("GET /jobs/")),
+    }
+
+
+def test_many_silent_jobs_are_asked_after_through_the_list(ledger: Ledger) -> None:
+    """A page of it tells of a hundred, for the price of one question."""
+    with _sandbox() as sandbox:
+        batch, _ = _sent(ledger, sandbox, *(f"{number}.mov" for number in range(150)))
+        wait_for(lambda: all(job["status"] == "succeeded" for job in sandbox.all_jobs()))
+        assert asyncio.run(_poll(ledger, sandbox.url)).settled == 150
+        assert {row.state for row in library.rows(ledger, batch)} == {JobState.SUCCEEDED}
+        asked = _questions(sandbox)
+        assert asked["one"] == 1
+        assert asked["list"] <= 4
+
+
+def test_the_list_is_left_where_it_tells_of_others_jobs(ledger: Ledger) -> None:
+    """An account may hold millions that are not ours: those are not walked through."""
+    with _sandbox() as sandbox:
+        ours = _sent(ledger, sandbox, *(f"old-{number}.mov" for number in range(12)))[0]
+        for number in range(220):
+            asked = {"input": f"s3://other/{number}.mov", "kind": "video"}
+            sandbox.client.post("/jobs", json=asked).raise_for_status()
+        _sent(ledger, sandbox, "new.mov")
+        wait_for(lambda: all(job["status"] == "succeeded" for job in sandbox.all_jobs()))
+        assert asyncio.run(_poll(ledger, sandbox.url)).settled == 13
+        assert {row.state for row in library.rows(ledger, ours)} == {JobState.SUCCEEDED}
+        assert _questions(sandbox)["list"] <= 3
+
+
 def test_a_service_that_is_away_changes_nothing(ledger: Ledger) -> None:
     """Not even past a deadline: silence on our side proves nothing about the job."""
     with _sandbox() as sandbox:

@@ -1,18 +1,23 @@
 """A receiver in the open: whatever strangers send, it refuses, forgets, and serves the next one."""
 
-import socket
+import contextlib
+import json
+import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import orjson
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from ittybatch.ittybit.signature import HEADER, sign
-from ittybatch.ledger import Ledger
+from ittybatch.ledger import Ledger, Transaction
+from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.models import Batch, Delivery
 from ittybatch.ledger.states import JobState
 from ittybatch.ledger.submission import Accepted, record_accepted
@@ -28,13 +33,26 @@ CHUNKED = b"Transfer-Encoding: chunked"
 AS_CHUNK = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
 # Every example meets the same receiver: it has to stand all of them.
 FUZZ = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+
+
+@pytest.fixture(scope="module")
+def exposed(
+    sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Running, Ledger]]:
+    """One receiver for all requests that say odd things: each finds it as the last one left it."""
+    path = tmp_path_factory.mktemp("exposed") / "ledger.db"
+    shutil.copy(sqlite_template, path)
+    ledger = Ledger(create_ledger_engine(f"sqlite:///{path}"))
+    with running(f"sqlite:///{path}") as receiver:
+        yield receiver, ledger
+    ledger.close()
 
 
 @pytest.fixture
 def up(ledger_url: str) -> Iterator[Running]:
-    """A receiver that hands out no second chances: one batch of its ledger is real."""
+    """A receiver of the test's own."""
     with running(ledger_url) as receiver:
         yield receiver
 
@@ -43,18 +61,22 @@ def request(*lines: bytes, body: bytes = b"") -> bytes:
     return b"\r\n".join([*lines, b"", b""]) + body
 
 
-def statuses(up: Running, sent: bytes) -> list[int]:
-    """The status of every answer to these bytes, until the receiver closes or waits for more."""
+def count(transaction: Transaction) -> int:
+    """How many webhooks the inbox holds."""
+    return int(transaction.execute(select(func.count()).select_from(Delivery)).scalar_one())
+
+
+def statuses(up: Running, sent: bytes, *, expected: int = 1) -> list[int]:
+    """The status of every answer to these bytes, until as many are there or none comes."""
     answer = b""
     with up.connection() as connection:
-        connection.settimeout(0.25)
-        try:
+        connection.settimeout(0.2 if expected == 1 else 10)
+        with contextlib.suppress(OSError):
             connection.sendall(sent)
-            connection.shutdown(socket.SHUT_WR)
             while part := connection.recv(65536):
                 answer += part
-        except (TimeoutError, ConnectionError, OSError):
-            pass
+                if answer.count(b"HTTP/1.1 ") == expected:
+                    break
     return [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]]
 
 
@@ -80,9 +102,7 @@ def statuses(up: Running, sent: bytes) -> list[int]:
         request(POST, HOST, b"X: " + b"a" * 200_000, SIGNATURE, LENGTH, body=BODY[:-1]),
         request(POST, HOST, *[b"X-%d: 1" % n for n in range(20_000)], LENGTH, body=BODY),
         request(POST, HOST, SIGNATURE, SIGNATURE.lower(), LENGTH, body=BODY),
-        request(
-            POST, HOST, SIGNATURE.replace(b": ", b": sha256="), b"Content-Length: 3", body=BODY
-        ),
+        request(POST, HOST, SIGNATURE, b"Content-Length: 3", body=BODY),
         request(POST, HOST, SIGNATURE, LENGTH, b"Content-Encoding: gzip", body=BODY[::-1]),
         request(POST, HOST, SIGNATURE, LENGTH, b"Expect: 100-continue"),
         request(b"POST " + PATH.encode(), body=BODY),
@@ -96,20 +116,24 @@ def statuses(up: Running, sent: bytes) -> list[int]:
         b"\r\n" * 10_000,
     ],
 )
-def test_a_request_that_means_two_things_means_nothing(up: Running, sent: bytes) -> None:
-    """No answer is a 200 or a 500, nothing is kept, and the next webhook is served."""
-    ledger_answers = statuses(up, sent)
-    assert not {200, 500} & set(ledger_answers), ledger_answers
-    assert all(400 <= status < 500 or status == 100 for status in ledger_answers)
-    assert up.post(told("task-2")).status_code == 200
-    assert up.metric('ittybatch_deliveries_total{verdict="unknown"}') == 1
+def test_a_request_that_means_two_things_means_nothing(
+    exposed: tuple[Running, Ledger], sent: bytes
+) -> None:
+    """It is refused or left unanswered, nothing is kept, and the next webhook is served."""
+    up, ledger = exposed
+    before = ledger.read(count)
+    answers = statuses(up, sent)
+    assert all(400 <= status < 500 or status == 100 for status in answers), answers
+    assert ledger.read(count) == before
+    assert up.post(told(f"task-{before}")).status_code == 200
+    assert ledger.read(count) == before + 1
 
 
 def test_a_second_request_cannot_hide_in_the_first(up: Running, ledger: Ledger) -> None:
     """What follows a body is another request, and has to be signed as one."""
     inner = request(POST, HOST, LENGTH, body=BODY)
     sent = request(POST, HOST, SIGNATURE, LENGTH, body=BODY + inner)
-    assert statuses(up, sent) == [200, 401]
+    assert statuses(up, sent, expected=2) == [200, 401]
     assert [row.times for row in deliveries(ledger)] == [1]
 
 
@@ -138,8 +162,10 @@ VALUES = st.recursive(
     max_leaves=8,
 )
 NAMES = st.sampled_from(
-    ["id", "status", "kind", "input", "output", "outputs", "error", "metadata", "data", "event"]
-    + ["type", "object", "created_at", "completed_at", "duration", "tasks"]
+    [
+        *("id", "status", "kind", "input", "output", "outputs", "error", "metadata", "data"),
+        *("event", "type", "object", "created_at", "completed_at", "duration", "tasks"),
+    ]
 )
 CLAIMS = st.fixed_dictionaries(
     {"batch_id": VALUES, "job_id": VALUES, "attempt": VALUES, "item_id": VALUES}
@@ -155,8 +181,6 @@ def dumped(payload: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(payload, default=str)
     except TypeError:
-        import json  # noqa: PLC0415
-
         return json.dumps(payload).encode()
 
 
@@ -165,21 +189,20 @@ def test_signed_rubbish_is_kept_as_it_is_and_touches_no_job(up: Running, ledger:
     chunk, [sent] = library.claimed(ledger, library.job("a.mov"))
     ledger.write(record_accepted, [Accepted(sent.job_id, sent.attempt, "task-real")])
 
+    client = httpx.Client(base_url=up.url, timeout=20)
+
     @FUZZ
     @given(WEBHOOKS.map(dumped) | st.binary(max_size=300))
     def rubbish(body: bytes) -> None:
-        began = time.monotonic()
-        answer = up.post(body)
+        signed = {HEADER: sign(body, SECRET.encode())}
+        answer = client.post(PATH, content=body, headers=signed)
         assert answer.status_code == 200, body
         assert answer.text in {"unknown", "malformed", "progress"}, body
-        assert time.monotonic() - began < 5
+        assert answer.elapsed.total_seconds() < 5
 
-    rubbish()
-    kept = ledger.read(
-        lambda tx: tx.execute(select(func.count()).select_from(Delivery))
-    ).scalar_one()
-    assert kept >= 20
-    assert all(row.body is not None for row in deliveries(ledger))
+    with client:
+        rubbish()
+    assert ledger.read(count) >= 20
     [job] = library.rows(ledger, sent.batch_id)
     assert (job.state, job.task_id) == (JobState.SUBMITTED, "task-real")
     assert library.place(ledger, chunk).in_flight == 1

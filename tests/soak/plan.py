@@ -52,15 +52,15 @@ class Plan:
         """What the other side of the wire does wrong."""
         return {
             "seed": self.seed,
-            # Three in a hundred calls fail, or are cut after the job was accepted.
+            # Three in a hundred calls and more fail, or are cut after the job was accepted.
             "api": {
-                "rate_limited": {"probability": 0.005, "retry_after_s": 0.5},
-                "server_error": {"probability": 0.01, "status": 503},
-                "cut_after_accept": {"probability": 0.015},
+                "rate_limited": {"probability": 0.007, "retry_after_s": 0.5},
+                "server_error": {"probability": 0.013, "status": 503},
+                "cut_after_accept": {"probability": 0.017},
             },
             "webhooks": {
-                "lost": {"probability": 0.05},
-                "duplicated": {"probability": 0.2},
+                "lost": {"probability": 0.055},
+                "duplicated": {"probability": 0.22},
                 # Of those not lost; of which a fifth has a double that is on time. So five in
                 # a hundred are late by more than the deadline.
                 "delayed": {"probability": 0.066, "seconds": 1.5 * self.deadline_s},

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ Fill = Callable[[list[dict[str, Any]]], None]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def fill(request: pytest.FixtureRequest, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Fill:
+def fill(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fill:
     """A database with a table of assets, named by an environment variable; fills the table."""
     url = f"sqlite:///{tmp_path / 'library.db'}"
     kinds = {"json": "TEXT", "time": "TEXT"}
@@ -41,9 +42,9 @@ def fill(request: pytest.FixtureRequest, tmp_path: Any, monkeypatch: pytest.Monk
     def insert(rows: list[dict[str, Any]]) -> None:
         with engine.begin() as connection:
             connection.execute(INSERT, rows)
-        engine.dispose()
 
-    return insert
+    yield insert
+    engine.dispose()
 
 
 def asset(number: int, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - any column

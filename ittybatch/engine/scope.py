@@ -1,0 +1,65 @@
+"""What a source means at the beginning of a batch: from then on it is frozen."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.batches import read_batch
+from ittybatch.ledger.queries import find_batch
+from ittybatch.ledger.scans import seen_until
+from ittybatch.profiles import Profile, load_profile, refuse_overlap
+from ittybatch.sources import BucketSource, FailedJobsSource, Source, SourceError, scanned_folders
+from ittybatch.sources.failed import EVERY_BATCH
+from ittybatch.sources.filters import ObjectFilters
+
+
+def settle(
+    ledger: Ledger, source: Source, profile: str, profiles_dir: Path
+) -> tuple[Source, Profile]:
+    """Spell out what a source leaves open, and give the profile that goes with it.
+
+    `latest` becomes the batch that it means, an age becomes a time, and the last scan becomes
+    the time from which on there may be something new.
+
+    Args:
+        ledger: Where earlier batches are.
+        source: The source as it was asked for.
+        profile: Name or path of the profile.
+        profiles_dir: Where names are looked for.
+
+    Raises:
+        ProfileError: The profile cannot be used.
+        DestinationOverlap: Outputs would land where the source is scanned.
+        SourceError: The source cannot be read.
+    """
+    now = datetime.now(UTC)
+    if isinstance(source, FailedJobsSource):
+        source = source.at(now)
+        if source.batch == EVERY_BATCH:
+            return source, load_profile(profile, profiles_dir)
+        batch = ledger.read(find_batch, source.batch)
+        source = source.model_copy(update={"batch": batch})
+        return source, Profile.from_mapping(ledger.read(read_batch, batch).profile)
+    chosen = load_profile(profile, profiles_dir)
+    if folders := scanned_folders(source):
+        refuse_overlap(chosen, folders)
+    if isinstance(source, BucketSource) and source.since_last_scan:
+        source = _since_last_scan(ledger, source, chosen)
+    return (source.at(now) if isinstance(source, ObjectFilters) else source), chosen
+
+
+def _since_last_scan(ledger: Ledger, source: BucketSource, profile: Profile) -> BucketSource:
+    if source.modified_since is not None:
+        raise SourceError(
+            "since_last_scan and modified_since exclude each other.",
+            remedy="Leave one of them away.",
+        )
+    seen = ledger.read(
+        seen_until,
+        source.model_dump(mode="json", exclude_none=True),
+        profile.model_dump(mode="json"),
+    )
+    if seen is None:
+        return source
+    since = seen - timedelta(seconds=source.overlap)
+    return source.model_copy(update={"modified_since": since})

@@ -1,0 +1,89 @@
+"""Earlier scans of a source: from when on there may be something that they have not seen."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, exists, or_, select
+from sqlalchemy.orm import aliased
+
+from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.models import Batch, Chunk, Job
+from ittybatch.ledger.states import OPEN_JOBS, JobState
+
+_OPEN = [state.value for state in OPEN_JOBS]
+_UNDONE = [JobState.FAILED.value, JobState.CANCELLED.value, JobState.EXPIRED.value]
+# What narrows down which objects a scan is about; the rest is how it goes about it.
+_SAME = (
+    "type", "uri", "more_uris", "suffixes", "glob", "exclude", "min_size", "max_size", "versioned",
+)  # fmt: skip
+
+
+def seen_until(
+    transaction: Transaction, source: Mapping[str, Any], profile: Mapping[str, Any]
+) -> datetime | None:
+    """Tell up to which time of change every object of a source has been dealt with.
+
+    That is the beginning of the last complete scan with the same profile. It is earlier where a
+    job of such a scan has yet to end, or ended so that the next batch is to make it again: then
+    that scan's objects are to be listed once more.
+
+    Args:
+        transaction: The transaction to look in.
+        source: The source as JSON.
+        profile: The profile as JSON; with another one, every object may need something.
+
+    Returns:
+        None where everything is to be listed.
+    """
+    rows = transaction.rows(
+        select(Batch.id, Batch.source, Batch.profile, Batch.created_at)
+        .where(Batch.scan_done)
+        .order_by(Batch.created_at.desc())
+    )
+    scans = [
+        row
+        for row in rows
+        if all(row.source.get(name) == source.get(name) for name in _SAME)
+        and (row.source.get("since_last_scan") or row.source.get("modified_since") is None)
+        and row.profile == profile
+    ]
+    if not scans:
+        return None
+    times = [_time(scans[0].source.get("modified_before")) or scans[0].created_at]
+    undone = _undone(transaction, [row.id for row in scans])
+    for row in scans:
+        if row.id in undone:
+            since = _time(row.source.get("modified_since"))
+            if since is None:
+                return None
+            times.append(since)
+    return min(*times, scans[0].created_at)
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _undone(transaction: Transaction, batches: list[str]) -> set[str]:
+    """Batches with a job that has not ended, or that nothing holds back from being made again."""
+    again = aliased(Job)
+    rows = transaction.rows(
+        select(Chunk.batch_id)
+        .distinct()
+        .join(Job, Job.chunk_id == Chunk.id)
+        .where(
+            Chunk.batch_id.in_(batches),
+            # The counters spare a look at the jobs of what has succeeded.
+            Chunk.planned + Chunk.in_flight + Chunk.failed + Chunk.cancelled + Chunk.expired > 0,
+            or_(
+                Job.state.in_(_OPEN),
+                and_(
+                    Job.state.in_(_UNDONE),
+                    Job.claim.is_(None),
+                    ~exists().where(again.claim == Job.job_key),
+                ),
+            ),
+        )
+    )
+    return {row.batch_id for row in rows}

@@ -1,0 +1,81 @@
+"""Tidying against a real Prefect server: what is stuck is ended, what works is left alone."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import State, StateType
+from prefect.states import Late, Pending, Running, Scheduled
+from prefect.testing.utilities import prefect_test_harness
+
+from ittybatch.engine.flow_runs import FlowRuns
+from ittybatch.engine.tidying import tidy
+
+
+@pytest.fixture(scope="module")
+def prefect() -> Iterator[SyncPrefectClient]:
+    """A real server with the two deployments, and no worker."""
+
+    @flow(name="reconcile")
+    def reconcile() -> None: ...
+
+    @flow(name="steer-batch")
+    def steer_batch() -> None: ...
+
+    with prefect_test_harness(server_startup_timeout=120), get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name="ittybatch", type="process"))
+        for each in (reconcile, steer_batch):
+            client.create_deployment(
+                flow_id=client.create_flow(each), name=each.name, work_pool_name="ittybatch"
+            )
+        yield client
+
+
+def _run(prefect: SyncPrefectClient, deployment: str, state: State) -> UUID:
+    found = prefect.read_deployment_by_name(f"{deployment}/{deployment}").id
+    run = prefect.create_flow_run_from_deployment(found).id
+    prefect.set_flow_run_state(run, state, force=True)
+    return run
+
+
+def test_runs_whose_process_is_gone_are_ended(
+    prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their worker was killed: before it started them, or in their middle."""
+    stuck = {
+        _run(prefect, "reconcile", Pending()),
+        _run(prefect, "reconcile", Running()),
+        _run(prefect, "steer-batch", Running()),
+    }
+    assert tidy(FlowRuns(prefect)) == [], "they may be at work"
+    monkeypatch.setattr(
+        "ittybatch.engine.tidying._LONGEST_S", {StateType.PENDING: 0.0, StateType.RUNNING: 0.0}
+    )
+    assert {UUID(each) for each in tidy(FlowRuns(prefect))} == stuck
+    for run in stuck:
+        assert _type(prefect, run) is StateType.CRASHED
+    assert tidy(FlowRuns(prefect)) == []
+
+
+def test_what_was_to_run_while_no_worker_was_there_is_not_made_up_for(
+    prefect: SyncPrefectClient,
+) -> None:
+    """The run that tidies does the work of all of them. Those to come stay."""
+    moment = datetime.now(UTC)
+    late = [_run(prefect, "reconcile", Late(scheduled_time=moment)) for _ in range(3)]
+    to_come = _run(prefect, "reconcile", Scheduled(scheduled_time=moment + timedelta(hours=1)))
+    steering = _run(prefect, "steer-batch", Late(scheduled_time=moment))
+
+    assert {UUID(each) for each in tidy(FlowRuns(prefect))} == {*late}
+
+    assert {_type(prefect, run) for run in late} == {StateType.CANCELLED}
+    assert _type(prefect, to_come) is StateType.SCHEDULED
+    assert _type(prefect, steering) is StateType.SCHEDULED, "somebody waits for that"
+
+
+def _type(prefect: SyncPrefectClient, run: UUID) -> StateType | None:
+    return prefect.read_flow_run(run).state_type
