@@ -9,13 +9,14 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from bench import dispatch, listing, receiver
+from bench import dispatch, listing, nightly, receiver
 from bench.databases import DATABASES, is_available, ledgers
 from bench.figure import Figure
 
 BENCHES = {
     "dispatch": dispatch.measure,
     "listing": listing.measure,
+    "nightly": nightly.measure,
     "receiver": receiver.measure,
 }
 notes = Console(stderr=True)

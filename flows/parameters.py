@@ -47,7 +47,7 @@ SteerAction = Annotated[
     Field(
         json_schema_extra={
             "title": "Action",
-            "description": "**pause**: submit nothing more until it is resumed. **resume**: go "
+            "description": "**approve**: let a batch begin that waits for that. **pause**: submit nothing more until it is resumed. **resume**: go "
             "on from where it stopped. **cancel**: submit nothing more. What Ittybit has already "
             "may still run and be billed.",
         }

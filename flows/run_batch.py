@@ -20,10 +20,11 @@ from ittybatch.ledger.queries import BatchStatus
 from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
 from tasks.adopt import adopt
+from tasks.approve import approve
 from tasks.leg import at_work, open_books, this_run
 from tasks.naming import batch_run_name
 from tasks.release import release
-from tasks.report import outcome, preview_outcome, progress, report
+from tasks.report import outcome, preview_outcome, progress, report, unapproved_outcome
 from tasks.scan import look, scan
 from tasks.wait import wait
 
@@ -35,12 +36,15 @@ def run_batch(
     """Run one batch, or one leg of it: everything begins by reading the ledger."""
     with open_books() as (settings, ledger):
         if options.dry_run:
-            return preview_outcome(look(ledger, settings, source, profile))
+            return preview_outcome(look(ledger, settings, source, profile, options))
         batch = adopt(ledger, settings, source, profile, options)
         with at_work(ledger, batch_owner(batch.id), settings.lease_s) as leg:
             if leg is None:
                 return Completed(name="Superseded", message="Another run goes on with it.")
             batch = scan(ledger, settings, batch)
+            if not approve(ledger, settings, batch, leg):
+                ledger.write(end_run, leg)
+                return unapproved_outcome(batch)
             status = _see_through(ledger, settings, batch, leg)
             report(ledger, settings, status)
             ledger.write(end_run, leg)

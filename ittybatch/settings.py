@@ -54,6 +54,19 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(1_048_576, gt=0, description="Largest webhook body accepted.")
     submit_concurrency: int = Field(64, ge=1, le=1024, description="Submissions in flight a leg.")
     submit_rate_per_s: float | None = Field(None, gt=0, description="Submissions a second a leg.")
+    max_in_flight: int | None = Field(
+        None,
+        ge=1,
+        description="Jobs of all batches together that may be at Ittybit or next in line. A batch "
+        "waits with its next chunk for room, those of higher priority first.",
+    )
+    kind_costs: dict[str, float] = Field(
+        default_factory=dict,
+        description='What a job of each kind costs, in your unit: {"video": 0.05, "image": 0.001}.',
+    )
+    jobs_per_minute: float | None = Field(
+        None, gt=0, description="What your account gets done, for estimates of time."
+    )
     poll_after_s: float = Field(
         900, gt=0, description="Seconds of silence after which a submitted job is polled."
     )

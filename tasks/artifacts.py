@@ -20,6 +20,7 @@ from prefect.client.schemas.filters import (
 )
 
 from ittybatch.engine.amounts import format_bytes, format_duration
+from ittybatch.engine.estimate import Estimate
 from ittybatch.engine.reporting import Written
 from ittybatch.engine.reports.tally import Tally
 from ittybatch.ledger.queries import BatchStatus, JobRow
@@ -50,12 +51,15 @@ def show_plan(
     *,
     source: Mapping[str, Any],
     profile: str,
+    expected: Estimate,
     sample: Sequence[Mapping[str, str]] = (),
     rejects: Path | None = None,
 ) -> None:
     """Publish what a scan came to."""
     size = format_bytes(counts.get("bytes", 0))
     lines = [f"Source: {code(source_name(source))}, {size}, profile: {code(profile)}"]
+    lines += ["", f"- Cost: {escaped(expected.told_cost())}"]
+    lines += [f"- Time: {escaped(expected.told_time())}"]
     if jobs := _named(counts, "rendition:"):
         lines += table(("Rendition", "Jobs>"), jobs)
     left_out = [(title, f"{counts[name]:,}") for name, title in _LEFT_OUT if counts.get(name)]

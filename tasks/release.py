@@ -21,7 +21,8 @@ def release(
     Returns:
         The chunks to work through, for a caller that does so in place.
     """
-    owners = ledger.write(release_chunks, batch, 1 if in_place else max_active)
+    limits = (1, None) if in_place else (max_active, settings.max_in_flight)
+    owners = ledger.write(release_chunks, batch, *limits)
     if owners and not in_place:
         with open_flow_runs() as flow_runs:
             waker = Waker(ledger, flow_runs, lease_s=settings.lease_s)

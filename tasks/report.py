@@ -12,7 +12,7 @@ from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.planning import Preview
 from ittybatch.engine.reporting import write_files
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import end_batch
+from ittybatch.ledger.batches import OpenBatch, end_batch
 from ittybatch.ledger.chunks import ChunkPlace
 from ittybatch.ledger.queries import BatchStatus, all_job_rows, batch_status, failure_reasons
 from ittybatch.ledger.results import options_of
@@ -94,6 +94,14 @@ def preview_outcome(found: Preview) -> State[None]:
         name="DryRun",
         message=f"{found.counts['jobs']:,} jobs of {found.counts['items']:,} items would be "
         f"submitted: {_found(found.counts)}.",
+    )
+
+
+def unapproved_outcome(batch: OpenBatch) -> State[None]:
+    """The state of a run that nobody can answer in place."""
+    return Completed(
+        name="Unapproved",
+        message=f"{batch.reason} `ittybatch approve {batch.id}` begins it through Prefect.",
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from prefect.logging import get_run_logger
 from pydantic import TypeAdapter
 
+from ittybatch.engine.estimate import estimate, why_ask
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.planning import Preview, plan_batch, preview, wanted_of
 from ittybatch.engine.reports.rejects import write_rejects_file
@@ -12,6 +13,7 @@ from ittybatch.engine.scope import settle
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import OpenBatch, hold_batch
+from ittybatch.ledger.history import experience
 from ittybatch.ledger.retrying import batches_with
 from ittybatch.settings import Settings
 from ittybatch.sources import FailedJobsSource, Source
@@ -49,6 +51,9 @@ def scan(ledger: Ledger, settings: Settings, batch: OpenBatch) -> OpenBatch:
             chunk_size=options.chunk_size,
             canary_items=options.canary_items,
             on_page=_teller(),
+            why_ask=lambda counts: why_ask(
+                estimate(counts, options, settings, ledger.read(experience)), options
+            ),
         )
     except IttybatchError as error:
         ledger.write(hold_batch, batch.id, str(error))
@@ -60,13 +65,16 @@ def scan(ledger: Ledger, settings: Settings, batch: OpenBatch) -> OpenBatch:
         planned.counts,
         source=planned.source,
         profile=str(planned.profile["name"]),
+        expected=estimate(planned.counts, options, settings, ledger.read(experience)),
         rejects=rejects,
     )
     return planned
 
 
 @step("look")
-def look(ledger: Ledger, settings: Settings, source: Source, profile: str) -> Preview:
+def look(
+    ledger: Ledger, settings: Settings, source: Source, profile: str, options: BatchOptions
+) -> Preview:
     """Tell what a run would do. Nothing is written, nothing is submitted."""
     source, chosen = settle(ledger, source, profile, settings.profiles_dir)
     found = preview(ledger, source, chosen, settings.profiles_dir, on_page=_teller())
@@ -75,6 +83,7 @@ def look(ledger: Ledger, settings: Settings, source: Source, profile: str) -> Pr
         found.counts,
         source=source.model_dump(mode="json"),
         profile=chosen.name,
+        expected=estimate(found.counts, options, settings, ledger.read(experience)),
         sample=found.sample,
     )
     return found

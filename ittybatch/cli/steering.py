@@ -1,4 +1,4 @@
-"""Commands that steer a batch that has begun."""
+"""Commands that steer a batch."""
 
 from dataclasses import asdict
 
@@ -8,6 +8,11 @@ from ittybatch.engine.steering import Action, steer
 from ittybatch.ledger import open_ledger
 from ittybatch.ledger.queries import find_batch
 from ittybatch.settings import Settings
+
+
+def approve(batch: Batch, *, json: Json = False) -> int:
+    """Let a batch begin whose plan was saved, or is above what it may cost without asking."""
+    return _steer(batch, Action.APPROVE, json=json)
 
 
 def pause(batch: Batch, *, json: Json = False) -> int:

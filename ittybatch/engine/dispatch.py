@@ -32,6 +32,7 @@ from ittybatch.profiles import Item
 # Ittybit replays the first answer to a key for 24 hours; past that the same key pays again.
 KEY_WINDOW = timedelta(hours=23)
 _CLAIM_SIZE = 256
+_CLAIM_FOR_S = 10.0
 _RECORD_EVERY_S = 0.05
 _UNKNOWN_WAIT_S = 15.0
 # Failures in a row, each after the client's own retries, that mean: the service is down.
@@ -170,7 +171,10 @@ class Dispatcher:
             await queue.put(None)
 
     def _claim(self) -> list[Submission]:
-        return self._ledger.write(claim_due, self._chunk, _CLAIM_SIZE)
+        # What is claimed is sent: the slower that goes, the less of it before a look at the
+        # ledger, where the batch may have been paused.
+        size = self._pace.most_in(_CLAIM_FOR_S, _CLAIM_SIZE)
+        return self._ledger.write(claim_due, self._chunk, size)
 
     async def _send_all(self, queue: asyncio.Queue[Submission | None]) -> None:
         while (submission := await queue.get()) is not None:

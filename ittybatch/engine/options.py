@@ -1,5 +1,6 @@
 """How a batch is run: what its starter may choose beside source and profile."""
 
+from enum import StrEnum
 from pathlib import PurePath
 from typing import Self
 
@@ -10,6 +11,14 @@ from ittybatch.profiles import list_profiles
 from ittybatch.settings import Settings
 from ittybatch.sources.form import as_form
 from ittybatch.sources.s3 import SCHEME, split_uri
+
+
+class Priority(StrEnum):
+    """Which batch goes first where not all can."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
 
 
 class BatchOptions(BaseModel):
@@ -77,6 +86,32 @@ class BatchOptions(BaseModel):
         None,
         title="Cost of a job",
         description="Your own estimate, in your own unit. Empty: unknown.",
+        gt=0,
+    )
+    approve_above_jobs: int | None = Field(
+        None,
+        title="Ask before more jobs than",
+        description="With more jobs than this to submit, the run asks in the Prefect UI and "
+        "waits, suspended. 0: always. Empty: never.",
+        ge=0,
+    )
+    approve_above_cost: float | None = Field(
+        None,
+        title="Ask before a cost above",
+        description="The same for the estimated cost, in your own unit. An unknown cost asks too. "
+        "Empty: never.",
+        gt=0,
+    )
+    priority: Priority = Field(
+        Priority.NORMAL,
+        title="Priority",
+        description="Where jobs in flight are limited, chunks of a higher priority go first: "
+        "tonight's news before the backfill.",
+    )
+    submit_per_s: float | None = Field(
+        None,
+        title="Submissions a second",
+        description="Of the whole batch, shared by its active chunks. Empty: as fast as they go.",
         gt=0,
     )
     report_to: str | None = Field(

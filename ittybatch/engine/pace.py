@@ -24,6 +24,10 @@ class Pace:
         self._next_at = 0.0
         self._held_until = 0.0
 
+    def most_in(self, seconds: float, most: int) -> int:
+        """How many submissions leave in a time: from 1 up to `most`."""
+        return most if not self._gap_s else max(1, min(most, int(seconds / self._gap_s)))
+
     async def turn(self) -> None:
         """Wait for the next place in the line."""
         now = asyncio.get_running_loop().time()

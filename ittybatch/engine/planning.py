@@ -1,7 +1,8 @@
 """Planning: a source is read page by page, and each page becomes jobs in the ledger."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
 from ittybatch.ledger.planning import Claims, plan_page
 from ittybatch.ledger.retrying import Wanted, ended_jobs
 from ittybatch.profiles import Item, Profile, ProfileError, Profiles
-from ittybatch.sources import FailedJobsSource, Page, Source, read_pages
+from ittybatch.sources import FailedJobsSource, Page, QueueSource, Source, read_pages
 from ittybatch.sources.failed import EVERY_BATCH
 from ittybatch.sources.moment import fixed
 
@@ -48,6 +49,7 @@ def plan_batch(
     chunk_size: int,
     canary_items: int = 0,
     on_page: Callable[[Mapping[str, int]], None] = lambda _: None,
+    why_ask: Callable[[Mapping[str, int]], str | None] = lambda _: None,
 ) -> OpenBatch:
     """Read a source to its end, from where an earlier leg left off.
 
@@ -59,6 +61,7 @@ def plan_batch(
         chunk_size: Items a chunk.
         canary_items: Items of the first chunk, where that goes ahead of the rest.
         on_page: Told the counts after each page.
+        why_ask: Tells by the plan's counts why somebody has to approve of it first, if so.
 
     Raises:
         SourceError: when the source cannot be read. What was planned by then stays.
@@ -67,8 +70,8 @@ def plan_batch(
         return batch
     cursor = batch.scan_cursor
     profile = Profile.from_mapping(batch.profile)
-    with bulk_work():
-        for page in _pages(ledger, source, profile, profiles_dir, cursor):
+    with bulk_work(), closing(_pages(ledger, source, profile, profiles_dir, cursor)) as pages:
+        for page in pages:
             counts = ledger.write(
                 plan_page,
                 batch.id,
@@ -79,7 +82,8 @@ def plan_batch(
             )
             on_page(counts)
             cursor = page.cursor if page.acknowledge is None else _told(ledger, batch.id, page)
-    return ledger.write(finish_planning, batch.id)
+    counts = ledger.read(read_batch, batch.id).counts
+    return ledger.write(finish_planning, batch.id, why_ask(counts))
 
 
 def _told(ledger: Ledger, batch: str, page: PlannedPage) -> str | None:
@@ -154,13 +158,15 @@ def _pages(
     profile: Profile,
     profiles_dir: Path,
     cursor: str | None,
-) -> Iterator[PlannedPage]:
+) -> Generator[PlannedPage]:
     if isinstance(source, FailedJobsSource):
         yield from _ended_pages(ledger, source, cursor)
         return
     profiles = Profiles(profiles_dir)
     pages = read_pages(source, cursor=cursor, page_size=PAGE_SIZE)
-    yield from read_ahead(_planned(page, profile, profiles) for page in pages)
+    planned = (_planned(page, profile, profiles) for page in pages)
+    # A queue's messages are deleted after each page, and what is left is given back at its end.
+    yield from planned if isinstance(source, QueueSource) else read_ahead(planned)
 
 
 def _planned(page: Page, profile: Profile, profiles: Profiles) -> PlannedPage:

@@ -1,4 +1,4 @@
-"""Steering a batch that has begun: pause, resume, cancel."""
+"""Steering a batch: approve, pause, resume, cancel."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,6 +7,7 @@ from ittybatch.engine.flow_runs import open_flow_runs
 from ittybatch.engine.waking import Waker
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
+from ittybatch.ledger.approval import approve
 from ittybatch.ledger.batches import (
     cancel_batch,
     hold_batch,
@@ -20,8 +21,9 @@ from ittybatch.settings import Settings
 
 
 class Action(StrEnum):
-    """What can be done to a batch that has begun."""
+    """What can be done to a batch that was planned."""
 
+    APPROVE = "approve"
     PAUSE = "pause"
     RESUME = "resume"
     CANCEL = "cancel"
@@ -65,7 +67,7 @@ class Steered:
 
 
 def steer(ledger: Ledger, settings: Settings, batch: str, action: Action, by: str) -> Steered:
-    """Pause, resume or cancel a batch.
+    """Approve, pause, resume or cancel a batch.
 
     Args:
         ledger: Where it is.
@@ -79,6 +81,11 @@ def steer(ledger: Ledger, settings: Settings, batch: str, action: Action, by: st
         PrefectUnavailable: when no flow run can be made for a resumed batch; ask again.
     """
     match action:
+        case Action.APPROVE:
+            if not ledger.write(approve, batch):
+                state = ledger.read(read_batch, batch).state
+                raise CannotSteer(f"Batch {batch} waits for no approval; it is {state.value}.")
+            return _steered(ledger, batch, None, _go_on(ledger, settings, batch))
         case Action.PAUSE:
             ledger.write(hold_batch, batch, f"Paused by {by}.")
             return _steered(ledger, batch, BatchState.HELD)

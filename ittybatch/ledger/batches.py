@@ -151,14 +151,48 @@ def read_batch(transaction: Transaction, batch: str) -> OpenBatch:
     )
 
 
-def finish_planning(transaction: Transaction, batch: str) -> OpenBatch:
-    """Note that the source has been read to its end; the batch may release chunks."""
+def finish_planning(transaction: Transaction, batch: str, why_ask: str | None = None) -> OpenBatch:
+    """Note that the source has been read to its end; the batch may release chunks.
+
+    Args:
+        transaction: The transaction to do it in.
+        batch: The batch.
+        why_ask: Why somebody has to approve of it first, or None.
+    """
+    state = BatchState.UNAPPROVED if why_ask else BatchState.RUNNING
     transaction.execute(
         update(Batch)
         .where(Batch.id == batch, Batch.state == BatchState.PLANNING.value)
-        .values(state=BatchState.RUNNING.value, scan_done=True)
+        .values(state=state.value, reason=why_ask, scan_done=True)
     )
     return read_batch(transaction, batch)
+
+
+def change_options(transaction: Transaction, batch: str, changes: Mapping[str, Any]) -> bool:
+    """Run a batch otherwise from here on; its next legs go by it.
+
+    Args:
+        transaction: The transaction to do it in.
+        batch: The batch.
+        changes: Options by name, as JSON; None takes one back.
+
+    Returns:
+        Whether the batch has not ended, so that it makes a difference.
+    """
+    row = transaction.execute(
+        select(Batch.state, Batch.options).where(Batch.id == batch).with_for_update()
+    ).one()
+    if BatchState(row.state).ended:
+        return False
+    merged = {**row.options, **changes}
+    options = {name: value for name, value in merged.items() if value is not None}
+    transaction.execute(update(Batch).where(Batch.id == batch).values(options=options))
+    transaction.execute(
+        update(Run)
+        .where(Run.owner == identity.batch_owner(batch), Run.state != RunState.ENDED.value)
+        .values(wake_at=transaction.now)
+    )
+    return True
 
 
 def hold_batch(transaction: Transaction, batch: str, reason: str) -> None:

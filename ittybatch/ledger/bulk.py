@@ -5,8 +5,9 @@ the interpreter away and waits to have it back, which under load takes longer th
 """
 
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, TypeAlias
 
 import orjson
@@ -26,6 +27,7 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.types import TypeEngine
 
 from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.models import UtcDateTime
 
 Columns: TypeAlias = Mapping[str, type[TypeEngine[Any]]]
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
@@ -97,6 +99,7 @@ class _Written:
 
     def __init__(self, columns: Columns, statement: Executable) -> None:
         self._columns = columns
+        self._with_times = any(issubclass(kind, UtcDateTime) for kind in columns.values())
         self._statement = statement
         self._text = ""
 
@@ -122,9 +125,13 @@ class _ForSqlite(_Written):
         for start in range(0, len(rows), _BLOCKS[-1]):
             block = rows[start : start + _BLOCKS[-1]]
             size = next(size for size in _BLOCKS if size >= len(block))
-            cells = [_bound(row[name]) for row in block for name in self._columns]
+            cells = chain.from_iterable(map(self._cells, block))
             empty = (None,) * ((size - len(block)) * len(self._columns))
             yield transaction.connection.exec_driver_sql(self._texts[size], (*cells, *empty, *rest))
+
+    def _cells(self, row: Mapping[str, Any]) -> Iterable[object]:
+        cells = map(row.__getitem__, self._columns)
+        return map(_bound, cells) if self._with_times else cells
 
     def _rows_of(self, size: int) -> str:
         row = f"({', '.join('?' * len(self._columns))})"

@@ -10,6 +10,7 @@ from ittybatch.ledger.batches import cancel_chunk, read_batch
 from ittybatch.ledger.brakes import check_canary
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Batch, Chunk, Run
+from ittybatch.ledger.room import room_for, wake_next
 from ittybatch.ledger.states import BatchState, ChunkState, RunState
 
 # The first chunk alone, until it is known to have ended well.
@@ -60,8 +61,16 @@ def chunk_of(transaction: Transaction, chunk: int) -> ChunkPlace:
     return ChunkPlace(**{**values, "state": ChunkState(row.state), "of": of})
 
 
-def release_chunks(transaction: Transaction, batch: str, max_active: int) -> list[str]:
+def release_chunks(
+    transaction: Transaction, batch: str, max_active: int, max_in_flight: int | None = None
+) -> list[str]:
     """Release as many chunks as there is room for, in their order.
+
+    Args:
+        transaction: The transaction to do it in.
+        batch: The batch.
+        max_active: Chunks of this batch at the same time.
+        max_in_flight: Jobs of all batches at the same time, or None for no limit.
 
     Returns:
         The owners whose runs are to be made: those just released, and those released
@@ -80,7 +89,7 @@ def release_chunks(transaction: Transaction, batch: str, max_active: int) -> lis
         )
     ).scalar_one()
     chunks = transaction.rows(
-        select(Chunk.id)
+        select(Chunk.id, Chunk.planned)
         .join(Batch, Batch.id == Chunk.batch_id)
         .where(
             Chunk.batch_id == batch,
@@ -90,6 +99,9 @@ def release_chunks(transaction: Transaction, batch: str, max_active: int) -> lis
         .order_by(Chunk.number)
         .limit(max(0, max_active - active))
     )
+    if max_in_flight is not None:
+        fitting = room_for(transaction, batch, [chunk.planned for chunk in chunks], max_in_flight)
+        chunks = chunks[:fitting]
     now = transaction.now
     for chunk in chunks:
         transaction.execute(
@@ -146,6 +158,7 @@ def finish_chunk(transaction: Transaction, chunk: int) -> bool:
         .where(Run.owner == identity.batch_owner(row.batch_id))
         .values(wake_at=transaction.now)
     )
+    wake_next(transaction)
     return True
 
 

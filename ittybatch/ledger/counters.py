@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from sqlalchemy import bindparam, case, func, select, update
+from sqlalchemy import BigInteger, Integer, case, func, select, update
 
+from ittybatch.ledger.bulk import BulkStatement
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Chunk, Job
 from ittybatch.ledger.states import JobState
@@ -19,13 +20,14 @@ _STATES_OF_COLUMN = {
     for column in COLUMNS
 }
 
-_ADD = (
-    update(Chunk)
-    .where(Chunk.id == bindparam("chunk"))
-    .values(
-        {column: getattr(Chunk, column) + bindparam(f"d_{column}") for column in (*COLUMNS, "sent")}
-    )
-    .execution_options(synchronize_session=False)
+_DELTAS = (*COLUMNS, "sent")
+_ADD = BulkStatement(
+    {"chunk": BigInteger, **{f"d_{column}": Integer for column in _DELTAS}},
+    lambda given: (
+        update(Chunk)
+        .where(Chunk.id == given.c.chunk)
+        .values({column: getattr(Chunk, column) + given.c[f"d_{column}"] for column in _DELTAS})
+    ),
 )
 
 
@@ -59,12 +61,11 @@ class Moves:
     def apply(self, transaction: Transaction) -> None:
         """Add the moves to the counters."""
         rows = [
-            {"chunk": chunk, **{f"d_{column}": deltas[column] for column in (*COLUMNS, "sent")}}
+            {"chunk": chunk, **{f"d_{column}": deltas[column] for column in _DELTAS}}
             for chunk, deltas in sorted(self._deltas.items())
             if any(deltas.values())
         ]
-        if rows:
-            transaction.execute(_ADD, rows)
+        _ADD.run(transaction, rows)
 
 
 def recount(transaction: Transaction, batch: str) -> list[tuple[int, Mapping[str, int]]]:

@@ -48,7 +48,7 @@ def receive(transaction: Transaction, arrivals: Sequence[Arrival]) -> list[Verdi
         What became of each, in the same order.
     """
     readable = [arrival.job for arrival in arrivals if arrival.job is not None]
-    settled = iter(settle(transaction, readable) if readable else [])
+    settled = iter(settle(transaction, readable, in_inbox=True) if readable else [])
     verdicts = [Verdict.MALFORMED if arrival.job is None else next(settled) for arrival in arrivals]
     _keep(transaction, arrivals, verdicts)
     return verdicts
@@ -56,7 +56,7 @@ def receive(transaction: Transaction, arrivals: Sequence[Arrival]) -> list[Verdi
 
 def settle_early(transaction: Transaction, jobs: Sequence[RemoteJob]) -> list[Verdict]:
     """Apply webhooks that came before their submission's answer was recorded."""
-    verdicts = settle(transaction, jobs)
+    verdicts = settle(transaction, jobs, in_inbox=True)
     known = [
         {"task": job.id, "new_verdict": verdict.value}
         for job, verdict in zip(jobs, verdicts, strict=True)

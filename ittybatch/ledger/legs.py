@@ -11,6 +11,7 @@ from ittybatch.ledger.models import Batch, Chunk, Job, Run
 from ittybatch.ledger.states import JobState, RunState
 
 _SHORTEST_WAIT_S = 1.0
+_LOOK_FOR_ROOM_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,10 @@ def begin_wait(transaction: Transaction, leg: Leg, *, in_place: bool = False) ->
         in_place: The process stays and looks for itself; nobody is to wake it.
     """
     chunk = identity.owned_chunk(leg.owner)
-    wake_at = _next_event(transaction, chunk) if chunk is not None else None
+    if chunk is not None:
+        wake_at = _next_event(transaction, chunk)
+    else:
+        wake_at = _next_look(transaction, leg.batch_id)
     transaction.execute(
         update(Run)
         .where(Run.owner == leg.owner, Run.generation == leg.generation, Run.leg == leg.number)
@@ -109,6 +113,12 @@ def begin_wait(transaction: Transaction, leg: Leg, *, in_place: bool = False) ->
             else Run.wake_at,
         )
     )
+
+
+def _next_look(transaction: Transaction, batch: str) -> datetime | None:
+    """When a batch looks whether others have left room, in case nobody tells it."""
+    wants = transaction.execute(select(Batch.wants_room).where(Batch.id == batch)).scalar_one()
+    return transaction.now + timedelta(seconds=_LOOK_FOR_ROOM_S) if wants else None
 
 
 def _next_event(transaction: Transaction, chunk: int) -> datetime | None:

@@ -89,6 +89,12 @@ class Batch(Base):
         default=0, comment="times in a row that the service was found to be down"
     )
     closed_until: Mapped[datetime | None]
+    asked_leg: Mapped[int | None] = mapped_column(
+        comment="the leg that asked in the Prefect UI whether the batch may begin"
+    )
+    wants_room: Mapped[bool] = mapped_column(
+        default=False, comment="chunks wait for others to leave room for them"
+    )
 
 
 class Chunk(Base):
@@ -171,7 +177,7 @@ class Job(Base):
     output_height: Mapped[int | None]
     output_duration_s: Mapped[float | None]
     output_size_bytes: Mapped[int | None] = mapped_column(BigInteger)
-    outcome: Mapped[str | None] = mapped_column(Text, comment="the job's raw body at its end")
+    outcome: Mapped[str | None] = mapped_column(Text, comment="what a poll told of its end; what webhooks told is in deliveries")
 
 
 class Attempt(Base):

@@ -156,11 +156,11 @@ _HELD_COLUMNS = (
     "chunks.batch_id, batches.state"
 )
 _SQLITE_HELD = (
-    f"SELECT json_group_array(json_array({_HELD_COLUMNS})) "  # noqa: S608
+    f"SELECT json_group_array(json_array({_HELD_COLUMNS})) "
     f"{_HELD.format(keys='json_each(?) AS given CROSS')}"
 )
 _POSTGRES_HELD = (
-    f"SELECT {_HELD_COLUMNS} "  # noqa: S608
+    f"SELECT {_HELD_COLUMNS} "
     f"{_HELD.format(keys='json_array_elements_text(%s::json) AS given(value)')}"
 )
 

@@ -23,7 +23,7 @@ from ittybatch.ledger.planned_rows import (
 from ittybatch.ledger.states import ENDED_BATCHES, OPEN_JOBS, BatchState, JobState
 from ittybatch.profiles import JobSpec
 
-_WILL_NOT_SEND = {BatchState.HELD, *ENDED_BATCHES}
+_WILL_NOT_SEND = {BatchState.HELD, BatchState.UNAPPROVED, *ENDED_BATCHES}
 _OPEN = [state.value for state in OPEN_JOBS]
 _dumps = orjson.dumps
 
@@ -98,7 +98,7 @@ class Claims:
         job: int,
         chunk: int,
         key: str,
-        claim: bool | None,  # noqa: FBT001
+        claim: bool | None,
         state_name: str,
         attempt: int,
         batch: str,

@@ -50,7 +50,7 @@ def seen_until(
     ]
     if not scans:
         return None
-    times = [_time(scans[0].source.get("modified_before")) or scans[0].created_at]
+    times: list[datetime] = [_time(scans[0].source.get("modified_before")) or scans[0].created_at]
     undone = _undone(transaction, [row.id for row in scans])
     for row in scans:
         if row.id in undone:
@@ -58,7 +58,8 @@ def seen_until(
             if since is None:
                 return None
             times.append(since)
-    return min(*times, scans[0].created_at)
+    times.append(scans[0].created_at)
+    return min(times)
 
 
 def _time(text: str | None) -> datetime | None:
@@ -81,7 +82,7 @@ def _undone(transaction: Transaction, batches: list[str]) -> set[str]:
                 and_(
                     Job.state.in_(_UNDONE),
                     Job.claim.is_(None),
-                    ~exists().where(again.claim == Job.job_key),
+                    ~exists().where(again.job_key == Job.job_key, again.claim.is_not(None)),
                 ),
             ),
         )

@@ -70,17 +70,24 @@ class _Row:
         self.attempt_state = AttemptState(self.attempt_state)
 
 
-def settle(transaction: Transaction, jobs: Sequence[RemoteJob]) -> list[Verdict]:
+def settle(
+    transaction: Transaction, jobs: Sequence[RemoteJob], *, in_inbox: bool = False
+) -> list[Verdict]:
     """Apply what Ittybit says of some jobs, in the order given.
 
     A job is found by the id that its submission was answered with; where that answer is not
     recorded, by the batch, job and attempt in the metadata that Ittybit echoes.
 
+    Args:
+        transaction: The transaction to do it in.
+        jobs: What Ittybit says.
+        in_inbox: Whether the inbox holds these very words; otherwise the jobs keep them.
+
     Returns:
         What became of each, in the same order.
     """
     rows = _find(transaction, jobs)
-    changes = _Changes(transaction)
+    changes = _Changes(transaction, in_inbox=in_inbox)
     verdicts = [changes.apply(job, rows.get(job.id)) for job in jobs]
     changes.write()
     return verdicts
@@ -176,8 +183,9 @@ def _is_ours(name: object) -> bool:
 class _Changes:
     """What a group of outcomes changes, gathered for one statement a kind of change."""
 
-    def __init__(self, transaction: Transaction) -> None:
+    def __init__(self, transaction: Transaction, *, in_inbox: bool) -> None:
         self._transaction = transaction
+        self._in_inbox = in_inbox
         self._named: list[dict[str, Any]] = []
         self._attempts: list[dict[str, Any]] = []
         self._successes: list[dict[str, Any]] = []
@@ -243,7 +251,7 @@ class _Changes:
             "height": output.height if output else None,
             "duration_s": output.duration_s if output else None,
             "size_bytes": output.size_bytes if output else None,
-            "raw": _written(job.raw),
+            "raw": None if self._in_inbox else _written(job.raw),
         }
 
     def _fail(self, job: RemoteJob, row: _Row) -> None:
@@ -269,7 +277,7 @@ class _Changes:
                 "state": row.state.value,
                 "keep": None if judgement.retryable else row.claim,
                 "at": job.finished_at or self._transaction.now,
-                "raw": _written(job.raw),
+                "raw": None if self._in_inbox else _written(job.raw),
             }
         )
 

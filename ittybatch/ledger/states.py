@@ -61,6 +61,7 @@ class BatchState(StrEnum):
     """Where a batch stands."""
 
     PLANNING = "planning"
+    UNAPPROVED = "unapproved"
     RUNNING = "running"
     HELD = "held"
     SUCCEEDED = "succeeded"

@@ -97,6 +97,7 @@ class Inbox:
             logger.warning("%d webhooks were not kept: %s", len(unkept), error)
             _fail(unkept, str(error))
             return
+        self._metrics.kept(verdict for verdict in verdicts if verdict is not None)
         for (_, future), verdict in zip(group, verdicts, strict=True):
             if verdict is None:
                 _fail([(_, future)], "It could not be stored.")

@@ -1,5 +1,8 @@
 """What the receiver counts, for Prometheus."""
 
+from collections import Counter as Counting
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from ittybatch.ledger.states import Verdict
@@ -56,9 +59,11 @@ class Metrics:
             "ittybatch_runs_waiting", "Flow runs that are suspended.", registry=self._registry
         )
 
-    def kept(self, verdict: Verdict) -> None:
-        """Count a webhook that was kept."""
-        self._deliveries[verdict].inc()
+    def kept(self, verdicts: Iterable[Verdict]) -> None:
+        """Count webhooks that were kept."""
+        # Counting takes a lock: once a group, not once a webhook.
+        for verdict, count in Counting(verdicts).items():
+            self._deliveries[verdict].inc(count)
 
     def refused(self, status: int) -> None:
         """Count a request that was refused with this status."""

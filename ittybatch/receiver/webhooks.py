@@ -70,7 +70,6 @@ class WebhookRoute:
             self._metrics.refused(refused.status)
             await _answer(send, refused.status, str(refused), *refused.headers)
         else:
-            self._metrics.kept(verdict)
             await _answer(send, HTTPStatus.OK, verdict.value)
 
     async def _kept(self, scope: Scope, receive: Receive) -> Verdict:

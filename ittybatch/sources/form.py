@@ -11,13 +11,17 @@ Schema = dict[str, Any]
 def as_form(schema: Schema) -> None:
     """Make a model's JSON schema one that gives a plain form; for `json_schema_extra`.
 
-    Fields keep the order they are written in, which Prefect's database does not: its form goes
-    by `position`; what cannot be changed comes last. A field that may be None is shown as the
+    Fields keep the order they are written in, those that are needed first. Prefect's database
+    does not: its form goes by `position`; what cannot be changed comes last. A field that may be None is shown as the
     field it is when it is not: left empty it is not sent at all, so it need not be a choice of
     "str" and "None".
     """
-    fields = schema["properties"].values()
-    for position, field in enumerate(fields):
+    fields = schema["properties"]
+    needed = schema.get("required", [])
+    # What several sources share would else come before what each of them needs.
+    order = sorted(fields, key=lambda name: name not in needed)
+    for position, name in enumerate(order):
+        field = fields[name]
         field["position"] = position if "const" not in field else len(fields)
         _drop_null(field)
 

@@ -146,9 +146,10 @@ class Listing:
         return entries, answer["IsTruncated"]
 
     def _versions(self, prefix: str, after: str | None, limit: int) -> Answer:
+        begin: dict[str, Any] = {} if after is None else {"KeyMarker": after}
         try:
             answer = self._client.list_object_versions(
-                Bucket=self._bucket, Prefix=prefix, KeyMarker=after or "", MaxKeys=limit
+                Bucket=self._bucket, Prefix=prefix, MaxKeys=limit, **begin
             )
         except (ClientError, BotoCoreError) as error:
             raise self._failure(prefix, error) from error

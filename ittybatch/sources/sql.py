@@ -198,7 +198,7 @@ class _Reader:
 
     def page(self) -> Page:
         """Give the rows since the last page."""
-        place = {"key": self._source.key, "rows": self._place.rows}
+        place: dict[str, Any] = {"key": self._source.key, "rows": self._place.rows}
         if self._at is not None:
             try:
                 place["last"] = as_place(self._place.last)

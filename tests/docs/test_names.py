@@ -15,8 +15,16 @@ from ittybatch.profiles.condition import Condition
 from ittybatch.profiles.destinations import DESTINATION_FIELDS
 from ittybatch.receiver.metrics import Metrics
 from ittybatch.settings import CHECKOUT, Settings
-from ittybatch.sources import BucketSource, FailedJobsSource, ManifestSource
+from ittybatch.sources import (
+    BucketSource,
+    FailedJobsSource,
+    InventorySource,
+    ManifestSource,
+    QueueSource,
+    SqlSource,
+)
 from ittybatch.sources.columns import KNOWN
+from ittybatch.sources.filters import ObjectFilters
 from tests.docs.pages import PAGES, first_cells, spans
 
 PACKAGES = ("engine", "ledger", "receiver", "profiles", "sources", "ittybit", "tasks")
@@ -98,13 +106,20 @@ def test_the_table_of_options_is_the_programs() -> None:
 
 
 def test_every_field_of_a_source_is_documented() -> None:
-    """Of a bucket, of a manifest's columns, and of an earlier batch."""
+    """Of each source, and of a manifest's columns."""
     page = "docs/sources.md"
     bucket = set(first_cells(page, "A bucket")) | {"max_size"}  # shares min_size's row
     assert bucket == set(BucketSource.model_fields)
-    assert set(first_cells(page, "What failed in an earlier batch")) == set(
-        FailedJobsSource.model_fields
-    )
+    # Filters share a row, and are told of under a bucket.
+    filters = set(ObjectFilters.model_fields)
+    for section, model in (
+        ("An inventory of S3", InventorySource),
+        ("A query of a database", SqlSource),
+        ("A queue of events", QueueSource),
+        ("What failed in an earlier batch", FailedJobsSource),
+    ):
+        own = set(model.model_fields) - (filters if issubclass(model, ObjectFilters) else set())
+        assert set(first_cells(page, section)) - filters == own
     columns = set(first_cells(page, "A manifest")) | {"etag"}  # shares fingerprint's row
     assert columns == {*KNOWN, "metadata.NAME"}
     assert set(ManifestSource.model_fields) == {"type", "uri", "format"}

@@ -50,7 +50,10 @@ def running(folder: Path) -> Iterator[System]:
                 patch.delenv(name)
         patch.setenv("ITTYBATCH_LEASE_S", LEASE_S)
         # The local S3 takes any key: one that can be told from other text, should it leak.
-        patch.setattr(environment, "S3_KEY", f"local-s3-{uuid.uuid4().hex}")
+        usual, secret = environment._s3, uuid.uuid4().hex
+        patch.setattr(
+            environment, "_s3", lambda ports: {**usual(ports), "AWS_SECRET_ACCESS_KEY": secret}
+        )
         with LocalStack(folder / "home") as stack:
             system = System(stack)
             yield system

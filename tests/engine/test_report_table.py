@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 import pytest
 from boto3.dynamodb.conditions import Key
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 
 from ittybatch.engine.reporting import table_output, write_report
 from ittybatch.engine.reports import dynamodb
@@ -108,10 +109,11 @@ def test_a_table_without_capacity_is_given_up_with_the_command(
 
     def refuse(request: object, **_: object) -> AWSResponse:
         del request
-        return AWSResponse("http://x", 200, {}, _Body(kept))
+        return AWSResponse("http://x", 200, HTTPHeaders(), _Body(kept))
 
     kept = b'{"UnprocessedItems": {"t": [{"PutRequest": {"Item": {"pk": {"S": "a"}}}}]}}'
-    client.meta.events.register("before-send.dynamodb.BatchWriteItem", refuse)
+    # The stubs say that handlers give nothing; one of `before-send` gives the answer.
+    client.meta.events.register("before-send.dynamodb.BatchWriteItem", cast("Any", refuse))
     writer = DynamoTable(client, table.name, batch, patience_s=0.01)
     for page in result_pages(ledger, batch):
         writer.add(page)

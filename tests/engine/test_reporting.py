@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 import pytest
 
-from ittybatch.engine import reporting
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.reporting import (
     Output,
@@ -21,7 +20,7 @@ from ittybatch.engine.reporting import (
     write_report,
 )
 from ittybatch.engine.reports.forms import ReportFormat
-from ittybatch.engine.reports.places import NotWritten
+from ittybatch.engine.reports.places import NotWritten, whole
 from ittybatch.engine.reports.rejects import write_rejects
 from ittybatch.engine.reports.tally import Tally
 from ittybatch.ledger import Ledger, results
@@ -147,7 +146,7 @@ def test_a_report_that_is_cut_short_leaves_the_one_before(ledger: Ledger, tmp_pa
 
     @contextmanager
     def opened() -> Iterator[_Stumbles]:
-        with reporting.whole(str(place)):
+        with whole(str(place)):
             yield _Stumbles()
 
     good = report_output(ledger, batch, ReportFormat.JSON, str(tmp_path / "report.json"))
@@ -213,14 +212,14 @@ def test_an_object_of_many_parts_is_there_once_it_is_whole(
     """And one that is given up leaves no parts behind that would be paid for."""
     monkeypatch.setattr("ittybatch.engine.reports.places._PART_BYTES", 5 * 1024 * 1024)
     line = b"x" * 99_999 + b"\n"
-    with reporting.whole(f"s3://{bucket}/big.csv") as stream:
+    with whole(f"s3://{bucket}/big.csv") as stream:
         for _ in range(120):
             stream.write(line)
         assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
     found = s3.get_object(Bucket=bucket, Key="big.csv")
     assert found["Body"].read() == line * 120
     assert found["ETag"].strip('"').endswith("-3")
-    with contextlib.suppress(RuntimeError), reporting.whole(f"s3://{bucket}/cut.csv") as stream:
+    with contextlib.suppress(RuntimeError), whole(f"s3://{bucket}/cut.csv") as stream:
         stream.write(line * 60)
         raise RuntimeError
     assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 1
@@ -230,7 +229,7 @@ def test_an_object_of_many_parts_is_there_once_it_is_whole(
 @pytest.mark.parametrize("place", ["s3://bucket", "s3://bucket/folder/", "s3://b/x"])
 def test_a_place_that_is_none_is_told(place: str) -> None:
     """Before anything is sent."""
-    with pytest.raises(NotWritten, match="s3://"), reporting.whole(place):
+    with pytest.raises(NotWritten, match="s3://"), whole(place):
         pass
 
 

@@ -9,6 +9,7 @@ from moto.s3.models import s3_backends
 from pydantic import ValidationError
 
 from ittybatch.sources import BucketSource, Page, SourceError, read_pages
+from ittybatch.sources.listing import Answer, Listing
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -237,3 +238,99 @@ def test_items_of_a_listing_have_parts(s3: "S3Client", bucket: str) -> None:
     item = page.items[0]
     assert (item.bucket, item.key) == (bucket, "in/what?#1.final.MOV")
     assert (item.stem, item.suffix, item.media) == ("what?#1.final", ".mov", "video")
+
+
+def test_several_folders_are_one_source(s3: "S3Client", bucket: str) -> None:
+    """What is inside another is listed once; other buckets may be among them."""
+    other = f"{bucket}-b"
+    s3.create_bucket(Bucket=other)
+    put(s3, bucket, "in/a.mov", "in/b/c.mov", "out/d.mov", "not/e.mov")
+    put(s3, other, "f.mov")
+    more = [f"s3://{bucket}/out", f"s3://{bucket}/in/b/", f"s3://{other}/", f"s3://{bucket}/in/"]
+    source = BucketSource.model_validate({"uri": f"s3://{bucket}/in/", "more_uris": more})
+    assert source.uris == (f"s3://{bucket}/in/", f"s3://{bucket}/out/", f"s3://{other}/")
+    found = read_by_many_processes(source, 1000)
+    assert sorted(found) == ["f.mov", "in/a.mov", "in/b/c.mov", "out/d.mov"]
+
+
+@pytest.fixture
+def library(bucket: str) -> list[str]:
+    """Forty-odd folders of ten objects each, and some objects beside them."""
+    keys = [f"in/{folder:02}/{n}.mov" for folder in range(40) for n in range(10)]
+    keys += [f"in/{n}.mov" for n in ("000", "20", "2", "zz")] + ["in/20-a/x.mov", "in/20/"]
+    store = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
+    for key in keys:
+        store.put_object(bucket, key, b"media")
+    return keys
+
+
+@pytest.mark.parametrize("parallel", [1, 3, 8])
+def test_folders_that_are_listed_at_once_give_every_object_once(
+    s3: "S3Client", bucket: str, library: list[str], parallel: int
+) -> None:
+    """In an order that is the same each time."""
+    del s3
+    source = BucketSource(uri=f"s3://{bucket}/in/", parallel=parallel)
+    found = keys_of(list(read_pages(source, page_size=50)))
+    assert sorted(found) == sorted(library)
+    assert found == keys_of(list(read_pages(source, page_size=50)))
+    if parallel == 1:
+        assert found == sorted(library)
+
+
+def test_a_killed_listing_goes_on_with_at_most_a_page_of_each_stretch_again(
+    s3: "S3Client", bucket: str, library: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What had been asked for beforehand."""
+    del s3
+    asked: list[tuple[str, str | None]] = []
+    answer = Listing.answer
+
+    def counted(self: Listing, prefix: str, after: str | None, limit: int) -> Answer:
+        asked.append((prefix, after))
+        return answer(self, prefix, after, limit)
+
+    monkeypatch.setattr(Listing, "answer", counted)
+    source = BucketSource(uri=f"s3://{bucket}/in/", parallel=4)
+    whole = list(read_pages(source, page_size=20))
+    requests = len(asked)
+    asked.clear()
+    pages = read_pages(source, page_size=20)
+    first = [next(pages) for _ in range(len(whole) // 2)]
+    pages.close()  # type: ignore[attr-defined]
+    rest = list(read_pages(source, cursor=first[-1].cursor, page_size=20))
+    assert keys_of([*first, *rest]) == keys_of(whole)
+    assert sorted(keys_of(whole)) == sorted(library)
+    assert len(asked) <= requests + 4
+
+
+def test_the_version_is_the_identity_where_that_is_asked_for(s3: "S3Client", bucket: str) -> None:
+    """The newest one, of objects that are still there."""
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    newest = {}
+    for _ in range(3):
+        for key in ("a.mov", "b.mov", "c.mov"):
+            newest[key] = s3.put_object(Bucket=bucket, Key=key, Body=b"same")["VersionId"]
+    s3.delete_object(Bucket=bucket, Key="b.mov")
+    source = BucketSource(uri=f"s3://{bucket}/", versioned=True)
+    found = {item.key: item.fingerprint for page in read_pages(source) for item in page.items}
+    del newest["b.mov"]
+    assert found == newest
+    assert read_by_many_processes(source, 2) == ["a.mov", "c.mov"]
+
+
+def test_an_object_of_an_unversioned_bucket_has_its_etag(s3: "S3Client", bucket: str) -> None:
+    """Its version would be the same for every content."""
+    put(s3, bucket, "a.mov")
+    marks = []
+    for versioned in (False, True):
+        (page,) = read_pages(BucketSource(uri=f"s3://{bucket}/", versioned=versioned))
+        marks.append(page.items[0].fingerprint)
+    assert marks[0] == marks[1]
+
+
+def test_an_age_is_counted_back_from_now(s3: "S3Client", bucket: str) -> None:
+    """Where nothing says when the batch began."""
+    put(s3, bucket, "a.mov")
+    assert listed(bucket, modified_since="1h") == ["a.mov"]
+    assert left_out(bucket, modified_before="1h") == {"modified_before": 1}

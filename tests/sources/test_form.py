@@ -6,9 +6,26 @@ import pytest
 from pydantic import BaseModel, TypeAdapter
 
 from ittybatch.engine.options import BatchOptions
-from ittybatch.sources import BucketSource, FailedJobsSource, ManifestSource, Source
+from ittybatch.sources import (
+    BucketSource,
+    FailedJobsSource,
+    InventorySource,
+    ManifestSource,
+    QueueSource,
+    Source,
+    SqlSource,
+)
 
-MODELS: list[type[BaseModel]] = [BucketSource, ManifestSource, FailedJobsSource, BatchOptions]
+TABS: list[type[BaseModel]] = [
+    BucketSource,
+    ManifestSource,
+    InventorySource,
+    SqlSource,
+    QueueSource,
+    FailedJobsSource,
+]
+MODELS = [*TABS, BatchOptions]
+QUEUE = "https://sqs.eu-west-1.amazonaws.com/1/uploads"
 
 
 def _fields(model: type[BaseModel]) -> dict[str, dict[str, Any]]:
@@ -19,11 +36,8 @@ def _fields(model: type[BaseModel]) -> dict[str, dict[str, Any]]:
 def test_sources_are_tabs() -> None:
     """The form makes tabs of `anyOf`, and a field for JSON of anything else."""
     schema = TypeAdapter(Source).json_schema()
-    assert [each["$ref"].rpartition("/")[2] for each in schema["anyOf"]] == [
-        "BucketSource",
-        "ManifestSource",
-        "FailedJobsSource",
-    ]
+    tabs = [each["$ref"].rpartition("/")[2] for each in schema["anyOf"]]
+    assert tabs == [model.__name__ for model in TABS]
     assert not {"oneOf", "discriminator"} & set(schema)
 
 
@@ -38,18 +52,37 @@ def test_no_field_is_a_choice_between_text_and_none(model: type[BaseModel]) -> N
 
 @pytest.mark.parametrize("model", MODELS)
 def test_fields_keep_their_order(model: type[BaseModel]) -> None:
-    """What cannot be changed comes last."""
+    """What is needed comes first, and what cannot be changed last."""
     fields = sorted(_fields(model).items(), key=lambda item: item[1]["position"])
     given = [name for name, field in fields if "const" not in field]
-    assert given == [name for name in model.model_fields if name in given]
+    needed = model.model_json_schema().get("required", [])
+    assert given[: len(needed)] == needed
+    rest = given[len(needed) :]
+    assert rest == [name for name in model.model_fields if name in rest]
     assert all("const" in field for _, field in fields[len(given) :])
 
 
-def test_a_manifest_is_told_from_a_bucket_by_its_names() -> None:
-    """The form looks for the tab that knows most of a value's names, the first of equals."""
-    manifest = ManifestSource(uri="s3://media/list.csv").model_dump(mode="json")
-    known = [len(set(manifest) & set(_fields(model))) for model in MODELS[:3]]
-    assert known.index(max(known)) == MODELS.index(ManifestSource)
+@pytest.mark.parametrize(
+    "value",
+    [
+        BucketSource(uri="s3://media/in/"),
+        BucketSource(uri="s3://media/in/", since_last_scan=True),
+        ManifestSource(uri="s3://media/list.csv"),
+        InventorySource(manifest_uri="s3://inv/manifest.json"),
+        SqlSource(database="LIBRARY_URL", query="SELECT 1 AS input"),
+        QueueSource(queue_url=QUEUE, uri="s3://media/in/"),
+        FailedJobsSource(batch="latest"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("how", [{"exclude_none": True}, {"exclude_unset": True}])
+def test_the_form_opens_on_the_tab_of_its_value(value: BaseModel, how: dict[str, bool]) -> None:
+    """It looks for the tab that knows most of a value's names, the first of equals."""
+    names = set(value.model_dump(mode="json", **how)) | {"type"}
+    if isinstance(value, ManifestSource):
+        names.add("format")
+    known = [len(names & set(_fields(model))) for model in TABS]
+    assert TABS[known.index(max(known))] is type(value)
 
 
 def test_a_size_is_text_with_a_unit_or_a_number_of_bytes() -> None:

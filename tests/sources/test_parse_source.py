@@ -9,9 +9,12 @@ from pydantic import TypeAdapter, ValidationError
 from ittybatch.sources import (
     BucketSource,
     FailedJobsSource,
+    InventorySource,
     ManifestSource,
+    QueueSource,
     Source,
     SourceError,
+    SqlSource,
     parse_source,
 )
 
@@ -84,15 +87,54 @@ def test_the_type_tells_the_sources_apart(fields: dict[str, Any], model: type) -
 
 def test_an_unknown_type_is_refused() -> None:
     """With those that exist."""
-    with pytest.raises(ValidationError, match="'bucket', 'manifest', 'failed'"):
+    with pytest.raises(ValidationError, match=r"'bucket', 'manifest', .*'failed'"):
         TypeAdapter(Source).validate_python({"type": "ftp", "uri": "s3://media/"})
 
 
-@pytest.mark.parametrize("model", [BucketSource, ManifestSource, FailedJobsSource])
+@pytest.mark.parametrize("text", ["inventory+s3://inv/a/manifest.json", "s3://inv/a/manifest.json"])
+def test_a_manifest_json_is_an_inventory(text: str) -> None:
+    """Nobody calls a folder so."""
+    assert parse_source(text) == InventorySource(manifest_uri="s3://inv/a/manifest.json")
+
+
+def test_a_database_and_a_queue_take_more_than_a_text() -> None:
+    """The options of the command line."""
+    query = {"query": "SELECT uri AS input FROM assets", "key": "id"}
+    assert parse_source("sql:LIBRARY_URL", query) == SqlSource(
+        database="LIBRARY_URL", query=query["query"], key="id"
+    )
+    url = "https://sqs.eu-west-1.amazonaws.com/1/uploads"
+    found = parse_source(f"sqs+{url}", {"uri": "s3://media/in"})
+    assert found == QueueSource(queue_url=url, uri="s3://media/in/")
+
+
+@pytest.mark.parametrize(
+    ("text", "fields", "name"),
+    [
+        ("sql:LIBRARY_URL", {}, "query"),
+        ("sqs+https://sqs.eu-west-1.amazonaws.com/1/q", {}, "uri"),
+        ("s3://media/", {"query": "SELECT 1"}, "query"),
+        ("s3://media/", {"modified_since": "yesterday"}, "modified_since"),
+        ("list.csv", {"suffixes": [".mov"]}, "suffixes"),
+    ],
+)
+def test_what_does_not_go_with_a_source_is_named(
+    text: str, fields: dict[str, Any], name: str
+) -> None:
+    """With where to read what does."""
+    with pytest.raises(SourceError, match=rf"cannot be read so: {name}: .*plan --help"):
+        parse_source(text, fields)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [BucketSource, ManifestSource, InventorySource, SqlSource, QueueSource, FailedJobsSource],
+)
 def test_every_field_of_the_form_is_explained(model: type[BucketSource]) -> None:
     """Prefect shows the titles and descriptions as they are."""
     schema = model.model_json_schema()
-    assert schema["title"] in {"Bucket", "CSV manifest", "Failed jobs of a batch"}
+    assert schema["title"]
+    assert schema["title"] != model.__name__
     for field in schema["properties"].values():
         assert field["title"]
         assert field["description"]

@@ -2,7 +2,6 @@
 
 import json
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,8 @@ from pydantic import ValidationError
 from ittybatch.sources import BucketSource, Page, QueueSource, SourceError, queue, read_pages
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 

@@ -51,6 +51,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
-def _cell(tag: str, content: str, right: bool) -> str:  # noqa: FBT001
+def _cell(tag: str, content: str, right: bool) -> str:
     look = "n" if right else "short" if len(content) <= _SHORT else ""
     return f'<{tag} class="{look}">{content}</{tag}>' if look else f"<{tag}>{content}</{tag}>"

@@ -34,6 +34,18 @@ def upgrade() -> None:
             comment="times in a row that the service was found to be down",
         ),
         sa.Column("closed_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "asked_leg",
+            sa.Integer(),
+            nullable=True,
+            comment="the leg that asked in the Prefect UI whether the batch may begin",
+        ),
+        sa.Column(
+            "wants_room",
+            sa.Boolean(),
+            nullable=False,
+            comment="chunks wait for others to leave room for them",
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_batches")),
     )
     op.create_index(op.f("ix_batches_state"), "batches", ["state"], unique=False)
@@ -163,7 +175,7 @@ def upgrade() -> None:
         sa.Column("output_height", sa.Integer(), nullable=True),
         sa.Column("output_duration_s", sa.Double(), nullable=True),
         sa.Column("output_size_bytes", sa.BigInteger(), nullable=True),
-        sa.Column("outcome", sa.Text(), nullable=True, comment="the job's raw body at its end"),
+        sa.Column("outcome", sa.Text(), nullable=True, comment="what a poll told of its end; what webhooks told is in deliveries"),
         sa.ForeignKeyConstraint(["chunk_id"], ["chunks.id"], name=op.f("fk_jobs_chunk_id_chunks")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
         sa.UniqueConstraint("job_key", "claim", name=op.f("uq_jobs_job_key_claim")),

@@ -1,0 +1,105 @@
+"""What a plan may take: its cost by the user's own rates, its time by what is known.
+
+Unknown is unknown, never nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ittybatch.engine.options import BatchOptions
+from ittybatch.ledger.history import Experience
+from ittybatch.settings import Settings
+
+_KIND = "kind:"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a plan may take.
+
+    Args:
+        jobs: Jobs to submit.
+        cost: In the user's unit; None where a kind has no rate.
+        minutes: None where nothing is known of a kind.
+        unpriced: Kinds without a rate.
+        basis: What the time was taken from, in words.
+    """
+
+    jobs: int
+    cost: float | None
+    minutes: float | None
+    unpriced: tuple[str, ...]
+    basis: str
+
+    def told_cost(self) -> str:
+        """The cost, in words."""
+        if self.cost is None:
+            return f"unknown: no rate for {', '.join(self.unpriced)} (ITTYBATCH_KIND_COSTS)"
+        return f"{self.cost:,.2f} in your unit, if each job is made once"
+
+    def told_time(self) -> str:
+        """The time, in words."""
+        if self.minutes is None:
+            return f"unknown: {self.basis}"
+        hours, minutes = divmod(max(1, round(self.minutes)), 60)
+        return f"about {f'{hours:,} h ' if hours else ''}{minutes} min, {self.basis}"
+
+
+def estimate(
+    counts: Mapping[str, int],
+    options: BatchOptions,
+    settings: Settings,
+    known: Mapping[str, Experience],
+) -> Estimate:
+    """Estimate what a plan may take.
+
+    Args:
+        counts: The plan's, with jobs by `kind:` and items.
+        options: How the batch is run.
+        settings: The user's rates.
+        known: How long earlier jobs took, by kind.
+    """
+    kinds = {
+        name.removeprefix(_KIND): count
+        for name, count in counts.items()
+        if name.startswith(_KIND) and count
+    }
+    jobs = counts.get("jobs", 0)
+    prices = {kind: options.cost_per_job or settings.kind_costs.get(kind) for kind in kinds}
+    unpriced = tuple(sorted(kind for kind, price in prices.items() if price is None))
+    cost = sum(count * (prices[kind] or 0) for kind, count in kinds.items())
+    minutes, basis = _time(kinds, jobs, counts.get("items", 0), (options, settings, known))
+    return Estimate(jobs, None if unpriced else cost, minutes, unpriced, basis)
+
+
+def why_ask(found: Estimate, options: BatchOptions) -> str | None:
+    """Why somebody has to approve of a plan before it begins; None where nobody has to."""
+    most_jobs, most_cost = options.approve_above_jobs, options.approve_above_cost
+    if not found.jobs:
+        return None
+    if most_jobs is not None and found.jobs > most_jobs:
+        return f"{found.jobs:,} jobs are to be submitted, more than {most_jobs:,}."
+    if most_cost is not None and (found.cost is None or found.cost > most_cost):
+        return f"The cost of {found.jobs:,} jobs is {found.told_cost()}; asked above {most_cost:g}."
+    return None
+
+
+def _time(
+    kinds: Mapping[str, int],
+    jobs: int,
+    items: int,
+    by: tuple[BatchOptions, Settings, Mapping[str, Experience]],
+) -> tuple[float | None, str]:
+    options, settings, known = by
+    if settings.jobs_per_minute:
+        return jobs / settings.jobs_per_minute, f"at {settings.jobs_per_minute:g} jobs a minute"
+    unheard_of = sorted(set(kinds) - set(known))
+    if unheard_of:
+        return None, f"no {' or '.join(unheard_of)} job has ended yet (ITTYBATCH_JOBS_PER_MINUTE)"
+    at_once = options.max_active_chunks * options.chunk_size * max(1.0, jobs / max(1, items))
+    at_once = min(at_once, jobs or 1, settings.max_in_flight or at_once)
+    work_s = sum(count * known[kind].mean_s for kind, count in kinds.items())
+    longest_s = max((known[kind].mean_s for kind in kinds), default=0.0)
+    earlier = sum(known[kind].jobs for kind in kinds)
+    basis = f"as {earlier:,} earlier jobs took, {at_once:,.0f} at a time"
+    return max(work_s / at_once, longest_s) / 60, basis

@@ -1,0 +1,40 @@
+"""Approval: a plan that somebody has to look at before it costs anything."""
+
+from sqlalchemy import select, update
+
+from ittybatch.ledger import identity
+from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.legs import Leg, begin_wait
+from ittybatch.ledger.models import Batch, Run
+from ittybatch.ledger.states import BatchState
+
+
+def asked_leg(transaction: Transaction, batch: str) -> int | None:
+    """The number of the leg that asked for approval last, None where none has."""
+    found: int | None = transaction.execute(
+        select(Batch.asked_leg).where(Batch.id == batch)
+    ).scalar_one()
+    return found
+
+
+def ask(transaction: Transaction, leg: Leg) -> None:
+    """Note that a leg asks for approval, and that its run waits for the answer."""
+    transaction.execute(update(Batch).where(Batch.id == leg.batch_id).values(asked_leg=leg.number))
+    begin_wait(transaction, leg)
+
+
+def approve(transaction: Transaction, batch: str) -> bool:
+    """Let a planned batch begin, and wake its run.
+
+    Returns:
+        Whether it waited for that.
+    """
+    changed = transaction.execute(
+        update(Batch)
+        .where(Batch.id == batch, Batch.state == BatchState.UNAPPROVED.value)
+        .values(state=BatchState.RUNNING.value, reason=None, resumed_at=transaction.now)
+    )
+    transaction.execute(
+        update(Run).where(Run.owner == identity.batch_owner(batch)).values(wake_at=transaction.now)
+    )
+    return changed.rowcount == 1

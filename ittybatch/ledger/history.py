@@ -1,0 +1,64 @@
+"""What the ledger remembers of jobs that have ended, for estimates of those to come."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import func, select
+
+from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.models import Attempt, Chunk, Job
+from ittybatch.ledger.states import AttemptState
+
+_NEWEST = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    """How long jobs of a kind took, from their submission to their end.
+
+    Args:
+        jobs: How many are remembered.
+        mean_s: Seconds, on average.
+    """
+
+    jobs: int
+    mean_s: float
+
+
+def experience(transaction: Transaction) -> Mapping[str, Experience]:
+    """How long the newest successful jobs took, by kind."""
+    rows = transaction.rows(
+        select(Job.kind, Attempt.sent_at, Attempt.completed_at)
+        .join(Job, Job.id == Attempt.job_id)
+        .where(Attempt.completed_at.is_not(None), Attempt.state == AttemptState.SUCCEEDED.value)
+        .order_by(Attempt.completed_at.desc())
+        .limit(_NEWEST)
+    )
+    taken: dict[str, list[float]] = {}
+    for row in rows:
+        took_s = (row.completed_at - row.sent_at).total_seconds()
+        taken.setdefault(row.kind, []).append(max(0.0, took_s))
+    return {kind: Experience(len(each), sum(each) / len(each)) for kind, each in taken.items()}
+
+
+def ended_per_minute(transaction: Transaction, batch: str, over_s: float = 600) -> float | None:
+    """Attempts of a batch that ended a minute, lately; None where none did.
+
+    Args:
+        transaction: The transaction to look in.
+        batch: The batch.
+        over_s: Seconds to look back, at most.
+    """
+    since = transaction.now - timedelta(seconds=over_s)
+    row = transaction.execute(
+        select(func.count().label("ended"), func.min(Attempt.completed_at).label("first"))
+        .join(Job, Job.id == Attempt.job_id)
+        .join(Chunk, Chunk.id == Job.chunk_id)
+        .where(Chunk.batch_id == batch, Attempt.completed_at >= since)
+    ).one()
+    if not row.ended:
+        return None
+    # A batch that began a minute ago has not had ten.
+    minutes = max((transaction.now - row.first).total_seconds(), 1.0) / 60
+    return float(row.ended / minutes)

@@ -1,0 +1,74 @@
+"""Room at Ittybit: a limit on the jobs of all batches together, and who goes first."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from ittybatch.ledger import identity
+from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.models import Batch, Chunk, Run
+from ittybatch.ledger.states import BatchState, ChunkState, RunState
+
+_RANKS = {"high": 0, "normal": 1, "low": 2}
+
+
+def room_for(transaction: Transaction, batch: str, sizes: Sequence[int], max_in_flight: int) -> int:
+    """How many of a batch's next chunks may go now.
+
+    None while a batch of higher priority wants room. A chunk that is larger than the limit
+    goes when nothing else is in flight. Whoever looks does so alone until its transaction
+    ends, so that two batches cannot both take the last of it.
+
+    Args:
+        transaction: The transaction to look in.
+        batch: The batch.
+        sizes: Jobs of each chunk that it would release, in their order.
+        max_in_flight: Jobs of all batches that may be released and not ended.
+    """
+    transaction.serialise("room")
+    wanting = [other for other in _wanting(transaction) if other.id != batch]
+    options = transaction.execute(select(Batch.options).where(Batch.id == batch)).scalar_one()
+    outranked = any(_rank(other.options) < _rank(options) for other in wanting)
+    taken = transaction.execute(
+        select(func.coalesce(func.sum(Chunk.planned + Chunk.in_flight), 0)).where(
+            Chunk.state == ChunkState.RELEASED.value
+        )
+    ).scalar_one()
+    fitting = 0
+    for size in sizes:
+        if outranked or (taken and taken + size > max_in_flight):
+            break
+        taken += size
+        fitting += 1
+    wants = fitting < len(sizes)
+    transaction.execute(
+        update(Batch).where(Batch.id == batch, Batch.wants_room != wants).values(wants_room=wants)
+    )
+    if not wants and taken < max_in_flight:
+        wake_next(transaction)
+    return fitting
+
+
+def wake_next(transaction: Transaction) -> None:
+    """Wake the batch whose turn it is to take room that others have left."""
+    wanting = _wanting(transaction)
+    if wanting:
+        first = min(wanting, key=lambda row: (_rank(row.options), row.created_at, row.id))
+        transaction.execute(
+            update(Run)
+            .where(Run.owner == identity.batch_owner(first.id), Run.state != RunState.ENDED.value)
+            .values(wake_at=transaction.now)
+        )
+
+
+def _wanting(transaction: Transaction) -> Sequence[Any]:
+    return transaction.rows(
+        select(Batch.id, Batch.options, Batch.created_at).where(
+            Batch.state == BatchState.RUNNING.value, Batch.wants_room.is_(True)
+        )
+    )
+
+
+def _rank(options: Mapping[str, Any]) -> int:
+    return _RANKS.get(str(options.get("priority")), _RANKS["normal"])

@@ -1,0 +1,82 @@
+"""Approve: a plan above the user's own ceilings waits until somebody has looked at it."""
+
+from enum import StrEnum
+
+from prefect import suspend_flow_run
+from prefect.input import RunInput
+from prefect.logging import get_run_logger
+from pydantic import ConfigDict, Field
+
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.approval import approve as let_begin
+from ittybatch.ledger.approval import ask, asked_leg
+from ittybatch.ledger.batches import OpenBatch, cancel_batch, read_batch
+from ittybatch.ledger.legs import Leg
+from ittybatch.ledger.states import BatchState
+from ittybatch.settings import Settings
+from tasks.leg import this_run
+
+
+class Decision(StrEnum):
+    """What can be made of a plan."""
+
+    WAIT = "wait"
+    APPROVE = "approve"
+    CANCEL = "cancel"
+
+
+class Approval(RunInput):
+    """The form that Prefect shows on the suspended run."""
+
+    model_config = ConfigDict(extra="forbid", title="Approval")
+
+    # Whoever resumes the run without a word, by mistake or by an event, approves of nothing.
+    decision: Decision = Field(
+        Decision.WAIT,
+        title="Decision",
+        description="approve: submit what was planned. cancel: submit nothing. wait: ask again.",
+    )
+
+
+def approve(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> bool:
+    """See whether a batch may begin; in a deployed run, wait suspended until somebody says so.
+
+    `ittybatch approve` says so too. Returns False where the batch goes no further for now.
+    """
+    if batch.state is not BatchState.UNAPPROVED:
+        return True
+    _, deployment = this_run()
+    if deployment is None:
+        return False
+    asked = ledger.read(asked_leg, batch.id)
+    if asked is not None:
+        _carry_out(ledger, batch.id, _ask(batch, settings, asked).decision)
+        batch = ledger.read(read_batch, batch.id)
+        if batch.state is not BatchState.UNAPPROVED:
+            return True
+    get_run_logger().warning("This batch waits to be approved: %s", batch.reason)
+    ledger.write(ask, leg)
+    _ask(batch, settings, leg.number)
+    return False
+
+
+def _ask(batch: OpenBatch, settings: Settings, leg: int) -> Approval:
+    """Suspend with a form; once that was answered, give the answer."""
+    form = Approval.with_initial_data(
+        description=f"**{batch.reason}**\n\nThe plan is among this run's artifacts. In the "
+        f"terminal: `ittybatch approve {batch.id}`, or `ittybatch cancel {batch.id}`."
+    )
+    answer = suspend_flow_run(
+        wait_for_input=form, key=f"approval-{leg}", timeout=int(settings.suspend_timeout_s)
+    )
+    return Approval(decision=answer.decision)
+
+
+def _carry_out(ledger: Ledger, batch: str, decision: Decision) -> None:
+    match decision:
+        case Decision.APPROVE:
+            ledger.write(let_begin, batch)
+        case Decision.CANCEL:
+            ledger.write(cancel_batch, batch, "Cancelled when it was to be approved.")
+        case Decision.WAIT:
+            pass
