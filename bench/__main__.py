@@ -9,13 +9,15 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from bench import dispatch, listing, nightly, receiver
+from bench import dispatch, listing, manifest, memory, nightly, receiver
 from bench.databases import DATABASES, is_available, ledgers
 from bench.figure import Figure
 
 BENCHES = {
     "dispatch": dispatch.measure,
     "listing": listing.measure,
+    "manifest": manifest.measure,
+    "memory": memory.measure,
     "nightly": nightly.measure,
     "receiver": receiver.measure,
 }

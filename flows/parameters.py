@@ -10,6 +10,7 @@ from pydantic import Field
 
 from ittybatch.engine.options import BatchOptions, known_profiles
 from ittybatch.engine.steering import Action
+from ittybatch.engine.tuning import Tuning
 from ittybatch.sources import Source
 
 # Not a select box: the form has none that takes other names too.
@@ -47,9 +48,20 @@ SteerAction = Annotated[
     Field(
         json_schema_extra={
             "title": "Action",
-            "description": "**approve**: let a batch begin that waits for that. **pause**: submit nothing more until it is resumed. **resume**: go "
-            "on from where it stopped. **cancel**: submit nothing more. What Ittybit has already "
-            "may still run and be billed.",
+            "description": "**approve**: let a batch begin that waits for that. **pause**: submit "
+            "nothing more until it is resumed. **resume**: go on from where it stopped. "
+            "**cancel**: submit nothing more. What Ittybit has already may still run and be "
+            "billed. **tune**: go on with the changes below.",
+        }
+    ),
+]
+Changes = Annotated[
+    Tuning,
+    Field(
+        json_schema_extra={
+            "title": "Changes",
+            "description": "For **tune** only. What is empty stays as it is.",
+            "default": {},
         }
     ),
 ]
@@ -67,3 +79,4 @@ ChunkId = Annotated[
     Field(json_schema_extra={"title": "Chunk", "description": "The chunk's number in the ledger."}),
 ]
 DEFAULTS = BatchOptions()
+NO_CHANGES = Tuning()

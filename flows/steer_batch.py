@@ -1,15 +1,17 @@
-"""Steer: pause, resume or cancel a batch, from the Prefect UI."""
+"""Steer: approve, pause, resume, cancel or tune a batch, from the Prefect UI."""
 
 from prefect import State, flow
 from prefect.states import Completed
 
-from flows.parameters import BatchName, SteerAction
+from flows.parameters import NO_CHANGES, BatchName, Changes, SteerAction
 from tasks.leg import open_books
 from tasks.steer import steer
 
 
 @flow(name="steer-batch", flow_run_name="{action} {batch}", description=__doc__)
-def steer_batch(action: SteerAction, batch: BatchName = "latest") -> State[None]:
+def steer_batch(
+    action: SteerAction, batch: BatchName = "latest", changes: Changes = NO_CHANGES
+) -> State[None]:
     """Carry out what an operator wants of a batch."""
     with open_books() as (settings, ledger):
-        return Completed(message=steer(ledger, settings, batch, action).told())
+        return Completed(message=steer(ledger, settings, batch, action, changes).told())

@@ -87,9 +87,9 @@ def planned(counts: Mapping[str, int]) -> str:
     return f"{told}; {done:,} jobs done before" if done else told
 
 
-def show_progress(status: BatchStatus) -> None:
+def show_progress(status: BatchStatus, told: str) -> None:
     """Publish how far a batch is: one bar a flow run, moved on by each leg."""
-    key, told = f"progress-{status.id}", progress_of(status)
+    key = f"progress-{status.id}"
     ended = sum(status.counts[name] for name in _ENDED)
     percent = 100.0 * ended / status.counts["jobs"] if status.counts["jobs"] else 100.0
     bar = _bar_of_this_run(key)

@@ -11,6 +11,7 @@ from prefect.states import Cancelled, Completed, Failed
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.planning import Preview
 from ittybatch.engine.reporting import write_files
+from ittybatch.engine.speed import speed_of
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import OpenBatch, end_batch
 from ittybatch.ledger.chunks import ChunkPlace
@@ -41,8 +42,11 @@ def progress(ledger: Ledger, batch: str) -> BatchStatus:
     """Publish how far the batch is, and end it if everything in it has ended."""
     ledger.write(end_batch, batch)
     status = ledger.read(batch_status, batch)
-    show_progress(status)
-    get_run_logger().info("Batch %s: %s.", batch, progress_of(status))
+    told = progress_of(status)
+    if not status.state.ended:
+        told += f"; {speed_of(ledger, status).told()}"
+    show_progress(status, told)
+    get_run_logger().info("Batch %s: %s.", batch, told)
     return status
 
 

@@ -16,6 +16,7 @@ from ittybatch.engine.amounts import format_bytes, format_duration
 from ittybatch.engine.reporting import Written, report_output, table_output, write_report
 from ittybatch.engine.reports.entries import FAILED_STATES, batch_summary, job_entry
 from ittybatch.engine.reports.forms import ReportFormat
+from ittybatch.engine.speed import Speed, speed_of
 from ittybatch.ledger import open_ledger
 from ittybatch.ledger.queries import (
     BatchStatus,
@@ -40,7 +41,8 @@ def status(
     """Show the newest batches, or one in full."""
     ledger = open_ledger(Settings())
     if batch is not None:
-        _show_one(ledger.read(batch_status, ledger.read(find_batch, batch)), json=json)
+        found = ledger.read(batch_status, ledger.read(find_batch, batch))
+        _show_one(found, speed_of(ledger, found), json=json)
         return SUCCEEDED
     batches = ledger.read(recent_batches, limit)
     if json:
@@ -203,9 +205,10 @@ def _tell(written: Written, output: str | None, table: str | None, *, to: Consol
         to.print(f"Outputs looked at: {counts}.", markup=False)
 
 
-def _show_one(found: BatchStatus, *, json: bool) -> None:
+def _show_one(found: BatchStatus, speed: Speed, *, json: bool) -> None:
     if json:
-        print_json({**asdict(found), "state": found.state.value})
+        told = {"state": found.state.value, "per_minute": speed.per_minute, "left_s": speed.left_s}
+        print_json({**asdict(found), **told})
         return
     lines: list[tuple[object, object]] = [
         ("Batch", found.id),
@@ -219,6 +222,8 @@ def _show_one(found: BatchStatus, *, json: bool) -> None:
         ("Chunks done", f"{found.chunks_done} of {found.chunks}"),
         ("Took more than one attempt", found.retried),
     ]
+    if not found.state.ended:
+        lines.append(("Speed", speed.told()))
     if found.reason:
         lines.append(("Reason", found.reason))
     lines += [(name.title().replace("_", " "), count) for name, count in found.counts.items()]

@@ -1,5 +1,8 @@
 """Commands that start batches, or tell what one would do."""
 
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -11,12 +14,15 @@ from ittybatch.cli.output import Json, Profile, console, print_json, print_table
 from ittybatch.cli.sourcing import NO_OPTIONS, SourceOptions, SourceText, source_of
 from ittybatch.cli.status import SUCCEEDED
 from ittybatch.engine.amounts import format_bytes
+from ittybatch.engine.estimate import Estimate, estimate
 from ittybatch.engine.flow_runs import open_flow_runs
-from ittybatch.engine.options import BatchOptions
+from ittybatch.engine.options import BatchOptions, Priority
 from ittybatch.engine.planning import Preview, preview
+from ittybatch.engine.saving import save_plan
 from ittybatch.engine.scope import settle
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import open_ledger
+from ittybatch.ledger.history import experience
 from ittybatch.ledger.queries import find_batch
 from ittybatch.profiles import load_profile, refuse_overlap
 from ittybatch.settings import Settings
@@ -43,28 +49,45 @@ def plan(
     *,
     profile: Profile = "web",
     options: SourceOptions = NO_OPTIONS,
+    save: Annotated[
+        bool, Parameter(negative="", help="Keep the plan as a batch; `approve` begins it.")
+    ] = False,
+    name: Annotated[str | None, Parameter(help="What to call a saved plan.")] = None,
     json: Json = False,
 ) -> int:
-    """Tell what a run would do, and what it would skip and why. Nothing is submitted."""
+    """Tell what a run would do, what it would skip and why, and what it may take and cost.
+
+    Nothing is submitted. A saved plan submits, once it is approved, just what it told.
+    """
     settings = Settings()
     ledger = open_ledger(settings)
-    wanted, chosen = settle(ledger, source_of(source, options), profile, settings.profiles_dir)
+    wanted = source_of(source, options)
+    asked = BatchOptions.model_validate({"name": name})
     with console.status("Reading the source ...") as status:
-        found = preview(
-            ledger,
-            wanted,
-            chosen,
-            settings.profiles_dir,
-            on_page=lambda counts: status.update(f"{counts['found']:,} items read ..."),
-        )
+
+        def tell(counts: Mapping[str, int]) -> None:
+            status.update(f"{counts['found']:,} items read ...")
+
+        if save:
+            batch = save_plan(ledger, settings, wanted, profile, asked, on_page=tell)
+            found = Preview(counts=Counter(batch.counts))
+        else:
+            batch = None
+            wanted, chosen = settle(ledger, wanted, profile, settings.profiles_dir)
+            found = preview(ledger, wanted, chosen, settings.profiles_dir, on_page=tell)
+    expected = estimate(found.counts, asked, settings, ledger.read(experience))
     if json:
         rejects = [
             {"line": each.line, "field": each.field, "reason": each.reason}
             for each in found.rejects
         ]
-        print_json({"counts": found.counts, "sample": found.sample, "rejects": rejects})
+        told: dict[str, Any] = {"counts": found.counts, "estimate": asdict(expected)}
+        told |= {"batch": batch.id} if batch else {"sample": found.sample, "rejects": rejects}
+        print_json(told)
     else:
-        _print_plan(found)
+        _print_plan(found, expected)
+        if batch:
+            console.print(f"Saved as batch {batch.id}. Begin it: ittybatch approve {batch.id}")
     return SUCCEEDED
 
 
@@ -93,6 +116,18 @@ def run(
     cost_per_job: Annotated[
         float | None, Parameter(help="What a job costs you, in your unit.")
     ] = None,
+    approve_above_jobs: Annotated[
+        int | None, Parameter(help="Ask in the Prefect UI before more jobs than this; 0: always.")
+    ] = None,
+    approve_above_cost: Annotated[
+        float | None, Parameter(help="The same for the estimated cost, in your unit.")
+    ] = None,
+    priority: Annotated[
+        Priority | None, Parameter(help="Who goes first where jobs in flight are limited.")
+    ] = None,
+    submit_per_s: Annotated[
+        float | None, Parameter(help="Submissions a second, of the whole batch.")
+    ] = None,
     deployment: Annotated[
         str, Parameter(help="The deployment of run-batch to start: adhoc, backfill, ...")
     ] = "adhoc",
@@ -115,14 +150,18 @@ def run(
         "max_submissions": max_submissions,
         "max_cost": max_cost,
         "cost_per_job": cost_per_job,
+        "approve_above_jobs": approve_above_jobs,
+        "approve_above_cost": approve_above_cost,
+        "priority": priority,
+        "submit_per_s": submit_per_s,
     }
     parameters = {
         # Prefect refuses a null where its form offers a choice.
         "source": wanted.model_dump(mode="json", exclude_none=True),
         "profile": profile,
     }
-    if options := _options({key: value for key, value in given.items() if value is not None}):
-        parameters["options"] = options
+    if limits := _options({key: value for key, value in given.items() if value is not None}):
+        parameters["options"] = limits
     return _start(settings, deployment, parameters, follow=follow and not dry_run, json=json)
 
 
@@ -212,7 +251,7 @@ def _refused(error: ValidationError) -> IttybatchError:
     return IttybatchError(f"{field}: {first['msg']}.")
 
 
-def _print_plan(found: Preview) -> None:
+def _print_plan(found: Preview, expected: Estimate) -> None:
     rows = [
         (found.counts[name], what)
         for name, what in _PLAN_LINES
@@ -225,6 +264,8 @@ def _print_plan(found: Preview) -> None:
     ]
     print_table("Plan", ("Count>", "What"), rows)
     console.print(f"Size of the sources: {format_bytes(found.counts['bytes'])}")
+    console.print(f"Cost: {expected.told_cost()}", markup=False)
+    console.print(f"Time: {expected.told_time()}", markup=False)
     if found.sample:
         columns = ("Input", "Rendition", "Kind", "Destination")
         print_table("First jobs", columns, [tuple(row.values()) for row in found.sample])

@@ -34,7 +34,7 @@ def _steer(batch: str, action: Action, *, json: bool) -> int:
     settings = Settings()
     ledger = open_ledger(settings)
     found = ledger.read(find_batch, batch)
-    done = steer(ledger, settings, found, action, f"`ittybatch {action.value}`")
+    done = steer(ledger, settings, found, action, by=f"`ittybatch {action.value}`")
     if json:
         print_json({**asdict(done), "state": done.state.value})
     else:

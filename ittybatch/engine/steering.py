@@ -1,9 +1,10 @@
-"""Steering a batch: approve, pause, resume, cancel."""
+"""Steering a batch: approve, pause, resume, cancel, tune."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 from ittybatch.engine.flow_runs import open_flow_runs
+from ittybatch.engine.tuning import Tuning, tune_batch
 from ittybatch.engine.waking import Waker
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
@@ -27,6 +28,7 @@ class Action(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     CANCEL = "cancel"
+    TUNE = "tune"
 
 
 class CannotSteer(IttybatchError):
@@ -66,8 +68,16 @@ class Steered:
         return " ".join(lines)
 
 
-def steer(ledger: Ledger, settings: Settings, batch: str, action: Action, by: str) -> Steered:
-    """Approve, pause, resume or cancel a batch.
+def steer(
+    ledger: Ledger,
+    settings: Settings,
+    batch: str,
+    action: Action,
+    *,
+    by: str,
+    changes: Tuning | None = None,
+) -> Steered:
+    """Approve, pause, resume, cancel or tune a batch.
 
     Args:
         ledger: Where it is.
@@ -75,8 +85,10 @@ def steer(ledger: Ledger, settings: Settings, batch: str, action: Action, by: st
         batch: Its id.
         action: What to do.
         by: Who asks, for the batch's record.
+        changes: What to tune.
 
     Raises:
+        CannotTune: when the changes would make no sense.
         CannotSteer: when the batch has ended, or is to be resumed and is not held.
         PrefectUnavailable: when no flow run can be made for a resumed batch; ask again.
     """
@@ -97,6 +109,9 @@ def steer(ledger: Ledger, settings: Settings, batch: str, action: Action, by: st
         case Action.CANCEL:
             cancelled, _ = ledger.write(cancel_batch, batch, f"Cancelled by {by}.")
             return _steered(ledger, batch, BatchState.CANCELLED, cancelled=cancelled)
+        case Action.TUNE:
+            tune_batch(ledger, batch, changes or Tuning())
+            return _steered(ledger, batch, None)
 
 
 def _go_on(ledger: Ledger, settings: Settings, batch: str) -> tuple[str, ...]:

@@ -177,7 +177,9 @@ class Job(Base):
     output_height: Mapped[int | None]
     output_duration_s: Mapped[float | None]
     output_size_bytes: Mapped[int | None] = mapped_column(BigInteger)
-    outcome: Mapped[str | None] = mapped_column(Text, comment="what a poll told of its end; what webhooks told is in deliveries")
+    outcome: Mapped[str | None] = mapped_column(
+        Text, comment="what a poll told of its end; what webhooks told is in deliveries"
+    )
 
 
 class Attempt(Base):

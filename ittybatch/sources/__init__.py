@@ -13,7 +13,13 @@ from ittybatch.sources.inventory import InventorySource
 from ittybatch.sources.manifest import ManifestSource
 from ittybatch.sources.page import Page, Reject
 from ittybatch.sources.queue import QueueSource
-from ittybatch.sources.source import Source, parse_source, read_pages, scanned_folders
+from ittybatch.sources.source import (
+    ReadableSource,
+    Source,
+    parse_source,
+    read_pages,
+    scanned_folders,
+)
 from ittybatch.sources.sql import SqlSource
 
 __all__ = [
@@ -23,6 +29,7 @@ __all__ = [
     "ManifestSource",
     "Page",
     "QueueSource",
+    "ReadableSource",
     "Reject",
     "RetryableState",
     "Source",

@@ -1,6 +1,7 @@
 """The header of a manifest: which column means what."""
 
 import difflib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -31,13 +32,17 @@ class Columns:
     metadata: tuple[tuple[str, int], ...]
 
     @classmethod
-    def from_header(cls, header: list[str]) -> Self:
+    def from_header(cls, header: list[str], mapping: Mapping[str, str] | None = None) -> Self:
         """Read a header; columns of other names are left alone.
+
+        Args:
+            header: The columns' titles.
+            mapping: Titles of known columns that have other ones here, by the known name.
 
         Raises:
             ValueError: `input` is missing, or a column stands twice or is nearly a known one.
         """
-        names = tuple(_plain(name) for name in header)
+        names = tuple(_renamed(header, mapping or {}))
         if len(names) > MAX_COLUMNS:
             raise ValueError(f"it has {len(names)} columns; at most {MAX_COLUMNS} are read")
         if any(len(name) > MAX_NAME_CHARACTERS for name in names):
@@ -45,7 +50,11 @@ class Columns:
         if REQUIRED not in names:
             listing = ", ".join(repr(name[:40]) for name in names[:10]) or "none"
             separators = [mark for mark in (";", "\t", "|") if mark in "".join(names)]
-            hint = f"; separate columns by commas, not {separators[0]!r}" if separators else ""
+            hint = (
+                f"; separate columns by commas, or set `delimiter` to {separators[0]!r}"
+                if separators
+                else ""
+            )
             raise ValueError(f"it has no column `{REQUIRED}` (found: {listing}){hint}")
         for name in names:
             _check(name, names)
@@ -56,6 +65,37 @@ class Columns:
         )
         places = {name: place for place, name in enumerate(names) if name in KNOWN}
         return cls(names, places, metadata)
+
+
+def _renamed(header: list[str], mapping: Mapping[str, str]) -> Iterator[str]:
+    known_by_title = {title.strip(): name for name, title in mapping.items()}
+    titles = [title.strip() for title in header]
+    for title, name in known_by_title.items():
+        if title not in titles:
+            raise ValueError(f"it has no column {title!r}, which `columns` gives for `{name}`")
+    for title in titles:
+        name = _plain(title)
+        if title in known_by_title:
+            yield known_by_title[title]
+        elif name in mapping:
+            # Another column has been given for it.
+            yield ""
+        else:
+            yield name
+
+
+def check_known(name: str) -> str:
+    """Refuse the name of a column that means nothing.
+
+    Raises:
+        ValueError: Listing those that do.
+    """
+    plain = _plain(name)
+    if plain.startswith(METADATA_PREFIX):
+        check_metadata_name(plain.removeprefix(METADATA_PREFIX))
+    elif plain not in KNOWN:
+        raise ValueError(f"{name!r} is no column; use {', '.join(KNOWN)} or metadata.NAME")
+    return plain
 
 
 def _plain(name: str) -> str:

@@ -2,7 +2,6 @@
 
 import io
 from dataclasses import dataclass
-from typing import IO
 
 from ittybatch.sources.layers import (
     BUFFER_BYTES,
@@ -16,6 +15,8 @@ from ittybatch.sources.layers import (
 )
 from ittybatch.sources.origins import origin_of
 from ittybatch.sources.stream import ManifestStream
+
+_MAGIC_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +75,12 @@ def open_lines(
     """
     start = offset if writing is not None and writing.plain else 0
     manifest = ManifestStream(uri, origin_of(uri), start, identity)
-    packing = writing.packing if writing else packing_of(_beginning(manifest))
-    stream: IO[bytes] = manifest
+    buffered = io.BufferedReader(manifest, BUFFER_BYTES)
+    packing = writing.packing if writing else packing_of(buffered.peek(_MAGIC_BYTES))
     if packing:
-        stream = io.BufferedReader(Unpacked(_buffered(manifest), packing, uri), BUFFER_BYTES)
-    buffered = _buffered(stream)
+        buffered = io.BufferedReader(Unpacked(buffered, packing, uri), BUFFER_BYTES)
     if writing is None:
-        beginning = buffered.peek(4)
+        beginning = buffered.peek(_MAGIC_BYTES)
         refuse_strangers(beginning, uri)
         writing = Writing(packing, encoding_of(beginning, encoding))
     if writing.encoding != UTF_8:

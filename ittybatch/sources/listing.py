@@ -147,13 +147,24 @@ class Listing:
 
     def _versions(self, prefix: str, after: str | None, limit: int) -> Answer:
         begin: dict[str, Any] = {} if after is None else {"KeyMarker": after}
-        try:
-            answer = self._client.list_object_versions(
-                Bucket=self._bucket, Prefix=prefix, MaxKeys=limit, **begin
-            )
-        except (ClientError, BotoCoreError) as error:
-            raise self._failure(prefix, error) from error
-        versions = answer.get("Versions", [])
+        while True:
+            try:
+                answer = self._client.list_object_versions(
+                    Bucket=self._bucket, Prefix=prefix, MaxKeys=limit, **begin
+                )
+            except (ClientError, BotoCoreError) as error:
+                raise self._failure(prefix, error) from error
+            versions = answer.get("Versions", [])
+            keys = [found["Key"] for found in (*versions, *answer.get("DeleteMarkers", []))]
+            last = max(keys, default=None)
+            more = answer["IsTruncated"] and last is not None
+            if not more or after is None or last is None or last > after:
+                break
+            # Still the versions of the key to begin after.
+            begin = {
+                "KeyMarker": answer["NextKeyMarker"],
+                "VersionIdMarker": answer["NextVersionIdMarker"],
+            }
         entries = [
             Entry(
                 found["Key"],
@@ -163,10 +174,9 @@ class Listing:
             )
             for found in versions
             # A key's newest version comes first, so it never is on a later page than the others.
-            if found["IsLatest"] and found["Key"] != after
+            if found["IsLatest"] and (after is None or found["Key"] > after)
         ]
-        keys = [found["Key"] for found in (*versions, *answer.get("DeleteMarkers", []))]
-        return Answer(entries, max(keys, default=None), answer["IsTruncated"] and bool(keys))
+        return Answer(entries, last, more)
 
     def _failure(self, prefix: str, error: Exception) -> SourceError:
         return failure("listed", f"s3://{self._bucket}/{prefix}", error)

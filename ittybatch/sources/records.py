@@ -56,14 +56,22 @@ class Records:
         line: Number of the first line that the source gives.
         offset: Byte of the file at which it begins.
         delimiter: The character between values.
+        encoding: What the file is written in, for messages.
     """
 
     def __init__(
-        self, source: LineSource, line: int = 1, offset: int = 0, *, delimiter: str = ","
+        self,
+        source: LineSource,
+        line: int = 1,
+        offset: int = 0,
+        *,
+        delimiter: str = ",",
+        encoding: str = "utf-8",
     ) -> None:
         self._line = line
         self._offset = offset
         self._delimiter = delimiter
+        self._encoding = encoding.upper()
         self._source = source
         self._block = Block(b"")
         self._pending: deque[bytes] = deque()
@@ -91,7 +99,7 @@ class Records:
                 reason = "a quote inside a quoted value is not doubled"
             return self._unreadable(reason)
         if self._undecodable:
-            return self._unreadable("is not UTF-8; save the file as UTF-8")
+            return self._unreadable(f"is not {self._encoding}; save the file as UTF-8")
         return Record(self._line, cells)
 
     def next_regular(self, most: int) -> tuple[int, list[list[str]], bool]:

@@ -21,7 +21,7 @@ MAX_OPTIONS_CHARACTERS = 16_384
 MAX_VALUE_CHARACTERS = 2048
 MAX_EXCERPT_CHARACTERS = 200
 
-_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # Options may be printed over several lines.
 _UNSEEN_IN_OPTIONS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _PROFILE = re.compile(SLUG)
@@ -90,7 +90,7 @@ class Rows:
             return self._item(line, cells, pairs)
         except _BadCellError as error:
             kind = Misread if error.misread else Reject
-            return reject_of(line, error.field, error.reason, cells, kind)
+            return reject_of(line, error.field or "row", error.reason, cells, kind)
 
     def _regular_item(
         self, line: int, cells: list[str], pairs: Mapping[str, str] | None
@@ -149,7 +149,7 @@ class Rows:
         if _is_plain(cells):
             return
         for place, cell in enumerate(cells):
-            unseen, most = _UNSEEN, MAX_VALUE_CHARACTERS
+            unseen, most = UNSEEN, MAX_VALUE_CHARACTERS
             if place == self._options:
                 unseen, most = _UNSEEN_IN_OPTIONS, MAX_OPTIONS_CHARACTERS
             elif place == self._input:
@@ -183,7 +183,7 @@ class Rows:
 
 def _is_plain(cells: list[str]) -> bool:
     text = ",".join(cells)
-    return len(text) <= MAX_VALUE_CHARACTERS and not _UNSEEN.search(text)
+    return len(text) <= MAX_VALUE_CHARACTERS and not UNSEEN.search(text)
 
 
 def _checked_input(uri: str) -> str:
@@ -236,7 +236,7 @@ def _checked_options(kind: str | None, text: str | None) -> Mapping[str, Any] | 
 def _parsed(kind: str, text: str | None) -> tuple[Mapping[str, Any] | None, str, str | None]:
     try:
         given = json.loads(
-            text or "{}", object_pairs_hook=_without_twins, parse_constant=_refuse_constant
+            text or "{}", object_pairs_hook=without_twins, parse_constant=refuse_constant
         )
     except (ValueError, RecursionError) as error:
         return None, "options", f"{_NOT_JSON}: {error}"
@@ -250,14 +250,24 @@ def _parsed(kind: str, text: str | None) -> tuple[Mapping[str, Any] | None, str,
         return None, "kind" if wrong else "options", reason
 
 
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of JSON, for `object_pairs_hook`.
+
+    Raises:
+        ValueError: A name stands twice; the last one would win.
+    """
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a name stands twice")
     return found
 
 
-def _refuse_constant(name: str) -> NoReturn:
+def refuse_constant(name: str) -> NoReturn:
+    """Refuse what Python takes for a number of JSON, for `parse_constant`.
+
+    Raises:
+        ValueError: Always.
+    """
     raise ValueError(f"{name} is no number")
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError
 
@@ -13,6 +12,7 @@ from ittybatch.sources.failed import FailedJobsSource
 from ittybatch.sources.form import Tabs
 from ittybatch.sources.inventory import InventorySource, read_inventory, scanned_folder
 from ittybatch.sources.manifest import ManifestSource, read_manifest
+from ittybatch.sources.manifest_formats import format_of
 from ittybatch.sources.page import Page
 from ittybatch.sources.queue import QueueSource, read_queue
 from ittybatch.sources.s3 import SCHEME
@@ -28,10 +28,10 @@ Source = Annotated[
 ]
 ReadableSource = BucketSource | ManifestSource | InventorySource | SqlSource | QueueSource
 
-_MANIFEST_SUFFIX = ".csv"
 _SQL, _QUEUE, _INVENTORY = "sql:", "sqs+", "inventory+"
 FORMS = (
-    "s3://bucket/prefix/, or the path, https:// URL or s3:// URI of a .csv file, "
+    "s3://bucket/prefix/, or the path, https:// URL or s3:// URI of a .csv, .tsv, .jsonl, "
+    ".parquet or .xlsx file, "
     "inventory+s3://bucket/.../manifest.json, sql:DATABASE_URL_VARIABLE with a query, or "
     "sqs+https://queue-url with the folder whose events are wanted."
 )
@@ -72,7 +72,7 @@ def read_pages(
             return read_manifest(source, cursor=cursor, page_size=page_size)
 
 
-def scanned_folders(source: ReadableSource) -> list[str]:
+def scanned_folders(source: Source) -> list[str]:
     """Tell which folders of S3 a source is about, where it is about such and nothing else.
 
     An output that lands there would come back as a new item.
@@ -122,16 +122,11 @@ def _meaning(text: str) -> tuple[type[ReadableSource], dict[str, str]]:
         return InventorySource, {"manifest_uri": text.removeprefix(_INVENTORY)}
     if text.startswith(SCHEME) and text.endswith("/manifest.json"):
         return InventorySource, {"manifest_uri": text}
-    if _path_of(text).lower().endswith(_MANIFEST_SUFFIX):
+    if format_of(text) is not None:
         return ManifestSource, {"uri": _absolute(text)}
     if text.startswith(SCHEME):
         return BucketSource, {"uri": text}
-    raise ValueError("it is neither an s3:// prefix nor a .csv file")
-
-
-def _path_of(text: str) -> str:
-    # A question mark is a character like any other in an S3 key or a file's name.
-    return urlsplit(text).path if text.startswith(("http://", "https://")) else text
+    raise ValueError("it is neither an s3:// prefix nor a .csv, .tsv, .jsonl, .parquet or .xlsx file")
 
 
 def _absolute(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A queue planned into the ledger: a message is deleted once its page is committed, never before."""
+"""A queue planned into the ledger: messages are deleted once their page is committed."""
 
 import json
 import uuid
@@ -45,9 +45,11 @@ class Uploads:
 
     @property
     def waiting(self) -> int:
-        names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-        found = self._client.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)
-        return sum(map(int, found["Attributes"].values()))
+        found = self._client.get_queue_attributes(QueueUrl=self.url, AttributeNames=["All"])
+        counts = found["Attributes"]
+        return int(counts["ApproximateNumberOfMessages"]) + int(
+            counts["ApproximateNumberOfMessagesNotVisible"]
+        )
 
     def opened(self, ledger: Ledger) -> OpenBatch:
         source, profile = settle(ledger, self.source, "web", self.profiles)

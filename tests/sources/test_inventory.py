@@ -33,18 +33,17 @@ TITLES = {
     "last_modified_date": "LastModifiedDate",
     "e_tag": "ETag",
 }
-SCHEMA = pa.schema(
-    {
-        "bucket": pa.string(),
-        "key": pa.string(),
-        "version_id": pa.string(),
-        "is_latest": pa.bool_(),
-        "is_delete_marker": pa.bool_(),
-        "size": pa.int64(),
-        "last_modified_date": pa.timestamp("ms", tz="UTC"),
-        "e_tag": pa.string(),
-    }
-)
+COLUMNS: dict[str, pa.DataType] = {
+    "bucket": pa.string(),
+    "key": pa.string(),
+    "version_id": pa.string(),
+    "is_latest": pa.bool_(),
+    "is_delete_marker": pa.bool_(),
+    "size": pa.int64(),
+    "last_modified_date": pa.timestamp("ms", tz="UTC"),
+    "e_tag": pa.string(),
+}
+SCHEMA = pa.schema(COLUMNS)
 LAYOUTS = {
     "CSV": ", ".join(TITLES.values()),
     "ORC": "struct<" + ",".join(f"{name}:string" for name in TITLES) + ">",

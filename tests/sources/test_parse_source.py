@@ -57,7 +57,7 @@ def test_a_path_is_taken_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 )  # fmt: skip
 def test_anything_else_is_refused_with_what_would_do(text: str) -> None:
     """The message shows both forms."""
-    with pytest.raises(SourceError, match=r"(?s)is no source.*s3://bucket/prefix/.*\.csv file"):
+    with pytest.raises(SourceError, match=r"(?s)is no source.*s3://bucket/prefix/.*\.csv, "):
         parse_source(text)
 
 

@@ -1,7 +1,7 @@
 """Queries: columns, kinds of values, keys to go on from, and passwords that stay unseen."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,9 @@ Fill = Callable[[list[dict[str, Any]]], None]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def fill(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fill:
+def fill(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Generator[Fill]:
     """A database with a table of assets, named by an environment variable; fills the table."""
     url = f"sqlite:///{tmp_path / 'library.db'}"
     kinds = {"json": "TEXT", "time": "TEXT"}

@@ -44,7 +44,7 @@ def test_every_source_has_a_tab_that_stays(system: System, page: Page) -> None:
     form.choose("CSV manifest")
     form.fill("Manifest", "s3://pages/list.csv")
     assert form.value("Manifest") == "s3://pages/list.csv"
-    form.choose("Failed jobs of a batch")
+    form.choose("Failed jobs")
     form.fill("Batch", "latest")
     form.choose("Bucket")
     form.fill("Bucket and prefix", "s3://pages/")

@@ -175,7 +175,12 @@ def upgrade() -> None:
         sa.Column("output_height", sa.Integer(), nullable=True),
         sa.Column("output_duration_s", sa.Double(), nullable=True),
         sa.Column("output_size_bytes", sa.BigInteger(), nullable=True),
-        sa.Column("outcome", sa.Text(), nullable=True, comment="what a poll told of its end; what webhooks told is in deliveries"),
+        sa.Column(
+            "outcome",
+            sa.Text(),
+            nullable=True,
+            comment="what a poll told of its end; what webhooks told is in deliveries",
+        ),
         sa.ForeignKeyConstraint(["chunk_id"], ["chunks.id"], name=op.f("fk_jobs_chunk_id_chunks")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
         sa.UniqueConstraint("job_key", "claim", name=op.f("uq_jobs_job_key_claim")),

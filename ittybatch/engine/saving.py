@@ -1,0 +1,64 @@
+"""A saved plan: a batch that is planned to the last job, and begins when it is approved."""
+
+from collections.abc import Callable, Mapping
+
+from ittybatch.engine.options import BatchOptions
+from ittybatch.engine.planning import plan_batch
+from ittybatch.engine.scope import settle
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.batches import OpenBatch, open_batch
+from ittybatch.ledger.runs import end_runs
+from ittybatch.settings import Settings
+from ittybatch.sources import Source
+
+_WHY = "Its plan was saved for later."
+
+
+def save_plan(
+    ledger: Ledger,
+    settings: Settings,
+    source: Source,
+    profile: str,
+    options: BatchOptions,
+    *,
+    on_page: Callable[[Mapping[str, int]], None] = lambda _: None,
+) -> OpenBatch:
+    """Plan a batch to its end, and leave it to be approved.
+
+    What it plans is what it submits, but for what another batch does meanwhile: nothing is
+    kept from others for a plan that may never begin.
+
+    Args:
+        ledger: Where the plan goes.
+        settings: Where profiles are.
+        source: What to read.
+        profile: Name or path of the profile.
+        options: How the batch is to be run.
+        on_page: Told the counts after each page.
+
+    Raises:
+        SourceError: The source cannot be read.
+        ProfileError: The profile cannot be used.
+    """
+    settled, chosen = settle(ledger, source, profile, settings.profiles_dir)
+    batch = ledger.write(
+        open_batch,
+        flow_run_id=None,
+        deployment_id=None,
+        name=options.name or chosen.name,
+        source=settled.model_dump(mode="json", exclude_none=True),
+        profile=chosen.model_dump(mode="json"),
+        options=options.model_dump(mode="json", exclude={"go_on_with"}, exclude_none=True),
+    )
+    planned = plan_batch(
+        ledger,
+        batch,
+        settled,
+        settings.profiles_dir,
+        chunk_size=options.chunk_size,
+        canary_items=options.canary_items,
+        on_page=on_page,
+        why_ask=lambda _: _WHY,
+    )
+    ledger.write(end_runs, planned.id)
+    return planned

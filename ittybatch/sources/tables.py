@@ -1,0 +1,108 @@
+"""Rows of a Parquet file, a batch at a time."""
+
+from collections.abc import Iterator
+from typing import IO, Any
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from ittybatch.sources.columns import METADATA_PREFIX
+
+BATCH_ROWS = 1000
+
+# No value may hold it: it marks one that is no text.
+_NO_TEXT = "\x00"
+# Errors of pyarrow are these, and OSError.
+_UNREADABLE = (pa.ArrowException, OSError, ValueError, NotImplementedError)
+
+
+class ParquetTable:
+    """The columns of a Parquet file; those of a struct `metadata` are `metadata.NAME`.
+
+    Args:
+        file: The file, seekable.
+
+    Raises:
+        ValueError: It is no Parquet file that can be read.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        try:
+            self._file = parquet.ParquetFile(file, pre_buffer=False, buffer_size=1024 * 1024)
+        except _UNREADABLE as error:
+            raise ValueError(f"it is no Parquet file: {_first_line(error)}") from error
+        self._fields = list(_flat(self._file.schema_arrow))
+        self.titles = [".".join(path) for path in self._fields]
+
+    def rows(self, start: int, wanted: list[int]) -> Iterator[list[Any]]:
+        """Give rows from one on, counted from 0.
+
+        Args:
+            start: The first one to give.
+            wanted: Places of the columns that are read; the others are None.
+
+        Raises:
+            ValueError: The file is damaged.
+        """
+        groups, before = self._groups_from(start)
+        names = list(dict.fromkeys(self._fields[place][0] for place in wanted))
+        try:
+            for batch in self._file.iter_batches(
+                BATCH_ROWS, row_groups=groups, columns=names, use_threads=False
+            ):
+                skipped = min(max(start - before, 0), batch.num_rows)
+                before += batch.num_rows
+                yield from self._rows_of(batch.slice(skipped), wanted)
+        except _UNREADABLE as error:
+            raise ValueError(f"it is damaged: {_first_line(error)}") from error
+
+    def _groups_from(self, start: int) -> tuple[list[int], int]:
+        metadata = self._file.metadata
+        first = before = 0
+        while first < metadata.num_row_groups:
+            count = metadata.row_group(first).num_rows
+            if before + count > start:
+                break
+            before += count
+            first += 1
+        return list(range(first, metadata.num_row_groups)), before
+
+    def _rows_of(self, batch: pa.RecordBatch, wanted: list[int]) -> Iterator[list[Any]]:
+        columns: list[list[Any]] = [[None] * batch.num_rows for _ in self._fields]
+        for place in wanted:
+            name, *below = self._fields[place]
+            column = batch.column(name)
+            for child in below:
+                column = column.flatten()[column.type.get_field_index(child)]
+            columns[place] = _values(column)
+        for row in zip(*columns, strict=True):
+            yield list(row)
+
+
+def _flat(schema: pa.Schema) -> Iterator[tuple[str, ...]]:
+    for field in schema:
+        if pa.types.is_struct(field.type) and f"{field.name}." == METADATA_PREFIX:
+            yield from ((field.name, child.name) for child in field.type)
+        else:
+            yield (field.name,)
+
+
+def _values(column: pa.Array) -> list[Any]:
+    try:
+        values: list[Any] = column.to_pylist()
+    except UnicodeDecodeError:
+        raw = column.cast(pa.large_binary()).to_pylist()
+        return [None if value is None else _decoded(value) for value in raw]
+    else:
+        return values
+
+
+def _decoded(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode(errors="replace") + _NO_TEXT
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,91 @@
+"""A plan above the user's ceiling waits, suspended, until somebody has looked at it."""
+
+import pytest
+
+from ittybatch.ledger.identity import batch_owner
+from ittybatch.ledger.states import BatchState
+from tests.end_to_end.system import System
+from tests.end_to_end.waiting import until
+
+pytestmark = [pytest.mark.timeout(600)]
+
+
+def _of(count: int) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("manifest", [count], indirect=True, ids=str)
+
+
+def _suspended(system: System, batch: str, leg: int) -> str:
+    """Wait until a leg of the batch's run has asked; gives the flow run."""
+
+    def asks() -> str | None:
+        flow_run, number = system.flow_runs(batch)[batch_owner(batch)]
+        waits = system.prefect.flow_run(flow_run)["state_type"] == "PAUSED"
+        return flow_run if waits and number >= leg else None
+
+    return until(asks, f"leg {leg} asks for approval", within_s=120)
+
+
+@_of(12)
+def test_a_large_plan_is_approved_in_prefects_pages(
+    instant_system: System, manifest: dict[str, str]
+) -> None:
+    """Until then nothing is sent. Whoever resumes the run without a word approves of nothing."""
+    system = instant_system
+    batch = system.begin(manifest, approve_above_jobs=10)
+    flow_run = _suspended(system, batch, 1)
+    status = system.status(batch)
+    assert status.state is BatchState.UNAPPROVED
+    assert status.reason == "12 jobs are to be submitted, more than 10."
+
+    assert system.prefect.resume(flow_run) == "ACCEPT"
+    _suspended(system, batch, 2)
+    assert system.status(batch).state is BatchState.UNAPPROVED
+    assert system.wire.jobs(batch) == []
+
+    assert system.prefect.resume(flow_run, {"decision": "approve"}) == "ACCEPT"
+    assert system.await_end(batch).state is BatchState.SUCCEEDED
+    system.assert_both_sides_agree(batch)
+
+
+@_of(12)
+def test_a_plan_is_turned_down_in_prefects_pages(
+    instant_system: System, manifest: dict[str, str]
+) -> None:
+    """It costs nothing, and its jobs are free for another batch."""
+    system = instant_system
+    batch = system.begin(manifest, approve_above_jobs=0)
+    flow_run = _suspended(system, batch, 1)
+    system.prefect.resume(flow_run, {"decision": "cancel"})
+    assert system.await_end(batch).state is BatchState.CANCELLED
+    assert system.outcome(batch) == "Cancelled"
+    assert system.wire.jobs(batch) == []
+
+
+@_of(12)
+def test_a_plan_is_approved_in_the_terminal(
+    instant_system: System, manifest: dict[str, str]
+) -> None:
+    """The suspended run is woken, and goes on by itself."""
+    system = instant_system
+    batch = system.begin(manifest, approve_above_jobs=0)
+    _suspended(system, batch, 1)
+    done = system.command("approve", batch)
+    assert done.returncode == 0, done.stderr
+    assert system.await_end(batch).state is BatchState.SUCCEEDED
+
+
+@_of(12)
+def test_a_saved_plan_submits_just_what_it_told(
+    instant_system: System, manifest: dict[str, str]
+) -> None:
+    """Planned in the terminal today, begun when somebody says so."""
+    system = instant_system
+    told = system.told("plan", manifest["uri"], "--save", "--json")
+    batch = told["batch"]
+    assert told["counts"]["jobs"] == 12
+    assert told["estimate"]["cost"] is None
+    assert system.status(batch).state is BatchState.UNAPPROVED
+    assert system.command("approve", batch).returncode == 0
+    assert system.await_end(batch).state is BatchState.SUCCEEDED
+    assert system.counted(batch) == {"succeeded": 12}
+    system.assert_both_sides_agree(batch)
