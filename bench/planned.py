@@ -6,17 +6,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Column, Integer, MetaData, Table, Text, insert
 
 from bench.databases import open_at
 from ittybatch.engine.planning import plan_batch
-from ittybatch.engine.reporting import write_rejects_file
+from ittybatch.engine.reports.rejects import write_rejects_file
 from ittybatch.ledger.batches import open_batch
 from ittybatch.sources import ManifestSource
 
@@ -91,7 +89,7 @@ def _reference(manifest: str, url: str) -> tuple[int, int]:
     engine = open_at(url).engine
     written = 0
     with Path(manifest).open(encoding="utf-8", newline="") as file:
-        rows: Iterator[dict[str, Any]] = csv.DictReader(file, restkey="more")
+        rows = csv.DictReader(file, restkey="more")
         table = Table(
             "plain_jobs",
             metadata := MetaData(),

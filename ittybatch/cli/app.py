@@ -20,7 +20,7 @@ app = App(
     name="ittybatch",
     version=__version__,
     help="Push whole media libraries through Ittybit with Prefect.\n\n"
-    "A batch scans a SOURCE (s3://bucket/prefix/, or a CSV manifest by path or URL), submits "
+    "A batch scans a SOURCE (s3://bucket/prefix/, or a manifest by path or URL), submits "
     "the renditions of a profile for every item, sleeps until signed webhooks wake it, and "
     "reports. Exit status: 0 all succeeded, 1 some failed, 2 usage, 3 could not run.",
     help_format="plaintext",

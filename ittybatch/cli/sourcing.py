@@ -12,7 +12,8 @@ from ittybatch.sources import Source, parse_source
 SourceText = Annotated[
     str,
     Parameter(
-        help="s3://bucket/prefix/ · the path, URL or s3:// address of a CSV manifest · "
+        help="s3://bucket/prefix/ · the path, URL or s3:// address of a manifest (CSV, TSV, JSON "
+        "Lines, Parquet, Excel) · "
         "inventory+s3://.../manifest.json · sql:NAME, an environment variable that holds a "
         "database's URL · sqs+https://..., a queue of S3's events."
     ),

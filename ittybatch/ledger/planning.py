@@ -180,7 +180,7 @@ def _insert_items(  # noqa: PLR0917
     orders = _Orders()
     item_rows: list[tuple[Any, ...]] = []
     job_rows: list[tuple[Any, ...]] = []
-    moment = _MOMENTS[transaction.postgres]
+    moment = _moment_for_postgres if transaction.postgres else _moment_for_sqlite
     attempts = claims.attempts
     number = first_number
     for chunk, part in _into_chunks(transaction, batch, new, *sizes):
@@ -273,7 +273,9 @@ def _into_chunks(
     parts: list[Sequence[PlannedItem]] = []
     while start < len(new):
         is_first = number + len(parts) == 0
-        parts.append(new[start : start + ((canary_items or chunk_size) if is_first else chunk_size)])
+        parts.append(
+            new[start : start + ((canary_items or chunk_size) if is_first else chunk_size)]
+        )
         start += len(parts[-1])
     sizes = [(len(part), sum(len(planned.jobs) for planned in part)) for part in parts]
     yield from zip(insert_chunks(transaction, batch, number + 1, sizes), parts, strict=True)
@@ -293,7 +295,8 @@ def _moment_for_sqlite(value: datetime) -> str:
     return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
-_MOMENTS = {False: _moment_for_sqlite, True: datetime.isoformat}
+def _moment_for_postgres(value: datetime) -> str:
+    return value.isoformat()
 
 
 def _insert_rejects(

@@ -1,16 +1,19 @@
 """A rendition made ready to be filled with items, a great many a second."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from ittybatch.profiles.condition import SOURCES_OF_KIND, Condition
 from ittybatch.profiles.destinations import Destination, parse_destination
 from ittybatch.profiles.errors import UnusableItem
 from ittybatch.profiles.item import Item
 from ittybatch.profiles.job import JobSpec, identifying_json, job_key
-from ittybatch.profiles.media import Media
 from ittybatch.profiles.rendition import METADATA_FIELDS, Rendition
 from ittybatch.profiles.subject import Subject
 from ittybatch.profiles.template import Part, fill_constants, parse_template, render
+
+if TYPE_CHECKING:
+    from ittybatch.profiles.media import Media
 
 
 class Blueprint:

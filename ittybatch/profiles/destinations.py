@@ -72,8 +72,9 @@ class Destination:
         key = "".join([part if isinstance(part, str) else value(part.name) for part in self.key])
         if "//" in key or key[0] in "./" or "/." in key or key[-1] == "/":
             key = _normalised(key)
-        fixed = len(self.bucket) == 1 and isinstance(self.bucket[0], str)
-        bucket = self.bucket[0] if fixed else render(self.bucket, {"bucket": value("bucket")})
+        first = self.bucket[0]
+        fixed = first if len(self.bucket) == 1 and isinstance(first, str) else None
+        bucket = fixed or render(self.bucket, {"bucket": value("bucket")})
         uri = f"{S3_SCHEME}{bucket}/{key}"
         # No character takes more than four bytes.
         if len(key) > MAX_KEY_BYTES // 4 and len(key.encode()) > MAX_KEY_BYTES:
@@ -82,7 +83,7 @@ class Destination:
                 f"S3 allows {MAX_KEY_BYTES}.",
                 remedy="Use {item} in place of {key} or {dir} in the destination.",
             )
-        if not fixed:
+        if fixed is None:
             _check_bucket(bucket, subject)
         if uri == subject.item.uri:
             raise UnusableItem(

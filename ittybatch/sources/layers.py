@@ -2,7 +2,7 @@
 
 import codecs
 import io
-from typing import IO, TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
@@ -11,11 +11,13 @@ from ittybatch.sources.errors import SourceError, without_secrets
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+Packing = Literal["gzip", "zstd"]
+
 UTF_8 = "utf-8"
 BUFFER_BYTES = 1024 * 1024
 
 _BLOCK_BYTES = 256 * 1024
-_PACKINGS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_PACKINGS: dict[bytes, Packing] = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 # What is surely no text, by its first bytes.
 _STRANGERS = {
     b"PAR1": ("Parquet", "`format: parquet`"),
@@ -38,7 +40,7 @@ codecs.register_error("ittybatch-mark", _mark)
 class _Layer(io.RawIOBase):
     """A stream made of another one, block by block."""
 
-    def __init__(self, below: IO[bytes]) -> None:
+    def __init__(self, below: io.BufferedReader) -> None:
         super().__init__()
         self._below = below
         self._rest = b""
@@ -73,7 +75,7 @@ class Unpacked(_Layer):
         uri: For messages.
     """
 
-    def __init__(self, below: IO[bytes], packing: str, uri: str) -> None:
+    def __init__(self, below: io.BufferedReader, packing: Packing, uri: str) -> None:
         super().__init__(below)
         self._packing = packing
         self._uri = without_secrets(uri)
@@ -81,7 +83,7 @@ class Unpacked(_Layer):
 
     def _block(self) -> bytes:
         try:
-            return cast("bytes", self._stream.read(_BLOCK_BYTES))
+            return self._stream.read(_BLOCK_BYTES)
         except OSError as error:
             raise SourceError(
                 f"The manifest {self._uri} cannot be unpacked: its {self._packing} is damaged or "
@@ -99,7 +101,7 @@ class InUtf8(_Layer):
         encoding: Their encoding.
     """
 
-    def __init__(self, below: IO[bytes], encoding: str) -> None:
+    def __init__(self, below: io.BufferedReader, encoding: str) -> None:
         super().__init__(below)
         self._decoder = codecs.getincrementaldecoder(encoding)("ittybatch-mark")
 
@@ -111,7 +113,7 @@ class InUtf8(_Layer):
                 return text.encode(UTF_8, "surrogateescape")
 
 
-def packing_of(beginning: bytes) -> str | None:
+def packing_of(beginning: bytes) -> Packing | None:
     """Tell by a file's first bytes how it is packed; None where it is not."""
     return next((name for magic, name in _PACKINGS.items() if beginning.startswith(magic)), None)
 
@@ -139,7 +141,7 @@ def refuse_strangers(beginning: bytes, uri: str) -> None:
             )
 
 
-def skip(stream: IO[bytes], count: int) -> None:
+def skip(stream: io.BufferedReader, count: int) -> None:
     """Pass over bytes that were read before."""
     while count > 0 and (block := stream.read(min(count, _BLOCK_BYTES))):
         count -= len(block)

@@ -7,6 +7,7 @@ from ittybatch.sources.layers import (
     BUFFER_BYTES,
     UTF_8,
     InUtf8,
+    Packing,
     Unpacked,
     encoding_of,
     packing_of,
@@ -28,7 +29,7 @@ class Writing:
         encoding: Of its text.
     """
 
-    packing: str | None
+    packing: Packing | None
     encoding: str
 
     @property
@@ -75,7 +76,7 @@ def open_lines(
     """
     start = offset if writing is not None and writing.plain else 0
     manifest = ManifestStream(uri, origin_of(uri), start, identity)
-    buffered = io.BufferedReader(manifest, BUFFER_BYTES)
+    buffered: io.BufferedReader = io.BufferedReader(manifest, BUFFER_BYTES)
     packing = writing.packing if writing else packing_of(buffered.peek(_MAGIC_BYTES))
     if packing:
         buffered = io.BufferedReader(Unpacked(buffered, packing, uri), BUFFER_BYTES)

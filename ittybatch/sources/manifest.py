@@ -1,6 +1,7 @@
 """The source that is a list of items: CSV, TSV, JSON Lines, Parquet or Excel."""
 
 import codecs
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from ittybatch.sources.cursor import read_cursor, write_cursor
 from ittybatch.sources.errors import SourceError, without_secrets
 from ittybatch.sources.form import as_form
 from ittybatch.sources.gathering import Gathering
-from ittybatch.sources.layers import UTF_8
+from ittybatch.sources.layers import UTF_8, Packing
 from ittybatch.sources.lines import Lines, Writing, open_lines
 from ittybatch.sources.manifest_formats import Format, format_of
 from ittybatch.sources.objects import MAX_LINE_BYTES, Objects
@@ -164,7 +165,7 @@ class _Place:
     header: list[str] | None = None
     line: int = 1
     offset: int = 0
-    packing: str | None = None
+    packing: Packing | None = None
     encoding: str | None = None
 
     @classmethod
@@ -213,9 +214,7 @@ def _read_records(
     lines = _open(source, place)
     with lines.stream as stream:
         encoding = lines.writing.encoding
-        records = Records(
-            stream, place.line, place.offset, delimiter=delimiter, encoding=encoding
-        )
+        records = Records(stream, place.line, place.offset, delimiter=delimiter, encoding=encoding)
         header = place.header if place.header is not None else _header(source, records)
         rows = Rows(_columns(source, header))
         gathering = Gathering(page_size)
@@ -264,7 +263,7 @@ def _read_objects(source: ManifestSource, place: _Place, page_size: int) -> Iter
             yield gathering.page(_cursor(source, at))
 
 
-def _rest_of_line(source: ManifestSource, stream: Any) -> int:  # noqa: ANN401  a buffered reader
+def _rest_of_line(source: ManifestSource, stream: io.BufferedReader) -> int:
     size_bytes = 0
     while (block := stream.readline(MAX_LINE_BYTES)) and not block.endswith(b"\n"):
         size_bytes += len(block)

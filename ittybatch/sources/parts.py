@@ -4,13 +4,13 @@ import io
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from gzip import GzipFile
-from typing import IO, Any, Literal, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, cast
 from urllib.parse import unquote_plus
 
-import pyarrow as pa
-from pyarrow import csv, orc, parquet
-
 from ittybatch.sources.entry import Entry
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Format = Literal["CSV", "ORC", "Parquet"]
 
@@ -87,7 +87,10 @@ def titles_of(form: Format, layout: str) -> list[str]:
 
 def _batches(
     file: IO[bytes], form: Format, titles: list[str], limit: int
-) -> Iterator[pa.RecordBatch]:
+) -> "Iterator[pa.RecordBatch]":
+    # Every flow run would pay for it otherwise, in seconds and in memory.
+    from pyarrow import orc, parquet  # noqa: PLC0415
+
     if form == "CSV":
         yield from _csv_batches(file, titles)
     elif form == "ORC":
@@ -101,7 +104,10 @@ def _batches(
         yield from groups.iter_batches(batch_size=limit, columns=columns)
 
 
-def _csv_batches(file: IO[bytes], titles: list[str]) -> Iterator[pa.RecordBatch]:
+def _csv_batches(file: IO[bytes], titles: list[str]) -> "Iterator[pa.RecordBatch]":
+    import pyarrow as pa  # noqa: PLC0415 - see above
+    from pyarrow import csv  # noqa: PLC0415
+
     packed = file.read(2) == b"\x1f\x8b"
     file.seek(0)
     unpacked: IO[bytes] = cast("IO[bytes]", GzipFile(fileobj=file)) if packed else file
@@ -121,7 +127,7 @@ def _csv_batches(file: IO[bytes], titles: list[str]) -> Iterator[pa.RecordBatch]
     )
 
 
-def _columns(schema: pa.Schema) -> list[str]:
+def _columns(schema: "pa.Schema") -> list[str]:
     return [name for name in schema.names if _plain(name) in _WANTED]
 
 
@@ -129,7 +135,7 @@ def _plain(title: str) -> str:
     return title.replace("_", "").lower()
 
 
-def _entries(rows: pa.RecordBatch, form: Format, *, versioned: bool) -> list[Entry]:
+def _entries(rows: "pa.RecordBatch", form: Format, *, versioned: bool) -> list[Entry]:
     nothing: list[Any] = [None] * rows.num_rows
     values = {_plain(name): rows.column(name).to_pylist() for name in rows.schema.names}
 

@@ -99,26 +99,30 @@ class Rows:
         uri = cells[self._input]
         if not _S3_OBJECT.fullmatch(uri) or uri[-1].isspace() or _DIRECTORY_BUCKET in uri:
             return None
-        kind = options = profile = fingerprint = size = None
-        if (place := self._kind) is not None and (kind := cells[place] or None):
-            place = self._options
-            options, _, reason = _parsed(kind, (cells[place] or None) if place is not None else None)
+        kind = (cells[self._kind] or None) if self._kind is not None else None
+        given = (cells[self._options] or None) if self._options is not None else None
+        options = None
+        if kind or given:
+            options, _, reason = _parsed(kind or "", given)
             if reason is not None:
                 return None
-        elif (place := self._options) is not None and cells[place]:
+        profile = (cells[self._profile] or None) if self._profile is not None else None
+        if profile and (kind or not _PROFILE.fullmatch(profile)):
             return None
-        if (place := self._profile) is not None and (profile := cells[place] or None):
-            if kind or not _PROFILE.fullmatch(profile):
-                return None
-        if (place := self._size) is not None and (text := cells[place]):
-            if not _SIZE.fullmatch(text):
-                return None
-            size = int(text)
-        if self._fingerprints:
-            fingerprint = self._fingerprint(cells)
-        if pairs is None:
-            pairs = {name: value for name, at in self._metadata if (value := cells[at])}
-        return Item(uri, fingerprint, size, None, line, kind, options, profile, pairs)
+        size = (cells[self._size] or None) if self._size is not None else None
+        if size and not _SIZE.fullmatch(size):
+            return None
+        return Item(
+            uri,
+            self._fingerprint(cells) if self._fingerprints else None,
+            int(size) if size else None,
+            None,
+            line,
+            kind,
+            options,
+            profile,
+            self._pairs(cells) if pairs is None else pairs,
+        )
 
     def _item(self, line: int, cells: list[str], pairs: Mapping[str, str] | None) -> Item:
         missing = len(self._names) - len(cells)

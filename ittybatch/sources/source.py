@@ -126,7 +126,7 @@ def _meaning(text: str) -> tuple[type[ReadableSource], dict[str, str]]:
         return ManifestSource, {"uri": _absolute(text)}
     if text.startswith(SCHEME):
         return BucketSource, {"uri": text}
-    raise ValueError("it is neither an s3:// prefix nor a .csv, .tsv, .jsonl, .parquet or .xlsx file")
+    raise ValueError("it is neither an s3:// prefix nor named as a manifest is")
 
 
 def _absolute(text: str) -> str:

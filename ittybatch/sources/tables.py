@@ -71,8 +71,9 @@ class ParquetTable:
         columns: list[list[Any]] = [[None] * batch.num_rows for _ in self._fields]
         for place in wanted:
             name, *below = self._fields[place]
-            column = batch.column(name)
+            column: Any = batch.column(name)
             for child in below:
+                # Not `field`, which gives a value also where the struct itself is null.
                 column = column.flatten()[column.type.get_field_index(child)]
             columns[place] = _values(column)
         for row in zip(*columns, strict=True):
@@ -87,7 +88,7 @@ def _flat(schema: pa.Schema) -> Iterator[tuple[str, ...]]:
             yield (field.name,)
 
 
-def _values(column: pa.Array) -> list[Any]:
+def _values(column: Any) -> list[Any]:  # noqa: ANN401  an array of pyarrow's
     try:
         values: list[Any] = column.to_pylist()
     except UnicodeDecodeError:

@@ -33,9 +33,7 @@ def workbook_rows(file: IO[bytes], sheet: str | None) -> Iterator[tuple[Any, ...
     """
     _check(file)
     try:
-        workbook = openpyxl.load_workbook(
-            file, read_only=True, data_only=True, keep_links=False
-        )
+        workbook = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
     except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
         raise ValueError(f"it is no Excel workbook: {error}") from error
     with closing(workbook):

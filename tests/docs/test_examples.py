@@ -22,7 +22,7 @@ def each(*languages: str, what: str | None = None) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("fence", found, ids=str)
 
 
-@each("yaml", "csv", "json")
+@each("yaml", "csv", "json", "jsonl")
 def test_every_example_says_what_it_is(fence: Fence) -> None:
     """One that says nothing would be checked by nobody."""
     assert (fence.language, fence.what) in {
@@ -30,6 +30,7 @@ def test_every_example_says_what_it_is(fence: Fence) -> None:
         ("yaml", "source"),
         ("yaml", "options"),
         ("csv", "manifest"),
+        ("jsonl", "manifest"),
         ("json", "parameters"),
     }
 
@@ -55,14 +56,14 @@ def test_options_can_be_given(fence: Fence) -> None:
     assert BatchOptions.model_validate(yaml.safe_load(fence.text)).model_fields_set
 
 
-@each("csv", what="manifest")
+@each("csv", "jsonl", what="manifest")
 def test_a_manifest_has_no_bad_row(fence: Fence, tmp_path: Path) -> None:
     """Every row becomes an item."""
-    path = tmp_path / "example.csv"
+    path = tmp_path / f"example.{fence.language}"
     path.write_text(fence.text, encoding="utf-8")
     (page,) = read_pages(ManifestSource(uri=str(path)))
     assert page.rejects == []
-    assert len(page.items) == len(fence.text.splitlines()) - 1
+    assert len(page.items) == len(fence.text.splitlines()) - (fence.language == "csv")
 
 
 @each("json", what="parameters")

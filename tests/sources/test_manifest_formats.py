@@ -289,7 +289,7 @@ def test_values_of_a_workbook_are_read_as_they_are_seen(tmp_path: Path) -> None:
     first, second = page.items
     assert (first.size_bytes, first.metadata, first.line) == (12, {"n": "7"}, 2)
     assert (second.size_bytes, second.metadata, second.line) == (None, {"n": "1.5"}, 5)
-    with pytest.raises(SourceError, match="no sheet 'Other'.*'Tonight'"):
+    with pytest.raises(SourceError, match=r"no sheet 'Other'.*'Tonight'"):
         read(tmp_path / "list.xlsx", sheet="Other")
 
 
@@ -373,7 +373,9 @@ def test_what_unpacks_to_a_great_deal_is_never_held_at_once(tmp_path: Path) -> N
 )
 def test_fields_that_make_no_sense_are_refused(fields: dict[str, Any]) -> None:
     """Before anything is read."""
-    with pytest.raises(ValueError, match=r"(?i)column|title|encoding|delimiter|sheet|reserved|1 ch"):
+    with pytest.raises(
+        ValueError, match=r"(?i)column|title|encoding|delimiter|sheet|reserved|1 ch"
+    ):
         ManifestSource(uri="s3://media/list.csv", **fields)
 
 
