@@ -1,6 +1,6 @@
 """Approve: a plan above the user's own ceilings waits until somebody has looked at it."""
 
-from enum import StrEnum
+from typing import Literal
 
 from prefect import suspend_flow_run
 from prefect.input import RunInput
@@ -17,12 +17,8 @@ from ittybatch.settings import Settings
 from tasks.leg import this_run
 
 
-class Decision(StrEnum):
-    """What can be made of a plan."""
-
-    WAIT = "wait"
-    APPROVE = "approve"
-    CANCEL = "cancel"
+# What can be made of a plan.
+Decision = Literal["wait", "approve", "cancel"]
 
 
 class Approval(RunInput):
@@ -32,7 +28,7 @@ class Approval(RunInput):
 
     # Whoever resumes the run without a word, by mistake or by an event, approves of nothing.
     decision: Decision = Field(
-        Decision.WAIT,
+        "wait",
         title="Decision",
         description="approve: submit what was planned. cancel: submit nothing. wait: ask again.",
     )
@@ -74,9 +70,9 @@ def _ask(batch: OpenBatch, settings: Settings, leg: int) -> Approval:
 
 def _carry_out(ledger: Ledger, batch: str, decision: Decision) -> None:
     match decision:
-        case Decision.APPROVE:
+        case "approve":
             ledger.write(let_begin, batch)
-        case Decision.CANCEL:
+        case "cancel":
             ledger.write(cancel_batch, batch, "Cancelled when it was to be approved.")
-        case Decision.WAIT:
+        case "wait":
             pass

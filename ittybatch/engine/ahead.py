@@ -17,7 +17,7 @@ _OBJECTS_A_COLLECTION = 50_000
 _SWITCH_S = 0.0005
 
 
-def read_ahead(pages: Generator[T, None, None]) -> Iterator[T]:
+def read_ahead(pages: Generator[T, None, None]) -> Generator[T, None, None]:
     """Give what a generator gives, with the next one being made meanwhile in a thread.
 
     An error is raised where the page would have come: those before it are given first.

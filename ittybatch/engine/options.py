@@ -1,8 +1,7 @@
 """How a batch is run: what its starter may choose beside source and profile."""
 
-from enum import StrEnum
 from pathlib import PurePath
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -13,12 +12,8 @@ from ittybatch.sources.form import as_form
 from ittybatch.sources.s3 import SCHEME, split_uri
 
 
-class Priority(StrEnum):
-    """Which batch goes first where not all can."""
-
-    HIGH = "high"
-    NORMAL = "normal"
-    LOW = "low"
+# Which batch goes first where not all can.
+Priority = Literal["high", "normal", "low"]
 
 
 class BatchOptions(BaseModel):
@@ -103,7 +98,7 @@ class BatchOptions(BaseModel):
         gt=0,
     )
     priority: Priority = Field(
-        Priority.NORMAL,
+        "normal",
         title="Priority",
         description="Where jobs in flight are limited, chunks of a higher priority go first: "
         "tonight's news before the backfill.",
