@@ -79,4 +79,8 @@ def source_of(text: str, options: SourceOptions) -> Source:
             raise IttybatchError(
                 f"--query: {query[1:]} cannot be read: {error.strerror}."
             ) from error
-    return parse_source(text, given)
+    called = {
+        _FIELDS.get(field.name, field.name): f"--{field.name.replace('_', '-')}"
+        for field in fields(options)
+    }
+    return parse_source(text, given, called)

@@ -91,12 +91,17 @@ def scanned_folders(source: Source) -> list[str]:
             return []
 
 
-def parse_source(text: str, fields: Mapping[str, Any] | None = None) -> ReadableSource:
+def parse_source(
+    text: str,
+    fields: Mapping[str, Any] | None = None,
+    called: Mapping[str, str] | None = None,
+) -> ReadableSource:
     """Tell from a user's text which source it means.
 
     Args:
         text: One of the forms that `FORMS` lists.
         fields: Further fields of the source, such as `suffixes`.
+        called: What the user calls such a field, where it is not by its name.
 
     Raises:
         SourceError: It means none, or the source has no such field.
@@ -107,7 +112,7 @@ def parse_source(text: str, fields: Mapping[str, Any] | None = None) -> Readable
         model, own = _meaning(stripped)
         return model.model_validate({**own, **given})
     except ValidationError as error:
-        raise _refused(stripped, error, given) from error
+        raise _refused(stripped, error, given, called or {}) from error
     except ValueError as error:
         raise _unknown(stripped, str(error)) from error
 
@@ -134,13 +139,17 @@ def _absolute(text: str) -> str:
     return text if "://" in text else str(Path(text).expanduser().resolve())
 
 
-def _refused(text: str, error: ValidationError, given: Mapping[str, Any]) -> SourceError:
+def _refused(
+    text: str, error: ValidationError, given: Mapping[str, Any], called: Mapping[str, str]
+) -> SourceError:
     first = error.errors(include_url=False, include_input=False)[0]
     reason = first["msg"].removeprefix("Value error, ").rstrip(".")
     name = str(first["loc"][0]) if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        reason = "such a source does not take it"
     if name in given or first["type"] == "missing":
         return SourceError(
-            f"{without_secrets(text)!r} cannot be read so: {name}: {reason}.",
+            f"{without_secrets(text)!r} cannot be read so: {called.get(name, name)}: {reason}.",
             remedy="`ittybatch plan --help` tells which options go with which source.",
         )
     return _unknown(text, reason)

@@ -148,8 +148,6 @@ def _s3(ports: Mapping[str, int]) -> dict[str, str]:
         "AWS_REGION": S3_REGION,
         "AWS_DEFAULT_REGION": S3_REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
-        # obstore refuses an unencrypted endpoint unless told.
-        "AWS_ALLOW_HTTP": "true",
     }
 
 

@@ -1,0 +1,60 @@
+"""The usual recipe: a flow with a task for each job, which submits it and polls until it ends.
+
+Nothing is done here to make it slow: connections are kept, many tasks run at a time, and they
+ask oftener than anybody would.
+"""
+
+import os
+import sys
+import time
+
+import httpx
+from prefect import flow, task
+from prefect.futures import wait
+from prefect.task_runners import ThreadPoolTaskRunner
+
+AT_A_TIME = 16
+_ASK_EVERY_S = 0.1
+_ENDED = {"succeeded", "failed", "cancelled"}
+
+client = httpx.Client(
+    base_url=os.environ["ITTYBIT_API_URL"],
+    headers={"Authorization": f"Bearer {os.environ['ITTYBIT_API_KEY']}"},
+    timeout=30,
+)
+
+
+@task(retries=3, retry_delay_seconds=10)
+def make_poster(address: str) -> str:
+    """Have one picture made, and give where it is."""
+    options = {"format": "webp", "width": 320}
+    asked = client.post("/jobs", json={"input": address, "kind": "image", "options": options})
+    asked.raise_for_status()
+    job = asked.json()
+    while job["status"] not in _ENDED:
+        time.sleep(_ASK_EVERY_S)
+        answer = client.get(f"/jobs/{job['id']}")
+        answer.raise_for_status()
+        job = answer.json()
+    if job["status"] != "succeeded":
+        raise RuntimeError(f"{address}: {job['error']}")
+    return str(job["output"]["url"])
+
+
+@flow(task_runner=ThreadPoolTaskRunner(max_workers=AT_A_TIME))
+def make_posters(addresses: list[str]) -> int:
+    """Have all of them made; gives how many were."""
+    made = make_poster.map(addresses)
+    wait(made)
+    return sum(future.state.is_completed() for future in made)
+
+
+def main(jobs: int) -> None:
+    """Be ready, wait to be told, and tell how many jobs have succeeded."""
+    print("ready", flush=True)
+    sys.stdin.readline()
+    print(make_posters([f"s3://library/recipe/{n}.png" for n in range(jobs)]), flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
