@@ -9,7 +9,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from bench import dispatch, listing, manifest, memory, nightly, receiver
+from bench import dispatch, listing, manifest, memory, nightly, receiver, waiting, wake
 from bench.databases import DATABASES, is_available, ledgers
 from bench.figure import Figure
 
@@ -20,6 +20,11 @@ BENCHES = {
     "memory": memory.measure,
     "nightly": nightly.measure,
     "receiver": receiver.measure,
+}
+# These start the whole system and take minutes: measured when asked for by name.
+WHOLE = {
+    "waiting": waiting.measure,
+    "wake": wake.measure,
 }
 notes = Console(stderr=True)
 
@@ -36,7 +41,7 @@ def main() -> int:
         with ledgers(database) as new_ledger:
             for name in names:
                 with notes.status(f"{name} on {database}: {asked.rounds} rounds ..."):
-                    figures += BENCHES[name](database, new_ledger, asked.rounds)
+                    figures += (BENCHES | WHOLE)[name](database, new_ledger, asked.rounds)
     if asked.json:
         json.dump([figure.as_json() for figure in figures], sys.stdout, indent=2)
         print()
@@ -47,7 +52,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=main.__doc__)
-    parser.add_argument("names", nargs="*", choices=[*BENCHES, []], metavar="NAME")
+    parser.add_argument("names", nargs="*", choices=[*BENCHES, *WHOLE, []], metavar="NAME")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each (5)")
     parser.add_argument(
         "--database", action="append", choices=DATABASES, help="only this one; may be repeated"

@@ -1,5 +1,6 @@
 """One figure beside its reference, over several rounds."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -31,7 +32,7 @@ class Figure:
     @property
     def ratios(self) -> list[float]:
         """Ours to theirs, round by round: a machine's mood touches both sides of a round."""
-        return [ours / theirs for ours, theirs in zip(self.ours, self.theirs, strict=True)]
+        return [_ratio(ours, theirs) for ours, theirs in zip(self.ours, self.theirs, strict=True)]
 
     def as_json(self) -> dict[str, Any]:
         """All of it, for a machine."""
@@ -42,9 +43,21 @@ class Figure:
             "median": round(median(self.ours), 2),
             "reference": self.reference,
             "reference_median": round(median(self.theirs), 2),
-            "ratio": round(median(self.ratios), 3),
-            "ratio_min": round(min(self.ratios), 3),
-            "ratio_max": round(max(self.ratios), 3),
+            "ratio": _told(median(self.ratios)),
+            "ratio_min": _told(min(self.ratios)),
+            "ratio_max": _told(max(self.ratios)),
             "rounds": len(self.ours),
             "target": self.target,
         }
+
+
+def _ratio(ours: float, theirs: float) -> float:
+    """Nothing beside nothing is the same; anything beside nothing is past all measure."""
+    if theirs:
+        return ours / theirs
+    return math.inf if ours else 1.0
+
+
+def _told(ratio: float) -> float | None:
+    """A ratio as JSON has it, which knows no infinity."""
+    return round(ratio, 3) if math.isfinite(ratio) else None

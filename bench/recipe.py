@@ -41,7 +41,7 @@ def make_poster(address: str) -> str:
     return str(job["output"]["url"])
 
 
-@flow(task_runner=ThreadPoolTaskRunner(max_workers=AT_A_TIME))
+@flow(task_runner=ThreadPoolTaskRunner(max_workers=AT_A_TIME))  # type: ignore[arg-type]  # its own
 def make_posters(addresses: list[str]) -> int:
     """Have all of them made; gives how many were."""
     made = make_poster.map(addresses)

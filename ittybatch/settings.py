@@ -70,6 +70,12 @@ class Settings(BaseSettings):
     poll_after_s: float = Field(
         900, gt=0, description="Seconds of silence after which a submitted job is polled."
     )
+    linger_s: float = Field(
+        5,
+        ge=0,
+        description="Seconds that a chunk's leg stays awake at most, while its last jobs end one "
+        "after the other. Waking it again would cost about as much.",
+    )
     lease_s: float = Field(
         60, gt=0, description="Seconds without a heartbeat after which a leg is taken for dead."
     )

@@ -1,8 +1,9 @@
 """Chunks: released to flow runs, and done."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, or_, select, update
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import identity, runs
@@ -15,6 +16,8 @@ from ittybatch.ledger.states import BatchState, ChunkState, RunState
 
 # The first chunk alone, until it is known to have ended well.
 _CANARY = 1
+# How far a batch is may be told so late where that is all there is to do.
+_TELL_AFTER_S = 20.0
 
 
 class UnknownChunk(IttybatchError):
@@ -153,13 +156,32 @@ def finish_chunk(transaction: Transaction, chunk: int) -> bool:
         .where(Run.owner == identity.chunk_owner(chunk))
         .values(state=RunState.ENDED.value, wake_at=None)
     )
-    transaction.execute(
-        update(Run)
-        .where(Run.owner == identity.batch_owner(row.batch_id))
-        .values(wake_at=transaction.now)
-    )
+    _tell_batch(transaction, row.batch_id)
     wake_next(transaction)
     return True
+
+
+def _tell_batch(transaction: Transaction, batch: str) -> None:
+    """Wake a batch one of whose chunks is done: now, or soon if it can only say how far it is.
+
+    Each leg of it is a process. Two chunks that end at once may each find the other open: then
+    it is woken a little later.
+    """
+    states = transaction.rows(
+        select(Chunk.state)
+        .where(Chunk.batch_id == batch, Chunk.state != ChunkState.DONE.value)
+        .distinct()
+    )
+    only_to_tell = [row.state for row in states] == [ChunkState.RELEASED.value]
+    at = transaction.now + timedelta(seconds=_TELL_AFTER_S if only_to_tell else 0)
+    transaction.execute(
+        update(Run)
+        .where(
+            Run.owner == identity.batch_owner(batch),
+            or_(Run.wake_at.is_(None), Run.wake_at > at),
+        )
+        .values(wake_at=at)
+    )
 
 
 def _given_up(transaction: Transaction, batch: str, chunk: int) -> bool:

@@ -1,6 +1,7 @@
 """Prefect as its own API tells it, without Prefect's client and its settings."""
 
 from collections import defaultdict
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -44,8 +45,16 @@ class PrefectApi:
 
     def history(self, flow_run: str) -> list[str]:
         """The names of the states a flow run went through, in their order."""
+        return [name for _, name in self.moments(flow_run)]
+
+    def moments(self, flow_run: str) -> list[tuple[datetime, str]]:
+        """The states a flow run went through, and when it came into each."""
         states = self._ask("GET", "/flow_run_states/", params={"flow_run_id": flow_run})
-        return [state["name"] for state in sorted(states, key=lambda state: state["timestamp"])]
+        return sorted((datetime.fromisoformat(each["timestamp"]), each["name"]) for each in states)
+
+    def delete(self, flow_run: str) -> None:
+        """Delete a flow run, as somebody might in Prefect's pages."""
+        self._ask("DELETE", f"/flow_runs/{flow_run}")
 
     def open_runs(self, tag: str) -> list[dict[str, Any]]:
         """The flow runs of a tag that have not ended."""

@@ -45,6 +45,10 @@ class Wire:
         """Go on with these faults, in place of all others."""
         self._client.post("/_sandbox/faults", json=faults).raise_for_status()
 
+    def redeliver(self, job: str) -> None:
+        """Send the webhooks of a job that has ended once more, faults aside."""
+        self._client.post(f"/_sandbox/redeliver/{job}").raise_for_status()
+
     def output(self, url: str) -> bytes:
         """An output, as anybody would fetch it."""
         return self._client.get(url).raise_for_status().content

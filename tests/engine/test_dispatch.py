@@ -123,6 +123,22 @@ def test_a_service_that_is_down_loses_nothing(ledger: Ledger) -> None:
         assert set(_seen(sandbox, batch)) == before
 
 
+def test_a_429_that_lasts_puts_everything_off_at_no_cost(ledger: Ledger) -> None:
+    """For as long as it lasts no attempt is used up, and afterwards each job is made once."""
+    with _troubled(rate_limited={"probability": 1, "retry_after_s": 240}) as sandbox:
+        batch, chunk = _chunk(ledger, "a.mov", "b.mov")
+        for _ in range(3):
+            done = _dispatch(ledger, sandbox.url, chunk)
+            assert (done.accepted, done.refused, done.put_back) == (0, 0, 2)
+            assert _dispatch(ledger, sandbox.url, chunk).total == 0, "they wait first"
+            _let_everything_be_due(ledger)
+        assert _seen(sandbox, batch) == {}
+        sandbox.client.post("/_sandbox/faults", json={})
+        assert _dispatch(ledger, sandbox.url, chunk).accepted == 2
+        assert _seen(sandbox, batch) == ledger.read(accepted_attempts, batch)
+    assert {row.attempt for row in library.rows(ledger, batch)} == {1}
+
+
 def test_a_refused_key_stops_the_batch_which_then_goes_on(ledger: Ledger, sandbox: Running) -> None:
     """401: nothing was accepted, nothing is lost, and the reason is told."""
     batch, chunk = _chunk(ledger, *_names())

@@ -72,13 +72,13 @@ def test_the_limit_is_for_all_batches_together(ledger: Ledger) -> None:
 
 
 def test_room_that_is_left_wakes_who_wants_it(ledger: Ledger) -> None:
-    """And the batch whose chunk has ended, as always."""
+    """Not the batch whose chunk has ended: that has nothing to release."""
     first, second = _batch(ledger, "first", 2), _batch(ledger, "second", 1)
     chunk, _ = _release(ledger, first)
     assert _release(ledger, second) == []
     assert _woken(ledger) == set()
     _end(ledger, chunk)
-    assert _woken(ledger) == {first, second}
+    assert _woken(ledger) == {second}
     assert len(_release(ledger, second)) == 1
 
 

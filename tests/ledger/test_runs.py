@@ -7,9 +7,9 @@ from sqlalchemy import select, update
 from ittybatch.ledger import Ledger, Transaction, runs
 from ittybatch.ledger.batches import cancel_batch, end_batch, hold_batch, resume_batch
 from ittybatch.ledger.chunks import finish_chunk, release_chunks, restart_runs
-from ittybatch.ledger.identity import batch_owner, chunk_owner
+from ittybatch.ledger.identity import batch_owner, chunk_owner, owned_chunk
 from ittybatch.ledger.legs import beat, begin_leg, begin_wait, end_run, has_news
-from ittybatch.ledger.models import Job, Run
+from ittybatch.ledger.models import Chunk, Job, Run
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.states import BatchState, ChunkState, RunState
 from ittybatch.ledger.submission import postpone_unanswered
@@ -34,6 +34,26 @@ def _later(ledger: Ledger, seconds: float) -> None:
 
 def _ready(ledger: Ledger) -> list[str]:
     return [run.owner for run in ledger.read(runs.ready_runs)]
+
+
+def _chunk(owner: str) -> int:
+    chunk = owned_chunk(owner)
+    assert chunk is not None
+    return chunk
+
+
+def _all_succeeded(ledger: Ledger, chunk: int) -> None:
+    """A chunk of one job is done."""
+    succeeded = update(Chunk).where(Chunk.id == chunk).values(planned=0, succeeded=1)
+    ledger.write(lambda tx: tx.execute(succeeded))
+    assert ledger.write(finish_chunk, chunk)
+
+
+def _wait(ledger: Ledger, batch: str) -> None:
+    """The batch's run goes through a leg, and waits."""
+    leg = ledger.write(begin_leg, batch_owner(batch), "run-of-batch")
+    assert leg is not None
+    ledger.write(begin_wait, leg)
 
 
 def test_a_leg_has_a_number_of_its_own(ledger: Ledger) -> None:
@@ -144,6 +164,27 @@ def test_a_chunk_is_done_once_and_wakes_its_batch(ledger: Ledger) -> None:
     assert library.place(ledger, chunk).state is ChunkState.DONE
     assert _ready(ledger) == [batch_owner(batch)]
     assert ledger.write(end_batch, batch).state is BatchState.SUCCEEDED
+
+
+def test_a_batch_that_can_only_tell_how_far_it_is_is_not_woken_for_each_chunk(
+    ledger: Ledger,
+) -> None:
+    """Nothing is left to release, and others are still open: it is told of them together."""
+    jobs = [library.job(f"{number}.mov") for number in range(3)]
+    batch = library.planned_batch(ledger, *jobs, chunk_size=1)
+    first, second = (_chunk(owner) for owner in ledger.write(release_chunks, batch, 2))
+    _wait(ledger, batch)
+    _all_succeeded(ledger, first)
+    assert _ready(ledger) == [batch_owner(batch)], "one is left to release"
+    third = _chunk(ledger.write(release_chunks, batch, 2)[-1])
+    _wait(ledger, batch)
+    _all_succeeded(ledger, second)
+    assert _ready(ledger) == []
+    _later(ledger, 30)
+    assert _ready(ledger) == [batch_owner(batch)], "it is told in the end"
+    _wait(ledger, batch)
+    _all_succeeded(ledger, third)
+    assert _ready(ledger) == [batch_owner(batch)], "that was the last one"
 
 
 def test_a_batch_with_a_failure_does_not_end_as_succeeded(ledger: Ledger) -> None:

@@ -48,6 +48,13 @@ class RunForm:
         self._settle()
         expect(box).to_have_value(text)
 
+    def count(self, title: str, number: int) -> None:
+        """Write into a field for numbers."""
+        box = self._field(title).locator("input")
+        box.fill(str(number))
+        self._settle()
+        expect(box).to_have_value(str(number))
+
     def value(self, title: str) -> str:
         """What a field holds."""
         return self._field(title).locator("textarea").input_value()

@@ -1,0 +1,44 @@
+"""A plan is looked at, approved and watched on Prefect's pages alone."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from ittybatch.ledger.queries import batch_of_run
+from ittybatch.ledger.states import BatchState
+from tests.end_to_end.pages.run_form import RunForm
+from tests.end_to_end.system import System
+from tests.end_to_end.waiting import until
+
+pytestmark = [pytest.mark.timeout(600)]
+
+
+def test_a_backfill_is_planned_approved_and_watched(
+    system: System, page: Page, picture: str
+) -> None:
+    """It asks, suspended; the form on its page lets it go; its artifacts tell the rest."""
+    form = RunForm(page, system.stack.prefect_url, "adhoc")
+    form.fill("Bucket and prefix", picture)
+    form.count("Ask before more jobs than", 0)
+    flow_run, sent = form.submit()
+    assert sent["options"]["approve_above_jobs"] == 0
+    batch = until(lambda: system.ledger.read(batch_of_run, flow_run), "there is a batch")
+    until(lambda: system.prefect.flow_run(flow_run)["state_type"] == "PAUSED", "the run asks")
+    assert system.status(batch).state is BatchState.UNAPPROVED
+
+    page.goto(f"{system.stack.prefect_url}/runs/flow-run/{flow_run}")
+    page.get_by_text("Artifacts", exact=True).click()
+    expect(page.get_by_text(f"plan-{batch}")).to_have_count(1)
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_text("2 jobs are to be submitted, more than 0.")).to_be_visible()
+    # A click opens the list and closes it again; an arrow key only opens it.
+    page.locator(".p-modal .p-select-button__control").press("ArrowDown")
+    page.get_by_role("option", name="approve").click()
+    page.locator(".p-modal").get_by_role("button", name="Submit").click()
+
+    status = system.await_end(batch)
+    assert status.state is BatchState.SUCCEEDED
+    page.goto(f"{system.stack.prefect_url}/runs/flow-run/{flow_run}")
+    page.get_by_text("Artifacts", exact=True).click()
+    for artifact in ("plan", "progress", "report"):
+        expect(page.get_by_text(f"{artifact}-{batch}")).to_have_count(1)
+    page.screenshot(path="/tmp/ui-approval-5.png")
