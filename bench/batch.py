@@ -59,7 +59,7 @@ def recipe(lane: Lane, jobs: int) -> Cost:
         env=lane.system.stack.process_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=sys.stderr,
         text=True,
     )
     assert process.stdin is not None

@@ -16,7 +16,6 @@ from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
 from tasks.leg import this_run
 
-
 # What can be made of a plan.
 Decision = Literal["wait", "approve", "cancel"]
 

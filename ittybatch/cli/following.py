@@ -10,11 +10,14 @@ from ittybatch.cli.status import COULD_NOT_RUN, status_of
 from ittybatch.engine.flow_runs import FlowRuns
 from ittybatch.engine.reports.entries import batch_summary
 from ittybatch.ledger import Ledger
+from ittybatch.ledger.identity import batch_owner
 from ittybatch.ledger.queries import BatchStatus, batch_of_run, batch_status
-from ittybatch.ledger.states import BatchState
+from ittybatch.ledger.runs import read_run
+from ittybatch.ledger.states import BatchState, RunState
 
 _LOOK_EVERY_S = 0.5
 _ASK_PREFECT_EVERY_S = 3.0
+_LOOKS_FOR_REPORT = 120
 _ENDED = ("succeeded", "failed", "cancelled", "expired")
 
 
@@ -66,6 +69,7 @@ def _show_progress(ledger: Ledger, batch: str, screen: Console) -> BatchStatus:
     with Progress(*columns, console=screen) as bar:
         line = bar.add_task(f"Batch {batch}", total=None, told="")
         told_at = ""
+        looked = 0
         while True:
             status = ledger.read(batch_status, batch)
             counts = status.counts
@@ -82,9 +86,19 @@ def _show_progress(ledger: Ledger, batch: str, screen: Console) -> BatchStatus:
                 screen.print(f"  {sum(counts[name] for name in _ENDED)}/{counts['jobs']} {told}")
                 told_at = told
             # A cancelled batch still waits for what it had sent.
-            if status.state is BatchState.HELD or (status.state.ended and not counts["in_flight"]):
+            if status.state is BatchState.HELD:
                 return status
+            if status.state.ended and not counts["in_flight"]:
+                if _reported(ledger, batch, looked):
+                    return status
+                looked += 1
             time.sleep(_LOOK_EVERY_S)
+
+
+def _reported(ledger: Ledger, batch: str, looked: int) -> bool:
+    """Whether the run has written its report; one that dies over it is not waited for."""
+    run = ledger.read(read_run, batch_owner(batch))
+    return run is None or run.state is RunState.ENDED or looked >= _LOOKS_FOR_REPORT
 
 
 def _tell(status: BatchStatus) -> None:

@@ -23,12 +23,14 @@ from prefect.settings import PREFECT_UI_URL
 from prefect.states import Crashed
 
 from ittybatch.errors import IttybatchError
+from ittybatch.ittybit.redaction import redacted
 
 RESUME_EVENT = "ittybatch.run.ready"
 CHUNK_DEPLOYMENT = "process-chunk/process-chunk"
 BATCH_DEPLOYMENT = "run-batch/adhoc"
 # Prefect's API gives at most this many rows an answer.
 _PAGE = 200
+_LONGEST_REASON = 500
 
 
 class PrefectUnavailable(IttybatchError):
@@ -237,8 +239,9 @@ def _told(doing: str) -> Iterator[None]:
         yield
     except PrefectHTTPStatusError as error:
         status = error.response.status_code
+        why = redacted(error.response.text)[:_LONGEST_REASON].strip()
         raise PrefectUnavailable(
-            f"Prefect's API answered {status} on the request to {doing}.",
+            f"Prefect's API answered {status} on the request to {doing}{why and f': {why}'}.",
             remedy="Look at the Prefect server's log, then run `ittybatch doctor`.",
         ) from error
     except httpx.HTTPError as error:

@@ -11,7 +11,6 @@ from ittybatch.settings import Settings
 from ittybatch.sources.form import as_form
 from ittybatch.sources.s3 import SCHEME, split_uri
 
-
 # Which batch goes first where not all can.
 Priority = Literal["high", "normal", "low"]
 

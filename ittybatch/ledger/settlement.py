@@ -30,6 +30,7 @@ from ittybatch.ittybit.job import Job as RemoteJob
 from ittybatch.ittybit.job import JobStatus
 from ittybatch.ittybit.judgement import judge
 from ittybatch.ledger import runs
+from ittybatch.ledger.batches import end_better
 from ittybatch.ledger.bulk import BulkQuery, BulkStatement
 from ittybatch.ledger.counters import Moves
 from ittybatch.ledger.database import Transaction
@@ -193,6 +194,7 @@ class _Changes:
         self._retries: list[dict[str, Any]] = []
         self._moves = Moves()
         self._retry_at: dict[int, datetime] = {}
+        self._revived: set[str] = set()
 
     def apply(self, job: RemoteJob, row: _Row | None) -> Verdict:
         """Decide what one outcome changes."""
@@ -238,6 +240,8 @@ class _Changes:
         else:
             self._fail(job, row)
         self._moves.add(row.chunk_id, old, row.state)
+        if old is JobState.EXPIRED:
+            self._revived.add(row.batch_id)
 
     def _success(self, job: RemoteJob, row: _Row) -> dict[str, Any]:
         output = job.outputs[0] if job.outputs else None
@@ -289,6 +293,8 @@ class _Changes:
         _FAIL.run(self._transaction, self._failures)
         _RETRY.run(self._transaction, self._retries)
         self._moves.apply(self._transaction)
+        for batch in sorted(self._revived):
+            end_better(self._transaction, batch)
         if self._retry_at:
             runs.wake_chunks_at(self._transaction, self._retry_at)
         if self._moves.chunks:

@@ -12,9 +12,9 @@ def as_form(schema: Schema) -> None:
     """Make a model's JSON schema one that gives a plain form; for `json_schema_extra`.
 
     Fields keep the order they are written in, those that are needed first. Prefect's database
-    does not: its form goes by `position`; what cannot be changed comes last. A field that may be None is shown as the
-    field it is when it is not: left empty it is not sent at all, so it need not be a choice of
-    "str" and "None".
+    does not: its form goes by `position`; what cannot be changed comes last. A field that may be
+    None is shown as the field it is when it is not: left empty it is not sent at all, so it need
+    not be a choice of "str" and "None".
     """
     fields = schema["properties"]
     needed = schema.get("required", [])

@@ -136,7 +136,7 @@ def test_a_429_that_lasts_puts_everything_off_at_no_cost(ledger: Ledger) -> None
         sandbox.client.post("/_sandbox/faults", json={})
         assert _dispatch(ledger, sandbox.url, chunk).accepted == 2
         assert _seen(sandbox, batch) == ledger.read(accepted_attempts, batch)
-    assert {row.attempt for row in library.rows(ledger, batch)} == {1}
+    assert {row.attempts for row in library.rows(ledger, batch)} == {1}
 
 
 def test_a_refused_key_stops_the_batch_which_then_goes_on(ledger: Ledger, sandbox: Running) -> None:

@@ -7,12 +7,14 @@ from sqlalchemy import select, update
 
 from ittybatch.ittybit.job import JobError, JobStatus
 from ittybatch.ledger import Ledger
+from ittybatch.ledger.batches import end_batch, read_batch
+from ittybatch.ledger.chunks import finish_chunk
 from ittybatch.ledger.counters import recount
 from ittybatch.ledger.inbox import Arrival, receive
 from ittybatch.ledger.models import Attempt, Chunk, Delivery, Job
 from ittybatch.ledger.overdue import note_polled, overdue_jobs
 from ittybatch.ledger.settlement import expire, settle
-from ittybatch.ledger.states import AttemptState, JobState, Verdict
+from ittybatch.ledger.states import AttemptState, BatchState, JobState, Verdict
 from ittybatch.ledger.submission import claim_due
 from tests.ledger import library
 
@@ -165,6 +167,21 @@ def test_an_expired_job_that_then_succeeds_is_taken_as_succeeded(ledger: Ledger)
     assert verdicts == [Verdict.APPLIED, Verdict.LATE]
     place = library.place(ledger, chunk)
     assert (place.succeeded, place.expired, place.in_flight) == (1, 1, 0)
+
+
+def test_a_batch_whose_last_given_up_job_succeeds_has_succeeded(ledger: Ledger) -> None:
+    """Also when that is heard after the batch has ended."""
+    chunk, sent = library.submitted(ledger, library.job("a.mov"), library.job("b.mov"))
+    batch = library.place(ledger, chunk).batch_id
+    _overdue(ledger)
+    for each in sent:
+        ledger.write(expire, each.job_id)
+    assert ledger.write(finish_chunk, chunk)
+    assert ledger.write(end_batch, batch).state is BatchState.SOME_FAILED
+    ledger.write(settle, [library.remote("task-0")])
+    assert ledger.read(read_batch, batch).state is BatchState.SOME_FAILED
+    ledger.write(settle, [library.remote("task-1")])
+    assert ledger.read(read_batch, batch).state is BatchState.SUCCEEDED
 
 
 def test_overdue_jobs_are_found_by_silence_and_by_deadline(ledger: Ledger) -> None:
