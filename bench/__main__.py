@@ -9,7 +9,18 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from bench import dispatch, listing, manifest, memory, nightly, receiver, waiting, wake
+from bench import (
+    batch,
+    dispatch,
+    growth,
+    listing,
+    manifest,
+    memory,
+    nightly,
+    receiver,
+    waiting,
+    wake,
+)
 from bench.databases import DATABASES, is_available, ledgers
 from bench.figure import Figure
 
@@ -23,6 +34,8 @@ BENCHES = {
 }
 # These start the whole system and take minutes: measured when asked for by name.
 WHOLE = {
+    "batch": batch.measure,
+    "growth": growth.measure,
     "waiting": waiting.measure,
     "wake": wake.measure,
 }

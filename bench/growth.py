@@ -62,7 +62,7 @@ def _cpu_us(cost: Cost) -> float:
     return 1000 * cost.cpu_ms_per_job
 
 
-def _figure(  # noqa: PLR0913, PLR0917  a figure has so many parts
+def _figure(  # noqa: PLR0917  a figure has so many parts
     database: str, of: str, unit: str, many: float, few: float, target: str
 ) -> Figure:
     return Figure(

@@ -38,7 +38,7 @@ def make_poster(address: str) -> str:
         job = answer.json()
     if job["status"] != "succeeded":
         raise RuntimeError(f"{address}: {job['error']}")
-    return str(job["output"]["url"])
+    return str(job["output"])
 
 
 @flow(task_runner=ThreadPoolTaskRunner(max_workers=AT_A_TIME))  # type: ignore[arg-type]  # its own

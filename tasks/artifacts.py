@@ -36,6 +36,7 @@ _WIDEST = 50
 _ENDED = ("succeeded", "failed", "expired", "cancelled")
 _LEFT_OUT = (
     ("already_done", "Jobs done before"),
+    ("already_there", "Jobs whose output stands at its destination"),
     ("in_flight_elsewhere", "Jobs in flight in another batch"),
     ("held_back", "Jobs held back: they failed for good, or were given up"),
     ("duplicates", "Jobs named twice by the source"),

@@ -51,6 +51,7 @@ def scan(ledger: Ledger, settings: Settings, batch: OpenBatch) -> OpenBatch:
             chunk_size=options.chunk_size,
             canary_items=options.canary_items,
             on_page=_teller(),
+            skip_standing=options.skip_standing,
             why_ask=lambda counts: why_ask(
                 estimate(counts, options, settings, ledger.read(experience)), options
             ),
@@ -77,7 +78,14 @@ def look(
 ) -> Preview:
     """Tell what a run would do. Nothing is written, nothing is submitted."""
     source, chosen = settle(ledger, source, profile, settings.profiles_dir)
-    found = preview(ledger, source, chosen, settings.profiles_dir, on_page=_teller())
+    found = preview(
+        ledger,
+        source,
+        chosen,
+        settings.profiles_dir,
+        on_page=_teller(),
+        skip_standing=options.skip_standing,
+    )
     show_plan(
         "dry-run",
         found.counts,

@@ -15,7 +15,7 @@ from tasks.poll import poll
 _LOOK_EVERY_S = 0.5
 _LOOK_CLOSELY_EVERY_S = 0.1
 # Jobs of which none ends for so long are taken to need their time.
-_LULL_S = 1.0
+_LULL_S = 2.0
 
 
 def wait(ledger: Ledger, settings: Settings, leg: Leg, *, chunk: int | None = None) -> Leg | None:

@@ -30,11 +30,16 @@ from ittybatch.sources import FailedJobsSource, scanned_folders
 from ittybatch.sources.failed import EVERY_BATCH, RetryableState
 
 Follow = Annotated[bool, Parameter(negative="", help="Show progress until the batch has ended.")]
+Skip = Annotated[
+    bool,
+    Parameter(negative="", help="Look at each destination; leave out jobs whose output is there."),
+]
 _PLAN_LINES = (
     ("found", "items found"),
     ("items", "items with something to do"),
     ("jobs", "jobs to submit"),
     ("already_done", "jobs done before"),
+    ("already_there", "jobs whose output stands at its destination"),
     ("in_flight_elsewhere", "jobs in flight in another batch"),
     ("held_back", "jobs held back: failed for good, or given up"),
     ("duplicates", "jobs named twice by the source"),
@@ -53,6 +58,7 @@ def plan(
         bool, Parameter(negative="", help="Keep the plan as a batch; `approve` begins it.")
     ] = False,
     name: Annotated[str | None, Parameter(help="What to call a saved plan.")] = None,
+    skip_standing: Skip = False,
     json: Json = False,
 ) -> int:
     """Tell what a run would do, what it would skip and why, and what it may take and cost.
@@ -62,7 +68,7 @@ def plan(
     settings = Settings()
     ledger = open_ledger(settings)
     wanted = source_of(source, options)
-    asked = BatchOptions.model_validate({"name": name})
+    asked = BatchOptions.model_validate({"name": name, "skip_standing": skip_standing})
     with console.status("Reading the source ...") as status:
 
         def tell(counts: Mapping[str, int]) -> None:
@@ -74,7 +80,14 @@ def plan(
         else:
             batch = None
             wanted, chosen = settle(ledger, wanted, profile, settings.profiles_dir)
-            found = preview(ledger, wanted, chosen, settings.profiles_dir, on_page=tell)
+            found = preview(
+                ledger,
+                wanted,
+                chosen,
+                settings.profiles_dir,
+                on_page=tell,
+                skip_standing=skip_standing,
+            )
     expected = estimate(found.counts, asked, settings, ledger.read(experience))
     if json:
         rejects = [
@@ -128,6 +141,7 @@ def run(
     submit_per_s: Annotated[
         float | None, Parameter(help="Submissions a second, of the whole batch.")
     ] = None,
+    skip_standing: Skip = False,
     deployment: Annotated[
         str, Parameter(help="The deployment of run-batch to start: adhoc, backfill, ...")
     ] = "adhoc",
@@ -154,6 +168,7 @@ def run(
         "approve_above_cost": approve_above_cost,
         "priority": priority,
         "submit_per_s": submit_per_s,
+        "skip_standing": skip_standing or None,
     }
     parameters = {
         # Prefect refuses a null where its form offers a choice.

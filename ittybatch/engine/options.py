@@ -108,6 +108,12 @@ class BatchOptions(BaseModel):
         description="Of the whole batch, shared by its active chunks. Empty: as fast as they go.",
         gt=0,
     )
+    skip_standing: bool = Field(
+        default=False,
+        title="Skip what stands already",
+        description="Look at each destination first, and leave out jobs whose output is there. "
+        "For libraries that were partly processed before; one request a job.",
+    )
     report_to: str | None = Field(
         None,
         title="Copies of the report",

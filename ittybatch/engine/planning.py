@@ -9,6 +9,7 @@ from pathlib import Path
 import orjson
 
 from ittybatch.engine.ahead import bulk_work, read_ahead
+from ittybatch.engine.standing import Standing
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.options import InvalidOptions
 from ittybatch.ledger import Ledger, Transaction
@@ -50,6 +51,7 @@ def plan_batch(
     canary_items: int = 0,
     on_page: Callable[[Mapping[str, int]], None] = lambda _: None,
     why_ask: Callable[[Mapping[str, int]], str | None] = lambda _: None,
+    skip_standing: bool = False,
 ) -> OpenBatch:
     """Read a source to its end, from where an earlier leg left off.
 
@@ -62,6 +64,7 @@ def plan_batch(
         canary_items: Items of the first chunk, where that goes ahead of the rest.
         on_page: Told the counts after each page.
         why_ask: Tells by the plan's counts why somebody has to approve of it first, if so.
+        skip_standing: Leave out what stands at its destination already.
 
     Raises:
         SourceError: when the source cannot be read. What was planned by then stays.
@@ -70,7 +73,12 @@ def plan_batch(
         return batch
     cursor = batch.scan_cursor
     profile = Profile.from_mapping(batch.profile)
-    with bulk_work(), closing(_pages(ledger, source, profile, profiles_dir, cursor)) as pages:
+    with (
+        bulk_work(),
+        closing(
+            _pages(ledger, source, (profile, profiles_dir), cursor, skip_standing=skip_standing)
+        ) as pages,
+    ):
         for page in pages:
             counts = ledger.write(
                 plan_page,
@@ -104,6 +112,7 @@ def preview(
     profiles_dir: Path,
     *,
     on_page: Callable[[Mapping[str, int]], None] = lambda _: None,
+    skip_standing: bool = False,
 ) -> Preview:
     """Read a source to its end and tell what a run would do. Writes nothing.
 
@@ -113,7 +122,7 @@ def preview(
     result = Preview()
     # A key of 64 bits each is enough to count duplicates, and keeps a million of them small.
     seen: set[int] = set()
-    for page in _pages(ledger, source, profile, profiles_dir, None):
+    for page in _pages(ledger, source, (profile, profiles_dir), None, skip_standing=skip_standing):
         result.counts.update(page.counts)
         result.counts["rejected"] += len(page.rejects)
         result.rejects.extend(page.rejects[: SAMPLE_SIZE - len(result.rejects)])
@@ -155,18 +164,22 @@ def _unseen(page: PlannedPage, seen: set[int], counts: Counter[str]) -> PlannedP
 def _pages(
     ledger: Ledger,
     source: Source,
-    profile: Profile,
-    profiles_dir: Path,
+    by: tuple[Profile, Path],
     cursor: str | None,
+    *,
+    skip_standing: bool,
 ) -> Generator[PlannedPage]:
     if isinstance(source, FailedJobsSource):
         yield from _ended_pages(ledger, source, cursor)
         return
-    profiles = Profiles(profiles_dir)
+    profile, profiles = by[0], Profiles(by[1])
     pages = read_pages(source, cursor=cursor, page_size=PAGE_SIZE)
     planned = (_planned(page, profile, profiles) for page in pages)
-    # A queue's messages are deleted after each page, and what is left is given back at its end.
-    yield from planned if isinstance(source, QueueSource) else read_ahead(planned)
+    with Standing() as standing:
+        if skip_standing:
+            planned = (standing.without(page) for page in planned)
+        # A queue's messages are deleted after each page; what is left is given back at its end.
+        yield from planned if isinstance(source, QueueSource) else read_ahead(planned)
 
 
 def _planned(page: Page, profile: Profile, profiles: Profiles) -> PlannedPage:

@@ -58,6 +58,7 @@ def save_plan(
         chunk_size=options.chunk_size,
         canary_items=options.canary_items,
         on_page=on_page,
+        skip_standing=options.skip_standing,
         why_ask=lambda _: _WHY,
     )
     ledger.write(end_runs, planned.id)

@@ -9,7 +9,7 @@ from sqlalchemy import and_, func, or_, select
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger.batches import job_totals
-from ittybatch.ledger.counters import COLUMNS
+from ittybatch.ledger.counters import COLUMNS, column_of
 from ittybatch.ledger.database import Ledger, Transaction
 from ittybatch.ledger.models import Attempt, Batch, Chunk, Item, Job, Reject, Run
 from ittybatch.ledger.states import (
@@ -149,8 +149,18 @@ def job_rows(
     states: Sequence[JobState] = (),
     after: int = 0,
     limit: int = _PAGE,
+    chunks: Sequence[int] | None = None,
 ) -> list[JobRow]:
-    """A batch's jobs in the order they were planned, from right after one of them."""
+    """A batch's jobs in the order they were planned, from right after one of them.
+
+    Args:
+        transaction: The transaction to read in.
+        batch: The batch.
+        states: Only jobs in these; in any where there are none.
+        after: Only jobs with a larger id.
+        limit: The most jobs to give.
+        chunks: Only jobs of these. Without it all of the batch's are sorted for a few.
+    """
     query = (
         select(
             Job.id,
@@ -181,6 +191,8 @@ def job_rows(
     )
     if states:
         query = query.where(Job.state.in_([state.value for state in states]))
+    if chunks is not None:
+        query = query.where(Job.chunk_id.in_(chunks))
     return [
         JobRow(**{**row._asdict(), "state": JobState(row.state)}) for row in transaction.rows(query)
     ]
@@ -189,11 +201,43 @@ def job_rows(
 def all_job_rows(
     ledger: Ledger, batch: str, *, states: Sequence[JobState] = ()
 ) -> Iterator[JobRow]:
-    """Every job of a batch, read page by page."""
-    after = 0
-    while rows := ledger.read(job_rows, batch, states=states, after=after):
-        yield from rows
-        after = rows[-1].id
+    """Every job of a batch, chunk after chunk, read page by page."""
+    for chunks in together(ledger.read(chunk_sizes, batch, states)):
+        after = 0
+        while rows := ledger.read(job_rows, batch, states=states, after=after, chunks=chunks):
+            yield from rows
+            if len(rows) < _PAGE:
+                break
+            after = rows[-1].id
+
+
+def chunk_sizes(
+    transaction: Transaction, batch: str, states: Sequence[JobState] = ()
+) -> list[tuple[int, int]]:
+    """A batch's chunks that have jobs in any of these states, each with how many it has."""
+    counters = {column_of(state) for state in states} or set(COLUMNS)
+    first, *others = (getattr(Chunk, name) for name in sorted(counters))
+    jobs = sum(others, start=first)
+    query = select(Chunk.id, jobs.label("jobs")).where(Chunk.batch_id == batch, jobs > 0)
+    return [(row.id, row.jobs) for row in transaction.rows(query.order_by(Chunk.id))]
+
+
+def together(chunks: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
+    """Chunks in groups of about a page of jobs; one alone may hold several pages.
+
+    Args:
+        chunks: Each chunk's id and how many jobs it has.
+    """
+    group: list[int] = []
+    size = 0
+    for chunk, jobs in chunks:
+        if group and size + jobs > _PAGE:
+            yield group
+            group, size = [], 0
+        group.append(chunk)
+        size += jobs
+    if group:
+        yield group
 
 
 def failure_reasons(transaction: Transaction, batch: str, limit: int = 50) -> list[dict[str, Any]]:

@@ -6,10 +6,9 @@ from typing import Any
 
 from sqlalchemy import and_, select, tuple_
 
-from ittybatch.ledger.counters import COLUMNS
 from ittybatch.ledger.database import Ledger, Transaction
-from ittybatch.ledger.models import Batch, Chunk, Item, Job
-from ittybatch.ledger.queries import JobRow
+from ittybatch.ledger.models import Batch, Item, Job
+from ittybatch.ledger.queries import JobRow, chunk_sizes, together
 from ittybatch.ledger.states import JobState
 
 PAGE = 2000
@@ -45,7 +44,7 @@ def result_pages(
         batch: Its id.
         states: Only jobs in these; in any where there are none.
     """
-    for chunks in _together(ledger.read(_chunks_of, batch)):
+    for chunks in together(ledger.read(chunk_sizes, batch, states)):
         after = (0, 0)
         while rows := ledger.read(_results, chunks, after, states):
             yield rows
@@ -58,27 +57,6 @@ def options_of(transaction: Transaction, batch: str) -> dict[str, Any]:
     """The options that a batch was started with."""
     row = transaction.execute(select(Batch.options).where(Batch.id == batch)).one()
     return dict(row.options)
-
-
-def _chunks_of(transaction: Transaction, batch: str) -> list[tuple[int, int]]:
-    """A batch's chunks, each with its number of jobs."""
-    jobs = sum((getattr(Chunk, name) for name in COLUMNS[1:]), start=getattr(Chunk, COLUMNS[0]))
-    query = select(Chunk.id, jobs.label("jobs")).where(Chunk.batch_id == batch).order_by(Chunk.id)
-    return [(row.id, row.jobs) for row in transaction.rows(query)]
-
-
-def _together(chunks: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
-    """Chunks in groups of about a page of jobs; one alone may hold several pages."""
-    group: list[int] = []
-    size = 0
-    for chunk, jobs in chunks:
-        if group and size + jobs > PAGE:
-            yield group
-            group, size = [], 0
-        group.append(chunk)
-        size += jobs
-    if group:
-        yield group
 
 
 def _results(

@@ -10,7 +10,6 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-import boto3
 import urllib3
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
@@ -18,7 +17,7 @@ from urllib3.exceptions import HTTPError
 from ittybatch.sources.answer import parse_answer
 from ittybatch.sources.entry import Entry
 from ittybatch.sources.errors import SourceError
-from ittybatch.sources.s3 import failure, s3_client, split_uri
+from ittybatch.sources.s3 import failure, new_session, s3_client, split_uri
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -193,7 +192,7 @@ def _version(version: str | None) -> str | None:
 
 def _client_in_region_of(uri: str) -> "S3Client":
     """Ask S3 where the bucket is, which it tells even those who may not look inside."""
-    session = boto3.Session()
+    session = new_session()
     client = s3_client(session)
     metadata: Mapping[str, Any]
     try:

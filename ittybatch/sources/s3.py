@@ -2,13 +2,16 @@
 
 import ipaddress
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.loaders import Loader
 
 from ittybatch.sources.errors import SourceError
 
@@ -64,6 +67,22 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
+@cache
+def _models() -> Loader:
+    loader: Loader = botocore.session.get_session().get_component("data_loader")
+    return loader
+
+
+def new_session() -> boto3.Session:
+    """Make a session that takes AWS' descriptions of its services from those made before it.
+
+    Reading them anew takes a quarter of a second for each client.
+    """
+    session = botocore.session.get_session()
+    session.register_component("data_loader", _models())
+    return boto3.Session(botocore_session=session)
+
+
 def s3_client(session: boto3.Session | None = None, region: str | None = None) -> "S3Client":
     """Make a client of S3 from the environment, as every AWS tool reads it.
 
@@ -89,7 +108,7 @@ def aws_client(
     `endpoint_url` goes before the environment's.
     """
     try:
-        session = session or boto3.Session()
+        session = session or new_session()
         region = region or session.region_name or DEFAULT_REGION
         client: S3Client | SQSClient = session.client(
             service,

@@ -1,0 +1,93 @@
+"""Outputs that stand at their destinations already, made by whatever came before.
+
+An optional look for libraries that were partly processed without this ledger. One request a job.
+"""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ittybatch.ledger.plan import PlannedItem, PlannedPage
+from ittybatch.sources.s3 import SCHEME, failure, s3_client, split_uri
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+ALREADY_THERE = "already_there"
+_AT_ONCE = 32
+
+
+class Standing:
+    """Leaves out of a plan what stands at its destination already."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="standing")
+        self._client: S3Client | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        if self._client:
+            self._client.close()
+
+    def without(self, page: PlannedPage) -> PlannedPage:
+        """Leave out the jobs of a page whose destination holds something.
+
+        Jobs without a destination of their own stay: Ittybit gives each output a new place.
+
+        Raises:
+            SourceError: A destination could not be looked at. To make the job all the same
+                would be to pay for it unasked.
+        """
+        places = {
+            job.destination
+            for item in page.items
+            for job in item.jobs
+            if job.destination and job.destination.startswith(SCHEME)
+        }
+        if not places:
+            return page
+        if self._client is None:
+            self._client = s3_client()
+        wanted = sorted(places)
+        there = {
+            place
+            for place, stands in zip(wanted, self._pool.map(self._stands, wanted), strict=True)
+            if stands
+        }
+        counts = Counter(page.counts)
+        items = []
+        for item in page.items:
+            jobs = [job for job in item.jobs if job.destination not in there]
+            counts[ALREADY_THERE] += len(item.jobs) - len(jobs)
+            if jobs:
+                items.append(PlannedItem(item.item, jobs))
+        return PlannedPage(
+            items, page.rejects, counts, page.cursor, page.again, acknowledge=page.acknowledge
+        )
+
+    def _stands(self, place: str) -> bool:
+        assert self._client is not None  # noqa: S101  made before any is asked
+        bucket, key = split_uri(place)
+        try:
+            found = self._client.head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            status = error.response["ResponseMetadata"].get("HTTPStatusCode")
+            if status == HTTPStatus.NOT_FOUND:
+                return False
+            raise failure("looked at", place, error) from error
+        except BotoCoreError as error:
+            raise failure("looked at", place, error) from error
+        # An upload that failed may have left an empty object.
+        return found["ContentLength"] > 0
