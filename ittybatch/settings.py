@@ -71,7 +71,7 @@ class Settings(BaseSettings):
         900, gt=0, description="Seconds of silence after which a submitted job is polled."
     )
     linger_s: float = Field(
-        5,
+        15,
         ge=0,
         description="Seconds that a chunk's leg stays awake at most, while its last jobs end one "
         "after the other. Waking it again would cost about as much.",

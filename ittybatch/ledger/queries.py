@@ -9,7 +9,7 @@ from sqlalchemy import and_, func, or_, select
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger.batches import job_totals
-from ittybatch.ledger.counters import COLUMNS, column_of
+from ittybatch.ledger.counters import COLUMNS
 from ittybatch.ledger.database import Ledger, Transaction
 from ittybatch.ledger.models import Attempt, Batch, Chunk, Item, Job, Reject, Run
 from ittybatch.ledger.states import (
@@ -202,7 +202,7 @@ def all_job_rows(
     ledger: Ledger, batch: str, *, states: Sequence[JobState] = ()
 ) -> Iterator[JobRow]:
     """Every job of a batch, chunk after chunk, read page by page."""
-    for chunks in together(ledger.read(chunk_sizes, batch, states)):
+    for chunks in together(ledger.read(chunk_sizes, batch)):
         after = 0
         while rows := ledger.read(job_rows, batch, states=states, after=after, chunks=chunks):
             yield from rows
@@ -211,15 +211,12 @@ def all_job_rows(
             after = rows[-1].id
 
 
-def chunk_sizes(
-    transaction: Transaction, batch: str, states: Sequence[JobState] = ()
-) -> list[tuple[int, int]]:
-    """A batch's chunks that have jobs in any of these states, each with how many it has."""
-    counters = {column_of(state) for state in states} or set(COLUMNS)
-    first, *others = (getattr(Chunk, name) for name in sorted(counters))
-    jobs = sum(others, start=first)
-    query = select(Chunk.id, jobs.label("jobs")).where(Chunk.batch_id == batch, jobs > 0)
-    return [(row.id, row.jobs) for row in transaction.rows(query.order_by(Chunk.id))]
+def chunk_sizes(transaction: Transaction, batch: str) -> list[tuple[int, int]]:
+    """A batch's chunks, each with how many jobs it has."""
+    first, *others = (getattr(Chunk, name) for name in COLUMNS)
+    jobs = sum(others, start=first).label("jobs")
+    query = select(Chunk.id, jobs).where(Chunk.batch_id == batch).order_by(Chunk.id)
+    return [(row.id, row.jobs) for row in transaction.rows(query)]
 
 
 def together(chunks: Sequence[tuple[int, int]]) -> Iterator[list[int]]:

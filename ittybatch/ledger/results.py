@@ -44,7 +44,7 @@ def result_pages(
         batch: Its id.
         states: Only jobs in these; in any where there are none.
     """
-    for chunks in together(ledger.read(chunk_sizes, batch, states)):
+    for chunks in together(ledger.read(chunk_sizes, batch)):
         after = (0, 0)
         while rows := ledger.read(_results, chunks, after, states):
             yield rows

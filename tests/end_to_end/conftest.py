@@ -49,6 +49,8 @@ def running(folder: Path) -> Iterator[System]:
             if name.startswith(OURS):
                 patch.delenv(name)
         patch.setenv("ITTYBATCH_LEASE_S", LEASE_S)
+        # Its tests are about runs that sleep; jobs of these sizes are over at once.
+        patch.setenv("ITTYBATCH_LINGER_S", "0")
         # The local S3 takes any key: one that can be told from other text, should it leak.
         usual, secret = environment._s3, uuid.uuid4().hex
         patch.setattr(
