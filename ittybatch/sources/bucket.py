@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
-from ittybatch.profiles.quantities import Seconds
 from ittybatch.sources.cursor import read_cursor, write_cursor
 from ittybatch.sources.entry import has_unseen, sort_entries
 from ittybatch.sources.errors import SourceError
@@ -13,6 +12,7 @@ from ittybatch.sources.filters import ObjectFilters, rules_of
 from ittybatch.sources.form import as_form
 from ittybatch.sources.lanes import Lane, Lanes, split_folder
 from ittybatch.sources.listing import Answer, Listing
+from ittybatch.sources.moment import Span
 from ittybatch.sources.page import Page
 from ittybatch.sources.s3 import split_uri
 
@@ -46,7 +46,7 @@ class BucketSource(ObjectFilters):
         description="Only objects modified since the last complete scan of the same source with "
         "the same profile. Everything, where there was none or something of it is still to do.",
     )
-    overlap: Seconds = Field(
+    overlap: Span = Field(
         _DAY_S,
         title="Overlap",
         description="How far before the last scan to begin, such as `24h`. An upload in parts "

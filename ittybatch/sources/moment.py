@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, Field, WithJsonSchema
+from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, WithJsonSchema
 
-from ittybatch.profiles.quantities import parse_duration
+from ittybatch.profiles.quantities import Seconds, parse_duration
 
 
 def _age(value: str) -> str:
@@ -27,6 +27,14 @@ Moment = Annotated[
         }
     ),
 ]
+
+
+def _written(seconds: float) -> str:
+    return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
+
+
+# As text in JSON, too: Prefect holds a run's parameters against the schema of its form.
+Span = Annotated[Seconds, PlainSerializer(_written, return_type=str, when_used="json")]
 
 
 def seconds_of(age: str) -> float:

@@ -8,13 +8,13 @@ from uuid import uuid4
 
 from pydantic import ConfigDict, Field, field_validator
 
-from ittybatch.profiles.quantities import Seconds
 from ittybatch.sources.cursor import write_cursor
 from ittybatch.sources.entry import has_unseen, sort_entries
 from ittybatch.sources.errors import SourceError
 from ittybatch.sources.event import Created, UnreadableError, read_message
 from ittybatch.sources.filters import ObjectFilters, rules_of
 from ittybatch.sources.form import as_form
+from ittybatch.sources.moment import Span
 from ittybatch.sources.page import Page, Reject
 from ittybatch.sources.s3 import split_uri
 from ittybatch.sources.sqs import Message, SqsQueue, check_queue_url
@@ -61,7 +61,7 @@ class QueueSource(ObjectFilters):
         ge=1,
         le=10_000_000,
     )
-    max_time: Seconds = Field(
+    max_time: Span = Field(
         900.0,
         title="Longest time",
         description="Leave the rest to the next batch after reading for so long, such as `15m`.",

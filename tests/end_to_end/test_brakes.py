@@ -1,9 +1,7 @@
 """Brakes on a whole batch: what is not sent while something is wrong is not paid for."""
 
 import pytest
-from sqlalchemy import select
 
-from ittybatch.ledger.models import Batch
 from ittybatch.ledger.states import BatchState
 from tests.end_to_end.system import System
 from tests.end_to_end.waiting import until
@@ -36,28 +34,4 @@ def test_a_canary_that_fails_holds_the_rest_until_somebody_has_looked(
     assert system.command("resume", batch).returncode == 0
     assert system.await_end(batch).state is BatchState.SOME_FAILED
     assert system.counted(batch) == {"failed": 10, "succeeded": 50}
-    system.assert_both_sides_agree(batch)
-
-
-@_of(100)
-def test_a_service_that_is_down_is_left_alone_and_tried_again(
-    instant_system: System, manifest: dict[str, str]
-) -> None:
-    """Twenty failures in a row stop all sending; half a minute later a probe, then the rest."""
-    system = instant_system
-    system.wire.strike({"api": {"server_error": {"probability": 1}}})
-    batch = system.begin(manifest)
-
-    def is_open() -> bool:
-        trips = select(Batch.trips).where(Batch.id == batch)
-        return bool(system.ledger.read(lambda tx: tx.execute(trips).scalar_one()))
-
-    until(is_open, "the circuit is open", within_s=120)
-    asked = system.wire.summary()["requests"]["POST /jobs 503"]
-    system.wire.strike({})
-    assert system.wire.jobs(batch) == []
-
-    assert system.await_end(batch).state is BatchState.SUCCEEDED
-    assert system.wire.summary()["requests"]["POST /jobs 503"] == asked, "nobody kept trying"
-    assert system.counted(batch) == {"succeeded": 100}
     system.assert_both_sides_agree(batch)

@@ -19,7 +19,7 @@ def test_the_form_starts_a_batch_that_succeeds(system: System, page: Page, pictu
     form.fill("Bucket and prefix", picture)
     assert form.value("Profile") == "web"
     flow_run, sent = form.submit()
-    assert sent["source"] == {"type": "bucket", "uri": picture, "suffixes": []}
+    assert {"type": "bucket", "uri": picture}.items() <= sent["source"].items()
 
     batch = until(lambda: system.ledger.read(batch_of_run, flow_run), "there is a batch")
     status = system.await_end(batch)
@@ -40,8 +40,8 @@ def test_the_form_starts_a_batch_that_succeeds(system: System, page: Page, pictu
 def test_every_source_has_a_tab_that_stays(system: System, page: Page) -> None:
     """What is written in one tab does not throw the form back to another."""
     form = RunForm(page, system.stack.prefect_url, "adhoc")
-    assert form.labels()[:3] == ["Source", "Bucket and prefix", "Suffixes (Optional)"]
-    form.choose("CSV manifest")
+    assert form.labels()[:2] == ["Source", "Bucket and prefix"]
+    form.choose("Manifest")
     form.fill("Manifest", "s3://pages/list.csv")
     assert form.value("Manifest") == "s3://pages/list.csv"
     form.choose("Failed jobs")
@@ -58,14 +58,14 @@ def test_what_was_emptied_again_is_not_sent(
     manifest = tmp_path / "list.csv"
     manifest.write_text(f"input\n{picture}teal.png\n", encoding="utf-8")
     form = RunForm(page, system.stack.prefect_url, "adhoc")
-    form.choose("CSV manifest")
+    form.choose("Manifest")
     form.fill("Manifest", str(manifest))
     form.toggle("Dry run")
     for title in ("Name", "Go on with batch"):
         form.fill(title, "touched")
         form.fill(title, "")
     flow_run, sent = form.submit()
-    assert sent["source"] == {"type": "manifest", "format": "csv", "uri": str(manifest)}
+    assert {"type": "manifest", "uri": str(manifest)}.items() <= sent["source"].items()
     assert sent["options"]["dry_run"] is True
     assert not {"name", "go_on_with"} & set(sent["options"]), sent
 
