@@ -88,9 +88,9 @@ class Claims:
         self._stolen: list[tuple[int, int]] = []
         self._released: list[int] = []
         self.attempts: dict[str, int] = {}
-        for row in jobs_of_keys(
-            transaction, [job.job_key for item in page.items for job in item.jobs]
-        ):
+        # Each once: a key that the page names twice would find what is to be taken over twice.
+        keys = dict.fromkeys(job.job_key for item in page.items for job in item.jobs)
+        for row in jobs_of_keys(transaction, list(keys)):
             self._read(*row)
 
     def _read(  # noqa: PLR0917  a row of jobs_of_keys
@@ -145,9 +145,15 @@ class Claims:
         for item in page.items:
             # Almost every item's jobs are all new: only then is no list made anew.
             jobs = item.jobs
-            if any(job.job_key in held for job in jobs):
-                counts.update(held[job.job_key] for job in jobs if job.job_key in held)
-                jobs = [job for job in jobs if job.job_key not in held]
+            keys = {job.job_key for job in jobs}
+            if len(keys) < len(jobs) or not keys.isdisjoint(held):
+                jobs = []
+                for job in item.jobs:
+                    if (why := held.get(job.job_key)) is not None:
+                        counts[why] += 1
+                    else:
+                        held[job.job_key] = "duplicates"
+                        jobs.append(job)
                 if not jobs:
                     continue
                 item = PlannedItem(item.item, jobs)  # noqa: PLW2901

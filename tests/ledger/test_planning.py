@@ -1,6 +1,7 @@
 """Planning: each job only once, whatever is scanned how often."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
@@ -13,8 +14,9 @@ from ittybatch.ledger.batches import (
     job_totals,
     read_batch,
 )
+from ittybatch.ledger.counters import recount
 from ittybatch.ledger.models import Chunk, Item
-from ittybatch.ledger.plan import PlannedReject
+from ittybatch.ledger.plan import PlannedItem, PlannedReject
 from ittybatch.ledger.planning import plan_page
 from ittybatch.ledger.queries import reject_rows
 from ittybatch.ledger.retrying import Wanted, ended_jobs
@@ -156,3 +158,24 @@ def test_rejects_are_kept_with_their_lines(ledger: Ledger) -> None:
     assert counts["rejected"] == 1
     [row] = ledger.read(reject_rows, batch)
     assert (row["line"], row["field"], row["reason"]) == (7, "options", "not JSON")
+
+
+def test_a_job_named_twice_is_taken_over_once(ledger: Ledger) -> None:
+    """From a batch that will not send it: its counters would go astray otherwise."""
+    held = library.planned_batch(ledger, library.job("a.mov"))
+    ledger.write(hold_batch, held, "paused")
+    batch = library.planned_batch(ledger, library.job("a.mov"), library.job("a.mov"))
+    assert len(library.rows(ledger, batch)) == 1
+    for each in (held, batch):
+        assert ledger.write(recount, each) == []
+
+
+def test_two_renditions_that_come_to_the_same_are_one_job(ledger: Ledger) -> None:
+    """One item, one output: the second would only be paid for again."""
+    batch = library.new_batch(ledger).id
+    one, same = library.job("a.mov"), library.job("a.mov")
+    page = library.page(one)
+    page = replace(page, items=[PlannedItem(page.items[0].item, [one, same])])
+    counts = ledger.write(plan_page, batch, page, after=None, chunk_size=10)
+    assert (counts["jobs"], counts["duplicates"]) == (1, 1)
+    assert ledger.write(recount, batch) == []
