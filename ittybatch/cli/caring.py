@@ -21,6 +21,13 @@ def deploy(
     concurrency: Annotated[
         int | None, Parameter(help="Flow runs at a time in the work pool; each is a process.")
     ] = None,
+    python: Annotated[
+        str | None,
+        Parameter(
+            help="The Python of flow runs, as every worker finds it: a path, or `python`. Each leg"
+            " then starts over a second sooner. Without it, Prefect's worker chooses its own."
+        ),
+    ] = None,
 ) -> int:
     """Create or update work pool, deployments and automations in Prefect. Safe to repeat."""
     if get_current_settings().api.url is None:
@@ -28,7 +35,7 @@ def deploy(
             "PREFECT_API_URL is not set.",
             remedy="Set it to your Prefect server's API, or start one with `ittybatch up`.",
         )
-    apply_declarations(concurrency=concurrency, tell=console.print)
+    apply_declarations(concurrency=concurrency, python=python, tell=console.print)
     return SUCCEEDED
 
 

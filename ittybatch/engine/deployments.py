@@ -1,11 +1,14 @@
 """Deploying: the work pool, the deployments and the automations that are declared as files."""
 
+import copy
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import yaml
@@ -13,6 +16,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.workers.process import ProcessWorker
 from pydantic import ValidationError
 
 from ittybatch.errors import IttybatchError
@@ -51,6 +55,7 @@ class Declared:
 def deploy(
     *,
     concurrency: int | None = None,
+    python: str | None = None,
     declared: Declared | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> None:
@@ -59,6 +64,9 @@ def deploy(
     Args:
         concurrency: Flow runs at a time in the work pool. A new pool without it gets two a
             core: each leg is a process.
+        python: The interpreter of flow runs, as every worker finds it. Prefect's worker then
+            starts the engine at once, and not by way of a process of its own that prepares a
+            workspace which these flows do not have. Without it, the pool keeps what it has.
         declared: Where the declarations lie.
         tell: Told each step.
 
@@ -69,7 +77,7 @@ def deploy(
     automations = read_automations(declared.automations_file)
     try:
         with get_client(sync_client=True) as client:
-            tell(_apply_work_pool(client, concurrency))
+            tell(_apply_work_pool(client, concurrency, python))
             _apply_deployments(declared)
             tell(f"Deployments of {declared.prefect_file.name} applied.")
             for automation in automations:
@@ -101,19 +109,40 @@ def read_automations(path: Path) -> list[AutomationCore]:
         ) from error
 
 
-def _apply_work_pool(client: SyncPrefectClient, concurrency: int | None) -> str:
+def _apply_work_pool(
+    client: SyncPrefectClient, concurrency: int | None, python: str | None
+) -> str:
     try:
         pool = client.read_work_pool(WORK_POOL)
     except ObjectNotFound:
         limit = concurrency or 2 * (os.cpu_count() or 1)
+        template = ProcessWorker.get_default_base_job_template()
         client.create_work_pool(
-            WorkPoolCreate(name=WORK_POOL, type="process", concurrency_limit=limit)
+            WorkPoolCreate(
+                name=WORK_POOL,
+                type="process",
+                concurrency_limit=limit,
+                base_job_template=_with_python(template, python),
+            )
         )
         return f"Work pool {WORK_POOL} created: {limit} flow runs at a time."
-    if concurrency is not None and concurrency != pool.concurrency_limit:
-        client.update_work_pool(WORK_POOL, WorkPoolUpdate(concurrency_limit=concurrency))
-        return f"Work pool {WORK_POOL} updated: {concurrency} flow runs at a time."
-    return f"Work pool {WORK_POOL} stands: {pool.concurrency_limit} flow runs at a time."
+    limit = concurrency or pool.concurrency_limit
+    template = _with_python(pool.base_job_template, python)
+    if limit != pool.concurrency_limit or template != pool.base_job_template:
+        wanted = WorkPoolUpdate(concurrency_limit=limit, base_job_template=template)
+        client.update_work_pool(WORK_POOL, wanted)
+        return f"Work pool {WORK_POOL} updated: {limit} flow runs at a time."
+    return f"Work pool {WORK_POOL} stands: {limit} flow runs at a time."
+
+
+def _with_python(template: dict[str, Any], python: str | None) -> dict[str, Any]:
+    """The pool's template, with the command that starts a flow run."""
+    if python is None:
+        return template
+    changed = copy.deepcopy(template)
+    command = shlex.join([python, "-m", "prefect.engine"])
+    changed["variables"]["properties"]["command"]["default"] = command
+    return changed
 
 
 def _apply_deployments(declared: Declared) -> None:

@@ -156,7 +156,9 @@ class Services:
 
     def deployment(self) -> ProcessSpec:
         """The step that registers pool, deployments, automations and limits."""
-        return self._spec("deploy", (*self.program, "deploy"), ready_within_s=STEP_WITHIN_S)
+        # The worker is this machine's, so its flow runs have this very interpreter.
+        command = (*self.program, "deploy", "--python", sys.executable)
+        return self._spec("deploy", command, ready_within_s=STEP_WITHIN_S)
 
     def _spec(
         self,
