@@ -18,6 +18,8 @@ from ittybatch.stack.ports import choose_ports
 from ittybatch.stack.postgres import PostgresCluster
 from ittybatch.stack.supervisor import Supervisor
 
+pytest_plugins = ["tests.order"]
+
 OURS = ("ITTYBIT_", "ITTYBATCH_", "PREFECT_", "AWS_", "DATABASE_URL", "WEBHOOK_URL", "PORT")
 TEMPLATE = "migrated"
 

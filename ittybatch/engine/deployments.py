@@ -109,9 +109,7 @@ def read_automations(path: Path) -> list[AutomationCore]:
         ) from error
 
 
-def _apply_work_pool(
-    client: SyncPrefectClient, concurrency: int | None, python: str | None
-) -> str:
+def _apply_work_pool(client: SyncPrefectClient, concurrency: int | None, python: str | None) -> str:
     try:
         pool = client.read_work_pool(WORK_POOL)
     except ObjectNotFound:
@@ -126,13 +124,14 @@ def _apply_work_pool(
             )
         )
         return f"Work pool {WORK_POOL} created: {limit} flow runs at a time."
-    limit = concurrency or pool.concurrency_limit
+    allowed = concurrency or pool.concurrency_limit
     template = _with_python(pool.base_job_template, python)
-    if limit != pool.concurrency_limit or template != pool.base_job_template:
-        wanted = WorkPoolUpdate(concurrency_limit=limit, base_job_template=template)
+    verb = "stands"
+    if allowed != pool.concurrency_limit or template != pool.base_job_template:
+        wanted = WorkPoolUpdate(concurrency_limit=allowed, base_job_template=template)
         client.update_work_pool(WORK_POOL, wanted)
-        return f"Work pool {WORK_POOL} updated: {limit} flow runs at a time."
-    return f"Work pool {WORK_POOL} stands: {limit} flow runs at a time."
+        verb = "updated"
+    return f"Work pool {WORK_POOL} {verb}: {allowed or 'any number of'} flow runs at a time."
 
 
 def _with_python(template: dict[str, Any], python: str | None) -> dict[str, Any]:

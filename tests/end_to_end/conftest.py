@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from ittybatch.stack import LocalStack, environment, make_media
+from ittybatch.stack import LocalStack, environment
 from ittybatch.stack.probes import is_healthy
 from ittybatch.stack.process import ProcessSpec
 from ittybatch.stack.supervisor import Supervisor
 from tests.conftest import OURS
-from tests.end_to_end.first_batches import FirstBatches, run_first_batches
 from tests.end_to_end.system import System
 
 # A process that was killed is missed after so long; short, so that tests need not wait.
@@ -31,14 +30,6 @@ def folder() -> Iterator[Path]:
     made.chmod(0o755)
     yield made
     shutil.rmtree(made, ignore_errors=True)
-
-
-@pytest.fixture(scope="session")
-def library(folder: Path) -> Path:
-    """Videos with sound, recordings and pictures."""
-    media = folder / "media"
-    make_media(media)
-    return media
 
 
 @pytest.fixture(scope="session")
@@ -60,12 +51,6 @@ def running(folder: Path) -> Iterator[System]:
             system = System(stack)
             yield system
             system.close()
-
-
-@pytest.fixture(scope="session")
-def first_batches(running: System, library: Path, folder: Path) -> FirstBatches:
-    """Three batches that run at the same time, over real media."""
-    return run_first_batches(running, library, folder)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from ittybatch.ledger.states import BatchState
 from tests.end_to_end.system import System
 from tests.end_to_end.waiting import until
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 
 def _of(count: int) -> pytest.MarkDecorator:

@@ -5,7 +5,7 @@ import pytest
 from ittybatch.engine.deployments import RESUME_AUTOMATION, WORK_POOL
 from tests.end_to_end.system import System
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_deploying_again_changes_nothing(system: System) -> None:

@@ -10,7 +10,7 @@ from tests.end_to_end.pages.run_form import RunForm
 from tests.end_to_end.system import System
 from tests.end_to_end.waiting import until
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_the_form_starts_a_batch_that_succeeds(system: System, page: Page, picture: str) -> None:

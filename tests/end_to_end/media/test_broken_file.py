@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.end_to_end.first_batches import BROKEN, PICTURE, FirstBatches
+from tests.end_to_end.media.first_batches import BROKEN, PICTURE, FirstBatches
 from tests.end_to_end.system import System
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 RENDITIONS = {"1080p", "480p", "poster", "sound"}
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from ittybatch.ledger.identity import batch_owner
-from tests.end_to_end.first_batches import BUCKET, STUMBLES, First, FirstBatches
-from tests.end_to_end.probing import Seen, probe_media, probe_picture
+from tests.end_to_end.media.first_batches import BUCKET, STUMBLES, First, FirstBatches
+from tests.end_to_end.media.probing import Seen, probe_media, probe_picture
 from tests.end_to_end.system import System
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 PICTURES = {".jpg", ".png"}
 

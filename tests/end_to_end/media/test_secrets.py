@@ -7,8 +7,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from tests.end_to_end.first_batches import First, FirstBatches
-from tests.end_to_end.leftovers import (
+from tests.end_to_end.media.first_batches import First, FirstBatches
+from tests.end_to_end.media.leftovers import (
     Needles,
     in_command_lines,
     in_database,
@@ -18,7 +18,7 @@ from tests.end_to_end.leftovers import (
 )
 from tests.end_to_end.system import System
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 # The two files whose purpose it is to hold them, for their owner alone.
 KEEPERS = {"secrets.json", "stack.env"}

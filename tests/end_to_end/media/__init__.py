@@ -1,0 +1,1 @@
+"""What real media become: three first batches, and everything that is asserted of them."""
