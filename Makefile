@@ -11,7 +11,7 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	BIN=$(BIN) sh scripts/check
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/end_to_end $(ARGS)
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --ignore tests/end_to_end $(ARGS)
 	$(BIN)/pytest --numprocesses 2 --dist loadfile tests/end_to_end $(ARGS)
 
 bench: $(STAMP)
