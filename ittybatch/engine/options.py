@@ -34,7 +34,7 @@ class BatchOptions(BaseModel):
         max_length=100,
     )
     chunk_size: int = Field(
-        200,
+        500,
         title="Items a chunk",
         description="A chunk is one flow run of process-chunk: fewer and larger cost less, "
         "more and smaller show progress sooner.",
