@@ -1,7 +1,8 @@
 """Manifest to planned jobs, beside rows that are written as they stand.
 
-pandas, with `to_sql`, is no dependency of the product: the reference does the same with the csv
-module and SQLAlchemy. It checks nothing, makes no keys and keeps no job from being made twice.
+pandas, with `to_sql`, would bring numpy along, without which the product has to work: the
+reference does the same with the csv module and SQLAlchemy. It checks nothing, makes no keys and
+keeps no job from being made twice.
 """
 
 import tempfile
