@@ -35,6 +35,8 @@ _CLAIM_SIZE = 256
 _CLAIM_FOR_S = 10.0
 _RECORD_EVERY_S = 0.05
 _UNKNOWN_WAIT_S = 15.0
+# What was sent may still be on its way to Ittybit for so long after its sender has died.
+_ON_ITS_WAY = timedelta(seconds=60)
 # Failures in a row, each after the client's own retries, that mean: the service is down.
 _TRIP_AFTER = 20
 _LIMITED_WAIT_S = 30.0
@@ -115,17 +117,20 @@ class Dispatcher:
         self._answers = _Answers()
         self._result = Dispatched()
         self._batch = ""
+        self._cancelled_at: datetime | None = None
         self._in_a_row = 0
 
     async def run(self) -> Dispatched:
         """Send everything that is due, and record every answer.
+
+        Of a cancelled batch nothing is sent: what an earlier leg may have sent is looked for.
 
         Raises:
             LedgerUnavailable: when the database stays away. What was sent by then is sent
                 again under the same keys by the next leg.
         """
         gate = self._ledger.read(gate_of, self._chunk)
-        self._batch = gate.batch
+        self._batch, self._cancelled_at = gate.batch, gate.cancelled_at
         if gate.circuit is Circuit.OPEN:
             return self._result
         if gate.circuit is Circuit.PROBING and not await self._probe():
@@ -152,7 +157,7 @@ class Dispatcher:
         if not group:
             return True
         await self._send(group[0])
-        up = bool(self._answers.accepted or self._answers.refused)
+        up = self._in_a_row == 0 and not self._result.stopped
         self._record()
         if up:
             self._ledger.write(recovered, self._batch)
@@ -195,12 +200,18 @@ class Dispatcher:
     async def _send(self, submission: Submission) -> None:
         sent = (submission.job_id, submission.attempt)
         try:
-            task = await self._task_of(submission)
+            look_or_send = self._task_of if self._cancelled_at is None else self._found_again
+            task = await look_or_send(submission)
         except IttybitError as error:
             self._note_failure(sent, error)
-        else:
-            self._in_a_row = 0
+            return
+        self._in_a_row = 0
+        if task is not None:
             self._answers.accepted.append(Accepted(*sent, task))
+        elif self._is_on_its_way(submission):
+            self._answers.unknown.append(sent)
+        else:
+            self._answers.unsent.append(sent)
 
     async def _task_of(self, submission: Submission) -> str:
         """Ittybit's id for a submission: found, where its key no longer protects it, or new."""
@@ -217,6 +228,11 @@ class Dispatcher:
             if found is None:
                 raise
             return found
+
+    def _is_on_its_way(self, submission: Submission) -> bool:
+        """Whether a sender that has died may have sent it just now."""
+        latest = max(submission.first_sent_at, self._cancelled_at or submission.first_sent_at)
+        return datetime.now(UTC) - latest < _ON_ITS_WAY
 
     async def _create(self, submission: Submission) -> str:
         job = await self._client.create_job(

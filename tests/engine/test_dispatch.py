@@ -12,7 +12,8 @@ from sqlalchemy import update
 from ittybatch.engine.dispatch import Dispatched, Dispatcher
 from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ledger import Ledger, Transaction
-from ittybatch.ledger.batches import read_batch, resume_batch
+from ittybatch.ledger.batches import cancel_batch, read_batch, resume_batch
+from ittybatch.ledger.chunks import finish_chunk
 from ittybatch.ledger.models import Attempt, Batch, Job
 from ittybatch.ledger.queries import accepted_attempts
 from ittybatch.ledger.states import BatchState, JobState
@@ -210,6 +211,41 @@ def test_a_key_past_its_window_is_not_trusted(ledger: Ledger, sandbox: Running) 
     assert (row.state, row.task_id) == (JobState.SUBMITTED, task)
 
 
+def _lose_the_answers(tx: Transaction) -> None:
+    tx.execute(update(Attempt).values(task_id=None, state="sending"))
+    tx.execute(update(Job).values(state="submitting", task_id=None))
+
+
+def _an_hour_later(tx: Transaction) -> None:
+    ago = tx.now - timedelta(hours=1)
+    tx.execute(update(Attempt).values(sent_at=ago))
+    tx.execute(update(Batch).values(ended_at=ago))
+    tx.execute(update(Job).values(not_before=None))
+
+
+def test_after_a_cancel_what_may_have_been_sent_is_looked_for_and_not_sent_again(
+    ledger: Ledger, sandbox: Running
+) -> None:
+    """What Ittybit has is followed to its end; what never arrived is not paid for."""
+    batch, chunk = _chunk(ledger, "arrived.mov")
+    _dispatch(ledger, sandbox.url, chunk)
+    seen = _seen(sandbox, batch)
+    ledger.write(_lose_the_answers)
+    other, lost = _chunk(ledger, "never-arrived.mov")
+    ledger.write(claim_due, lost, 1)
+    for each in (batch, other):
+        ledger.write(cancel_batch, each, "enough")
+
+    assert _dispatch(ledger, sandbox.url, chunk).accepted == 1
+    assert _dispatch(ledger, sandbox.url, lost).unknown == 1, "it may be on its way"
+    ledger.write(_an_hour_later)
+    assert _dispatch(ledger, sandbox.url, lost).put_back == 1
+    assert ledger.write(finish_chunk, lost)
+    assert library.place(ledger, lost).cancelled == 1
+    assert _seen(sandbox, batch) == seen
+    assert _seen(sandbox, other) == {}
+
+
 def test_a_key_used_before_a_setting_changed_finds_its_job(
     ledger: Ledger, sandbox: Running
 ) -> None:
@@ -218,11 +254,7 @@ def test_a_key_used_before_a_setting_changed_finds_its_job(
     _dispatch(ledger, sandbox.url, chunk, webhook_url="http://127.0.0.1:9/old")
     seen = _seen(sandbox, batch)
 
-    def forget(tx: Transaction) -> None:
-        tx.execute(update(Attempt).values(task_id=None, state="sending"))
-        tx.execute(update(Job).values(state="submitting", task_id=None))
-
-    ledger.write(forget)
+    ledger.write(_lose_the_answers)
     done = _dispatch(ledger, sandbox.url, chunk, webhook_url="http://127.0.0.1:9/new")
     assert done.accepted == 1
     assert _seen(sandbox, batch) == seen
