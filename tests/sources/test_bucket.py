@@ -8,6 +8,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 from pydantic import ValidationError
 
+from ittybatch.profiles import Item
 from ittybatch.sources import BucketSource, Page, SourceError, read_pages
 from ittybatch.sources.listing import Answer, Listing
 
@@ -103,14 +104,18 @@ def test_every_name_that_s3_allows_is_listed_as_it_is(s3: "S3Client", bucket: st
     assert listed(bucket, "in//") == ["in//first.mov"]
 
 
-def read_by_many_processes(source: BucketSource, page_size: int) -> list[str]:
-    found: list[str] = []
+def items_of_many_processes(source: BucketSource, page_size: int) -> list[Item]:
+    found: list[Item] = []
     cursor, page = None, next(read_pages(source, page_size=page_size), None)
     while page is not None and page.cursor != cursor:
-        found += keys_of([page])
+        found += page.items
         cursor = page.cursor
         page = next(read_pages(source, cursor=cursor, page_size=page_size), None)
     return found
+
+
+def read_by_many_processes(source: BucketSource, page_size: int) -> list[str]:
+    return [item.key for item in items_of_many_processes(source, page_size)]
 
 
 @pytest.mark.parametrize("page_size", [3, 7])
@@ -316,6 +321,27 @@ def test_the_version_is_the_identity_where_that_is_asked_for(s3: "S3Client", buc
     found = {item.key: item.fingerprint for page in read_pages(source) for item in page.items}
     del newest["b.mov"]
     assert found == newest
+
+
+@pytest.mark.parametrize("page_size", [2, 5])
+def test_a_versioned_listing_goes_on_after_any_page(
+    s3: "S3Client", bucket: str, page_size: int
+) -> None:
+    """Also where a page ends among the many versions of one object, or deleted ones follow."""
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    newest = {}
+    for number in range(9):
+        key = f"in/{number}.mov"
+        for body in range(1 + number * 2 % 7):
+            put_in = s3.put_object(Bucket=bucket, Key=key, Body=b"%d" % body)
+            newest[key] = put_in["VersionId"]
+        if number % 3 == 2:
+            s3.delete_object(Bucket=bucket, Key=key)
+            del newest[key]
+    source = BucketSource(uri=f"s3://{bucket}/in/", versioned=True)
+    found = {item.key: item.fingerprint for item in items_of_many_processes(source, page_size)}
+    assert found == newest
+    assert read_by_many_processes(source, page_size) == sorted(newest)
 
 
 def test_an_object_of_an_unversioned_bucket_has_its_etag(s3: "S3Client", bucket: str) -> None:
