@@ -18,7 +18,7 @@ from ittybatch.ledger.migrate import upgrade
 from ittybatch.ledger.plan import PlannedItem, PlannedPage
 from ittybatch.ledger.planning import plan_page
 from ittybatch.profiles import Item, JobSpec
-from ittybatch.profiles.job import identifying_json, job_key
+from ittybatch.profiles.job import identifying_json, item_key, job_key
 from ittybatch.stack.ports import choose_ports
 from ittybatch.stack.postgres import PostgresCluster, is_installed
 from ittybatch.stack.supervisor import Supervisor
@@ -124,5 +124,5 @@ def _job(item: Item, rendition: str, kind: Kind, options: dict[str, object]) -> 
         attempts=3,
         deadline_s=3600,
         backoff_s=30,
-        job_key=job_key(item, kind, identifying_json(options), None),
+        job_key=job_key(item_key(item), kind, identifying_json(options), None),
     )

@@ -10,6 +10,7 @@ import orjson
 
 from ittybatch.engine.ahead import bulk_work, read_ahead
 from ittybatch.engine.standing import Standing
+from ittybatch.engine.unchanged import Remaining, leave_out_held
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.options import InvalidOptions
 from ittybatch.ledger import Ledger, Transaction
@@ -76,7 +77,14 @@ def plan_batch(
     with (
         bulk_work(),
         closing(
-            _pages(ledger, source, (profile, profiles_dir), cursor, skip_standing=skip_standing)
+            _pages(
+                ledger,
+                source,
+                (profile, profiles_dir),
+                cursor,
+                batch=batch.id,
+                skip_standing=skip_standing,
+            )
         ) as pages,
     ):
         for page in pages:
@@ -150,7 +158,7 @@ def _unseen(page: PlannedPage, seen: set[int], counts: Counter[str]) -> PlannedP
     for planned in page.items:
         new = []
         for job in planned.jobs:
-            key = int(job.job_key[:16], 16)
+            key = hash(job.job_key)
             if key in seen:
                 counts["duplicates"] += 1
             else:
@@ -167,6 +175,7 @@ def _pages(
     by: tuple[Profile, Path],
     cursor: str | None,
     *,
+    batch: str | None = None,
     skip_standing: bool,
 ) -> Generator[PlannedPage]:
     if isinstance(source, FailedJobsSource):
@@ -174,7 +183,14 @@ def _pages(
         return
     profile, profiles = by[0], Profiles(by[1])
     pages = read_pages(source, cursor=cursor, page_size=PAGE_SIZE)
-    planned = (_planned(page, profile, profiles) for page in pages)
+
+    def left_of(items: list[Item]) -> Remaining:
+        # What stands at its destination is counted as such, whoever made it.
+        if skip_standing:
+            return Remaining(items, {})
+        return leave_out_held(ledger, batch, items, profile, profiles)
+
+    planned = (_planned(page, left_of(page.items), profile, profiles) for page in pages)
     with Standing() as standing:
         if skip_standing:
             planned = (standing.without(page) for page in planned)
@@ -182,14 +198,16 @@ def _pages(
         yield from planned if isinstance(source, QueueSource) else read_ahead(planned)
 
 
-def _planned(page: Page, profile: Profile, profiles: Profiles) -> PlannedPage:
-    counts: Counter[str] = Counter({"found": len(page.items)})
+def _planned(
+    page: Page, remaining: Remaining, profile: Profile, profiles: Profiles
+) -> PlannedPage:
+    counts: Counter[str] = Counter({"found": len(page.items), **remaining.counts})
     counts.update({f"filtered:{rule}": count for rule, count in page.filtered.items()})
     rejects = [
         PlannedReject(each.line, each.field, each.reason, each.row_excerpt) for each in page.rejects
     ]
     items: list[PlannedItem] = []
-    for item in page.items:
+    for item in remaining.items:
         try:
             chosen = profiles.get(item.profile) if item.profile else profile
             jobs = chosen.jobs_for(item)

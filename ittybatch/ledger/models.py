@@ -156,6 +156,9 @@ class Job(Base):
     destination: Mapped[str | None] = mapped_column(Text)
     user_metadata: Mapped[str] = mapped_column(Text)
     job_key: Mapped[str] = mapped_column(String(32))
+    recipe: Mapped[str | None] = mapped_column(
+        String(16), comment="digest of what its rendition asks of every item"
+    )
     claim: Mapped[bool | None]
     state: Mapped[str] = mapped_column(String(16))
     attempt: Mapped[int] = mapped_column(default=0)

@@ -15,8 +15,8 @@ from ittybatch.ledger.models import Chunk
 from ittybatch.ledger.states import ChunkState
 
 Rows = Sequence[Sequence[Any]]
-# Kind, rendition, options, attempts, seconds of backoff, seconds until the deadline.
-Order = tuple[str, str, str, int, float, float]
+# Kind, rendition, options, recipe, attempts, seconds of backoff, seconds until the deadline.
+Order = tuple[str, str, str, str | None, int, float, float]
 
 
 class _Insert:
@@ -101,19 +101,19 @@ _SQLITE_CHUNK_IDS = f"SELECT json_group_array(id) {_CHUNK_IDS.format('?')}"
 _POSTGRES_CHUNK_IDS = f"SELECT json_agg(id) {_CHUNK_IDS.format('%s')} AS found"
 
 _JOB_COLUMNS = (
-    "chunk_id, item_number, kind, rendition, options, destination, user_metadata, job_key, claim, "
-    "state, attempt, attempts, last_attempt, backoff_s, deadline_s"
+    "chunk_id, item_number, kind, rendition, options, recipe, destination, user_metadata, job_key, "
+    "claim, state, attempt, attempts, last_attempt, backoff_s, deadline_s"
 )
-_ORDER_KINDS = ("text", "text", "text", "integer", "double precision", "double precision")
+_ORDER_KINDS = ("text", "text", "text", "text", "integer", "double precision", "double precision")
 _SQLITE_JOBS = f"""
 WITH orders AS MATERIALIZED (
-    SELECT o.key AS place, {", ".join(f"{_of_sqlite('o', n)} AS o{n}" for n in range(6))}
+    SELECT o.key AS place, {", ".join(f"{_of_sqlite('o', n)} AS o{n}" for n in range(7))}
     FROM json_each(?) AS o
 )
 INSERT INTO jobs ({_JOB_COLUMNS})
-SELECT {_of_sqlite("r", 0)}, {_of_sqlite("r", 1)}, o0, o1, o2, {_of_sqlite("r", 3)},
-    {_of_sqlite("r", 4)}, {_of_sqlite("r", 5)}, 1, 'planned', {_of_sqlite("r", 6)}, o3,
-    {_of_sqlite("r", 6)} + o3, o4, o5
+SELECT {_of_sqlite("r", 0)}, {_of_sqlite("r", 1)}, o0, o1, o2, o3,
+    {_of_sqlite("r", 3)}, {_of_sqlite("r", 4)}, {_of_sqlite("r", 5)}, 1, 'planned',
+    {_of_sqlite("r", 6)}, o4, {_of_sqlite("r", 6)} + o4, o5, o6
 FROM json_each(?) AS r CROSS JOIN orders WHERE orders.place = {_of_sqlite("r", 2)}
 """  # noqa: S608  numbers of this file alone
 _POSTGRES_JOBS = f"""
@@ -124,9 +124,9 @@ WITH orders AS MATERIALIZED (
     FROM json_array_elements(%s::json) WITH ORDINALITY AS o(value, place)
 )
 INSERT INTO jobs ({_JOB_COLUMNS})
-SELECT {_of_postgres("r", 0, "bigint")}, {_of_postgres("r", 1, "integer")}, o0, o1, o2,
-    r.value->>3, r.value->>4, r.value->>5, true, 'planned', {_of_postgres("r", 6, "integer")}, o3,
-    {_of_postgres("r", 6, "integer")} + o3, o4, o5
+SELECT {_of_postgres("r", 0, "bigint")}, {_of_postgres("r", 1, "integer")}, o0, o1, o2, o3,
+    r.value->>3, r.value->>4, r.value->>5, true, 'planned', {_of_postgres("r", 6, "integer")}, o4,
+    {_of_postgres("r", 6, "integer")} + o4, o5, o6
 FROM json_array_elements(%s::json) WITH ORDINALITY AS r(value, number)
 JOIN orders ON orders.place = {_of_postgres("r", 2, "bigint")}
 ORDER BY r.number

@@ -20,10 +20,9 @@ from ittybatch.ledger.planned_rows import (
     insert_rejects,
     jobs_of_keys,
 )
-from ittybatch.ledger.states import ENDED_BATCHES, OPEN_JOBS, BatchState, JobState
+from ittybatch.ledger.states import OPEN_JOBS, WILL_NOT_SEND, BatchState, JobState
 from ittybatch.profiles import JobSpec
 
-_WILL_NOT_SEND = {BatchState.HELD, BatchState.UNAPPROVED, *ENDED_BATCHES}
 _OPEN = [state.value for state in OPEN_JOBS]
 _dumps = orjson.dumps
 
@@ -108,7 +107,7 @@ class Claims:
         if claim is None:
             return
         state = JobState(state_name)
-        if state is JobState.PLANNED and BatchState(batch_state) in _WILL_NOT_SEND:
+        if state is JobState.PLANNED and BatchState(batch_state) in WILL_NOT_SEND:
             self._stolen.append((job, chunk))
         elif job in self._again and state.terminal and state is not JobState.SUCCEEDED:
             self._released.append(job)
@@ -235,13 +234,21 @@ class _Orders:
 
     def place_of(self, job: JobSpec) -> int:
         # Jobs of a rendition share their options, so that those need not be compared.
-        mark = (id(job.options), job.rendition, job.attempts, job.backoff_s, job.deadline_s)
+        mark = (
+            id(job.options),
+            job.rendition,
+            job.recipe,
+            job.attempts,
+            job.backoff_s,
+            job.deadline_s,
+        )
         place = self._known.get(mark)
         if place is None:
             order = (
                 job.kind.value,
                 job.rendition,
                 orjson.dumps(job.options, option=orjson.OPT_SORT_KEYS).decode(),
+                job.recipe,
                 job.attempts,
                 job.backoff_s,
                 job.deadline_s,

@@ -82,6 +82,7 @@ def ended_jobs(
             Job.destination,
             Job.user_metadata,
             Job.job_key,
+            Job.recipe,
             Job.attempts,
             Job.deadline_s,
             Job.backoff_s,
@@ -118,6 +119,7 @@ def ended_jobs(
                 deadline_s=row.deadline_s,
                 backoff_s=row.backoff_s,
                 job_key=row.job_key,
+                recipe=row.recipe,
             ),
         )
         for row in rows

@@ -76,6 +76,9 @@ class BatchState(StrEnum):
 
 ENDED_BATCHES = frozenset({BatchState.SUCCEEDED, BatchState.SOME_FAILED, BatchState.CANCELLED})
 
+# What is planned there waits for nobody: another batch may take it over.
+WILL_NOT_SEND = ENDED_BATCHES | {BatchState.HELD, BatchState.UNAPPROVED}
+
 
 class RunState(StrEnum):
     """Where the flow run of a batch or a chunk stands, as far as the ledger knows."""

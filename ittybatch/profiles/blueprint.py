@@ -7,7 +7,7 @@ from ittybatch.profiles.condition import SOURCES_OF_KIND, Condition
 from ittybatch.profiles.destinations import Destination, parse_destination
 from ittybatch.profiles.errors import UnusableItem
 from ittybatch.profiles.item import Item
-from ittybatch.profiles.job import JobSpec, identifying_json, job_key
+from ittybatch.profiles.job import JobSpec, identifying_json, job_key, order_digest
 from ittybatch.profiles.rendition import METADATA_FIELDS, Rendition
 from ittybatch.profiles.subject import Subject
 from ittybatch.profiles.template import Part, fill_constants, parse_template, render
@@ -33,6 +33,12 @@ class Blueprint:
         self.destination: Destination | None = None
         if rendition.destination is not None:
             self.destination = parse_destination(rendition.destination, rendition.constants)
+        #: Tells renditions apart whose jobs of an item differ; an item's part is left open.
+        self.recipe = order_digest(
+            rendition.kind.value,
+            self.options_json,
+            self.destination and self.destination.as_json,
+        )
         constants = {"ext": "", **rendition.constants, "profile": profile_name}
         self._metadata: list[tuple[str, list[Part]]] = [
             (name, fill_constants(parse_template(text, METADATA_FIELDS, metadata=True), constants))
@@ -64,7 +70,10 @@ class Blueprint:
             attempts=rendition.attempts,
             deadline_s=rendition.deadline,
             backoff_s=rendition.backoff,
-            job_key=job_key(subject.item, rendition.kind.value, self.options_json, destination),
+            job_key=job_key(
+                subject.item_key, rendition.kind.value, self.options_json, destination
+            ),
+            recipe=self.recipe,
         )
 
     def _metadata_for(self, subject: Subject) -> Mapping[str, str]:

@@ -49,6 +49,14 @@ class Destination:
     key: tuple[Part, ...]
 
     @property
+    def as_json(self) -> list[list[str | list[str]]]:
+        """The template in JSON's types, fields as lists, so that no text can pass for one."""
+        return [
+            [part if isinstance(part, str) else [part.name] for part in parts]
+            for parts in (self.bucket, self.key)
+        ]
+
+    @property
     def static_prefix(self) -> str:
         """What every rendered destination begins with: the text before the first field."""
         bucket = _literal_head(self.bucket)

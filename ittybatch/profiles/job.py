@@ -15,8 +15,10 @@ DEFAULT_ATTEMPTS = 3
 DEFAULT_DEADLINE_S = 6 * 3600.0
 DEFAULT_BACKOFF_S = 30.0
 JOB_KEY_LENGTH = 32
+# What all jobs of an item begin with.
+ITEM_KEY_LENGTH = 21
 
-_SHARED_LENGTH = 8
+_SHARED_LENGTH = 5
 # Three digits and a suffix, such as `042.mov`: neighbours are some hundreds.
 _OWN_CHARACTERS = 7
 
@@ -38,6 +40,8 @@ class JobSpec:
         deadline_s: Seconds from a submission until it is given up as expired.
         backoff_s: Base of the wait before the next attempt, in seconds.
         job_key: 32 hex characters, equal for equal jobs.
+        recipe: What the rendition says of how it is made, the same for every item; None where
+            the item asked by itself.
     """
 
     rendition: str
@@ -50,6 +54,7 @@ class JobSpec:
     deadline_s: float
     backoff_s: float
     job_key: str
+    recipe: str | None = None
 
 
 def identifying_json(options: Mapping[str, Any]) -> str:
@@ -61,26 +66,57 @@ def identifying_json(options: Mapping[str, Any]) -> str:
     return orjson.dumps(telling, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def job_key(item: Item, kind: str, options_json: str, destination: str | None) -> str:
+def item_key(item: Item) -> str:
+    """Derive what the keys of all jobs of an item begin with.
+
+    Args:
+        item: Known by its URI and its fingerprint; by the URI alone where it has none.
+
+    Returns:
+        21 hex characters: 5 that neighbours share, and 16 of a SHA-256.
+    """
+    name = _name(item)
+    # An array keeps the parts apart: no value can pass for the end of another.
+    digest = hashlib.sha256(orjson.dumps([name, item.fingerprint])).hexdigest()
+    own_length = ITEM_KEY_LENGTH - _SHARED_LENGTH
+    return _neighbourhood(name[:-_OWN_CHARACTERS]) + digest[:own_length]
+
+
+def job_key(item: str, kind: str, options_json: str, destination: str | None) -> str:
     """Derive a job's key.
 
     Names of profiles and renditions, metadata and limits are left out on purpose: none of
     them changes what Ittybit makes, so none may make it, and charge it, again.
 
     Args:
-        item: Known by its URI and its fingerprint; by the URI alone where it has none.
+        item: The item's `item_key`.
         kind: Kind of job.
         options_json: The options through `identifying_json`.
         destination: As in the job.
 
     Returns:
-        32 hex characters, 24 of them of a SHA-256 of all this.
+        32 hex characters: the item's 21, and 11 of a SHA-256 of the rest.
     """
-    name = _name(item)
-    # An array keeps the parts apart: no value can pass for the end of another.
-    identity = orjson.dumps([name, item.fingerprint, kind, options_json, destination])
-    digest = hashlib.sha256(identity).hexdigest()
-    return _neighbourhood(name[:-_OWN_CHARACTERS]) + digest[: JOB_KEY_LENGTH - _SHARED_LENGTH]
+    if destination is None:
+        return item + _order_without_destination(kind, options_json)
+    return item + order_digest(kind, options_json, destination)
+
+
+def order_digest(kind: str, options_json: str, destination: object) -> str:
+    """Digest what is asked for, whatever it is asked of: 11 hex characters.
+
+    Args:
+        kind: Kind of job.
+        options_json: The options through `identifying_json`.
+        destination: Where the output goes, as JSON's types.
+    """
+    order = orjson.dumps([kind, options_json, destination])
+    return hashlib.sha256(order).hexdigest()[: JOB_KEY_LENGTH - ITEM_KEY_LENGTH]
+
+
+@lru_cache(maxsize=4096)
+def _order_without_destination(kind: str, options_json: str) -> str:
+    return order_digest(kind, options_json, None)
 
 
 @lru_cache(maxsize=4096)
@@ -94,7 +130,7 @@ def _neighbourhood(beginning: str) -> str:
 
 
 def _name(item: Item) -> str:
-    """What an item is known by: with a fingerprint, a URL's signature says nothing of it."""
+    """Give what an item is known by: with a fingerprint, a URL's signature says nothing of it."""
     if item.fingerprint is None or item.uri.startswith(S3_SCHEME):
         return item.uri
     return item.uri.partition("?")[0]
@@ -118,7 +154,7 @@ def own_job(item: Item) -> JobSpec:
         attempts=DEFAULT_ATTEMPTS,
         deadline_s=DEFAULT_DEADLINE_S,
         backoff_s=DEFAULT_BACKOFF_S,
-        job_key=job_key(item, kind.value, options_json, None),
+        job_key=job_key(item_key(item), kind.value, options_json, None),
     )
 
 

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from ittybatch.profiles.blueprint import Blueprint, check_apart
 from ittybatch.profiles.destinations import Destination
 from ittybatch.profiles.errors import Location, Problem, ProfileError, field_path
+from ittybatch.profiles.fitting import Fitting
 from ittybatch.profiles.item import Item
 from ittybatch.profiles.job import JobSpec, own_job
 from ittybatch.profiles.rendition import SEVERAL, Rendition, Slug
@@ -111,6 +112,11 @@ class Profile(BaseModel):
             for name, destination in self.destinations().items()
             if not destination.tells_items_apart
         ]
+
+    @cached_property
+    def fitting(self) -> Fitting:
+        """Tells which renditions objects get, without making out their jobs."""
+        return Fitting(self._blueprints)
 
     @cached_property
     def _blueprints(self) -> tuple[Blueprint, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from ittybatch.profiles.cleaning import clean_bucket, clean_path, clean_segment
 from ittybatch.profiles.item import S3_SCHEME, Item
+from ittybatch.profiles.job import item_key
 from ittybatch.profiles.media import media_of
 
 DESTINATION_ITEM_FIELDS = frozenset({"bucket", "key", "stem", "suffix", "dir", "item"})
@@ -15,7 +16,9 @@ _ITEM_HASH_LENGTH = 16
 class Subject:
     """One item with what its renditions ask about it."""
 
-    __slots__ = ("_safe", "bucket", "folder", "item", "key", "media", "name", "stem", "suffix")
+    __slots__ = (
+        "_item_key", "_safe", "bucket", "folder", "item", "key", "media", "name", "stem", "suffix",
+    )  # fmt: skip
 
     def __init__(self, item: Item) -> None:
         self.item = item
@@ -30,6 +33,14 @@ class Subject:
         self.suffix = f".{ending.lower()}" if whole else ""
         self.media = media_of(self.suffix)
         self._safe: dict[str, str] = {}
+        self._item_key = ""
+
+    @property
+    def item_key(self) -> str:
+        """What the keys of all its jobs begin with."""
+        if not self._item_key:
+            self._item_key = item_key(self.item)
+        return self._item_key
 
     @property
     def item_hash(self) -> str:

@@ -19,7 +19,7 @@ from ittybatch.ledger.planning import plan_page
 from ittybatch.ledger.queries import JobRow, job_rows
 from ittybatch.ledger.submission import Accepted, Submission, claim_due, record_accepted
 from ittybatch.profiles import Item, JobSpec
-from ittybatch.profiles.job import job_key
+from ittybatch.profiles.job import item_key, job_key
 
 PROFILE = {"name": "test", "renditions": [{"name": "sd", "kind": "video", "options": {}}]}
 
@@ -27,7 +27,7 @@ PROFILE = {"name": "test", "renditions": [{"name": "sd", "kind": "video", "optio
 def job(name: str, *, rendition: str = "sd", attempts: int = 3, **changes: Any) -> JobSpec:  # noqa: ANN401
     """A job of `s3://media/NAME`."""
     uri = f"s3://media/{name}"
-    key = job_key(Item(uri, fingerprint="1"), "video", f'{{"r":"{rendition}"}}', None)
+    key = job_key(item_key(Item(uri, fingerprint="1")), "video", f'{{"r":"{rendition}"}}', None)
     given: dict[str, Any] = {
         "rendition": rendition,
         "kind": Kind.VIDEO,

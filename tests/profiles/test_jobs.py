@@ -7,7 +7,7 @@ import pytest
 
 from ittybatch.ittybit.options import InvalidOptions
 from ittybatch.profiles import Item, Profile, UnusableItem
-from ittybatch.profiles.job import job_key
+from ittybatch.profiles.job import item_key
 
 ITEM = Item("s3://media/uploads/clip.mov", fingerprint="etag-1")
 
@@ -76,9 +76,9 @@ def test_another_output_is_another_job(other: dict[str, Any]) -> None:
 def test_neighbours_share_the_beginning_of_their_keys_alone() -> None:
     """The ledger's index is written in few places for a page, and keys stay apart."""
     keys = [key_of(video(), Item(f"s3://media/uploads/{n:07}.mov")) for n in range(1000, 2000)]
-    assert len({key[:8] for key in keys}) == 1
-    assert len({key[8:] for key in keys}) == 1000
-    assert key_of(video(), Item("s3://media/other/0001000.mov"))[:8] != keys[0][:8]
+    assert len({key[:5] for key in keys}) == 1
+    assert len({key[5:] for key in keys}) == 1000
+    assert key_of(video(), Item("s3://media/other/0001000.mov"))[:5] != keys[0][:5]
 
 
 def test_new_content_is_a_new_job() -> None:
@@ -91,8 +91,8 @@ def test_a_url_signed_anew_is_the_same_job_where_its_content_is_known() -> None:
     """A fingerprint tells what it holds; without one, only the whole URL does."""
     base = "https://media.test/a.wav"
     first, second = f"{base}?sig=1", f"{base}?sig=2"
-    known = {job_key(Item(url, fingerprint="v1"), "audio", "{}", None) for url in (first, second)}
-    unknown = {job_key(Item(url), "audio", "{}", None) for url in (first, second)}
+    known = {item_key(Item(url, fingerprint="v1")) for url in (first, second)}
+    unknown = {item_key(Item(url)) for url in (first, second)}
     assert (len(known), len(unknown)) == (1, 2)
 
 

@@ -154,6 +154,12 @@ def upgrade() -> None:
         sa.Column("destination", sa.Text(), nullable=True),
         sa.Column("user_metadata", sa.Text(), nullable=False),
         sa.Column("job_key", sa.String(length=32), nullable=False),
+        sa.Column(
+            "recipe",
+            sa.String(length=16),
+            nullable=True,
+            comment="digest of what its rendition asks of every item",
+        ),
         sa.Column("claim", sa.Boolean(), nullable=True),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
