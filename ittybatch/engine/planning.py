@@ -19,7 +19,15 @@ from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
 from ittybatch.ledger.planning import Claims, plan_page
 from ittybatch.ledger.retrying import Wanted, ended_jobs
 from ittybatch.profiles import Item, Profile, ProfileError, Profiles
-from ittybatch.sources import FailedJobsSource, Page, QueueSource, Source, read_pages
+from ittybatch.sources import (
+    BucketSource,
+    FailedJobsSource,
+    Page,
+    QueueSource,
+    ReadableSource,
+    Source,
+    read_pages,
+)
 from ittybatch.sources.failed import EVERY_BATCH
 from ittybatch.sources.moment import fixed
 
@@ -182,7 +190,6 @@ def _pages(
         yield from _ended_pages(ledger, source, cursor)
         return
     profile, profiles = by[0], Profiles(by[1])
-    pages = read_pages(source, cursor=cursor, page_size=PAGE_SIZE)
 
     def left_of(items: list[Item]) -> Remaining:
         # What stands at its destination is counted as such, whoever made it.
@@ -190,12 +197,18 @@ def _pages(
             return Remaining(items, {})
         return leave_out_held(ledger, batch, items, profile, profiles)
 
-    planned = (_planned(page, left_of(page.items), profile, profiles) for page in pages)
-    with Standing() as standing:
+    with closing(_read(source, cursor)) as pages, Standing() as standing:
+        planned = (_planned(page, left_of(page.items), profile, profiles) for page in pages)
         if skip_standing:
             planned = (standing.without(page) for page in planned)
         # A queue's messages are deleted after each page; what is left is given back at its end.
         yield from planned if isinstance(source, QueueSource) else read_ahead(planned)
+
+
+def _read(source: ReadableSource, cursor: str | None) -> Generator[Page]:
+    """Read a source's pages; a bucket goes on being listed while the ledger is asked of one."""
+    pages = (page for page in read_pages(source, cursor=cursor, page_size=PAGE_SIZE))
+    return read_ahead(pages) if isinstance(source, BucketSource) else pages
 
 
 def _planned(

@@ -40,8 +40,11 @@ SELECT json_group_array(place), sum(jobs), sum(done), sum(held_back) FROM (
 _POSTGRES = f"""
 SELECT json_agg(given.place - 1), sum(jobs), sum(done), sum(held_back)
 FROM json_array_elements_text(%s::json) WITH ORDINALITY AS given(value, place), LATERAL (
-    SELECT {_COLUMNS} FROM jobs
-    WHERE {_JOBS} AND jobs.recipe = ANY(%s) AND {_HELD.format(batch="%s")}
+    SELECT {_COLUMNS} FROM (
+        SELECT jobs.state FROM jobs
+        WHERE {_JOBS} AND jobs.recipe = ANY(%s) AND {_HELD.format(batch="%s")}
+        LIMIT %s
+    ) AS jobs
 ) AS found
 WHERE found.jobs = %s
 """  # noqa: S608
@@ -75,7 +78,7 @@ def held_items(
     """
     keys = orjson.dumps(item_keys).decode()
     if transaction.postgres:
-        values = (keys, list(recipes), batch or "", len(recipes))
+        values = (keys, list(recipes), batch or "", len(recipes), len(recipes))
         text = _POSTGRES
     else:
         values = (keys, orjson.dumps(recipes).decode(), batch or "", len(recipes))

@@ -1,19 +1,21 @@
 """The source that lists a bucket."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
+from ittybatch.profiles import Item
 from ittybatch.sources.cursor import read_cursor, write_cursor
-from ittybatch.sources.entry import has_unseen, sort_entries
+from ittybatch.sources.entry import Found, has_unseen, sort_entries
 from ittybatch.sources.errors import SourceError
 from ittybatch.sources.filters import ObjectFilters, rules_of
 from ittybatch.sources.form import as_form
 from ittybatch.sources.lanes import Lane, Lanes, split_folder
-from ittybatch.sources.listing import Answer, Listing
+from ittybatch.sources.listing import MAX_ANSWER, Answer, Listing
 from ittybatch.sources.moment import Span
-from ittybatch.sources.page import Page
+from ittybatch.sources.page import Page, Reject
 from ittybatch.sources.s3 import split_uri
 
 DEFAULT_PAGE_SIZE = 1000
@@ -121,14 +123,35 @@ def read_bucket(
             bucket, prefix = split_uri(lane.uri)
             return listings[bucket].answer(prefix, lane.after, limit)
 
+        read = _Read()
         for lane, answer, rest in Lanes(lanes, ask, source.parallel, page_size):
             if answer.entries:
                 bucket, _ = split_uri(lane.uri)
-                found = sort_entries(bucket, answer.entries, rules[lane.uri])
-                yield Page(*found, write_cursor(source.type, name, {"lanes": [*map(list, rest)]}))
+                read.add(len(answer.entries), sort_entries(bucket, answer.entries, rules[lane.uri]))
+            if read.objects and (not rest or read.objects + MAX_ANSWER > page_size):
+                cursor = write_cursor(source.type, name, {"lanes": [*map(list, rest)]})
+                yield Page(read.items, read.rejects, dict(read.filtered), cursor)
+                read = _Read()
     finally:
         for listing in listings.values():
             listing.close()
+
+
+class _Read:
+    """What has been read since the last page: an answer is a fifth of what a plan commits."""
+
+    def __init__(self) -> None:
+        self.objects = 0
+        self.items: list[Item] = []
+        self.rejects: list[Reject] = []
+        self.filtered: Counter[str] = Counter()
+
+    def add(self, objects: int, found: Found) -> None:
+        items, rejects, filtered = found
+        self.objects += objects
+        self.items += items
+        self.rejects += rejects
+        self.filtered.update(filtered)
 
 
 def _split(source: BucketSource, listings: dict[str, Listing]) -> list[Lane]:
