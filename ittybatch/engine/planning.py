@@ -10,7 +10,7 @@ import orjson
 
 from ittybatch.engine.ahead import bulk_work, read_ahead
 from ittybatch.engine.standing import Standing
-from ittybatch.engine.unchanged import Remaining, leave_out_held
+from ittybatch.engine.unchanged import Alike, Remaining, leave_out_held, objects_by_fit
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.options import InvalidOptions
 from ittybatch.ledger import Ledger, Transaction
@@ -19,6 +19,7 @@ from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
 from ittybatch.ledger.planning import Claims, plan_page
 from ittybatch.ledger.retrying import Wanted, ended_jobs
 from ittybatch.profiles import Item, Profile, ProfileError, Profiles
+from ittybatch.profiles.fitting import Fit
 from ittybatch.sources import (
     BucketSource,
     FailedJobsSource,
@@ -190,24 +191,29 @@ def _pages(
         yield from _ended_pages(ledger, source, cursor)
         return
     profile, profiles = by[0], Profiles(by[1])
-
-    def left_of(items: list[Item]) -> Remaining:
-        # What stands at its destination is counted as such, whoever made it.
-        if skip_standing:
-            return Remaining(items, {})
-        return leave_out_held(ledger, batch, items, profile, profiles)
-
-    with closing(_read(source, cursor)) as pages, Standing() as standing:
-        planned = (_planned(page, left_of(page.items), profile, profiles) for page in pages)
+    pages = _read(source, profile, profiles, cursor, whole=skip_standing)
+    with closing(pages), Standing() as standing:
+        planned = (
+            _planned(page, leave_out_held(ledger, batch, page.items, objects), profile, profiles)
+            for page, objects in pages
+        )
         if skip_standing:
             planned = (standing.without(page) for page in planned)
         # A queue's messages are deleted after each page; what is left is given back at its end.
         yield from planned if isinstance(source, QueueSource) else read_ahead(planned)
 
 
-def _read(source: ReadableSource, cursor: str | None) -> Generator[Page]:
-    """Read a source's pages; a bucket goes on being listed while the ledger is asked of one."""
-    pages = (page for page in read_pages(source, cursor=cursor, page_size=PAGE_SIZE))
+def _read(
+    source: ReadableSource, profile: Profile, profiles: Profiles, cursor: str | None, *, whole: bool
+) -> Generator[tuple[Page, Mapping[Fit, Alike]]]:
+    """Read pages, each with those of its objects that may be left out; none of a `whole` one.
+
+    A bucket goes on being listed while the ledger is asked about its last page.
+    """
+    pages = (
+        (page, {} if whole else objects_by_fit(page.items, profile, profiles))
+        for page in read_pages(source, cursor=cursor, page_size=PAGE_SIZE)
+    )
     return read_ahead(pages) if isinstance(source, BucketSource) else pages
 
 

@@ -5,7 +5,7 @@ each of them held, would take several times as long as to list them.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ittybatch.errors import IttybatchError
@@ -17,6 +17,18 @@ from ittybatch.profiles.item import S3_SCHEME
 from ittybatch.profiles.job import item_key
 
 
+class Alike(NamedTuple):
+    """Objects of a page that get the same renditions.
+
+    Args:
+        places: Where they stand in the page.
+        keys: What the keys of their jobs begin with.
+    """
+
+    places: list[int]
+    keys: list[str]
+
+
 class Remaining(NamedTuple):
     """What is left of a page's items.
 
@@ -25,12 +37,46 @@ class Remaining(NamedTuple):
         counts: What became of the others, by name, as planning counts it.
     """
 
-    items: list[Item]
+    items: Sequence[Item]
     counts: Mapping[str, int]
 
 
+def objects_by_fit(
+    items: Sequence[Item], profile: Profile, profiles: Profiles
+) -> Mapping[Fit, Alike]:
+    """Sort a page's objects by what fits them.
+
+    Left out is what has to be looked at one by one: items that ask for a job of their own, that
+    get none or name no profile that there is, and URLs, whose signatures come and go.
+
+    Args:
+        items: The page's items.
+        profile: What they get.
+        profiles: Those that they ask for in its place.
+    """
+    found: dict[Fit, Alike] = {}
+    for place, item in enumerate(items):
+        if item.kind is not None or not item.uri.startswith(S3_SCHEME):
+            continue
+        chosen = profile
+        if item.profile:
+            try:
+                chosen = profiles.get(item.profile)
+            except IttybatchError:
+                continue
+        fit = chosen.fitting.of(item)
+        if not fit.recipes:
+            continue
+        alike = found.get(fit)
+        if alike is None:
+            alike = found[fit] = Alike([], [])
+        alike.places.append(place)
+        alike.keys.append(item_key(item))
+    return found
+
+
 def leave_out_held(
-    ledger: Ledger, batch: str | None, items: list[Item], profile: Profile, profiles: Profiles
+    ledger: Ledger, batch: str | None, items: Sequence[Item], objects: Mapping[Fit, Alike]
 ) -> Remaining:
     """Leave out the objects whose every job another batch holds.
 
@@ -40,39 +86,16 @@ def leave_out_held(
     Args:
         ledger: What holds them.
         batch: The batch that is being planned; None for a dry run.
-        items: A page's items.
-        profile: What they get.
-        profiles: Those that they ask for in its place.
+        items: The page's items.
+        objects: Its objects, by what fits them.
     """
     counts: Counter[str] = Counter()
     held: set[int] = set()
-    for fit, places in _by_fit(items, profile, profiles).items():
-        keys = [item_key(items[place]) for place in places]
+    for fit, (places, keys) in objects.items():
         found = ledger.read(held_items, batch, keys, fit.recipes)
-        if found.places:
-            held.update(map(places.__getitem__, found.places))
-            counts.update(found.counts)
-            counts["skipped"] += fit.excluded * len(found.places)
-    if not held:
-        return Remaining(items, {})
-    if len(held) == len(items):
-        return Remaining([], counts)
-    return Remaining([item for place, item in enumerate(items) if place not in held], counts)
-
-
-def _by_fit(items: list[Item], profile: Profile, profiles: Profiles) -> dict[Fit, list[int]]:
-    """Places of objects by what fits them; without those that nothing fits, or that ask for it."""
-    found: dict[Fit, list[int]] = {}
-    for place, item in enumerate(items):
-        if item.kind is not None or not item.uri.startswith(S3_SCHEME):
-            continue
-        try:
-            chosen = profiles.get(item.profile) if item.profile else profile
-        except IttybatchError:
-            continue
-        fit = chosen.fitting.of(item)
-        if (places := found.get(fit)) is not None:
-            places.append(place)
-        elif fit.recipes:
-            found[fit] = [place]
-    return found
+        held.update(map(places.__getitem__, found.places))
+        counts.update(found.counts)
+        counts["skipped"] += fit.excluded * len(found.places)
+    if len(held) < len(items):
+        return Remaining([item for n, item in enumerate(items) if n not in held], counts)
+    return Remaining((), counts)
