@@ -210,11 +210,13 @@ def _read(
 
     A bucket goes on being listed while the ledger is asked about its last page.
     """
-    pages = (
+    pages = (page for page in read_pages(source, cursor=cursor, page_size=PAGE_SIZE))
+    listed = isinstance(source, BucketSource)
+    sorted_pages = (
         (page, {} if whole else objects_by_fit(page.items, profile, profiles))
-        for page in read_pages(source, cursor=cursor, page_size=PAGE_SIZE)
+        for page in (read_ahead(pages) if listed else pages)
     )
-    return read_ahead(pages) if isinstance(source, BucketSource) else pages
+    return read_ahead(sorted_pages) if listed else sorted_pages
 
 
 def _planned(
