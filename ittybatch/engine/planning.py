@@ -219,9 +219,7 @@ def _read(
     return read_ahead(sorted_pages) if listed else sorted_pages
 
 
-def _planned(
-    page: Page, remaining: Remaining, profile: Profile, profiles: Profiles
-) -> PlannedPage:
+def _planned(page: Page, remaining: Remaining, profile: Profile, profiles: Profiles) -> PlannedPage:
     counts: Counter[str] = Counter({"found": len(page.items), **remaining.counts})
     counts.update({f"filtered:{rule}": count for rule, count in page.filtered.items()})
     rejects = [

@@ -16,6 +16,11 @@ from ittybatch.profiles.fitting import Fit
 from ittybatch.profiles.item import S3_SCHEME
 from ittybatch.profiles.job import item_key
 
+# A library that comes for the first time is not to be slowed down by the look for what it holds:
+# of so many objects, one in fifty tells whether it is worth it.
+_MANY = 1000
+_SAMPLED = 50
+
 
 class Alike(NamedTuple):
     """Objects of a page that get the same renditions.
@@ -92,6 +97,10 @@ def leave_out_held(
     counts: Counter[str] = Counter()
     held: set[int] = set()
     for fit, (places, keys) in objects.items():
+        if len(keys) >= _MANY:
+            some = ledger.read(held_items, batch, keys[::_SAMPLED], fit.recipes)
+            if not some.places:
+                continue
         found = ledger.read(held_items, batch, keys, fit.recipes)
         held.update(map(places.__getitem__, found.places))
         counts.update(found.counts)

@@ -70,9 +70,7 @@ class Blueprint:
             attempts=rendition.attempts,
             deadline_s=rendition.deadline,
             backoff_s=rendition.backoff,
-            job_key=job_key(
-                subject.item_key, rendition.kind.value, self.options_json, destination
-            ),
+            job_key=job_key(subject.item_key, rendition.kind.value, self.options_json, destination),
             recipe=self.recipe,
         )
 

@@ -2,11 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
-from ittybatch.profiles import Item
 from ittybatch.sources.cursor import read_cursor, write_cursor
 from ittybatch.sources.entry import Found, has_unseen, sort_entries
 from ittybatch.sources.errors import SourceError
@@ -17,6 +16,9 @@ from ittybatch.sources.listing import MAX_ANSWER, Answer, Listing
 from ittybatch.sources.moment import Span
 from ittybatch.sources.page import Page, Reject
 from ittybatch.sources.s3 import split_uri
+
+if TYPE_CHECKING:
+    from ittybatch.profiles import Item
 
 DEFAULT_PAGE_SIZE = 1000
 _DAY_S = 86_400.0
