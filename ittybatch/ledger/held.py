@@ -14,15 +14,15 @@ from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.states import WILL_NOT_SEND
 
 _WILL_NOT_SEND = ", ".join(f"'{state.value}'" for state in sorted(WILL_NOT_SEND))
-# Every digit of a key comes before a `g`.
 _COLUMNS = """
     count(*) AS jobs,
     sum(CASE WHEN jobs.state = 'succeeded' THEN 1 ELSE 0 END) AS done,
     sum(CASE WHEN jobs.state IN ('failed', 'cancelled', 'expired') THEN 1 ELSE 0 END) AS held_back
 """
+# Every digit of a key comes before a `g`.
 _JOBS = "jobs.job_key > given.value AND jobs.job_key < given.value || 'g'"
-# A batch that is being planned has sent nothing yet: only what is planned can be its own, and
-# that, as well as what no batch will send, is looked at more closely job by job.
+# The batch that is being planned has sent nothing yet, so that its own jobs are planned ones, as
+# are those that no batch will send. Both are for `plan_page` to judge.
 _HELD = f"""
     jobs.claim IS NOT NULL AND (jobs.state <> 'planned' OR EXISTS (
         SELECT 1 FROM chunks JOIN batches ON batches.id = chunks.batch_id
