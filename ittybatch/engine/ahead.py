@@ -14,7 +14,7 @@ T = TypeVar("T")
 _OBJECTS_A_COLLECTION = 50_000
 # For the thread that commits it takes this long to get the interpreter back from the one that
 # reads, a dozen times a page.
-_SWITCH_S = 0.0001
+_SWITCH_S = 0.0005
 
 
 def read_ahead(pages: Generator[T, None, None]) -> Generator[T, None, None]:

@@ -23,6 +23,7 @@ from ittybatch.profiles.fitting import Fit
 from ittybatch.sources import (
     BucketSource,
     FailedJobsSource,
+    ManifestSource,
     Page,
     QueueSource,
     ReadableSource,
@@ -191,7 +192,10 @@ def _pages(
         yield from _ended_pages(ledger, source, cursor)
         return
     profile, profiles = by[0], Profiles(by[1])
-    pages = _read(source, profile, profiles, cursor, whole=skip_standing)
+    # What stands is counted as such, whoever made it. A manifest is mostly new: the look for what
+    # is held would cost it more than it saves.
+    whole = skip_standing or isinstance(source, ManifestSource)
+    pages = _read(source, profile, profiles, cursor, whole=whole)
     with closing(pages), Standing() as standing:
         planned = (
             _planned(page, leave_out_held(ledger, batch, page.items, objects), profile, profiles)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import update
 
-from ittybatch.engine import planning
+from ittybatch.engine import planning, unchanged
 from ittybatch.engine.planning import plan_batch, preview
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import hold_batch, read_batch
@@ -16,7 +16,7 @@ from ittybatch.ledger.quarantine import release
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.submission import claim_due
 from ittybatch.profiles import Item, JobSpec, Profile
-from ittybatch.sources import BucketSource
+from ittybatch.sources import BucketSource, ManifestSource
 from tests.ledger import library
 
 if TYPE_CHECKING:
@@ -242,3 +242,30 @@ def test_both_ways_count_alike(
     _, counts, jobs = night(SMALL, LARGE, SOUND, POSTER)
     assert jobs == {(name, "poster") for name in VIDEOS}
     assert {**counts, "rejected": 0} == dict(short)
+
+
+def test_what_a_sample_passes_over_is_found_by_the_long_way(
+    night: Night, s3: "S3Client", library_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many objects only some are asked about at first; each job is made once all the same."""
+    monkeypatch.setattr(unchanged, "_MANY", 3)
+    monkeypatch.setattr(unchanged, "_SAMPLED", 3)
+    night(SMALL)
+    s3.put_object(Bucket=library_bucket, Key="in/a.mov", Body=b"another cut")
+    _, counts, jobs = night(SMALL)
+    assert (jobs, counts["in_flight_elsewhere"]) == ({("a.mov", "small")}, 2)
+
+
+def test_a_manifest_is_looked_at_job_by_job(
+    ledger: Ledger, tmp_path: Path, made_out: list[str]
+) -> None:
+    """It is mostly new, and finds what it holds all the same."""
+    manifest = tmp_path / "items.csv"
+    manifest.write_text("input\ns3://media/a.mov\ns3://media/b.mov\n", encoding="utf-8")
+    source = ManifestSource(uri=str(manifest))
+    profile = {"name": "web", "renditions": [SMALL]}
+    for held in (0, 2):
+        made_out.clear()
+        opened = library.new_batch(ledger, source=source.model_dump(mode="json"), profile=profile)
+        counts = plan_batch(ledger, opened, source, tmp_path, chunk_size=500).counts
+        assert (counts.get("in_flight_elsewhere", 0), made_out) == (held, ["a.mov", "b.mov"])
