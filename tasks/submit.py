@@ -6,12 +6,9 @@ from prefect.logging import get_run_logger
 
 from ittybatch.engine.connection import connect
 from ittybatch.engine.dispatch import Dispatched, Dispatcher
-from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.pace import Pace
 from ittybatch.ittybit.errors import IttybitError
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import OpenBatch, read_batch
-from ittybatch.ledger.chunks import chunk_of
 from ittybatch.settings import Settings
 from tasks.step import step
 
@@ -44,8 +41,7 @@ async def _dispatch(ledger: Ledger, settings: Settings, chunk: int) -> Dispatche
     def tell(error: IttybitError, wait_s: float) -> None:
         logger.warning("Ittybit asks for a pause of %.0f s: %s", wait_s, error.message)
 
-    batch = ledger.read(read_batch, ledger.read(chunk_of, chunk).batch_id)
-    pace = Pace(_rate_per_s(settings, batch), on_hold=tell)
+    pace = Pace(settings.submit_rate_per_s, on_hold=tell)
     async with connect(settings, on_retry=pace.note_retry) as client:
         return await Dispatcher(
             ledger,
@@ -56,10 +52,3 @@ async def _dispatch(ledger: Ledger, settings: Settings, chunk: int) -> Dispatche
             connection_id=settings.connection_id,
             pace=pace,
         ).run()
-
-
-def _rate_per_s(settings: Settings, batch: OpenBatch) -> float | None:
-    """This leg's share of what its batch may send, and no more than any leg may."""
-    options = BatchOptions.model_validate(batch.options)
-    share = options.submit_per_s and options.submit_per_s / options.max_active_chunks
-    return min((rate for rate in (share, settings.submit_rate_per_s) if rate), default=None)

@@ -30,7 +30,7 @@ def tune(
 ) -> int:
     """Run a batch faster or slower, from here on. What is not given stays as it is.
 
-    Chunks that are being submitted go by it from their next leg on.
+    What is being submitted goes by it within seconds.
     """
     ledger = open_ledger(Settings())
     found = ledger.read(find_batch, batch)

@@ -1,6 +1,7 @@
 """Dispatch: a chunk's due jobs go to Ittybit, each under a key the ledger holds already."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,12 +28,15 @@ from ittybatch.ledger.submission import (
     return_unsent,
     unanswered,
 )
+from ittybatch.ledger.terms import terms_of
 from ittybatch.profiles import Item
 
 # Ittybit replays the first answer to a key for 24 hours; past that the same key pays again.
 KEY_WINDOW = timedelta(hours=23)
 _CLAIM_SIZE = 256
 _CLAIM_FOR_S = 10.0
+# Whoever pauses or tunes a batch should not have to wait for it.
+_HEED_EVERY_S = 2.0
 _RECORD_EVERY_S = 0.05
 _UNKNOWN_WAIT_S = 15.0
 # What was sent may still be on its way to Ittybit for so long after its sender has died.
@@ -90,7 +94,7 @@ class Dispatcher:
         concurrency: Submissions in flight at once.
         webhook_url: Where Ittybit tells of a job's end, or None to poll only.
         connection_id: The storage connection that inputs are read through, if any.
-        pace: How fast submissions leave.
+        pace: How fast submissions leave, at most; the batch's own rate is in the ledger.
         on_progress: Told the state of the dispatch after each group of answers.
     """
 
@@ -119,6 +123,9 @@ class Dispatcher:
         self._batch = ""
         self._cancelled_at: datetime | None = None
         self._in_a_row = 0
+        self._sent_before: set[int] = set()
+        self._called_off = False
+        self._heeded_at = 0.0
 
     async def run(self) -> Dispatched:
         """Send everything that is due, and record every answer.
@@ -167,26 +174,58 @@ class Dispatcher:
 
     async def _feed(self, queue: asyncio.Queue[Submission | None]) -> None:
         """Queue what an earlier leg left unanswered, then claim what is due, until none is."""
-        group = self._ledger.read(unanswered, self._chunk) or self._claim()
-        while group:
+        self._heed()
+        for submission in self._ledger.read(unanswered, self._chunk):
+            # Ittybit may have it: what became of it matters, whatever became of the batch.
+            self._sent_before.add(submission.job_id)
+            await self._turn()
+            await queue.put(submission)
+        while group := self._claim():
             for submission in group:
-                await queue.put(submission)
-            group = [] if self._stopping else self._claim()
+                if self._going_on:
+                    await self._turn()
+                if self._going_on:
+                    await queue.put(submission)
+                else:
+                    self._answers.unsent.append((submission.job_id, submission.attempt))
         for _ in range(self._concurrency):
             await queue.put(None)
 
     def _claim(self) -> list[Submission]:
-        # What is claimed is sent: the slower that goes, the less of it before a look at the
-        # ledger, where the batch may have been paused.
+        if not self._going_on:
+            return []
+        # Nobody else can send what is claimed here: the slower that goes, the less of it.
         size = self._pace.most_in(_CLAIM_FOR_S, _CLAIM_SIZE)
         return self._ledger.write(claim_due, self._chunk, size)
 
+    async def _turn(self) -> None:
+        """Wait for the next place in the line, at a pace that may change meanwhile."""
+        while True:
+            if time.monotonic() - self._heeded_at >= _HEED_EVERY_S:
+                self._heed()
+            wait_s = self._pace.wait_s
+            if wait_s <= 0 or not self._going_on:
+                break
+            await asyncio.sleep(min(wait_s, _HEED_EVERY_S))
+        self._pace.leave()
+
+    def _heed(self) -> None:
+        """Go by what the batch's operator wants by now: another pace, or none of it."""
+        terms = self._ledger.read(terms_of, self._chunk)
+        self._pace.go_at(terms.rate_per_s)
+        self._called_off = not terms.sending
+        self._heeded_at = time.monotonic()
+
     async def _send_all(self, queue: asyncio.Queue[Submission | None]) -> None:
         while (submission := await queue.get()) is not None:
-            if self._stopping:
-                self._answers.unsent.append((submission.job_id, submission.attempt))
-            else:
+            await self._pace.pause_over()
+            if not self._stopping:
                 await self._send(submission)
+                continue
+            before = submission.job_id in self._sent_before
+            (self._answers.unknown if before else self._answers.unsent).append(
+                (submission.job_id, submission.attempt)
+            )
 
     async def _record_until(self, senders: Sequence[asyncio.Task[None]]) -> None:
         """Record, by one commit for all of them, what has been answered since the last time."""
@@ -219,7 +258,6 @@ class Dispatcher:
             found = await self._found_again(submission)
             if found is not None:
                 return found
-        await self._pace.turn()
         try:
             return await self._create(submission)
         except KeyConflict:
@@ -276,6 +314,11 @@ class Dispatcher:
         self._in_a_row += 1
         if self._in_a_row >= _TRIP_AFTER:
             self._result.tripped = str(error)
+
+    @property
+    def _going_on(self) -> bool:
+        """Whether anything is to be sent that was not sent before."""
+        return not (self._stopping or self._called_off)
 
     @property
     def _stopping(self) -> bool:

@@ -5,43 +5,61 @@ from collections.abc import Callable
 
 from ittybatch.ittybit.errors import IttybitError, RateLimited
 
+# A loop that was busy for a moment makes up for it; more would be a burst.
+_MADE_UP_FOR_S = 0.05
+
 
 class Pace:
     """Spaces out the submissions of one leg.
 
     Args:
-        rate_per_s: Submissions a second, or None for as fast as they go.
+        most_per_s: Submissions a second, whatever `go_at` says; None for as fast as they go.
         on_hold: Told how many seconds everything pauses for, and why.
     """
 
     def __init__(
         self,
-        rate_per_s: float | None = None,
+        most_per_s: float | None = None,
         on_hold: Callable[[IttybitError, float], None] | None = None,
     ) -> None:
-        self._gap_s = 1 / rate_per_s if rate_per_s else 0.0
+        self._most_per_s = most_per_s
+        self._gap_s = 1 / most_per_s if most_per_s else 0.0
         self._on_hold = on_hold
-        self._next_at = 0.0
+        self._last_at = float("-inf")
         self._held_until = 0.0
+
+    def go_at(self, rate_per_s: float | None) -> None:
+        """Go on at another rate: submissions a second, None for no limit but the leg's own."""
+        rates = [rate for rate in (rate_per_s, self._most_per_s) if rate]
+        self._gap_s = 1 / min(rates) if rates else 0.0
 
     def most_in(self, seconds: float, most: int) -> int:
         """How many submissions leave in a time: from 1 up to `most`."""
         return most if not self._gap_s else max(1, min(most, int(seconds / self._gap_s)))
 
-    async def turn(self) -> None:
-        """Wait for the next place in the line."""
-        now = asyncio.get_running_loop().time()
-        at = max(now, self._next_at, self._held_until)
-        if self._gap_s:
-            self._next_at = at + self._gap_s
-        if at > now:
-            await asyncio.sleep(at - now)
+    @property
+    def wait_s(self) -> float:
+        """Seconds until the next submission may leave, as things stand."""
+        return max(self._last_at + self._gap_s, self._held_until) - self._now
+
+    def leave(self) -> None:
+        """Note that a submission leaves."""
+        self._last_at = max(self._last_at + self._gap_s, self._now - _MADE_UP_FOR_S)
+
+    async def pause_over(self) -> None:
+        """Wait for as long as Ittybit has asked for."""
+        while (wait_s := self._held_until - self._now) > 0:  # noqa: ASYNC110  it may be put off
+            await asyncio.sleep(wait_s)
 
     def note_retry(self, error: IttybitError, wait_s: float) -> None:
         """Let one request's 429 slow down all of them: the limit is the account's."""
         if not isinstance(error, RateLimited):
             return
-        until = asyncio.get_running_loop().time() + wait_s
+        until = self._now + wait_s
         if until > self._held_until + 1 and self._on_hold:
             self._on_hold(error, wait_s)
         self._held_until = max(self._held_until, until)
+
+    @property
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()

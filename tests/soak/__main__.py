@@ -1,13 +1,10 @@
 """`python -m tests.soak`: the long soak, on real processes. Exit status 0 if all of it holds."""
 
 import argparse
-import os
 import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -15,10 +12,10 @@ from rich.table import Table
 
 from ittybatch.stack import LocalStack
 from tests.end_to_end.system import System
+from tests.soak.alone import DATABASES, alone
 from tests.soak.plan import CORE, Plan, random_kills
 from tests.soak.run import Soaked, reconciling, soak
 
-DATABASES = ("sqlite", "postgres")
 SETTINGS = {
     # A process that was killed is missed after so long.
     "ITTYBATCH_LEASE_S": "15",
@@ -67,7 +64,7 @@ def _soak_once(seed: int, asked: argparse.Namespace) -> Soaked:
     plan = Plan(seed, asked.jobs, tuple(kills))
     console.print(f"seed {seed}, in {folder}: {plan.told()}", highlight=False)
     with (
-        _settings(folder, asked.database),
+        alone(folder, asked.database, SETTINGS),
         LocalStack(folder / "home", instant=True, seed=seed, on_event=_tell) as stack,
     ):
         system = System(stack)
@@ -86,23 +83,6 @@ def _soak_once(seed: int, asked: argparse.Namespace) -> Soaked:
             highlight=False,
         )
     return soaked
-
-
-@contextmanager
-def _settings(folder: Path, database: str) -> Iterator[None]:
-    """Nobody's settings but the soak's own, for the whole stack."""
-    before = dict(os.environ)
-    foreign = ("ITTYBIT_", "ITTYBATCH_", "PREFECT_", "AWS_", "DATABASE_URL", "WEBHOOK_URL", "PORT")
-    for name in [name for name in before if name.startswith(foreign)]:
-        del os.environ[name]
-    os.environ.update(SETTINGS)
-    if database == "sqlite":
-        os.environ["DATABASE_URL"] = f"sqlite:///{folder / 'ledger.db'}"
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def _report(soaked: Soaked) -> None:

@@ -6,12 +6,20 @@ from pathlib import Path
 import yaml
 
 # A film gives three jobs, a recording and a picture one each.
-_ROUND = (("s3://soak/films/{n}.mp4", 3), ("s3://soak/sound/{n}.wav", 1), ("{web}/{n}.png", 1))
-_WEB = "https://media.example.com/pictures"
+_ROUND = (
+    ("s3://{of}/films/{n}.mp4", 3),
+    ("s3://{of}/sound/{n}.wav", 1),
+    ("https://media.example.com/{of}/{n}.png", 1),
+)
 
 
-def write_manifest(path: Path, jobs: int) -> int:
+def write_manifest(path: Path, jobs: int, of: str = "soak") -> int:
     """Write a manifest that gives this many jobs, or one or two more.
+
+    Args:
+        path: Where it is written.
+        jobs: How many jobs.
+        of: The library, as a bucket's name: none of its items is another's.
 
     Returns:
         How many jobs it gives with the profile of `write_profile`.
@@ -22,7 +30,7 @@ def write_manifest(path: Path, jobs: int) -> int:
         rows.writerow(("input", "metadata.row"))
         while made < jobs:
             address, gives = _ROUND[number % len(_ROUND)]
-            rows.writerow((address.format(n=f"{number:06}", web=_WEB), number))
+            rows.writerow((address.format(n=f"{number:06}", of=of), number))
             made, number = made + gives, number + 1
     return made
 

@@ -95,7 +95,7 @@ def soak(
             },
         )
         batch = until(
-            lambda: _try(lambda: system.ledger.read(batch_of_run, flow_run)),
+            lambda: trying(lambda: system.ledger.read(batch_of_run, flow_run)),
             "the flow run has begun a batch",
             within_s=_BEGINS_WITHIN_S,
         )
@@ -108,7 +108,7 @@ def soak(
             notes.append(f"the batch was over before {left} of the kills")
         if ended:
             tell(f"the batch has ended after {took_s:.0f} s; waiting for what is still under way")
-            _quieten(system, batch)
+            quieten(system, batch)
     verdict = judge(system, batch, flow_run, jobs, before)
     return Soaked(plan, batch, killer.done, took_s, verdict, notes)
 
@@ -130,7 +130,7 @@ def _see_through(
         if pending and now >= due and killer.carry_out(pending[0]):
             tell(f"{now - began:5.0f} s: SIGKILL for the {pending.pop(0).part}")
             due = time.monotonic() + (pending[0].after_s if pending else 0.0)
-        status = _try(lambda: system.status(batch))
+        status = trying(lambda: system.status(batch))
         if status and status.state.ended and not status.counts["in_flight"]:
             return True
         if status and now - told_at >= 15:
@@ -142,7 +142,7 @@ def _see_through(
     return False
 
 
-def _quieten(system: System, batch: str) -> None:
+def quieten(system: System, batch: str) -> None:
     """Wait for the last webhooks, and for the flow runs to say that they have ended."""
     with contextlib.suppress(AssertionError):
         until(
@@ -153,7 +153,7 @@ def _quieten(system: System, batch: str) -> None:
         )
     with contextlib.suppress(AssertionError):
         until(
-            lambda: _try(lambda: not system.prefect.open_runs(f"batch:{batch}")),
+            lambda: trying(lambda: not system.prefect.open_runs(f"batch:{batch}")),
             "no flow run is left",
             within_s=_QUIET_WITHIN_S,
             every_s=0.5,
@@ -171,7 +171,7 @@ def reconciling(system: System, every_s: float) -> Iterator[None]:
         system.prefect.set_interval(RECONCILE, before)
 
 
-def _try(ask: Callable[[], T]) -> T | None:
+def trying(ask: Callable[[], T]) -> T | None:
     """Ask somebody who may just have been killed."""
     try:
         return ask()

@@ -1,0 +1,367 @@
+"""A backfill that is slowed, paused, passed by a nightly batch, and killed with all around it.
+
+Each step is taken as an operator takes it, by command, and measured on the other side of the
+wire: what Ittybit has accepted, not what the ledger says that it was sent.
+"""
+
+import csv
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ittybatch.ledger.queries import JobRow, batch_of_run
+from ittybatch.ledger.states import BatchState
+from tests.end_to_end.system import System
+from tests.end_to_end.waiting import until
+from tests.soak.killing import Killer
+from tests.soak.library import write_manifest, write_profile
+from tests.soak.plan import Kill, Part
+from tests.soak.run import quieten, trying
+from tests.soak.verdict import judge
+
+_DEADLINE_S = 900.0
+_BEGINS_WITHIN_S = 180.0
+_LOOK_EVERY_S = 0.25
+# What was claimed when a batch is slowed, or paused, is still sent.
+_HEEDED_WITHIN_S = 60.0
+_STILL_S = 10.0
+_SERVICES = {
+    Part.RECEIVER: "receiver",
+    Part.SERVER: "prefect-server",
+    Part.WORKER_AND_RUNS: "worker",
+    Part.DATABASE: "postgres",
+}
+_CELLS = ("input", "rendition", "kind", "status", "attempts", "task_id", "output_url")
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How large everything is, all of it in jobs unless it says otherwise.
+
+    Args:
+        jobs: Of the backfill.
+        chunk_items: Items a chunk of the backfill.
+        nightly_jobs: Of the nightly batch.
+        room: That may be at Ittybit or next in line, of both batches together.
+        slow_per_s: Submissions a second that the backfill is slowed to.
+    """
+
+    jobs: int
+    chunk_items: int
+    nightly_jobs: int
+    room: int
+    slow_per_s: float
+
+    @classmethod
+    def of(cls, jobs: int) -> "Sizes":
+        """Sizes that fit a backfill: 20,000 jobs are chunks of 500, and room for three."""
+        chunk_jobs = max(50, min(500, jobs // 20))
+        return cls(
+            jobs=jobs,
+            chunk_items=chunk_jobs * 3 // 5,
+            nightly_jobs=max(30, min(300, jobs // 20)),
+            room=3 * chunk_jobs,
+            slow_per_s=max(5.0, jobs / 1000),
+        )
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What every process is told."""
+        return {"ITTYBATCH_MAX_IN_FLIGHT": str(self.room)}
+
+
+@dataclass(slots=True)
+class Story:
+    """What came of it.
+
+    Args:
+        figures: What was measured, by what it is.
+        wrong: Everything that is not as it should be.
+    """
+
+    figures: dict[str, str] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+
+
+class Passing:
+    """Takes a backfill through everything, step by step.
+
+    Args:
+        system: The running system; its sandbox is an instant one.
+        sizes: How large everything is.
+        folder: Where manifests, profile and reports are written.
+        tell: Told of each step and its figures.
+    """
+
+    def __init__(
+        self, system: System, sizes: Sizes, folder: Path, tell: Callable[[str], None]
+    ) -> None:
+        self._system = system
+        self._sizes = sizes
+        self._folder = folder
+        self._tell = tell
+        self._began = time.monotonic()
+        self._killer = Killer(system.stack, seed=0)
+        self._profile = folder / "soak.yaml"
+        self._before = system.wire.summary()
+        self.story = Story()
+
+    def go_through(self, *, end_within_s: float) -> Story:
+        """Take every step, then compare both sides.
+
+        Raises:
+            AssertionError: something that is waited for does not come; the steps after it
+                would mean nothing.
+        """
+        write_profile(self._profile, _DEADLINE_S)
+        backfill, flow_run, jobs = self._begin(
+            "backfill", self._sizes.jobs, "--chunk-size", str(self._sizes.chunk_items)
+        )
+        self._slow(backfill)
+        self._pause(backfill)
+        nightly = self._be_passed(backfill)
+        self._restart_everything(backfill)
+        self._see_end(backfill, end_within_s)
+        self._ask_around(backfill)
+        for name, batch, run, planned in (("backfill", backfill, flow_run, jobs), nightly):
+            quieten(self._system, batch)
+            self._compare(name, batch, run, planned)
+        return self.story
+
+    def _begin(self, name: str, jobs: int, *options: str) -> tuple[str, str, int]:
+        """Start a deployment over a manifest; gives batch, flow run and the jobs planned."""
+        manifest = self._folder / f"{name}.csv"
+        planned = write_manifest(manifest, jobs, of=name)
+        began = time.monotonic()
+        chosen = ("--profile", str(self._profile), "--name", name, "--deployment", name)
+        flow_run = self._system.told("run", str(manifest), *chosen, *options, "--json")
+        run = str(flow_run["flow_run_id"])
+        batch = until(
+            lambda: trying(lambda: self._system.ledger.read(batch_of_run, run)),
+            f"the {name}'s flow run has begun a batch",
+            within_s=_BEGINS_WITHIN_S,
+        )
+        until(
+            lambda: self._system.status(batch).state is BatchState.RUNNING,
+            f"the {name} is planned",
+            within_s=_BEGINS_WITHIN_S,
+        )
+        self._note(f"{name} planned after", f"{time.monotonic() - began:.1f} s")
+        return batch, run, planned
+
+    def _slow(self, backfill: str) -> None:
+        """Slow it, then let it go as fast as before."""
+        some = min(500, self._sizes.jobs // 20)
+        self._await_succeeded(backfill, some)
+        before = self._rate(over_s=8)
+        self._note("accepted a second, unbraked", f"{before:.1f}")
+
+        asked = self._sizes.slow_per_s
+        # Fewer chunks at a time than are at Ittybit now: those have to share the rate, too.
+        self._run("tune", backfill, "--submit-per-s", f"{asked:g}", "--max-active-chunks", "2")
+        heeded_s = self._until_rate(lambda rate: rate <= 1.2 * asked, f"slowed to {asked:g}/s")
+        slowed = self._rate(over_s=20)
+        self._note(f"accepted a second, slowed to {asked:g}", f"{slowed:.1f}")
+        self._note("slowed after", f"{heeded_s:.1f} s")
+        self._expect(
+            0.6 * asked <= slowed <= 1.15 * asked,
+            f"slowed to {asked:g} jobs a second, it sends {slowed:.1f}",
+        )
+
+        self._run("tune", backfill, "--submit-per-s", "0", "--max-active-chunks", "8")
+        heeded_s = self._until_rate(lambda rate: rate >= 2 * asked, "as fast as it goes")
+        self._note("fast again after", f"{heeded_s:.1f} s")
+
+    def _pause(self, backfill: str) -> None:
+        """Hold it, and see that nothing more is sent; then let it go on."""
+        at = self._accepted
+        self._run("pause", backfill)
+        paused = time.monotonic()
+        more, still_since = self._accepted - at, paused
+        while time.monotonic() - still_since < _STILL_S:
+            assert time.monotonic() - paused < _HEEDED_WITHIN_S, (
+                f"{_HEEDED_WITHIN_S:g} s after the pause jobs are still sent"
+            )
+            time.sleep(_LOOK_EVERY_S)
+            if (now := self._accepted - at) > more:
+                more, still_since = now, time.monotonic()
+        self._note("sent after the pause was asked for", f"{more:,}")
+        self._note("stood still after", f"{still_since - paused:.1f} s")
+        state = self._system.status(backfill).state
+        self._expect(state is BatchState.HELD, f"a paused batch is {state}")
+        rate = self._rate(over_s=5)
+        self._expect(rate == 0, f"paused, it sends {rate:.1f} jobs a second")
+
+        self._run("resume", backfill)
+        heeded_s = self._until_rate(lambda rate: rate > 0, "going on")
+        self._note("went on after", f"{heeded_s:.1f} s")
+
+    def _be_passed(self, backfill: str) -> tuple[str, str, str, int]:
+        """Start a nightly batch beside it, which has to end long before."""
+        self._until_rate(lambda rate: rate >= 2 * self._sizes.slow_per_s, "as fast as before")
+        left_before = self._left(backfill)
+        began = time.monotonic()
+        nightly, run, planned = self._begin("nightly", self._sizes.nightly_jobs)
+        self._system.await_end(nightly, within_s=300)
+        took_s = time.monotonic() - began
+        left = self._left(backfill)
+        self._note("nightly ended after", f"{took_s:.1f} s")
+        self._note("backfill's jobs left before it, and after", f"{left_before:,}, {left:,}")
+        self._expect(
+            left > left_before / 2,
+            f"of {left_before:,} jobs that the backfill had left, {left:,} were left when the "
+            "nightly batch had ended: it was not passed",
+        )
+        return "nightly", nightly, run, planned
+
+    def _restart_everything(self, backfill: str) -> None:
+        """Kill whatever there is but Ittybit; the supervisor brings it up again."""
+        counts = self._system.status(backfill).counts
+        self._expect(counts["in_flight"] > 0, "nothing was in flight when everything was killed")
+        parts = [
+            part
+            for part, service in _SERVICES.items()
+            if part is not Part.DATABASE or self._has(service)
+        ]
+        for part in parts:
+            assert self._killer.carry_out(Kill(0, part)), f"the {part} was not running"
+        killed = time.monotonic()
+        self._tell(f"SIGKILL for {', '.join(parts)}, with {counts['in_flight']} jobs in flight")
+        until(
+            lambda: trying(lambda: self._system.prefect.interval("reconcile")),
+            "Prefect's server is back",
+            within_s=300,
+            every_s=0.5,
+        )
+        for part in parts:
+            self._system.stack.await_ready(_SERVICES[part])
+        self._note("everything is up again after", f"{time.monotonic() - killed:.1f} s")
+        at = self._accepted
+        until(lambda: self._accepted > at, "jobs are sent again", within_s=300)
+        self._note("jobs are sent again after", f"{time.monotonic() - killed:.1f} s")
+
+    def _has(self, service: str) -> bool:
+        return bool(trying(lambda: self._system.stack.pid(service)))
+
+    def _see_end(self, backfill: str, within_s: float) -> None:
+        """Let it end by itself."""
+        deadline = time.monotonic() + within_s
+        told_at = time.monotonic()
+        while True:
+            status = trying(lambda: self._system.status(backfill))
+            if status and status.state.ended and not status.counts["in_flight"]:
+                break
+            assert time.monotonic() < deadline, f"the backfill has not ended: {status}"
+            if status and time.monotonic() - told_at > 20:
+                told_at = time.monotonic()
+                self._tell(f"{status.state}: {_told(status.counts)}")
+            time.sleep(1)
+        ended = self._system.await_end(backfill, within_s=180)
+        self._note("backfill ended after", f"{time.monotonic() - self._began:.0f} s in all")
+        self._note("its jobs", _told(ended.counts))
+
+    def _ask_around(self, backfill: str) -> None:
+        """Time what an operator asks for, and keep its answers."""
+        for arguments in (("status",), ("status", backfill), ("failures", backfill)):
+            self._note(f"`ittybatch {arguments[0]}`", f"{self._run(*arguments):.1f} s")
+        for form in ("json", "csv", "html", "parquet"):
+            took_s = self._run("report", backfill, "-o", str(self._folder / f"backfill.{form}"))
+            self._note(f"`ittybatch report` as {form}", f"{took_s:.1f} s")
+        self._run("report", self._system.newest(str(self._folder / "nightly.csv")))
+
+    def _compare(self, name: str, batch: str, flow_run: str, planned: int) -> None:
+        """Hold ledger, report, Prefect and the other side of the wire against each other."""
+        verdict = judge(self._system, batch, flow_run, planned, self._before)
+        self.story.wrong += [f"{name}: {line}" for line in verdict.told()]
+        try:
+            self._system.assert_both_sides_agree(batch)
+        except AssertionError:
+            self.story.wrong.append(f"{name}: the ledger's attempts are not those accepted")
+        self._note(
+            f"{name}: planned, accepted, lost, doubled",
+            f"{planned:,}, {verdict.attempts:,}, {len(verdict.lost)}, {len(verdict.doubled)}",
+        )
+        rows = self._system.jobs(batch)
+        for form, read in (("json", _json_entries), ("csv", _csv_entries)):
+            path = self._folder / f"{name}.report.{form}"
+            self._run("report", batch, "-o", str(path))
+            told = Counter(read(path))
+            ours = Counter(_cells(row) for row in rows)
+            self._note(f"{name}: jobs in the report as {form}", f"{told.total():,}")
+            self._expect(
+                told == ours,
+                f"{name}: the report as {form} differs from the ledger in "
+                f"{(told - ours).total() + (ours - told).total()} rows",
+            )
+
+    @property
+    def _accepted(self) -> int:
+        return int(self._system.wire.summary()["jobs_created"])
+
+    def _rate(self, over_s: float) -> float:
+        began, at = time.monotonic(), self._accepted
+        time.sleep(over_s)
+        return (self._accepted - at) / (time.monotonic() - began)
+
+    def _until_rate(self, is_so: Callable[[float], bool], what: str) -> float:
+        """Wait until as much is accepted as should be; gives how long that took."""
+        began = time.monotonic()
+        until(lambda: is_so(self._rate(over_s=2)), what, within_s=_HEEDED_WITHIN_S, every_s=0)
+        return time.monotonic() - began
+
+    def _await_succeeded(self, batch: str, count: int) -> None:
+        until(
+            lambda: self._system.status(batch).counts["succeeded"] >= count,
+            f"{count} jobs have succeeded",
+            within_s=_BEGINS_WITHIN_S,
+        )
+
+    def _left(self, batch: str) -> int:
+        counts = self._system.status(batch).counts
+        return counts["planned"] + counts["in_flight"]
+
+    def _run(self, *arguments: str) -> float:
+        """Run a command as an operator does; gives the seconds it took."""
+        began = time.monotonic()
+        done = self._system.command(*arguments)
+        took_s = time.monotonic() - began
+        assert done.returncode == 0, f"ittybatch {' '.join(arguments)}: {done.stderr}"
+        return took_s
+
+    def _note(self, what: str, figure: str) -> None:
+        self.story.figures[what] = figure
+        self._tell(f"{what}: {figure}")
+
+    def _expect(self, holds: bool, otherwise: str) -> None:
+        if not holds:
+            self.story.wrong.append(otherwise)
+            self._tell(f"WRONG: {otherwise}")
+
+
+def _told(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+
+
+def _cells(row: JobRow) -> tuple[str, ...]:
+    values = (row.input, row.rendition, row.kind, row.state.value, row.attempts)
+    return tuple(
+        "" if each is None else str(each) for each in (*values, row.task_id, row.output_url)
+    )
+
+
+def _json_entries(path: Path) -> list[tuple[str, ...]]:
+    entries: list[dict[str, Any]] = json.loads(path.read_text())["jobs"]
+    return [_texts(entry) for entry in entries]
+
+
+def _csv_entries(path: Path) -> list[tuple[str, ...]]:
+    with path.open(newline="") as stream:
+        return [_texts(entry) for entry in csv.DictReader(stream)]
+
+
+def _texts(entry: dict[str, Any]) -> tuple[str, ...]:
+    return tuple("" if entry[name] is None else str(entry[name]) for name in _CELLS)
