@@ -47,7 +47,7 @@ class Tuning(BaseModel):
 
 
 def tune_batch(ledger: Ledger, batch: str, changes: Tuning) -> dict[str, Any]:
-    """Run a batch otherwise from here on; its next legs go by it.
+    """Run a batch otherwise from here on. What is being submitted goes by it within seconds.
 
     Args:
         ledger: Where it is.

@@ -169,7 +169,7 @@ def finish_planning(transaction: Transaction, batch: str, why_ask: str | None = 
 
 
 def change_options(transaction: Transaction, batch: str, changes: Mapping[str, Any]) -> bool:
-    """Run a batch otherwise from here on; its next legs go by it.
+    """Run a batch otherwise from here on.
 
     Args:
         transaction: The transaction to do it in.

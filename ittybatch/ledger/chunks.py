@@ -35,6 +35,7 @@ class ChunkPlace:
     state: ChunkState
     items: int
     sent: int
+    retried: int
     planned: int
     in_flight: int
     succeeded: int

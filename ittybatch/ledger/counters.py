@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from sqlalchemy import BigInteger, Integer, case, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, Integer, case, func, select, update
 
 from ittybatch.ledger.bulk import BulkStatement
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Chunk, Job
 from ittybatch.ledger.states import JobState
 
+_SECOND = 2
 COLUMNS = ("planned", "in_flight", "succeeded", "failed", "cancelled", "expired")
 _STATES_OF_COLUMN = {
     column: [
@@ -20,7 +21,8 @@ _STATES_OF_COLUMN = {
     for column in COLUMNS
 }
 
-_DELTAS = (*COLUMNS, "sent")
+_DELTAS = (*COLUMNS, "sent", "retried")
+_CHECKED = (*COLUMNS, "retried")
 _ADD = BulkStatement(
     {"chunk": BigInteger, **{f"d_{column}": Integer for column in _DELTAS}},
     lambda given: (
@@ -29,6 +31,11 @@ _ADD = BulkStatement(
         .values({column: getattr(Chunk, column) + given.c[f"d_{column}"] for column in _DELTAS})
     ),
 )
+
+
+def attempts_of(job: type[Job]) -> ColumnElement[int]:
+    """How many attempts its batch has made at a job: the numbers count across batches."""
+    return job.attempt - (job.last_attempt - job.attempts)
 
 
 def column_of(state: JobState) -> str:
@@ -49,9 +56,18 @@ class Moves:
             deltas[column_of(old)] -= 1
         deltas[column_of(new)] += 1
 
-    def count_sent(self, chunk: int, submissions: int) -> None:
-        """Note submissions that were made, or with a negative number, were not after all."""
-        self._deltas.setdefault(chunk, Counter())["sent"] += submissions
+    def count_sent(self, chunk: int, attempt: int, submissions: int = 1) -> None:
+        """Note a submission that was made, or with -1, was not after all.
+
+        Args:
+            chunk: The job's chunk.
+            attempt: Which attempt of this batch at the job it is, from 1.
+            submissions: 1 or -1.
+        """
+        deltas = self._deltas.setdefault(chunk, Counter())
+        deltas["sent"] += submissions
+        if attempt == _SECOND:
+            deltas["retried"] += submissions
 
     @property
     def chunks(self) -> list[int]:
@@ -76,7 +92,7 @@ def recount(transaction: Transaction, batch: str) -> list[tuple[int, Mapping[str
     """
     chunks = transaction.rows(
         select(Chunk)
-        .with_only_columns(Chunk.id, Chunk.number, *(getattr(Chunk, column) for column in COLUMNS))
+        .with_only_columns(Chunk.id, Chunk.number, *(getattr(Chunk, column) for column in _CHECKED))
         .where(Chunk.batch_id == batch)
         .order_by(Chunk.id)
         .with_for_update()
@@ -90,6 +106,7 @@ def recount(transaction: Transaction, batch: str) -> list[tuple[int, Mapping[str
                     func.sum(case((Job.state.in_(states), 1), else_=0)).label(column)
                     for column, states in _STATES_OF_COLUMN.items()
                 ),
+                func.sum(case((attempts_of(Job) >= _SECOND, 1), else_=0)).label("retried"),
             )
             .join(Chunk, Chunk.id == Job.chunk_id)
             .where(Chunk.batch_id == batch)
@@ -99,7 +116,7 @@ def recount(transaction: Transaction, batch: str) -> list[tuple[int, Mapping[str
     mended: list[tuple[int, Mapping[str, int]]] = []
     for chunk in chunks:
         row = counted.get(chunk.id)
-        true = {column: int(getattr(row, column)) if row else 0 for column in COLUMNS}
+        true = {column: int(getattr(row, column)) if row else 0 for column in _CHECKED}
         if any(getattr(chunk, column) != count for column, count in true.items()):
             transaction.execute(update(Chunk).where(Chunk.id == chunk.id).values(true))
             mended.append((chunk.number, true))

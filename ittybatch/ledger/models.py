@@ -109,6 +109,7 @@ class Chunk(Base):
     state: Mapped[str] = mapped_column(String(16))
     items: Mapped[int] = mapped_column(default=0)
     sent: Mapped[int] = mapped_column(default=0, comment="submissions made, retries included")
+    retried: Mapped[int] = mapped_column(default=0, comment="jobs that took more than one")
     planned: Mapped[int] = mapped_column(default=0)
     in_flight: Mapped[int] = mapped_column(default=0)
     succeeded: Mapped[int] = mapped_column(default=0)

@@ -9,7 +9,7 @@ from sqlalchemy import and_, func, or_, select
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger.batches import job_totals
-from ittybatch.ledger.counters import COLUMNS
+from ittybatch.ledger.counters import COLUMNS, attempts_of
 from ittybatch.ledger.database import Ledger, Transaction
 from ittybatch.ledger.models import Attempt, Batch, Chunk, Item, Job, Reject, Run
 from ittybatch.ledger.states import (
@@ -111,18 +111,10 @@ def batch_status(transaction: Transaction, batch: str) -> BatchStatus:
         select(
             func.count().label("all"),
             func.count().filter(Chunk.state == ChunkState.DONE.value).label("done"),
+            func.coalesce(func.sum(Chunk.retried), 0).label("retried"),
         ).where(Chunk.batch_id == batch)
     ).one()
     flow_run = transaction.rows(select(Run.flow_run_id).where(Run.owner == f"batch:{batch}"))
-    retried = transaction.execute(
-        select(func.count())
-        .select_from(Job)
-        .join(Chunk, Chunk.id == Job.chunk_id)
-        .where(
-            Chunk.batch_id == batch,
-            Job.attempt > Job.last_attempt - Job.attempts + 1,
-        )
-    ).scalar_one()
     totals = job_totals(transaction, batch)
     return BatchStatus(
         id=row.id,
@@ -138,7 +130,7 @@ def batch_status(transaction: Transaction, batch: str) -> BatchStatus:
         plan=dict(row.counts),
         chunks=chunks.all,
         chunks_done=chunks.done,
-        retried=retried,
+        retried=int(chunks.retried),
     )
 
 
@@ -168,7 +160,7 @@ def job_rows(
             Job.rendition,
             Job.kind,
             Job.state,
-            (Job.attempt - (Job.last_attempt - Job.attempts)).label("attempts"),
+            attempts_of(Job).label("attempts"),
             Job.job_key,
             Job.destination,
             Job.task_id,

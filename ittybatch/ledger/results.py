@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import and_, select, tuple_
 
+from ittybatch.ledger.counters import attempts_of
 from ittybatch.ledger.database import Ledger, Transaction
 from ittybatch.ledger.models import Batch, Item, Job
 from ittybatch.ledger.queries import JobRow, chunk_sizes, together
@@ -75,7 +76,7 @@ def _results(
             Job.kind,
             Job.options,
             Job.state,
-            (Job.attempt - (Job.last_attempt - Job.attempts)).label("attempts"),
+            attempts_of(Job).label("attempts"),
             Job.job_key,
             Job.destination,
             Job.task_id,

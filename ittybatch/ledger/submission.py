@@ -25,7 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from ittybatch.ledger import identity
 from ittybatch.ledger.brakes import room_under_ceiling
 from ittybatch.ledger.bulk import BulkStatement
-from ittybatch.ledger.counters import Moves
+from ittybatch.ledger.counters import Moves, attempts_of
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Attempt, Batch, Chunk, Delivery, Item, Job, UtcDateTime
 from ittybatch.ledger.states import AttemptState, BatchState, JobState, Verdict
@@ -116,7 +116,7 @@ def claim_due(transaction: Transaction, chunk: int, limit: int) -> list[Submissi
     moves = Moves()
     for row in rows:
         moves.add(row.chunk_id, JobState.PLANNED, JobState.SUBMITTING)
-        moves.count_sent(row.chunk_id, 1)
+        moves.count_sent(row.chunk_id, row.made + 1)
     moves.apply(transaction)
     return claimed
 
@@ -198,7 +198,7 @@ def return_unsent(transaction: Transaction, jobs: Sequence[tuple[int, int]], wai
             )
         )
         moves.add(row.chunk_id, JobState.SUBMITTING, JobState.PLANNED)
-        moves.count_sent(row.chunk_id, -1)
+        moves.count_sent(row.chunk_id, row.made, -1)
     moves.apply(transaction)
 
 
@@ -221,6 +221,7 @@ def _submissions() -> Any:  # noqa: ANN401  a Select of many columns
             Job.id,
             Job.chunk_id,
             Job.attempt,
+            attempts_of(Job).label("made"),
             Job.job_key,
             Job.item_number,
             Job.rendition,
@@ -258,7 +259,7 @@ def _submission(row: Any, attempt: int, sent_at: datetime) -> Submission:  # noq
 
 def _locked(transaction: Transaction, job: int, attempt: int) -> Any:  # noqa: ANN401
     return transaction.execute(
-        select(Job.chunk_id)
+        select(Job.chunk_id, attempts_of(Job).label("made"))
         .where(Job.id == job, Job.attempt == attempt, Job.state == JobState.SUBMITTING.value)
         .with_for_update()
     ).one_or_none()

@@ -12,7 +12,13 @@ from sqlalchemy import update
 from ittybatch.engine.dispatch import Dispatched, Dispatcher
 from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ledger import Ledger, Transaction
-from ittybatch.ledger.batches import cancel_batch, read_batch, resume_batch
+from ittybatch.ledger.batches import (
+    cancel_batch,
+    change_options,
+    hold_batch,
+    read_batch,
+    resume_batch,
+)
 from ittybatch.ledger.chunks import finish_chunk
 from ittybatch.ledger.models import Attempt, Batch, Job
 from ittybatch.ledger.queries import accepted_attempts
@@ -305,6 +311,56 @@ def test_a_service_that_is_down_is_left_alone_and_probed(ledger: Ledger) -> None
         _let_everything_be_due(ledger)
         assert _dispatch(ledger, sandbox.url, chunk).accepted == JOBS
         assert _seen(sandbox, batch) == ledger.read(accepted_attempts, batch)
+
+
+def test_a_batch_that_is_paused_while_it_is_submitted_stops_within_the_chunk(
+    ledger: Ledger, sandbox: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was claimed and not sent is planned again; `resume` sends it under the same keys."""
+    monkeypatch.setattr("ittybatch.engine.dispatch._HEED_EVERY_S", 0.05)
+    batch, chunk = _chunk(ledger, *_names())
+    ledger.write(change_options, batch, {"submit_per_s": 40})
+
+    def pause(_: Dispatched) -> None:
+        ledger.write(hold_batch, batch, "Paused.")
+
+    done = _dispatch(ledger, sandbox.url, chunk, on_progress=pause)
+    assert 0 < done.accepted < JOBS
+    assert done.put_back > 0, "more was claimed than was sent"
+    place = library.place(ledger, chunk)
+    assert (place.planned, place.in_flight) == (JOBS - done.accepted, done.accepted)
+    ledger.write(resume_batch, batch)
+    ledger.write(change_options, batch, {"submit_per_s": None})
+    assert _dispatch(ledger, sandbox.url, chunk).accepted == JOBS - done.accepted
+    seen = _seen(sandbox, batch)
+    assert seen == ledger.read(accepted_attempts, batch)
+    assert len(seen) == JOBS
+
+
+def test_what_may_have_been_sent_before_a_pause_is_asked_for_all_the_same(
+    ledger: Ledger, sandbox: Running
+) -> None:
+    """An earlier leg died before it recorded the answer: Ittybit may have the job and bill it."""
+    batch, chunk = _chunk(ledger, "a.mov", "b.mov")
+    assert len(ledger.write(claim_due, chunk, 1)) == 1
+    ledger.write(hold_batch, batch, "Paused.")
+    done = _dispatch(ledger, sandbox.url, chunk)
+    assert (done.accepted, done.total) == (1, 1)
+    assert library.place(ledger, chunk).planned == 1
+
+
+def test_a_batch_that_is_tuned_while_it_is_submitted_goes_at_the_new_pace(
+    ledger: Ledger, sandbox: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the old one the rest of the chunk would take ten minutes."""
+    monkeypatch.setattr("ittybatch.engine.dispatch._HEED_EVERY_S", 0.05)
+    batch, chunk = _chunk(ledger, *_names())
+    ledger.write(change_options, batch, {"submit_per_s": 0.25})
+
+    def hasten(_: Dispatched) -> None:
+        ledger.write(change_options, batch, {"submit_per_s": None})
+
+    assert _dispatch(ledger, sandbox.url, chunk, on_progress=hasten).accepted == JOBS
 
 
 def _let_the_circuit_be_tried(ledger: Ledger) -> None:

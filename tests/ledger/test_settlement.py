@@ -13,9 +13,10 @@ from ittybatch.ledger.counters import recount
 from ittybatch.ledger.inbox import Arrival, receive
 from ittybatch.ledger.models import Attempt, Chunk, Delivery, Job
 from ittybatch.ledger.overdue import note_polled, overdue_jobs
+from ittybatch.ledger.queries import batch_status
 from ittybatch.ledger.settlement import expire, settle
 from ittybatch.ledger.states import AttemptState, BatchState, JobState, Verdict
-from ittybatch.ledger.submission import claim_due
+from ittybatch.ledger.submission import claim_due, return_unsent
 from tests.ledger import library
 
 
@@ -232,6 +233,24 @@ def test_counters_that_went_wrong_are_mended(ledger: Ledger) -> None:
     [(number, true)] = ledger.write(recount, batch)
     assert (number, true["in_flight"], true["failed"]) == (1, 1, 0)
     assert library.place(ledger, chunk).in_flight == 1
+
+
+def test_jobs_that_took_more_than_one_attempt_are_counted_as_they_do(ledger: Ledger) -> None:
+    """Once a job, however many it takes, and not for what was called off before it left."""
+    chunk, _ = library.submitted(ledger, library.job("a.mov"), library.job("b.mov"))
+    batch = library.place(ledger, chunk).batch_id
+    counted = []
+    for again in range(2):
+        first = "task" if again == 0 else f"again-{again - 1}"
+        ledger.write(settle, [library.failed(f"{first}-0")])
+        _due(ledger)
+        [sent] = ledger.write(claim_due, chunk, 10)
+        ledger.write(return_unsent, [(sent.job_id, sent.attempt)], 0)
+        counted.append(ledger.read(batch_status, batch).retried)
+        library.accept(ledger, ledger.write(claim_due, chunk, 10), f"again-{again}")
+        counted.append(ledger.read(batch_status, batch).retried)
+    assert counted == [0, 1, 1, 1]
+    assert ledger.write(recount, batch) == []
 
 
 def test_an_attempt_remembers_how_it_ended(ledger: Ledger) -> None:

@@ -21,9 +21,13 @@ from tests.end_to_end.system import System
 from tests.soak.alone import DATABASES, alone
 from tests.soak.passing import Passing, Sizes, Story
 
-# Some jobs fail once, a few for good: a report of successes alone would prove less.
 _FAULTS = {
     "seed": 20_000,
+    # An answer and a job take their time, as they do at Ittybit: something is under way whenever
+    # somebody pauses, or everything dies.
+    "api": {"slow": {"probability": 1, "seconds": 0.5}},
+    "webhooks": {"delayed": {"probability": 1, "seconds": 4}},
+    # Some jobs fail once, a few for good: a report of successes alone would prove less.
     "jobs": [
         {"action": "fail_once", "probability": 0.01},
         {

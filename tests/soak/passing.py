@@ -13,8 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import func, select
+
+from ittybatch.ledger.models import Chunk
 from ittybatch.ledger.queries import JobRow, batch_of_run
-from ittybatch.ledger.states import BatchState
+from ittybatch.ledger.states import BatchState, ChunkState
 from tests.end_to_end.system import System
 from tests.end_to_end.waiting import until
 from tests.soak.killing import Killer
@@ -27,7 +30,9 @@ _DEADLINE_S = 900.0
 _BEGINS_WITHIN_S = 180.0
 _LOOK_EVERY_S = 0.25
 # What was claimed when a batch is slowed, or paused, is still sent.
-_HEEDED_WITHIN_S = 60.0
+_HEEDED_WITHIN_S = 90.0
+_WINDOW_S = 4.0
+_MUCH = 4
 _STILL_S = 10.0
 _SERVICES = {
     Part.RECEIVER: "receiver",
@@ -58,10 +63,11 @@ class Sizes:
 
     @classmethod
     def of(cls, jobs: int) -> "Sizes":
-        """Sizes that fit a backfill: 20,000 jobs are chunks of 500, and room for three."""
-        chunk_jobs = max(50, min(500, jobs // 20))
+        """Sizes that fit a backfill: 20,000 jobs are chunks of 833, and room for three."""
+        chunk_jobs = max(50, min(833, jobs // 20))
         return cls(
             jobs=jobs,
+            # Three items give five jobs.
             chunk_items=chunk_jobs * 3 // 5,
             nightly_jobs=max(30, min(300, jobs // 20)),
             room=3 * chunk_jobs,
@@ -154,30 +160,29 @@ class Passing:
         return batch, run, planned
 
     def _slow(self, backfill: str) -> None:
-        """Slow it, then let it go as fast as before."""
-        some = min(500, self._sizes.jobs // 20)
-        self._await_succeeded(backfill, some)
-        before = self._rate(over_s=8)
+        """Slow it while it sends as fast as it can, then let it go faster again."""
+        self._until_rate(lambda rate: rate >= _MUCH * self._sizes.slow_per_s, "at full speed")
+        before = self._rate(over_s=5)
         self._note("accepted a second, unbraked", f"{before:.1f}")
-
-        asked = self._sizes.slow_per_s
         # Fewer chunks at a time than are at Ittybit now: those have to share the rate, too.
-        self._run("tune", backfill, "--submit-per-s", f"{asked:g}", "--max-active-chunks", "2")
-        heeded_s = self._until_rate(lambda rate: rate <= 1.2 * asked, f"slowed to {asked:g}/s")
-        slowed = self._rate(over_s=20)
-        self._note(f"accepted a second, slowed to {asked:g}", f"{slowed:.1f}")
-        self._note("slowed after", f"{heeded_s:.1f} s")
-        self._expect(
-            0.6 * asked <= slowed <= 1.15 * asked,
-            f"slowed to {asked:g} jobs a second, it sends {slowed:.1f}",
-        )
+        self._go_at(backfill, self._sizes.slow_per_s, "--max-active-chunks", "2")
+        self._go_at(backfill, _MUCH * self._sizes.slow_per_s, "--max-active-chunks", "8")
 
-        self._run("tune", backfill, "--submit-per-s", "0", "--max-active-chunks", "8")
-        heeded_s = self._until_rate(lambda rate: rate >= 2 * asked, "as fast as it goes")
-        self._note("fast again after", f"{heeded_s:.1f} s")
+    def _go_at(self, backfill: str, asked: float, *others: str) -> None:
+        """Tune it, and see that as much is sent as was asked for, soon and for a while."""
+        self._run("tune", backfill, "--submit-per-s", f"{asked:g}", *others)
+        heeded_s = self._until_rate(lambda rate: 0.6 * asked <= rate <= 1.15 * asked, "tuned")
+        rates = [self._rate(over_s=_WINDOW_S) for _ in range(6)]
+        mean, most = sum(rates) / len(rates), max(rates)
+        self._note(f"accepted a second, tuned to {asked:g}", f"{mean:.1f} (at most {most:.1f})")
+        self._note(f"at {asked:g} a second after", f"{heeded_s:.1f} s")
+        # A new chunk takes its share at once, the others learn of it within seconds.
+        self._expect(most <= 1.5 * asked, f"tuned to {asked:g} jobs a second, it sent {most:.1f}")
+        self._expect(mean <= 1.15 * asked, f"tuned to {asked:g} a second, it sent {mean:.1f}")
 
     def _pause(self, backfill: str) -> None:
-        """Hold it, and see that nothing more is sent; then let it go on."""
+        """Hold it while it sends, and see that nothing more is sent; then let it go on."""
+        self._until_rate(lambda rate: rate >= self._sizes.slow_per_s, "sending")
         at = self._accepted
         self._run("pause", backfill)
         paused = time.monotonic()
@@ -189,20 +194,29 @@ class Passing:
             time.sleep(_LOOK_EVERY_S)
             if (now := self._accepted - at) > more:
                 more, still_since = now, time.monotonic()
-        self._note("sent after the pause was asked for", f"{more:,}")
+        self._note("sent from the pause's asking on", f"{more:,}")
         self._note("stood still after", f"{still_since - paused:.1f} s")
+        self._note("not sent of the chunks under way", f"{self._unsent(backfill):,}")
         state = self._system.status(backfill).state
         self._expect(state is BatchState.HELD, f"a paused batch is {state}")
         rate = self._rate(over_s=5)
         self._expect(rate == 0, f"paused, it sends {rate:.1f} jobs a second")
 
+        self._run("tune", backfill, "--submit-per-s", "0")
         self._run("resume", backfill)
         heeded_s = self._until_rate(lambda rate: rate > 0, "going on")
         self._note("went on after", f"{heeded_s:.1f} s")
 
+    def _unsent(self, batch: str) -> int:
+        """Jobs that are still to be sent of the chunks that were released."""
+        released = select(func.coalesce(func.sum(Chunk.planned), 0)).where(
+            Chunk.batch_id == batch, Chunk.state == ChunkState.RELEASED.value
+        )
+        return int(self._system.ledger.read(lambda tx: tx.execute(released).scalar_one()))
+
     def _be_passed(self, backfill: str) -> tuple[str, str, str, int]:
         """Start a nightly batch beside it, which has to end long before."""
-        self._until_rate(lambda rate: rate >= 2 * self._sizes.slow_per_s, "as fast as before")
+        self._until_rate(lambda rate: rate >= _MUCH * self._sizes.slow_per_s, "at full speed")
         left_before = self._left(backfill)
         began = time.monotonic()
         nightly, run, planned = self._begin("nightly", self._sizes.nightly_jobs)
@@ -220,13 +234,22 @@ class Passing:
 
     def _restart_everything(self, backfill: str) -> None:
         """Kill whatever there is but Ittybit; the supervisor brings it up again."""
-        counts = self._system.status(backfill).counts
-        self._expect(counts["in_flight"] > 0, "nothing was in flight when everything was killed")
+        some = self._sizes.nightly_jobs // 3
         parts = [
             part
             for part, service in _SERVICES.items()
             if part is not Part.DATABASE or self._has(service)
         ]
+        counts = until(
+            lambda: (
+                counts
+                if (counts := self._system.status(backfill).counts)["in_flight"] >= some
+                else None
+            ),
+            f"{some} jobs are in flight",
+            within_s=_HEEDED_WITHIN_S,
+            every_s=0.02,
+        )
         for part in parts:
             assert self._killer.carry_out(Kill(0, part)), f"the {part} was not running"
         killed = time.monotonic()
@@ -312,13 +335,6 @@ class Passing:
         began = time.monotonic()
         until(lambda: is_so(self._rate(over_s=2)), what, within_s=_HEEDED_WITHIN_S, every_s=0)
         return time.monotonic() - began
-
-    def _await_succeeded(self, batch: str, count: int) -> None:
-        until(
-            lambda: self._system.status(batch).counts["succeeded"] >= count,
-            f"{count} jobs have succeeded",
-            within_s=_BEGINS_WITHIN_S,
-        )
 
     def _left(self, batch: str) -> int:
         counts = self._system.status(batch).counts

@@ -76,6 +76,12 @@ def upgrade() -> None:
             nullable=False,
             comment="submissions made, retries included",
         ),
+        sa.Column(
+            "retried",
+            sa.Integer(),
+            nullable=False,
+            comment="jobs that took more than one",
+        ),
         sa.Column("planned", sa.Integer(), nullable=False),
         sa.Column("in_flight", sa.Integer(), nullable=False),
         sa.Column("succeeded", sa.Integer(), nullable=False),
