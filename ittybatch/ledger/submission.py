@@ -181,22 +181,20 @@ def record_refused(transaction: Transaction, answers: Sequence[Refused]) -> None
 
 def return_unsent(transaction: Transaction, jobs: Sequence[tuple[int, int]], wait_s: float) -> None:
     """Give back claims, as (job, attempt), that surely never became a job at Ittybit."""
-    moves = Moves()
+    if not jobs:
+        return
+    attempts = dict(jobs)
+    locked = transaction.rows(
+        select(Job.id, Job.chunk_id, Job.attempt, attempts_of(Job).label("made"))
+        .where(Job.id.in_(attempts), Job.state == JobState.SUBMITTING.value)
+        .order_by(Job.id)
+        .with_for_update()
+    )
+    rows = [row for row in locked if row.attempt == attempts[row.id]]
     not_before = transaction.now + timedelta(seconds=wait_s) if wait_s else None
-    for job, attempt in sorted(jobs):
-        row = _locked(transaction, job, attempt)
-        if row is None:
-            continue
-        transaction.execute(
-            update(Job)
-            .where(Job.id == job)
-            .values(
-                state=JobState.PLANNED.value,
-                attempt=attempt - 1,
-                not_before=not_before,
-                deadline_at=None,
-            )
-        )
+    _RETURN.run(transaction, [{"job": row.id, "until": not_before} for row in rows])
+    moves = Moves()
+    for row in rows:
         moves.add(row.chunk_id, JobState.SUBMITTING, JobState.PLANNED)
         moves.count_sent(row.chunk_id, row.made, -1)
     moves.apply(transaction)
@@ -259,7 +257,7 @@ def _submission(row: Any, attempt: int, sent_at: datetime) -> Submission:  # noq
 
 def _locked(transaction: Transaction, job: int, attempt: int) -> Any:  # noqa: ANN401
     return transaction.execute(
-        select(Job.chunk_id, attempts_of(Job).label("made"))
+        select(Job.chunk_id)
         .where(Job.id == job, Job.attempt == attempt, Job.state == JobState.SUBMITTING.value)
         .with_for_update()
     ).one_or_none()
@@ -302,6 +300,19 @@ _CLAIM = BulkStatement(
             attempt=Job.attempt + 1,
             not_before=None,
             deadline_at=given.c.deadline,
+        )
+    ),
+)
+_RETURN = BulkStatement(
+    {"job": BigInteger, "until": UtcDateTime},
+    lambda given: (
+        update(Job)
+        .where(Job.id == given.c.job)
+        .values(
+            state=JobState.PLANNED.value,
+            attempt=Job.attempt - 1,
+            not_before=given.c.until,
+            deadline_at=None,
         )
     ),
 )

@@ -164,6 +164,7 @@ class Passing:
         self._until_rate(lambda rate: rate >= _MUCH * self._sizes.slow_per_s, "at full speed")
         before = self._rate(over_s=5)
         self._note("accepted a second, unbraked", f"{before:.1f}")
+        self._go_at(backfill, _MUCH * self._sizes.slow_per_s)
         # Fewer chunks at a time than are at Ittybit now: those have to share the rate, too.
         self._go_at(backfill, self._sizes.slow_per_s, "--max-active-chunks", "2")
         self._go_at(backfill, _MUCH * self._sizes.slow_per_s, "--max-active-chunks", "8")
@@ -289,8 +290,10 @@ class Passing:
 
     def _ask_around(self, backfill: str) -> None:
         """Time what an operator asks for, and keep its answers."""
+        self._note("`ittybatch --version`, to compare", f"{self._run('--version'):.1f} s")
         for arguments in (("status",), ("status", backfill), ("failures", backfill)):
-            self._note(f"`ittybatch {arguments[0]}`", f"{self._run(*arguments):.1f} s")
+            told = " ".join(arguments).replace(backfill, "latest")
+            self._note(f"`ittybatch {told}`", f"{self._run(*arguments):.1f} s")
         for form in ("json", "csv", "html", "parquet"):
             took_s = self._run("report", backfill, "-o", str(self._folder / f"backfill.{form}"))
             self._note(f"`ittybatch report` as {form}", f"{took_s:.1f} s")
