@@ -45,6 +45,8 @@ def progress(ledger: Ledger, batch: str) -> BatchStatus:
     told = progress_of(status)
     if not status.state.ended:
         told += f"; {speed_of(ledger, status).told()}"
+    if status.waits_for_room:
+        told += "; the next chunk waits for room"
     show_progress(status, told)
     get_run_logger().info("Batch %s: %s.", batch, told)
     return status

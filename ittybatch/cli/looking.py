@@ -1,10 +1,11 @@
 """Commands that look at batches."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 from cyclopts import Parameter
@@ -13,6 +14,7 @@ from rich.console import Console
 from ittybatch.cli.output import Batch, Json, console, errors, print_json, print_table
 from ittybatch.cli.status import SUCCEEDED
 from ittybatch.engine.amounts import format_bytes, format_duration
+from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.reporting import Written, report_output, table_output, write_report
 from ittybatch.engine.reports.entries import FAILED_STATES, batch_summary, job_entry
 from ittybatch.engine.reports.forms import ReportFormat
@@ -216,19 +218,31 @@ def _show_one(found: BatchStatus, speed: Speed, *, json: bool) -> None:
         ("State", found.state.value),
         ("Profile", found.profile),
         ("Source", orjson.dumps(found.source).decode()),
+        ("Runs with", _chosen(found.options)),
         ("Started", _local(found.created_at)),
         ("Ended", _local(found.ended_at)),
         ("Flow run", found.flow_run_id),
-        ("Chunks done", f"{found.chunks_done} of {found.chunks}"),
-        ("Took more than one attempt", found.retried),
+        ("Chunks done", f"{found.chunks_done:,} of {found.chunks:,}"),
+        ("Took more than one attempt", f"{found.retried:,}"),
     ]
     if not found.state.ended:
         lines.append(("Speed", speed.told()))
+    if found.waits_for_room:
+        lines.append(("Next chunk", "waits for room under ITTYBATCH_MAX_IN_FLIGHT"))
     if found.reason:
         lines.append(("Reason", found.reason))
-    lines += [(name.title().replace("_", " "), count) for name, count in found.counts.items()]
-    lines += [(f"Plan: {name}", count) for name, count in sorted(found.plan.items())]
+    lines += [
+        (name.title().replace("_", " "), f"{count:,}") for name, count in found.counts.items()
+    ]
+    lines += [(f"Plan: {name}", f"{count:,}") for name, count in sorted(found.plan.items())]
     print_table(f"Batch {found.id}", ("", ""), lines)
+
+
+def _chosen(options: Mapping[str, Any]) -> str:
+    """The options that are not as they are by default; a batch may have been tuned since."""
+    usual = BatchOptions().model_dump(mode="json")
+    chosen = {name: value for name, value in options.items() if value != usual.get(name)}
+    return ", ".join(f"{name}: {value}" for name, value in sorted(chosen.items()))
 
 
 def _local(time: datetime | None) -> str:

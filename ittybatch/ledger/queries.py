@@ -37,6 +37,7 @@ class BatchStatus:
     reason: str | None
     profile: str
     source: dict[str, Any]
+    options: dict[str, Any]
     created_at: datetime
     ended_at: datetime | None
     flow_run_id: str | None
@@ -45,6 +46,7 @@ class BatchStatus:
     chunks: int
     chunks_done: int
     retried: int
+    waits_for_room: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ def batch_status(transaction: Transaction, batch: str) -> BatchStatus:
         reason=row.reason,
         profile=str(row.profile.get("name", "")),
         source=row.source,
+        options=row.options,
         created_at=row.created_at,
         ended_at=row.ended_at,
         flow_run_id=flow_run[0].flow_run_id if flow_run else None,
@@ -131,6 +134,7 @@ def batch_status(transaction: Transaction, batch: str) -> BatchStatus:
         chunks=chunks.all,
         chunks_done=chunks.done,
         retried=int(chunks.retried),
+        waits_for_room=row.wants_room and row.state == BatchState.RUNNING,
     )
 
 

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import hold_batch
 from ittybatch.ledger.database import create_ledger_engine
+from ittybatch.ledger.models import Batch
 from ittybatch.ledger.settlement import settle
 from tests.ledger import library
 
@@ -87,6 +89,23 @@ def test_status_lists_batches_and_shows_one(run: Run, batch: str) -> None:
         assert json.loads(run("status", name, "--json").stdout)["counts"]["jobs"] == 3
     [row] = json.loads(run("status", "--json").stdout)
     assert (row["id"], row["counts"]["succeeded"]) == (batch, 1)
+
+
+def test_status_tells_how_a_batch_runs_and_what_it_waits_for(
+    run: Run, batch: str, sqlite_url: str
+) -> None:
+    """Somebody has slowed it, and another batch has taken the room."""
+    ledger = Ledger(create_ledger_engine(sqlite_url))
+    assert run("tune", batch, "--submit-per-s", "5", "--max-active-chunks", "2").returncode == 0
+    ledger.write(lambda tx: tx.execute(update(Batch).values(wants_room=True)))
+    told = run("status", batch, COLUMNS="200").stdout
+    assert "max_active_chunks: 2, submit_per_s: 5.0" in told
+    assert "ITTYBATCH_MAX_IN_FLIGHT" in told
+    assert json.loads(run("status", batch, "--json").stdout)["waits_for_room"] is True
+
+    ledger.write(hold_batch, batch, "Paused.")
+    ledger.close()
+    assert "ITTYBATCH_MAX_IN_FLIGHT" not in run("status", batch, COLUMNS="200").stdout
 
 
 def test_an_unknown_batch_says_how_to_find_one(run: Run) -> None:
