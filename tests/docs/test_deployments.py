@@ -202,3 +202,11 @@ def test_the_server_and_the_ledger_have_a_database_each() -> None:
     names = {Path(url).name for url in (server, ledger)}
     assert names == {"prefect", services["postgres"]["environment"]["POSTGRES_DB"]}
     assert "CREATE DATABASE prefect;" in compose()["configs"]["databases"]["content"]
+
+
+def test_a_backfill_lets_tonights_batch_pass() -> None:
+    """Where jobs in flight are limited; of the same priority, the older batch would go first."""
+    declared = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]
+    options = {each["name"]: each.get("parameters", {}).get("options", {}) for each in declared}
+    lowest = [name for name, each in options.items() if each.get("priority") == "low"]
+    assert lowest == ["backfill"]

@@ -19,7 +19,8 @@ import ittybatch
 from ittybatch.stack import LocalStack
 from tests.end_to_end.system import System
 from tests.soak.alone import DATABASES, alone
-from tests.soak.passing import Passing, Sizes, Story
+from tests.soak.passing import Passing, Story
+from tests.soak.sizes import Sizes
 
 _FAULTS = {
     "seed": 20_000,

@@ -4,33 +4,29 @@ Each step is taken as an operator takes it, by command, and measured on the othe
 wire: what Ittybit has accepted, not what the ledger says that it was sent.
 """
 
-import csv
-import json
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import func, select
 
 from ittybatch.ledger.models import Chunk
-from ittybatch.ledger.queries import JobRow, batch_of_run
+from ittybatch.ledger.queries import batch_of_run
 from ittybatch.ledger.states import BatchState, ChunkState
 from tests.end_to_end.system import System
 from tests.end_to_end.waiting import until
+from tests.soak.gauge import HEEDED_WITHIN_S, Gauge
 from tests.soak.killing import Killer
 from tests.soak.library import write_manifest, write_profile
 from tests.soak.plan import Kill, Part
+from tests.soak.reports import compare
 from tests.soak.run import quieten, trying
+from tests.soak.sizes import Sizes
 from tests.soak.verdict import judge
 
 _DEADLINE_S = 900.0
 _BEGINS_WITHIN_S = 180.0
-_LOOK_EVERY_S = 0.25
-# What was claimed when a batch is slowed, or paused, is still sent.
-_HEEDED_WITHIN_S = 90.0
 _WINDOW_S = 4.0
 _MUCH = 4
 _STILL_S = 10.0
@@ -40,44 +36,6 @@ _SERVICES = {
     Part.WORKER_AND_RUNS: "worker",
     Part.DATABASE: "postgres",
 }
-_CELLS = ("input", "rendition", "kind", "status", "attempts", "task_id", "output_url")
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """How large everything is, all of it in jobs unless it says otherwise.
-
-    Args:
-        jobs: Of the backfill.
-        chunk_items: Items a chunk of the backfill.
-        nightly_jobs: Of the nightly batch.
-        room: That may be at Ittybit or next in line, of both batches together.
-        slow_per_s: Submissions a second that the backfill is slowed to.
-    """
-
-    jobs: int
-    chunk_items: int
-    nightly_jobs: int
-    room: int
-    slow_per_s: float
-
-    @classmethod
-    def of(cls, jobs: int) -> "Sizes":
-        """Sizes that fit a backfill: 20,000 jobs are chunks of 833, and room for three."""
-        chunk_jobs = max(50, min(833, jobs // 20))
-        return cls(
-            jobs=jobs,
-            # Three items give five jobs.
-            chunk_items=chunk_jobs * 3 // 5,
-            nightly_jobs=max(30, min(300, jobs // 20)),
-            room=3 * chunk_jobs,
-            slow_per_s=max(5.0, jobs / 1000),
-        )
-
-    @property
-    def settings(self) -> dict[str, str]:
-        """What every process is told."""
-        return {"ITTYBATCH_MAX_IN_FLIGHT": str(self.room)}
 
 
 @dataclass(slots=True)
@@ -111,6 +69,7 @@ class Passing:
         self._folder = folder
         self._tell = tell
         self._began = time.monotonic()
+        self._gauge = Gauge(system.wire)
         self._killer = Killer(system.stack, seed=0)
         self._profile = folder / "soak.yaml"
         self._before = system.wire.summary()
@@ -161,8 +120,8 @@ class Passing:
 
     def _slow(self, backfill: str) -> None:
         """Slow it while it sends as fast as it can, then let it go faster again."""
-        self._until_rate(lambda rate: rate >= _MUCH * self._sizes.slow_per_s, "at full speed")
-        before = self._rate(over_s=5)
+        self._gauge.until(lambda rate: rate >= _MUCH * self._sizes.slow_per_s, "at full speed")
+        before = self._gauge.rate(over_s=5)
         self._note("accepted a second, unbraked", f"{before:.1f}")
         self._go_at(backfill, _MUCH * self._sizes.slow_per_s)
         # Fewer chunks at a time than are at Ittybit now: those have to share the rate, too.
@@ -172,8 +131,8 @@ class Passing:
     def _go_at(self, backfill: str, asked: float, *others: str) -> None:
         """Tune it, and see that as much is sent as was asked for, soon and for a while."""
         self._run("tune", backfill, "--submit-per-s", f"{asked:g}", *others)
-        heeded_s = self._until_rate(lambda rate: 0.6 * asked <= rate <= 1.15 * asked, "tuned")
-        rates = [self._rate(over_s=_WINDOW_S) for _ in range(6)]
+        heeded_s = self._gauge.until(lambda rate: 0.6 * asked <= rate <= 1.15 * asked, "tuned")
+        rates = [self._gauge.rate(over_s=_WINDOW_S) for _ in range(6)]
         mean, most = sum(rates) / len(rates), max(rates)
         self._note(f"accepted a second, tuned to {asked:g}", f"{mean:.1f} (at most {most:.1f})")
         self._note(f"at {asked:g} a second after", f"{heeded_s:.1f} s")
@@ -183,29 +142,21 @@ class Passing:
 
     def _pause(self, backfill: str) -> None:
         """Hold it while it sends, and see that nothing more is sent; then let it go on."""
-        self._until_rate(lambda rate: rate >= self._sizes.slow_per_s, "sending")
-        at = self._accepted
+        self._gauge.until(lambda rate: rate >= self._sizes.slow_per_s, "sending")
+        at = self._gauge.accepted
         self._run("pause", backfill)
-        paused = time.monotonic()
-        more, still_since = self._accepted - at, paused
-        while time.monotonic() - still_since < _STILL_S:
-            assert time.monotonic() - paused < _HEEDED_WITHIN_S, (
-                f"{_HEEDED_WITHIN_S:g} s after the pause jobs are still sent"
-            )
-            time.sleep(_LOOK_EVERY_S)
-            if (now := self._accepted - at) > more:
-                more, still_since = now, time.monotonic()
-        self._note("sent from the pause's asking on", f"{more:,}")
-        self._note("stood still after", f"{still_since - paused:.1f} s")
+        still_after_s = self._gauge.until_still(_STILL_S)
+        self._note("sent from the pause's asking on", f"{self._gauge.accepted - at:,}")
+        self._note("stood still after", f"{still_after_s:.1f} s")
         self._note("not sent of the chunks under way", f"{self._unsent(backfill):,}")
         state = self._system.status(backfill).state
         self._expect(state is BatchState.HELD, f"a paused batch is {state}")
-        rate = self._rate(over_s=5)
+        rate = self._gauge.rate(over_s=5)
         self._expect(rate == 0, f"paused, it sends {rate:.1f} jobs a second")
 
         self._run("tune", backfill, "--submit-per-s", "0")
         self._run("resume", backfill)
-        heeded_s = self._until_rate(lambda rate: rate > 0, "going on")
+        heeded_s = self._gauge.until(lambda rate: rate > 0, "going on")
         self._note("went on after", f"{heeded_s:.1f} s")
 
     def _unsent(self, batch: str) -> int:
@@ -217,7 +168,7 @@ class Passing:
 
     def _be_passed(self, backfill: str) -> tuple[str, str, str, int]:
         """Start a nightly batch beside it, which has to end long before."""
-        self._until_rate(lambda rate: rate >= _MUCH * self._sizes.slow_per_s, "at full speed")
+        self._gauge.until(lambda rate: rate >= _MUCH * self._sizes.slow_per_s, "at full speed")
         left_before = self._left(backfill)
         began = time.monotonic()
         nightly, run, planned = self._begin("nightly", self._sizes.nightly_jobs)
@@ -248,7 +199,7 @@ class Passing:
                 else None
             ),
             f"{some} jobs are in flight",
-            within_s=_HEEDED_WITHIN_S,
+            within_s=HEEDED_WITHIN_S,
             every_s=0.02,
         )
         for part in parts:
@@ -264,8 +215,8 @@ class Passing:
         for part in parts:
             self._system.stack.await_ready(_SERVICES[part])
         self._note("everything is up again after", f"{time.monotonic() - killed:.1f} s")
-        at = self._accepted
-        until(lambda: self._accepted > at, "jobs are sent again", within_s=300)
+        at = self._gauge.accepted
+        until(lambda: self._gauge.accepted > at, "jobs are sent again", within_s=300)
         self._note("jobs are sent again after", f"{time.monotonic() - killed:.1f} s")
 
     def _has(self, service: str) -> bool:
@@ -312,32 +263,14 @@ class Passing:
             f"{planned:,}, {verdict.attempts:,}, {len(verdict.lost)}, {len(verdict.doubled)}",
         )
         rows = self._system.jobs(batch)
-        for form, read in (("json", _json_entries), ("csv", _csv_entries)):
+        for form in ("json", "csv"):
             path = self._folder / f"{name}.report.{form}"
             self._run("report", batch, "-o", str(path))
-            told = Counter(read(path))
-            ours = Counter(_cells(row) for row in rows)
-            self._note(f"{name}: jobs in the report as {form}", f"{told.total():,}")
+            told, differences = compare(path, rows)
+            self._note(f"{name}: jobs in the report as {form}", f"{told:,}")
             self._expect(
-                told == ours,
-                f"{name}: the report as {form} differs from the ledger in "
-                f"{(told - ours).total() + (ours - told).total()} rows",
+                not differences, f"{name}: {differences} jobs differ in the report as {form}"
             )
-
-    @property
-    def _accepted(self) -> int:
-        return int(self._system.wire.summary()["jobs_created"])
-
-    def _rate(self, over_s: float) -> float:
-        began, at = time.monotonic(), self._accepted
-        time.sleep(over_s)
-        return (self._accepted - at) / (time.monotonic() - began)
-
-    def _until_rate(self, is_so: Callable[[float], bool], what: str) -> float:
-        """Wait until as much is accepted as should be; gives how long that took."""
-        began = time.monotonic()
-        until(lambda: is_so(self._rate(over_s=2)), what, within_s=_HEEDED_WITHIN_S, every_s=0)
-        return time.monotonic() - began
 
     def _left(self, batch: str) -> int:
         counts = self._system.status(batch).counts
@@ -363,24 +296,3 @@ class Passing:
 
 def _told(counts: dict[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
-
-
-def _cells(row: JobRow) -> tuple[str, ...]:
-    values = (row.input, row.rendition, row.kind, row.state.value, row.attempts)
-    return tuple(
-        "" if each is None else str(each) for each in (*values, row.task_id, row.output_url)
-    )
-
-
-def _json_entries(path: Path) -> list[tuple[str, ...]]:
-    entries: list[dict[str, Any]] = json.loads(path.read_text())["jobs"]
-    return [_texts(entry) for entry in entries]
-
-
-def _csv_entries(path: Path) -> list[tuple[str, ...]]:
-    with path.open(newline="") as stream:
-        return [_texts(entry) for entry in csv.DictReader(stream)]
-
-
-def _texts(entry: dict[str, Any]) -> tuple[str, ...]:
-    return tuple("" if entry[name] is None else str(entry[name]) for name in _CELLS)
