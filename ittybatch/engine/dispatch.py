@@ -178,7 +178,7 @@ class Dispatcher:
         for submission in self._ledger.read(unanswered, self._chunk):
             # Ittybit may have it: what became of it matters, whatever became of the batch.
             self._sent_before.add(submission.job_id)
-            await self._turn()
+            await self._turn(regardless=True)
             await queue.put(submission)
         while group := self._claim():
             for submission in group:
@@ -194,17 +194,21 @@ class Dispatcher:
     def _claim(self) -> list[Submission]:
         if not self._going_on:
             return []
-        # Nobody else can send what is claimed here: the slower that goes, the less of it.
+        # What is claimed waits here for its turn: the slower that goes, the less of it.
         size = self._pace.most_in(_CLAIM_FOR_S, _CLAIM_SIZE)
         return self._ledger.write(claim_due, self._chunk, size)
 
-    async def _turn(self) -> None:
-        """Wait for the next place in the line, at a pace that may change meanwhile."""
+    async def _turn(self, *, regardless: bool = False) -> None:
+        """Wait for the next place in the line, at a pace that may change meanwhile.
+
+        Args:
+            regardless: Also where the batch was called off.
+        """
         while True:
             if time.monotonic() - self._heeded_at >= _HEED_EVERY_S:
                 self._heed()
             wait_s = self._pace.wait_s
-            if wait_s <= 0 or not self._going_on:
+            if wait_s <= 0 or self._stopping or (self._called_off and not regardless):
                 break
             await asyncio.sleep(min(wait_s, _HEED_EVERY_S))
         self._pace.leave()
@@ -219,13 +223,12 @@ class Dispatcher:
     async def _send_all(self, queue: asyncio.Queue[Submission | None]) -> None:
         while (submission := await queue.get()) is not None:
             await self._pace.pause_over()
-            if not self._stopping:
-                await self._send(submission)
-                continue
             before = submission.job_id in self._sent_before
-            (self._answers.unknown if before else self._answers.unsent).append(
-                (submission.job_id, submission.attempt)
-            )
+            if self._going_on or (before and not self._stopping):
+                await self._send(submission)
+            else:
+                left = self._answers.unknown if before else self._answers.unsent
+                left.append((submission.job_id, submission.attempt))
 
     async def _record_until(self, senders: Sequence[asyncio.Task[None]]) -> None:
         """Record, by one commit for all of them, what has been answered since the last time."""

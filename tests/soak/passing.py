@@ -285,7 +285,8 @@ class Passing:
         return took_s
 
     def _note(self, what: str, figure: str) -> None:
-        self.story.figures[what] = figure
+        name = f"{what}, again" if what in self.story.figures else what
+        self.story.figures[name] = figure
         self._tell(f"{what}: {figure}")
 
     def _expect(self, holds: bool, otherwise: str) -> None:
