@@ -19,8 +19,9 @@ import ittybatch
 from ittybatch.stack import LocalStack
 from tests.end_to_end.system import System
 from tests.soak.alone import DATABASES, alone
-from tests.soak.passing import Passing, Story
+from tests.soak.passing import Passing
 from tests.soak.sizes import Sizes
+from tests.soak.story import Story
 
 _FAULTS = {
     "seed": 20_000,

@@ -6,7 +6,6 @@ wire: what Ittybit has accepted, not what the ledger says that it was sent.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import func, select
@@ -23,6 +22,7 @@ from tests.soak.plan import Kill, Part
 from tests.soak.reports import compare
 from tests.soak.run import quieten, trying
 from tests.soak.sizes import Sizes
+from tests.soak.story import Story
 from tests.soak.verdict import judge
 
 _DEADLINE_S = 900.0
@@ -37,19 +37,6 @@ _SERVICES = {
     Part.WORKER_AND_RUNS: "worker",
     Part.DATABASE: "postgres",
 }
-
-
-@dataclass(slots=True)
-class Story:
-    """What came of it.
-
-    Args:
-        figures: What was measured, by what it is.
-        wrong: Everything that is not as it should be.
-    """
-
-    figures: dict[str, str] = field(default_factory=dict)
-    wrong: list[str] = field(default_factory=list)
 
 
 class Passing:
@@ -74,7 +61,7 @@ class Passing:
         self._killer = Killer(system.stack, seed=0)
         self._profile = folder / "soak.yaml"
         self._before = system.wire.summary()
-        self.story = Story()
+        self.story = Story(tell)
 
     def go_through(self, *, end_within_s: float) -> Story:
         """Take every step, then compare both sides.
@@ -116,14 +103,14 @@ class Passing:
             f"the {name} is planned",
             within_s=_BEGINS_WITHIN_S,
         )
-        self._note(f"{name} planned after", f"{time.monotonic() - began:.1f} s")
+        self.story.note(f"{name} planned after", f"{time.monotonic() - began:.1f} s")
         return batch, run, planned
 
     def _slow(self, backfill: str) -> None:
         """Slow it while it sends as fast as it can, then let it go faster again."""
         self._gauge.until(lambda rate: rate >= _MUCH * self._sizes.slow_per_s, "at full speed")
         before = self._gauge.rate(over_s=5)
-        self._note("accepted a second, unbraked", f"{before:.1f}")
+        self.story.note("accepted a second, unbraked", f"{before:.1f}")
         self._go_at(backfill, _MUCH * self._sizes.slow_per_s)
         # Fewer chunks at a time than are at Ittybit now: those have to share the rate, too.
         self._go_at(backfill, self._sizes.slow_per_s, "--max-active-chunks", "2")
@@ -135,11 +122,15 @@ class Passing:
         heeded_s = self._gauge.until(lambda rate: 0.6 * asked <= rate <= 1.15 * asked, "tuned")
         rates = [self._gauge.rate(over_s=_WINDOW_S) for _ in range(6)]
         mean, most = sum(rates) / len(rates), max(rates)
-        self._note(f"accepted a second, tuned to {asked:g}", f"{mean:.1f} (at most {most:.1f})")
-        self._note(f"at {asked:g} a second after", f"{heeded_s:.1f} s")
+        self.story.note(
+            f"accepted a second, tuned to {asked:g}", f"{mean:.1f} (at most {most:.1f})"
+        )
+        self.story.note(f"at {asked:g} a second after", f"{heeded_s:.1f} s")
         # A new chunk takes its share at once, the others learn of it within seconds.
-        self._expect(most <= 1.5 * asked, f"tuned to {asked:g} jobs a second, it sent {most:.1f}")
-        self._expect(mean <= 1.15 * asked, f"tuned to {asked:g} a second, it sent {mean:.1f}")
+        self.story.expect(
+            most <= 1.5 * asked, f"tuned to {asked:g} jobs a second, it sent {most:.1f}"
+        )
+        self.story.expect(mean <= 1.15 * asked, f"tuned to {asked:g} a second, it sent {mean:.1f}")
 
     def _pause(self, backfill: str) -> None:
         """Hold it while it sends, and see that nothing more is sent; then let it go on."""
@@ -147,18 +138,18 @@ class Passing:
         at = self._gauge.accepted
         self._run("pause", backfill)
         still_after_s = self._gauge.until_still(_STILL_S)
-        self._note("sent from the pause's asking on", f"{self._gauge.accepted - at:,}")
-        self._note("stood still after", f"{still_after_s:.1f} s")
-        self._note("not sent of the chunks under way", f"{self._unsent(backfill):,}")
+        self.story.note("sent from the pause's asking on", f"{self._gauge.accepted - at:,}")
+        self.story.note("stood still after", f"{still_after_s:.1f} s")
+        self.story.note("not sent of the chunks under way", f"{self._unsent(backfill):,}")
         state = self._system.status(backfill).state
-        self._expect(state is BatchState.HELD, f"a paused batch is {state}")
+        self.story.expect(state is BatchState.HELD, f"a paused batch is {state}")
         rate = self._gauge.rate(over_s=5)
-        self._expect(rate == 0, f"paused, it sends {rate:.1f} jobs a second")
+        self.story.expect(rate == 0, f"paused, it sends {rate:.1f} jobs a second")
 
         self._run("tune", backfill, "--submit-per-s", "0")
         self._run("resume", backfill)
         heeded_s = self._gauge.until(lambda rate: rate > 0, "going on")
-        self._note("went on after", f"{heeded_s:.1f} s")
+        self.story.note("went on after", f"{heeded_s:.1f} s")
 
     def _unsent(self, batch: str) -> int:
         """Jobs that are still to be sent of the chunks that were released."""
@@ -181,18 +172,18 @@ class Passing:
         )
         ahead = left_planned - self._left(backfill)
         self._system.await_end(nightly, within_s=300)
-        self._note("nightly ended after", f"{time.monotonic() - began:.1f} s")
+        self.story.note("nightly ended after", f"{time.monotonic() - began:.1f} s")
         left = self._left(backfill)
-        self._note("backfill's jobs left before it, and after", f"{left_before:,}, {left:,}")
-        self._note("of the backfill's jobs went before its first", f"{ahead:,}")
-        self._expect(
+        self.story.note("backfill's jobs left before it, and after", f"{left_before:,}, {left:,}")
+        self.story.note("of the backfill's jobs went before its first", f"{ahead:,}")
+        self.story.expect(
             ahead <= self._sizes.room,
             f"{ahead:,} jobs of the backfill went before the nightly batch's first: more than "
             f"the {self._sizes.room:,} that had their room already",
         )
         # A small backfill may have little left after the minute that any batch takes.
         most = left_before / 2 if self._sizes.jobs >= _LARGE else 0
-        self._expect(
+        self.story.expect(
             left > most,
             f"of {left_before:,} jobs that the backfill had left, {left:,} were left when the "
             "nightly batch had ended: it was not passed",
@@ -229,10 +220,10 @@ class Passing:
         )
         for part in parts:
             self._system.stack.await_ready(_SERVICES[part])
-        self._note("everything is up again after", f"{time.monotonic() - killed:.1f} s")
+        self.story.note("everything is up again after", f"{time.monotonic() - killed:.1f} s")
         at = self._gauge.accepted
         until(lambda: self._gauge.accepted > at, "jobs are sent again", within_s=300)
-        self._note("jobs are sent again after", f"{time.monotonic() - killed:.1f} s")
+        self.story.note("jobs are sent again after", f"{time.monotonic() - killed:.1f} s")
 
     def _has(self, service: str) -> bool:
         return bool(trying(lambda: self._system.stack.pid(service)))
@@ -251,18 +242,18 @@ class Passing:
                 self._tell(f"{status.state}: {_told(status.counts)}")
             time.sleep(1)
         ended = self._system.await_end(backfill, within_s=180)
-        self._note("backfill ended after", f"{time.monotonic() - self._began:.0f} s in all")
-        self._note("its jobs", _told(ended.counts))
+        self.story.note("backfill ended after", f"{time.monotonic() - self._began:.0f} s in all")
+        self.story.note("its jobs", _told(ended.counts))
 
     def _ask_around(self, backfill: str) -> None:
         """Time what an operator asks for, and keep its answers."""
-        self._note("`ittybatch --version`, to compare", f"{self._run('--version'):.1f} s")
+        self.story.note("`ittybatch --version`, to compare", f"{self._run('--version'):.1f} s")
         for arguments in (("status",), ("status", backfill), ("failures", backfill)):
             told = " ".join(arguments).replace(backfill, "latest")
-            self._note(f"`ittybatch {told}`", f"{self._run(*arguments):.1f} s")
+            self.story.note(f"`ittybatch {told}`", f"{self._run(*arguments):.1f} s")
         for form in ("json", "csv", "html", "parquet"):
             took_s = self._run("report", backfill, "-o", str(self._folder / f"backfill.{form}"))
-            self._note(f"`ittybatch report` as {form}", f"{took_s:.1f} s")
+            self.story.note(f"`ittybatch report` as {form}", f"{took_s:.1f} s")
         self._run("report", self._system.newest(str(self._folder / "nightly.csv")))
 
     def _compare(self, name: str, batch: str, flow_run: str, planned: int) -> None:
@@ -273,7 +264,7 @@ class Passing:
             self._system.assert_both_sides_agree(batch)
         except AssertionError:
             self.story.wrong.append(f"{name}: the ledger's attempts are not those accepted")
-        self._note(
+        self.story.note(
             f"{name}: planned, accepted, lost, doubled",
             f"{planned:,}, {verdict.attempts:,}, {len(verdict.lost)}, {len(verdict.doubled)}",
         )
@@ -282,8 +273,8 @@ class Passing:
             path = self._folder / f"{name}.report.{form}"
             self._run("report", batch, "-o", str(path))
             told, differences = compare(path, rows)
-            self._note(f"{name}: jobs in the report as {form}", f"{told:,}")
-            self._expect(
+            self.story.note(f"{name}: jobs in the report as {form}", f"{told:,}")
+            self.story.expect(
                 not differences, f"{name}: {differences} jobs differ in the report as {form}"
             )
 
@@ -298,16 +289,6 @@ class Passing:
         took_s = time.monotonic() - began
         assert done.returncode == 0, f"ittybatch {' '.join(arguments)}: {done.stderr}"
         return took_s
-
-    def _note(self, what: str, figure: str) -> None:
-        name = f"{what}, again" if what in self.story.figures else what
-        self.story.figures[name] = figure
-        self._tell(f"{what}: {figure}")
-
-    def _expect(self, holds: bool, otherwise: str) -> None:
-        if not holds:
-            self.story.wrong.append(otherwise)
-            self._tell(f"WRONG: {otherwise}")
 
 
 def _told(counts: dict[str, int]) -> str:
