@@ -145,7 +145,8 @@ class Claims:
             # Almost every item's jobs are all new: only then is no list made anew.
             jobs = item.jobs
             keys = {job.job_key for job in jobs}
-            if len(keys) < len(jobs) or not keys.isdisjoint(held):
+            # Not the other way round: a set would go through all that is held.
+            if len(keys) < len(jobs) or not held.keys().isdisjoint(keys):
                 jobs = []
                 for job in item.jobs:
                     if (why := held.get(job.job_key)) is not None:
