@@ -271,12 +271,15 @@ def reject_rows(transaction: Transaction, batch: str, after: int = -1) -> list[d
 
 
 def accepted_attempts(transaction: Transaction, batch: str) -> dict[str, str | None]:
-    """Every attempt of a batch that was sent: its Idempotency-Key, and Ittybit's id for it."""
+    """Every attempt of a batch that was sent: its Idempotency-Key, and Ittybit's id for it.
+
+    One that was called off before it left has a number that its job has not come to again.
+    """
     rows = transaction.rows(
         select(Attempt.idempotency_key, Attempt.task_id)
         .join(Job, Job.id == Attempt.job_id)
         .join(Chunk, Chunk.id == Job.chunk_id)
-        .where(Chunk.batch_id == batch)
+        .where(Chunk.batch_id == batch, Attempt.number <= Job.attempt)
     )
     return {row.idempotency_key: row.task_id for row in rows}
 
