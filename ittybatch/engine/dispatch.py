@@ -137,7 +137,8 @@ class Dispatcher:
                 again under the same keys by the next leg.
         """
         gate = self._ledger.read(gate_of, self._chunk)
-        self._batch, self._cancelled_at = gate.batch, gate.cancelled_at
+        self._batch = gate.batch
+        self._heed()
         if gate.circuit is Circuit.OPEN:
             return self._result
         if gate.circuit is Circuit.PROBING and not await self._probe():
@@ -158,9 +159,7 @@ class Dispatcher:
 
     async def _probe(self) -> bool:
         """Send one submission to see whether the service is up again."""
-        group = self._ledger.read(unanswered, self._chunk) or self._ledger.write(
-            claim_due, self._chunk, 1
-        )
+        group = self._unanswered() or self._ledger.write(claim_due, self._chunk, 1)
         if not group:
             return True
         await self._send(group[0])
@@ -174,7 +173,6 @@ class Dispatcher:
 
     async def _feed(self, queue: asyncio.Queue[Submission | None]) -> None:
         """Queue what an earlier leg left unanswered, then claim what is due, until none is."""
-        self._heed()
         for submission in self._ledger.read(unanswered, self._chunk):
             # Ittybit may have it: what became of it matters, whatever became of the batch.
             self._sent_before.add(submission.job_id)
@@ -190,6 +188,12 @@ class Dispatcher:
                     self._answers.unsent.append((submission.job_id, submission.attempt))
         for _ in range(self._concurrency):
             await queue.put(None)
+
+    def _unanswered(self) -> list[Submission]:
+        # Ittybit may have them: what became of them matters, whatever became of the batch.
+        found = self._ledger.read(unanswered, self._chunk)
+        self._sent_before.update(submission.job_id for submission in found)
+        return found
 
     def _claim(self) -> list[Submission]:
         if not self._going_on:
@@ -218,6 +222,7 @@ class Dispatcher:
         terms = self._ledger.read(terms_of, self._chunk)
         self._pace.go_at(terms.rate_per_s)
         self._called_off = not terms.sending
+        self._cancelled_at = terms.cancelled_at
         self._heeded_at = time.monotonic()
 
     async def _send_all(self, queue: asyncio.Queue[Submission | None]) -> None:
@@ -303,13 +308,14 @@ class Dispatcher:
                 self._in_a_row = 0
                 self._answers.refused.append(Refused(*sent, error.kind, _reason(error)))
             case Refusal.LATER:
-                self._answers.limited.append(sent)
+                before = sent[0] in self._sent_before
+                (self._answers.unknown if before else self._answers.limited).append(sent)
                 self._note_trouble(error)
             case Refusal.UNKNOWN:
                 self._answers.unknown.append(sent)
                 self._note_trouble(error)
             case Refusal.STOP:
-                unknown = error.outcome_unknown
+                unknown = error.outcome_unknown or sent[0] in self._sent_before
                 (self._answers.unknown if unknown else self._answers.unsent).append(sent)
                 self._result.stopped = str(error)
 

@@ -6,7 +6,7 @@ down, and a stop when job after job fails alike.
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -41,26 +41,23 @@ class Gate:
     Args:
         batch: Its batch.
         circuit: Whether the service is thought to be up.
-        cancelled_at: Since when nothing new may be sent, whatever the service is like.
     """
 
     batch: str
     circuit: Circuit
-    cancelled_at: datetime | None
 
 
 def gate_of(transaction: Transaction, chunk: int) -> Gate:
     """Look at the circuit of a chunk's batch."""
     row = transaction.execute(
-        select(Batch.id, Batch.state, Batch.ended_at, Batch.trips, Batch.closed_until)
+        select(Batch.id, Batch.trips, Batch.closed_until)
         .join(Chunk, Chunk.batch_id == Batch.id)
         .where(Chunk.id == chunk)
     ).one()
-    cancelled_at = row.ended_at if row.state == BatchState.CANCELLED.value else None
     if row.trips == 0:
-        return Gate(row.id, Circuit.CLOSED, cancelled_at)
+        return Gate(row.id, Circuit.CLOSED)
     still = row.closed_until is not None and row.closed_until > transaction.now
-    return Gate(row.id, Circuit.OPEN if still else Circuit.PROBING, cancelled_at)
+    return Gate(row.id, Circuit.OPEN if still else Circuit.PROBING)
 
 
 def trip(transaction: Transaction, batch: str) -> float:

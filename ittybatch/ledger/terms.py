@@ -1,6 +1,7 @@
 """Terms: whether a chunk's jobs may be sent now, and how fast."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import exists, select
 
@@ -20,16 +21,18 @@ class Terms:
         sending: Whether anything new is to be sent: its batch is neither held nor ended.
         rate_per_s: The chunk's share of the submissions a second that its batch may make, or
             None where there is no limit.
+        cancelled_at: When its batch was cancelled; None where it was not.
     """
 
     sending: bool
     rate_per_s: float | None
+    cancelled_at: datetime | None
 
 
 def terms_of(transaction: Transaction, chunk: int) -> Terms:
     """Look what a chunk may send now; people hold and tune batches while they are under way."""
     batch = transaction.execute(
-        select(Batch.id, Batch.state, Batch.options)
+        select(Batch.id, Batch.state, Batch.ended_at, Batch.options)
         .join(Chunk, Chunk.batch_id == Batch.id)
         .where(Chunk.id == chunk)
     ).one()
@@ -37,6 +40,7 @@ def terms_of(transaction: Transaction, chunk: int) -> Terms:
     return Terms(
         sending=batch.state == BatchState.RUNNING,
         rate_per_s=rate_per_s and rate_per_s / len({chunk, *_sharing(transaction, batch.id)}),
+        cancelled_at=batch.ended_at if batch.state == BatchState.CANCELLED else None,
     )
 
 

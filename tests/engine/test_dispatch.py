@@ -252,6 +252,21 @@ def test_after_a_cancel_what_may_have_been_sent_is_looked_for_and_not_sent_again
     assert _seen(sandbox, other) == {}
 
 
+def test_what_may_have_been_sent_waits_under_its_key_while_ittybit_is_busy(
+    ledger: Ledger, sandbox: Running
+) -> None:
+    """A 429 tells nothing of the first try: a cancel now must not forget a job that is there."""
+    batch, chunk = _chunk(ledger, "sent.mov")
+    _dispatch(ledger, sandbox.url, chunk)
+    ledger.write(_lose_the_answers)
+    busy = {"api": {"rate_limited": {"probability": 1, "retry_after_s": 0.01}}}
+    sandbox.client.post("/_sandbox/faults", json=busy)
+    done = _dispatch(ledger, sandbox.url, chunk)
+    assert (done.unknown, done.put_back) == (1, 0)
+    [row] = library.rows(ledger, batch)
+    assert row.state is JobState.SUBMITTING
+
+
 def test_a_key_used_before_a_setting_changed_finds_its_job(
     ledger: Ledger, sandbox: Running
 ) -> None:
