@@ -6,7 +6,6 @@ as succeeded, for it is paid for.
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,9 +18,7 @@ from sqlalchemy import (
     Integer,
     Text,
     Update,
-    and_,
     bindparam,
-    or_,
     select,
     update,
 )
@@ -31,10 +28,11 @@ from ittybatch.ittybit.job import JobStatus
 from ittybatch.ittybit.judgement import judge
 from ittybatch.ledger import runs
 from ittybatch.ledger.batches import end_better
-from ittybatch.ledger.bulk import BulkQuery, BulkStatement
+from ittybatch.ledger.bulk import BulkStatement
 from ittybatch.ledger.counters import Moves
 from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.models import Attempt, Chunk, Job, UtcDateTime
+from ittybatch.ledger.models import Attempt, Job, UtcDateTime
+from ittybatch.ledger.spoken import SpokenOf, attempts_spoken_of
 from ittybatch.ledger.states import AttemptState, JobState, Verdict
 
 _ENDED_AS = {
@@ -44,31 +42,6 @@ _ENDED_AS = {
 }
 _MAX_BACKOFF_S = 3600.0
 _LONGEST_TEXT = 2000
-_MAX_ATTEMPT = 1_000_000
-_LONGEST_NAME = 64
-
-
-@dataclass(slots=True)
-class _Row:
-    """A job's row, as it stands while a group of outcomes is applied to it."""
-
-    id: int
-    chunk_id: int
-    batch_id: str
-    job_key: str
-    kind: str
-    claim: bool | None
-    state: JobState
-    attempt: int
-    last_attempt: int
-    backoff_s: float
-    number: int
-    task_id: str | None
-    attempt_state: AttemptState
-
-    def __post_init__(self) -> None:
-        self.state = JobState(self.state)
-        self.attempt_state = AttemptState(self.attempt_state)
 
 
 def settle(
@@ -87,7 +60,7 @@ def settle(
     Returns:
         What became of each, in the same order.
     """
-    rows = _find(transaction, jobs)
+    rows = attempts_spoken_of(transaction, jobs)
     changes = _Changes(transaction, in_inbox=in_inbox)
     verdicts = [changes.apply(job, rows.get(job.id)) for job in jobs]
     changes.write()
@@ -138,49 +111,6 @@ def expire(transaction: Transaction, job: int) -> bool:
     return True
 
 
-def _find(transaction: Transaction, jobs: Sequence[RemoteJob]) -> dict[str, _Row]:
-    """The rows that the outcomes speak of, by Ittybit's id, locked until the end."""
-    tasks = [{"task": task} for task in sorted({job.id for job in jobs})]
-    shared: dict[tuple[int, int], _Row] = {}
-    found = {
-        row.task_id: shared.setdefault((row.id, row.number), row)
-        for row in (_Row(*values) for values in _BY_TASK.fetch(transaction, tasks))
-    }
-    marks = {job.id: mark for job in jobs if job.id not in found and (mark := _mark(job.metadata))}
-    if marks:
-        given = [
-            {"task": task, "batch": batch, "job_key": key, "number": number}
-            for task, (batch, key, number) in sorted(marks.items())
-        ]
-        by_mark = {
-            (row.batch_id, row.job_key, row.number, row.kind): row
-            for row in (_Row(*values) for values in _BY_MARK.fetch(transaction, given))
-        }
-        # A nested task (a probe, an import) may echo its job's metadata and is not the job.
-        for job in jobs:
-            row = by_mark.get((*mark, job.kind or "")) if (mark := marks.get(job.id)) else None
-            if row is not None and row.task_id in {None, job.id}:
-                found[job.id] = shared.setdefault((row.id, row.number), row)
-    # Outcomes of one group that speak of the same attempt see each other's effect.
-    return {task: row for task, row in found.items() if task is not None}
-
-
-def _mark(metadata: Mapping[str, Any]) -> tuple[str, str, int] | None:
-    batch, job, attempt = (metadata.get(name) for name in ("batch_id", "job_id", "attempt"))
-    try:
-        number = int(attempt)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return None
-    if not 0 < number <= _MAX_ATTEMPT or not _is_ours(batch) or not _is_ours(job):
-        return None
-    return str(batch), str(job), number
-
-
-def _is_ours(name: object) -> bool:
-    # What we give is short and printable; Postgres would refuse a NUL, and the group with it.
-    return isinstance(name, str) and len(name) <= _LONGEST_NAME and name.isprintable()
-
-
 class _Changes:
     """What a group of outcomes changes, gathered for one statement a kind of change."""
 
@@ -196,7 +126,7 @@ class _Changes:
         self._retry_at: dict[int, datetime] = {}
         self._revived: set[str] = set()
 
-    def apply(self, job: RemoteJob, row: _Row | None) -> Verdict:
+    def apply(self, job: RemoteJob, row: SpokenOf | None) -> Verdict:
         """Decide what one outcome changes."""
         if row is None:
             return Verdict.UNKNOWN
@@ -217,7 +147,7 @@ class _Changes:
             return Verdict.APPLIED
         return Verdict.LATE
 
-    def _end_attempt(self, job: RemoteJob, row: _Row, ended_as: AttemptState) -> None:
+    def _end_attempt(self, job: RemoteJob, row: SpokenOf, ended_as: AttemptState) -> None:
         row.attempt_state = ended_as
         if row.task_id is None:
             row.task_id = job.id
@@ -232,7 +162,7 @@ class _Changes:
             }
         )
 
-    def _end_job(self, job: RemoteJob, row: _Row) -> None:
+    def _end_job(self, job: RemoteJob, row: SpokenOf) -> None:
         old = row.state
         if job.status is JobStatus.SUCCEEDED:
             row.state = JobState.SUCCEEDED
@@ -243,7 +173,7 @@ class _Changes:
         if old is JobState.EXPIRED:
             self._revived.add(row.batch_id)
 
-    def _success(self, job: RemoteJob, row: _Row) -> dict[str, Any]:
+    def _success(self, job: RemoteJob, row: SpokenOf) -> dict[str, Any]:
         output = job.outputs[0] if job.outputs else None
         return {
             "job": row.id,
@@ -258,7 +188,7 @@ class _Changes:
             "raw": None if self._in_inbox else _written(job.raw),
         }
 
-    def _fail(self, job: RemoteJob, row: _Row) -> None:
+    def _fail(self, job: RemoteJob, row: SpokenOf) -> None:
         judgement = judge(job.error, job.status)
         change = {
             "job": row.id,
@@ -301,7 +231,7 @@ class _Changes:
             runs.wake_settled(self._transaction, self._moves.chunks)
 
 
-def _backoff_s(row: _Row) -> float:
+def _backoff_s(row: SpokenOf) -> float:
     """Twice as long at each attempt of this batch, with a spread against herds."""
     wait_s: float = row.backoff_s * 2.0 ** min(row.attempt - 1, 20)
     return min(wait_s, _MAX_BACKOFF_S) * random.uniform(0.8, 1.2)  # noqa: S311  no secret
@@ -319,52 +249,10 @@ def _written(raw: Mapping[str, Any]) -> str | None:
         return None  # nested too deeply to be written again; the delivery has its very bytes
 
 
-def _candidates() -> Any:  # noqa: ANN401  a Select of many columns
-    """The columns of `_Row`."""
-    return (
-        select(
-            Job.id,
-            Job.chunk_id,
-            Chunk.batch_id,
-            Job.job_key,
-            Job.kind,
-            Job.claim,
-            Job.state,
-            Job.attempt,
-            Job.last_attempt,
-            Job.backoff_s,
-            Attempt.number,
-            Attempt.task_id,
-            Attempt.state.label("attempt_state"),
-        )
-        .join(Job, Job.id == Attempt.job_id)
-        .join(Chunk, Chunk.id == Job.chunk_id)
-        .order_by(Job.id)
-        .with_for_update(of=[Job, Attempt])
-    )
-
-
 def _of_job(given: FromClause) -> Update:
     return update(Job).where(Job.id == given.c.job)
 
 
-_BY_TASK = BulkQuery(
-    {"task": Text},
-    lambda given: _candidates().where(Attempt.task_id.in_(select(given.c.task))),
-)
-_BY_MARK = BulkQuery(
-    {"task": Text, "batch": Text, "job_key": Text, "number": BigInteger},
-    lambda given: _candidates().join(
-        given,
-        and_(
-            Chunk.batch_id == given.c.batch,
-            Job.job_key == given.c.job_key,
-            Attempt.number == given.c.number,
-            # An answer that commits while this waits for its row has set the id.
-            or_(Attempt.task_id.is_(None), Attempt.task_id == given.c.task),
-        ),
-    ),
-)
 # Apart from the rest, which needs no change of an index's largest column.
 _NAME_ATTEMPT = BulkStatement(
     {"job": BigInteger, "number": Integer, "task": Text},

@@ -110,8 +110,7 @@ class Inbox:
             return await self._ledger.write_from_loop(self._thread, receive, arrivals)
         except LedgerUnavailable:
             raise
-        except Exception:
-            # One of them cannot be stored as it was read. The others must not suffer for it.
+        except Exception:  # one cannot be stored as it was read: the others must not suffer for it
             logger.exception("A group of %d webhooks is kept one by one.", len(arrivals))
             return await asyncio.get_running_loop().run_in_executor(
                 self._thread, lambda: [self._commit_alone(arrival) for arrival in arrivals]

@@ -2,6 +2,7 @@
 
 import codecs
 import io
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
@@ -62,8 +63,9 @@ class _Layer(io.RawIOBase):
             self._below.close()
         super().close()
 
+    @abstractmethod
     def _block(self) -> bytes:
-        raise NotImplementedError
+        """Give some more of what there is; nothing at the end."""
 
 
 class Unpacked(_Layer):

@@ -168,11 +168,13 @@ def test_a_cancelled_batch_submits_nothing_more(system: System, manifest: dict[s
     system.wire.strike({})
     assert told["cancelled"] >= 750, "the whole second chunk at least"
     assert told["in_flight"] > 0
+    assert told["cancelled"] + told["in_flight"] == 1500
     status = system.await_end(batch)
     assert status.state is BatchState.CANCELLED
     assert system.outcome(batch) == "Cancelled"
     counted = system.counted(batch)
     assert counted.keys() == {"cancelled", "succeeded"}
+    assert counted.total() == 1500
     assert counted["cancelled"] >= told["cancelled"], "and what was claimed, but had not left yet"
     system.assert_both_sides_agree(batch)
     assert len(system.wire.jobs(batch)) == counted["succeeded"]

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.conftest import OURS
+
 DATABASES = ("sqlite", "postgres")
-_FOREIGN = ("ITTYBIT_", "ITTYBATCH_", "PREFECT_", "AWS_", "DATABASE_URL", "WEBHOOK_URL", "PORT")
 
 
 @contextmanager
@@ -19,7 +20,7 @@ def alone(folder: Path, database: str, settings: Mapping[str, str]) -> Iterator[
         settings: What is set in their place.
     """
     before = dict(os.environ)
-    for name in [name for name in before if name.startswith(_FOREIGN)]:
+    for name in [name for name in before if name.startswith(OURS)]:
         del os.environ[name]
     os.environ.update(settings)
     if database == "sqlite":

@@ -73,7 +73,7 @@ def _file(path: Path) -> Iterator[IO[bytes]]:
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(path)
-    except BaseException:
+    except BaseException:  # whatever it was, also Ctrl-C: half a report is not left lying about
         part.unlink(missing_ok=True)
         raise
 
@@ -90,7 +90,7 @@ def _object(uri: str) -> Iterator[IO[bytes]]:
     try:
         yield cast("IO[bytes]", upload)
         upload.finish()
-    except BaseException:
+    except BaseException:  # likewise: S3 would keep, and bill, the parts sent so far
         upload.abandon()
         raise
 

@@ -1,0 +1,137 @@
+"""Which attempts Ittybit speaks of, in webhooks and in answers to polls."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import BigInteger, Text, and_, or_, select
+
+from ittybatch.ittybit.job import Job as RemoteJob
+from ittybatch.ledger.bulk import BulkQuery
+from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.models import Attempt, Chunk, Job
+from ittybatch.ledger.states import AttemptState, JobState
+
+_MAX_ATTEMPT = 1_000_000
+_LONGEST_NAME = 64
+
+
+@dataclass(slots=True)
+class SpokenOf:
+    """An attempt and its job, as they stand while a group of outcomes is applied to them."""
+
+    id: int
+    chunk_id: int
+    batch_id: str
+    job_key: str
+    kind: str
+    claim: bool | None
+    state: JobState
+    attempt: int
+    last_attempt: int
+    backoff_s: float
+    number: int
+    task_id: str | None
+    attempt_state: AttemptState
+
+    def __post_init__(self) -> None:
+        self.state = JobState(self.state)
+        self.attempt_state = AttemptState(self.attempt_state)
+
+
+def attempts_spoken_of(transaction: Transaction, jobs: Sequence[RemoteJob]) -> dict[str, SpokenOf]:
+    """Find and lock what some outcomes speak of.
+
+    By the id that a submission was answered with; where that answer is not recorded, by the
+    batch, job and attempt in the metadata that Ittybit echoes.
+
+    Args:
+        transaction: The transaction that locks them.
+        jobs: What Ittybit says.
+
+    Returns:
+        What was found, by Ittybit's id of it.
+    """
+    tasks = [{"task": task} for task in sorted({job.id for job in jobs})]
+    shared: dict[tuple[int, int], SpokenOf] = {}
+    found = {
+        row.task_id: shared.setdefault((row.id, row.number), row)
+        for row in (SpokenOf(*values) for values in _BY_TASK.fetch(transaction, tasks))
+    }
+    marks = {job.id: mark for job in jobs if job.id not in found and (mark := _mark(job.metadata))}
+    if marks:
+        given = [
+            {"task": task, "batch": batch, "job_key": key, "number": number}
+            for task, (batch, key, number) in sorted(marks.items())
+        ]
+        by_mark = {
+            (row.batch_id, row.job_key, row.number, row.kind): row
+            for row in (SpokenOf(*values) for values in _BY_MARK.fetch(transaction, given))
+        }
+        # A nested task (a probe, an import) may echo its job's metadata and is not the job.
+        for job in jobs:
+            row = by_mark.get((*mark, job.kind or "")) if (mark := marks.get(job.id)) else None
+            if row is not None and row.task_id in {None, job.id}:
+                found[job.id] = shared.setdefault((row.id, row.number), row)
+    # Outcomes of one group that speak of the same attempt see each other's effect.
+    return {task: row for task, row in found.items() if task is not None}
+
+
+def _mark(metadata: Mapping[str, Any]) -> tuple[str, str, int] | None:
+    batch, job, attempt = (metadata.get(name) for name in ("batch_id", "job_id", "attempt"))
+    try:
+        number = int(attempt)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if not 0 < number <= _MAX_ATTEMPT or not _is_ours(batch) or not _is_ours(job):
+        return None
+    return str(batch), str(job), number
+
+
+def _is_ours(name: object) -> bool:
+    # What we give is short and printable; Postgres would refuse a NUL, and the group with it.
+    return isinstance(name, str) and len(name) <= _LONGEST_NAME and name.isprintable()
+
+
+def _candidates() -> Any:  # noqa: ANN401  a Select of many columns
+    """The columns of `SpokenOf`."""
+    return (
+        select(
+            Job.id,
+            Job.chunk_id,
+            Chunk.batch_id,
+            Job.job_key,
+            Job.kind,
+            Job.claim,
+            Job.state,
+            Job.attempt,
+            Job.last_attempt,
+            Job.backoff_s,
+            Attempt.number,
+            Attempt.task_id,
+            Attempt.state.label("attempt_state"),
+        )
+        .join(Job, Job.id == Attempt.job_id)
+        .join(Chunk, Chunk.id == Job.chunk_id)
+        .order_by(Job.id)
+        .with_for_update(of=[Job, Attempt])
+    )
+
+
+_BY_TASK = BulkQuery(
+    {"task": Text},
+    lambda given: _candidates().where(Attempt.task_id.in_(select(given.c.task))),
+)
+_BY_MARK = BulkQuery(
+    {"task": Text, "batch": Text, "job_key": Text, "number": BigInteger},
+    lambda given: _candidates().join(
+        given,
+        and_(
+            Chunk.batch_id == given.c.batch,
+            Job.job_key == given.c.job_key,
+            Attempt.number == given.c.number,
+            # An answer that commits while this waits for its row has set the id.
+            or_(Attempt.task_id.is_(None), Attempt.task_id == given.c.task),
+        ),
+    ),
+)
