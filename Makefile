@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PANDAS := .venv-bench
 
 .PHONY: demo test bench check lint clean
 
@@ -14,7 +15,7 @@ test: $(STAMP)
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --ignore tests/end_to_end $(ARGS)
 	$(BIN)/pytest --numprocesses 2 --dist loadfile tests/end_to_end $(ARGS)
 
-bench: $(STAMP)
+bench: $(STAMP) $(PANDAS)/.installed
 	$(BIN)/python -m bench $(ARGS)
 
 check: $(STAMP)
@@ -29,5 +30,11 @@ $(STAMP): requirements-dev.txt pyproject.toml
 	$(BIN)/pip check --disable-pip-version-check
 	touch $(STAMP)
 
+# What the bench compares with has an environment of its own.
+$(PANDAS)/.installed: requirements-bench.txt
+	$(PYTHON) -m venv $(PANDAS)
+	$(PANDAS)/bin/pip install --disable-pip-version-check --quiet --require-hashes --no-deps -r requirements-bench.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) .ittybatch
+	rm -rf $(VENV) $(PANDAS) .ittybatch

@@ -19,7 +19,7 @@ def measure(database: str, new_ledger: NewLedger, rounds: int) -> list[Figure]:
         for rows in (MANY, FEW):
             manifest = Path(folder) / f"{rows}.csv"
             write_manifest(manifest, rows)
-            peaks_mb.append(planned("ittybatch", manifest, new_ledger()).peak_mb)
+            peaks_mb.append(planned(manifest, new_ledger()).peak_mb)
     many, few = peaks_mb
     return [
         Figure(

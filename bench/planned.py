@@ -7,15 +7,13 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-
-from sqlalchemy import Column, Integer, MetaData, Table, Text, insert
 
 from bench.databases import open_at
 from ittybatch.engine.planning import plan_batch
 from ittybatch.engine.reports.rejects import write_rejects_file
 from ittybatch.ledger.batches import open_batch
+from ittybatch.settings import CHECKOUT
 from ittybatch.sources import ManifestSource
 
 _PROFILE = {
@@ -30,7 +28,7 @@ _PROFILE = {
     ],
 }
 _CHUNK_ITEMS = 500
-_ROWS_A_BLOCK = 5000
+_WITH_PANDAS = CHECKOUT / ".venv-bench" / "bin" / "python"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +48,32 @@ class Planned:
     peak_mb: float
 
 
-def planned(how: str, manifest: Path, url: str) -> Planned:
-    """Plan a manifest with `ittybatch` or the `reference`, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.planned", how, str(manifest), url],
-        stdout=subprocess.PIPE,
-        check=True,
-        timeout=1800,
+def planned(manifest: Path, url: str) -> Planned:
+    """Plan a manifest, in a process of its own."""
+    return _told_by([sys.executable, "-m", "bench.planned", str(manifest), url])
+
+
+def with_pandas(manifest: Path, url: str) -> Planned:
+    """Write a manifest's rows as they stand into one table, with pandas.
+
+    Nothing is checked, keyed, rejected or kept from being made twice.
+
+    Raises:
+        RuntimeError: pandas is not installed.
+    """
+    if not _WITH_PANDAS.exists():
+        raise RuntimeError(f"{_WITH_PANDAS} is missing: `make bench` installs pandas there.")
+    return _told_by(
+        [str(_WITH_PANDAS), str(CHECKOUT / "bench" / "with_pandas.py"), str(manifest), url]
     )
+
+
+def _told_by(command: list[str]) -> Planned:
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=1800)
     return Planned(**json.loads(done.stdout))
 
 
-def _ittybatch(manifest: str, url: str) -> tuple[int, int]:
+def _plan(manifest: str, url: str) -> tuple[int, int]:
     ledger = open_at(url)
     source = ManifestSource(uri=manifest)
     batch = ledger.write(
@@ -84,34 +96,6 @@ def _ittybatch(manifest: str, url: str) -> tuple[int, int]:
     return int(batch.counts["jobs"]), lines
 
 
-def _reference(manifest: str, url: str) -> tuple[int, int]:
-    """Rows as they stand into one table: nothing is checked, keyed, rejected or kept apart."""
-    engine = open_at(url).engine
-    written = 0
-    with Path(manifest).open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file, restkey="more")
-        table = Table(
-            "plain_jobs",
-            metadata := MetaData(),
-            Column("id", Integer, primary_key=True),
-            *(Column(name, Text) for name in _columns(manifest)),
-        )
-        metadata.create_all(engine)
-        while block := list(islice(rows, _ROWS_A_BLOCK)):
-            for row in block:
-                row.pop("more", None)
-            with engine.begin() as connection:
-                connection.execute(insert(table), block)
-            written += len(block)
-    engine.dispose()
-    return written, 0
-
-
-def _columns(manifest: str) -> list[str]:
-    with Path(manifest).open(encoding="utf-8") as file:
-        return file.readline().strip().split(",")
-
-
 def _peak_mb() -> float:
     # What `getrusage` tells begins with the peak of the process that started this one.
     status = Path("/proc/self/status").read_text(encoding="ascii")
@@ -120,9 +104,9 @@ def _peak_mb() -> float:
 
 
 def _main() -> None:
-    how, manifest, url = sys.argv[1:]
+    manifest, url = sys.argv[1:]
     began_s = time.perf_counter()
-    jobs, rejected = (_ittybatch if how == "ittybatch" else _reference)(manifest, url)
+    jobs, rejected = _plan(manifest, url)
     took_s = time.perf_counter() - began_s
     json.dump(
         {"jobs": jobs, "rejected": rejected, "took_s": took_s, "peak_mb": _peak_mb()}, sys.stdout

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ittybatch.stack import LocalStack
+from tests.conftest import OURS
 from tests.end_to_end.system import System
-
-_FOREIGN = ("ITTYBIT_", "ITTYBATCH_", "PREFECT_", "AWS_", "DATABASE_URL", "WEBHOOK_URL", "PORT")
 
 
 @contextmanager
@@ -25,7 +24,7 @@ def whole_system(ledger_url: str, prefect: Mapping[str, str] | None = None) -> I
     folder = Path(tempfile.mkdtemp(prefix="ittybatch-bench-stack-"))
     folder.chmod(0o755)
     before = dict(os.environ)
-    for name in [name for name in before if name.startswith(_FOREIGN)]:
+    for name in [name for name in before if name.startswith(OURS)]:
         del os.environ[name]
     # Nobody is to ask after the silent jobs while we look.
     os.environ |= {"DATABASE_URL": ledger_url, "ITTYBATCH_POLL_AFTER_S": "86400"}

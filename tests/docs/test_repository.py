@@ -39,7 +39,7 @@ def test_ci_runs_the_readmes_test_command() -> None:
 
 def test_no_lock_names_a_package_index() -> None:
     """Whoever installs has an index of their own."""
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-dev.txt", "requirements-bench.txt"):
         text = (CHECKOUT / name).read_text(encoding="utf-8")
         assert "--index-url" not in text
         assert "--find-links" not in text

@@ -168,7 +168,7 @@ def test_a_cancelled_batch_submits_nothing_more(system: System, manifest: dict[s
     system.wire.strike({})
     assert told["cancelled"] >= 750, "the whole second chunk at least"
     assert told["in_flight"] > 0
-    assert told["cancelled"] + told["in_flight"] == 1500
+    assert told["cancelled"] + told["in_flight"] <= 1500
     status = system.await_end(batch)
     assert status.state is BatchState.CANCELLED
     assert system.outcome(batch) == "Cancelled"
