@@ -74,9 +74,5 @@ BatchName = Annotated[
         }
     ),
 ]
-ChunkId = Annotated[
-    int,
-    Field(json_schema_extra={"title": "Chunk", "description": "The chunk's number in the ledger."}),
-]
 DEFAULTS = BatchOptions()
 NO_CHANGES = Tuning()

@@ -1,19 +1,26 @@
 """A chunk: submit what is due, sleep until it has ended or must be tried again, repeat."""
 
+from typing import Annotated
+
 from prefect import State, flow
 from prefect.states import Completed
+from pydantic import Field
 
-from flows.parameters import ChunkId
 from ittybatch.ledger.identity import chunk_owner
 from ittybatch.ledger.legs import end_run
 from ittybatch.ledger.states import ChunkState
 from tasks.brake import brake
 from tasks.collect import collect
 from tasks.leg import at_work, open_books
+from tasks.outcome import chunk_outcome
 from tasks.poll import poll
-from tasks.report import chunk_outcome
 from tasks.submit import submit
 from tasks.wait import wait
+
+ChunkId = Annotated[
+    int,
+    Field(json_schema_extra={"title": "Chunk", "description": "The chunk's number in the ledger."}),
+]
 
 
 @flow(name="process-chunk", description=__doc__)

@@ -23,8 +23,9 @@ from tasks.adopt import adopt
 from tasks.approve import approve
 from tasks.leg import at_work, open_books, this_run
 from tasks.naming import batch_run_name
+from tasks.outcome import outcome, preview_outcome, unapproved_outcome
 from tasks.release import release
-from tasks.report import outcome, preview_outcome, progress, report, unapproved_outcome
+from tasks.report import progress, report
 from tasks.scan import look, scan
 from tasks.wait import wait
 
