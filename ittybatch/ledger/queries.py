@@ -74,6 +74,30 @@ class JobRow:
     completed_at: datetime | None
 
 
+# What makes a `JobRow` out of a job and its item.
+JOB_COLUMNS = (
+    Job.id,
+    Item.uri.label("input"),
+    Job.rendition,
+    Job.kind,
+    Job.state,
+    attempts_of(Job).label("attempts"),
+    Job.job_key,
+    Job.destination,
+    Job.task_id,
+    Job.output_url,
+    Job.output_format.label("format"),
+    Job.output_width.label("width"),
+    Job.output_height.label("height"),
+    Job.output_duration_s.label("duration_s"),
+    Job.output_size_bytes.label("size_bytes"),
+    Job.error_kind,
+    Job.error_message,
+    Job.submitted_at,
+    Job.completed_at,
+)
+
+
 def recent_batches(transaction: Transaction, limit: int = 20) -> list[BatchStatus]:
     """The newest batches, the newest first."""
     ids = transaction.rows(select(Batch.id).order_by(Batch.created_at.desc()).limit(limit))
@@ -158,27 +182,7 @@ def job_rows(
         chunks: Only jobs of these. Without it all of the batch's are sorted for a few.
     """
     query = (
-        select(
-            Job.id,
-            Item.uri.label("input"),
-            Job.rendition,
-            Job.kind,
-            Job.state,
-            attempts_of(Job).label("attempts"),
-            Job.job_key,
-            Job.destination,
-            Job.task_id,
-            Job.output_url,
-            Job.output_format.label("format"),
-            Job.output_width.label("width"),
-            Job.output_height.label("height"),
-            Job.output_duration_s.label("duration_s"),
-            Job.output_size_bytes.label("size_bytes"),
-            Job.error_kind,
-            Job.error_message,
-            Job.submitted_at,
-            Job.completed_at,
-        )
+        select(*JOB_COLUMNS)
         .join(Chunk, Chunk.id == Job.chunk_id)
         .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
         .where(Chunk.batch_id == batch, Job.id > after)

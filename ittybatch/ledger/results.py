@@ -6,10 +6,9 @@ from typing import Any
 
 from sqlalchemy import and_, select, tuple_
 
-from ittybatch.ledger.counters import attempts_of
 from ittybatch.ledger.database import Ledger, Transaction
 from ittybatch.ledger.models import Batch, Item, Job
-from ittybatch.ledger.queries import JobRow, chunk_sizes, together
+from ittybatch.ledger.queries import JOB_COLUMNS, JobRow, chunk_sizes, together
 from ittybatch.ledger.states import JobState
 
 PAGE = 2000
@@ -68,28 +67,10 @@ def _results(
 ) -> list[Result]:
     query = (
         select(
+            *JOB_COLUMNS,
             Job.chunk_id,
-            Job.id,
-            Item.uri.label("input"),
-            Item.size_bytes.label("input_size_bytes"),
-            Job.rendition,
-            Job.kind,
             Job.options,
-            Job.state,
-            attempts_of(Job).label("attempts"),
-            Job.job_key,
-            Job.destination,
-            Job.task_id,
-            Job.output_url,
-            Job.output_format.label("format"),
-            Job.output_width.label("width"),
-            Job.output_height.label("height"),
-            Job.output_duration_s.label("duration_s"),
-            Job.output_size_bytes.label("size_bytes"),
-            Job.error_kind,
-            Job.error_message,
-            Job.submitted_at,
-            Job.completed_at,
+            Item.size_bytes.label("input_size_bytes"),
         )
         .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
         .where(Job.chunk_id.in_(chunks), tuple_(Job.chunk_id, Job.id) > after)

@@ -18,6 +18,7 @@ from ittybatch.sources.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
@@ -98,11 +99,11 @@ def s3_client(session: boto3.Session | None = None, region: str | None = None) -
 
 
 def aws_client(
-    service: Literal["s3", "sqs"],
+    service: Literal["s3", "sqs", "dynamodb"],
     session: boto3.Session | None = None,
     region: str | None = None,
     endpoint_url: str | None = None,
-) -> "S3Client | SQSClient":
+) -> "S3Client | SQSClient | DynamoDBClient":
     """Make a client of a service; `s3_client` tells of arguments and errors.
 
     `endpoint_url` goes before the environment's.
@@ -110,7 +111,7 @@ def aws_client(
     try:
         session = session or new_session()
         region = region or session.region_name or DEFAULT_REGION
-        client: S3Client | SQSClient = session.client(
+        client: S3Client | SQSClient | DynamoDBClient = session.client(
             service,
             region_name=region,
             endpoint_url=endpoint_url,

@@ -12,17 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ittybatch.engine.reports.tally import Tally, job_seconds
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger.results import Result
 from ittybatch.profiles import Item
-from ittybatch.sources.s3 import DEFAULT_REGION, is_loopback
+from ittybatch.sources import SourceError
+from ittybatch.sources.s3 import aws_client
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -34,9 +32,6 @@ _LONGEST_PK_BYTES = 2048
 _FIRST_WAIT_S = 0.05
 _LONGEST_WAIT_S = 5.0
 _PATIENCE_S = 120.0
-_LIMITS = Config(
-    connect_timeout=10, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 8}
-)
 _NO_TABLE = (
     "Make it with partition key `pk` and sort key `sk`, both strings; check "
     "ITTYBATCH_DYNAMODB_TABLE and AWS_REGION."
@@ -201,19 +196,8 @@ def _milliseconds(moment: datetime | None) -> int | None:
 
 def _client(table: str) -> "DynamoDBClient":
     try:
-        session = boto3.Session()
-        client = session.client(
-            "dynamodb", region_name=session.region_name or DEFAULT_REGION, config=_LIMITS
-        )
-    except (BotoCoreError, ValueError) as error:
+        return cast("DynamoDBClient", aws_client("dynamodb"))
+    except SourceError as error:
         raise TableUnavailable(
-            f"The DynamoDB table {table} cannot be reached: {error}",
-            remedy="Check AWS_PROFILE, AWS_REGION and AWS_ENDPOINT_URL.",
+            f"The DynamoDB table {table} cannot be reached: {error.message}", remedy=error.remedy
         ) from error
-    url = urlsplit(client.meta.endpoint_url)
-    if url.scheme != "https" and not is_loopback(url.hostname):
-        raise TableUnavailable(
-            f"The DynamoDB endpoint {url.scheme}://{url.netloc} is not HTTPS.",
-            remedy="Set AWS_ENDPOINT_URL to an https:// URL; http:// is for this machine alone.",
-        )
-    return client
