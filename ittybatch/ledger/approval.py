@@ -32,7 +32,9 @@ def approve(transaction: Transaction, batch: str) -> bool:
     changed = transaction.execute(
         update(Batch)
         .where(Batch.id == batch, Batch.state == BatchState.UNAPPROVED.value)
-        .values(state=BatchState.RUNNING.value, reason=None, resumed_at=transaction.now)
+        .values(
+            state=BatchState.RUNNING.value, reason=None, why_ask=None, resumed_at=transaction.now
+        )
     )
     transaction.execute(
         update(Run).where(Run.owner == identity.batch_owner(batch)).values(wake_at=transaction.now)

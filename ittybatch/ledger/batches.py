@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import exists, func, insert, or_, select, update
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import identity
@@ -20,6 +20,8 @@ from ittybatch.ledger.states import (
     RunState,
 )
 
+# The chunk that goes ahead of the others, where one does.
+CANARY = 1
 _ENDED = [state.value for state in ENDED_BATCHES]
 
 
@@ -163,7 +165,7 @@ def finish_planning(transaction: Transaction, batch: str, why_ask: str | None = 
     transaction.execute(
         update(Batch)
         .where(Batch.id == batch, Batch.state == BatchState.PLANNING.value)
-        .values(state=state.value, reason=why_ask, scan_done=True)
+        .values(state=state.value, reason=why_ask, why_ask=why_ask, scan_done=True)
     )
     return read_batch(transaction, batch)
 
@@ -206,26 +208,34 @@ def hold_batch(transaction: Transaction, batch: str, reason: str) -> None:
 
 
 def resume_batch(transaction: Transaction, batch: str) -> bool:
-    """Let a held batch go on.
+    """Let a held batch go on; one that nobody has approved of waits for that again.
 
     Returns:
         Whether it was held.
     """
     row = transaction.execute(
-        select(Batch.state, Batch.scan_done).where(Batch.id == batch).with_for_update()
+        select(Batch.state, Batch.scan_done, Batch.why_ask)
+        .where(Batch.id == batch)
+        .with_for_update()
     ).one_or_none()
     if row is None or row.state != BatchState.HELD:
         return False
-    state = BatchState.RUNNING if row.scan_done else BatchState.PLANNING
+    state = BatchState.UNAPPROVED if row.why_ask else BatchState.RUNNING
+    if not row.scan_done:
+        state = BatchState.PLANNING
+    canary_has_ended = exists().where(
+        Chunk.batch_id == batch, Chunk.number == CANARY, Chunk.state == ChunkState.DONE.value
+    )
     transaction.execute(
         update(Batch)
         .where(Batch.id == batch)
         .values(
             state=state.value,
-            reason=None,
+            reason=row.why_ask,
             resumed_at=transaction.now,
-            # Whoever resumes it has seen how the canary ended, and why the circuit opened.
-            canary_passed=True,
+            # Whoever resumes it has seen how the canary ended, if it has, and why the circuit
+            # opened.
+            canary_passed=or_(Batch.canary_passed, canary_has_ended),
             trips=0,
             closed_until=None,
         )

@@ -7,12 +7,13 @@ down, and a stop when job after job fails alike.
 from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import func, select, update
 
-from ittybatch.ledger.batches import hold_batch
+from ittybatch.ledger.batches import CANARY, hold_batch
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Attempt, Batch, Chunk, Job
 from ittybatch.ledger.states import AttemptState, BatchState, ChunkState
@@ -23,7 +24,6 @@ _LONGEST_PAUSE_S = 600.0
 _WINDOW = 50
 _FEWEST = 20
 _ALIKE = 0.9
-_CANARY = 1
 
 
 class Circuit(StrEnum):
@@ -117,7 +117,9 @@ def ceiling_of(options: dict[str, Any]) -> int | None:
     if options.get("max_submissions") is not None:
         ceilings.append(int(options["max_submissions"]))
     if options.get("max_cost") is not None and options.get("cost_per_job"):
-        ceilings.append(int(options["max_cost"] / options["cost_per_job"]))
+        # As they were written: three times 0.1 is more than 0.3 in binary.
+        cost, each = (Decimal(str(options[name])) for name in ("max_cost", "cost_per_job"))
+        ceilings.append(int(cost / each))
     return min(ceilings) if ceilings else None
 
 
@@ -179,7 +181,7 @@ def check_canary(transaction: Transaction, batch: str, options: dict[str, Any]) 
         return True
     row = transaction.rows(
         select(Chunk.state, Chunk.succeeded, Chunk.failed, Chunk.expired).where(
-            Chunk.batch_id == batch, Chunk.number == _CANARY
+            Chunk.batch_id == batch, Chunk.number == CANARY
         )
     )
     if not row or row[0].state != ChunkState.DONE:

@@ -89,6 +89,9 @@ class Batch(Base):
         default=0, comment="times in a row that the service was found to be down"
     )
     closed_until: Mapped[datetime | None]
+    why_ask: Mapped[str | None] = mapped_column(
+        Text, comment="why somebody has to approve of it before it begins; none once they have"
+    )
     asked_leg: Mapped[int | None] = mapped_column(
         comment="the leg that asked in the Prefect UI whether the batch may begin"
     )

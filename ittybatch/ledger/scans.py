@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import Row, and_, exists, or_, select
 from sqlalchemy.orm import aliased
 
 from ittybatch.ledger.database import Transaction
@@ -26,7 +27,8 @@ def seen_until(
 
     That is the beginning of the last complete scan with the same profile. It is earlier where a
     job of such a scan has yet to end, or ended so that the next batch is to make it again: then
-    that scan's objects are to be listed once more.
+    that scan's objects are to be listed once more. So they are where it left jobs to another
+    batch, which had them in flight, until a scan has found nothing of the kind.
 
     Args:
         transaction: The transaction to look in.
@@ -37,7 +39,7 @@ def seen_until(
         None where everything is to be listed.
     """
     rows = transaction.rows(
-        select(Batch.id, Batch.source, Batch.profile, Batch.created_at)
+        select(Batch.id, Batch.source, Batch.profile, Batch.created_at, Batch.counts)
         .where(Batch.scan_done)
         .order_by(Batch.created_at.desc())
     )
@@ -52,6 +54,7 @@ def seen_until(
         return None
     times: list[datetime] = [_time(scans[0].source.get("modified_before")) or scans[0].created_at]
     undone = _undone(transaction, [row.id for row in scans])
+    undone |= {row.id for row in takewhile(_left_to_others, scans)}
     for row in scans:
         if row.id in undone:
             since = _time(row.source.get("modified_since"))
@@ -60,6 +63,10 @@ def seen_until(
             times.append(since)
     times.append(scans[0].created_at)
     return min(times)
+
+
+def _left_to_others(scan: Row[Any]) -> bool:
+    return bool(scan.counts.get("in_flight_elsewhere"))
 
 
 def _time(text: str | None) -> datetime | None:

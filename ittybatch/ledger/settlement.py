@@ -19,6 +19,7 @@ from sqlalchemy import (
     Text,
     Update,
     bindparam,
+    func,
     select,
     update,
 )
@@ -253,6 +254,16 @@ def _of_job(given: FromClause) -> Update:
     return update(Job).where(Job.id == given.c.job)
 
 
+# A webhook may come before the answer to its submission, and the answer may be lost.
+_SUBMITTED_AT = func.coalesce(
+    Job.submitted_at,
+    select(Attempt.sent_at)
+    .where(Attempt.job_id == Job.id, Attempt.number == Job.attempt)
+    .correlate(Job)
+    .scalar_subquery(),
+)
+
+
 # Apart from the rest, which needs no change of an index's largest column.
 _NAME_ATTEMPT = BulkStatement(
     {"job": BigInteger, "number": Integer, "task": Text},
@@ -298,6 +309,7 @@ _SUCCEED = BulkStatement(
         state=JobState.SUCCEEDED.value,
         task_id=given.c.task,
         not_before=None,
+        submitted_at=_SUBMITTED_AT,
         completed_at=given.c.at,
         error_kind=None,
         error_message=None,
@@ -326,6 +338,7 @@ _FAIL = BulkStatement(
         claim=given.c.keep,
         task_id=given.c.task,
         not_before=None,
+        submitted_at=_SUBMITTED_AT,
         completed_at=given.c.at,
         error_kind=given.c.reason_kind,
         error_message=given.c.reason,

@@ -4,7 +4,13 @@ from sqlalchemy import select
 
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.approval import approve, ask, asked_leg
-from ittybatch.ledger.batches import cancel_batch, finish_planning, read_batch
+from ittybatch.ledger.batches import (
+    cancel_batch,
+    finish_planning,
+    hold_batch,
+    read_batch,
+    resume_batch,
+)
 from ittybatch.ledger.chunks import release_chunks
 from ittybatch.ledger.identity import batch_owner
 from ittybatch.ledger.legs import begin_leg
@@ -54,6 +60,21 @@ def test_approving_twice_or_too_late_changes_nothing(ledger: Ledger) -> None:
     ledger.write(cancel_batch, other, "No.")
     assert not ledger.write(approve, other)
     assert ledger.read(read_batch, other).state is BatchState.CANCELLED
+
+
+def test_a_pause_is_no_way_around_the_approval(ledger: Ledger) -> None:
+    """Resumed, it waits for what it waited for before; once approved, a pause is but a pause."""
+    batch = _unapproved(ledger)
+    ledger.write(hold_batch, batch, "Paused.")
+    assert not ledger.write(approve, batch)
+    assert ledger.write(resume_batch, batch)
+    found = ledger.read(read_batch, batch)
+    assert (found.state, found.reason) == (BatchState.UNAPPROVED, "Too many jobs.")
+    assert ledger.write(release_chunks, batch, 4) == []
+    assert ledger.write(approve, batch)
+    ledger.write(hold_batch, batch, "Paused.")
+    assert ledger.write(resume_batch, batch)
+    assert len(ledger.write(release_chunks, batch, 4)) == 1
 
 
 def test_a_plan_that_may_never_begin_keeps_nothing_from_others(ledger: Ledger) -> None:

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import finish_planning, read_batch, resume_batch
+from ittybatch.ledger.batches import finish_planning, hold_batch, read_batch, resume_batch
 from ittybatch.ledger.brakes import (
     Circuit,
     ceiling_of,
@@ -54,6 +54,8 @@ def _reason(ledger: Ledger, batch: str) -> str:
         ({"max_submissions": 5}, 5),
         ({"max_cost": 1.0, "cost_per_job": 0.25}, 4),
         ({"max_submissions": 3, "max_cost": 1.0, "cost_per_job": 0.25}, 3),
+        ({"max_cost": 0.3, "cost_per_job": 0.1}, 3),
+        ({"max_cost": 4.35, "cost_per_job": 0.05}, 87),
     ],
 )
 def test_the_lower_ceiling_counts(options: dict[str, object], ceiling: int | None) -> None:
@@ -105,6 +107,20 @@ def test_a_canary_that_fails_holds_the_batch_until_somebody_has_looked(ledger: L
     assert "1 of the canary's 2 jobs failed, more than 40 %" in _reason(ledger, batch)
     assert ledger.write(resume_batch, batch)
     assert library.place(ledger, _chunk(ledger, batch)).items == 8
+
+
+def test_a_pause_while_the_canary_is_under_way_keeps_the_rest_back(ledger: Ledger) -> None:
+    """Nobody has seen how it ends: resuming is no word about that."""
+    batch = _batch(ledger, 10, canary_items=2)
+    chunk = _chunk(ledger, batch)
+    library.accept(ledger, ledger.write(claim_due, chunk, 10))
+    ledger.write(hold_batch, batch, "Paused.")
+    assert ledger.write(resume_batch, batch)
+    assert [owned_chunk(each) for each in ledger.write(release_chunks, batch, 4)] == [chunk]
+    ledger.write(settle, [library.remote("task-0"), library.failed("task-1")])
+    ledger.write(finish_chunk, chunk)
+    assert ledger.write(release_chunks, batch, 4) == []
+    assert "1 of the canary's 2 jobs failed" in _reason(ledger, batch)
 
 
 def test_the_circuit_opens_for_longer_each_time_and_closes_on_success(ledger: Ledger) -> None:

@@ -150,3 +150,25 @@ def test_what_is_held_back_is_done(ledger: Ledger) -> None:
     """It would not be made again, if it were listed."""
     scan(ledger, 1, "a", state="expired")
     assert seen(ledger) == NIGHT + timedelta(days=1)
+
+
+def test_what_was_left_to_another_batch_is_listed_until_nothing_is(ledger: Ledger) -> None:
+    """That batch may be cancelled before it makes it."""
+    scan(ledger, 1, "a")
+    other = scan(ledger, 2, "b", source={**SOURCE, "suffixes": [".mov"]}, state="submitted")
+    scan(ledger, 3, "b", source=since(1))
+    scan(ledger, 4, "b", source=since(1))
+    ledger.write(_cancelled, other)
+    assert seen(ledger) == NIGHT + timedelta(days=1)
+    scan(ledger, 5, "b", source=since(1))
+    assert seen(ledger) == NIGHT + timedelta(days=5)
+
+
+def _cancelled(transaction: Transaction, batch: str) -> None:
+    chunks = select(Chunk.id).where(Chunk.batch_id == batch)
+    transaction.execute(
+        update(Job).where(Job.chunk_id.in_(chunks)).values(state="cancelled", claim=None)
+    )
+    transaction.execute(
+        update(Chunk).where(Chunk.batch_id == batch).values(in_flight=0, cancelled=1)
+    )

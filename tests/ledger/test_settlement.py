@@ -1,5 +1,6 @@
 """Settling: what Ittybit says is applied once, in whatever order it comes."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -124,6 +125,21 @@ def test_the_metadata_finds_a_job_whose_answer_was_lost(ledger: Ledger, attempt:
     assert ledger.write(settle, [library.remote("task-7", metadata=marks)]) == [Verdict.APPLIED]
     [row] = library.rows(ledger, library.place(ledger, chunk).batch_id)
     assert (row.state, row.task_id) == (JobState.SUCCEEDED, "task-7")
+
+
+@pytest.mark.parametrize("succeeds", [True, False])
+def test_a_webhook_before_the_answer_still_tells_when_it_was_sent(
+    ledger: Ledger, *, succeeds: bool
+) -> None:
+    """The answer finds nothing left to do, or never comes."""
+    _, (sent,) = library.claimed(ledger, library.job("a.mov", attempts=1))
+    marks = {"batch_id": sent.batch_id, "job_id": sent.job_key, "attempt": sent.attempt}
+    told = library.remote("task-0") if succeeds else library.failed("task-0")
+    assert ledger.write(settle, [replace(told, metadata=marks)]) == [Verdict.APPLIED]
+    library.accept(ledger, [sent])
+    (row,) = library.rows(ledger, sent.batch_id)
+    assert row.state == ("succeeded" if succeeds else "failed")
+    assert row.submitted_at is not None
 
 
 @pytest.mark.parametrize("attempt", [None, "x", -1, 2, 10**30, [1], {}])

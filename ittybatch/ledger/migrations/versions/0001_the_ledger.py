@@ -35,6 +35,12 @@ def upgrade() -> None:
         ),
         sa.Column("closed_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column(
+            "why_ask",
+            sa.Text(),
+            nullable=True,
+            comment="why somebody has to approve of it before it begins; none once they have",
+        ),
+        sa.Column(
             "asked_leg",
             sa.Integer(),
             nullable=True,
