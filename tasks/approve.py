@@ -40,17 +40,17 @@ def approve(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> b
     """
     if batch.state is not BatchState.UNAPPROVED:
         return True
-    _, deployment = this_run()
+    flow_run, deployment = this_run()
     if deployment is None:
         return False
-    asked = ledger.read(asked_leg, batch.id)
+    asked = ledger.read(asked_leg, batch.id, flow_run)
     if asked is not None:
         _carry_out(ledger, batch.id, _ask(batch, settings, asked).decision)
         batch = ledger.read(read_batch, batch.id)
         if batch.state is not BatchState.UNAPPROVED:
             return True
     get_run_logger().warning("This batch waits to be approved: %s", batch.reason)
-    ledger.write(ask, leg)
+    ledger.write(ask, leg, flow_run)
     _ask(batch, settings, leg.number)
     return False
 

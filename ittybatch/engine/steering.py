@@ -96,7 +96,11 @@ def steer(
         case Action.APPROVE:
             if not ledger.write(approve, batch):
                 state = ledger.read(read_batch, batch).state
-                raise CannotSteer(f"Batch {batch} waits for no approval; it is {state.value}.")
+                held = state is BatchState.HELD
+                raise CannotSteer(
+                    f"Batch {batch} waits for no approval; it is {state.value}.",
+                    remedy=f"`ittybatch resume {batch}` lets it go on." if held else None,
+                )
             return _steered(ledger, batch, None, _go_on(ledger, settings, batch))
         case Action.PAUSE:
             ledger.write(hold_batch, batch, f"Paused by {by}.")

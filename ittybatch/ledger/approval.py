@@ -9,17 +9,24 @@ from ittybatch.ledger.models import Batch, Run
 from ittybatch.ledger.states import BatchState
 
 
-def asked_leg(transaction: Transaction, batch: str) -> int | None:
-    """The number of the leg that asked for approval last, None where none has."""
-    found: int | None = transaction.execute(
-        select(Batch.asked_leg).where(Batch.id == batch)
-    ).scalar_one()
-    return found
+def asked_leg(transaction: Transaction, batch: str, flow_run_id: str | None) -> int | None:
+    """The number of the leg of a flow run that asked for approval last.
+
+    None where none has: the form of a run whose place was taken cannot be read in another.
+    """
+    row = transaction.execute(
+        select(Batch.asked_leg, Batch.asked_run).where(Batch.id == batch)
+    ).one()
+    return row.asked_leg if row.asked_run == flow_run_id else None
 
 
-def ask(transaction: Transaction, leg: Leg) -> None:
-    """Note that a leg asks for approval, and that its run waits for the answer."""
-    transaction.execute(update(Batch).where(Batch.id == leg.batch_id).values(asked_leg=leg.number))
+def ask(transaction: Transaction, leg: Leg, flow_run_id: str | None) -> None:
+    """Note that a leg of a flow run asks for approval, and that the run waits for the answer."""
+    transaction.execute(
+        update(Batch)
+        .where(Batch.id == leg.batch_id)
+        .values(asked_leg=leg.number, asked_run=flow_run_id)
+    )
     begin_wait(transaction, leg)
 
 

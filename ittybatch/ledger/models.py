@@ -95,6 +95,9 @@ class Batch(Base):
     asked_leg: Mapped[int | None] = mapped_column(
         comment="the leg that asked in the Prefect UI whether the batch may begin"
     )
+    asked_run: Mapped[str | None] = mapped_column(
+        String(64), comment="the flow run that this was a leg of"
+    )
     wants_room: Mapped[bool] = mapped_column(
         default=False, comment="chunks wait for others to leave room for them"
     )

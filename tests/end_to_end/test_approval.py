@@ -63,6 +63,29 @@ def test_a_plan_is_turned_down_in_prefects_pages(
 
 
 @_of(12)
+def test_a_pause_is_no_way_around_the_approval(
+    instant_system: System, manifest: dict[str, str]
+) -> None:
+    """Resumed, it goes on in another flow run, which asks again and waits."""
+    system = instant_system
+    batch = system.begin(manifest, approve_above_jobs=0)
+    first = _suspended(system, batch, 1)
+    assert system.command("pause", batch).returncode == 0
+    until(lambda: system.prefect.flow_run(first)["state_name"] == "Held", "the run has ended")
+
+    assert system.command("resume", batch).returncode == 0
+    assert _suspended(system, batch, 2) != first
+    status = system.status(batch)
+    assert status.state is BatchState.UNAPPROVED
+    assert status.reason == "12 jobs are to be submitted, more than 0."
+    assert system.wire.jobs(batch) == []
+
+    assert system.command("approve", batch).returncode == 0
+    assert system.await_end(batch).state is BatchState.SUCCEEDED
+    assert system.counted(batch) == {"succeeded": 12}
+
+
+@_of(12)
 def test_a_saved_plan_submits_just_what_it_told(
     instant_system: System, manifest: dict[str, str]
 ) -> None:

@@ -42,8 +42,9 @@ def test_the_run_that_asks_waits_until_the_approval_wakes_it(ledger: Ledger) -> 
     batch = _unapproved(ledger)
     leg = ledger.write(begin_leg, batch_owner(batch), None)
     assert leg is not None
-    ledger.write(ask, leg)
-    assert ledger.read(asked_leg, batch) == leg.number
+    ledger.write(ask, leg, "run-1")
+    assert ledger.read(asked_leg, batch, "run-1") == leg.number
+    assert ledger.read(asked_leg, batch, "run-2") is None, "its form is another one"
     state = select(Run.state).where(Run.batch_id == batch)
     assert ledger.read(lambda tx: tx.execute(state).scalar_one()) == RunState.WAITING
     assert ledger.read(ready_runs) == []

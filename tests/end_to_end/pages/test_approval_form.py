@@ -41,4 +41,3 @@ def test_a_backfill_is_planned_approved_and_watched(
     page.get_by_text("Artifacts", exact=True).click()
     for artifact in ("plan", "progress", "report"):
         expect(page.get_by_text(f"{artifact}-{batch}")).to_have_count(1)
-    page.screenshot(path="/tmp/ui-approval-5.png")

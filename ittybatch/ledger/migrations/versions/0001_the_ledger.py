@@ -47,6 +47,12 @@ def upgrade() -> None:
             comment="the leg that asked in the Prefect UI whether the batch may begin",
         ),
         sa.Column(
+            "asked_run",
+            sa.String(length=64),
+            nullable=True,
+            comment="the flow run that this was a leg of",
+        ),
+        sa.Column(
             "wants_room",
             sa.Boolean(),
             nullable=False,
