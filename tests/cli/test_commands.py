@@ -27,7 +27,9 @@ def run(tmp_path: Path, sqlite_url: str) -> Run:
     """Runs a command against an empty ledger, with no settings but its own."""
     home = tmp_path / "home"
 
-    def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def call(
+        *arguments: str, stdout: int = subprocess.PIPE, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "ittybatch", *arguments],
             env={
@@ -38,7 +40,8 @@ def run(tmp_path: Path, sqlite_url: str) -> Run:
                 **environment,
             },
             cwd=tmp_path,
-            capture_output=True,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
             text=True,
             timeout=60,
             check=False,
@@ -78,6 +81,25 @@ def test_a_mistyped_command_is_a_usage_error(run: Run, arguments: tuple[str, ...
     assert told.returncode == 2
     assert told.stderr.strip()
     assert "Traceback" not in told.stderr
+
+
+def test_a_usage_error_is_told_in_full(run: Run) -> None:
+    """However narrow the screen: what does not fit goes to the next line."""
+    told = run("retry", "latest", "--state", "lost", COLUMNS="50").stderr
+    assert all(f'"{state}"' in told for state in ("failed", "expired", "cancelled"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("PORT", "abc"), ("ITTYBATCH_KIND_COSTS", "abc"), ("DATABASE_URL", "mysql://x:s3cr3t@h/y")],
+)
+def test_a_setting_that_cannot_be_used_is_named(run: Run, variable: str, value: str) -> None:
+    """In one line, by its variable; what it holds may be a secret."""
+    told = run("status", **{variable: value})
+    assert told.returncode == 3
+    assert told.stderr.startswith(f"error: {variable} cannot be used")
+    assert told.stderr.count("\n") == 1
+    assert "s3cr3t" not in told.stderr
 
 
 def test_status_lists_batches_and_shows_one(run: Run, batch: str) -> None:
@@ -142,6 +164,18 @@ def test_a_report_is_written_in_every_form(run: Run, batch: str, tmp_path: Path)
     assert (tmp_path / "r.parquet").read_bytes()[:4] == b"PAR1"
     only = json.loads(run("report", batch, "--only-failures").stdout)
     assert [job["status"] for job in only["jobs"]] == ["failed"]
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "html"])
+def test_a_report_that_nobody_reads_on_ends_quietly(run: Run, batch: str, form: str) -> None:
+    """As under `head`, which goes when it has seen enough."""
+    unread, written = os.pipe()
+    os.close(unread)
+    told = run("report", batch, "--format", form, stdout=written)
+    os.close(written)
+    assert told.returncode == 141
+    assert "Traceback" not in told.stderr
+    assert "BrokenPipe" not in told.stderr
 
 
 def test_plan_reads_a_manifest_and_submits_nothing(run: Run, tmp_path: Path) -> None:
