@@ -130,6 +130,16 @@ def test_status_tells_how_a_batch_runs_and_what_it_waits_for(
     assert "ITTYBATCH_MAX_IN_FLIGHT" not in run("status", batch, COLUMNS="200").stdout
 
 
+@pytest.mark.parametrize("limit", ["-1", "99999999999999999999"])
+@pytest.mark.parametrize("command", ["status", "jobs", "failures", "quarantine list"])
+def test_a_limit_that_is_none_is_refused(run: Run, batch: str, command: str, limit: str) -> None:
+    """Neither the database nor Python can count so."""
+    of_one = [batch] if command in {"jobs", "failures"} else []
+    told = run(*command.split(), *of_one, "--limit", limit)
+    assert told.returncode == 3
+    assert told.stderr.startswith(f"error: --limit: {limit} ")
+
+
 def test_an_unknown_batch_says_how_to_find_one(run: Run) -> None:
     """Exit status 3: it could not run."""
     told = run("status", "nowhere")
@@ -166,6 +176,15 @@ def test_a_report_is_written_in_every_form(run: Run, batch: str, tmp_path: Path)
     assert [job["status"] for job in only["jobs"]] == ["failed"]
 
 
+@pytest.mark.parametrize("output", ["", ".", "/"])
+def test_a_report_needs_the_name_of_a_file(run: Run, batch: str, output: str) -> None:
+    """An empty variable in a script is no name."""
+    told = run("report", batch, "-o", output)
+    assert told.returncode == 3
+    assert "names no file" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
 @pytest.mark.parametrize("form", ["csv", "json", "html"])
 def test_a_report_that_nobody_reads_on_ends_quietly(run: Run, batch: str, form: str) -> None:
     """As under `head`, which goes when it has seen enough."""
@@ -199,6 +218,11 @@ def test_plan_reads_a_manifest_and_submits_nothing(run: Run, tmp_path: Path) -> 
         (("plan", "missing.csv"), "missing.csv"),
         (("plan", "list.csv", "--suffix", ".mov"), "--suffix"),
         (("run", "s3://media/", "--chunk-size", "0"), "--chunk-size"),
+        (("plan", "s3://media/", "--save", "--name", "x" * 400), "--name"),
+        (("plan", "s3://media/", "--modified-since", "99999999d"), "--modified-since"),
+        (("retry", "all", "--ended-since", "99999999999d"), "--ended-since"),
+        (("tune", "latest", "--max-active-chunks", "0"), "--max-active-chunks"),
+        (("tune", "latest", "--submit-per-s", "-1"), "--submit-per-s"),
     ],
 )
 def test_a_mistake_is_told_before_anything_starts(
