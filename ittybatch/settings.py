@@ -4,13 +4,35 @@ The names without a prefix are the ones Ittybit's own guides use, so that whoeve
 followed a guide has set them already.
 """
 
+import json
+import math
+import re
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+
+from ittybatch.errors import ConfigurationError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+# Those that Ittybit has; what is a layer above cannot be asked for them.
+PRICED_KINDS = ("video", "audio", "image", "animation", "adaptive_video")
+_PREFIX = "ITTYBATCH_"
+# What SQLAlchemy can take apart, and what the ledger has a driver for.
+_DATABASE = re.compile(
+    r"sqlite(\+pysqlite)?://(/.*)?"
+    r"|postgres(ql(\+psycopg)?)?://([^:/]*(:[^@]*)?@)?(\[[^/?]+\]|[^/:?]+)?(:\d*)?([/?].*)?",
+    re.DOTALL,
+)
 
 
 def _default_home() -> Path:
@@ -29,9 +51,11 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         # A flow run works in a folder of its own: the checkout's .env counts there too.
         env_file=(CHECKOUT / ".env", ".env"),
-        env_prefix="ITTYBATCH_",
+        env_prefix=_PREFIX,
         extra="ignore",
         populate_by_name=True,
+        # What is wrong is told; what was given may be a password.
+        hide_input_in_errors=True,
     )
 
     api_key: SecretStr | None = Field(None, validation_alias=_named("ITTYBIT_API_KEY"))
@@ -60,7 +84,8 @@ class Settings(BaseSettings):
         description="Jobs of all batches together that may be at Ittybit or next in line. A batch "
         "waits with its next chunk for room, those of higher priority first.",
     )
-    kind_costs: dict[str, float] = Field(
+    # Not decoded by the library, whose error names no variable.
+    kind_costs: Annotated[dict[str, float], NoDecode] = Field(
         default_factory=dict,
         description='What a job of each kind costs, in your unit: {"video": 0.05, "image": 0.001}.',
     )
@@ -86,6 +111,56 @@ class Settings(BaseSettings):
     suspend_timeout_s: float = Field(
         30 * 86_400, gt=0, description="Seconds after which Prefect gives up a suspended run."
     )
+
+    def __init__(self, **values: Any) -> None:  # noqa: ANN401 - any field
+        """Read the settings; what is given here goes before the environment.
+
+        Raises:
+            ConfigurationError: A setting cannot be used. Its variable is named.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _unusable(error) from error
+        except SettingsError as error:
+            raise ConfigurationError(f"{error}.", remedy="Check the environment.") from error
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_not_set(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """As in a shell: `PORT=` takes back what `.env` says, and gives nothing."""
+        return {name: value for name, value in values.items() if value != ""}
+
+    @field_validator("kind_costs", mode="before")
+    @classmethod
+    def _from_json(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError:
+            raise ValueError('it is no JSON; write it like {"video": 0.05}') from None
+
+    @field_validator("kind_costs")
+    @classmethod
+    def _possible_costs(cls, costs: dict[str, float]) -> dict[str, float]:
+        for kind, cost in costs.items():
+            if kind not in PRICED_KINDS:
+                raise ValueError(f"there is no kind {kind!r}, only {', '.join(PRICED_KINDS)}")
+            if cost < 0 or not math.isfinite(cost):
+                raise ValueError(f"the cost of {kind!r} is not 0 or more")
+        return costs
+
+    @field_validator("database_url")
+    @classmethod
+    def _of_a_database(cls, url: SecretStr | None) -> SecretStr | None:
+        # Not repeated, for it may hold a password.
+        if url is not None and not _DATABASE.fullmatch(url.get_secret_value()):
+            raise ValueError(
+                "it is not the URL of a Postgres or SQLite database; write it like "
+                "postgresql://user:password@host:5432/database or sqlite:////path/of/ledger.db"
+            )
+        return url
 
     @field_validator("api_url", "webhook_url")
     @classmethod
@@ -120,3 +195,15 @@ class Settings(BaseSettings):
             if url.startswith(scheme):
                 return "postgresql+psycopg://" + url.removeprefix(scheme)
         return url
+
+
+def _unusable(error: ValidationError) -> ConfigurationError:
+    first = error.errors(include_url=False, include_input=False)[0]
+    name = str(first["loc"][0])
+    variable = name if name.isupper() else _PREFIX + name.upper()
+    below = "".join(f"[{part!r}]" for part in first["loc"][1:])
+    what = first["msg"].removeprefix("Value error, ")
+    return ConfigurationError(
+        f"{variable}{below} cannot be used: {what[:1].lower()}{what[1:]}.",
+        remedy="Correct it in the environment or in .env, or leave it out.",
+    )

@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import os
 import sys
 
 from cyclopts import App, CycloptsError, Group
@@ -13,6 +14,8 @@ from ittybatch.cli.status import COULD_NOT_RUN, SUCCEEDED, USAGE
 from ittybatch.errors import IttybatchError
 
 _INTERRUPTED = 130
+# What a shell says of a program that SIGPIPE ended.
+_UNREAD = 141
 # These are the stack, or run beside whatever else there is.
 _ON_THEIR_OWN = {"up", "demo", "receiver", "sandbox"}
 
@@ -88,14 +91,16 @@ def main() -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    if arguments and arguments[0] not in _ON_THEIR_OWN:
-        # Before the command's module is imported: Prefect reads its settings once.
-        use_local_stack()
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    # Its errors are panels, of which `soft_wrap` would cut off what is too wide.
+    usage = Console(stderr=True, highlight=False)
     try:
+        if arguments and arguments[0] not in _ON_THEIR_OWN:
+            # Before the command's module is imported: Prefect reads its settings once.
+            use_local_stack()
         explain(arguments)
         result = app(
-            arguments, exit_on_error=False, error_console=errors, result_action="return_value"
+            arguments, exit_on_error=False, error_console=usage, result_action="return_value"
         )
     except CycloptsError:
         return USAGE
@@ -105,4 +110,8 @@ def _run(arguments: list[str]) -> int:
         return COULD_NOT_RUN
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has read enough, such as `head`. Python would flush once more, and fail.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _UNREAD
     return result if isinstance(result, int) else SUCCEEDED

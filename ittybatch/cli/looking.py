@@ -11,7 +11,7 @@ import orjson
 from cyclopts import Parameter
 from rich.console import Console
 
-from ittybatch.cli.output import Batch, Json, console, errors, print_json, print_table
+from ittybatch.cli.output import Batch, Json, Limit, console, errors, print_json, print_table
 from ittybatch.cli.status import SUCCEEDED
 from ittybatch.engine.amounts import format_bytes, format_duration
 from ittybatch.engine.options import BatchOptions
@@ -37,7 +37,7 @@ def status(
         str | None, Parameter(help="Id of a batch, or `latest`; without it, the newest ones.")
     ] = None,
     *,
-    limit: Annotated[int, Parameter(help="How many of the newest batches.")] = 20,
+    limit: Annotated[Limit, Parameter(help="How many of the newest batches.")] = 20,
     json: Json = False,
 ) -> int:
     """Show the newest batches, or one in full."""
@@ -77,7 +77,7 @@ def jobs(
         list[JobState] | None,
         Parameter(negative="", help="Only jobs in this state. May be repeated."),
     ] = None,
-    limit: Annotated[int, Parameter(help="At most so many.")] = 100,
+    limit: Annotated[Limit, Parameter(help="At most so many.")] = 100,
     json: Json = False,
 ) -> int:
     """List a batch's jobs in the order they were planned."""
@@ -110,7 +110,7 @@ def jobs(
 def failures(
     batch: Batch,
     *,
-    limit: Annotated[int, Parameter(help="At most so many jobs.")] = 50,
+    limit: Annotated[Limit, Parameter(help="At most so many jobs.")] = 50,
     json: Json = False,
 ) -> int:
     """Show why jobs of a batch failed, the most frequent reason first."""

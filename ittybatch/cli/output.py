@@ -6,10 +6,13 @@ from typing import Annotated, Any
 
 import orjson
 from cyclopts import Parameter
+from pydantic import ValidationError
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from ittybatch.errors import IttybatchError
 
 Json = Annotated[
     bool, Parameter(name="--json", negative="", help="Print JSON for programs instead.")
@@ -21,6 +24,19 @@ Batch = Annotated[
     str, Parameter(help="Id of a batch, its beginning or end if that is enough, or `latest`.")
 ]
 
+_MOST_LINES = 1_000_000_000
+
+
+def _countable(_type: object, count: int) -> None:
+    if not 0 <= count <= _MOST_LINES:
+        raise IttybatchError(
+            f"--limit: {count} cannot be a limit.", remedy=f"Give 0 to {_MOST_LINES:,}."
+        )
+
+
+# Not a usage error to cyclopts: other options out of their range are none either.
+Limit = Annotated[int, Parameter(validator=_countable)]
+
 # What is piped or logged is not folded to a screen that nobody has.
 _PIPED_WIDTH = 220
 console = Console(
@@ -28,6 +44,13 @@ console = Console(
 )
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def refused(error: ValidationError) -> IttybatchError:
+    """Tell the first option that cannot be taken as it is, by its name."""
+    first = error.errors(include_url=False)[0]
+    field = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "Options"
+    return IttybatchError(f"{field}: {first['msg']}.")
 
 
 def print_json(value: object) -> None:

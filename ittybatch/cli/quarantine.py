@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from ittybatch.cli.output import Json, console, print_json, print_table
+from ittybatch.cli.output import Json, Limit, console, print_json, print_table
 from ittybatch.cli.status import SUCCEEDED, USAGE
 from ittybatch.ledger import Ledger, open_ledger
 from ittybatch.ledger import quarantine as held
@@ -26,7 +26,7 @@ def list_held(
     *,
     batch: OfBatch = None,
     input_prefix: OfInput = None,
-    limit: Annotated[int, Parameter(help="At most so many.")] = 100,
+    limit: Annotated[Limit, Parameter(help="At most so many.")] = 100,
     json: Json = False,
 ) -> int:
     """List what is held back, and why: it failed for good, or ended without an answer."""

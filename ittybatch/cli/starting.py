@@ -68,7 +68,10 @@ def plan(
     settings = Settings()
     ledger = open_ledger(settings)
     wanted = source_of(source, options)
-    asked = BatchOptions.model_validate({"name": name, "skip_standing": skip_standing})
+    try:
+        asked = BatchOptions.model_validate({"name": name, "skip_standing": skip_standing})
+    except ValidationError as error:
+        raise _refused(error) from error
     with console.status("Reading the source ...") as status:
 
         def tell(counts: Mapping[str, int]) -> None:

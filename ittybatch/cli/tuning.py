@@ -3,8 +3,9 @@
 from typing import Annotated
 
 from cyclopts import Parameter
+from pydantic import ValidationError
 
-from ittybatch.cli.output import Batch, Json, console, print_json
+from ittybatch.cli.output import Batch, Json, console, print_json, refused
 from ittybatch.cli.status import SUCCEEDED
 from ittybatch.engine.options import Priority
 from ittybatch.engine.tuning import Tuning, tune_batch
@@ -32,14 +33,17 @@ def tune(
 
     What is being submitted goes by it within seconds.
     """
+    try:
+        changes = Tuning(
+            max_active_chunks=max_active_chunks,
+            submit_per_s=submit_per_s,
+            priority=priority,
+            max_submissions=max_submissions,
+        )
+    except ValidationError as error:
+        raise refused(error) from error
     ledger = open_ledger(Settings())
     found = ledger.read(find_batch, batch)
-    changes = Tuning(
-        max_active_chunks=max_active_chunks,
-        submit_per_s=submit_per_s,
-        priority=priority,
-        max_submissions=max_submissions,
-    )
     options = tune_batch(ledger, found, changes)
     if json:
         print_json({"batch": found, "options": options})

@@ -12,20 +12,19 @@ from typing import TYPE_CHECKING, Self
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ittybatch.ledger.plan import PlannedItem, PlannedPage
-from ittybatch.sources.s3 import SCHEME, failure, s3_client, split_uri
+from ittybatch.sources.s3 import MOST_AT_ONCE, SCHEME, failure, s3_client, split_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 ALREADY_THERE = "already_there"
-_AT_ONCE = 32
 
 
 class Standing:
     """Leaves out of a plan what stands at its destination already."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="standing")
+        self._pool = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="standing")
         self._client: S3Client | None = None
 
     def __enter__(self) -> Self:

@@ -210,7 +210,11 @@ def _fetch(
     try:
         client.download_fileobj(bucket, part.key, file)
     except (ClientError, BotoCoreError, Boto3Error, HTTPError) as error:
-        raise failure("read", f"s3://{bucket}/{part.key}", error) from error
+        uri = f"s3://{bucket}/{part.key}"
+        # It is asked for by HEAD first, whose answers have no body to name the reason in.
+        if isinstance(error, ClientError) and error.response["Error"]["Code"] == "404":
+            raise _damaged(source, f"its part {uri} is not there") from error
+        raise failure("read", uri, error) from error
     except OSError as error:
         raise _damaged(source, f"{part.key} cannot be kept on this machine: {error}") from error
     file.seek(0)

@@ -3,9 +3,20 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
 
 from ittybatch.profiles.quantities import Seconds, parse_duration
+
+# Further back lies nothing that anybody wants, and in the end no date.
+_OLDEST_YEARS = 100
+_YEAR_S = 365 * 86_400.0
 
 
 def _age(value: str) -> str:
@@ -14,10 +25,24 @@ def _age(value: str) -> str:
     return text
 
 
+def _within_reach(value: object) -> object:
+    """Refuse an age that is too long, before dates are tried, whose error would be told."""
+    try:
+        seconds = parse_duration(value)
+    except ValueError:
+        return value
+    if isinstance(value, str) and isinstance(seconds, float) and seconds > _OLDEST_YEARS * _YEAR_S:
+        raise ValueError(
+            f"it is more than {_OLDEST_YEARS} years ago; write a shorter age or a date"
+        )
+    return value
+
+
 Age = Annotated[str, Field(max_length=40), AfterValidator(_age)]
 Moment = Annotated[
     AwareDatetime | Age,
     Field(union_mode="left_to_right"),
+    BeforeValidator(_within_reach),
     WithJsonSchema(
         {
             "anyOf": [

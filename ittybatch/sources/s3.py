@@ -28,8 +28,13 @@ DEFAULT_REGION = "us-east-1"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 # Their listings follow no order that a later process could go on from.
 _DIRECTORY_BUCKET = "--x-s3"
+# What threads share one client: botocore keeps 10 connections of itself, and throws away others.
+MOST_AT_ONCE = 32
 _LIMITS = Config(
-    connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 5}
+    connect_timeout=10,
+    read_timeout=60,
+    retries={"mode": "standard", "total_max_attempts": 5},
+    max_pool_connections=MOST_AT_ONCE,
 )
 _REMEDIES = {
     "NoSuchBucket": "Check the bucket's name, and that AWS_ENDPOINT_URL means the right store.",

@@ -4,7 +4,9 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sqlalchemy import URL, Connection, CursorResult, TextClause, create_engine, make_url, text
@@ -26,6 +28,8 @@ _MAX_TWINS = 10_000
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What SQLAlchemy would take for a parameter; the query has none.
 _PARAMETER = re.compile(r"(?<![:\w\\]):(?=\w)")
+# SQLite's words where a file is missing or may not be read.
+_NOT_OPENED = "unable to open database file"
 _DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
 
 
@@ -234,7 +238,7 @@ def _url_of(source: SqlSource) -> URL:
 def _reading(url: URL) -> Iterator[Connection]:
     """A connection that can change nothing."""
     try:
-        engine = create_engine(url, poolclass=NullPool, hide_parameters=True)
+        engine = create_engine(_existing(url), poolclass=NullPool, hide_parameters=True)
     except ImportError as error:
         raise SourceError(
             f"A {url.get_backend_name()} database cannot be read: {error}.",
@@ -247,6 +251,16 @@ def _reading(url: URL) -> Iterator[Connection]:
         elif url.get_backend_name() == "sqlite":
             connection.exec_driver_sql("PRAGMA query_only = ON")
         yield connection
+
+
+def _existing(url: URL) -> URL:
+    """The same database, but SQLite would make one of a file that is not there."""
+    path = url.database
+    if url.get_backend_name() != "sqlite" or not path or path == ":memory:":
+        return url
+    if "uri" not in url.query:
+        url = url.set(database=f"file:{quote(str(Path(path).absolute()))}")
+    return url.update_query_dict({"mode": "rw", **url.query, "uri": "true"})
 
 
 def _result(
@@ -276,6 +290,11 @@ def _failed(url: URL, error: SQLAlchemyError) -> SourceError:
     reason = without_secrets(str(getattr(error, "orig", None) or error)).strip()
     if url.password:
         reason = reason.replace(str(url.password), "...")
+    if url.database and _NOT_OPENED in reason:
+        return SourceError(
+            f"The database file {url.database} cannot be opened.",
+            remedy="Check its path; it must be there, and readable, where the batch runs.",
+        )
     where = url.set(password=None, username=None, query={}).render_as_string()
     return SourceError(
         f"The query of {where} failed: {reason}",

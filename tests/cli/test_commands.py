@@ -27,7 +27,9 @@ def run(tmp_path: Path, sqlite_url: str) -> Run:
     """Runs a command against an empty ledger, with no settings but its own."""
     home = tmp_path / "home"
 
-    def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def call(
+        *arguments: str, stdout: int = subprocess.PIPE, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "ittybatch", *arguments],
             env={
@@ -38,7 +40,8 @@ def run(tmp_path: Path, sqlite_url: str) -> Run:
                 **environment,
             },
             cwd=tmp_path,
-            capture_output=True,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
             text=True,
             timeout=60,
             check=False,
@@ -80,6 +83,25 @@ def test_a_mistyped_command_is_a_usage_error(run: Run, arguments: tuple[str, ...
     assert "Traceback" not in told.stderr
 
 
+def test_a_usage_error_is_told_in_full(run: Run) -> None:
+    """However narrow the screen: what does not fit goes to the next line."""
+    told = run("retry", "latest", "--state", "lost", COLUMNS="50").stderr
+    assert all(f'"{state}"' in told for state in ("failed", "expired", "cancelled"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("PORT", "abc"), ("ITTYBATCH_KIND_COSTS", "abc"), ("DATABASE_URL", "mysql://x:s3cr3t@h/y")],
+)
+def test_a_setting_that_cannot_be_used_is_named(run: Run, variable: str, value: str) -> None:
+    """In one line, by its variable; what it holds may be a secret."""
+    told = run("status", **{variable: value})
+    assert told.returncode == 3
+    assert told.stderr.startswith(f"error: {variable} cannot be used")
+    assert told.stderr.count("\n") == 1
+    assert "s3cr3t" not in told.stderr
+
+
 def test_status_lists_batches_and_shows_one(run: Run, batch: str) -> None:
     """By its id, its beginning, or `latest`."""
     told = run("status").stdout
@@ -106,6 +128,16 @@ def test_status_tells_how_a_batch_runs_and_what_it_waits_for(
     ledger.write(hold_batch, batch, "Paused.")
     ledger.close()
     assert "ITTYBATCH_MAX_IN_FLIGHT" not in run("status", batch, COLUMNS="200").stdout
+
+
+@pytest.mark.parametrize("limit", ["-1", "99999999999999999999"])
+@pytest.mark.parametrize("command", ["status", "jobs", "failures", "quarantine list"])
+def test_a_limit_that_is_none_is_refused(run: Run, batch: str, command: str, limit: str) -> None:
+    """Neither the database nor Python can count so."""
+    of_one = [batch] if command in {"jobs", "failures"} else []
+    told = run(*command.split(), *of_one, "--limit", limit)
+    assert told.returncode == 3
+    assert told.stderr.startswith(f"error: --limit: {limit} ")
 
 
 def test_an_unknown_batch_says_how_to_find_one(run: Run) -> None:
@@ -144,6 +176,27 @@ def test_a_report_is_written_in_every_form(run: Run, batch: str, tmp_path: Path)
     assert [job["status"] for job in only["jobs"]] == ["failed"]
 
 
+@pytest.mark.parametrize("output", ["", ".", "/"])
+def test_a_report_needs_the_name_of_a_file(run: Run, batch: str, output: str) -> None:
+    """An empty variable in a script is no name."""
+    told = run("report", batch, "-o", output)
+    assert told.returncode == 3
+    assert "names no file" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "html"])
+def test_a_report_that_nobody_reads_on_ends_quietly(run: Run, batch: str, form: str) -> None:
+    """As under `head`, which goes when it has seen enough."""
+    unread, written = os.pipe()
+    os.close(unread)
+    told = run("report", batch, "--format", form, stdout=written)
+    os.close(written)
+    assert told.returncode == 141
+    assert "Traceback" not in told.stderr
+    assert "BrokenPipe" not in told.stderr
+
+
 def test_plan_reads_a_manifest_and_submits_nothing(run: Run, tmp_path: Path) -> None:
     """Counts, a sample, and what is wrong with bad rows."""
     manifest = tmp_path / "manifest.csv"
@@ -165,6 +218,11 @@ def test_plan_reads_a_manifest_and_submits_nothing(run: Run, tmp_path: Path) -> 
         (("plan", "missing.csv"), "missing.csv"),
         (("plan", "list.csv", "--suffix", ".mov"), "--suffix"),
         (("run", "s3://media/", "--chunk-size", "0"), "--chunk-size"),
+        (("plan", "s3://media/", "--save", "--name", "x" * 400), "--name"),
+        (("plan", "s3://media/", "--modified-since", "99999999d"), "--modified-since"),
+        (("retry", "all", "--ended-since", "99999999999d"), "--ended-since"),
+        (("tune", "latest", "--max-active-chunks", "0"), "--max-active-chunks"),
+        (("tune", "latest", "--submit-per-s", "-1"), "--submit-per-s"),
     ],
 )
 def test_a_mistake_is_told_before_anything_starts(

@@ -45,6 +45,19 @@ def test_jobs_whose_output_is_there_are_left_out_and_counted(bucket: str) -> Non
     assert left.cursor == "end"
 
 
+def test_each_look_has_a_connection_that_is_kept(
+    bucket: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Otherwise each would be made anew, and a warning tell of it."""
+    jobs = [
+        library.job(f"{number}.mov", destination=f"s3://{bucket}/out/{number}.mp4")
+        for number in range(200)
+    ]
+    with Standing() as standing:
+        assert len(standing.without(library.page(*jobs)).items) == 200
+    assert "Connection pool is full" not in caplog.text
+
+
 def test_a_destination_that_cannot_be_looked_at_stops_the_plan(bucket: str) -> None:
     """To go on would be to pay for it unasked."""
     wanted = library.job("a.mov", destination=f"s3://{bucket}/out/a.mp4")

@@ -1,6 +1,7 @@
 """Queries: columns, kinds of values, keys to go on from, and passwords that stay unseen."""
 
 import json
+import sqlite3
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,37 @@ def test_a_password_is_never_told(postgres_url: str, monkeypatch: pytest.MonkeyP
     with pytest.raises(SourceError, match=f"What {NAME} holds is not") as caught:
         list(read_pages(sql("SELECT 1 AS input")))
     assert "s3cr3t-pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["sqlite:///{}", "sqlite:///file:{}?uri=true"])
+def test_a_file_that_is_missing_is_named_and_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """An empty database would only say that it has no such table."""
+    file = tmp_path / "mistyped.db"
+    monkeypatch.setenv(NAME, form.format(file))
+    with pytest.raises(SourceError, match=r"mistyped\.db cannot be opened\. Check its path"):
+        list(read_pages(sql("SELECT uri AS input FROM assets")))
+    assert not file.exists()
+
+
+def test_a_file_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is opened by a URI, in which some letters would mean something else."""
+    file = tmp_path / "a b%20#1.db"
+    sqlite3.connect(file).close()
+    monkeypatch.setenv(NAME, f"sqlite:///{file}")
+    (page,) = read_pages(sql("SELECT 's3://media/a.mov' AS input"))
+    assert keys_of([page]) == ["a.mov"]
+
+
+def test_a_file_is_found_from_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a URL with three slashes means it."""
+    monkeypatch.chdir(tmp_path)
+    sqlite3.connect("library.db").close()
+    monkeypatch.setenv(NAME, "sqlite:///library.db?timeout=5")
+    assert keys_of(list(read_pages(sql("SELECT 's3://media/a.mov' AS input")))) == ["a.mov"]
 
 
 def test_a_variable_that_is_not_set_is_named() -> None:

@@ -64,6 +64,11 @@ def within(folder: str, name: str) -> str:
 
 @contextlib.contextmanager
 def _file(path: Path) -> Iterator[IO[bytes]]:
+    if not path.name:
+        raise NotWritten(
+            f"The report cannot be written to {str(path)!r}, which names no file.",
+            remedy="Write the path of a file, or s3://bucket/key.",
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two legs may write the same report at the same time: each its own, and the last one stays.
     part = path.with_name(f".{path.name}.{os.getpid()}.part")

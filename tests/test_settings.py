@@ -1,0 +1,97 @@
+"""Settings: what cannot be used is told by its variable, and what is secret stays unseen."""
+
+from pathlib import Path
+
+import pytest
+
+from ittybatch.errors import ConfigurationError
+from ittybatch.ittybit.options import Kind
+from ittybatch.settings import PRICED_KINDS, Settings
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("PORT", "abc", "valid integer"),
+        ("ITTYBATCH_SUBMIT_CONCURRENCY", "0", "greater than or equal to 1"),
+        ("ITTYBATCH_KIND_COSTS", "abc", "no JSON"),
+        ("ITTYBATCH_KIND_COSTS", "[1]", "valid dictionary"),
+        ("ITTYBATCH_KIND_COSTS", '{"video": -1}', "the cost of 'video' is not 0 or more"),
+        ("ITTYBATCH_KIND_COSTS", '{"video": Infinity}', "the cost of 'video' is not 0 or more"),
+        ("ITTYBATCH_KIND_COSTS", '{"vidoe": 1}', "no kind 'vidoe', only video, audio"),
+        ("DATABASE_URL", "foo", "not the URL of a Postgres or SQLite database"),
+        ("DATABASE_URL", "mysql://x/y", "not the URL of a Postgres or SQLite database"),
+        ("DATABASE_URL", "sqlite://ledger.db", "not the URL of a Postgres or SQLite database"),
+        ("DATABASE_URL", "postgres://host:port/x", "not the URL of a Postgres or SQLite database"),
+    ],
+)
+def test_what_cannot_be_used_is_told_by_its_variable(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str
+) -> None:
+    """With what is wrong, and where to mend it."""
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError) as caught:
+        Settings()
+    assert str(caught.value).startswith(f"{variable} cannot be used: ")
+    assert said in str(caught.value)
+    assert ".env" in str(caught.value)
+
+
+def test_the_one_of_several_values_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable may hold a price for each kind."""
+    monkeypatch.setenv("ITTYBATCH_KIND_COSTS", '{"video": 1, "image": "cheap"}')
+    with pytest.raises(ConfigurationError, match=r"ITTYBATCH_KIND_COSTS\['image'\]"):
+        Settings()
+
+
+def test_a_password_is_never_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even by what led to the error: a worker logs that, too."""
+    monkeypatch.setenv("DATABASE_URL", "mysql://me:s3cr3t@host/db")
+    with pytest.raises(ConfigurationError) as caught:
+        Settings()
+    assert "s3cr3t" not in f"{caught.value} {caught.value.__cause__}"
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["PORT", "DATABASE_URL", "ITTYBATCH_LEASE_S", "ITTYBATCH_KIND_COSTS", "ITTYBIT_API_KEY"],
+)
+def test_empty_is_as_good_as_not_set(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    """Also where `.env` has a value, which can so be taken back for one command."""
+    Path(".env").write_text("PORT=8301\nITTYBIT_API_KEY=key\n", encoding="utf-8")
+    usual = Settings()
+    assert usual.port == 8301
+    monkeypatch.setenv(variable, "")
+    found = Settings()
+    changed = {
+        name for name in Settings.model_fields if getattr(found, name) != getattr(usual, name)
+    }
+    assert changed == {"PORT": {"port"}, "ITTYBIT_API_KEY": {"api_key"}}.get(variable, set())
+    assert "port" not in found.model_fields_set or variable != "PORT"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite://",
+        "sqlite:////var/lib/ledger.db",
+        "postgres://me:p:a/s@host/db",
+        "postgresql://me@[::1]:5432/db?sslmode=require",
+        "postgresql+psycopg:///db?host=/var/run/postgresql",
+    ],
+)
+def test_whatever_the_ledger_can_be_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """A file, a server, a socket; with a password of any letters."""
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert Settings().ledger_url.partition("://")[2] == url.partition("://")[2]
+
+
+def test_every_kind_can_have_a_price() -> None:
+    """All that Ittybit has, and no other."""
+    assert set(PRICED_KINDS) == set(Kind)
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where no `.env` lies but the test's own."""
+    monkeypatch.chdir(tmp_path)
