@@ -95,7 +95,8 @@ def _run(arguments: list[str]) -> int:
     # Its errors are panels, of which `soft_wrap` would cut off what is too wide.
     usage = Console(stderr=True, highlight=False)
     try:
-        if arguments and arguments[0] not in _ON_THEIR_OWN:
+        wants_help = not {"--help", "-h"}.isdisjoint(arguments)
+        if arguments and arguments[0] not in _ON_THEIR_OWN and not wants_help:
             # Before the command's module is imported: Prefect reads its settings once.
             use_local_stack()
         explain(arguments)

@@ -19,7 +19,11 @@ class BatchOptions(BaseModel):
     """How a batch is run."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, title="Options", json_schema_extra=as_form
+        extra="forbid",
+        frozen=True,
+        title="Options",
+        json_schema_extra=as_form,
+        allow_inf_nan=False,
     )
 
     dry_run: bool = Field(

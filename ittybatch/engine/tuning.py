@@ -19,7 +19,11 @@ class Tuning(BaseModel):
     """How a batch is run otherwise. What is empty stays as it is."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, title="Changes", json_schema_extra=as_form
+        extra="forbid",
+        frozen=True,
+        title="Changes",
+        json_schema_extra=as_form,
+        allow_inf_nan=False,
     )
 
     max_active_chunks: int | None = Field(

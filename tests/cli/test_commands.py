@@ -100,6 +100,7 @@ def test_a_setting_that_cannot_be_used_is_named(run: Run, variable: str, value: 
     assert told.stderr.startswith(f"error: {variable} cannot be used")
     assert told.stderr.count("\n") == 1
     assert "s3cr3t" not in told.stderr
+    assert run("status", "--help", **{variable: value}).returncode == 0
 
 
 def test_status_lists_batches_and_shows_one(run: Run, batch: str) -> None:
@@ -223,6 +224,7 @@ def test_plan_reads_a_manifest_and_submits_nothing(run: Run, tmp_path: Path) -> 
         (("retry", "all", "--ended-since", "99999999999d"), "--ended-since"),
         (("tune", "latest", "--max-active-chunks", "0"), "--max-active-chunks"),
         (("tune", "latest", "--submit-per-s", "-1"), "--submit-per-s"),
+        (("tune", "latest", "--submit-per-s", "inf"), "--submit-per-s"),
     ],
 )
 def test_a_mistake_is_told_before_anything_starts(
