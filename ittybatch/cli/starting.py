@@ -244,7 +244,8 @@ def _start(
             idempotency_key=str(uuid4()),
         )
         if follow:
-            return follow_run(open_ledger(settings), flow_runs, flow_run, json=json)
+            ledger = open_ledger(settings)
+            return follow_run(ledger, flow_runs, flow_run, home=settings.home, json=json)
         if json:
             print_json({"flow_run_id": flow_run, "url": flow_runs.url(flow_run)})
         else:
