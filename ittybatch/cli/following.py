@@ -1,6 +1,7 @@
 """Following a batch until it has ended."""
 
 import time
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -19,10 +20,26 @@ _LOOK_EVERY_S = 0.5
 _ASK_PREFECT_EVERY_S = 3.0
 _LOOKS_FOR_REPORT = 120
 _ENDED = ("succeeded", "failed", "cancelled", "expired")
+# Without these a batch that had nothing to do would look like one that did it all.
+_NOT_SUBMITTED = (
+    ("already_done", "jobs were done before and not submitted again."),
+    ("already_there", "jobs were not submitted, as their output stands at its destination."),
+    ("in_flight_elsewhere", "jobs are in flight in another batch and were not submitted again."),
+    ("held_back", "jobs were held back: they failed for good, or were given up, before."),
+)
 
 
-def follow_run(ledger: Ledger, flow_runs: FlowRuns, flow_run: str, *, json: bool) -> int:
+def follow_run(
+    ledger: Ledger, flow_runs: FlowRuns, flow_run: str, *, home: Path, json: bool
+) -> int:
     """Show a flow run's batch until it has ended.
+
+    Args:
+        ledger: Where the batch is.
+        flow_runs: Prefect.
+        flow_run: The flow run.
+        home: Where reports lie, if the worker has the same.
+        json: Whether its end is told as JSON.
 
     Returns:
         The exit status that its end comes to.
@@ -37,7 +54,7 @@ def follow_run(ledger: Ledger, flow_runs: FlowRuns, flow_run: str, *, json: bool
     if json:
         print_json({"batch": batch_summary(status), "counts": status.counts})
     else:
-        _tell(status)
+        _tell(status, home)
     return status_of(status.state)
 
 
@@ -101,7 +118,7 @@ def _reported(ledger: Ledger, batch: str, looked: int) -> bool:
     return run is None or run.state is RunState.ENDED or looked >= _LOOKS_FOR_REPORT
 
 
-def _tell(status: BatchStatus) -> None:
+def _tell(status: BatchStatus, home: Path) -> None:
     counts = status.counts
     console.print(
         f"Batch {status.id}: {status.state.value}. {counts['succeeded']:,} of "
@@ -109,8 +126,14 @@ def _tell(status: BatchStatus) -> None:
         f"{counts['expired']:,} expired, {counts['cancelled']:,} cancelled; "
         f"{status.retried:,} took more than one attempt."
     )
-    if skipped := status.plan.get("already_done", 0):
-        console.print(f"{skipped:,} jobs were done before and not submitted again.")
+    for name, what in _NOT_SUBMITTED:
+        if count := status.plan.get(name, 0):
+            console.print(f"{count:,} {what}")
+    if rejected := status.plan.get("rejected", 0):
+        rejects = home / "batches" / status.id / "rejects.csv"
+        # A worker on another machine writes it there.
+        where = rejects if rejects.exists() else "rejects.csv beside the batch's report"
+        console.print(f"{rejected:,} rows could not be read; why: {where}", markup=False)
     if status.reason:
         console.print(status.reason, markup=False)
     if status.state is BatchState.HELD:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -152,6 +153,11 @@ def run(
     json: Json = False,
 ) -> int:
     """Start a batch: a flow run of a deployment, which a worker takes up."""
+    if dry_run and follow:
+        raise IttybatchError(
+            "`--follow` shows a batch, and `--dry-run` makes none.",
+            remedy="Leave out one of them; `ittybatch plan` tells here what a run would do.",
+        )
     settings = Settings()
     wanted = source_of(source, options)
     # A mistake is told here and now, not in the log of a flow run.
@@ -176,11 +182,11 @@ def run(
     parameters = {
         # Prefect refuses a null where its form offers a choice.
         "source": wanted.model_dump(mode="json", exclude_none=True),
-        "profile": profile,
+        "profile": _findable(profile),
     }
     if limits := _options({key: value for key, value in given.items() if value is not None}):
         parameters["options"] = limits
-    return _start(settings, deployment, parameters, follow=follow and not dry_run, json=json)
+    return _start(settings, deployment, parameters, follow=follow, json=json)
 
 
 def retry(
@@ -247,13 +253,24 @@ def _start(
             idempotency_key=str(uuid4()),
         )
         if follow:
-            return follow_run(open_ledger(settings), flow_runs, flow_run, json=json)
+            ledger = open_ledger(settings)
+            return follow_run(ledger, flow_runs, flow_run, home=settings.home, json=json)
         if json:
             print_json({"flow_run_id": flow_run, "url": flow_runs.url(flow_run)})
         else:
             console.print(f"Started flow run {flow_run}: {flow_runs.url(flow_run)}")
-            console.print("`ittybatch status` shows how far it is.")
+            if parameters.get("options", {}).get("dry_run"):
+                console.print("It makes no batch: its plan is among the flow run's artifacts.")
+            else:
+                console.print("`ittybatch status` shows how far it is.")
     return SUCCEEDED
+
+
+def _findable(profile: str) -> str:
+    """A profile as a worker finds it, which runs in another folder; names are its own affair."""
+    is_path = "/" in profile or profile.endswith((".yaml", ".yml"))
+    # Not `resolve`: a link's own name is the profile's.
+    return str(Path(profile).expanduser().absolute()) if is_path else profile
 
 
 def _options(given: dict[str, Any]) -> dict[str, Any]:

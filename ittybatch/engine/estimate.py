@@ -39,6 +39,8 @@ class Estimate:
 
     def told_time(self) -> str:
         """The time, in words."""
+        if not self.jobs:
+            return f"none: {self.basis}"
         if self.minutes is None:
             return f"unknown: {self.basis}"
         hours, minutes = divmod(max(1, round(self.minutes)), 60)
@@ -91,13 +93,15 @@ def _time(
     by: tuple[BatchOptions, Settings, Mapping[str, Experience]],
 ) -> tuple[float | None, str]:
     options, settings, known = by
+    if not jobs:
+        return 0.0, "there is nothing to submit"
     if settings.jobs_per_minute:
         return jobs / settings.jobs_per_minute, f"at {settings.jobs_per_minute:g} jobs a minute"
     unheard_of = sorted(set(kinds) - set(known))
     if unheard_of:
         return None, f"no {' or '.join(unheard_of)} job has ended yet (ITTYBATCH_JOBS_PER_MINUTE)"
     at_once = options.max_active_chunks * options.chunk_size * max(1.0, jobs / max(1, items))
-    at_once = min(at_once, jobs or 1, settings.max_in_flight or at_once)
+    at_once = min(at_once, jobs, settings.max_in_flight or at_once)
     work_s = sum(count * known[kind].mean_s for kind, count in kinds.items())
     longest_s = max((known[kind].mean_s for kind in kinds), default=0.0)
     earlier = sum(known[kind].jobs for kind in kinds)

@@ -66,6 +66,11 @@ class Columns:
         places = {name: place for place, name in enumerate(names) if name in KNOWN}
         return cls(names, places, metadata)
 
+    @property
+    def read(self) -> list[int]:
+        """Places of the columns that mean something, in order."""
+        return sorted([*self.places.values(), *(place for _, place in self.metadata)])
+
 
 def _renamed(header: list[str], mapping: Mapping[str, str]) -> Iterator[str]:
     known_by_title = {title.strip(): name for name, title in mapping.items()}

@@ -240,7 +240,7 @@ def _gather(records: Records, rows: Rows, gathering: Gathering) -> None:
         found = None if empty else rows.read(record)
         gathering.add(found)
         if isinstance(found, Misread) and records.spans_lines:
-            # What is wrong began on the first line; the others may be sound rows.
+            # A quote left open on the first line has swallowed others, which may be sound rows.
             records.keep_first_line_only()
 
 
@@ -277,9 +277,8 @@ def _read_parquet(source: ManifestSource, place: _Place, page_size: int) -> Iter
         try:
             table = ParquetTable(file)
             columns = _columns(source, table.titles)
-            wanted = sorted([*columns.places.values(), *(at for _, at in columns.metadata)])
             done = place.line - 1
-            cells = (list(map(as_cell, row)) for row in table.rows(done, wanted))
+            cells = (list(map(as_cell, row)) for row in table.rows(done, columns.read))
             yield from _pages_of_rows(
                 source, identity, Rows(columns), enumerate(cells, done + 1), page_size
             )

@@ -155,7 +155,7 @@ class _Reading:
         unreadable: dict[str, str] = {}
         left_out: dict[str, int] = {}
         for message in new:
-            for found in read_message(message.body, versioned=self._source.versioned):
+            for found in self._read(message):
                 if isinstance(found, UnreadableError):
                     unreadable[message.id] = str(found)
                     rejects.append(_reject(message, str(found)))
@@ -164,21 +164,37 @@ class _Reading:
                 if rule is not None:
                     left_out[rule] = left_out.get(rule, 0) + 1
         entries = [each.entry for each in newest.values()]
-        items, unseen, filtered = sort_entries(self._bucket, entries, self._rules)
+        items, _, filtered = sort_entries(self._bucket, entries, self._rules)
         return Page(
             items,
-            [*rejects, *unseen],
+            rejects,
             {**left_out, **filtered},
             # No place, but unlike every other: the ledger tells a page that it has by it.
             write_cursor(self._source.type, self._source.queue_url, {"page": uuid4().hex}),
             lambda: self._acknowledge(new, unreadable),
         )
 
-    def _rule_against(self, found: Created, newest: dict[str, Created]) -> str | None:
+    def _read(self, message: Message) -> Iterator[Created | str | UnreadableError]:
+        """Read a message, as `read_message` does; what is elsewhere is left out."""
+        for found in read_message(message.body, versioned=self._source.versioned):
+            if isinstance(found, Created):
+                key = found.entry.key
+                if found.bucket != self._bucket or not key.startswith(self._prefix):
+                    yield "prefix"
+                    continue
+                # Here, where it is still known which message has to be kept for it.
+                if has_unseen(key):
+                    yield UnreadableError(
+                        f"names {repr(key)[:_MOST_EXCERPT_CHARACTERS]}, which holds a character "
+                        "that cannot be seen; rename the object"
+                    )
+                    continue
+            yield found
+
+    @staticmethod
+    def _rule_against(found: Created, newest: dict[str, Created]) -> str | None:
         """Take an object in; or say why it is left out."""
         key = found.entry.key
-        if found.bucket != self._bucket or not key.startswith(self._prefix):
-            return "prefix"
         before = newest.get(key)
         if before is None or found.is_newer_than(before):
             newest[key] = found

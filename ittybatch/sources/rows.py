@@ -28,15 +28,14 @@ _PROFILE = re.compile(SLUG)
 _SIZE = re.compile(r"[0-9]{1,18}")
 _S3_OBJECT = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.*[^/]")
 _DIRECTORY_BUCKET = "--x-s3/"
-_NOT_JSON = "are not JSON"
 
 
 class _BadCellError(Exception):
-    def __init__(self, field: str, reason: str, *, misread: bool = False) -> None:
+    def __init__(self, field: str, reason: str, kind: type[Reject] = Reject) -> None:
         super().__init__(reason)
         self.field = field
         self.reason = reason
-        self.misread = misread
+        self.kind = kind
 
 
 class Rows:
@@ -59,6 +58,7 @@ class Rows:
         ]
         self._size = place("size_bytes")
         self._width = len(columns.names)
+        self._read = columns.read
 
     def read(self, record: Record) -> Item | Reject:
         """Turn a record into an item; a bad one into a reject that names the column."""
@@ -89,8 +89,7 @@ class Rows:
         try:
             return self._item(line, cells, pairs)
         except _BadCellError as error:
-            kind = Misread if error.misread else Reject
-            return reject_of(line, error.field or "row", error.reason, cells, kind)
+            return reject_of(line, error.field or "row", error.reason, cells, error.kind)
 
     def _regular_item(
         self, line: int, cells: list[str], pairs: Mapping[str, str] | None
@@ -131,7 +130,7 @@ class Rows:
                 "row",
                 f"has {len(cells)} values under {len(self._names)} columns; "
                 "put quotes around values that hold separators",
-                misread=True,
+                Misread,
             )
         cells = [*cells, *[""] * missing] if missing else cells
         self._check_characters(cells)
@@ -152,7 +151,8 @@ class Rows:
         # One look at the row is enough for almost every row.
         if _is_plain(cells):
             return
-        for place, cell in enumerate(cells):
+        for place in self._read:
+            cell = cells[place]
             unseen, most = UNSEEN, MAX_VALUE_CHARACTERS
             if place == self._options:
                 unseen, most = _UNSEEN_IN_OPTIONS, MAX_OPTIONS_CHARACTERS
@@ -160,15 +160,11 @@ class Rows:
                 most = MAX_INPUT_CHARACTERS
             if len(cell) > most:
                 raise _BadCellError(
-                    self._names[place],
-                    f"has {len(cell)} characters; at most {most} are read",
-                    misread=True,
+                    self._names[place], f"has {len(cell)} characters; at most {most} are read"
                 )
             if found := unseen.search(cell):
                 raise _BadCellError(
-                    self._names[place],
-                    f"holds the control character {found[0]!r}; remove it",
-                    misread=True,
+                    self._names[place], f"holds the control character {found[0]!r}; remove it"
                 )
 
     @staticmethod
@@ -231,7 +227,7 @@ def _checked_options(kind: str | None, text: str | None) -> Mapping[str, Any] | 
         return None
     options, field, reason = _parsed(kind, text)
     if reason is not None:
-        raise _BadCellError(field, reason, misread=reason.startswith(_NOT_JSON))
+        raise _BadCellError(field, reason)
     return options
 
 
@@ -243,7 +239,7 @@ def _parsed(kind: str, text: str | None) -> tuple[Mapping[str, Any] | None, str,
             text or "{}", object_pairs_hook=without_twins, parse_constant=refuse_constant
         )
     except (ValueError, RecursionError) as error:
-        return None, "options", f"{_NOT_JSON}: {error}"
+        return None, "options", f"are not JSON: {error}"
     if not isinstance(given, dict):
         return None, "options", 'are not a JSON object, such as {"width": 1280}'
     try:

@@ -63,6 +63,15 @@ def test_the_users_own_speed_counts_first() -> None:
     assert _estimate(jobs_per_minute=60).told_time() == "about 2 min, at 60 jobs a minute"
 
 
+@pytest.mark.parametrize("settings", [{}, {"jobs_per_minute": 60}, {"max_in_flight": 5}])
+def test_what_submits_nothing_takes_no_time(settings: dict[str, Any]) -> None:
+    """A minute would look like work."""
+    given = Settings(home=Path("nowhere"), **settings)
+    found = estimate({"jobs": 0, "already_done": 7}, BatchOptions(), given, {})
+    assert (found.minutes, found.cost) == (0, 0)
+    assert found.told_time() == "none: there is nothing to submit"
+
+
 @pytest.mark.parametrize(
     ("options", "asked"),
     [

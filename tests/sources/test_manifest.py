@@ -171,6 +171,38 @@ def test_a_quote_left_open_costs_its_own_row_alone(manifest: Path, opened: str, 
     assert [reject.line for reject in rejects_of(manifest, content)] == [2]
 
 
+@pytest.mark.parametrize("cells", ["{0},a,x", "{0}", "b,{0}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"a title\ns3://bbb/inner.mov,x,y"',
+        f'"{"a" * 5000}\ns3://bbb/inner.mov,x,y"',
+        '"\x07\r\ns3://bbb/inner.mov,x,y\r\n"',
+    ],
+)
+def test_a_line_of_a_value_is_never_taken_for_a_row(manifest: Path, cells: str, text: str) -> None:
+    """Where its quotes are closed: somebody would pay for a job that nobody has asked for."""
+    row = f"s3://med/a.mov,{cells.format(text)}"
+    header = "input,metadata.a,metadata.b,notes"
+    (page,) = pages_of(manifest, f"{header}\n{row}\ns3://med/b.mov\n")
+    assert [item.uri for item in page.items] == ["s3://med/b.mov"]
+    assert [reject.line for reject in page.rejects] == [2]
+
+
+def test_options_that_are_no_json_are_one_reject(manifest: Path) -> None:
+    """Over however many lines: their quotes are closed."""
+    content = 'input,kind,options\ns3://med/a.mov,video,"{\ns3://bbb/inner.mov\n"\ns3://med/b.mov\n'
+    assert [item.line for item in items_of(manifest, content)] == [5]
+    assert [reject.line for reject in rejects_of(manifest, content)] == [2]
+
+
+def test_quotes_that_close_one_another_do_not_hide_the_rows_between(manifest: Path) -> None:
+    """More values than columns mean that a quote was not meant so."""
+    content = 'input,kind\ns3://med/a.mov,"oops\ns3://med/b.mov\ns3://med/c.mov,",video\n'
+    assert [item.line for item in items_of(manifest, content)] == [3]
+    assert [reject.line for reject in rejects_of(manifest, content)] == [2, 4]
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

@@ -46,27 +46,27 @@ BAD: list[tuple[Row, str, str]] = [
 ROWS = [row for number, (bad, _, _) in enumerate(BAD) for row in (good(number), bad)]
 
 
-def separated(mark: str) -> Callable[[list[Row]], bytes]:
-    def write(rows: list[Row]) -> bytes:
-        lines = [TITLES, *rows]
+def separated(mark: str) -> Callable[..., bytes]:
+    def write(rows: list[Row], titles: list[str] = TITLES) -> bytes:
+        lines = [titles, *rows]
         cells = [['"' + (cell or "").replace('"', '""') + '"' for cell in line] for line in lines]
         return "".join(mark.join(line) + "\n" for line in cells).encode()
 
     return write
 
 
-def json_lines(rows: list[Row]) -> bytes:
+def json_lines(rows: list[Row], titles: list[str] = TITLES) -> bytes:
     objects = [
-        {name: value for name, value in zip(TITLES, row, strict=True) if value is not None}
+        {name: value for name, value in zip(titles, row, strict=True) if value is not None}
         for row in rows
     ]
     return "".join(json.dumps(each) + "\n" for each in objects).encode()
 
 
-def parquet_file(rows: list[Row]) -> bytes:
+def parquet_file(rows: list[Row], titles: list[str] = TITLES) -> bytes:
     out = io.BytesIO()
     columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
-    parquet.write_table(pa.table(columns, TITLES), out, row_group_size=3)
+    parquet.write_table(pa.table(columns, titles), out, row_group_size=3)
     return out.getvalue()
 
 
@@ -85,14 +85,14 @@ def zstd(content: bytes) -> bytes:
 
 
 # Name of the file, what writes it, and the line of the first row.
-WRITERS: dict[str, tuple[Callable[[list[Row]], bytes], int]] = {
+WRITERS: dict[str, tuple[Callable[..., bytes], int]] = {
     "list.csv": (separated(","), 2),
     "list.tsv": (separated("\t"), 2),
     "list.jsonl": (json_lines, 1),
     "list.parquet": (parquet_file, 1),
     "list.xlsx": (workbook, 2),
-    "list.csv.gz": (lambda rows: gzip.compress(separated(",")(rows)), 2),
-    "list.jsonl.zst": (lambda rows: zstd(json_lines(rows)), 1),
+    "list.csv.gz": (lambda *given: gzip.compress(separated(",")(*given)), 2),
+    "list.jsonl.zst": (lambda *given: zstd(json_lines(*given)), 1),
 }
 every_format = pytest.mark.parametrize("name", WRITERS)
 
@@ -138,6 +138,19 @@ def test_bad_rows_are_rejects_and_good_ones_items(tmp_path: Path, name: str) -> 
     for reject, (_, field, reason) in zip(rejects, BAD, strict=True):
         assert reject.field == field
         assert reason in reject.reason
+
+
+@every_format
+def test_text_that_nobody_reads_is_left_alone(tmp_path: Path, name: str) -> None:
+    """A column of another name may hold whatever it likes, and as much of it."""
+    notes = ["short", "two\nlines", "a" * 5000, "a\ttab", "s3://med/a\u2028.mov"]
+    rows = [[note, f"s3://med/{number}.mov", note] for number, note in enumerate(notes)]
+    path = tmp_path / name
+    path.write_bytes(WRITERS[name][0](rows, ["description", "input", "Other words"]))
+    (page,) = read(path)
+    assert page.rejects == []
+    assert [item.uri for item in page.items] == [row[1] for row in rows]
+    assert {len(item.metadata) for item in page.items} == {0}
 
 
 @every_format

@@ -169,12 +169,13 @@ def test_what_is_not_wanted_is_counted_and_deleted(sqs: "SQSClient", queue_url: 
         s3_event({**record("in/gone.mov"), "eventName": "ObjectRemoved:Delete"}),
         bridge_event("in/gone.mov", "Object Deleted"),
         s3_event(record("out/a.mov"), elsewhere),
+        s3_event(record("out/ctl%01.mov")),
         s3_event(record("in/a.txt"), record("in/folder/", size=0), record("in/a.mov")),
     )
     (page,) = drained(source(queue_url, suffixes=[".mov"]))
     assert keys_of([page]) == ["in/a.mov"]
     assert page.filtered == {
-        "test event": 1, "other event": 2, "prefix": 2, "empty": 1, "suffix": 1,
+        "test event": 1, "other event": 2, "prefix": 3, "empty": 1, "suffix": 1,
     }  # fmt: skip
     assert page.rejects == []
     assert waiting(sqs, queue_url) == 0
@@ -184,6 +185,8 @@ BAD = [
     "nonsense", "[]", "{}", '{"Records": [{}]}', '{"Records": [7]}',
     s3_event({**record("in/a.mov"), "s3": {"bucket": {"name": "media"}, "object": {}}}),
     s3_event(record("in/%FF.mov")), s3_event(record("in/a.mov", size="many")),
+    s3_event(record("in/ctl%01.mov")), bridge_event("in/ctl\u2028.mov"),
+    s3_event(record("in/a.mov"), record("in/ctl%0A.mov")),
 ]  # fmt: skip
 
 

@@ -10,17 +10,18 @@ from ittybatch.sources import ManifestSource, Page, read_pages
 from ittybatch.sources.records import Records
 from ittybatch.sources.rows import Rows
 
-HEADER = b"input,kind,options,profile,etag,size_bytes,metadata.a\n"
+HEADER = b"input,kind,options,profile,etag,size_bytes,metadata.a,notes\n"
 CELLS = st.sampled_from(
     [
         "", " ", "s3://med/a.mov", " s3://med/a.mov", "s3://med/a.mov ", "s3://med", "s3://med/a/",
         "s3://bucket--x-s3/a", "https://h/a.mov", "video", "video ", "vidio", '{"width": 1}',
         '"{""width"": 640}"', '"{\n""width"": 640}"', "{}", "web", "Web", '"x"', "12", "1.5",
         '"open', 'a"b', "\u2028", "\x07", "a\rb", "é", "\u00a0", "a" * 2100, ",",
+        '"a\ns3://med/b.mov"',
     ]
 )  # fmt: skip
-LINES = st.lists(CELLS, max_size=8).map(",".join) | st.just(
-    's3://med/a.mov,video,"{""width"": 640}",,,12,x'
+LINES = st.lists(CELLS, max_size=9).map(",".join) | st.just(
+    's3://med/a.mov,video,"{""width"": 640}",,,12,x,"a\u2028\ns3://med/b.mov"'
 )
 
 

@@ -79,6 +79,14 @@ def test_columns_mean_what_a_manifests_mean(fill: Fill) -> None:
     assert item.options == {"width": 640, "format": "webp"}
 
 
+def test_text_that_nobody_reads_is_left_alone(fill: Fill) -> None:
+    """A column of another name may hold whatever it likes, and as much of it."""
+    fill([asset(1, code="two\nlines"), asset(2, code="a" * 5000)])
+    (page,) = read_pages(sql("SELECT uri AS input, code AS description FROM assets ORDER BY id"))
+    assert page.rejects == []
+    assert keys_of([page]) == ["001.mov", "002.mov"]
+
+
 def test_a_bad_row_stops_nothing(fill: Fill) -> None:
     """It is a reject, with the number of the row and the column."""
     fill([asset(1), asset(2, uri="ftp://media/2.mov"), asset(3, uri=None), asset(4)])

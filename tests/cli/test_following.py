@@ -1,0 +1,80 @@
+"""`--follow`: what is said of a batch once it has ended."""
+
+from pathlib import Path
+
+import pytest
+
+from ittybatch.cli.following import follow_run
+from ittybatch.engine.flow_runs import FlowRuns
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.batches import end_batch, finish_planning
+from ittybatch.ledger.plan import PlannedReject
+from ittybatch.ledger.planning import plan_page
+from ittybatch.ledger.runs import end_runs
+from tests.ledger import library
+
+FLOW_RUN = "22222222-2222-2222-2222-222222222222"
+
+
+class Deaf(FlowRuns):
+    """Prefect, of a batch that has ended: there is nothing to ask."""
+
+    def __init__(self) -> None:
+        pass
+
+    def url(self, flow_run: str) -> str:
+        return f"http://prefect/{flow_run}"
+
+
+def ended_batch(ledger: Ledger, rejects: int = 0, **counts: int) -> str:
+    """A batch of a flow run that planned no job, and has ended."""
+    batch = library.new_batch(ledger, flow_run_id=FLOW_RUN).id
+    bad = [PlannedReject(line, "input", "is empty", ",") for line in range(rejects)]
+    page = library.page(rejects=bad, counts=counts)
+    ledger.write(plan_page, batch, page, after=None, chunk_size=10)
+    ledger.write(finish_planning, batch)
+    ledger.write(end_batch, batch)
+    ledger.write(end_runs, batch)
+    return batch
+
+
+def follow(ledger: Ledger, home: Path) -> int:
+    return follow_run(ledger, Deaf(), FLOW_RUN, home=home, json=False)
+
+
+def test_rows_that_could_not_be_read_are_told(
+    ledger: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Or a manifest with nothing but bad rows would look like one that was done."""
+    batch = ended_batch(ledger, rejects=3)
+    assert follow(ledger, tmp_path) == 0
+    told = capsys.readouterr().out
+    assert "0 of 0 jobs succeeded" in told
+    assert "3 rows could not be read; why: rejects.csv beside the batch's report" in told
+
+    rejects = tmp_path / "batches" / batch / "rejects.csv"
+    rejects.parent.mkdir(parents=True)
+    rejects.touch()
+    follow(ledger, tmp_path)
+    assert f"3 rows could not be read; why: {rejects}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        ("already_done", "7 jobs were done before and not submitted again"),
+        ("already_there", "7 jobs were not submitted, as their output stands at"),
+        ("in_flight_elsewhere", "7 jobs are in flight in another batch"),
+        ("held_back", "7 jobs were held back"),
+    ],
+)
+def test_jobs_that_were_not_submitted_are_told(
+    ledger: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str], count: str, said: str
+) -> None:
+    """With the reason, and each only where there are any."""
+    ended_batch(ledger, **{count: 7})
+    assert follow(ledger, tmp_path) == 0
+    told = capsys.readouterr().out
+    assert said in told
+    assert sum(line.startswith("7 ") for line in told.splitlines()) == 1
+    assert "could not be read" not in told

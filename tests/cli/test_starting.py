@@ -1,0 +1,110 @@
+"""`ittybatch run`: what it asks Prefect for, and what it says of that."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ittybatch.cli import starting
+from ittybatch.engine.flow_runs import FlowRuns
+from ittybatch.errors import IttybatchError
+
+PROFILE = "renditions: [{name: sd, kind: video, options: {height: 480}}]"
+
+
+class Recorder(FlowRuns):
+    """Prefect, keeping the parameters of the runs that it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    def defaults(self, deployment: str) -> dict[str, Any]:
+        return {"options": {"chunk_size": 7}} if deployment else {}
+
+    def make(self, deployment: str, **given: Any) -> str:  # noqa: ANN401
+        assert deployment == "run-batch/adhoc"
+        self.asked.append(given["parameters"])
+        return "run-1"
+
+    def url(self, flow_run: str) -> str:
+        return f"http://prefect/{flow_run}"
+
+
+@pytest.fixture
+def prefect(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recorder:
+    """A folder of its own to type commands in, and whoever makes flow runs."""
+    recorder = Recorder()
+
+    @contextmanager
+    def opened() -> Iterator[Recorder]:
+        yield recorder
+
+    monkeypatch.setattr(starting, "open_flow_runs", opened)
+    monkeypatch.setenv("ITTYBATCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return recorder
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("ps.yaml", "here/ps.yaml"),
+        ("./ps.yaml", "here/ps.yaml"),
+        ("sub/ps.txt", "here/sub/ps.txt"),
+        ("~/ps.yml", "ps.yml"),
+        ("link.yaml", "here/link.yaml"),
+    ],
+)
+def test_a_profile_of_this_folder_is_found_in_another(
+    prefect: Recorder, tmp_path: Path, given: str, sent: str
+) -> None:
+    """The worker runs in a folder of its own; a link's own name is the profile's."""
+    path = tmp_path / sent
+    path.parent.mkdir(exist_ok=True)
+    if given.startswith("link"):
+        (tmp_path / "other.yaml").write_text(PROFILE)
+        path.symlink_to(tmp_path / "other.yaml")
+    else:
+        path.write_text(PROFILE)
+    assert starting.run("list.csv", profile=given) == 0
+    [parameters] = prefect.asked
+    assert parameters["profile"] == str(path)
+    assert parameters["source"]["uri"] == str(tmp_path / "here" / "list.csv")
+
+
+def test_a_profile_that_is_named_is_the_workers_own(
+    prefect: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its name, in the folder that the settings of each name."""
+    monkeypatch.setenv("ITTYBATCH_PROFILES_DIR", str(tmp_path / "profiles"))
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "ps.yaml").write_text(PROFILE)
+    starting.run("list.csv", profile="ps")
+    assert prefect.asked[0]["profile"] == "ps"
+
+
+def test_a_dry_run_says_where_its_plan_is(
+    prefect: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It makes no batch, so that `ittybatch status` never shows it."""
+    Path("ps.yaml").write_text(PROFILE)
+    starting.run("list.csv", profile="ps.yaml", dry_run=True)
+    told = capsys.readouterr().out
+    assert "among the flow run's artifacts" in told
+    assert "ittybatch status" not in told
+    assert prefect.asked[0]["options"] == {"chunk_size": 7, "dry_run": True}
+
+    starting.run("list.csv", profile="ps.yaml")
+    assert "ittybatch status" in capsys.readouterr().out
+
+
+def test_a_dry_run_cannot_be_followed(prefect: Recorder) -> None:
+    """There is no batch to show; nothing is started."""
+    with pytest.raises(IttybatchError, match="--dry-run") as caught:
+        starting.run("list.csv", dry_run=True, follow=True)
+    assert "`ittybatch plan`" in str(caught.value)
+    assert prefect.asked == []
