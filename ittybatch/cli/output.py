@@ -50,7 +50,7 @@ def refused(error: ValidationError) -> IttybatchError:
     """Tell the first option that cannot be taken as it is, by its name."""
     first = error.errors(include_url=False)[0]
     field = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "Options"
-    return IttybatchError(f"{field}: {first['msg']}.")
+    return IttybatchError(f"{field}: {first['msg'].removeprefix('Value error, ')}.")
 
 
 def print_json(value: object) -> None:

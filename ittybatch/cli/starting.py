@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from pydantic import ValidationError
 
 from ittybatch.cli.following import follow_run
-from ittybatch.cli.output import Json, Profile, console, print_json, print_table
+from ittybatch.cli.output import Json, Profile, console, print_json, print_table, refused
 from ittybatch.cli.sourcing import NO_OPTIONS, SourceOptions, SourceText, source_of
 from ittybatch.cli.status import SUCCEEDED
 from ittybatch.engine.amounts import format_bytes
@@ -72,7 +72,7 @@ def plan(
     try:
         asked = BatchOptions.model_validate({"name": name, "skip_standing": skip_standing})
     except ValidationError as error:
-        raise _refused(error) from error
+        raise refused(error) from error
     with console.status("Reading the source ...") as status:
 
         def tell(counts: Mapping[str, int]) -> None:
@@ -228,7 +228,7 @@ def retry(
             {name: value for name, value in given.items() if value is not None}
         )
     except ValidationError as error:
-        raise _refused(error) from error
+        raise refused(error) from error
     parameters = {
         "source": source.model_dump(mode="json", exclude_none=True),
         "options": _options({}),
@@ -277,13 +277,7 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
     try:
         return BatchOptions.model_validate(given).model_dump(mode="json", exclude_unset=True)
     except ValidationError as error:
-        raise _refused(error) from error
-
-
-def _refused(error: ValidationError) -> IttybatchError:
-    first = error.errors(include_url=False)[0]
-    field = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "Options"
-    return IttybatchError(f"{field}: {first['msg']}.")
+        raise refused(error) from error
 
 
 def _print_plan(found: Preview, expected: Estimate) -> None:
