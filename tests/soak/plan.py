@@ -85,7 +85,7 @@ class Plan:
 
 
 def random_kills(
-    seed: int, count: int, *, with_database: bool, pause_s: tuple[float, float] = (4.0, 13.0)
+    seed: int, count: int, *, with_database: bool, pause_s: tuple[float, float] = (3.0, 10.0)
 ) -> list[Kill]:
     """Decide what is killed and when; the same seed gives the same.
 
