@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _NOT_NEW = (
     ("already_done", "done before"),
+    ("already_there", "at their destination already"),
     ("in_flight_elsewhere", "in flight in another batch"),
     ("held_back", "held back: failed for good, or given up"),
 )

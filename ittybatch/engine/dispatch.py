@@ -173,9 +173,7 @@ class Dispatcher:
 
     async def _feed(self, queue: asyncio.Queue[Submission | None]) -> None:
         """Queue what an earlier leg left unanswered, then claim what is due, until none is."""
-        for submission in self._ledger.read(unanswered, self._chunk):
-            # Ittybit may have it: what became of it matters, whatever became of the batch.
-            self._sent_before.add(submission.job_id)
+        for submission in self._unanswered():
             await self._turn(regardless=True)
             await queue.put(submission)
         while group := self._claim():
@@ -190,6 +188,7 @@ class Dispatcher:
             await queue.put(None)
 
     def _unanswered(self) -> list[Submission]:
+        """What was left without an answer, noted as sent before."""
         # Ittybit may have them: what became of them matters, whatever became of the batch.
         found = self._ledger.read(unanswered, self._chunk)
         self._sent_before.update(submission.job_id for submission in found)

@@ -118,12 +118,12 @@ def read_queue(
             messages = queue.receive(min(page_size, left), EMPTY_AFTER_S)
             if not messages:
                 return
-            left -= len(messages)
-            page = reading.page(messages)
-            if page is None:
+            new = reading.take(messages)
+            if not new:
                 # Only what was received before, and is still waiting for somebody.
                 return
-            yield page
+            left -= len(new)
+            yield reading.page(new)
 
 
 class _Reading:
@@ -143,13 +143,15 @@ class _Reading:
         self._aside = aside
         self._open: dict[str, Message] = {}
 
-    def page(self, messages: Sequence[Message]) -> Page | None:
-        """Make a page of messages; None where all of them have been in one before."""
-        new = [message for message in messages if message.id not in self._open]
+    def take(self, messages: Sequence[Message]) -> list[Message]:
+        """Note messages, and give each once that was not received before: queues repeat some."""
+        new = {message.id: message for message in messages if message.id not in self._open}
         # The newer receipt is the one that counts.
         self._open.update({message.id: message for message in messages})
-        if not new:
-            return None
+        return list(new.values())
+
+    def page(self, new: Sequence[Message]) -> Page:
+        """Make a page of messages that no page has had before."""
         newest: dict[str, Created] = {}
         rejects: list[Reject] = []
         unreadable: dict[str, str] = {}
