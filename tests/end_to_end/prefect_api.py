@@ -35,6 +35,18 @@ class PrefectApi:
         body = {"run_input": answer} if answer else {}
         return str(self._ask("POST", f"/flow_runs/{flow_run}/resume", json=body)["status"])
 
+    def suspend(self, flow_run: str) -> bool:
+        """Suspend a flow run as the button in Prefect's pages does; whether Prefect took it."""
+        return self._set_state(flow_run, {"type": "PAUSED", "name": "Suspended"})
+
+    def cancel(self, flow_run: str) -> bool:
+        """Cancel a flow run as the button in Prefect's pages does; whether Prefect took it."""
+        return self._set_state(flow_run, {"type": "CANCELLING", "name": "Cancelling"})
+
+    def _set_state(self, flow_run: str, state: dict[str, str]) -> bool:
+        path = f"/flow_runs/{flow_run}/set_state"
+        return bool(self._ask("POST", path, json={"state": state})["status"] == "ACCEPT")
+
     def processes(self) -> dict[str, str]:
         """The process that each flow run has, or had last, by the flow run's id."""
         # Schedules make a hundred runs ahead, which have not begun and never may.

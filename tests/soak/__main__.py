@@ -13,6 +13,7 @@ from rich.table import Table
 from ittybatch.stack import LocalStack
 from tests.end_to_end.system import System
 from tests.soak.alone import DATABASES, alone
+from tests.soak.operator import random_steps
 from tests.soak.plan import CORE, Plan, random_kills
 from tests.soak.run import Soaked, reconciling, soak
 
@@ -35,8 +36,9 @@ def main() -> int:
     for seed in range(first, first + asked.seeds):
         console.rule(f"seed {seed}, ledger on {asked.database}")
         results.append(_soak_once(seed, asked))
-    lost = sum(len(each.verdict.lost) for each in results)
-    doubled = sum(len(each.verdict.doubled) for each in results)
+    verdicts = [verdict for each in results for verdict in each.verdicts]
+    lost = sum(len(each.lost) for each in verdicts)
+    doubled = sum(len(each.doubled) for each in verdicts)
     holds = all(each.holds for each in results)
     console.print(
         f"{'All holds' if holds else 'IT DOES NOT HOLD'}: {len(results)} soaks on "
@@ -52,6 +54,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of the first soak; a random one if not given")
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds in a row (3)")
     parser.add_argument("--kills", type=int, default=12, help="SIGKILLs a soak (12)")
+    parser.add_argument("--acts", type=int, default=2, help="rounds of an operator's acts (2)")
     parser.add_argument("--database", choices=DATABASES, default="postgres", help="of the ledger")
     return parser.parse_args()
 
@@ -61,7 +64,8 @@ def _soak_once(seed: int, asked: argparse.Namespace) -> Soaked:
     folder = Path(tempfile.mkdtemp(prefix=f"ittybatch-soak-{seed}-"))
     folder.chmod(0o755)
     kills = random_kills(seed, asked.kills, with_database=asked.database == "postgres")
-    plan = Plan(seed, asked.jobs, tuple(kills))
+    steps = random_steps(seed, asked.acts) if asked.acts else ()
+    plan = Plan(seed, asked.jobs, tuple(kills), steps)
     console.print(f"seed {seed}, in {folder}: {plan.told()}", highlight=False)
     with (
         alone(folder, asked.database, SETTINGS),
@@ -79,7 +83,8 @@ def _soak_once(seed: int, asked: argparse.Namespace) -> Soaked:
     else:
         console.print(
             f"Kept: {folder}\nAgain: python -m tests.soak --database {asked.database} "
-            f"--jobs {asked.jobs} --kills {asked.kills} --seeds 1 --seed {seed}",
+            f"--jobs {asked.jobs} --kills {asked.kills} --acts {asked.acts} --seeds 1 "
+            f"--seed {seed}",
             highlight=False,
         )
     return soaked
@@ -94,6 +99,9 @@ def _report(soaked: Soaked) -> None:
     table.add_row("SIGKILLs", str(soaked.kills.total()), end_section=False)
     for part in sorted({*soaked.kills, *CORE}):
         table.add_row(f"  of the {part}", str(soaked.kills[part]))
+    table.add_row("acts of the operator", str(soaked.acts.total()))
+    for act, count in sorted(soaked.acts.items()):
+        table.add_row(f"  {act}", str(count))
     table.add_section()
     for what, count in verdict.wire.items():
         table.add_row(what, f"{count:,}")
@@ -103,9 +111,15 @@ def _report(soaked: Soaked) -> None:
         table.add_row(f"  {state}", f"{count:,}")
     table.add_row("attempts accepted", f"{verdict.attempts:,}")
     table.add_section()
-    table.add_row("lost", str(len(verdict.lost)))
-    table.add_row("doubled", str(len(verdict.doubled)))
-    table.add_row("wrong otherwise", str(len(verdict.wrong) + len(soaked.notes)))
+    for name, beside in soaked.beside.items():
+        table.add_row(f"{name}: jobs", f"{sum(beside.states.values()):,}")
+        for state, count in sorted(beside.states.items()):
+            table.add_row(f"  {state}", f"{count:,}")
+    table.add_section()
+    wrong = sum(len(each.wrong) for each in soaked.verdicts) + len(soaked.notes)
+    table.add_row("lost", str(sum(len(each.lost) for each in soaked.verdicts)))
+    table.add_row("doubled", str(sum(len(each.doubled) for each in soaked.verdicts)))
+    table.add_row("wrong otherwise", str(wrong))
     console.print(table)
     if not soaked.holds:
         console.print(soaked.told(), style="red", highlight=False, markup=False)

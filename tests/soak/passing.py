@@ -15,12 +15,13 @@ from ittybatch.ledger.queries import batch_of_run
 from ittybatch.ledger.states import BatchState, ChunkState
 from tests.end_to_end.system import System
 from tests.end_to_end.waiting import until
+from tests.soak.begin import trying
 from tests.soak.gauge import HEEDED_WITHIN_S, Gauge
 from tests.soak.killing import Killer
 from tests.soak.library import write_manifest, write_profile
 from tests.soak.plan import Kill, Part
 from tests.soak.reports import compare
-from tests.soak.run import quieten, trying
+from tests.soak.run import quieten
 from tests.soak.sizes import Sizes
 from tests.soak.story import Story
 from tests.soak.verdict import judge
@@ -81,7 +82,7 @@ class Passing:
         self._see_end(backfill, end_within_s)
         self._ask_around(backfill)
         for name, batch, run, planned in (("backfill", backfill, flow_run, jobs), nightly):
-            quieten(self._system, batch)
+            quieten(self._system, [batch])
             self._compare(name, batch, run, planned)
         return self.story
 

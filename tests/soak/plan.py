@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from tests.soak.operator import Step
+
 
 class Part(StrEnum):
     """What can be killed."""
@@ -37,6 +39,7 @@ class Plan:
         seed: Decides which webhook, which call and which job meets with a fault.
         jobs: How many jobs the batch has, at least.
         kills: In their order.
+        steps: What an operator does meanwhile, in this order; nothing where there are none.
         deadline_s: Seconds until a job that was not heard of is asked after.
         chunk_size: Items a chunk.
     """
@@ -44,6 +47,7 @@ class Plan:
     seed: int
     jobs: int
     kills: tuple[Kill, ...]
+    steps: tuple[Step, ...] = ()
     deadline_s: float = 15.0
     chunk_size: int = 250
 
@@ -80,8 +84,10 @@ class Plan:
         }
 
     def told(self) -> str:
-        """The kills in words, for whoever has to do it again."""
-        return ", ".join(f"+{kill.after_s:.1f} s {kill.part}" for kill in self.kills)
+        """Kills and steps in words, for whoever has to do it again."""
+        kills = ", ".join(f"+{kill.after_s:.1f} s {kill.part}" for kill in self.kills)
+        steps = ", ".join(f"+{step.after_s:.1f} s {step.act}" for step in self.steps)
+        return f"SIGKILLs: {kills}" + (f"; operator: {steps}" if steps else "")
 
 
 def random_kills(

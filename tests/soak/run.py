@@ -7,23 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
-import httpx
-
-from ittybatch.errors import IttybatchError
-from ittybatch.ledger.queries import batch_of_run
 from tests.end_to_end.system import System
 from tests.end_to_end.waiting import until
+from tests.soak.acting import Acting
+from tests.soak.begin import begin, trying
 from tests.soak.killing import Killer
-from tests.soak.library import write_manifest, write_profile
+from tests.soak.operator import Act
 from tests.soak.plan import Kill, Part, Plan
 from tests.soak.verdict import Verdict, judge
 
-T = TypeVar("T")
-
 _LOOK_EVERY_S = 0.25
-_BEGINS_WITHIN_S = 120.0
 # What is delayed or refused comes within a minute or two of its job's end.
 _DELIVERED_WITHIN_S = 150.0
 _QUIET_WITHIN_S = 180.0
@@ -39,7 +33,9 @@ class Soaked:
         batch: The batch's id.
         kills: What was killed, and how often.
         took_s: Seconds from the batch's start to its end.
-        verdict: What both sides of the wire say.
+        verdict: What both sides of the wire say of it.
+        beside: What they say of the batches beside it, by what was done to them.
+        acts: What the operator did.
         notes: What else there is to tell, such as that it did not end.
     """
 
@@ -48,17 +44,29 @@ class Soaked:
     kills: Counter[Part]
     took_s: float
     verdict: Verdict
+    beside: dict[str, Verdict] = field(default_factory=dict)
+    acts: Counter[Act] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """Of every batch."""
+        return [self.verdict, *self.beside.values()]
 
     @property
     def holds(self) -> bool:
         """Whether nothing was lost, doubled or left behind, and everything planned was done."""
-        return not self.notes and self.verdict.holds
+        return not self.notes and all(each.holds for each in self.verdicts)
 
     def told(self) -> str:
         """Everything that does not hold, and what it takes to see it again."""
         return "\n".join(
-            [f"seed {self.plan.seed}: {self.plan.told()}", *self.notes, *self.verdict.told()]
+            [
+                f"seed {self.plan.seed}: {self.plan.told()}",
+                *self.notes,
+                *self.verdict.told(),
+                *(f"{name}: {line}" for name, each in self.beside.items() for line in each.told()),
+            ]
         )
 
 
@@ -79,38 +87,28 @@ def soak(
         within_s: Seconds after which the batch should have ended.
         tell: Told of each kill, and of how far the batch is.
     """
-    manifest, profile = folder / "manifest.csv", folder / "soak.yaml"
-    jobs = write_manifest(manifest, plan.jobs)
-    write_profile(profile, plan.deadline_s)
     before = system.wire.summary()
     killer = Killer(system.stack, plan.seed)
     with system.wire.faults(plan.faults):
         began = time.monotonic()
-        flow_run = system.prefect.run(
-            "run-batch/adhoc",
-            {
-                "source": {"type": "manifest", "uri": str(manifest)},
-                "profile": str(profile),
-                "options": {"chunk_size": plan.chunk_size, "max_active_chunks": 3},
-            },
-        )
-        batch = until(
-            lambda: trying(lambda: system.ledger.read(batch_of_run, flow_run)),
-            "the flow run has begun a batch",
-            within_s=_BEGINS_WITHIN_S,
-        )
-        tell(f"batch {batch} has begun: {jobs} jobs")
-        ended = _see_through(system, batch, killer, kills=plan.kills, within_s=within_s, tell=tell)
-        took_s = time.monotonic() - began
-        notes = [] if ended else [f"the batch has not ended within {within_s:g} s"]
-        left = len(plan.kills) - killer.done.total()
-        if left:
-            notes.append(f"the batch was over before {left} of the kills")
+        main = begin(system, plan, folder, of="soak", jobs=plan.jobs)
+        tell(f"batch {main.id} has begun: {main.jobs} jobs")
+        with Acting.over(system, plan, main, folder, tell) as acting:
+            ended = _see_through(
+                system, main.id, killer, kills=plan.kills, within_s=within_s, tell=tell
+            )
+            took_s = time.monotonic() - began
+            notes = [] if ended else [f"the batch has not ended within {within_s:g} s"]
+            left = len(plan.kills) - killer.done.total()
+            if left:
+                notes.append(f"the batch was over before {left} of the kills")
         if ended:
             tell(f"the batch has ended after {took_s:.0f} s; waiting for what is still under way")
-            quieten(system, batch)
-    verdict = judge(system, batch, flow_run, jobs, before)
-    return Soaked(plan, batch, killer.done, took_s, verdict, notes)
+            quieten(system, [main.id, *acting.others])
+    verdict = judge(system, main.id, main.flow_run, main.jobs, before)
+    beside = acting.judge(before)
+    notes += acting.wrong
+    return Soaked(plan, main.id, killer.done, took_s, verdict, beside, acting.done, notes)
 
 
 def _see_through(
@@ -142,7 +140,7 @@ def _see_through(
     return False
 
 
-def quieten(system: System, batch: str) -> None:
+def quieten(system: System, batches: Sequence[str]) -> None:
     """Wait for the last webhooks, and for the flow runs to say that they have ended."""
     with contextlib.suppress(AssertionError):
         until(
@@ -151,13 +149,14 @@ def quieten(system: System, batch: str) -> None:
             within_s=_DELIVERED_WITHIN_S,
             every_s=0.5,
         )
-    with contextlib.suppress(AssertionError):
-        until(
-            lambda: trying(lambda: not system.prefect.open_runs(f"batch:{batch}")),
-            "no flow run is left",
-            within_s=_QUIET_WITHIN_S,
-            every_s=0.5,
-        )
+    for batch in batches:
+        with contextlib.suppress(AssertionError):
+            until(
+                lambda tag=f"batch:{batch}": trying(lambda: not system.prefect.open_runs(tag)),  # type: ignore[misc]
+                "no flow run is left",
+                within_s=_QUIET_WITHIN_S,
+                every_s=0.5,
+            )
 
 
 @contextmanager
@@ -169,11 +168,3 @@ def reconciling(system: System, every_s: float) -> Iterator[None]:
         yield
     finally:
         system.prefect.set_interval(RECONCILE, before)
-
-
-def trying(ask: Callable[[], T]) -> T | None:
-    """Ask somebody who may just have been killed."""
-    try:
-        return ask()
-    except (httpx.HTTPError, IttybatchError, AssertionError):
-        return None
