@@ -102,6 +102,7 @@ def _report(soaked: Soaked) -> None:
     table.add_row("acts of the operator", str(soaked.acts.total()))
     for act, count in sorted(soaked.acts.items()):
         table.add_row(f"  {act}", str(count))
+    table.add_row("  too late", str(soaked.too_late))
     table.add_section()
     for what, count in verdict.wire.items():
         table.add_row(what, f"{count:,}")

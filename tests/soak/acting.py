@@ -15,8 +15,8 @@ from tests.soak.operator import Act, Batches, Operator
 from tests.soak.plan import Plan
 from tests.soak.verdict import Verdict, judge
 
-_BEGINS_WITHIN_S = 120.0
 _LOOK_EVERY_S = 0.5
+_LASTS_S = 150.0
 
 
 @dataclass(slots=True)
@@ -51,12 +51,14 @@ class Acting:
         if not plan.steps:
             yield cls(system)
             return
+        # Those to be cancelled are still being sent when their turn comes.
+        slow = plan.jobs / 3 / _LASTS_S
         batches = {
-            name: begin(system, plan, folder, of=name, jobs=jobs)
-            for name, jobs in (
-                ("doomed", plan.jobs // 3),
-                ("dropped", plan.jobs // 3),
-                ("small", plan.jobs // 10),
+            name: begin(system, plan, folder, of=name, jobs=plan.jobs // part, submit_per_s=rate)
+            for name, part, rate in (
+                ("doomed", 3, slow),
+                ("dropped", 3, slow),
+                ("small", 10, None),
             )
         }
         own = System(system.stack)
@@ -74,6 +76,11 @@ class Acting:
     def done(self) -> Counter[Act]:
         """What the operator did in time."""
         return self.operator.done if self.operator else Counter()
+
+    @property
+    def too_late(self) -> int:
+        """How many acts came when their batch had ended."""
+        return self.operator.too_late.total() if self.operator else 0
 
     @property
     def wrong(self) -> list[str]:

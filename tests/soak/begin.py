@@ -34,7 +34,15 @@ class Begun:
     jobs: int
 
 
-def begin(system: System, plan: Plan, folder: Path, *, of: str, jobs: int) -> Begun:
+def begin(
+    system: System,
+    plan: Plan,
+    folder: Path,
+    *,
+    of: str,
+    jobs: int,
+    submit_per_s: float | None = None,
+) -> Begun:
     """Start a batch over a library of its own, and wait until the ledger has it.
 
     Args:
@@ -43,11 +51,15 @@ def begin(system: System, plan: Plan, folder: Path, *, of: str, jobs: int) -> Be
         folder: Where manifest and profile are written.
         of: The library's name.
         jobs: How many jobs it should give, at least.
+        submit_per_s: How fast it is sent; as fast as it goes where this is None.
     """
     manifest, profile = folder / f"{of}.csv", folder / "soak.yaml"
     made = write_manifest(manifest, jobs, of)
     if not profile.exists():
         write_profile(profile, plan.deadline_s)
+    options: dict[str, float] = {"chunk_size": plan.chunk_size, "max_active_chunks": 3}
+    if submit_per_s is not None:
+        options["submit_per_s"] = submit_per_s
     flow_run = until(
         lambda: trying(
             lambda: system.prefect.run(
@@ -55,7 +67,7 @@ def begin(system: System, plan: Plan, folder: Path, *, of: str, jobs: int) -> Be
                 {
                     "source": {"type": "manifest", "uri": str(manifest)},
                     "profile": str(profile),
-                    "options": {"chunk_size": plan.chunk_size, "max_active_chunks": 3},
+                    "options": options,
                 },
             )
         ),

@@ -53,7 +53,7 @@ def random_steps(seed: int, rounds: int) -> tuple[Step, ...]:
     acts = [Act.PAUSE, Act.TUNE, Act.SUSPEND] * rounds
     acts += [Act.CANCEL, Act.CANCEL_RUN, Act.RETRY, Act.DEPLOY]
     chance.shuffle(acts)
-    return tuple(Step(chance.uniform(1.0, 8.0), act) for act in acts)
+    return tuple(Step(chance.uniform(0.5, 5.0), act) for act in acts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Operator:
         return self._command("pause", self.batches.main) and self._resume_later(chance)
 
     def _tune(self, chance: random.Random) -> bool:
-        rate, chunks = chance.choice((0, 50, 200)), chance.choice((2, 3, 4))
+        rate, chunks = chance.choice((20, 60, 0)), chance.choice((2, 3, 4))
         options = ("--submit-per-s", str(rate), "--max-active-chunks", str(chunks))
         return self._command("tune", self.batches.main, *options)
 

@@ -35,7 +35,8 @@ class Soaked:
         took_s: Seconds from the batch's start to its end.
         verdict: What both sides of the wire say of it.
         beside: What they say of the batches beside it, by what was done to them.
-        acts: What the operator did.
+        acts: What the operator did in time.
+        too_late: Acts that came when their batch had ended.
         notes: What else there is to tell, such as that it did not end.
     """
 
@@ -46,6 +47,7 @@ class Soaked:
     verdict: Verdict
     beside: dict[str, Verdict] = field(default_factory=dict)
     acts: Counter[Act] = field(default_factory=Counter)
+    too_late: int = 0
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -108,7 +110,17 @@ def soak(
     verdict = judge(system, main.id, main.flow_run, main.jobs, before)
     beside = acting.judge(before)
     notes += acting.wrong
-    return Soaked(plan, main.id, killer.done, took_s, verdict, beside, acting.done, notes)
+    return Soaked(
+        plan,
+        main.id,
+        killer.done,
+        took_s,
+        verdict,
+        beside,
+        acting.done,
+        acting.too_late,
+        notes,
+    )
 
 
 def _see_through(
