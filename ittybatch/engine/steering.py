@@ -16,7 +16,7 @@ from ittybatch.ledger.batches import (
     read_batch,
     resume_batch,
 )
-from ittybatch.ledger.chunks import restart_runs
+from ittybatch.ledger.runs import unmade_runs
 from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
 

@@ -2,10 +2,10 @@
 
 from sqlalchemy import select, update
 
-from ittybatch.ledger import identity
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.legs import Leg, begin_wait
-from ittybatch.ledger.models import Batch, Run
+from ittybatch.ledger.models import Batch
+from ittybatch.ledger.rousing import rouse
 from ittybatch.ledger.states import BatchState
 
 
@@ -31,7 +31,7 @@ def ask(transaction: Transaction, leg: Leg, flow_run_id: str | None) -> None:
 
 
 def approve(transaction: Transaction, batch: str) -> bool:
-    """Let a planned batch begin, and wake its run.
+    """Let a planned batch begin, and wake its run, or restart it where it has ended.
 
     Returns:
         Whether it waited for that.
@@ -43,7 +43,7 @@ def approve(transaction: Transaction, batch: str) -> bool:
             state=BatchState.RUNNING.value, reason=None, why_ask=None, resumed_at=transaction.now
         )
     )
-    transaction.execute(
-        update(Run).where(Run.owner == identity.batch_owner(batch)).values(wake_at=transaction.now)
-    )
-    return changed.rowcount == 1
+    if changed.rowcount == 0:
+        return False
+    rouse(transaction, batch)
+    return True
