@@ -20,14 +20,18 @@ def asked_leg(transaction: Transaction, batch: str, flow_run_id: str | None) -> 
     return row.asked_leg if row.asked_run == flow_run_id else None
 
 
-def ask(transaction: Transaction, leg: Leg, flow_run_id: str | None) -> None:
-    """Note that a leg of a flow run asks for approval, and that the run waits for the answer."""
+def ask(transaction: Transaction, leg: Leg, flow_run_id: str | None) -> bool:
+    """Note that a leg of a flow run asks for approval, and that the run waits for the answer.
+
+    Returns:
+        Whether it does: not where another run has taken its place.
+    """
     transaction.execute(
         update(Batch)
         .where(Batch.id == leg.batch_id)
         .values(asked_leg=leg.number, asked_run=flow_run_id)
     )
-    begin_wait(transaction, leg)
+    return begin_wait(transaction, leg)
 
 
 def approve(transaction: Transaction, batch: str) -> bool:

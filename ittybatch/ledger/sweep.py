@@ -16,7 +16,7 @@ from sqlalchemy import String, and_, cast, exists, literal, or_, select
 from ittybatch.ledger import identity, runs
 from ittybatch.ledger.batches import hold_batch
 from ittybatch.ledger.chunks import finish_chunk
-from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.database import Ledger, Transaction
 from ittybatch.ledger.models import Batch, Chunk, Run
 from ittybatch.ledger.rousing import restart_runs
 from ittybatch.ledger.run_moves import Move, move, new_run, wake
@@ -75,6 +75,17 @@ def find_broken(transaction: Transaction, lease_s: float, batch: str | None = No
         if (fault := _fault(transaction, row, lease_s)) is not None
     ]
     return sorted(found, key=lambda each: each.owner)
+
+
+def sweep(ledger: Ledger, lease_s: float) -> list[Broken]:
+    """Mend every owner that breaks the invariant. Reads only, where none does.
+
+    Returns:
+        What was mended.
+    """
+    broken = ledger.read(find_broken, lease_s)
+    batches = sorted({each.batch_id for each in broken})
+    return [each for batch in batches for each in ledger.write(mend, batch, lease_s)]
 
 
 def mend(transaction: Transaction, batch: str, lease_s: float) -> list[Broken]:
