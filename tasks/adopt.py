@@ -8,6 +8,7 @@ from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.scope import settle
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import OpenBatch, known_batch, open_batch
+from ittybatch.ledger.sweep import sweep
 from ittybatch.settings import Settings
 from ittybatch.sources import Source
 from tasks.leg import this_run
@@ -40,6 +41,8 @@ def _opened(
     ledger: Ledger, settings: Settings, source: Source, profile: str, options: BatchOptions
 ) -> OpenBatch:
     flow_run, deployment = this_run()
+    # The jobs of a process that was killed in the middle are free for this batch.
+    sweep(ledger, settings.lease_s)
     source, chosen = settle(ledger, source, profile, settings.profiles_dir)
     return ledger.write(
         open_batch,

@@ -50,7 +50,8 @@ def approve(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> b
         if batch.state is not BatchState.UNAPPROVED:
             return True
     get_run_logger().warning("This batch waits to be approved: %s", batch.reason)
-    ledger.write(ask, leg, flow_run)
+    if not ledger.write(ask, leg, flow_run):
+        return False
     _ask(batch, settings, leg.number)
     return False
 
