@@ -11,8 +11,9 @@ from ittybatch.ledger.legs import end_run
 from ittybatch.ledger.states import ChunkState
 from tasks.brake import brake
 from tasks.collect import collect
+from tasks.ending import ends_quietly
 from tasks.leg import at_work, open_books
-from tasks.outcome import chunk_outcome
+from tasks.outcome import chunk_outcome, stopped_outcome
 from tasks.poll import poll
 from tasks.submit import submit
 from tasks.wait import wait
@@ -24,6 +25,7 @@ ChunkId = Annotated[
 
 
 @flow(name="process-chunk", description=__doc__)
+@ends_quietly
 def process_chunk(chunk_id: ChunkId) -> State[None]:
     """Run one chunk, or one leg of it: everything begins by reading the ledger."""
     with (
@@ -40,6 +42,6 @@ def process_chunk(chunk_id: ChunkId) -> State[None]:
                 return chunk_outcome(place)
             if held:
                 ledger.write(end_run, leg)
-                return Completed(name="Held", message="Its batch is held.")
+                return stopped_outcome(place)
             leg = wait(ledger, settings, leg, chunk=chunk_id)
-        return Completed(name="Superseded", message="Another run goes on with it.")
+        return Completed(message="Another flow run goes on with this chunk.")

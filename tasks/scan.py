@@ -12,7 +12,7 @@ from ittybatch.engine.reports.rejects import write_rejects_file
 from ittybatch.engine.scope import settle
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import OpenBatch, hold_batch
+from ittybatch.ledger.batches import OpenBatch, hold_batch, read_batch
 from ittybatch.ledger.history import experience
 from ittybatch.ledger.retrying import batches_with
 from ittybatch.settings import Settings
@@ -28,12 +28,12 @@ _TELL_EVERY = 10_000
 
 @step("scan")
 def scan(ledger: Ledger, settings: Settings, batch: OpenBatch) -> OpenBatch:
-    """Plan the batch, from where an earlier leg left off.
+    """Plan the batch, from where an earlier leg left off; hold it if the source cannot be read.
 
     The source is the one that the batch was begun with: by now `latest` means this very batch.
 
     Raises:
-        SourceError: when the source cannot be read; the batch is held, and goes on from there.
+        LedgerUnavailable: when not even the hold can be written.
     """
     if batch.scan_done:
         return batch
@@ -58,7 +58,8 @@ def scan(ledger: Ledger, settings: Settings, batch: OpenBatch) -> OpenBatch:
         )
     except IttybatchError as error:
         ledger.write(hold_batch, batch.id, str(error))
-        raise
+        get_run_logger().error("The batch is held: %s", error)
+        return ledger.read(read_batch, batch.id)
     rejects = write_rejects_file(ledger, batch.id, settings.home / "batches" / batch.id)
     get_run_logger().info("Planned: %s.", told_of(planned.counts))
     show_plan(

@@ -11,12 +11,12 @@ from ittybatch.ledger import Ledger
 from ittybatch.ledger.approval import approve
 from ittybatch.ledger.batches import (
     cancel_batch,
-    hold_batch,
     job_totals,
     read_batch,
     resume_batch,
 )
 from ittybatch.ledger.chunks import restart_runs
+from ittybatch.ledger.pausing import pause_batch
 from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
 
@@ -103,7 +103,7 @@ def steer(
                 )
             return _steered(ledger, batch, None, _go_on(ledger, settings, batch))
         case Action.PAUSE:
-            ledger.write(hold_batch, batch, f"Paused by {by}.")
+            ledger.write(pause_batch, batch, by)
             return _steered(ledger, batch, BatchState.HELD)
         case Action.RESUME:
             if not ledger.write(resume_batch, batch):
