@@ -87,6 +87,8 @@ def summary_of(status: BatchStatus) -> str:
     """What a batch came to, or why there was nothing to do."""
     counts = status.counts
     if not counts["jobs"]:
+        if status.state is not BatchState.SUCCEEDED:
+            return "No job has been planned yet"
         return f"There was nothing new to do: {_found(status.plan)}"
     return _and_bad(f"{counts['succeeded']:,} of {counts['jobs']:,} jobs succeeded", counts)
 

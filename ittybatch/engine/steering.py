@@ -56,6 +56,8 @@ class Steered:
     def told(self) -> str:
         """All of it in words."""
         lines = [f"Batch {self.batch} is {self.state.value}."]
+        if self.state is BatchState.HELD:
+            lines.append(f"`ittybatch resume {self.batch}` lets it go on.")
         if self.cancelled:
             lines.append(f"{self.cancelled:,} jobs will not be sent.")
         if self.in_flight and self.state is not BatchState.RUNNING:

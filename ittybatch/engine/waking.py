@@ -8,6 +8,7 @@ from datetime import datetime
 
 from prefect.client.schemas.objects import StateType
 
+from ittybatch.engine.alerting import show_held
 from ittybatch.engine.flow_runs import (
     BATCH_DEPLOYMENT,
     CHUNK_DEPLOYMENT,
@@ -174,9 +175,11 @@ class Waker:
             woken.cancelled.append(run.owner)
         if self._ledger.read(_in_place, run):
             self._ledger.write(_strand, run)
+            show_held(self._ledger, self._flow_runs, run.batch_id)
             return
         if run.stumbles >= _MOST_STUMBLES:
             self._ledger.write(_give_up_on, run, status)
+            show_held(self._ledger, self._flow_runs, run.batch_id)
             return
         if not self._ledger.write(runs.replace_run, run.owner, run.generation):
             return

@@ -173,7 +173,7 @@ def test_an_alert_on_failed_fires_once_for_a_batch_that_needs_somebody(
         all_runs = system.prefect.tagged_runs(f"batch:{batch}")
         assert len(all_runs) >= 1
         for run in all_runs:
-            assert set(system.prefect.history(run["id"])) <= KNOWN_NAMES
+            assert run["state_name"] in KNOWN_NAMES
             lines = [line["message"] for line in system.prefect.logs(run["id"])]
             assert lines
             assert not [line for line in lines if "Traceback" in line], run["name"]

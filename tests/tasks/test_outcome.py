@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -63,6 +64,23 @@ def test_a_batchs_run_is_failed_only_where_somebody_has_to_look(
     assert says in str(ended.message)
     if state is BatchState.HELD:
         assert "`ittybatch resume 20260131-020000-abcdef`" in str(ended.message)
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        (BatchState.SUCCEEDED, "There was nothing new to do: 7 items found."),
+        (BatchState.HELD, "No job has been planned yet."),
+        (BatchState.CANCELLED, "No job has been planned yet."),
+    ],
+)
+def test_only_a_source_that_was_read_to_its_end_had_nothing_new(
+    state: BatchState, says: str
+) -> None:
+    """One that could not be read never looks like an empty one."""
+    none = dict.fromkeys((*COUNTS, *ENDED), 0)
+    status = replace(_status(state, "gone.csv is not there."), counts=none, plan={"found": 7})
+    assert str(outcome(status).message).endswith(says)
 
 
 @pytest.mark.parametrize("held", [False, True])
