@@ -10,8 +10,9 @@ from ittybatch.ledger.identity import chunk_owner
 from ittybatch.ledger.states import ChunkState
 from tasks.brake import brake
 from tasks.collect import collect
+from tasks.ending import ends_quietly
 from tasks.leg import at_work, leave, open_books
-from tasks.outcome import chunk_outcome
+from tasks.outcome import chunk_outcome, stopped_outcome
 from tasks.poll import poll
 from tasks.submit import submit
 from tasks.wait import wait
@@ -23,6 +24,7 @@ ChunkId = Annotated[
 
 
 @flow(name="process-chunk", description=__doc__)
+@ends_quietly
 def process_chunk(chunk_id: ChunkId) -> State[None]:
     """Run one chunk, or one leg of it: everything begins by reading the ledger."""
     with (
@@ -40,6 +42,6 @@ def process_chunk(chunk_id: ChunkId) -> State[None]:
             if held:
                 if not leave(ledger, settings, leg):
                     continue
-                return Completed(name="Held", message="Its batch is held.")
+                return stopped_outcome(place)
             leg = wait(ledger, settings, leg, chunk=chunk_id)
-        return Completed(name="Superseded", message="Another run goes on with it.")
+        return Completed(message="Another flow run goes on with this chunk.")

@@ -1,7 +1,9 @@
 """Reconcile: what no webhook told is asked for, and what nobody woke is woken."""
 
-from prefect import flow
+from prefect import State, flow
+from prefect.states import Completed
 
+from tasks.ending import ends_quietly
 from tasks.leg import open_books
 from tasks.poll import poll
 from tasks.recount import recount_batches
@@ -9,9 +11,11 @@ from tasks.wake import wake
 
 
 @flow(name="reconcile", flow_run_name="reconcile", description=__doc__)
-def reconcile() -> None:
+@ends_quietly
+def reconcile() -> State[None]:
     """Bring the ledger, Ittybit and Prefect to one view. Safe to run twice at once."""
     with open_books() as (settings, ledger):
         poll(ledger, settings)
         recount_batches(ledger)
         wake(ledger, settings)
+    return Completed(message="Ledger, Ittybit and Prefect agree.")

@@ -7,7 +7,6 @@ run_batch(BucketSource(uri="s3://media/uploads/"), profile="web")
 """
 
 from prefect import State, flow
-from prefect.states import Completed
 
 from flows.parameters import DEFAULTS, AnySource, Options, ProfileName
 from flows.process_chunk import process_chunk
@@ -21,16 +20,19 @@ from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
 from tasks.adopt import adopt
 from tasks.approve import approve
-from tasks.leg import at_work, leave, open_books, this_run
+from tasks.ending import ends_quietly
+from tasks.leg import at_work, in_place, leave, open_books
 from tasks.naming import batch_run_name
-from tasks.outcome import outcome, preview_outcome, unapproved_outcome
+from tasks.outcome import outcome, preview_outcome, superseded_outcome, unapproved_outcome
 from tasks.release import release
 from tasks.report import progress, report
 from tasks.scan import look, scan
+from tasks.tags import tag_outcome
 from tasks.wait import wait
 
 
 @flow(name="run-batch", flow_run_name=batch_run_name, description=__doc__)
+@ends_quietly
 def run_batch(
     source: AnySource, profile: ProfileName = "web", options: Options = DEFAULTS
 ) -> State[None]:
@@ -41,46 +43,51 @@ def run_batch(
         batch = adopt(ledger, settings, source, profile, options)
         with at_work(ledger, batch_owner(batch.id), settings.lease_s) as leg:
             if leg is None:
-                return _superseded()
+                return superseded_outcome()
             while True:
                 batch = scan(ledger, settings, batch, leg)
-                if approve(ledger, settings, batch, leg):
-                    status = _see_through(ledger, settings, batch, leg)
-                    if status is None:
-                        return _superseded()
-                    report(ledger, settings, status)
-                    end = outcome(status)
-                else:
+                approved = approve(ledger, settings, batch, leg)
+                if approved is None:
                     end = unapproved_outcome(batch)
+                else:
+                    seen = _see_through(ledger, settings, batch, approved)
+                    if seen is None:
+                        return superseded_outcome()
+                    status, leg = seen
+                    report(ledger, settings, status)
+                    tag_outcome(status)
+                    end = outcome(status)
                 if leave(ledger, settings, leg):
                     return end
                 # Somebody has resumed or approved it just now, and relies on this run.
                 batch = ledger.read(read_batch, batch.id)
 
 
-def _superseded() -> State[None]:
-    return Completed(name="Superseded", message="Another run goes on with it.")
-
-
 def _see_through(
     ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg
-) -> BatchStatus | None:
+) -> tuple[BatchStatus, Leg] | None:
     """Release chunks and wait for them, until nothing is left to wait for.
 
+    A run that cannot suspend works through the chunks itself, one after the other.
+
     Returns:
-        How the batch stands then, or None where another run has taken this one's place.
+        How the batch stands then, and the leg that found it so; None where another run has
+        taken this one's place.
     """
-    in_place = this_run()[1] is None
+    stays = in_place()
     max_active = BatchOptions.model_validate(batch.options).max_active_chunks
     while True:
-        released = release(ledger, settings, batch.id, max_active, in_place=in_place)
+        released = release(ledger, settings, batch.id, max_active, in_place=stays)
         status = progress(ledger, batch.id)
         if status.state is not BatchState.RUNNING and not _still_billing(status):
-            return status
-        if not in_place and wait(ledger, settings, leg) is None:
-            return None
+            return status, leg
         for chunk in released:
             process_chunk(chunk)
+        if not released:
+            next_leg = wait(ledger, settings, leg)
+            if next_leg is None:
+                return None
+            leg = next_leg
 
 
 def _still_billing(status: BatchStatus) -> bool:

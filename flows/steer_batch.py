@@ -4,11 +4,13 @@ from prefect import State, flow
 from prefect.states import Completed
 
 from flows.parameters import NO_CHANGES, BatchName, Changes, SteerAction
+from tasks.ending import ends_quietly
 from tasks.leg import open_books
 from tasks.steer import steer
 
 
 @flow(name="steer-batch", flow_run_name="{action} {batch}", description=__doc__)
+@ends_quietly
 def steer_batch(
     action: SteerAction, batch: BatchName = "latest", changes: Changes = NO_CHANGES
 ) -> State[None]:

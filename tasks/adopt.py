@@ -1,19 +1,19 @@
 """Adopt: find this flow run's batch in the ledger, or open it."""
 
-from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 
-from ittybatch.engine.flow_runs import PrefectUnavailable, open_flow_runs
 from ittybatch.engine.options import BatchOptions
+from ittybatch.engine.reports.forms import refuse_file
 from ittybatch.engine.scope import settle
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import OpenBatch, known_batch, open_batch
 from ittybatch.ledger.sweep import sweep
 from ittybatch.settings import Settings
 from ittybatch.sources import Source
-from tasks.leg import this_run
+from tasks.leg import in_place, this_run
 from tasks.naming import deployment_name
 from tasks.step import step
+from tasks.tags import tag_batch
 
 
 @step("adopt")
@@ -24,6 +24,7 @@ def adopt(
 
     Raises:
         ProfileError: when the profile cannot be used.
+        UnknownForm: when copies of the report are to go to a file.
         DestinationOverlap: when outputs would land where the source is scanned.
     """
     flow_run, _ = this_run()
@@ -33,7 +34,13 @@ def adopt(
         ledger, settings, source, profile, options
     )
     get_run_logger().info("Batch %s (%s) is %s.", batch.id, batch.name, batch.state)
-    _tag(batch.id)
+    if this_run()[1] is not None and in_place():
+        get_run_logger().info(
+            "Prefect cannot suspend a subflow: this run stays, and works through its chunks one "
+            "after the other. With `run_deployment(..., as_subflow=False)` it suspends, and its "
+            "chunks run side by side."
+        )
+    tag_batch(batch.id)
     return batch
 
 
@@ -43,6 +50,7 @@ def _opened(
     flow_run, deployment = this_run()
     # The jobs of a process that was killed in the middle are free for this batch.
     sweep(ledger, settings.lease_s)
+    refuse_file(options.report_to)
     source, chosen = settle(ledger, source, profile, settings.profiles_dir)
     return ledger.write(
         open_batch,
@@ -54,17 +62,3 @@ def _opened(
         profile=chosen.model_dump(mode="json"),
         options=options.model_dump(mode="json", exclude={"go_on_with"}, exclude_none=True),
     )
-
-
-def _tag(batch: str) -> None:
-    """Tag this flow run as its chunks are tagged, so that a filter shows them together."""
-    context = FlowRunContext.get()
-    run = context.flow_run if context else None
-    tag = f"batch:{batch}"
-    if run is None or tag in run.tags:
-        return
-    try:
-        with open_flow_runs() as flow_runs:
-            flow_runs.tag(str(run.id), [*run.tags, tag])
-    except PrefectUnavailable as error:
-        get_run_logger().warning("The flow run could not be tagged: %s", error)

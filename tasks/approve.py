@@ -14,7 +14,8 @@ from ittybatch.ledger.batches import OpenBatch, cancel_batch, read_batch
 from ittybatch.ledger.legs import Leg
 from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
-from tasks.leg import this_run
+from tasks.leg import in_place, this_run
+from tasks.wait import wait
 
 # What can be made of a plan.
 Decision = Literal["wait", "approve", "cancel"]
@@ -33,27 +34,45 @@ class Approval(RunInput):
     )
 
 
-def approve(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> bool:
+def approve(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Leg | None:
     """See whether a batch may begin; in a deployed run, wait suspended until somebody says so.
 
-    `ittybatch approve` says so too. Returns False where the batch goes no further for now.
+    A subflow, which Prefect cannot suspend, waits in its process.
+
+    `ittybatch approve` says so too. Returns the leg to go on with, None where the batch goes no
+    further for now.
     """
     if batch.state is not BatchState.UNAPPROVED:
-        return True
+        return leg
     flow_run, deployment = this_run()
     if deployment is None:
-        return False
+        return None
+    if in_place():
+        return _stay(ledger, settings, batch, leg)
     asked = ledger.read(asked_leg, batch.id, flow_run)
     if asked is not None:
         _carry_out(ledger, batch.id, _ask(batch, settings, asked).decision)
         batch = ledger.read(read_batch, batch.id)
         if batch.state is not BatchState.UNAPPROVED:
-            return True
+            return leg
     get_run_logger().warning("This batch waits to be approved: %s", batch.reason)
     if not ledger.write(ask, leg, flow_run):
-        return False
+        return None
     _ask(batch, settings, leg.number)
-    return False
+    return None
+
+
+def _stay(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Leg | None:
+    """Wait for a decision in this process; `ittybatch approve` and `cancel` wake it."""
+    get_run_logger().warning(
+        "This batch waits to be approved: %s `ittybatch approve %s` begins it.",
+        batch.reason,
+        batch.id,
+    )
+    waiting: Leg | None = leg
+    while waiting and ledger.read(read_batch, batch.id).state is BatchState.UNAPPROVED:
+        waiting = wait(ledger, settings, waiting)
+    return waiting
 
 
 def _ask(batch: OpenBatch, settings: Settings, leg: int) -> Approval:

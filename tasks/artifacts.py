@@ -92,7 +92,11 @@ def show_progress(status: BatchStatus, told: str) -> None:
     """Publish how far a batch is: one bar a flow run, moved on by each leg."""
     key = f"progress-{status.id}"
     ended = sum(status.counts[name] for name in _ENDED)
-    percent = 100.0 * ended / status.counts["jobs"] if status.counts["jobs"] else 100.0
+    if status.counts["jobs"]:
+        percent = 100.0 * ended / status.counts["jobs"]
+    else:
+        # A batch that is held or paused before its first job is planned has done nothing.
+        percent = 100.0 if status.state.ended else 0.0
     bar = _bar_of_this_run(key)
     if bar is None:
         create_progress_artifact(percent, key=key, description=told)

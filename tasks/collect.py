@@ -34,5 +34,7 @@ def collect(ledger: Ledger, chunk: int) -> tuple[ChunkPlace, bool]:
         place.expired,
     )
     if held and place.state is not ChunkState.DONE:
-        logger.error("The batch is held. `ittybatch resume %s` goes on from here.", place.batch_id)
+        logger.warning(
+            "The batch is held. `ittybatch resume %s` goes on from here.", place.batch_id
+        )
     return place, held

@@ -8,6 +8,7 @@ from prefect.flow_runs import suspend_flow_run
 from prefect.logging import get_run_logger
 
 from ittybatch.engine.heart import beating
+from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger, open_ledger
 from ittybatch.ledger.legs import Ending, Leg, begin_leg, end_run
 from ittybatch.settings import Settings
@@ -22,6 +23,17 @@ def this_run() -> tuple[str | None, str | None]:
     return str(run.id), str(run.deployment_id) if run.deployment_id else None
 
 
+def in_place() -> bool:
+    """Whether this run waits in its own process.
+
+    Prefect suspends neither a flow that was called directly nor a subflow, such as what
+    `run_deployment` starts inside another flow.
+    """
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    return run is None or run.deployment_id is None or run.parent_task_run_id is not None
+
+
 @contextmanager
 def open_books() -> Iterator[tuple[Settings, Ledger]]:
     """Read the settings and open the ledger, for one flow."""
@@ -33,20 +45,30 @@ def open_books() -> Iterator[tuple[Settings, Ledger]]:
         ledger.close()
 
 
+class LegInterrupted(IttybatchError):
+    """A leg could not go on, for a reason that another one may not meet."""
+
+
 @contextmanager
 def at_work(ledger: Ledger, owner: str, lease_s: float) -> Iterator[Leg | None]:
     """Work for an owner: begin a leg, and beat until the end of the block.
 
     Gives None where another run has taken the owner's place: this one has nothing to do.
+
+    Raises:
+        LegInterrupted: when an error of ours ends the block.
     """
-    leg = new_leg(ledger, owner)
-    if leg is None:
-        get_run_logger().warning("Another run works for %s by now; this one ends.", owner)
-        yield None
-        return
-    get_run_logger().info("Leg %d of %s begins.", leg.number, owner)
-    with beating(ledger, leg, lease_s):
-        yield leg
+    try:
+        leg = new_leg(ledger, owner)
+        if leg is None:
+            get_run_logger().warning("Another run works for %s by now; this one ends.", owner)
+            yield None
+            return
+        get_run_logger().info("Leg %d of %s begins.", leg.number, owner)
+        with beating(ledger, leg, lease_s):
+            yield leg
+    except IttybatchError as error:
+        raise LegInterrupted(error.message, remedy=error.remedy) from error
 
 
 def new_leg(ledger: Ledger, owner: str, *, after: Leg | None = None) -> Leg | None:
@@ -73,6 +95,6 @@ def leave(ledger: Ledger, settings: Settings, leg: Leg) -> bool:
         False where there is something to do again, because somebody has resumed the batch.
     """
     ending = ledger.write(end_run, leg)
-    if ending is Ending.SUSPENDED and this_run()[1] is not None:
+    if ending is Ending.SUSPENDED and not in_place():
         suspend_flow_run(key=f"left-{leg.number}", timeout=int(settings.suspend_timeout_s))
     return ending is not Ending.GO_ON

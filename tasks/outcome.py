@@ -12,6 +12,7 @@ from prefect.states import Cancelled, Completed, Failed
 
 from ittybatch.ledger.batches import OpenBatch
 from ittybatch.ledger.chunks import ChunkPlace
+from ittybatch.ledger.pausing import is_paused
 from ittybatch.ledger.queries import BatchStatus
 from ittybatch.ledger.states import BatchState
 
@@ -28,49 +29,57 @@ _BAD = ("failed", "expired", "cancelled")
 
 
 def outcome(status: BatchStatus) -> State[None]:
-    """The state that tells all-succeeded from some-failed."""
-    told = f"{summary_of(status)}."
+    """The state of a batch's run: Failed only where somebody has to look, and once a batch.
+
+    Prefect's automations, filters and events go by a state's name, so all are Prefect's own.
+    """
+    summary = f"{summary_of(status)}."
     match status.state:
         case BatchState.SUCCEEDED:
-            return Completed(message=told)
+            return Completed(message=summary)
         case BatchState.CANCELLED:
-            return Cancelled(message=f"{status.reason or 'Cancelled.'} {told}")
+            return Cancelled(message=f"{status.reason or 'Cancelled.'} {summary}")
         case BatchState.HELD:
-            return Failed(
-                name="Held",
-                message=f"{status.reason} Then: `ittybatch resume {status.id}`. {told}",
-            )
+            goes_on = f"`ittybatch resume {status.id}` goes on, in a new flow run."
+            message = f"{status.reason} {goes_on} {summary}"
+            # Neither a failure nor complete: what waits for the batch's end must not begin.
+            paused = is_paused(status.state, status.reason)
+            return Cancelled(message=message) if paused else Failed(message=message)
         case _:
-            return Failed(
-                name="SomeFailed",
-                message=f"{told} Why: `ittybatch failures {status.id}`. "
-                f"Again: `ittybatch retry {status.id}`.",
-            )
+            return Failed(message=f"{summary} `ittybatch failures {status.id}` tells why.")
 
 
 def preview_outcome(found: "Preview") -> State[None]:
     """The state of a dry run."""
     return Completed(
-        name="DryRun",
-        message=f"{found.counts['jobs']:,} jobs of {found.counts['items']:,} items would be "
-        f"submitted: {_found(found.counts)}.",
+        message=f"Dry run: {found.counts['jobs']:,} jobs of {found.counts['items']:,} items would "
+        f"be submitted: {_found(found.counts)}."
     )
 
 
 def unapproved_outcome(batch: OpenBatch) -> State[None]:
     """The state of a run that nobody can answer in place."""
-    return Completed(
-        name="Unapproved",
-        message=f"{batch.reason} `ittybatch approve {batch.id}` begins it through Prefect.",
+    return Cancelled(
+        message=f"Nothing was submitted. {batch.reason} `ittybatch approve {batch.id}` begins the "
+        "batch through Prefect."
     )
+
+
+def superseded_outcome() -> State[None]:
+    """The state of a batch's run whose place another has taken."""
+    return Cancelled(message="Another flow run goes on with this batch.")
 
 
 def chunk_outcome(place: ChunkPlace) -> State[None]:
     """The state of a chunk's run. A chunk has done its work even where jobs failed."""
-    bad = place.failed + place.expired + place.cancelled
+    return Completed(message=_and_bad(f"{place.succeeded:,} jobs succeeded", asdict(place)) + ".")
+
+
+def stopped_outcome(place: ChunkPlace) -> State[None]:
+    """The state of a chunk's run whose batch is held: the batch's own run says why."""
     return Completed(
-        name="SomeFailed" if bad else "Completed",
-        message=_and_bad(f"{place.succeeded:,} jobs succeeded", asdict(place)) + ".",
+        message="Its batch is held. Another flow run goes on with this chunk after "
+        f"`ittybatch resume {place.batch_id}`."
     )
 
 
@@ -78,6 +87,8 @@ def summary_of(status: BatchStatus) -> str:
     """What a batch came to, or why there was nothing to do."""
     counts = status.counts
     if not counts["jobs"]:
+        if status.state is not BatchState.SUCCEEDED:
+            return "No job has been planned yet"
         return f"There was nothing new to do: {_found(status.plan)}"
     return _and_bad(f"{counts['succeeded']:,} of {counts['jobs']:,} jobs succeeded", counts)
 

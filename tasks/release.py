@@ -7,6 +7,7 @@ from ittybatch.engine.waking import Waker
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.chunks import release_chunks, released_chunks
 from ittybatch.settings import Settings
+from tasks.leg import this_run
 from tasks.step import step
 
 
@@ -21,7 +22,8 @@ def release(
     Returns:
         The chunks to work through, for a caller that does so in place.
     """
-    limits = (1, None) if in_place else (max_active, settings.max_in_flight)
+    most = settings.max_in_flight
+    limits = (1, None if this_run()[1] is None else most) if in_place else (max_active, most)
     owners = ledger.write(release_chunks, batch, *limits)
     if owners and not in_place:
         try:

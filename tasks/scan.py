@@ -12,7 +12,7 @@ from ittybatch.engine.reports.rejects import write_rejects_file
 from ittybatch.engine.scope import settle
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import OpenBatch
+from ittybatch.ledger.batches import OpenBatch, read_batch
 from ittybatch.ledger.history import experience
 from ittybatch.ledger.legs import Leg
 from ittybatch.ledger.retrying import batches_with
@@ -31,13 +31,12 @@ _TELL_EVERY = 10_000
 
 @step("scan")
 def scan(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> OpenBatch:
-    """Plan the batch, from where an earlier leg left off.
+    """Plan the batch, from where an earlier leg left off; hold it if the source cannot be read.
 
     The source is the one that the batch was begun with: by now `latest` means this very batch.
 
     Raises:
-        SourceError: when the source cannot be read. The batch is held and its run has ended;
-            resumed, it goes on from there in another.
+        LedgerUnavailable: when not even the hold can be written.
     """
     if batch.state is not BatchState.PLANNING:
         return batch
@@ -61,8 +60,10 @@ def scan(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Open
             ),
         )
     except IttybatchError as error:
+        # Held, with its run ended: nothing replaces the run, and a resume makes another.
         ledger.write(hold_and_end, leg, str(error))
-        raise
+        get_run_logger().error("The batch is held: %s", error)
+        return ledger.read(read_batch, batch.id)
     if not planned.scan_done:
         return planned
     rejects = write_rejects_file(ledger, batch.id, settings.home / "batches" / batch.id)

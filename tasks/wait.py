@@ -9,7 +9,7 @@ from ittybatch.ledger import Ledger
 from ittybatch.ledger.chunks import chunk_of
 from ittybatch.ledger.legs import Leg, begin_wait, has_news
 from ittybatch.settings import Settings
-from tasks.leg import new_leg, this_run
+from tasks.leg import in_place, new_leg
 from tasks.poll import poll
 
 _LOOK_EVERY_S = 0.5
@@ -23,13 +23,12 @@ def wait(ledger: Ledger, settings: Settings, leg: Leg, *, chunk: int | None = No
 
     In a deployed run this hardly ever returns: the process ends, and another begins the flow
     anew. Only where a chunk's jobs end as one looks on does the process stay for the last of
-    them. Then, and in place, it gives the next leg, or None where another run has taken over.
+    them. Where it returns, it gives the next leg, or None where another run has taken over.
 
     The ledger says that the run waits before Prefect does, so that no news falls in between. A
     pause fires once a key and flow run, hence the leg's number in it.
     """
-    _, deployment = this_run()
-    if deployment is None:
+    if in_place():
         _stay(ledger, settings, leg, chunk)
         return new_leg(ledger, leg.owner, after=leg)
     if chunk is not None and _linger(ledger, leg, chunk, settings.linger_s):
@@ -41,7 +40,7 @@ def wait(ledger: Ledger, settings: Settings, leg: Leg, *, chunk: int | None = No
         key=f"{'chunk-leg' if chunk is not None else 'batch-wait'}-{leg.number}",
         timeout=int(settings.suspend_timeout_s),
     )
-    return None
+    return new_leg(ledger, leg.owner, after=leg)
 
 
 def _linger(ledger: Ledger, leg: Leg, chunk: int, at_most_s: float) -> bool:

@@ -49,6 +49,8 @@ def demo(
     Starts Prefect, a worker, the receiver, a local Ittybit with real ffmpeg and a local S3;
     runs a batch over real media; runs it a second time, which submits nothing; and ends.
     """
+    if report:
+        _check_report(report)
     home = Settings().home / "demo"
     folder = _media(media, home)
     _start_clean(home)
@@ -94,6 +96,16 @@ def _media(given: Path | None, home: Path) -> Path:
     if not given.is_dir():
         raise IttybatchError(f"--media: there is no folder {given}.")
     return given
+
+
+def _check_report(report: Path) -> None:
+    if report.suffix.lower() != ".json":
+        raise IttybatchError(
+            f"--report: {report} is not named .json, and the report is JSON.",
+            remedy="Name it .json; `ittybatch report` writes other formats.",
+        )
+    if not report.absolute().parent.is_dir():
+        raise IttybatchError(f"--report: there is no folder {report.absolute().parent}.")
 
 
 def _start_clean(home: Path) -> None:

@@ -86,6 +86,7 @@ def _show_progress(ledger: Ledger, batch: str, screen: Console) -> BatchStatus:
     with Progress(*columns, console=screen) as bar:
         line = bar.add_task(f"Batch {batch}", total=None, told="")
         told_at = ""
+        asked = False
         looked = 0
         while True:
             status = ledger.read(batch_status, batch)
@@ -102,6 +103,9 @@ def _show_progress(ledger: Ledger, batch: str, screen: Console) -> BatchStatus:
             if not screen.is_terminal and told != told_at:
                 screen.print(f"  {sum(counts[name] for name in _ENDED)}/{counts['jobs']} {told}")
                 told_at = told
+            if status.state is BatchState.UNAPPROVED and not asked:
+                asked = True
+                _tell_asks(status, screen)
             # A cancelled batch still waits for what it had sent.
             if status.state is BatchState.HELD:
                 return status
@@ -110,6 +114,13 @@ def _show_progress(ledger: Ledger, batch: str, screen: Console) -> BatchStatus:
                     return status
                 looked += 1
             time.sleep(_LOOK_EVERY_S)
+
+
+def _tell_asks(status: BatchStatus, screen: Console) -> None:
+    screen.print(f"It waits to be approved: {status.reason}", markup=False)
+    screen.print(
+        f"Begin it: ittybatch approve {status.id}. Give it up: ittybatch cancel {status.id}."
+    )
 
 
 def _reported(ledger: Ledger, batch: str, looked: int) -> bool:

@@ -17,7 +17,7 @@ from ittybatch.engine.amounts import format_bytes, format_duration
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.reporting import Written, report_output, table_output, write_report
 from ittybatch.engine.reports.entries import FAILED_STATES, batch_summary, job_entry
-from ittybatch.engine.reports.forms import ReportFormat
+from ittybatch.engine.reports.forms import ReportFormat, form_of
 from ittybatch.engine.speed import Speed, speed_of
 from ittybatch.ledger import open_ledger
 from ittybatch.ledger.queries import (
@@ -175,10 +175,10 @@ def report(
     ] = None,
 ) -> int:
     """Write a batch's completion report."""
+    form = form_of(output, format)
     ledger = open_ledger(Settings())
     found = ledger.read(find_batch, batch)
     outputs = [table_output(dynamodb, found)] if dynamodb else []
-    form = format or _form_of(output)
     if output is None and form is ReportFormat.PARQUET:
         output = f"{found}.parquet"
     printed = output is None and (format is not None or not dynamodb)
@@ -190,11 +190,6 @@ def report(
     # What is piped stays the report alone.
     _tell(written, output, dynamodb, to=errors if printed else console)
     return SUCCEEDED
-
-
-def _form_of(output: str | None) -> ReportFormat:
-    suffix = output.rpartition(".")[2].lower() if output else ""
-    return ReportFormat(suffix) if suffix in set(ReportFormat) else ReportFormat.JSON
 
 
 def _tell(written: Written, output: str | None, table: str | None, *, to: Console) -> None:

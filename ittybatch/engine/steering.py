@@ -11,11 +11,11 @@ from ittybatch.ledger import Ledger
 from ittybatch.ledger.approval import approve
 from ittybatch.ledger.batches import (
     cancel_batch,
-    hold_batch,
     job_totals,
     read_batch,
     resume_batch,
 )
+from ittybatch.ledger.pausing import pause_batch
 from ittybatch.ledger.runs import unmade_runs
 from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
@@ -56,6 +56,8 @@ class Steered:
     def told(self) -> str:
         """All of it in words."""
         lines = [f"Batch {self.batch} is {self.state.value}."]
+        if self.state is BatchState.HELD:
+            lines.append(f"`ittybatch resume {self.batch}` lets it go on.")
         if self.cancelled:
             lines.append(f"{self.cancelled:,} jobs will not be sent.")
         if self.in_flight and self.state is not BatchState.RUNNING:
@@ -104,7 +106,7 @@ def steer(
                 )
             return _steered(ledger, batch, None, _go_on(ledger, settings, batch))
         case Action.PAUSE:
-            ledger.write(hold_batch, batch, f"Paused by {by}.")
+            ledger.write(pause_batch, batch, by)
             return _steered(ledger, batch, BatchState.HELD)
         case Action.RESUME:
             if not ledger.write(resume_batch, batch):

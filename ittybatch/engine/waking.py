@@ -14,6 +14,7 @@ from datetime import datetime
 import httpx
 from prefect.client.schemas.objects import StateType
 
+from ittybatch.engine.alerting import show_held
 from ittybatch.engine.flow_runs import FlowRuns, NoDeployment, PrefectUnavailable, RunStatus
 from ittybatch.engine.orders import Order, order_for
 from ittybatch.ledger import Ledger, Transaction, identity, runs
@@ -354,6 +355,7 @@ class Waker:
         match self._ledger.write(give_up, run, reason):
             case Stopped.HELD:
                 logger.error("Batch %s is held: %s", run.batch_id, reason)
+                show_held(self._ledger, self._flow_runs, run.batch_id)
                 woken.held.append(run.owner)
             case Stopped.ENDED:
                 logger.error("Nothing more is tried for %s: %s", run.owner, reason)

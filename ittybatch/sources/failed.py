@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ittybatch.sources.form import as_form
+from ittybatch.sources.form import BEGINS_EMPTY, as_form
 from ittybatch.sources.moment import Moment, fixed
 
 EVERY_BATCH = "all"
@@ -36,6 +36,7 @@ class FailedJobsSource(BaseModel):
         "newest, `all` is every batch.",
         min_length=1,
         max_length=200,
+        json_schema_extra=BEGINS_EMPTY,
     )
     states: tuple[RetryableState, ...] = Field(
         (RetryableState.FAILED, RetryableState.EXPIRED),

@@ -8,6 +8,11 @@ from pydantic_core import CoreSchema
 Schema = dict[str, Any]
 
 
+# Prefect's form shows the tab that shares most field names with the value, the first of equals.
+# With this on two fields, a value holds a name that only its own tab has, whatever is emptied.
+BEGINS_EMPTY: dict[str, Any] = {"default": ""}
+
+
 def as_form(schema: Schema) -> None:
     """Make a model's JSON schema one that gives a plain form; for `json_schema_extra`.
 

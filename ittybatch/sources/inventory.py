@@ -16,7 +16,7 @@ from ittybatch.sources.cursor import read_cursor, write_cursor
 from ittybatch.sources.entry import sort_entries
 from ittybatch.sources.errors import SourceError
 from ittybatch.sources.filters import ObjectFilters, rules_of
-from ittybatch.sources.form import as_form
+from ittybatch.sources.form import BEGINS_EMPTY, as_form
 from ittybatch.sources.page import Page
 from ittybatch.sources.parts import Format, PartRows, lacking, read_part, titles_of
 from ittybatch.sources.s3 import failure, s3_client, split_uri
@@ -45,7 +45,9 @@ class InventorySource(ObjectFilters):
         description="`s3://` URI of the inventory's `manifest.json`. Its parts may be CSV, ORC or "
         "Parquet.",
         examples=["s3://my-inventories/media/all/2026-01-01T01-00Z/manifest.json"],
+        min_length=1,
         max_length=4096,
+        json_schema_extra=BEGINS_EMPTY,
     )
     prefix: str = Field(
         "",

@@ -18,7 +18,7 @@ from ittybatch.sources.cells import as_cell, as_place, from_place
 from ittybatch.sources.columns import Columns
 from ittybatch.sources.cursor import read_cursor, write_cursor
 from ittybatch.sources.errors import SourceError, without_secrets
-from ittybatch.sources.form import as_form
+from ittybatch.sources.form import BEGINS_EMPTY, as_form
 from ittybatch.sources.page import Page, Reject
 from ittybatch.sources.rows import Rows
 
@@ -48,6 +48,7 @@ class SqlSource(BaseModel):
         examples=["LIBRARY_DATABASE_URL"],
         min_length=1,
         max_length=2048,
+        json_schema_extra=BEGINS_EMPTY,
     )
     query: str = Field(
         title="Query",
@@ -56,7 +57,7 @@ class SqlSource(BaseModel):
         examples=["SELECT id, uri AS input, etag AS fingerprint FROM assets WHERE ready"],
         min_length=1,
         max_length=100_000,
-        json_schema_extra={"format": "text-area"},
+        json_schema_extra={**BEGINS_EMPTY, "format": "text-area"},
     )
     key: str | None = Field(
         None,

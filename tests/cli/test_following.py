@@ -7,7 +7,7 @@ import pytest
 from ittybatch.cli.following import follow_run
 from ittybatch.engine.flow_runs import FlowRuns
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import end_batch, finish_planning
+from ittybatch.ledger.batches import cancel_batch, end_batch, finish_planning
 from ittybatch.ledger.plan import PlannedReject
 from ittybatch.ledger.planning import plan_page
 from ittybatch.ledger.runs import end_runs
@@ -57,6 +57,32 @@ def test_rows_that_could_not_be_read_are_told(
     rejects.touch()
     follow(ledger, tmp_path)
     assert f"3 rows could not be read; why: {rejects}" in capsys.readouterr().out
+
+
+def test_a_batch_that_asks_is_not_waited_for_in_silence(
+    ledger: Ledger,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever follows it is told why it waits, once, and with what it begins."""
+    batch = library.new_batch(ledger, flow_run_id=FLOW_RUN).id
+    ledger.write(finish_planning, batch, "12 jobs are to be submitted, more than 10.")
+    looks = 0
+
+    def cancel_at_last(_seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            ledger.write(cancel_batch, batch, "Cancelled by Ann.")
+            ledger.write(end_runs, batch)
+
+    monkeypatch.setattr("ittybatch.cli.following.time.sleep", cancel_at_last)
+    assert follow(ledger, tmp_path) == 1
+    told = capsys.readouterr().err
+    assert told.count("12 jobs are to be submitted, more than 10.") == 1
+    assert f"ittybatch approve {batch}" in told
+    assert f"ittybatch cancel {batch}" in told
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,31 @@ class PrefectApi:
         )
         return found
 
+    def tagged_runs(self, tag: str) -> list[dict[str, Any]]:
+        """The flow runs of a tag, whatever their state."""
+        asked = {"flow_runs": {"tags": {"all_": [tag]}}, "limit": _PAGE}
+        found: list[dict[str, Any]] = self._ask("POST", "/flow_runs/filter", json=asked)
+        return found
+
+    def logs(self, flow_run: str) -> list[dict[str, Any]]:
+        """The log lines that a flow run's page shows, in their order."""
+        asked = {
+            "logs": {"flow_run_id": {"any_": [flow_run]}},
+            "sort": "TIMESTAMP_ASC",
+            "limit": _PAGE,
+        }
+        found: list[dict[str, Any]] = self._ask("POST", "/logs/filter", json=asked)
+        return found
+
+    def events(self, event: str, resource: str | None = None) -> list[dict[str, Any]]:
+        """The newest events of a name, of one resource or of all."""
+        wanted: dict[str, Any] = {"event": {"name": [event]}}
+        if resource is not None:
+            wanted["resource"] = {"id": [resource]}
+        asked = {"filter": wanted, "limit": 50}
+        found: list[dict[str, Any]] = self._ask("POST", "/events/filter", json=asked)["events"]
+        return found
+
     def interval(self, deployment: str) -> float:
         """Seconds between the runs of a deployment that has one schedule."""
         return float(self._schedule(deployment)["schedule"]["interval"])
@@ -114,11 +139,16 @@ class PrefectApi:
         """Delete an automation, as somebody might in Prefect's pages."""
         self._ask("DELETE", f"/automations/{automation}")
 
-    def create_automation(self, automation: dict[str, Any]) -> None:
-        """Make an automation anew from what `automations` gave of it."""
+    def create_automation(self, automation: dict[str, Any]) -> str:
+        """Make an automation, also anew from what `automations` gave of it; gives its id."""
         own = {"id", "created", "updated", "account", "workspace"}
         body = {key: value for key, value in automation.items() if key not in own}
-        self._ask("POST", "/automations/", json=body)
+        return str(self._ask("POST", "/automations/", json=body)["id"])
+
+    def fail(self, flow_run: str) -> None:
+        """Put a flow run into the state Failed."""
+        state = {"state": {"type": "FAILED", "name": "Failed"}, "force": True}
+        self._ask("POST", f"/flow_runs/{flow_run}/set_state", json=state)
 
     def close(self) -> None:
         """Give back the connections."""

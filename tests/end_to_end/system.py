@@ -93,9 +93,13 @@ class System:
         """A batch in numbers."""
         return self.ledger.read(batch_status, batch)
 
+    def recent(self) -> list[BatchStatus]:
+        """The newest batches."""
+        return list(self.ledger.read(recent_batches))
+
     def newest(self, source: str) -> str:
         """The id of the newest batch over a source, given by its URI or a batch's id."""
-        batches = self.ledger.read(recent_batches)
+        batches = self.recent()
         ids = [
             each.id
             for each in batches

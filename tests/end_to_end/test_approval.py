@@ -71,7 +71,7 @@ def test_a_pause_is_no_way_around_the_approval(
     batch = system.begin(manifest, approve_above_jobs=0)
     first = _suspended(system, batch, 1)
     assert system.command("pause", batch).returncode == 0
-    until(lambda: system.prefect.flow_run(first)["state_name"] == "Held", "the run has ended")
+    until(lambda: system.prefect.flow_run(first)["state_name"] == "Cancelled", "it has ended")
 
     assert system.command("resume", batch).returncode == 0
     assert _suspended(system, batch, 2) != first

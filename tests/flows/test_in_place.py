@@ -6,16 +6,21 @@ from typing import Any
 
 import pytest
 from prefect import State
+from prefect.client.orchestration import get_client
+from prefect.exceptions import CancelledRun, FailedRun
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.run_batch import run_batch
 from ittybatch.engine.options import BatchOptions
+from ittybatch.engine.saving import save_plan
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import resume_batch
 from ittybatch.ledger.database import create_ledger_engine
+from ittybatch.ledger.pausing import pause_batch
 from ittybatch.ledger.queries import accepted_attempts, recent_batches
 from ittybatch.ledger.states import BatchState
-from ittybatch.sources import FailedJobsSource, ManifestSource, SourceError
+from ittybatch.settings import Settings
+from ittybatch.sources import FailedJobsSource, ManifestSource
 from tests.sandbox.harness import KEY, Running, running
 
 ITEMS = 12
@@ -97,8 +102,8 @@ def test_a_dry_run_submits_and_writes_nothing(
 ) -> None:
     """It only tells."""
     state = _run(source, dry_run=True)
-    assert state.name == "DryRun"
-    assert f"{ITEMS} jobs of {ITEMS} items would be submitted" in str(state.message)
+    assert state.name == "Completed"
+    assert f"Dry run: {ITEMS} jobs of {ITEMS} items would be submitted" in str(state.message)
     assert ledger.read(recent_batches) == []
     assert _seen(sandbox) == {}
 
@@ -110,7 +115,7 @@ def test_a_wrong_key_stops_the_batch_which_goes_on_once_mended(
     with monkeypatch.context() as patch:
         patch.setenv("ITTYBIT_API_KEY", "paused-key")
         state = _run(source)
-    assert (state.name, state.is_failed()) == ("Held", True)
+    assert state.name == "Failed"
     [batch] = ledger.read(recent_batches)
     assert f"ittybatch resume {batch.id}" in str(state.message)
     assert "paused-key" not in str(state.message)
@@ -173,7 +178,7 @@ def test_retrying_the_latest_batch_is_about_the_one_before(
     refusal = {"kind": "invalid_input", "message": "not media"}
     rule = {"action": "fail_always", "match": {"input": "*/7.wav"}, "error": refusal}
     _strike(sandbox, {"jobs": [rule]})
-    assert _run(source).name == "SomeFailed"
+    assert _run(source).name == "Failed"
     _strike(sandbox, {})
     state = run_batch(FailedJobsSource(batch="latest"), return_state=True)
     assert state.is_completed()
@@ -183,11 +188,68 @@ def test_retrying_the_latest_batch_is_about_the_one_before(
 
 def test_a_source_that_cannot_be_read_holds_the_batch(ledger: Ledger, tmp_path: Path) -> None:
     """It never looks like an empty one."""
-    with pytest.raises(SourceError, match=r"gone\.csv"):
+    with pytest.raises(FailedRun, match=r"gone\.csv.*ittybatch resume"):
         run_batch(ManifestSource(uri=str(tmp_path / "gone.csv")), "web")
     [batch] = ledger.read(recent_batches)
     assert batch.state is BatchState.HELD
     assert "gone.csv" in str(batch.reason)
+
+
+def test_an_error_of_ours_at_any_step_is_told_in_words(
+    ledger: Ledger, source: ManifestSource, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The folder of reports is a file: the state says so, and no log holds a traceback."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "batches").write_text("in the way")
+    state = _run(source)
+    assert state.name == "Failed"
+    assert "The report cannot be written" in str(state.message)
+    assert not [record for record in caplog.records if record.exc_info]
+    (tmp_path / "home" / "batches").unlink()
+    [batch] = ledger.read(recent_batches)
+    assert _run(source, go_on_with=batch.id).is_completed()
+
+
+def test_a_paused_batch_is_neither_failed_nor_complete(
+    ledger: Ledger, sandbox: Running, source: ManifestSource
+) -> None:
+    """Its run says who paused it, and how it goes on; a tag says that it is paused."""
+    saved = save_plan(ledger, Settings(), source, "web", BatchOptions())
+    ledger.write(pause_batch, saved.id, "Ann")
+    state = _run(source, go_on_with=saved.id)
+    assert state.name == "Cancelled"
+    assert f"Paused by Ann. `ittybatch resume {saved.id}`" in str(state.message)
+    assert _tags(state) == {f"batch:{saved.id}", "outcome:paused"}
+    assert _seen(sandbox) == {}
+
+
+def test_a_direct_call_says_that_its_plan_waits_to_be_approved(
+    ledger: Ledger, sandbox: Running, source: ManifestSource
+) -> None:
+    """Nothing was done: a program must not take that for the end of the batch."""
+    with pytest.raises(CancelledRun, match=r"Nothing was submitted\..*ittybatch approve"):
+        run_batch(source, "web", BatchOptions(approve_above_jobs=0))
+    assert _seen(sandbox) == {}
+    [batch] = ledger.read(recent_batches)
+    assert batch.state is BatchState.UNAPPROVED
+
+
+def test_copies_of_the_report_cannot_go_to_a_file(
+    ledger: Ledger, sandbox: Running, source: ManifestSource
+) -> None:
+    """That is said before anything is planned."""
+    state = _run(source, report_to="/reports/nightly.csv")
+    assert state.name == "Failed"
+    assert "which names a file; nothing was submitted" in str(state.message)
+    assert ledger.read(recent_batches) == []
+    assert _seen(sandbox) == {}
+
+
+def _tags(state: State[Any]) -> set[str]:
+    run = state.state_details.flow_run_id
+    assert run
+    with get_client(sync_client=True) as client:
+        return set(client.read_flow_run(run).tags)
 
 
 def _die(*_: object) -> None:

@@ -81,8 +81,35 @@ def test_the_form_opens_on_the_tab_of_its_value(value: BaseModel, *, unset: bool
     names = set(value.model_dump(mode="json", exclude_none=True, exclude_unset=unset)) | {"type"}
     if isinstance(value, ManifestSource):
         names.add("format")
+    assert _tab_of(names) is type(value)
+
+
+@pytest.mark.parametrize("model", TABS)
+def test_a_tab_stays_whatever_is_written_in_it_and_emptied_again(model: type[BaseModel]) -> None:
+    """A tab begins with the defaults of its schema, and sends no field that is empty."""
+    fields = _fields(model)
+    begins = {name for name, field in fields.items() if "default" in field}
+    assert _tab_of(begins) is model
+    for name, field in fields.items():
+        if "const" not in field:
+            assert _tab_of(begins | {name}) is model, name
+            assert _tab_of(begins - {name}) is model, name
+
+
+@pytest.mark.parametrize("model", TABS)
+def test_a_field_that_is_needed_is_not_taken_empty(model: type[BaseModel]) -> None:
+    """Though the form may begin with an empty text in it."""
+    schema = model.model_json_schema()
+    for name in schema["required"]:
+        if "default" in schema["properties"][name]:
+            assert schema["properties"][name]["default"] == ""
+            assert schema["properties"][name]["minLength"] >= 1
+
+
+def _tab_of(names: set[str]) -> type[BaseModel]:
+    """The tab that the form takes a value to be of."""
     known = [len(names & set(_fields(model))) for model in TABS]
-    assert TABS[known.index(max(known))] is type(value)
+    return TABS[known.index(max(known))]
 
 
 def test_a_size_is_text_with_a_unit_or_a_number_of_bytes() -> None:

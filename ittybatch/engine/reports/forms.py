@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import PurePath
 from typing import IO, Any, Protocol
 
 import orjson
@@ -22,6 +23,7 @@ from ittybatch.engine.reports.entries import (
     job_entry,
 )
 from ittybatch.engine.reports.tally import Tally
+from ittybatch.errors import IttybatchError
 from ittybatch.ledger.queries import BatchStatus
 from ittybatch.ledger.results import Result
 
@@ -46,6 +48,65 @@ class ReportFormat(StrEnum):
     CSV = "csv"
     PARQUET = "parquet"
     HTML = "html"
+
+
+_ENDINGS = ".json, .csv, .parquet or .html"
+# What the name of a file of another format ends in.
+_TAKEN = {
+    *ReportFormat,
+    *("xlsx", "xls", "ods", "tsv", "jsonl", "ndjson", "xml", "pdf", "gz", "zip"),
+}
+
+
+class UnknownForm(IttybatchError):
+    """The name of a report says another format than the report has, or none there is."""
+
+
+def form_of(name: str | None, given: ReportFormat | None = None) -> ReportFormat:
+    """Tell from its name what a report is written as: JSON where it has no ending.
+
+    Args:
+        name: A path or `s3://bucket/key`, None for a stream.
+        given: The format that was asked for, if one was.
+
+    Raises:
+        UnknownForm: The name says something else.
+    """
+    ending = _ending(name)
+    if given is not None:
+        if ending in _TAKEN - {given.value}:
+            raise UnknownForm(
+                f"{name} would hold {given.value.upper()}, by `--format {given.value}`, and its "
+                f"name says {ending}.",
+                remedy=f"Name it .{given.value}, or leave out `--format`.",
+            )
+        return given
+    if not ending:
+        return ReportFormat.JSON
+    if ending not in set(ReportFormat):
+        raise UnknownForm(
+            f"There is no report in the format that {name} is named for; nothing was written.",
+            remedy=f"Use a name that ends in {_ENDINGS}, or choose with `--format`.",
+        )
+    return ReportFormat(ending)
+
+
+def refuse_file(report_to: str | None) -> None:
+    """Refuse a file as the place of copies, in which a folder is made for each batch.
+
+    Raises:
+        UnknownForm: The place is named as a file is.
+    """
+    if report_to and not report_to.endswith("/") and _ending(report_to) in _TAKEN:
+        raise UnknownForm(
+            f"report_to is {report_to}, which names a file; nothing was submitted.",
+            remedy="Give a folder or s3://bucket/prefix/: each batch gets a folder of its own "
+            "there, with the report in every format.",
+        )
+
+
+def _ending(name: str | None) -> str:
+    return PurePath(name).suffix.removeprefix(".").lower() if name else ""
 
 
 class ReportForm(Protocol):

@@ -24,10 +24,10 @@ def batch(first_batches: FirstBatches) -> str:
 
 
 def test_everything_else_succeeds(system: System, batch: str) -> None:
-    """The broken file's jobs fail, the picture's succeed, and Prefect shows SomeFailed."""
+    """The broken file's jobs fail, the picture's succeed, and Prefect shows Failed."""
     states = {(job.input.rpartition("/")[2], job.state.value) for job in system.jobs(batch)}
     assert states == {(BROKEN, "failed"), (PICTURE, "succeeded")}
-    assert system.outcome(batch) == "SomeFailed"
+    assert system.outcome(batch) == "Failed"
     system.assert_both_sides_agree(batch)
 
 

@@ -1,5 +1,7 @@
 """The run form of `adhoc`, filled in as an operator does."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,16 @@ from tests.end_to_end.system import System
 from tests.end_to_end.waiting import until
 
 pytestmark = pytest.mark.timeout(600)
+
+QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/pages"
+TYPES = {
+    "Bucket": "bucket",
+    "Manifest": "manifest",
+    "S3 Inventory": "inventory",
+    "SQL query": "sql",
+    "Queue of events": "queue",
+    "Failed jobs": "failed",
+}
 
 
 def test_the_form_starts_a_batch_that_succeeds(system: System, page: Page, picture: str) -> None:
@@ -37,18 +49,49 @@ def test_the_form_starts_a_batch_that_succeeds(system: System, page: Page, pictu
     expect(page.get_by_role("link", name="teal.webp").first).to_be_visible()
 
 
-def test_every_source_has_a_tab_that_stays(system: System, page: Page) -> None:
-    """What is written in one tab does not throw the form back to another."""
+@pytest.mark.parametrize(
+    ("tab", "first", "needed"),
+    [
+        ("Bucket", "uri", {"Bucket and prefix": "s3://pages/nothing/"}),
+        ("Manifest", "uri", {"Manifest": "s3://pages/list.csv"}),
+        ("S3 Inventory", "manifest_uri", {"manifest.json": "s3://pages/inventory/manifest.json"}),
+        ("SQL query", "database", {"Database": "NOBODYS_URL", "Query": "SELECT 1 AS input"}),
+        ("Queue of events", "queue_url", {"Queue": QUEUE, "Bucket and prefix": "s3://pages/"}),
+        ("Failed jobs", "batch", {"Batch": "latest"}),
+    ],
+)
+def test_every_source_has_a_tab_that_stays(
+    system: System, page: Page, tab: str, first: str, needed: dict[str, str]
+) -> None:
+    """Filled in, emptied and filled in again, it is still the tab that was chosen, and is sent."""
     form = RunForm(page, system.stack.prefect_url, "adhoc")
-    assert form.labels()[:2] == ["Source", "Bucket and prefix"]
-    form.choose("Manifest")
-    form.fill("Manifest", "s3://pages/list.csv")
-    assert form.value("Manifest") == "s3://pages/list.csv"
-    form.choose("Failed jobs")
-    form.fill("Batch", "latest")
-    form.choose("Bucket")
-    form.fill("Bucket and prefix", "s3://pages/")
-    assert form.value("Bucket and prefix") == "s3://pages/"
+    form.choose(tab)
+    for text in ("touched", ""):
+        for title in needed:
+            form.fill(title, text)
+    for title, text in needed.items():
+        form.fill(title, text)
+    form.toggle("Dry run")
+    assert {title: form.value(title) for title in needed} == needed
+    _, sent = form.submit()
+    assert sent["source"]["type"] == TYPES[tab]
+    assert set(needed.values()) <= {str(value) for value in sent["source"].values()}
+    assert sent["source"][first] in needed.values()
+
+
+def test_a_query_is_run_as_it_was_written(system: System, page: Page, tmp_path: Path) -> None:
+    """From the form to the rows of a database."""
+    place = tmp_path / "library.db"
+    with closing(sqlite3.connect(place)) as database, database:
+        database.execute("CREATE TABLE assets (id INTEGER PRIMARY KEY, uri TEXT)")
+        database.execute("INSERT INTO assets (uri) VALUES ('s3://pages/one.png')")
+    form = RunForm(page, system.stack.prefect_url, "adhoc")
+    form.choose("SQL query")
+    form.fill("Database", f"sqlite:///{place}")
+    form.fill("Query", "SELECT uri AS input FROM assets")
+    form.toggle("Dry run")
+    flow_run, _ = form.submit()
+    assert _end_of(system, flow_run).startswith("Dry run: 2 jobs of 1 items")
 
 
 def test_what_was_emptied_again_is_not_sent(
@@ -68,10 +111,15 @@ def test_what_was_emptied_again_is_not_sent(
     assert {"type": "manifest", "uri": str(manifest)}.items() <= sent["source"].items()
     assert sent["options"]["dry_run"] is True
     assert not {"name", "go_on_with"} & set(sent["options"]), sent
+    assert _end_of(system, flow_run).startswith("Dry run: ")
+    assert system.ledger.read(batch_of_run, flow_run) is None
+
+
+def _end_of(system: System, flow_run: str) -> str:
+    """Wait until a run has ended; gives its message."""
 
     def ended() -> str | None:
         run = system.prefect.flow_run(flow_run)
-        return str(run["state_name"]) if run["state_type"] in {"COMPLETED", "FAILED"} else None
+        return run["state"]["message"] if run["state_type"] in {"COMPLETED", "FAILED"} else None
 
-    assert until(ended, "the dry run has ended") == "DryRun"
-    assert system.ledger.read(batch_of_run, flow_run) is None
+    return until(ended, "the run has ended", within_s=120)
