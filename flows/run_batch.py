@@ -42,25 +42,28 @@ def run_batch(
             return preview_outcome(look(ledger, settings, source, profile, options))
         batch = adopt(ledger, settings, source, profile, options)
         with at_work(ledger, batch_owner(batch.id), settings.lease_s) as leg:
-            if leg is None:
+            return _work(ledger, settings, batch, leg) if leg else superseded_outcome()
+
+
+def _work(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> State[None]:
+    """Plan, see the batch through, and report, until this run may end."""
+    while True:
+        batch = scan(ledger, settings, batch, leg)
+        approved = approve(ledger, settings, batch, leg)
+        if approved is None:
+            end = unapproved_outcome(batch)
+        else:
+            seen = _see_through(ledger, settings, batch, approved)
+            if seen is None:
                 return superseded_outcome()
-            while True:
-                batch = scan(ledger, settings, batch, leg)
-                approved = approve(ledger, settings, batch, leg)
-                if approved is None:
-                    end = unapproved_outcome(batch)
-                else:
-                    seen = _see_through(ledger, settings, batch, approved)
-                    if seen is None:
-                        return superseded_outcome()
-                    status, leg = seen
-                    report(ledger, settings, status)
-                    tag_outcome(status)
-                    end = outcome(status)
-                if leave(ledger, settings, leg):
-                    return end
-                # Somebody has resumed or approved it just now, and relies on this run.
-                batch = ledger.read(read_batch, batch.id)
+            status, leg = seen
+            report(ledger, settings, status)
+            tag_outcome(status)
+            end = outcome(status)
+        if leave(ledger, settings, leg):
+            return end
+        # Somebody has resumed or approved it just now, and relies on this run.
+        batch = ledger.read(read_batch, batch.id)
 
 
 def _see_through(

@@ -12,7 +12,7 @@ from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.identity import batch_owner, chunk_owner
 from ittybatch.ledger.legs import begin_wait
 from ittybatch.ledger.models import Run
-from ittybatch.ledger.states import BatchState, JobState
+from ittybatch.ledger.states import BatchState, JobState, RunState
 from tests.engine.scene import LEASE_S, Scene
 from tests.ledger import library
 
@@ -135,7 +135,9 @@ def test_a_batch_held_by_the_waker_fails_in_prefect_once(scene: Scene, last: Sta
     )
     scene.ledger.write(
         lambda tx: tx.execute(
-            update(Run).where(Run.owner == batch_owner(scene.batch)).values(flow_run_id=own)
+            update(Run)
+            .where(Run.owner == batch_owner(scene.batch))
+            .values(flow_run_id=own, state=RunState.WAITING.value)
         )
     )
     scene.client.set_flow_run_state(UUID(own), last, force=True)
