@@ -126,6 +126,7 @@ def test_a_run_that_fails_again_and_again_holds_its_batch(scene: Scene) -> None:
 @pytest.mark.parametrize("last", [Suspended(timeout_seconds=3600), Crashed()])
 def test_a_batch_held_by_the_waker_fails_in_prefect_once(scene: Scene, last: State) -> None:
     """No leg of it is left to say so: its own run is suspended, or has died. An alert hears."""
+    ours = RunState.WAITING if last.is_paused() else RunState.AWAKE
     own = scene.flow_runs.make(
         "process-chunk/process-chunk",
         parameters={"chunk_id": 0},
@@ -137,7 +138,7 @@ def test_a_batch_held_by_the_waker_fails_in_prefect_once(scene: Scene, last: Sta
         lambda tx: tx.execute(
             update(Run)
             .where(Run.owner == batch_owner(scene.batch))
-            .values(flow_run_id=own, state=RunState.WAITING.value)
+            .values(flow_run_id=own, state=ours.value)
         )
     )
     scene.client.set_flow_run_state(UUID(own), last, force=True)
