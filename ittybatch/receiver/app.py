@@ -18,6 +18,7 @@ from ittybatch.ledger.migrate import current_revision, newest_revision
 from ittybatch.ledger.queries import open_work
 from ittybatch.receiver.inbox import Inbox
 from ittybatch.receiver.metrics import Metrics
+from ittybatch.receiver.protocol import IDLE_S, BoundedProtocol
 from ittybatch.receiver.waking import WakerThread
 from ittybatch.receiver.webhooks import PATH, WebhookRoute
 from ittybatch.settings import Settings
@@ -125,8 +126,10 @@ def server_config(app: Receiver, *, host: str, port: int) -> uvicorn.Config:
         # Nobody's address is looked at, so no proxy's word about it is needed.
         proxy_headers=False,
         server_header=False,
-        # A header is a few hundred bytes; a peer that keeps a connection idle is let go.
-        timeout_keep_alive=30,
+        http=BoundedProtocol,
+        # A request that would like to be a WebSocket is answered as any other.
+        ws="none",
+        timeout_keep_alive=int(IDLE_S),
         timeout_graceful_shutdown=10,
     )
 
