@@ -61,7 +61,8 @@ def demo(
     ) as stack:
         uploaded = stack.upload(folder, BUCKET, PREFIX)
         console.print(
-            f"Up after {time.monotonic() - began:.0f} s. Prefect UI: {stack.prefect_url}\n\n"
+            f"Up after {time.monotonic() - began:.0f} s. Prefect UI: {stack.prefect_url} "
+            f"(sign in with {stack.prefect_auth})\n\n"
             f"{uploaded.count} files ({format_bytes(uploaded.size_bytes)}) are in {SOURCE}. "
             f"Starting a batch with profile {profile}:\n"
             f"  ittybatch run {SOURCE} --profile {profile} --follow\n"

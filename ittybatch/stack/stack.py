@@ -124,6 +124,11 @@ class LocalStack:
         return self.environment()["PREFECT_API_URL"].removesuffix("/api")
 
     @property
+    def prefect_auth(self) -> str | None:
+        """What Prefect's pages ask for before they show anything, None if none is known."""
+        return self.environment().get("PREFECT_API_AUTH_STRING")
+
+    @property
     def receiver_url(self) -> str | None:
         """Where the receiver listens, None if it is not run here."""
         return f"http://{HOST}:{self._ports['receiver']}" if self._parts.receiver else None
