@@ -76,6 +76,9 @@ class Settings(BaseSettings):
         default=False, description="Accept webhooks that nobody signed. Never beyond a test."
     )
     max_body_bytes: int = Field(1_048_576, gt=0, description="Largest webhook body accepted.")
+    metrics_token: SecretStr | None = Field(
+        None, description="Bearer token of the receiver's /metrics. Without it: loopback alone."
+    )
     submit_concurrency: int = Field(64, ge=1, le=1024, description="Submissions in flight a leg.")
     submit_rate_per_s: float | None = Field(None, gt=0, description="Submissions a second a leg.")
     max_in_flight: int | None = Field(
