@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from ittybatch.errors import ConfigurationError
+from ittybatch.home import sqlite_ledger
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 # Those that Ittybit has; what is a layer above cannot be asked for them.
@@ -190,9 +191,13 @@ class Settings(BaseSettings):
 
     @property
     def ledger_url(self) -> str:
-        """The SQLAlchemy URL of the ledger: `DATABASE_URL`, or SQLite under `home`."""
+        """The SQLAlchemy URL of the ledger: `DATABASE_URL`, or SQLite under `home`.
+
+        Raises:
+            ConfigurationError: The home has another ledger, which cannot be used now.
+        """
         if self.database_url is None:
-            return f"sqlite:///{self.home / 'ledger.db'}"
+            return sqlite_ledger(self.home)
         url = self.database_url.get_secret_value()
         for scheme in ("postgres://", "postgresql://"):
             if url.startswith(scheme):

@@ -16,7 +16,7 @@ from prefect.settings import get_current_settings
 from ittybatch.engine.connection import connect
 from ittybatch.engine.deployments import RESUME_AUTOMATION, WORK_POOL
 from ittybatch.engine.flow_runs import BATCH_DEPLOYMENT, CHUNK_DEPLOYMENT
-from ittybatch.errors import IttybatchError
+from ittybatch.errors import ConfigurationError, IttybatchError
 from ittybatch.ittybit.errors import AuthenticationError, IttybitError
 from ittybatch.ledger import open_ledger
 from ittybatch.ledger.migrate import current_revision, newest_revision
@@ -168,7 +168,11 @@ def _probe_webhook_url(url: str) -> Finding:
 
 
 def _check_ledger(settings: Settings) -> Iterator[Finding]:
-    ledger = open_ledger(settings, patience_s=3)
+    try:
+        ledger = open_ledger(settings, patience_s=3)
+    except ConfigurationError as error:
+        yield Finding("Ledger", Grade.BROKEN, error.message, error.remedy or "")
+        return
     try:
         revision = ledger.read(current_revision)
     except IttybatchError as error:
