@@ -21,10 +21,13 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from ittybatch.env_file import export_env_files
 from ittybatch.errors import ConfigurationError
 from ittybatch.home import sqlite_ledger
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+# A flow run works in a folder of its own: the checkout's .env counts there too.
+ENV_FILES = (CHECKOUT / ".env", Path(".env"))
 # Those that Ittybit has; what is a layer above cannot be asked for them.
 PRICED_KINDS = ("video", "audio", "image", "animation", "adaptive_video")
 _PREFIX = "ITTYBATCH_"
@@ -50,8 +53,7 @@ class Settings(BaseSettings):
     """One process's settings, read once at its start."""
 
     model_config = SettingsConfigDict(
-        # A flow run works in a folder of its own: the checkout's .env counts there too.
-        env_file=(CHECKOUT / ".env", ".env"),
+        env_file=ENV_FILES,
         env_prefix=_PREFIX,
         extra="ignore",
         populate_by_name=True,
@@ -119,9 +121,12 @@ class Settings(BaseSettings):
     def __init__(self, **values: Any) -> None:  # noqa: ANN401 - any field
         """Read the settings; what is given here goes before the environment.
 
+        What `.env` has for AWS's and Prefect's own libraries goes into the environment.
+
         Raises:
             ConfigurationError: A setting cannot be used. Its variable is named.
         """
+        export_env_files(ENV_FILES)
         try:
             super().__init__(**values)
         except ValidationError as error:

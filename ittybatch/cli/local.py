@@ -4,6 +4,7 @@ import os
 
 from rich.console import Console
 
+from ittybatch.env_file import LOCAL_S3
 from ittybatch.home import STACK_ENVIRONMENT, read_environment, stack_runs
 from ittybatch.settings import Settings
 
@@ -18,5 +19,10 @@ def use_local_stack() -> None:
     home = Settings().home
     if not stack_runs(home):
         return
-    os.environ.update(read_environment(home / STACK_ENVIRONMENT))
+    environment = read_environment(home / STACK_ENVIRONMENT)
+    if LOCAL_S3 in environment:
+        # An endpoint or a profile of a real bucket would go before the stack's own.
+        for name in [each for each in os.environ if each.startswith("AWS_")]:
+            del os.environ[name]
+    os.environ.update(environment)
     Console(stderr=True, highlight=False).print(f"Using the local stack of {home}.", style="dim")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from ittybatch.env_file import LOCAL_S3
 from ittybatch.errors import ConfigurationError
 from ittybatch.settings import Settings
 from ittybatch.stack.keys import StackSecrets, write_private
@@ -147,6 +148,7 @@ def _ittybit(
 
 def _s3(ports: Mapping[str, int]) -> dict[str, str]:
     return {
+        LOCAL_S3: "true",
         "AWS_ENDPOINT_URL": f"http://{HOST}:{ports['s3']}",
         "AWS_ACCESS_KEY_ID": S3_KEY,
         "AWS_SECRET_ACCESS_KEY": S3_KEY,
