@@ -105,8 +105,8 @@ def sqlite_ledger(home: Path) -> str:
         remedy = "Set DATABASE_URL to it, as the local stack had it, or"
     elif stack_runs(home):
         remedy = (
-            f"That stack runs, and PREFECT_API_URL keeps this command from it: "
-            f"`set -a; . {home / STACK_ENVIRONMENT}` uses it, or"
+            f"That stack runs; with PREFECT_API_URL set, or as a service of its own, this command "
+            f"needs its settings: `set -a; . {home / STACK_ENVIRONMENT}`. Or"
         )
     else:
         remedy = "Start it with `ittybatch up` and leave it running, or"

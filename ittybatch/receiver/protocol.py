@@ -6,6 +6,7 @@ but none for time, and handles a third as many requests.
 """
 
 import asyncio
+import resource
 from http import HTTPStatus
 from typing import Any
 
@@ -17,8 +18,9 @@ MOST_HEAD_BYTES = 32_768
 MOST_HEADERS = 100
 # Requests that may wait on one connection while an earlier one is answered.
 MOST_PIPELINED = 16
-# Fewer than the 1,024 files that a process may usually have open.
-MOST_CONNECTIONS = 768
+# Half of the files that a process may have open, as there are others; 512 on most systems.
+_OPEN_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+MOST_CONNECTIONS = min(768, _OPEN_FILES // 2) if _OPEN_FILES > 0 else 768
 HEAD_WITHIN_S = 10.0
 # Between two requests of one connection.
 IDLE_S = 30.0
