@@ -14,6 +14,7 @@ from ittybatch.cli.output import console, print_table
 from ittybatch.cli.status import SUCCEEDED
 from ittybatch.engine.amounts import format_bytes, format_duration
 from ittybatch.errors import IttybatchError
+from ittybatch.home import private_folder
 from ittybatch.settings import Settings
 from ittybatch.stack import LocalStack, make_media
 
@@ -49,7 +50,7 @@ def demo(
     Starts Prefect, a worker, the receiver, a local Ittybit with real ffmpeg and a local S3;
     runs a batch over real media; runs it a second time, which submits nothing; and ends.
     """
-    home = Settings().home / "demo"
+    home = private_folder(Settings().home) / "demo"
     folder = _media(media, home)
     _start_clean(home)
     faults = home / "faults.yaml"
@@ -100,7 +101,7 @@ def _media(given: Path | None, home: Path) -> Path:
 def _start_clean(home: Path) -> None:
     """Forget the demo before: this one shows everything from the beginning."""
     shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(parents=True, mode=0o700)
+    private_folder(home)
 
 
 def _run(environment: dict[str, str], profile: str) -> int:
