@@ -74,5 +74,14 @@ BatchName = Annotated[
         }
     ),
 ]
+BucketName = Annotated[
+    str,
+    Field(
+        json_schema_extra={
+            "title": "Bucket",
+            "description": "`s3://bucket/prefix/`, or the name of a bucket.",
+        }
+    ),
+]
 DEFAULTS = BatchOptions()
 NO_CHANGES = Tuning()

@@ -21,9 +21,13 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from ittybatch.env_file import export_env_files
 from ittybatch.errors import ConfigurationError
+from ittybatch.home import sqlite_ledger
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+# A flow run works in a folder of its own: the checkout's .env counts there too.
+ENV_FILES = (CHECKOUT / ".env", Path(".env"))
 # Those that Ittybit has; what is a layer above cannot be asked for them.
 PRICED_KINDS = ("video", "audio", "image", "animation", "adaptive_video")
 _PREFIX = "ITTYBATCH_"
@@ -49,8 +53,7 @@ class Settings(BaseSettings):
     """One process's settings, read once at its start."""
 
     model_config = SettingsConfigDict(
-        # A flow run works in a folder of its own: the checkout's .env counts there too.
-        env_file=(CHECKOUT / ".env", ".env"),
+        env_file=ENV_FILES,
         env_prefix=_PREFIX,
         extra="ignore",
         populate_by_name=True,
@@ -76,6 +79,9 @@ class Settings(BaseSettings):
         default=False, description="Accept webhooks that nobody signed. Never beyond a test."
     )
     max_body_bytes: int = Field(1_048_576, gt=0, description="Largest webhook body accepted.")
+    metrics_token: SecretStr | None = Field(
+        None, description="Bearer token of the receiver's /metrics. Without it: loopback alone."
+    )
     submit_concurrency: int = Field(64, ge=1, le=1024, description="Submissions in flight a leg.")
     submit_rate_per_s: float | None = Field(None, gt=0, description="Submissions a second a leg.")
     max_in_flight: int | None = Field(
@@ -115,9 +121,12 @@ class Settings(BaseSettings):
     def __init__(self, **values: Any) -> None:  # noqa: ANN401 - any field
         """Read the settings; what is given here goes before the environment.
 
+        What `.env` has for AWS's and Prefect's own libraries goes into the environment.
+
         Raises:
             ConfigurationError: A setting cannot be used. Its variable is named.
         """
+        export_env_files(ENV_FILES)
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -187,9 +196,13 @@ class Settings(BaseSettings):
 
     @property
     def ledger_url(self) -> str:
-        """The SQLAlchemy URL of the ledger: `DATABASE_URL`, or SQLite under `home`."""
+        """The SQLAlchemy URL of the ledger: `DATABASE_URL`, or SQLite under `home`.
+
+        Raises:
+            ConfigurationError: The home has another ledger, which cannot be used now.
+        """
         if self.database_url is None:
-            return f"sqlite:///{self.home / 'ledger.db'}"
+            return sqlite_ledger(self.home)
         url = self.database_url.get_secret_value()
         for scheme in ("postgres://", "postgresql://"):
             if url.startswith(scheme):

@@ -19,7 +19,7 @@ from prefect.client.schemas.filters import (
     ArtifactFilterKey,
 )
 
-from ittybatch.engine.amounts import format_bytes, format_duration
+from ittybatch.engine.amounts import format_bytes, format_count, format_duration, format_total
 from ittybatch.engine.estimate import Estimate
 from ittybatch.engine.reporting import Written
 from ittybatch.engine.reports.tally import Tally
@@ -57,7 +57,8 @@ def show_plan(
     rejects: Path | None = None,
 ) -> None:
     """Publish what a scan came to."""
-    size = format_bytes(counts.get("bytes", 0))
+    size = format_total(counts.get("bytes", 0), counts.get("items", 0))
+    size = "size unknown" if size == "unknown" else size
     lines = [f"Source: {code(source_name(source))}, {size}, profile: {code(profile)}"]
     lines += ["", f"- Cost: {escaped(expected.told_cost())}"]
     lines += [f"- Time: {escaped(expected.told_time())}"]
@@ -81,11 +82,11 @@ def show_plan(
 def planned(counts: Mapping[str, int]) -> str:
     """A plan in one line."""
     told = (
-        f"{counts.get('jobs', 0):,} jobs to submit, "
-        f"of {counts.get('items', 0):,} of {counts.get('found', 0):,} items"
+        f"{format_count(counts.get('jobs', 0), 'job')} to submit, "
+        f"of {counts.get('items', 0):,} of {format_count(counts.get('found', 0), 'item')}"
     )
     done = counts.get("already_done", 0)
-    return f"{told}; {done:,} jobs done before" if done else told
+    return f"{told}; {format_count(done, 'job')} done before" if done else told
 
 
 def show_progress(status: BatchStatus, told: str) -> None:

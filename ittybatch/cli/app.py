@@ -84,8 +84,8 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
-    # One line a request, or a plugin, would bury what an operator looks for.
-    for name in ("httpx", "alembic.runtime.plugins"):
+    # A line for each request, migration context or set of credentials would bury the rest.
+    for name in ("httpx", "alembic", "botocore", "boto3"):
         logging.getLogger(name).setLevel(logging.WARNING)
     sys.exit(_run(sys.argv[1:]))
 

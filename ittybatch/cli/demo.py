@@ -14,6 +14,7 @@ from ittybatch.cli.output import console, print_table
 from ittybatch.cli.status import SUCCEEDED
 from ittybatch.engine.amounts import format_bytes, format_duration
 from ittybatch.errors import IttybatchError
+from ittybatch.home import private_folder
 from ittybatch.settings import Settings
 from ittybatch.stack import LocalStack, make_media
 
@@ -51,7 +52,7 @@ def demo(
     """
     if report:
         _check_report(report)
-    home = Settings().home / "demo"
+    home = private_folder(Settings().home) / "demo"
     folder = _media(media, home)
     _start_clean(home)
     faults = home / "faults.yaml"
@@ -63,7 +64,8 @@ def demo(
     ) as stack:
         uploaded = stack.upload(folder, BUCKET, PREFIX)
         console.print(
-            f"Up after {time.monotonic() - began:.0f} s. Prefect UI: {stack.prefect_url}\n\n"
+            f"Up after {time.monotonic() - began:.0f} s. Prefect UI: {stack.prefect_url} "
+            f"(sign in with {stack.prefect_auth})\n\n"
             f"{uploaded.count} files ({format_bytes(uploaded.size_bytes)}) are in {SOURCE}. "
             f"Starting a batch with profile {profile}:\n"
             f"  ittybatch run {SOURCE} --profile {profile} --follow\n"
@@ -111,7 +113,7 @@ def _check_report(report: Path) -> None:
 def _start_clean(home: Path) -> None:
     """Forget the demo before: this one shows everything from the beginning."""
     shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(parents=True, mode=0o700)
+    private_folder(home)
 
 
 def _run(environment: dict[str, str], profile: str) -> int:

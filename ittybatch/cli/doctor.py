@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from ittybatch.cli.output import Json, console, print_json
 from ittybatch.cli.status import COULD_NOT_RUN, SUCCEEDED
+from ittybatch.engine.bucket_checks import check_bucket
 from ittybatch.engine.checking import Grade, check_all, check_api
 from ittybatch.settings import Settings
 
@@ -17,7 +18,11 @@ _MARKS = {Grade.OK: "[green]ok[/]", Grade.WARNING: "[yellow]warn[/]", Grade.BROK
 def doctor(
     *,
     bucket: Annotated[
-        str | None, Parameter(help="Also check that this bucket or s3:// prefix can be listed.")
+        str | None,
+        Parameter(
+            help="Also check that this bucket or s3:// prefix can be listed, from here and by a "
+            "worker."
+        ),
     ] = None,
     json: Json = False,
 ) -> int:
@@ -26,7 +31,10 @@ def doctor(
     Each finding says how to mend it. Exit status 3 if something is broken.
     """
     settings = Settings()
-    findings = [asyncio.run(check_api(settings)), *check_all(settings, bucket)]
+    findings = [asyncio.run(check_api(settings)), *check_all(settings)]
+    if bucket:
+        healthy = {finding.check for finding in findings if finding.grade is Grade.OK}
+        findings += check_bucket(bucket, worker_is_there="Worker" in healthy)
     if json:
         print_json([asdict(finding) for finding in findings])
     else:

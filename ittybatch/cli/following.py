@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ittybatch.cli.output import console, print_json
 from ittybatch.cli.status import COULD_NOT_RUN, status_of
+from ittybatch.engine.amounts import format_count
 from ittybatch.engine.flow_runs import FlowRuns
 from ittybatch.engine.reports.entries import batch_summary
 from ittybatch.ledger import Ledger
@@ -133,7 +134,7 @@ def _tell(status: BatchStatus, home: Path) -> None:
     counts = status.counts
     console.print(
         f"Batch {status.id}: {status.state.value}. {counts['succeeded']:,} of "
-        f"{counts['jobs']:,} jobs succeeded, {counts['failed']:,} failed, "
+        f"{format_count(counts['jobs'], 'job')} succeeded, {counts['failed']:,} failed, "
         f"{counts['expired']:,} expired, {counts['cancelled']:,} cancelled; "
         f"{status.retried:,} took more than one attempt."
     )
@@ -144,7 +145,9 @@ def _tell(status: BatchStatus, home: Path) -> None:
         rejects = home / "batches" / status.id / "rejects.csv"
         # A worker on another machine writes it there.
         where = rejects if rejects.exists() else "rejects.csv beside the batch's report"
-        console.print(f"{rejected:,} rows could not be read; why: {where}", markup=False)
+        console.print(
+            f"{format_count(rejected, 'row')} could not be read; why: {where}", markup=False
+        )
     if status.reason:
         console.print(status.reason, markup=False)
     if status.state is BatchState.HELD:

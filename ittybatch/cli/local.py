@@ -1,15 +1,12 @@
 """Commands beside a running `ittybatch up` find its services by themselves."""
 
-import fcntl
 import os
-import shlex
 
 from rich.console import Console
 
+from ittybatch.env_file import LOCAL_S3
+from ittybatch.home import STACK_ENVIRONMENT, read_environment, stack_runs
 from ittybatch.settings import Settings
-
-_ENVIRONMENT = "stack.env"
-_LOCK = "stack.lock"
 
 
 def use_local_stack() -> None:
@@ -20,23 +17,12 @@ def use_local_stack() -> None:
     if os.environ.get("PREFECT_API_URL"):
         return
     home = Settings().home
-    path = home / _ENVIRONMENT
-    if not path.exists() or not _is_held(home / _LOCK):
+    if not stack_runs(home):
         return
-    for line in path.read_text(encoding="utf-8").splitlines():
-        name, _, value = line.partition("=")
-        parts = shlex.split(value)
-        os.environ[name] = parts[0] if parts else ""
+    environment = read_environment(home / STACK_ENVIRONMENT)
+    if LOCAL_S3 in environment:
+        # An endpoint or a profile of a real bucket would go before the stack's own.
+        for name in [each for each in os.environ if each.startswith("AWS_")]:
+            del os.environ[name]
+    os.environ.update(environment)
     Console(stderr=True, highlight=False).print(f"Using the local stack of {home}.", style="dim")
-
-
-def _is_held(path: os.PathLike[str]) -> bool:
-    """Whether a stack holds its lock."""
-    try:
-        with open(path, "rb") as lock:  # noqa: PTH123  any path-like
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False

@@ -6,6 +6,7 @@ from cyclopts import App, Parameter
 
 from ittybatch.cli.output import Json, Limit, console, print_json, print_table
 from ittybatch.cli.status import SUCCEEDED, USAGE
+from ittybatch.engine.amounts import format_count
 from ittybatch.ledger import Ledger, open_ledger
 from ittybatch.ledger import quarantine as held
 from ittybatch.ledger.queries import find_batch
@@ -68,7 +69,7 @@ def release(
     if json:
         print_json({"released": count})
     else:
-        console.print(f"Released {count:,} jobs.")
+        console.print(f"Released {format_count(count, 'job')}.")
     return SUCCEEDED
 
 

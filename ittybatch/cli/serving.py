@@ -108,6 +108,7 @@ def up(
     with stack:
         console.print(f"\nPrefect UI   {stack.prefect_url}")
         for what, url in (
+            ("Sign in with", stack.prefect_auth),
             ("Webhooks", f"{stack.receiver_url}/webhooks/ittybit"),
             ("Sandbox", stack.sandbox_url),
             ("S3", stack.s3_url),

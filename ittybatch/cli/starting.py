@@ -14,7 +14,7 @@ from ittybatch.cli.following import follow_run
 from ittybatch.cli.output import Json, Profile, console, print_json, print_table, refused
 from ittybatch.cli.sourcing import NO_OPTIONS, SourceOptions, SourceText, source_of
 from ittybatch.cli.status import SUCCEEDED
-from ittybatch.engine.amounts import format_bytes
+from ittybatch.engine.amounts import format_total
 from ittybatch.engine.estimate import Estimate, estimate
 from ittybatch.engine.flow_runs import open_flow_runs
 from ittybatch.engine.options import BatchOptions, Priority
@@ -292,7 +292,8 @@ def _print_plan(found: Preview, expected: Estimate) -> None:
         if what.startswith(("rendition:", "filtered:"))
     ]
     print_table("Plan", ("Count>", "What"), rows)
-    console.print(f"Size of the sources: {format_bytes(found.counts['bytes'])}")
+    size = format_total(found.counts["bytes"], found.counts["items"])
+    console.print(f"Size of the sources: {size}")
     console.print(f"Cost: {expected.told_cost()}", markup=False)
     console.print(f"Time: {expected.told_time()}", markup=False)
     if found.sample:

@@ -1,4 +1,4 @@
-"""Bytes and seconds as people read them."""
+"""Bytes, seconds and counts as people read them."""
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _STEP = 1000
@@ -15,6 +15,16 @@ def format_bytes(size: int | None) -> str:
             break
         amount /= _STEP
     return f"{amount:,.0f} {unit}" if unit == "B" else f"{amount:,.1f} {unit}"
+
+
+def format_total(size: int, items: int) -> str:
+    """The size of all items together. Nothing at all means that no item's size is known."""
+    return "unknown" if items and not size else format_bytes(size)
+
+
+def format_count(count: int, what: str) -> str:
+    """A count with what is counted, in the singular: `1 row`, `2 rows`."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def format_duration(seconds: float | None) -> str:

@@ -6,9 +6,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-import boto3
 import httpx
-from botocore.exceptions import BotoCoreError, ClientError
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
@@ -21,7 +19,7 @@ from ittybatch.engine.flow_runs import (
     FlowRuns,
     PrefectUnavailable,
 )
-from ittybatch.errors import IttybatchError
+from ittybatch.errors import ConfigurationError, IttybatchError
 from ittybatch.ittybit.errors import AuthenticationError, IttybitError
 from ittybatch.ledger import open_ledger
 from ittybatch.ledger.migrate import current_revision, newest_revision
@@ -56,19 +54,12 @@ class Finding:
     remedy: str = ""
 
 
-def check_all(settings: Settings, bucket: str | None = None) -> Iterator[Finding]:
-    """Check everything that a batch relies on, one after the other.
-
-    Args:
-        settings: What to check.
-        bucket: A bucket, or `s3://bucket/prefix/`, that sources are read from.
-    """
+def check_all(settings: Settings) -> Iterator[Finding]:
+    """Check everything that a batch relies on but its source, one after the other."""
     yield from _check_secret(settings)
     yield from _check_webhook_url(settings)
     yield from _check_ledger(settings)
     yield from _check_prefect()
-    if bucket:
-        yield from _check_bucket(bucket)
 
 
 async def check_api(settings: Settings) -> Finding:
@@ -173,7 +164,11 @@ def _probe_webhook_url(url: str) -> Finding:
 
 
 def _check_ledger(settings: Settings) -> Iterator[Finding]:
-    ledger = open_ledger(settings, patience_s=3)
+    try:
+        ledger = open_ledger(settings, patience_s=3)
+    except ConfigurationError as error:
+        yield Finding("Ledger", Grade.BROKEN, error.message, error.remedy or "")
+        return
     try:
         revision = ledger.read(current_revision)
     except IttybatchError as error:
@@ -297,27 +292,3 @@ def _check_events(client: SyncPrefectClient) -> Iterator[Finding]:
         )
     else:
         yield Finding("Events", Grade.OK, "Prefect takes the events that runs are woken with.")
-
-
-def _check_bucket(bucket: str) -> Iterator[Finding]:
-    name, _, prefix = bucket.removeprefix("s3://").partition("/")
-    try:
-        client = boto3.client("s3")
-        client.list_objects_v2(Bucket=name, Prefix=prefix, MaxKeys=1)
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "unknown error")
-        yield Finding(
-            "Bucket",
-            Grade.BROKEN,
-            f"s3://{name}/{prefix}: {code}.",
-            "Give these credentials s3:ListBucket on it, or mend the name.",
-        )
-    except (BotoCoreError, ValueError) as error:
-        yield Finding(
-            "Bucket",
-            Grade.BROKEN,
-            f"s3://{name}/{prefix}: {error}",
-            "Set AWS credentials and region, and AWS_ENDPOINT_URL for another store than AWS.",
-        )
-    else:
-        yield Finding("Bucket", Grade.OK, f"s3://{name}/{prefix} can be listed.")

@@ -6,6 +6,7 @@ Unknown is unknown, never nothing.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ittybatch.engine.amounts import format_count
 from ittybatch.engine.options import BatchOptions
 from ittybatch.ledger.history import Experience
 from ittybatch.settings import Settings
@@ -79,10 +80,12 @@ def why_ask(found: Estimate, options: BatchOptions) -> str | None:
     most_jobs, most_cost = options.approve_above_jobs, options.approve_above_cost
     if not found.jobs:
         return None
+    jobs = format_count(found.jobs, "job")
     if most_jobs is not None and found.jobs > most_jobs:
-        return f"{found.jobs:,} jobs are to be submitted, more than {most_jobs:,}."
+        are = "is" if found.jobs == 1 else "are"
+        return f"{jobs} {are} to be submitted, more than {most_jobs:,}."
     if most_cost is not None and (found.cost is None or found.cost > most_cost):
-        return f"The cost of {found.jobs:,} jobs is {found.told_cost()}; asked above {most_cost:g}."
+        return f"The cost of {jobs} is {found.told_cost()}; asked above {most_cost:g}."
     return None
 
 

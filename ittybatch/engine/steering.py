@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ittybatch.engine.amounts import format_count
 from ittybatch.engine.flow_runs import open_flow_runs
 from ittybatch.engine.tuning import Tuning, tune_batch
 from ittybatch.engine.waking import Waker
@@ -59,7 +60,7 @@ class Steered:
         if self.state is BatchState.HELD:
             lines.append(f"`ittybatch resume {self.batch}` lets it go on.")
         if self.cancelled:
-            lines.append(f"{self.cancelled:,} jobs will not be sent.")
+            lines.append(f"{format_count(self.cancelled, 'job')} will not be sent.")
         if self.in_flight and self.state is not BatchState.RUNNING:
             lines.append(
                 f"{self.in_flight:,} are at Ittybit already: they may still run, and be "

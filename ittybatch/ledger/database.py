@@ -30,6 +30,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.sql import Executable
 
 from ittybatch.errors import IttybatchError
+from ittybatch.home import make_private, private_file, private_folder
 from ittybatch.ledger.models import Base
 from ittybatch.settings import Settings
 
@@ -200,6 +201,7 @@ class Ledger:
 
 def open_ledger(settings: Settings, *, patience_s: float = 30.0) -> Ledger:
     """Open the ledger that the settings name: `DATABASE_URL`, or SQLite under `home`."""
+    make_private(settings.home)
     return Ledger(create_ledger_engine(settings.ledger_url), patience_s=patience_s)
 
 
@@ -208,7 +210,9 @@ def create_ledger_engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         if parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            path = Path(parsed.database)
+            private_folder(path.parent)
+            private_file(path)
         engine = create_engine(
             parsed, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_S}
         )

@@ -6,18 +6,15 @@ from collections.abc import AsyncIterator
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Lifespan, Receive, Scope, Send
 
-from ittybatch.errors import ConfigurationError, IttybatchError
-from ittybatch.ledger import Ledger, open_ledger
-from ittybatch.ledger.migrate import current_revision, newest_revision
-from ittybatch.ledger.queries import open_work
+from ittybatch.errors import ConfigurationError
+from ittybatch.ledger import open_ledger
 from ittybatch.receiver.inbox import Inbox
 from ittybatch.receiver.metrics import Metrics
+from ittybatch.receiver.pages import Pages
+from ittybatch.receiver.protocol import IDLE_S, BoundedProtocol
 from ittybatch.receiver.waking import WakerThread
 from ittybatch.receiver.webhooks import PATH, WebhookRoute
 from ittybatch.settings import Settings
@@ -76,25 +73,9 @@ def create_app(settings: Settings, *, waker: bool = True) -> Receiver:
         await inbox.stop()
         ledger.close()
 
-    async def healthz(_request: Request) -> Response:
-        return PlainTextResponse("ok")
-
-    async def readyz(_request: Request) -> Response:
-        why = await run_in_threadpool(_why_not_ready, ledger)
-        return PlainTextResponse(why or "ready", status_code=503 if why else 200)
-
-    async def show_metrics(_request: Request) -> Response:
-        with contextlib.suppress(IttybatchError):  # the other figures are worth having alone
-            jobs, waiting = await run_in_threadpool(ledger.read, open_work)
-            metrics.set_work(jobs, waiting)
-        return Response(metrics.render(), media_type="text/plain; version=0.0.4")
-
-    pages = [
-        Route("/healthz", healthz),
-        Route("/readyz", readyz),
-        Route("/metrics", show_metrics),
-    ]
-    return Receiver(webhooks, pages, lifespan)
+    token = settings.metrics_token
+    pages = Pages(ledger, metrics, token.get_secret_value() if token else None)
+    return Receiver(webhooks, pages.routes(), lifespan)
 
 
 def serve(settings: Settings, *, host: str = "127.0.0.1", port: int | None = None) -> None:
@@ -125,8 +106,10 @@ def server_config(app: Receiver, *, host: str, port: int) -> uvicorn.Config:
         # Nobody's address is looked at, so no proxy's word about it is needed.
         proxy_headers=False,
         server_header=False,
-        # A header is a few hundred bytes; a peer that keeps a connection idle is let go.
-        timeout_keep_alive=30,
+        http=BoundedProtocol,
+        # A request that would like to be a WebSocket is answered as any other.
+        ws="none",
+        timeout_keep_alive=int(IDLE_S),
         timeout_graceful_shutdown=10,
     )
 
@@ -142,13 +125,3 @@ def _secrets(settings: Settings) -> tuple[bytes, ...]:
         )
     logger.warning("Webhooks are accepted unsigned: anybody can tell the ledger anything.")
     return ()
-
-
-def _why_not_ready(ledger: Ledger) -> str | None:
-    try:
-        revision = ledger.read(current_revision)
-    except IttybatchError as error:
-        return str(error)
-    if revision != newest_revision():
-        return "The ledger's tables are not up to date. Run `ittybatch db upgrade`."
-    return None

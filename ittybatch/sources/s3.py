@@ -1,6 +1,7 @@
 """How S3 is reached: one place for credentials, endpoint, region and errors."""
 
 import ipaddress
+import os
 import re
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -86,7 +87,9 @@ def new_session() -> boto3.Session:
     """
     session = botocore.session.get_session()
     session.register_component("data_loader", _models())
-    return boto3.Session(botocore_session=session)
+    # boto3 itself reads only the second; all of AWS's other tools read the first.
+    region = os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
+    return boto3.Session(botocore_session=session, region_name=region or None)
 
 
 def s3_client(session: boto3.Session | None = None, region: str | None = None) -> "S3Client":

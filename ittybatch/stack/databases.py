@@ -9,7 +9,9 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from ittybatch.home import is_own_postgres, stack_ledger
 from ittybatch.stack.errors import StackError
 from ittybatch.stack.postgres import PostgresCluster, is_installed
 
@@ -41,10 +43,11 @@ def choose_databases(
         on_event: Told of a choice that a user would not expect.
 
     Raises:
-        StackError: This home has its data in PostgreSQL, and PostgreSQL cannot be had.
+        StackError: This home has its data in PostgreSQL, and PostgreSQL cannot be had; or its
+            ledger in a database that is not named any more.
     """
-    sqlite_ledger = home / "ledger.db"
-    fallback = Databases(given_url or f"sqlite:///{sqlite_ledger}", sqlite_prefect_url(home))
+    fallback = Databases(given_url or _sqlite_url(home), sqlite_prefect_url(home))
+    _refuse_other_ledger(home, given_url, on_event)
     was_made = cluster.data.exists()
     if not is_installed():
         if was_made:
@@ -61,13 +64,57 @@ def choose_databases(
             raise
         on_event(f"using SQLite, which is slower: {error}")
         return fallback
-    ledger_url = given_url or cluster.url(LEDGER)
-    if given_url is None and not was_made and holds_rows(sqlite_ledger):
-        on_event(f"the ledger stays in {sqlite_ledger}, where its records are")
-        (home / "ledger-in-sqlite").touch()
-    if given_url is None and (home / "ledger-in-sqlite").exists():
+    if given_url is None and _stays_in_sqlite(home, on_event):
         ledger_url = fallback.ledger_url
+    else:
+        ledger_url = given_url or cluster.url(LEDGER)
     return Databases(ledger_url, cluster.url(PREFECT, scheme="postgresql+asyncpg"), cluster)
+
+
+def _refuse_other_ledger(
+    home: Path, given_url: str | None, on_event: Callable[[str], None]
+) -> None:
+    """Hold a home to the ledger that it has had, unless another one is asked for by name."""
+    recorded = stack_ledger(home)
+    if recorded is None or recorded == given_url:
+        return
+    is_own = recorded == _sqlite_url(home) or is_own_postgres(home, recorded)
+    shown = urlsplit(recorded)
+    where = f"{shown.scheme}://{shown.hostname or ''}{shown.path}"
+    if given_url is not None:
+        on_event(
+            f"DATABASE_URL names another ledger than the one of this home so far ({where}): "
+            "what is recorded there is not known here, and would be paid for again"
+        )
+    elif not is_own:
+        raise StackError(
+            f"The ledger of {home} is at {where}, and DATABASE_URL is not set now. With an empty "
+            "ledger everything would be paid for again.",
+            remedy="Set DATABASE_URL to it, or ITTYBATCH_HOME to another folder.",
+        )
+
+
+def _stays_in_sqlite(home: Path, on_event: Callable[[str], None]) -> bool:
+    """Whether the home had its records in SQLite before there was a PostgreSQL for them."""
+    note, ledger = home / "ledger-in-sqlite", home / "ledger.db"
+    if note.exists():
+        return True
+    if not holds_rows(ledger):
+        return False
+    recorded = stack_ledger(home)
+    if recorded is not None and is_own_postgres(home, recorded):
+        on_event(
+            f"{ledger} has records, too, of commands that ran without the stack; "
+            "they are not used: the ledger of this home is in its PostgreSQL"
+        )
+        return False
+    on_event(f"the ledger stays in {ledger}, where its records are")
+    note.touch()
+    return True
+
+
+def _sqlite_url(home: Path) -> str:
+    return f"sqlite:///{home / 'ledger.db'}"
 
 
 def sqlite_prefect_url(home: Path) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from ittybatch.env_file import LOCAL_S3
 from ittybatch.errors import ConfigurationError
 from ittybatch.settings import Settings
 from ittybatch.stack.keys import StackSecrets, write_private
@@ -48,7 +49,7 @@ def shared_environment(
     return {
         "ITTYBATCH_HOME": str(home),
         "DATABASE_URL": ledger_url,
-        **_prefect(home, parts, ports),
+        **_prefect(home, parts, ports, secrets),
         **_ittybit(parts, ports, secrets, settings),
         **(_s3(ports) if parts.s3 else {}),
         **_without_proxy(),
@@ -86,7 +87,9 @@ def secret_text(secret: SecretStr | None) -> str | None:
     return None if secret is None else secret.get_secret_value()
 
 
-def _prefect(home: Path, parts: Parts, ports: Mapping[str, int]) -> dict[str, str]:
+def _prefect(
+    home: Path, parts: Parts, ports: Mapping[str, int], secrets: StackSecrets
+) -> dict[str, str]:
     own_home = {
         # The user's own profiles and database are neither read nor written.
         "PREFECT_HOME": str(home / "prefect"),
@@ -97,7 +100,11 @@ def _prefect(home: Path, parts: Parts, ports: Mapping[str, int]) -> dict[str, st
         "DO_NOT_TRACK": "1",
     }
     if parts.server:
-        return {**own_home, "PREFECT_API_URL": f"http://{HOST}:{ports['prefect']}/api"}
+        return {
+            **own_home,
+            "PREFECT_API_URL": f"http://{HOST}:{ports['prefect']}/api",
+            "PREFECT_API_AUTH_STRING": secrets.prefect_auth,
+        }
     given = os.environ.get("PREFECT_API_URL")
     if not given:
         raise ConfigurationError(
@@ -141,6 +148,7 @@ def _ittybit(
 
 def _s3(ports: Mapping[str, int]) -> dict[str, str]:
     return {
+        LOCAL_S3: "true",
         "AWS_ENDPOINT_URL": f"http://{HOST}:{ports['s3']}",
         "AWS_ACCESS_KEY_ID": S3_KEY,
         "AWS_SECRET_ACCESS_KEY": S3_KEY,

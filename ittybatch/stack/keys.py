@@ -16,30 +16,48 @@ class StackSecrets:
     api_key: str = field(repr=False)
     webhook_secret: str = field(repr=False)
     database_password: str = field(repr=False)
+    prefect_auth: str = field(repr=False)
 
 
 def load_secrets(home: Path) -> StackSecrets:
     """Read the secrets of a home, making them the first time.
+
+    Homes of earlier versions have no `prefect_auth`; they get one.
 
     Raises:
         StackError: The file is there and cannot be used.
     """
     path = home / "secrets.json"
     if not path.exists():
-        made = {
-            "api_key": f"sandbox-{secrets.token_hex(16)}",
-            "webhook_secret": secrets.token_hex(32),
-            "database_password": secrets.token_hex(16),
-        }
-        write_private(path, json.dumps(made, indent=2) + "\n")
+        _write(
+            path,
+            {
+                "api_key": f"sandbox-{secrets.token_hex(16)}",
+                "webhook_secret": secrets.token_hex(32),
+                "database_password": secrets.token_hex(16),
+                "prefect_auth": _new_prefect_auth(),
+            },
+        )
     try:
-        content = json.loads(path.read_bytes())
-        return StackSecrets(**{str(name): str(value) for name, value in content.items()})
+        content = {str(name): str(value) for name, value in json.loads(path.read_bytes()).items()}
+        found = StackSecrets(**{"prefect_auth": _new_prefect_auth(), **content})
     except (OSError, ValueError, TypeError, AttributeError):
         raise StackError(
             f"{path} does not hold this stack's secrets.",
             remedy=f"Restore it, or remove {home} to start afresh without its data.",
         ) from None
+    if "prefect_auth" not in content:
+        _write(path, {**content, "prefect_auth": found.prefect_auth})
+    return found
+
+
+def _new_prefect_auth() -> str:
+    # The form that the sign-in page of Prefect asks for.
+    return f"admin:{secrets.token_hex(16)}"
+
+
+def _write(path: Path, content: dict[str, str]) -> None:
+    write_private(path, json.dumps(content, indent=2) + "\n")
 
 
 def write_private(path: Path, text: str) -> None:

@@ -88,6 +88,7 @@ class GuardedProcess:
                     cwd=spec.cwd,
                     pass_fds=(status_write, *spec.shared_fds),
                     start_new_session=True,
+                    umask=0o077,  # logs, outputs and databases are for the owner alone
                 )
         except OSError as error:
             os.close(status_read)

@@ -98,6 +98,12 @@ class Services:
                 "PREFECT_SERVER_API_PORT": port,
                 # Without it the pages look for the API on port 4200.
                 "PREFECT_SERVER_UI_API_URL": f"http://{HOST}:{port}/api",
+                # Whoever can start a flow run chooses its command, so a page open in the user's
+                # browser must not: neither by its scripts nor by a name that it has rebound.
+                "PREFECT_SERVER_API_AUTH_STRING": self.shared["PREFECT_API_AUTH_STRING"],
+                "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(
+                    f"http://{name}:{port}" for name in (HOST, "localhost")
+                ),
             },
         )
 
@@ -189,9 +195,9 @@ class Services:
 
 
 def api_headers(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a user's own Prefect server wants to see, from the settings Prefect itself reads."""
-    if key := environment.get("PREFECT_API_KEY"):
-        return {"Authorization": f"Bearer {key}"}
+    """The headers that a Prefect server wants, from the settings and in the order of its client."""
     if user_and_password := environment.get("PREFECT_API_AUTH_STRING"):
         return {"Authorization": f"Basic {base64.b64encode(user_and_password.encode()).decode()}"}
+    if key := environment.get("PREFECT_API_KEY"):
+        return {"Authorization": f"Bearer {key}"}
     return {}

@@ -9,6 +9,7 @@ from typing import Self
 
 import httpx
 
+from ittybatch.home import STACK_ENVIRONMENT, make_private, private_folder
 from ittybatch.settings import CHECKOUT, Settings
 from ittybatch.stack.databases import LEDGER, PREFECT, choose_databases
 from ittybatch.stack.environment import (
@@ -88,10 +89,12 @@ class LocalStack:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as cleanup:
-            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_folder(self.home)
+            make_private(self.home)
             lock_fd = cleanup.enter_context(home_lock(self.home))
             self._supervisor = cleanup.enter_context(Supervisor(self._on_event))
             self._start(lock_fd)
+            make_private(self.home)
             self._cleanup = cleanup.pop_all()
         return self
 
@@ -116,12 +119,17 @@ class LocalStack:
     @property
     def env_file(self) -> Path:
         """The file that hands the environment to other shells: `set -a; . FILE`."""
-        return self.home / "stack.env"
+        return self.home / STACK_ENVIRONMENT
 
     @property
     def prefect_url(self) -> str:
         """Where Prefect's pages are."""
         return self.environment()["PREFECT_API_URL"].removesuffix("/api")
+
+    @property
+    def prefect_auth(self) -> str | None:
+        """What Prefect's pages ask for before they show anything, None if none is known."""
+        return self.environment().get("PREFECT_API_AUTH_STRING")
 
     @property
     def receiver_url(self) -> str | None:

@@ -14,10 +14,14 @@ class PrefectApi:
 
     Args:
         url: The API's address.
+        auth: What it asks for, `user:password`.
     """
 
-    def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=30, trust_env=False)
+    def __init__(self, url: str, auth: str) -> None:
+        user, _, password = auth.partition(":")
+        self._client = httpx.Client(
+            base_url=url, auth=(user, password), timeout=30, trust_env=False
+        )
 
     def run(self, deployment: str, parameters: dict[str, Any]) -> str:
         """Start a run of a deployment, given as `flow/deployment`."""

@@ -45,7 +45,9 @@ class System:
         self.ledger = open_ledger(
             Settings(database_url=SecretStr(self.environment["DATABASE_URL"]), home=stack.home)
         )
-        self.prefect = PrefectApi(self.environment["PREFECT_API_URL"])
+        self.prefect = PrefectApi(
+            self.environment["PREFECT_API_URL"], self.environment["PREFECT_API_AUTH_STRING"]
+        )
         self.wire = Wire(self.environment["ITTYBIT_API_URL"])
 
     def close(self) -> None:

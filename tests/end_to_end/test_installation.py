@@ -34,10 +34,30 @@ def test_doctor_finds_nothing_wrong(system: System) -> None:
     assert {finding["check"]: finding["grade"] for finding in done} == dict.fromkeys(
         (
             *("API key", "Webhook secret", "Webhook URL", "Ledger", "Prefect API"),
-            *("Worker", "Deployments", "Automation", "Bucket"),
+            *("Worker", "Deployments", "Automation", "Bucket", "Bucket (worker)"),
         ),
         "ok",
     )
+
+
+def test_doctor_asks_a_worker_for_the_bucket_too(system: System) -> None:
+    """What one shell can list says nothing of where the flow runs run."""
+    system.stack.upload(system.stack.home / "logs", "doctors-bucket")
+    found = {
+        finding["check"]: finding
+        for finding in system.told(
+            *("doctor", "--bucket", "doctors-bucket", "--json"),
+            AWS_ENDPOINT_URL="http://127.0.0.1:9",
+        )
+    }
+    assert found["Bucket"]["grade"] == "broken"
+    assert found["Bucket (worker)"]["grade"] == "ok"
+    found = {
+        finding["check"]: finding
+        for finding in system.told("doctor", "--bucket", "s3://nobodys-bucket/in/", "--json")
+    }
+    assert found["Bucket (worker)"]["grade"] == "broken"
+    assert "NoSuchBucket" in found["Bucket (worker)"]["what"]
 
 
 @pytest.mark.usefixtures("without_automation")

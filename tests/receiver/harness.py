@@ -39,8 +39,8 @@ class Running:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
 
-    def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"{self.url}{path}", timeout=20)
+    def get(self, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", headers=headers, timeout=20, trust_env=False)
 
     def post(self, body: object, *, signature: str | None = None) -> httpx.Response:
         """Send a webhook, signed unless a signature is given; "" sends none."""
@@ -89,14 +89,19 @@ def _headers(body: bytes, signature: str | None) -> dict[str, str]:
 
 
 @contextmanager
-def running(ledger_url: str, **changes: Any) -> Iterator[Running]:  # noqa: ANN401
+def running(
+    ledger_url: str,
+    *,
+    host: str = "127.0.0.1",
+    **changes: Any,  # noqa: ANN401
+) -> Iterator[Running]:
     """Run a receiver on a free port until the block ends."""
     given: dict[str, Any] = {"webhook_secret": SECRET, "database_url": ledger_url, **changes}
     app = create_app(Settings(**given), waker=False)
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind((host, 0))
         port = listener.getsockname()[1]
-        config = server_config(app, host="127.0.0.1", port=port)
+        config = server_config(app, host=host, port=port)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -152,8 +152,7 @@ def test_unsigned_webhooks_are_taken_where_that_was_asked_for(
     sqlite_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """By its own name, and with a warning at every start."""
-    settings = {"webhook_secret": None, "allow_unsigned_webhooks": True}
-    with running(sqlite_url, **settings) as up:
+    with running(sqlite_url, webhook_secret=None, allow_unsigned_webhooks=True) as up:
         assert up.post(told("task-1"), signature="").status_code == 200
     assert "unsigned" in caplog.text
 

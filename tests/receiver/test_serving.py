@@ -1,7 +1,9 @@
 """The receiver as a service: its pages, its port, its end."""
 
+import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import closing
@@ -12,6 +14,7 @@ import pytest
 
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine
+from ittybatch.ledger.migrate import upgrade
 from ittybatch.stack.ports import choose_ports
 from tests.ledger import library
 from tests.receiver.harness import SECRET, Running, running, told, wait_until
@@ -26,15 +29,86 @@ def test_it_says_that_it_lives_and_is_ready(receiver: Running) -> None:
         assert (answer.status_code, answer.text) == (200, text)
 
 
-def test_it_is_not_ready_before_its_tables_are_there(tmp_path: Path) -> None:
-    """It lives, and says which command is missing; webhooks are to come again."""
-    with running(f"sqlite:///{tmp_path / 'empty.db'}") as up:
+def test_it_is_not_ready_before_its_tables_are_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It lives; its log says once which command is missing, and strangers learn nothing."""
+    caplog.set_level(logging.INFO)
+    url = f"sqlite:///{tmp_path / 'empty.db'}"
+    with running(url) as up:
         assert up.get("/healthz").status_code == 200
-        answer = up.get("/readyz")
-        assert answer.status_code == 503
-        assert "ittybatch db upgrade" in answer.text
+        for _ in range(5):
+            answer = up.get("/readyz")
+            assert (answer.status_code, answer.text) == (503, "not ready")
         assert up.post(told("task-1")).status_code == 503
         assert up.get("/metrics").status_code == 200
+        ledger = Ledger(create_ledger_engine(url))
+        upgrade(ledger)
+        ledger.close()
+        wait_until(lambda: up.get("/readyz").text == "ready")
+    said = [each.getMessage() for each in caplog.records if each.name == "ittybatch.receiver.pages"]
+    assert len(said) == 2
+    assert "ittybatch db upgrade" in said[0]
+    assert said[1] == "Ready again."
+
+
+def test_a_database_that_is_away_is_not_described_to_strangers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its host, its user and what it said stand in the log alone."""
+    port = choose_ports(["nobody"], tmp_path / "ports.json")["nobody"]
+    url = f"postgresql://someone:password@127.0.0.1:{port}/ledger"
+    with running(url) as up:
+        answers = [up.get("/readyz"), up.post(told("task-1")), up.get("/metrics")]
+    assert [answer.status_code for answer in answers] == [503, 503, 200]
+    for answer in answers:
+        assert not {"someone", str(port), "127.0.0.1", "refused"} & set(answer.text.split())
+        assert "someone" not in answer.text
+    assert "someone" in caplog.text
+    assert "password@" not in caplog.text
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+def test_the_figures_are_not_for_those_whom_a_proxy_lets_in(receiver: Running, header: str) -> None:
+    """It sits on this machine, its clients do not."""
+    answer = receiver.get("/metrics", {header: "203.0.113.9"})
+    assert answer.status_code == 403
+    assert "ITTYBATCH_METRICS_TOKEN" in answer.text
+    assert "ittybatch_" not in answer.text
+
+
+def test_the_figures_are_for_this_machine_alone(sqlite_url: str) -> None:
+    """Whoever comes from another address needs the token that is set for it."""
+    with running(sqlite_url, host="0.0.0.0") as up:
+        assert up.get("/metrics").status_code == 200
+        elsewhere = replace_host(up, own_address())
+        assert elsewhere.get("/healthz").status_code == 200
+        assert elsewhere.get("/metrics").status_code == 403
+
+
+def test_a_token_opens_the_figures(sqlite_url: str) -> None:
+    """From anywhere; without it they are closed, to this machine as well."""
+    with running(sqlite_url, metrics_token="open sesame") as up:
+        answer = up.get("/metrics")
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        for wrong in ("Bearer open", "Bearer", "open sesame", "Basic open sesame"):
+            assert up.get("/metrics", {"Authorization": wrong}).status_code == 401
+        token = {"Authorization": "Bearer open sesame", "X-Forwarded-For": "203.0.113.9"}
+        assert up.get("/metrics", token).status_code == 200
+        assert up.get("/readyz").status_code == 200
+
+
+def own_address() -> str:
+    """An address of this machine that is not its loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # sends nothing, only finds the way out
+        return str(probe.getsockname()[0])
+
+
+def replace_host(up: Running, host: str) -> Running:
+    other = Running(up.port)
+    other.url = f"http://{host}:{up.port}"
+    return other
 
 
 def test_it_tells_its_figures(receiver: Running, ledger: Ledger) -> None:
@@ -88,6 +162,10 @@ def test_the_command_listens_on_port_and_ends_when_told(sqlite_url: str, tmp_pat
     try:
         wait_until(healthy, within_s=60)
         assert up.post(told("task-0")).text == "applied"
+        before = log.read_text()
+        for _ in range(3):
+            assert up.get("/readyz").text == "ready"
+        assert log.read_text() == before
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)

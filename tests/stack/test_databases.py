@@ -1,5 +1,6 @@
 """Which database holds the ledger."""
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from ittybatch.stack import databases
 from ittybatch.stack.databases import Databases, choose_databases, holds_rows
+from ittybatch.stack.environment import write_environment
 from ittybatch.stack.errors import StackError
 from ittybatch.stack.postgres import PostgresCluster
 
@@ -105,3 +107,42 @@ def test_an_empty_ledger_in_sqlite_does_not_count(home: Path, events: list[str])
     _sqlite_ledger(home, rows=0)
     assert not holds_rows(home / "ledger.db")
     assert _choose(home, events).ledger_url.startswith("postgresql://")
+
+
+def _last_stack(home: Path, ledger_url: str) -> None:
+    (home / "secrets.json").write_text(json.dumps({"database_password": "password"}))
+    write_environment(home / "stack.env", {"DATABASE_URL": ledger_url})
+
+
+@pytest.mark.usefixtures("_quick_cluster")
+def test_records_beside_those_of_the_stack_are_told(home: Path, events: list[str]) -> None:
+    """Commands of an earlier version began a ledger of their own while the stack was down."""
+    _last_stack(home, "postgresql://ittybatch:password@127.0.0.1:9/ledger")
+    _sqlite_ledger(home, rows=1)
+    assert _choose(home, events).ledger_url == "postgresql://ittybatch:password@127.0.0.1:1/ledger"
+    assert "ledger.db has records, too" in events[0]
+
+
+@pytest.mark.usefixtures("_quick_cluster")
+def test_records_of_before_are_kept_though_prefect_has_had_its_postgres(
+    home: Path, events: list[str]
+) -> None:
+    """The first start had a DATABASE_URL; the home's own records are in SQLite all the same."""
+    _sqlite_ledger(home, rows=1)
+    _choose(home, events, given_url="postgresql://elsewhere/ledger")
+    assert _choose(home, events).ledger_url == f"sqlite:///{home}/ledger.db"
+
+
+@pytest.mark.usefixtures("_quick_cluster")
+def test_a_ledger_elsewhere_is_never_silently_left(home: Path, events: list[str]) -> None:
+    """Without its DATABASE_URL the stack does not start; with another it says what that means."""
+    _last_stack(home, "postgresql://me:hush@db.example.com/ledger")
+    with pytest.raises(StackError, match=r"db\.example\.com/ledger") as refused:
+        _choose(home, events)
+    assert "Set DATABASE_URL" in str(refused.value)
+    assert "hush" not in str(refused.value)
+    assert events == []
+    chosen = _choose(home, events, given_url="postgresql://other.example.com/ledger")
+    assert chosen.ledger_url == "postgresql://other.example.com/ledger"
+    assert "paid for again" in events[0]
+    assert "hush" not in events[0]

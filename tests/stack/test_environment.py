@@ -17,7 +17,7 @@ from ittybatch.stack.environment import (
 from ittybatch.stack.keys import StackSecrets
 
 PORTS = {"prefect": 1, "postgres": 2, "s3": 3, "sandbox": 4, "receiver": 5}
-SECRETS = StackSecrets("key", "secret", "password")
+SECRETS = StackSecrets("key", "secret", "password", "admin:pass")
 
 
 @pytest.fixture
@@ -43,6 +43,7 @@ def test_everything_local_points_at_this_machine(settings: Settings) -> None:
     """The settings that the command line, the worker and the receiver read."""
     shared = _shared(settings)
     assert shared["PREFECT_API_URL"] == "http://127.0.0.1:1/api"
+    assert shared["PREFECT_API_AUTH_STRING"] == "admin:pass"
     assert shared["PREFECT_HOME"] == "/home/x/prefect"
     assert shared["AWS_ENDPOINT_URL"] == "http://127.0.0.1:3"
     assert shared["ITTYBIT_API_URL"] == "http://127.0.0.1:4"
@@ -92,6 +93,7 @@ def test_a_given_server_is_used(settings: Settings, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PREFECT_API_KEY", "theirs")
     shared = _shared(settings, server=False)
     assert shared["PREFECT_API_URL"] == "http://127.0.0.1:9/api"
+    assert "PREFECT_API_AUTH_STRING" not in shared
     assert process_environment(shared, Parts(server=False))["PREFECT_API_KEY"] == "theirs"
     assert "PREFECT_API_KEY" not in process_environment(_shared(settings), Parts())
 

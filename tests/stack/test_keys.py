@@ -1,5 +1,6 @@
 """The secrets of a home."""
 
+import json
 import stat
 from pathlib import Path
 
@@ -22,6 +23,18 @@ def test_secrets_do_not_show_in_a_repr(tmp_path: Path) -> None:
     secrets = load_secrets(tmp_path)
     assert secrets.webhook_secret not in repr(secrets)
     assert secrets.database_password not in repr(secrets)
+    assert secrets.prefect_auth not in repr(secrets)
+
+
+def test_a_home_of_an_earlier_version_gets_what_it_lacks(tmp_path: Path) -> None:
+    """Its other secrets stay, for its database is closed with them."""
+    before = {"api_key": "a", "webhook_secret": "b", "database_password": "c"}
+    (tmp_path / "secrets.json").write_text(json.dumps(before))
+    secrets = load_secrets(tmp_path)
+    assert (secrets.api_key, secrets.webhook_secret, secrets.database_password) == ("a", "b", "c")
+    assert secrets.prefect_auth.startswith("admin:")
+    assert load_secrets(tmp_path) == secrets
+    assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '{"api_key": "x"}'])

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from ittybatch.stack import LocalStack, StackError
+from ittybatch.stack.services import api_headers
 
 PROGRAM = (sys.executable, str(Path(__file__).with_name("stand_in.py")))
 SERVICES = ("postgres", "prefect-server", "s3", "sandbox", "receiver", "worker")
@@ -58,9 +59,17 @@ def test_the_whole_stack_runs_mends_itself_and_ends(
         assert (home / "migrated").read_text() == shared["DATABASE_URL"]
         assert shared["DATABASE_URL"].endswith("/ledger")
         assert f"--seed 5 --faults {faults}" in (home / "sandbox-arguments").read_text()
-        pool = _get(f"{shared['PREFECT_API_URL']}/work_pools/ittybatch").json()
+        pool = httpx.get(
+            f"{shared['PREFECT_API_URL']}/work_pools/ittybatch",
+            headers=api_headers(shared),
+            trust_env=False,
+        ).json()
         assert pool["concurrency_limit"] == 3
-        assert stack.env_file.stat().st_mode & 0o077 == 0
+        _refuses_strangers(shared["PREFECT_API_URL"])
+        assert home.stat().st_mode & 0o076 == 0, "others may at most search it, as the database"
+        for path in home.iterdir():
+            is_ours = path.stat().st_uid == os.geteuid()
+            assert not is_ours or path.stat().st_mode & 0o077 == 0, path
 
         with pytest.raises(StackError, match=f"process {os.getpid()}"), LocalStack(home):
             pass
@@ -71,6 +80,23 @@ def test_the_whole_stack_runs_mends_itself_and_ends(
         assert events == ["worker died (exit -9), restarted"]
         pids |= {"new worker": stack.pid("worker")}
     assert not any(is_running(pid) for pid in pids.values())
+
+
+def _refuses_strangers(api_url: str) -> None:
+    """A page open in the browser can start nothing: flow runs may bring a command of their own."""
+    for authorization in ({}, {"Authorization": "Basic YWRtaW46cGFzcw=="}):
+        answer = httpx.post(
+            f"{api_url}/deployments/filter", json={}, headers=authorization, trust_env=False
+        )
+        assert answer.status_code == 401
+    own = api_url.removesuffix("/api")
+    for origin, allowed in (("https://evil.test", None), ("null", None), (own, own)):
+        answer = httpx.options(
+            f"{api_url}/deployments/filter",
+            headers={"Origin": origin, "Access-Control-Request-Method": "POST"},
+            trust_env=False,
+        )
+        assert answer.headers.get("access-control-allow-origin") == allowed
 
 
 def test_a_killed_stack_leaves_nothing_and_starts_again(

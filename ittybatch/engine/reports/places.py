@@ -73,7 +73,9 @@ def _file(path: Path) -> Iterator[IO[bytes]]:
     # Two legs may write the same report at the same time: each its own, and the last one stays.
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as stream:
+        # For those who may enter its folder: a report in the home is its owner's alone.
+        mode = 0o666 & path.parent.stat().st_mode
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())

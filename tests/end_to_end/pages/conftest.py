@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from ittybatch.stack import LocalStack
 from tests.end_to_end.system import System
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -41,12 +42,23 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """An empty page, high enough for the whole form."""
+def page(system: System, browser: Browser) -> Iterator[Page]:
+    """A page that is signed in, high enough for the whole form."""
     context = browser.new_context(viewport={"width": 1400, "height": 2800})
     context.set_default_timeout(_PATIENCE_MS)
-    yield context.new_page()
+    opened = context.new_page()
+    sign_in(opened, system.stack)
+    yield opened
     context.close()
+
+
+def sign_in(page: Page, stack: LocalStack) -> None:
+    """Give Prefect's pages what `ittybatch up` has printed."""
+    assert stack.prefect_auth is not None
+    page.goto(stack.prefect_url)
+    page.get_by_placeholder("admin:pass").fill(stack.prefect_auth)
+    page.get_by_role("button", name="Login").click()
+    expect(page.get_by_placeholder("admin:pass")).to_have_count(0)
 
 
 @pytest.fixture

@@ -1,0 +1,101 @@
+"""Whether a bucket can be listed: from here, and from where flow runs run."""
+
+import time
+from collections.abc import Iterator
+from uuid import uuid4
+
+from botocore.exceptions import BotoCoreError, ClientError
+from prefect.client.schemas.objects import StateType
+
+from ittybatch.engine.checking import Finding, Grade
+from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable, RunStatus, open_flow_runs
+from ittybatch.errors import IttybatchError
+from ittybatch.sources.s3 import SCHEME, failure, s3_client, split_uri
+
+CHECK_DEPLOYMENT = "check-bucket/check-bucket"
+LISTED = "It can be listed."
+# A process of its own has to start, on a machine that may be busy.
+_WORKER_WITHIN_S = 90.0
+_LOOK_EVERY_S = 0.5
+
+
+def why_not_listed(bucket: str) -> IttybatchError | None:
+    """Say why a bucket or `s3://bucket/prefix/` cannot be listed with this process's settings."""
+    uri = _uri(bucket)
+    try:
+        name, prefix = split_uri(uri)
+        s3_client().list_objects_v2(Bucket=name, Prefix=prefix, MaxKeys=1)
+    except (ClientError, BotoCoreError) as error:
+        return failure("listed", uri, error)
+    except IttybatchError as error:
+        return error
+    except ValueError as error:
+        return IttybatchError(f"{error}.", remedy="Write s3://bucket/prefix/.")
+    return None
+
+
+def check_bucket(bucket: str, *, worker_is_there: bool) -> Iterator[Finding]:
+    """List a bucket from here, and let a worker do so.
+
+    Args:
+        bucket: A bucket, or `s3://bucket/prefix/`, that sources are read from.
+        worker_is_there: Whether there is a worker to ask.
+    """
+    uri = _uri(bucket)
+    why = why_not_listed(bucket)
+    if why is None:
+        yield Finding("Bucket", Grade.OK, f"{uri} can be listed from here.")
+    else:
+        yield Finding("Bucket", Grade.BROKEN, f"From here: {why.message}", why.remedy or "")
+    if worker_is_there:
+        yield _ask_worker(uri)
+
+
+def _uri(bucket: str) -> str:
+    return bucket if bucket.startswith(SCHEME) else f"{SCHEME}{bucket}/"
+
+
+def _ask_worker(uri: str) -> Finding:
+    check = "Bucket (worker)"
+    try:
+        with open_flow_runs() as flow_runs:
+            status = _answer(flow_runs, uri)
+    except PrefectUnavailable as error:
+        return Finding(
+            check,
+            Grade.WARNING,
+            f"No worker was asked: {error.message}",
+            "Run `ittybatch deploy`, then `ittybatch doctor` again.",
+        )
+    if status is None:
+        return Finding(
+            check,
+            Grade.WARNING,
+            f"No worker has answered within {_WORKER_WITHIN_S:g} s.",
+            "See on Prefect's pages what keeps the run of check-bucket, then ask again.",
+        )
+    if status.type is StateType.COMPLETED and status.message == LISTED:
+        return Finding(check, Grade.OK, f"{uri} can be listed by a worker.")
+    return Finding(
+        check,
+        Grade.BROKEN,
+        f"By a worker: {status.message or status.name}",
+        "Set AWS_* for the worker, in its environment or in the .env of its folder.",
+    )
+
+
+def _answer(flow_runs: FlowRuns, uri: str) -> RunStatus | None:
+    run = flow_runs.make(
+        CHECK_DEPLOYMENT,
+        parameters={"bucket": uri},
+        name=None,
+        tags=["ittybatch", "doctor"],
+        idempotency_key=uuid4().hex,
+    )
+    deadline = time.monotonic() + _WORKER_WITHIN_S
+    while time.monotonic() < deadline:
+        status = flow_runs.statuses([run]).get(run)
+        if status is not None and status.ended:
+            return status
+        time.sleep(_LOOK_EVERY_S)
+    return None

@@ -1,0 +1,121 @@
+"""The receiver's pages for probes and operators; what they say to strangers is little."""
+
+import asyncio
+import contextlib
+import hmac
+import ipaddress
+import logging
+from http import HTTPStatus
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from ittybatch.errors import IttybatchError
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.migrate import current_revision, newest_revision
+from ittybatch.ledger.queries import open_work
+from ittybatch.receiver.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+# However many ask, the ledger is asked once in this time.
+_READY_FOR_S = 1.0
+# A proxy on this machine sets one of these; the request came from somewhere else.
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+
+
+class Pages:
+    """`/healthz` and `/readyz` for anybody, `/metrics` for those who may read it.
+
+    Args:
+        ledger: The ledger that the receiver needs.
+        metrics: What `/metrics` shows.
+        token: The bearer token of `/metrics`; without one, this machine alone may read it.
+    """
+
+    def __init__(self, ledger: Ledger, metrics: Metrics, token: str | None) -> None:
+        self._ledger = ledger
+        self._metrics = metrics
+        self._token = token
+        self._checking = asyncio.Lock()
+        self._checked_until = 0.0
+        self._not_ready: str | None = None
+
+    def routes(self) -> list[Route]:
+        """The routes of these pages."""
+        return [
+            Route("/healthz", self.healthz),
+            Route("/readyz", self.readyz),
+            Route("/metrics", self.metrics),
+        ]
+
+    async def healthz(self, _request: Request) -> Response:
+        """Say that the receiver is alive."""
+        return PlainTextResponse("ok")
+
+    async def readyz(self, _request: Request) -> Response:
+        """Say whether webhooks can be kept; the log says why they cannot."""
+        async with self._checking:
+            now = asyncio.get_running_loop().time()
+            if now >= self._checked_until:
+                self._note(await run_in_threadpool(_why_not_ready, self._ledger))
+                self._checked_until = asyncio.get_running_loop().time() + _READY_FOR_S
+            if self._not_ready is None:
+                return PlainTextResponse("ready")
+            return PlainTextResponse("not ready", status_code=HTTPStatus.SERVICE_UNAVAILABLE)
+
+    async def metrics(self, request: Request) -> Response:
+        """Show the figures to whoever has the token, or sits at this machine."""
+        if refused := self._refuse(request):
+            return refused
+        with contextlib.suppress(IttybatchError):  # the other figures are worth having alone
+            jobs, waiting = await run_in_threadpool(self._ledger.read, open_work)
+            self._metrics.set_work(jobs, waiting)
+        return Response(self._metrics.render(), media_type="text/plain; version=0.0.4")
+
+    def _refuse(self, request: Request) -> Response | None:
+        if self._token is None:
+            if _is_local(request):
+                return None
+            return PlainTextResponse(
+                "Only this machine may read the metrics. "
+                "Set ITTYBATCH_METRICS_TOKEN to let others read them with that bearer token.",
+                status_code=HTTPStatus.FORBIDDEN,
+            )
+        given = request.headers.get("authorization", "").encode("utf-8", "replace")
+        if hmac.compare_digest(given, f"Bearer {self._token}".encode()):
+            return None
+        return PlainTextResponse(
+            "The metrics need the bearer token of ITTYBATCH_METRICS_TOKEN.",
+            status_code=HTTPStatus.UNAUTHORIZED,
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+
+    def _note(self, why: str | None) -> None:
+        """Log a change, not each of a probe's many looks."""
+        if why and why != self._not_ready:
+            logger.warning("Not ready: %s", why)
+        elif self._not_ready and not why:
+            logger.info("Ready again.")
+        self._not_ready = why
+
+
+def _is_local(request: Request) -> bool:
+    if request.client is None or any(name in request.headers for name in _FORWARDED):
+        return False
+    try:
+        return ipaddress.ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False
+
+
+def _why_not_ready(ledger: Ledger) -> str | None:
+    try:
+        revision = ledger.read(current_revision)
+    except IttybatchError as error:
+        return str(error)
+    if revision != newest_revision():
+        return "The ledger's tables are not up to date. Run `ittybatch db upgrade`."
+    return None

@@ -1,0 +1,21 @@
+"""Amounts as people read them."""
+
+import pytest
+
+from ittybatch.engine.amounts import format_count, format_total
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(0, "0 rows"), (1, "1 row"), (2, "2 rows"), (1234, "1,234 rows")]
+)
+def test_one_is_told_in_the_singular(count: int, said: str) -> None:
+    """Nothing is not one."""
+    assert format_count(count, "row") == said
+
+
+@pytest.mark.parametrize(
+    ("size", "items", "said"), [(0, 0, "0 B"), (0, 3, "unknown"), (1500, 3, "1.5 kB")]
+)
+def test_a_size_that_nobody_knows_is_not_nothing(size: int, items: int, said: str) -> None:
+    """Manifests and queries have no sizes but those that they are given."""
+    assert format_total(size, items) == said
