@@ -15,8 +15,9 @@ from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.options import InvalidOptions
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.batches import OpenBatch, finish_planning, read_batch
+from ittybatch.ledger.claims import Claims
 from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
-from ittybatch.ledger.planning import Claims, plan_page
+from ittybatch.ledger.planning import plan_page
 from ittybatch.ledger.retrying import Wanted, ended_jobs
 from ittybatch.profiles import Item, Profile, ProfileError, Profiles
 from ittybatch.profiles.fitting import Fit
