@@ -18,6 +18,7 @@ from ittybatch.engine.amounts import format_bytes
 from ittybatch.engine.estimate import Estimate, estimate
 from ittybatch.engine.flow_runs import open_flow_runs
 from ittybatch.engine.options import BatchOptions, Priority
+from ittybatch.engine.plan_counts import NOT_SUBMITTED
 from ittybatch.engine.planning import Preview, preview
 from ittybatch.engine.saving import save_plan
 from ittybatch.engine.scope import settle
@@ -39,14 +40,10 @@ _PLAN_LINES = (
     ("found", "items found"),
     ("items", "items with something to do"),
     ("jobs", "jobs to submit"),
-    ("already_done", "jobs done before"),
-    ("already_there", "jobs whose output stands at its destination"),
-    ("in_flight_elsewhere", "jobs in flight in another batch"),
-    ("held_back", "jobs held back: failed for good, or given up"),
-    ("duplicates", "jobs named twice by the source"),
+    *((name, f"jobs {why}") for name, why in NOT_SUBMITTED.items()),
     ("skipped", "renditions that a condition excludes"),
     ("without_rendition", "items that no rendition wants"),
-    ("rejected", "rows that could not be read"),
+    ("rejected", "rows and items that could not be used"),
 )
 
 

@@ -265,14 +265,14 @@ def cancel_batch(transaction: Transaction, batch: str, reason: str) -> tuple[int
     )
     if changed.rowcount == 0 and not unsent:
         return 0, _in_flight(transaction, batch)
-    cancelled = cancel_unsent(transaction, [(row.id, row.chunk_id) for row in unsent], reason)
+    cancel_unsent(transaction, [(row.id, row.chunk_id) for row in unsent], reason)
     transaction.execute(
         update(Chunk)
         .where(Chunk.batch_id == batch, Chunk.state == ChunkState.PLANNED.value)
         .values(state=ChunkState.DONE.value, ended_at=transaction.now)
     )
     _wake_all(transaction, batch)
-    return cancelled, _in_flight(transaction, batch)
+    return len(unsent), _in_flight(transaction, batch)
 
 
 def cancel_chunk(transaction: Transaction, chunk: int, reason: str) -> int:

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from ittybatch.ledger.claims import Claims
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Batch, Chunk
-from ittybatch.ledger.plan import PlannedItem, PlannedPage
+from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
 from ittybatch.ledger.planned_rows import (
     Order,
     insert_chunks,
@@ -46,7 +46,7 @@ def plan_page(
 
     Returns:
         The batch's counts so far, by name: `jobs`, `already_done`, `in_flight_elsewhere`,
-        `held_back`, `duplicates`, and those of the page.
+        `held_back`, `duplicates`, `same_destination`, and those of the page.
     """
     row = transaction.execute(
         select(Batch.scan_cursor, Batch.counts).where(Batch.id == batch).with_for_update()
@@ -61,7 +61,7 @@ def plan_page(
     new = claims.sort(page, counts)
     claims.take_over(transaction)
     _insert_items(transaction, batch, new, claims, counts, (chunk_size, canary_items))
-    _insert_rejects(transaction, batch, page, counts)
+    _insert_rejects(transaction, batch, [*page.rejects, *claims.refused], counts)
     transaction.execute(
         update(Batch).where(Batch.id == batch).values(scan_cursor=page.cursor, counts=dict(counts))
     )
@@ -210,14 +210,14 @@ def _moment_for_postgres(value: datetime) -> str:
 
 
 def _insert_rejects(
-    transaction: Transaction, batch: str, page: PlannedPage, counts: Counter[str]
+    transaction: Transaction, batch: str, rejects: Sequence[PlannedReject], counts: Counter[str]
 ) -> None:
     first = counts["rejected"]
-    counts["rejected"] += len(page.rejects)
+    counts["rejected"] += len(rejects)
     insert_rejects(
         transaction,
         [
             (batch, number, reject.line, reject.field, reject.reason, reject.row)
-            for number, reject in enumerate(page.rejects, first)
+            for number, reject in enumerate(rejects, first)
         ],
     )
