@@ -11,6 +11,7 @@ from ittybatch.ledger import identity
 from ittybatch.ledger.counters import COLUMNS, Moves
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Batch, Chunk, Job, Run
+from ittybatch.ledger.room import wake_next
 from ittybatch.ledger.states import (
     ENDED_BATCHES,
     OPEN_JOBS,
@@ -204,6 +205,7 @@ def hold_batch(transaction: Transaction, batch: str, reason: str) -> None:
         .where(Batch.id == batch, Batch.state.not_in([*_ENDED, BatchState.HELD.value]))
         .values(state=BatchState.HELD.value, reason=reason)
     )
+    wake_next(transaction)
     _wake_all(transaction, batch)
 
 
@@ -271,6 +273,7 @@ def cancel_batch(transaction: Transaction, batch: str, reason: str) -> tuple[int
         .where(Chunk.batch_id == batch, Chunk.state == ChunkState.PLANNED.value)
         .values(state=ChunkState.DONE.value, ended_at=transaction.now)
     )
+    wake_next(transaction)
     _wake_all(transaction, batch)
     return len(unsent), _in_flight(transaction, batch)
 
