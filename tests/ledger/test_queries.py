@@ -1,11 +1,16 @@
 """Queries: what a batch's abbreviations mean."""
 
+from typing import TYPE_CHECKING
+
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import end_batch, finish_planning, hold_batch
 from ittybatch.ledger.plan import PlannedReject
 from ittybatch.ledger.planning import plan_page
 from ittybatch.ledger.queries import find_batch, idle_batches, recent_batches
 from tests.ledger import library
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def _ended(ledger: Ledger, *rejects: PlannedReject) -> str:
@@ -21,12 +26,13 @@ def _ended(ledger: Ledger, *rejects: PlannedReject) -> str:
 def test_the_latest_batch_is_the_newest_that_did_something(ledger: Ledger) -> None:
     """Jobs, rows to be looked at, a batch that is under way or held: all of these count."""
     assert ledger.read(find_batch, _ended(ledger)) == ledger.read(find_batch, "latest")
-    for begin in (
+    begins: list[Callable[[], str]] = [
         lambda: library.planned_batch(ledger, library.job("a.mov")),
         lambda: _ended(ledger, PlannedReject(7, "options", "not JSON", "a.mov,{")),
         lambda: library.new_batch(ledger).id,
         lambda: _held(ledger),
-    ):
+    ]
+    for begin in begins:
         batch = begin()
         idle = _ended(ledger)
         assert ledger.read(find_batch, "latest") == batch
