@@ -4,28 +4,29 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import orjson
+from sqlalchemy import and_, select
 
 from ittybatch.ledger.database import Transaction
-from ittybatch.profiles import Item, JobSpec
+from ittybatch.ledger.models import Chunk, Item, Job
+from ittybatch.profiles import Item as SourceItem
+from ittybatch.profiles import JobSpec
 from ittybatch.profiles.item import S3_SCHEME
 
-_COLUMNS = "jobs.destination, chunks.batch_id, items.uri, items.fingerprint, items.line"
+_AT_ONCE = 5000
 # A job that failed or was cancelled has written nothing.
-_OCCUPANTS = """
-FROM {given} JOIN jobs ON jobs.destination = given.value
-JOIN chunks ON chunks.id = jobs.chunk_id
-JOIN items ON items.chunk_id = jobs.chunk_id AND items.number = jobs.item_number
-WHERE jobs.destination IS NOT NULL AND jobs.claim IS NOT NULL
+_FOUND = """
+jobs.destination = given.value AND jobs.destination IS NOT NULL AND jobs.claim IS NOT NULL
 AND jobs.state NOT IN ('failed', 'cancelled')
 """
-_SQLITE = (
-    f"SELECT json_group_array(json_array({_COLUMNS})) "
-    f"{_OCCUPANTS.format(given='json_each(?) AS given CROSS')}"
+_SQLITE_FOUND = (
+    f"SELECT json_group_array(jobs.id) FROM json_each(?) AS given CROSS JOIN jobs ON {_FOUND}"  # noqa: S608
 )
-_POSTGRES = (
-    f"SELECT {_COLUMNS} "
-    f"{_OCCUPANTS.format(given='json_array_elements_text(%s::json) AS given(value)')}"
-)
+# The planner expects many jobs of a destination, and would read them all: OFFSET 0 has it look
+# for one destination after the other.
+_POSTGRES_FOUND = f"""
+SELECT json_agg(found.id) FROM json_array_elements_text(%s::json) AS given(value),
+LATERAL (SELECT jobs.id FROM jobs WHERE {_FOUND} OFFSET 0) AS found
+"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,21 @@ class Occupant:
 
 def occupants_of(transaction: Transaction, destinations: Sequence[str]) -> list[Occupant]:
     """Find the jobs of any batch that write to these destinations, or have written there."""
+    text = _POSTGRES_FOUND if transaction.postgres else _SQLITE_FOUND
     given = orjson.dumps(destinations).decode()
-    execute = transaction.connection.exec_driver_sql
-    if transaction.postgres:
-        return [Occupant(*row) for row in execute(_POSTGRES, (given,))]
-    rows = orjson.loads(execute(_SQLITE, (given,)).scalar_one())
-    return [Occupant(*row) for row in rows]
+    found = transaction.connection.exec_driver_sql(text, (given,)).scalar_one()
+    jobs: list[int] = orjson.loads(found) if isinstance(found, str) else found or []
+    return [
+        Occupant(*row)
+        for start in range(0, len(jobs), _AT_ONCE)
+        for row in transaction.rows(
+            select(Job.destination, Chunk.batch_id, Item.uri, Item.fingerprint, Item.line)
+            .join(Chunk, Chunk.id == Job.chunk_id)
+            .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
+            .where(Job.id.in_(jobs[start : start + _AT_ONCE]))
+            .order_by(Job.id)
+        )
+    ]
 
 
 class Destinations:
@@ -71,7 +81,7 @@ class Destinations:
         for each in occupants:
             self._occupants.setdefault(each.destination, []).append(each)
 
-    def take(self, item: Item, job: JobSpec) -> Occupant | None:
+    def take(self, item: SourceItem, job: JobSpec) -> Occupant | None:
         """Take a job's destination for it.
 
         Returns:
@@ -86,7 +96,7 @@ class Destinations:
         there.append(Occupant(job.destination, self._batch, item.uri, item.fingerprint, item.line))
         return None
 
-    def _may_replace(self, item: Item, other: Occupant) -> bool:
+    def _may_replace(self, item: SourceItem, other: Occupant) -> bool:
         """Whether an item replaces the output of an earlier state of itself."""
         if other.batch == self._batch:
             # One batch makes one output of an object, but a queue may bring two versions of it.
@@ -99,7 +109,7 @@ class Destinations:
         return item.uri.partition("?")[0] == other.uri.partition("?")[0]
 
 
-def refusal(item: Item, jobs: Sequence[tuple[JobSpec, Occupant]]) -> str:
+def refusal(item: SourceItem, jobs: Sequence[tuple[JobSpec, Occupant]]) -> str:
     """Say why jobs of an item are not made: another item has their destinations.
 
     Args:
@@ -110,7 +120,7 @@ def refusal(item: Item, jobs: Sequence[tuple[JobSpec, Occupant]]) -> str:
     names = ", ".join(job.rendition for job, _ in jobs)
     owner = "another output of the same item"
     if other.uri != item.uri:
-        owner = f"the output of {Item(other.uri).shown}"
+        owner = f"the output of {SourceItem(other.uri).shown}"
     if other.line is not None:
         owner += f" (line {other.line})"
     if other.batch is not None:
