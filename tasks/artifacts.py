@@ -21,6 +21,7 @@ from prefect.client.schemas.filters import (
 
 from ittybatch.engine.amounts import format_bytes, format_count, format_duration, format_total
 from ittybatch.engine.estimate import Estimate
+from ittybatch.engine.plan_counts import NOT_SUBMITTED
 from ittybatch.engine.reporting import Written
 from ittybatch.engine.reports.tally import Tally
 from ittybatch.ledger.queries import BatchStatus, JobRow
@@ -35,14 +36,10 @@ MOST_ROWS = 500
 _WIDEST = 50
 _ENDED = ("succeeded", "failed", "expired", "cancelled")
 _LEFT_OUT = (
-    ("already_done", "Jobs done before"),
-    ("already_there", "Jobs whose output stands at its destination"),
-    ("in_flight_elsewhere", "Jobs in flight in another batch"),
-    ("held_back", "Jobs held back: they failed for good, or were given up"),
-    ("duplicates", "Jobs named twice by the source"),
+    *((name, f"Jobs {why}") for name, why in NOT_SUBMITTED.items()),
     ("skipped", "Renditions that a condition excludes"),
     ("without_rendition", "Items that no rendition wants"),
-    ("rejected", "Rows that could not be read"),
+    ("rejected", "Rows and items that could not be used"),
 )
 
 
@@ -71,7 +68,7 @@ def show_plan(
     if left_out:
         lines += table(("Nothing to do, or left out", "Count>"), left_out)
     if rejects:
-        lines += ["", f"Rows that could not be read, and why: {code(rejects)}"]
+        lines += ["", f"Rows and items that could not be used, and why: {code(rejects)}"]
     if sample:
         lines += ["", "The first jobs:"]
         titles = [name.capitalize() for name in sample[0]]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from prefect import State
 from prefect.states import Cancelled, Completed, Failed
 
+from ittybatch.engine.plan_counts import not_submitted
 from ittybatch.ledger.batches import OpenBatch
 from ittybatch.ledger.chunks import ChunkPlace
 from ittybatch.ledger.pausing import is_paused
@@ -19,12 +20,6 @@ from ittybatch.ledger.states import BatchState
 if TYPE_CHECKING:
     from ittybatch.engine.planning import Preview
 
-_NOT_NEW = (
-    ("already_done", "done before"),
-    ("already_there", "at their destination already"),
-    ("in_flight_elsewhere", "in flight in another batch"),
-    ("held_back", "held back: failed for good, or given up"),
-)
 _BAD = ("failed", "expired", "cancelled")
 
 
@@ -97,7 +92,7 @@ def _found(plan: Mapping[str, int]) -> str:
     told = [f"{plan.get('found', 0):,} items found"]
     if left_out := sum(count for name, count in plan.items() if name.startswith("filtered:")):
         told.append(f"{left_out:,} left out by the filters")
-    told += [f"{count:,} jobs {how}" for name, how in _NOT_NEW if (count := plan.get(name))]
+    told += [f"{count:,} jobs {why}" for count, why in not_submitted(plan)]
     return ", ".join(told)
 
 

@@ -10,6 +10,7 @@ from ittybatch.cli.output import console, print_json
 from ittybatch.cli.status import COULD_NOT_RUN, status_of
 from ittybatch.engine.amounts import format_count
 from ittybatch.engine.flow_runs import FlowRuns
+from ittybatch.engine.plan_counts import not_submitted
 from ittybatch.engine.reports.entries import batch_summary
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.identity import batch_owner
@@ -21,13 +22,6 @@ _LOOK_EVERY_S = 0.5
 _ASK_PREFECT_EVERY_S = 3.0
 _LOOKS_FOR_REPORT = 120
 _ENDED = ("succeeded", "failed", "cancelled", "expired")
-# Without these a batch that had nothing to do would look like one that did it all.
-_NOT_SUBMITTED = (
-    ("already_done", "jobs were done before and not submitted again."),
-    ("already_there", "jobs were not submitted, as their output stands at its destination."),
-    ("in_flight_elsewhere", "jobs are in flight in another batch and were not submitted again."),
-    ("held_back", "jobs were held back: they failed for good, or were given up, before."),
-)
 
 
 def follow_run(
@@ -138,15 +132,17 @@ def _tell(status: BatchStatus, home: Path) -> None:
         f"{counts['expired']:,} expired, {counts['cancelled']:,} cancelled; "
         f"{status.retried:,} took more than one attempt."
     )
-    for name, what in _NOT_SUBMITTED:
-        if count := status.plan.get(name, 0):
-            console.print(f"{count:,} {what}")
+    # Without these a batch that had nothing to do would look like one that did it all.
+    for count, why in not_submitted(status.plan):
+        console.print(f"{count:,} jobs were not submitted: {why}.")
     if rejected := status.plan.get("rejected", 0):
         rejects = home / "batches" / status.id / "rejects.csv"
         # A worker on another machine writes it there.
         where = rejects if rejects.exists() else "rejects.csv beside the batch's report"
         console.print(
-            f"{format_count(rejected, 'row')} could not be read; why: {where}", markup=False
+            f"{format_count(rejected, 'row or item', 'rows and items')} could not be used; "
+            f"why: {where}",
+            markup=False,
         )
     if status.reason:
         console.print(status.reason, markup=False)

@@ -26,6 +26,7 @@ from ittybatch.ledger.queries import (
     batch_status,
     failure_reasons,
     find_batch,
+    idle_batches,
     recent_batches,
 )
 from ittybatch.ledger.states import JobState
@@ -38,6 +39,9 @@ def status(
     ] = None,
     *,
     limit: Annotated[Limit, Parameter(help="How many of the newest batches.")] = 20,
+    every: Annotated[
+        bool, Parameter(name="--all", negative="", help="Also scans that found nothing to do.")
+    ] = False,
     json: Json = False,
 ) -> int:
     """Show the newest batches, or one in full."""
@@ -46,7 +50,7 @@ def status(
         found = ledger.read(batch_status, ledger.read(find_batch, batch))
         _show_one(found, speed_of(ledger, found), json=json)
         return SUCCEEDED
-    batches = ledger.read(recent_batches, limit)
+    batches = ledger.read(recent_batches, limit, idle=every)
     if json:
         print_json([{**batch_summary(each), "counts": each.counts} for each in batches])
         return SUCCEEDED
@@ -67,6 +71,9 @@ def status(
             for each in batches
         ],
     )
+    if not every and (idle := ledger.read(idle_batches)):
+        scans = "1 scan" if idle == 1 else f"{idle:,} scans"
+        console.print(f"{scans} found nothing to do; `ittybatch status --all` shows all batches.")
     return SUCCEEDED
 
 

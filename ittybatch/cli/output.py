@@ -21,7 +21,11 @@ Profile = Annotated[
     str, Parameter(help="A profile of deployments/profiles/, or the path of a YAML file.")
 ]
 Batch = Annotated[
-    str, Parameter(help="Id of a batch, its beginning or end if that is enough, or `latest`.")
+    str,
+    Parameter(
+        help="Id of a batch, its beginning or end if that is enough, or `latest`: the newest "
+        "that found something to do."
+    ),
 ]
 
 _MOST_LINES = 1_000_000_000

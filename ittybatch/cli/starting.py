@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
@@ -18,13 +19,15 @@ from ittybatch.engine.amounts import format_total
 from ittybatch.engine.estimate import Estimate, estimate
 from ittybatch.engine.flow_runs import open_flow_runs
 from ittybatch.engine.options import BatchOptions, Priority
-from ittybatch.engine.planning import Preview, preview
+from ittybatch.engine.plan_counts import NOT_SUBMITTED
+from ittybatch.engine.planning import Preview, preview, wanted_of
 from ittybatch.engine.saving import save_plan
 from ittybatch.engine.scope import settle
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import open_ledger
 from ittybatch.ledger.history import experience
 from ittybatch.ledger.queries import find_batch
+from ittybatch.ledger.retrying import ended_jobs
 from ittybatch.profiles import load_profile, refuse_overlap
 from ittybatch.settings import Settings
 from ittybatch.sources import FailedJobsSource, scanned_folders
@@ -39,14 +42,10 @@ _PLAN_LINES = (
     ("found", "items found"),
     ("items", "items with something to do"),
     ("jobs", "jobs to submit"),
-    ("already_done", "jobs done before"),
-    ("already_there", "jobs whose output stands at its destination"),
-    ("in_flight_elsewhere", "jobs in flight in another batch"),
-    ("held_back", "jobs held back: failed for good, or given up"),
-    ("duplicates", "jobs named twice by the source"),
+    *((name, f"jobs {why}") for name, why in NOT_SUBMITTED.items()),
     ("skipped", "renditions that a condition excludes"),
     ("without_rendition", "items that no rendition wants"),
-    ("rejected", "rows that could not be read"),
+    ("rejected", "rows and items that could not be used"),
 )
 
 
@@ -215,7 +214,8 @@ def retry(
     An expired job was given up without an answer: Ittybit may have made and billed it.
     """
     settings = Settings()
-    found = batch if batch == EVERY_BATCH else open_ledger(settings).read(find_batch, batch)
+    ledger = open_ledger(settings)
+    found = batch if batch == EVERY_BATCH else ledger.read(find_batch, batch)
     given = {
         "batch": found,
         "states": state or None,
@@ -229,11 +229,27 @@ def retry(
         )
     except ValidationError as error:
         raise refused(error) from error
+    if not ledger.read(ended_jobs, wanted_of(source.at(datetime.now(UTC))), after=0, limit=1):
+        if json:
+            print_json({"flow_run_id": None, "url": None})
+        else:
+            console.print(f"There is nothing to retry: {_no_job(source)}.")
+        return SUCCEEDED
     parameters = {
         "source": source.model_dump(mode="json", exclude_none=True),
         "options": _options({}),
     }
     return _start(settings, "retry-failed", parameters, follow=follow, json=json)
+
+
+def _no_job(source: FailedJobsSource) -> str:
+    batch = "no batch has a" if source.batch == EVERY_BATCH else f"batch {source.batch} has no"
+    states = " or ".join(
+        "was cancelled" if state is RetryableState.CANCELLED else state.value
+        for state in source.states
+    )
+    narrowed = source.reason or source.ended_since or source.ended_before
+    return f"{batch} job that {states}{' and fits the other options' if narrowed else ''}"
 
 
 def _start(

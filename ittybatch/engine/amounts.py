@@ -22,9 +22,9 @@ def format_total(size: int, items: int) -> str:
     return "unknown" if items and not size else format_bytes(size)
 
 
-def format_count(count: int, what: str) -> str:
-    """A count with what is counted, in the singular: `1 row`, `2 rows`."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+def format_count(count: int, what: str, many: str | None = None) -> str:
+    """A count with what is counted: `1 row`, `2 rows`; `many` is the plural where `s` is not."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {many or what + 's'}"
 
 
 def format_duration(seconds: float | None) -> str:

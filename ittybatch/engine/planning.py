@@ -1,22 +1,26 @@
 """Planning: a source is read page by page, and each page becomes jobs in the ledger."""
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import orjson
 
 from ittybatch.engine.ahead import bulk_work, read_ahead
+from ittybatch.engine.seen_destinations import SeenDestinations
 from ittybatch.engine.standing import Standing
 from ittybatch.engine.unchanged import Alike, Remaining, leave_out_held, objects_by_fit
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.options import InvalidOptions
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.batches import OpenBatch, finish_planning, read_batch
+from ittybatch.ledger.claims import Claims
+from ittybatch.ledger.destinations import Occupant
 from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
-from ittybatch.ledger.planning import Claims, NotPlanning, plan_page
+from ittybatch.ledger.planning import NotPlanning, plan_page
 from ittybatch.ledger.retrying import Wanted, ended_jobs
 from ittybatch.profiles import Item, Profile, ProfileError, Profiles
 from ittybatch.profiles.fitting import Fit
@@ -146,27 +150,38 @@ def preview(
     result = Preview()
     # A key of 64 bits each is enough to count duplicates, and keeps a million of them small.
     seen: set[int] = set()
-    for page in _pages(ledger, source, (profile, profiles_dir), None, skip_standing=skip_standing):
-        result.counts.update(page.counts)
-        result.counts["rejected"] += len(page.rejects)
-        result.rejects.extend(page.rejects[: SAMPLE_SIZE - len(result.rejects)])
-        claims = ledger.read(_claims, page)
-        for planned in claims.sort(_unseen(page, seen, result.counts), result.counts):
-            for job in planned.jobs[: SAMPLE_SIZE - len(result.sample)]:
-                result.sample.append(
-                    {
-                        "input": job.input,
-                        "rendition": job.rendition,
-                        "kind": job.kind.value,
-                        "destination": job.destination or "",
-                    }
-                )
-        on_page(result.counts)
+    pages = _pages(ledger, source, (profile, profiles_dir), None, skip_standing=skip_standing)
+    with SeenDestinations() as destinations:
+        for page in pages:
+            result.counts.update(page.counts)
+            unseen = _unseen(page, seen, result.counts)
+            claims = ledger.read(_claims, unseen, destinations.occupants_of(unseen))
+            planned = claims.sort(unseen, result.counts)
+            destinations.add(planned)
+            rejects = [*page.rejects, *claims.refused]
+            result.counts["rejected"] += len(rejects)
+            result.rejects.extend(rejects[: SAMPLE_SIZE - len(result.rejects)])
+            _add_sample(result.sample, planned)
+            on_page(result.counts)
     return result
 
 
-def _claims(transaction: Transaction, page: PlannedPage) -> Claims:
-    return Claims(transaction, None, page)
+def _claims(transaction: Transaction, page: PlannedPage, earlier: Sequence[Occupant]) -> Claims:
+    return Claims(transaction, None, page, earlier)
+
+
+def _add_sample(sample: list[dict[str, str]], planned: Sequence[PlannedItem]) -> None:
+    rows = (
+        {
+            "input": job.input,
+            "rendition": job.rendition,
+            "kind": job.kind.value,
+            "destination": job.destination or "",
+        }
+        for item in planned
+        for job in item.jobs
+    )
+    sample.extend(islice(rows, SAMPLE_SIZE - len(sample)))
 
 
 def _unseen(page: PlannedPage, seen: set[int], counts: Counter[str]) -> PlannedPage:

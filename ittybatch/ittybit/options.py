@@ -24,7 +24,7 @@ from ittybatch.ittybit.renditions import (
 _LONGEST_SHOWN = 60
 _NOT_SET = "(not set)"
 _SIDE = 'Use a number of pixels such as 1280, or a percentage such as "50%".'
-_TIME = "Use a time in seconds, such as 2.5."
+_TIME = "Use a time in seconds such as 2.5, or as 90s, 1m30s, 1:30 or 00:01:30."
 _REMEDIES = {
     "background": "Use a hex colour, such as #000000.",
     "bitrate": "Use bits a second as a number: video 300000 to 60000000, audio 32000 to 320000.",

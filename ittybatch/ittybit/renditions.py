@@ -8,6 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from ittybatch.ittybit.times import seconds_by_clock, seconds_with_units
+
 # Wider than any of the codecs can carry.
 _LARGEST_SIDE_PX = 65_536
 _LARGEST_IMAGE_SIDE_PX = 8192
@@ -25,6 +27,16 @@ def _no_truth(value: object) -> object:
     """Python takes True for 1; nobody who writes `width: true` means one pixel."""
     if isinstance(value, bool):
         raise ValueError("a number is needed, not true or false")  # noqa: TRY004 - for pydantic
+    return value
+
+
+def _in_seconds(value: object) -> object:
+    """Read a time that is written otherwise than as a number of seconds."""
+    if not isinstance(value, str):
+        return value
+    for read in (seconds_by_clock, seconds_with_units):
+        if (seconds := read(value)) is not None:
+            return seconds
     return value
 
 
@@ -48,6 +60,7 @@ def _plain(value: float) -> float:
 Seconds = Annotated[
     float,
     BeforeValidator(_no_truth),
+    BeforeValidator(_in_seconds),
     Field(ge=0, le=_LONGEST_MEDIA_S, allow_inf_nan=False),
     AfterValidator(_plain),
 ]

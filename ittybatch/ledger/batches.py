@@ -1,6 +1,6 @@
 """Batches: opened or adopted, held, cancelled, ended."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from ittybatch.ledger import identity
 from ittybatch.ledger.counters import COLUMNS, Moves
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Batch, Chunk, Job, Run
+from ittybatch.ledger.room import wake_next
 from ittybatch.ledger.rousing import rouse
 from ittybatch.ledger.run_moves import new_run, wake
 from ittybatch.ledger.states import (
@@ -199,6 +200,7 @@ def hold_batch(transaction: Transaction, batch: str, reason: str) -> None:
         .where(Batch.id == batch, Batch.state.not_in([*_ENDED, BatchState.HELD.value]))
         .values(state=BatchState.HELD.value, reason=reason)
     )
+    wake_next(transaction)
     wake(transaction, Run.batch_id == batch)
 
 
@@ -275,6 +277,7 @@ def cancel_batch(transaction: Transaction, batch: str, reason: str) -> tuple[int
         )
         .values(state=ChunkState.DONE.value, ended_at=transaction.now)
     )
+    wake_next(transaction)
     # What a held batch had sent is to be collected, too: its runs have ended.
     rouse(transaction, batch)
     return len(unsent), _in_flight(transaction, batch)
@@ -292,18 +295,21 @@ def cancel_chunk(transaction: Transaction, chunk: int, reason: str) -> int:
         .order_by(Job.id)
         .with_for_update()
     )
-    cancel_unsent(transaction, [(row.id, row.chunk_id) for row in unsent], reason)
-    return len(unsent)
+    return cancel_unsent(transaction, [(row.id, row.chunk_id) for row in unsent], reason)
 
 
-def cancel_unsent(transaction: Transaction, jobs: list[tuple[int, int]], reason: str) -> None:
-    """Cancel planned jobs, given as (job, chunk), and give up their claims."""
+def cancel_unsent(transaction: Transaction, jobs: Sequence[tuple[int, int]], reason: str) -> int:
+    """Cancel those of some jobs, given as (job, chunk), that are planned; give up their claims.
+
+    Returns:
+        How many were cancelled.
+    """
     moves = Moves()
-    for _, chunk in jobs:
-        moves.add(chunk, JobState.PLANNED, JobState.CANCELLED)
-    ids = [job for job, _ in jobs]
+    cancelled = 0
+    ids = sorted(job for job, _ in jobs)
     for start in range(0, len(ids), 500):
-        transaction.execute(
+        # Counted is what has changed: a job may have been sent since the caller looked.
+        changed = transaction.execute(
             update(Job)
             .where(Job.id.in_(ids[start : start + 500]), Job.state == JobState.PLANNED.value)
             .values(
@@ -313,8 +319,13 @@ def cancel_unsent(transaction: Transaction, jobs: list[tuple[int, int]], reason:
                 error_kind="cancelled",
                 error_message=reason,
             )
+            .returning(Job.chunk_id)
         )
+        for row in changed:
+            moves.add(row.chunk_id, JobState.PLANNED, JobState.CANCELLED)
+            cancelled += 1
     moves.apply(transaction)
+    return cancelled
 
 
 def end_batch(transaction: Transaction, batch: str) -> OpenBatch:

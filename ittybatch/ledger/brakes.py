@@ -96,19 +96,24 @@ def room_under_ceiling(transaction: Transaction, batch: str, options: dict[str, 
     if ceiling is None:
         return None
     transaction.serialise(f"ceiling:{batch}")
-    sent = transaction.execute(
-        select(func.coalesce(func.sum(Chunk.sent), 0)).where(Chunk.batch_id == batch)
-    ).scalar_one()
-    room = max(0, ceiling - int(sent))
-    if room == 0:
-        hold_batch(
-            transaction,
-            batch,
-            f"It has made {sent:,} submissions, as many as it was allowed "
-            f"(max_submissions, max_cost). `ittybatch retry` or a new run with a higher "
-            "ceiling makes the rest.",
-        )
-    return room
+    return max(0, ceiling - _sent(transaction, batch))
+
+
+def hold_at_ceiling(transaction: Transaction, batch: str) -> None:
+    """Hold a batch that may send nothing more, although a job is due."""
+    hold_batch(
+        transaction,
+        batch,
+        f"It has made {_sent(transaction, batch):,} submissions, as many as it was allowed "
+        "(max_submissions, max_cost), and has jobs left. A new run with a higher ceiling takes "
+        f"them over; or raise max_submissions: `ittybatch tune {batch} --max-submissions N`, "
+        f"then `ittybatch resume {batch}`.",
+    )
+
+
+def _sent(transaction: Transaction, batch: str) -> int:
+    sent = select(func.coalesce(func.sum(Chunk.sent), 0)).where(Chunk.batch_id == batch)
+    return int(transaction.execute(sent).scalar_one())
 
 
 def ceiling_of(options: dict[str, Any]) -> int | None:

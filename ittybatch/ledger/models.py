@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -152,6 +153,14 @@ class Job(Base):
     __table_args__ = (
         Index("ix_jobs_chunk_id_state", "chunk_id", "state"),
         UniqueConstraint("job_key", "claim"),
+        # The text, not a hash of it: a source gives neighbours together, and so they lie together
+        # in the index. Hashes would be written all over it.
+        Index(
+            "ix_jobs_destination",
+            "destination",
+            sqlite_where=text("destination IS NOT NULL"),
+            postgresql_where=text("destination IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True)

@@ -9,22 +9,20 @@ import orjson
 from sqlalchemy import select, update
 
 from ittybatch.errors import IttybatchError
-from ittybatch.ledger.batches import cancel_unsent
+from ittybatch.ledger.claims import Claims
 from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.models import Batch, Chunk, Job
-from ittybatch.ledger.plan import PlannedItem, PlannedPage
+from ittybatch.ledger.models import Batch, Chunk
+from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
 from ittybatch.ledger.planned_rows import (
     Order,
     insert_chunks,
     insert_items,
     insert_jobs,
     insert_rejects,
-    jobs_of_keys,
 )
-from ittybatch.ledger.states import OPEN_JOBS, WILL_NOT_SEND, BatchState, JobState
+from ittybatch.ledger.states import BatchState
 from ittybatch.profiles import JobSpec
 
-_OPEN = [state.value for state in OPEN_JOBS]
 _dumps = orjson.dumps
 
 
@@ -54,7 +52,7 @@ def plan_page(
 
     Returns:
         The batch's counts so far, by name: `jobs`, `already_done`, `in_flight_elsewhere`,
-        `held_back`, `duplicates`, and those of the page.
+        `held_back`, `duplicates`, `same_destination`, and those of the page.
 
     Raises:
         NotPlanning: when somebody has held or cancelled the batch; nothing is planned.
@@ -76,115 +74,14 @@ def plan_page(
     counts = Counter(row.counts)
     counts.update(page.counts)
     claims = Claims(transaction, batch, page)
-    claims.take_over(transaction)
     new = claims.sort(page, counts)
+    claims.take_over(transaction)
     _insert_items(transaction, batch, new, claims, counts, (chunk_size, canary_items))
-    _insert_rejects(transaction, batch, page, counts)
+    _insert_rejects(transaction, batch, [*page.rejects, *claims.refused], counts)
     transaction.execute(
         update(Batch).where(Batch.id == batch).values(scan_cursor=page.cursor, counts=dict(counts))
     )
     return counts
-
-
-class Claims:
-    """Which jobs of a page are new, and what holds the others.
-
-    Args:
-        transaction: The transaction to look in.
-        batch: The batch that wants the jobs; None for a dry run.
-        page: The page.
-    """
-
-    def __init__(self, transaction: Transaction, batch: str | None, page: PlannedPage) -> None:
-        self._batch = batch
-        self._again = frozenset(page.again)
-        self._held: dict[str, str] = {}
-        self._stolen: list[tuple[int, int]] = []
-        self._released: list[int] = []
-        self.attempts: dict[str, int] = {}
-        # Each once: a key that the page names twice would find what is to be taken over twice.
-        keys = dict.fromkeys(job.job_key for item in page.items for job in item.jobs)
-        for row in jobs_of_keys(transaction, list(keys)):
-            self._read(*row)
-
-    def _read(  # noqa: PLR0917  a row of jobs_of_keys
-        self,
-        job: int,
-        chunk: int,
-        key: str,
-        claim: bool | None,
-        state_name: str,
-        attempt: int,
-        batch: str,
-        batch_state: str,
-    ) -> None:
-        self.attempts[key] = max(attempt, self.attempts.get(key, 0))
-        if claim is None:
-            return
-        state = JobState(state_name)
-        if state is JobState.PLANNED and BatchState(batch_state) in WILL_NOT_SEND:
-            self._stolen.append((job, chunk))
-        elif job in self._again and state.terminal and state is not JobState.SUCCEEDED:
-            self._released.append(job)
-        elif batch == self._batch:
-            self._held[key] = "duplicates"
-        elif state is JobState.SUCCEEDED:
-            self._held[key] = "already_done"
-        elif state.terminal:
-            self._held[key] = "held_back"
-        else:
-            self._held[key] = "in_flight_elsewhere"
-
-    def take_over(self, transaction: Transaction) -> None:
-        """Take over jobs that no batch will send, and those that are to be made again."""
-        if self._stolen:
-            cancel_unsent(transaction, self._stolen, f"Not sent: batch {self._batch} took it over.")
-
-        if self._released:
-            transaction.execute(
-                update(Job)
-                .where(
-                    Job.id.in_(self._released),
-                    Job.state.not_in([*_OPEN, JobState.SUCCEEDED.value]),
-                )
-                .values(claim=None)
-            )
-
-    def sort(self, page: PlannedPage, counts: Counter[str]) -> list[PlannedItem]:
-        """Give the items that have new jobs, with those; count the rest by what holds them."""
-        found: list[PlannedItem] = []
-        held = self._held
-        orders: Counter[tuple[str, str]] = Counter()
-        size_bytes = 0
-        for item in page.items:
-            # Almost every item's jobs are all new: only then is no list made anew.
-            jobs = item.jobs
-            keys = {job.job_key for job in jobs}
-            # Not the other way round: a set would go through all that is held.
-            if len(keys) < len(jobs) or not held.keys().isdisjoint(keys):
-                jobs = []
-                for job in item.jobs:
-                    if (why := held.get(job.job_key)) is not None:
-                        counts[why] += 1
-                    else:
-                        held[job.job_key] = "duplicates"
-                        jobs.append(job)
-                if not jobs:
-                    continue
-                item = PlannedItem(item.item, jobs)  # noqa: PLW2901
-            for job in jobs:
-                held[job.job_key] = "duplicates"
-                orders[job.kind, job.rendition] += 1
-            size_bytes += item.item.size_bytes or 0
-            found.append(item)
-        for (kind, rendition), count in orders.items():
-            counts["jobs"] += count
-            counts[f"kind:{kind}"] += count
-            counts[f"rendition:{rendition}"] += count
-        if found:
-            counts["items"] += len(found)
-            counts["bytes"] += size_bytes
-        return found
 
 
 def _insert_items(  # noqa: PLR0917
@@ -329,14 +226,14 @@ def _moment_for_postgres(value: datetime) -> str:
 
 
 def _insert_rejects(
-    transaction: Transaction, batch: str, page: PlannedPage, counts: Counter[str]
+    transaction: Transaction, batch: str, rejects: Sequence[PlannedReject], counts: Counter[str]
 ) -> None:
     first = counts["rejected"]
-    counts["rejected"] += len(page.rejects)
+    counts["rejected"] += len(rejects)
     insert_rejects(
         transaction,
         [
             (batch, number, reject.line, reject.field, reject.reason, reject.row)
-            for number, reject in enumerate(page.rejects, first)
+            for number, reject in enumerate(rejects, first)
         ],
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, case, func, not_, or_, select
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger.batches import job_totals
@@ -98,20 +98,47 @@ JOB_COLUMNS = (
 )
 
 
-def recent_batches(transaction: Transaction, limit: int = 20) -> list[BatchStatus]:
-    """The newest batches, the newest first."""
-    ids = transaction.rows(select(Batch.id).order_by(Batch.created_at.desc()).limit(limit))
+# A scan that found nothing to do, and has ended. A queue is drained each minute: counted among
+# the others, such batches would hide those that did something.
+_IDLE = and_(
+    Batch.state == BatchState.SUCCEEDED.value,
+    func.coalesce(Batch.counts["jobs"].as_integer(), 0) == 0,
+    func.coalesce(Batch.counts["rejected"].as_integer(), 0) == 0,
+)
+
+
+def recent_batches(
+    transaction: Transaction, limit: int = 20, *, idle: bool = False
+) -> list[BatchStatus]:
+    """The newest batches, the newest first.
+
+    Args:
+        transaction: The transaction to look in.
+        limit: At most this many.
+        idle: Whether to include scans that found nothing to do.
+    """
+    query = select(Batch.id).order_by(Batch.created_at.desc()).limit(limit)
+    ids = transaction.rows(query if idle else query.where(not_(_IDLE)))
     return [batch_status(transaction, row.id) for row in ids]
+
+
+def idle_batches(transaction: Transaction) -> int:
+    """How many scans found nothing to do."""
+    query = select(func.count()).select_from(Batch).where(_IDLE)
+    return int(transaction.execute(query).scalar_one())
 
 
 def find_batch(transaction: Transaction, text: str) -> str:
     """The batch that an id, its beginning or end, or `latest` means.
+
+    `latest` is the newest batch that did something; the newest of all if none did.
 
     Raises:
         AmbiguousBatch: when it fits none, or several.
     """
     query = select(Batch.id).order_by(Batch.created_at.desc())
     if text == "latest":
+        query = select(Batch.id).order_by(case((_IDLE, 1), else_=0), Batch.created_at.desc())
         query = query.limit(1)
     else:
         query = query.where(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import case, func, select, update
 
 from ittybatch.ledger import identity
 from ittybatch.ledger.database import Transaction
@@ -25,17 +25,14 @@ def room_for(transaction: Transaction, batch: str, sizes: Sequence[int], max_in_
         transaction: The transaction to look in.
         batch: The batch.
         sizes: Jobs of each chunk that it would release, in their order.
-        max_in_flight: Jobs of all batches that may be released and not ended.
+        max_in_flight: Jobs of all batches that may be released and not ended, but for those
+            that will not be sent.
     """
     transaction.serialise("room")
     wanting = [other for other in _wanting(transaction) if other.id != batch]
     options = transaction.execute(select(Batch.options).where(Batch.id == batch)).scalar_one()
     outranked = any(_rank(other.options) < _rank(options) for other in wanting)
-    taken = transaction.execute(
-        select(func.coalesce(func.sum(Chunk.planned + Chunk.in_flight), 0)).where(
-            Chunk.state == ChunkState.RELEASED.value
-        )
-    ).scalar_one()
+    taken = _taken(transaction)
     fitting = 0
     for size in sizes:
         if outranked or (taken and taken + size > max_in_flight):
@@ -49,6 +46,22 @@ def room_for(transaction: Transaction, batch: str, sizes: Sequence[int], max_in_
     if not wants and taken < max_in_flight:
         wake_next(transaction)
     return fitting
+
+
+def _taken(transaction: Transaction) -> int:
+    """Jobs of released chunks that Ittybit has, or will have unless somebody stops their batch.
+
+    A batch that is held or cancelled sends nothing more. Once resumed, it takes its room again
+    with the chunks that it had released, and further ones wait until all fit under the limit.
+    While its circuit is open a batch keeps its room: it tries again within minutes, by itself.
+    """
+    to_send = case((Batch.state == BatchState.RUNNING.value, Chunk.planned), else_=0)
+    found = transaction.execute(
+        select(func.coalesce(func.sum(to_send + Chunk.in_flight), 0))
+        .join(Batch, Batch.id == Chunk.batch_id)
+        .where(Chunk.state == ChunkState.RELEASED.value)
+    ).scalar_one()
+    return int(found)
 
 
 def wake_next(transaction: Transaction) -> None:

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ittybatch.ledger import identity
-from ittybatch.ledger.brakes import room_under_ceiling
+from ittybatch.ledger.brakes import hold_at_ceiling, room_under_ceiling
 from ittybatch.ledger.bulk import BulkStatement
 from ittybatch.ledger.counters import Moves, attempts_of
 from ittybatch.ledger.database import Transaction
@@ -76,6 +76,7 @@ def claim_due(transaction: Transaction, chunk: int, limit: int) -> list[Submissi
 
     Retries that will be due within seconds go along: a leg of their own would cost more than
     the rest of their backoff is worth. Nothing is claimed for a batch that is held or has ended.
+    A batch at its ceiling is held only where that leaves out a job that is due.
     """
     batch = transaction.execute(
         select(Batch.id, Batch.options)
@@ -83,15 +84,19 @@ def claim_due(transaction: Transaction, chunk: int, limit: int) -> list[Submissi
         .where(Chunk.id == chunk)
     ).one()
     room = room_under_ceiling(transaction, batch.id, batch.options)
-    due = transaction.now + timedelta(seconds=_SOON_S)
+    soon = transaction.now + timedelta(seconds=_SOON_S)
+    due = (
+        Job.chunk_id == chunk,
+        Job.state == JobState.PLANNED.value,
+        or_(Job.not_before.is_(None), Job.not_before <= soon),
+    )
+    if room == 0:
+        if transaction.rows(select(Job.id).where(*due).limit(1)):
+            hold_at_ceiling(transaction, batch.id)
+        return []
     rows = transaction.rows(
         _submissions()
-        .where(
-            Job.chunk_id == chunk,
-            Job.state == JobState.PLANNED.value,
-            or_(Job.not_before.is_(None), Job.not_before <= due),
-            Batch.state == BatchState.RUNNING.value,
-        )
+        .where(*due, Batch.state == BatchState.RUNNING.value)
         .order_by(Job.id)
         .limit(limit if room is None else min(limit, room))
         .with_for_update(of=Job, skip_locked=True)

@@ -25,7 +25,6 @@ DESTINATION_FIELDS = DESTINATION_ITEM_FIELDS | {"rendition", "kind", "ext"}
 MAX_KEY_BYTES = 1024
 
 _NAMES_ITEM = frozenset({"key", "stem", "item"})
-_ONE_PER_ITEM = frozenset({"key", "item"})
 _MAY_BE_EMPTY = frozenset({"dir", "suffix"})
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 # Stand-ins for fields while the shape of a template is judged; literals cannot hold them.
@@ -63,11 +62,6 @@ class Destination:
         if field_names(self.bucket):
             return S3_SCHEME + bucket
         return f"{S3_SCHEME}{bucket}/{_literal_head(self.key)}"
-
-    @property
-    def tells_items_apart(self) -> bool:
-        """Whether two items of one bucket never meet at one destination."""
-        return bool(field_names(self.key) & _ONE_PER_ITEM)
 
     def render(self, subject: Subject) -> str:
         """Give the destination of one item's output.

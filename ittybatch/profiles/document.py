@@ -1,5 +1,10 @@
-"""YAML that knows on which line each of its values stands."""
+"""YAML that knows on which line each of its values stands.
 
+Its plain values are those of YAML 1.2. PyYAML's own are of 1.1, in which 0720 is octal, 1:30 is 90,
+and `no` is false.
+"""
+
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +15,37 @@ from ittybatch.profiles.errors import Location, Problem, field_path
 MAX_BYTES = 256 * 1024
 # Aliases let a small file stand for an enormous one.
 MAX_NODES = 20_000
+
+
+_TAG = "tag:yaml.org,2002:"
+
+
+class _Loader(yaml.SafeLoader):
+    """Builds nothing but plain data, by the core schema of YAML 1.2."""
+
+    yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012  read and filled as PyYAML does
+
+    def construct_int(self, node: yaml.ScalarNode) -> int:
+        """Read a whole number; a leading zero means nothing."""
+        text = node.value
+        base = {"0o": 8, "0x": 16}.get(text[:2], 10)
+        return int(text[2:] if base != 10 else text, base)  # noqa: PLR2004
+
+
+# https://yaml.org/spec/1.2.2/#1032-tag-resolution, and `<<`, which 1.1 had and people use.
+for _kind, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+    ("merge", "<<", "<"),
+):
+    _Loader.add_implicit_resolver(_TAG + _kind, re.compile(rf"(?:{_pattern})\Z"), list(_first))
+_Loader.add_constructor(f"{_TAG}int", _Loader.construct_int)
 
 
 @dataclass
@@ -37,8 +73,7 @@ def parse_document(text: str) -> Document:
     """Read one YAML document of plain values, keeping each value's line."""
     document = Document()
     try:
-        # The safe loader builds nothing but plain data.
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             document.problems.append(Problem(1, "profile", "the file is empty"))
@@ -49,14 +84,32 @@ def parse_document(text: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else None
-        document.problems.append(Problem(line, "profile", f"not YAML: {error.problem}"))
+        document.problems.append(Problem(line, "profile", f"not YAML: {_told(error)}"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         document.problems.append(Problem(None, "profile", f"not YAML: {error}"))
     return document
 
 
+def _told(error: yaml.MarkedYAMLError) -> str:
+    if error.problem and "'\\t'" in error.problem:
+        return "the line begins with a tab; indent it with spaces"
+    return str(error.problem)
+
+
+def _is_text(location: Location) -> bool:
+    """Whether a value stands where only text can: `007` is not 7 there."""
+    match location:
+        case ("renditions", int(), "metadata", str()) | ("renditions", int(), "name"):
+            return True
+        case _:
+            return location in {("name",), ("description",)}
+
+
 class _Walk:
-    """Notes lines and finds duplicate keys, which YAML's loader would let the last one win."""
+    """Notes lines, and finds what would be lost without a word.
+
+    That are keys that stand twice, of which YAML's loader takes the last, and keys without a value.
+    """
 
     def __init__(self, document: Document) -> None:
         self._document = document
@@ -72,6 +125,18 @@ class _Walk:
                 self.visit(child, (*location, place))
         elif isinstance(node, yaml.MappingNode):
             self._visit_mapping(node, location)
+        elif isinstance(node, yaml.ScalarNode) and node.style is None:
+            self._visit_plain(node, location)
+
+    def _visit_plain(self, node: yaml.ScalarNode, location: Location) -> None:
+        if not node.value and location:
+            self._refuse(
+                node.start_mark.line + 1,
+                location,
+                "has no value; leave it out, or put a value that begins with # in quotes",
+            )
+        elif node.tag != f"{_TAG}null" and _is_text(location):
+            node.tag = f"{_TAG}str"
 
     def _visit_mapping(self, node: yaml.MappingNode, location: Location) -> None:
         seen: set[str] = set()

@@ -105,14 +105,6 @@ class Profile(BaseModel):
             if blueprint.destination is not None
         }
 
-    def ambiguous_renditions(self) -> list[str]:
-        """Name the renditions that may write two items' outputs to one destination."""
-        return [
-            name
-            for name, destination in self.destinations().items()
-            if not destination.tells_items_apart
-        ]
-
     @cached_property
     def fitting(self) -> Fitting:
         """Tells which renditions objects get, without making out their jobs."""

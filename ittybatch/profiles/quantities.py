@@ -5,9 +5,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
-_DURATION = re.compile(rf"(?:{_DURATION_PART.pattern}\s*)+")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+from ittybatch.ittybit.times import seconds_with_units
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?b)", re.IGNORECASE)
 _FACTORS = {
@@ -21,10 +19,10 @@ def parse_duration(value: object) -> object:
     """Read `6h`, `1h30m` or `90` as seconds; anything else is left for pydantic to refuse."""
     if not isinstance(value, str):
         return value
-    text = value.strip().lower()
-    if not _DURATION.fullmatch(text):
+    seconds = seconds_with_units(value)
+    if seconds is None:
         raise ValueError(f"{value!r} is not a duration; write it like 30s, 15m, 6h or 1h30m")
-    return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+    return seconds
 
 
 def parse_size(value: object) -> object:

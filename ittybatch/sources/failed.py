@@ -33,7 +33,7 @@ class FailedJobsSource(BaseModel):
     batch: str = Field(
         title="Batch",
         description="Id of the batch, as its tags and `ittybatch status` show it; `latest` is the "
-        "newest, `all` is every batch.",
+        "newest that found something to do, `all` is every batch.",
         min_length=1,
         max_length=200,
         json_schema_extra=BEGINS_EMPTY,

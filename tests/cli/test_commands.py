@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import update
 
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import hold_batch
+from ittybatch.ledger.batches import end_batch, hold_batch
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.models import Batch
 from ittybatch.ledger.settlement import settle
@@ -256,6 +256,54 @@ def test_only_a_held_batch_is_resumed(run: Run, batch: str, sqlite_url: str) -> 
     ledger.write(hold_batch, batch, "402: no credit")
     ledger.close()
     assert "402: no credit" in run("status", batch).stdout
+
+
+def _empty_drain(sqlite_url: str) -> str:
+    """A batch that found nothing to do, and has ended."""
+    ledger = Ledger(create_ledger_engine(sqlite_url))
+    drained = library.planned_batch(ledger)
+    ledger.write(end_batch, drained)
+    ledger.close()
+    return drained
+
+
+def test_a_scan_that_found_nothing_is_not_the_latest(run: Run, batch: str, sqlite_url: str) -> None:
+    """A queue is drained each minute: what failed before would be out of sight."""
+    drained = _empty_drain(sqlite_url)
+    assert "could not decode the input" in run("failures", "latest").stdout
+    assert json.loads(run("status", "latest", "--json").stdout)["id"] == batch
+    assert json.loads(run("status", drained, "--json").stdout)["id"] == drained
+    listed = run("status").stdout
+    assert batch in listed
+    assert drained not in listed
+    assert "1 scan found nothing to do" in listed
+    assert drained in run("status", "--all").stdout
+    shown = [row["id"] for row in json.loads(run("status", "--all", "--json").stdout)]
+    assert shown == [drained, batch]
+
+
+def test_where_no_scan_found_anything_the_newest_is_the_latest(run: Run, sqlite_url: str) -> None:
+    """It is the only one there is."""
+    _empty_drain(sqlite_url)
+    drained = _empty_drain(sqlite_url)
+    assert json.loads(run("status", "latest", "--json").stdout)["id"] == drained
+
+
+def test_a_retry_of_nothing_says_so(run: Run, sqlite_url: str) -> None:
+    """And starts no flow run."""
+    drained = _empty_drain(sqlite_url)
+    told = run("retry", drained)
+    assert told.returncode == 0
+    assert told.stdout == (
+        f"There is nothing to retry: batch {drained} has no job that failed or expired.\n"
+    )
+    told = run("retry", "all", "--state", "cancelled", "--reason", "oops", "--json")
+    assert json.loads(told.stdout) == {"flow_run_id": None, "url": None}
+    told = run("retry", "all", "--state", "failed", "--state", "cancelled", "--reason", "oops")
+    assert told.stdout == (
+        "There is nothing to retry: no batch has a job that failed or was cancelled "
+        "and fits the other options.\n"
+    )
 
 
 def test_quarantine_is_listed_and_released_only_by_name(run: Run, batch: str) -> None:

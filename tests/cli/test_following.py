@@ -50,13 +50,13 @@ def test_rows_that_could_not_be_read_are_told(
     assert follow(ledger, tmp_path) == 0
     told = capsys.readouterr().out
     assert "0 of 0 jobs succeeded" in told
-    assert "3 rows could not be read; why: rejects.csv beside the batch's report" in told
+    assert "3 rows and items could not be used; why: rejects.csv beside the batch's report" in told
 
     rejects = tmp_path / "batches" / batch / "rejects.csv"
     rejects.parent.mkdir(parents=True)
     rejects.touch()
     follow(ledger, tmp_path)
-    assert f"3 rows could not be read; why: {rejects}" in capsys.readouterr().out
+    assert f"3 rows and items could not be used; why: {rejects}" in capsys.readouterr().out
 
 
 def test_a_batch_that_asks_is_not_waited_for_in_silence(
@@ -88,10 +88,11 @@ def test_a_batch_that_asks_is_not_waited_for_in_silence(
 @pytest.mark.parametrize(
     ("count", "said"),
     [
-        ("already_done", "7 jobs were done before and not submitted again"),
-        ("already_there", "7 jobs were not submitted, as their output stands at"),
-        ("in_flight_elsewhere", "7 jobs are in flight in another batch"),
-        ("held_back", "7 jobs were held back"),
+        ("already_done", "7 jobs were not submitted: done before"),
+        ("already_there", "7 jobs were not submitted: with an output at their destination already"),
+        ("in_flight_elsewhere", "7 jobs were not submitted: in flight in another batch"),
+        ("held_back", "7 jobs were not submitted: held back"),
+        ("same_destination", "7 jobs were not submitted: refused"),
     ],
 )
 def test_jobs_that_were_not_submitted_are_told(
@@ -103,4 +104,4 @@ def test_jobs_that_were_not_submitted_are_told(
     told = capsys.readouterr().out
     assert said in told
     assert sum(line.startswith("7 ") for line in told.splitlines()) == 1
-    assert "could not be read" not in told
+    assert "could not be used" not in told

@@ -138,3 +138,48 @@ def test_what_failed_is_a_source_of_its_own(ledger: Ledger) -> None:
     [sent] = ledger.write(claim_due, library.released_chunk(ledger, second), 10)
     assert (sent.attempt, dict(sent.metadata)) == (2, {"show": "pilot"})
     assert library.rows(ledger, _plan(ledger, FailedJobsSource(batch=first))) == []
+
+
+COLLIDING = """\
+input
+s3://media/x/c.mov
+s3://media/d.mov
+s3://media/x//c.mov
+s3://other/d.mov
+s3://media/d.mov
+"""
+
+
+@pytest.mark.parametrize("page_size", [2, 5000])
+def test_a_preview_counts_and_names_what_would_write_one_destination(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page_size: int
+) -> None:
+    """As the run then does, within a page, across pages, and against what an earlier run made."""
+    monkeypatch.setattr("ittybatch.engine.planning.PAGE_SIZE", page_size)
+    manifest = tmp_path / "items.csv"
+    manifest.write_text(COLLIDING)
+    source = ManifestSource(uri=str(manifest))
+    profile = Profile.from_mapping(
+        {
+            "name": "p",
+            "renditions": [
+                {"name": name, "kind": "video", "destination": "s3://out/{key}/{rendition}.{ext}"}
+                for name in ("sd", "hd")
+            ],
+        }
+    )
+    found = preview(ledger, source, profile, PROFILES)
+    assert (found.counts["jobs"], found.counts["same_destination"]) == (4, 4)
+    assert found.counts["duplicates"] == 2
+    assert [each.line for each in found.rejects] == [4, 5]
+    assert "s3://media/x/c.mov (line 2)" in found.rejects[0].reason
+    opened = library.new_batch(
+        ledger, source=source.model_dump(mode="json"), profile=profile.model_dump(mode="json")
+    )
+    batch = plan_batch(ledger, opened, source, PROFILES, chunk_size=100)
+    assert dict(batch.counts) == {**found.counts}
+    named = [(row["line"], row["field"]) for row in ledger.read(reject_rows, batch.id)]
+    assert named == [(4, "destination"), (5, "destination")]
+    again = preview(ledger, source, profile, PROFILES)
+    assert (again.counts["jobs"], again.counts["same_destination"]) == (0, 4)
+    assert batch.id in again.rejects[0].reason

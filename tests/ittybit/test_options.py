@@ -55,6 +55,40 @@ def test_a_time_has_one_spelling(start: object) -> None:
     assert orjson.dumps(canonical_options("image", {"start": start})) == b'{"start":2}'
 
 
+@pytest.mark.parametrize(
+    ("start", "seconds"),
+    [
+        ("90", 90),
+        ("90s", 90),
+        ("1m30s", 90),
+        ("1m 30s", 90),
+        ("1:30", 90),
+        ("01:30", 90),
+        ("00:01:30", 90),
+        ("0:01:30.5", 90.5),
+        ("90:00", 5400),
+        ("1h", 3600),
+        ("1:00:00", 3600),
+        ("500ms", 0.5),
+        (" 2.5 ", 2.5),
+    ],
+)
+def test_a_time_is_read_as_people_write_it(start: str, seconds: float) -> None:
+    """In a profile and in a manifest's cell; what is sent are seconds."""
+    clip = canonical_options("video", {"start": start, "end": "2:30:00"})
+    assert clip == {"end": 9000, "start": seconds}
+    assert canonical_options("image", {"start": start}) == {"start": seconds}
+
+
+@pytest.mark.parametrize(
+    "start", ["1:5", "1:60", "1:60:00", "00:01:30:12", ":30", "1:30,5", "-1:30", "1x", "soon"]
+)
+def test_a_time_that_can_be_misread_is_refused(start: str) -> None:
+    """With the forms that can be used."""
+    with pytest.raises(InvalidOptions, match=r"1:30.*00:01:30"):
+        canonical_options("image", {"start": start})
+
+
 @pytest.mark.parametrize("share", ["50%", "50.0%", "050%", " 50 %"])
 def test_a_percentage_has_one_spelling(share: str) -> None:
     """Of the input's size."""

@@ -1,12 +1,19 @@
 """Brakes: a batch stops before it costs more than it is worth, and says why."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import update
 
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import finish_planning, hold_batch, read_batch, resume_batch
+from ittybatch.ledger.batches import (
+    end_batch,
+    finish_planning,
+    hold_batch,
+    read_batch,
+    resume_batch,
+)
 from ittybatch.ledger.brakes import (
     Circuit,
     ceiling_of,
@@ -72,6 +79,61 @@ def test_a_batch_stops_at_its_ceiling(ledger: Ledger) -> None:
     assert len(ledger.write(claim_due, chunk, 3)) == 1
     assert ledger.write(claim_due, chunk, 3) == []
     assert "4 submissions" in _reason(ledger, batch)
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_submissions": 4}, {"max_cost": 2.0, "cost_per_job": 0.5}]
+)
+def test_a_ceiling_that_is_just_enough_holds_nothing(
+    ledger: Ledger, options: dict[str, Any]
+) -> None:
+    """All jobs were sent; nothing is left out."""
+    batch = _batch(ledger, 4, **options)
+    chunk = _chunk(ledger, batch)
+    library.accept(ledger, ledger.write(claim_due, chunk, 10))
+    assert ledger.write(claim_due, chunk, 10) == []
+    assert ledger.read(read_batch, batch).state is BatchState.RUNNING
+    ledger.write(settle, [library.remote(f"task-{number}") for number in range(4)])
+    assert ledger.write(claim_due, chunk, 10) == []
+    ledger.write(finish_chunk, chunk)
+    assert ledger.write(end_batch, batch).state is BatchState.SUCCEEDED
+
+
+def test_a_retry_at_the_ceiling_holds_the_batch_once_it_is_due(ledger: Ledger) -> None:
+    """While it waits for its backoff nothing is left out."""
+    batch = library.new_batch(ledger, options={"max_submissions": 2}).id
+    page = library.page(library.job("a.mov"), library.job("b.mov"))
+    ledger.write(plan_page, batch, page, after=None, chunk_size=1)
+    ledger.write(finish_planning, batch)
+    first, second = map(owned_chunk, ledger.write(release_chunks, batch, 4))
+    assert first is not None
+    assert second is not None
+    library.accept(ledger, ledger.write(claim_due, first, 10), "first")
+    library.accept(ledger, ledger.write(claim_due, second, 10), "second")
+    ledger.write(settle, [library.failed("first-0")])
+    for chunk in (first, second):
+        assert ledger.write(claim_due, chunk, 10) == []
+    assert ledger.read(read_batch, batch).state is BatchState.RUNNING
+    ledger.write(lambda tx: tx.execute(update(Job).values(not_before=None)))
+    assert ledger.write(claim_due, second, 10) == [], "nothing of it is left out"
+    assert ledger.read(read_batch, batch).state is BatchState.RUNNING
+    assert ledger.write(claim_due, first, 10) == []
+    assert "2 submissions" in _reason(ledger, batch)
+
+
+def test_the_chunk_that_comes_to_the_ceiling_second_holds_the_batch(ledger: Ledger) -> None:
+    """Two chunks at once: what the first took is not there for the other."""
+    batch = library.new_batch(ledger, options={"max_submissions": 1}).id
+    page = library.page(library.job("a.mov"), library.job("b.mov"))
+    ledger.write(plan_page, batch, page, after=None, chunk_size=1)
+    ledger.write(finish_planning, batch)
+    first, second = map(owned_chunk, ledger.write(release_chunks, batch, 4))
+    assert first is not None
+    assert second is not None
+    assert len(ledger.write(claim_due, first, 10)) == 1
+    assert ledger.read(read_batch, batch).state is BatchState.RUNNING
+    assert ledger.write(claim_due, second, 10) == []
+    assert "1 submission" in _reason(ledger, batch)
 
 
 def test_what_was_not_sent_after_all_does_not_count(ledger: Ledger) -> None:

@@ -1,21 +1,26 @@
 """Planning: each job only once, whatever is scanned how often."""
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
 
-from ittybatch.ledger import Ledger
+from ittybatch.ledger import Ledger, Transaction, planned_rows
 from ittybatch.ledger.batches import (
     UnknownBatch,
+    cancel_batch,
     finish_planning,
     hold_batch,
     job_totals,
     read_batch,
+    resume_batch,
 )
 from ittybatch.ledger.counters import recount
-from ittybatch.ledger.models import Chunk, Item
+from ittybatch.ledger.database import create_ledger_engine
+from ittybatch.ledger.models import Chunk, Item, Job
 from ittybatch.ledger.plan import PlannedItem, PlannedReject
 from ittybatch.ledger.planning import plan_page
 from ittybatch.ledger.queries import reject_rows
@@ -179,3 +184,75 @@ def test_two_renditions_that_come_to_the_same_are_one_job(ledger: Ledger) -> Non
     counts = ledger.write(plan_page, batch, page, after=None, chunk_size=10)
     assert (counts["jobs"], counts["duplicates"]) == (1, 1)
     assert ledger.write(recount, batch) == []
+
+
+def test_a_batch_never_takes_over_its_own_jobs(ledger: Ledger) -> None:
+    """A pause while identical rows are read: the second is a duplicate, and cancels nothing."""
+    batch = library.new_batch(ledger).id
+    job = library.job("a.mov")
+    ledger.write(plan_page, batch, library.page(job, cursor="1"), after=None, chunk_size=10)
+    ledger.write(hold_batch, batch, "Paused by an operator.")
+    counts = ledger.write(plan_page, batch, library.page(job, cursor="2"), after="1", chunk_size=10)
+    assert (counts["jobs"], counts.get("duplicates", 0)) == (1, 1)
+    assert ledger.read(job_totals, batch)["cancelled"] == 0
+    assert [row.state for row in library.rows(ledger, batch)] == [JobState.PLANNED]
+
+
+def test_what_a_source_gives_again_after_a_break_is_a_duplicate(ledger: Ledger) -> None:
+    """Its batch was held half way; a resumed leg reads on, from a source that has shifted."""
+    batch = library.new_batch(ledger).id
+    names = [library.job(f"{number}.mov") for number in range(4)]
+    ledger.write(plan_page, batch, library.page(*names[:3], cursor="1"), after=None, chunk_size=2)
+    ledger.write(hold_batch, batch, "The source cannot be read.")
+    ledger.write(resume_batch, batch)
+    again = library.page(*names[1:], cursor="2")
+    counts = ledger.write(plan_page, batch, again, after="1", chunk_size=2)
+    assert (counts["jobs"], counts["duplicates"]) == (4, 2)
+    assert ledger.read(job_totals, batch)["cancelled"] == 0
+    assert ledger.write(recount, batch) == []
+
+
+def _resumed_and_claimed(ledger: Ledger, held: str) -> Callable[[], None]:
+    """Lets a held batch go on, and claims what it has."""
+
+    def go_on() -> None:
+        ledger.write(resume_batch, held)
+        ledger.write(claim_due, library.released_chunk(ledger, held), 10)
+
+    return go_on
+
+
+def _cancelled(ledger: Ledger, held: str) -> Callable[[], None]:
+    """Cancels it."""
+
+    def cancel() -> None:
+        ledger.write(cancel_batch, held, "No longer wanted.")
+
+    return cancel
+
+
+@pytest.mark.parametrize("what", [_resumed_and_claimed, _cancelled])
+def test_a_take_over_that_comes_too_late_counts_nothing(
+    postgres_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    what: Callable[[Ledger, str], Callable[[], None]],
+) -> None:
+    """Between the look and the change, the other batch goes on or is cancelled."""
+    job = library.job("a.mov")
+    with closing(Ledger(create_ledger_engine(postgres_url), patience_s=5)) as ledger:
+        held = library.planned_batch(ledger, job, library.job("b.mov"))
+        ledger.write(hold_batch, held, "paused")
+        meanwhile, look = what(ledger, held), planned_rows.jobs_of_keys
+
+        def look_and_let_it_happen(tx: Transaction, keys: Sequence[str]) -> object:
+            found = look(tx, keys)
+            meanwhile()
+            return found
+
+        monkeypatch.setattr("ittybatch.ledger.claims.jobs_of_keys", look_and_let_it_happen)
+        taker = library.planned_batch(ledger, job)
+        for each in (held, taker):
+            assert min(ledger.read(job_totals, each).values()) >= 0
+            assert ledger.write(recount, each) == []
+        claimed = select(Job.id).where(Job.job_key == job.job_key, Job.claim.is_not(None))
+        assert len(ledger.read(lambda tx: tx.rows(claimed))) == 1

@@ -1,15 +1,26 @@
 """Room at Ittybit: a limit over all batches, and the nightly run passes the backfill."""
 
+from collections.abc import Callable
+
+import pytest
 from sqlalchemy import select, update
 
 from ittybatch.ledger import Ledger, Transaction
-from ittybatch.ledger.batches import change_options, finish_planning, hold_batch
+from ittybatch.ledger.batches import (
+    cancel_batch,
+    change_options,
+    finish_planning,
+    hold_batch,
+    resume_batch,
+)
 from ittybatch.ledger.chunks import finish_chunk, release_chunks
 from ittybatch.ledger.identity import batch_owner, owned_chunk
 from ittybatch.ledger.legs import begin_leg, begin_wait
 from ittybatch.ledger.models import Batch, Chunk, Run
 from ittybatch.ledger.planning import plan_page
 from ittybatch.ledger.runs import bind_run
+from ittybatch.ledger.states import ChunkState
+from ittybatch.ledger.submission import claim_due
 from tests.ledger import library
 
 _CHUNK = 10
@@ -155,3 +166,62 @@ def test_options_are_changed_while_it_runs(ledger: Ledger) -> None:
     )
     assert options == {"max_active_chunks": 2}
     assert _woken(ledger) == {batch}
+
+
+def _room_beside(ledger: Ledger, *, backfill_state: str) -> int:
+    """How many chunks a nightly batch gets beside a backfill that released all the room."""
+    backfill = _batch(ledger, "backfill", 2, priority="low")
+    first, _ = _release(ledger, backfill)
+    sent = ledger.write(claim_due, first, 4)
+    library.accept(ledger, sent)
+    if backfill_state == "paused":
+        ledger.write(hold_batch, backfill, "Paused by an operator.")
+    elif backfill_state == "cancelled":
+        ledger.write(cancel_batch, backfill, "Not wanted.")
+    elif backfill_state == "resumed":
+        ledger.write(hold_batch, backfill, "Paused by an operator.")
+        ledger.write(resume_batch, backfill)
+    nightly = _batch(ledger, "nightly", 3)
+    return len(_release(ledger, nightly))
+
+
+@pytest.mark.parametrize(
+    ("backfill_state", "chunks"), [("running", 0), ("paused", 2), ("cancelled", 2), ("resumed", 0)]
+)
+def test_what_will_not_be_sent_takes_no_room(
+    ledger: Ledger, backfill_state: str, chunks: int
+) -> None:
+    """Only the four jobs that Ittybit has. A backfill that is resumed takes its room again."""
+    assert _room_beside(ledger, backfill_state=backfill_state) == chunks
+
+
+@pytest.mark.parametrize("stop", [hold_batch, cancel_batch])
+def test_a_batch_that_stops_wakes_who_wants_its_room(
+    ledger: Ledger, stop: Callable[[Transaction, str, str], object]
+) -> None:
+    """At once, not when it looks again by itself."""
+    backfill = _batch(ledger, "backfill", 3, priority="low")
+    _release(ledger, backfill)
+    nightly = _batch(ledger, "nightly", 1)
+    assert _release(ledger, nightly) == []
+    _woken(ledger)
+    ledger.write(stop, backfill, "Not now.")
+    assert nightly in _woken(ledger)
+    assert len(_release(ledger, nightly)) == 1
+
+
+def test_a_resumed_batch_waits_for_those_that_took_its_room(ledger: Ledger) -> None:
+    """What it had released goes on; further chunks come once the jobs of all fit again."""
+    backfill = _batch(ledger, "backfill", 4, priority="low")
+    first, second = _release(ledger, backfill)
+    ledger.write(hold_batch, backfill, "Paused by an operator.")
+    nightly = _batch(ledger, "nightly", 2)
+    others = _release(ledger, nightly)
+    assert len(others) == 2
+    ledger.write(resume_batch, backfill)
+    assert _release(ledger, backfill) == []
+    for chunk in (*others, first):
+        assert _release(ledger, backfill) == []
+        _end(ledger, chunk)
+    assert len(_release(ledger, backfill)) == 1
+    assert library.place(ledger, second).state is ChunkState.RELEASED

@@ -98,6 +98,86 @@ def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
     assert problems(tmp_path, text) == [(4, "renditions[0].name")]
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("0720", 720),
+        ("+720", 720),
+        ("1e3", 1000),
+        ("0o17", 15),
+        ("0x10", 16),
+        ("1280.0", 1280),
+        ("1_000", 1000),
+    ],
+)
+def test_numbers_are_those_of_yaml_1_2(tmp_path: Path, written: str, read: int) -> None:
+    """YAML 1.1 reads 0720 as octal, and pays for a picture of another size."""
+    write(tmp_path, SOUND.replace("640", written))
+    [rendition] = load_profile("mine", tmp_path).renditions
+    assert rendition.options["width"] == read
+
+
+def test_times_are_read_as_people_write_them(tmp_path: Path) -> None:
+    """With and without quotes: YAML 1.1 knows 1:30 as a number of base 60, 00:01:30 as text."""
+    for start in ("1:30", "00:01:30", "90", "90s", "1m30s", '"1:30"'):
+        write(tmp_path, SOUND.replace("width: 640", f"start: {start}, end: 3:00"))
+        [rendition] = load_profile("mine", tmp_path).renditions
+        assert rendition.options == {"end": 180, "start": 90}
+
+
+def test_words_are_no_truth_values_and_dates_no_dates(tmp_path: Path) -> None:
+    """What looks like text is text: in names, and wherever the user's own values stand."""
+    write(
+        tmp_path,
+        """
+description: 2026-11-27
+renditions:
+  - name: no
+    kind: audio
+    metadata: {ok: yes, day: 2026-11-27, id: 007, size: 1.50, on: true, time: 1:30}
+  - name: 0480
+    kind: video
+""",
+    )
+    profile = load_profile("mine", tmp_path)
+    assert profile.description == "2026-11-27"
+    assert [rendition.name for rendition in profile.renditions] == ["no", "0480"]
+    assert profile.renditions[0].metadata == {
+        "ok": "yes",
+        "day": "2026-11-27",
+        "id": "007",
+        "size": "1.50",
+        "on": "true",
+        "time": "1:30",
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ("    options: {width: 01f}", "renditions[0].options.width"),
+        ("    options: {width: yes}", "renditions[0].options.width"),
+        ("    options: {start: 1:5}", "renditions[0].options.start"),
+        ("    deadline: 1:30", "renditions[0].deadline"),
+        ("    attempts: 0b11", "renditions[0].attempts"),
+        ("    options:\n      background: #ffffff", "renditions[0].options.background"),
+        ("    options: {width: , height: 480}", "renditions[0].options.width"),
+        ("    when:", "renditions[0].when"),
+    ],
+)
+def test_what_could_be_meant_otherwise_is_refused(tmp_path: Path, line: str, field: str) -> None:
+    """A colour that YAML takes for a comment would be left out without a word."""
+    text = f"renditions:\n  - name: a\n    kind: video\n{line}\n"
+    assert [found for _, found in problems(tmp_path, text)] == [field]
+
+
+def test_a_tab_is_named_as_such(tmp_path: Path) -> None:
+    """YAML's own words for it help nobody."""
+    text = "renditions:\n\t- name: a\n"
+    with pytest.raises(ProfileError, match=r"tab.*spaces"):
+        load_profile(str(write(tmp_path, text)), tmp_path)
+
+
 def test_broken_yaml_names_its_line(tmp_path: Path) -> None:
     """Before any field can be looked at."""
     assert problems(tmp_path, "renditions:\n  - name: [a\nkind: }\n")[0][0] == 3

@@ -1,0 +1,215 @@
+"""Claims: which jobs of a page are new, and what holds the others."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import select, update
+
+from ittybatch.ledger.batches import cancel_unsent
+from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.destinations import Destinations, Occupant, occupants_of, refusal
+from ittybatch.ledger.models import Batch, Chunk, Job
+from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
+from ittybatch.ledger.planned_rows import jobs_of_keys
+from ittybatch.ledger.states import WILL_NOT_SEND, BatchState, JobState
+from ittybatch.profiles import Item, JobSpec
+
+_AT_ONCE = 5000
+
+
+class Claims:
+    """Which jobs of a page are new, and what holds the others.
+
+    Args:
+        transaction: The transaction to look in.
+        batch: The batch that wants the jobs; None for a dry run.
+        page: The page.
+        earlier: In a dry run, who writes to the page's destinations according to earlier pages.
+
+    Attributes:
+        attempts: Attempts that were made at the page's jobs so far, by key.
+        refused: Items that do not get all their jobs, as another has a job's destination.
+    """
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        batch: str | None,
+        page: PlannedPage,
+        earlier: Iterable[Occupant] = (),
+    ) -> None:
+        self._batch = batch
+        self._again = frozenset(page.again)
+        self._held: dict[str, str] = {}
+        # Claims that this batch may take, by key: (job, chunk) that nobody will send, and jobs
+        # that are to be made again.
+        self._unsent: dict[str, tuple[int, int]] = {}
+        self._ended: dict[str, int] = {}
+        self.attempts: dict[str, int] = {}
+        # Each once: a key that the page names twice would find what is to be taken over twice.
+        keys = dict.fromkeys(job.job_key for item in page.items for job in item.jobs)
+        for row in jobs_of_keys(transaction, list(keys)):
+            self._read(*row)
+        if batch is not None and transaction.postgres:
+            self._lock(transaction)
+        self.refused: list[PlannedReject] = []
+        self._destinations = self._contested(transaction, page, earlier)
+
+    def _read(  # noqa: PLR0917  a row of jobs_of_keys
+        self,
+        job: int,
+        chunk: int,
+        key: str,
+        claim: bool | None,
+        state_name: str,
+        attempt: int,
+        batch: str,
+        batch_state: str,
+    ) -> None:
+        self.attempts[key] = max(attempt, self.attempts.get(key, 0))
+        if claim is None:
+            return
+        state = JobState(state_name)
+        if batch == self._batch:
+            # Also while it is held: a batch takes nothing over from itself.
+            self._held[key] = "duplicates"
+        elif state is JobState.PLANNED and BatchState(batch_state) in WILL_NOT_SEND:
+            self._unsent[key] = (job, chunk)
+        elif job in self._again and state.terminal and state is not JobState.SUCCEEDED:
+            self._ended[key] = job
+        elif state is JobState.SUCCEEDED:
+            self._held[key] = "already_done"
+        elif state.terminal:
+            self._held[key] = "held_back"
+        else:
+            self._held[key] = "in_flight_elsewhere"
+
+    def _lock(self, transaction: Transaction) -> None:
+        """Lock what may be taken over, and look again.
+
+        Its batch may have been resumed or cancelled since, or its job may have ended.
+        """
+        jobs = sorted([*(job for job, _ in self._unsent.values()), *self._ended.values()])
+        self._unsent, self._ended = {}, {}
+        for start in range(0, len(jobs), _AT_ONCE):
+            rows = transaction.rows(
+                select(
+                    Job.id,
+                    Job.chunk_id,
+                    Job.job_key,
+                    Job.claim,
+                    Job.state,
+                    Job.attempt,
+                    Chunk.batch_id,
+                    Batch.state,
+                )
+                .join(Chunk, Chunk.id == Job.chunk_id)
+                .join(Batch, Batch.id == Chunk.batch_id)
+                .where(Job.id.in_(jobs[start : start + _AT_ONCE]))
+                .order_by(Job.id)
+                .with_for_update(of=Job)
+            )
+            for row in rows:
+                self._read(*row)
+
+    def _contested(
+        self, transaction: Transaction, page: PlannedPage, earlier: Iterable[Occupant]
+    ) -> Destinations | None:
+        """Who has which destination; None where each is wanted once and had by nobody."""
+        held = self._held
+        wanted = [
+            job.destination
+            for item in page.items
+            for job in item.jobs
+            if job.destination is not None and job.job_key not in held
+        ]
+        if not wanted:
+            return None
+        distinct = dict.fromkeys(wanted)
+        occupants = [*occupants_of(transaction, list(distinct)), *earlier]
+        if len(distinct) == len(wanted) and not occupants:
+            return None
+        return Destinations(self._batch, occupants)
+
+    def sort(self, page: PlannedPage, counts: Counter[str]) -> list[PlannedItem]:
+        """Give the items that have new jobs, with those; count the rest by what holds them."""
+        found: list[PlannedItem] = []
+        held = self._held
+        orders: Counter[tuple[str, str]] = Counter()
+        size_bytes = 0
+        for item in page.items:
+            jobs = self._new_jobs(item, counts)
+            if len(jobs) < len(item.jobs):
+                if not jobs:
+                    continue
+                item = PlannedItem(item.item, jobs)  # noqa: PLW2901
+            for job in jobs:
+                held[job.job_key] = "duplicates"
+                orders[job.kind, job.rendition] += 1
+            size_bytes += item.item.size_bytes or 0
+            found.append(item)
+        for (kind, rendition), count in orders.items():
+            counts["jobs"] += count
+            counts[f"kind:{kind}"] += count
+            counts[f"rendition:{rendition}"] += count
+        if found:
+            counts["items"] += len(found)
+            counts["bytes"] += size_bytes
+        return found
+
+    def _new_jobs(self, planned: PlannedItem, counts: Counter[str]) -> Sequence[JobSpec]:
+        # Almost every item's jobs are all new: only then is no list made anew.
+        jobs = planned.jobs
+        held = self._held
+        keys = {job.job_key for job in jobs}
+        # Not the other way round: a set would go through all that is held.
+        if len(keys) < len(jobs) or not held.keys().isdisjoint(keys):
+            jobs = []
+            for job in planned.jobs:
+                if (why := held.get(job.job_key)) is not None:
+                    counts[why] += 1
+                else:
+                    held[job.job_key] = "duplicates"
+                    jobs.append(job)
+        if self._destinations is None:
+            return jobs
+        return self._apart(planned.item, jobs, self._destinations, counts)
+
+    def _apart(
+        self,
+        item: Item,
+        jobs: Sequence[JobSpec],
+        destinations: Destinations,
+        counts: Counter[str],
+    ) -> Sequence[JobSpec]:
+        """Leave out jobs that would write where another item's output goes."""
+        refused: list[tuple[JobSpec, Occupant]] = []
+        made: list[JobSpec] = []
+        for job in jobs:
+            other = destinations.take(item, job)
+            if other is None:
+                made.append(job)
+            else:
+                refused.append((job, other))
+        if refused:
+            self._held.update((job.job_key, "same_destination") for job, _ in refused)
+            counts["same_destination"] += len(refused)
+            self.refused.append(
+                PlannedReject(item.line, "destination", refusal(item, refused), item.shown[:500])
+            )
+        return made
+
+    def take_over(self, transaction: Transaction) -> None:
+        """Free the claims of what `sort` gave: unsent jobs of others, and jobs to make again."""
+        if not self._unsent and not self._ended:
+            return
+        # What was refused stays as it is.
+        made = {key for key, why in self._held.items() if why == "duplicates"}
+        unsent = [job for key, job in self._unsent.items() if key in made]
+        if unsent:
+            cancel_unsent(transaction, unsent, f"Not sent: batch {self._batch} took it over.")
+        ended = [job for key, job in self._ended.items() if key in made]
+        for start in range(0, len(ended), _AT_ONCE):
+            transaction.execute(
+                update(Job).where(Job.id.in_(ended[start : start + _AT_ONCE])).values(claim=None)
+            )
