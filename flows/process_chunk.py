@@ -7,12 +7,11 @@ from prefect.states import Completed
 from pydantic import Field
 
 from ittybatch.ledger.identity import chunk_owner
-from ittybatch.ledger.legs import end_run
 from ittybatch.ledger.states import ChunkState
 from tasks.brake import brake
 from tasks.collect import collect
 from tasks.ending import ends_quietly
-from tasks.leg import at_work, open_books
+from tasks.leg import at_work, leave, open_books
 from tasks.outcome import chunk_outcome, stopped_outcome
 from tasks.poll import poll
 from tasks.submit import submit
@@ -41,7 +40,8 @@ def process_chunk(chunk_id: ChunkId) -> State[None]:
             if place.state is ChunkState.DONE:
                 return chunk_outcome(place)
             if held:
-                ledger.write(end_run, leg)
+                if not leave(ledger, settings, leg):
+                    continue
                 return stopped_outcome(place)
             leg = wait(ledger, settings, leg, chunk=chunk_id)
         return Completed(message="Another flow run goes on with this chunk.")

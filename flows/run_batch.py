@@ -12,16 +12,16 @@ from flows.parameters import DEFAULTS, AnySource, Options, ProfileName
 from flows.process_chunk import process_chunk
 from ittybatch.engine.options import BatchOptions
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import OpenBatch
+from ittybatch.ledger.batches import OpenBatch, read_batch
 from ittybatch.ledger.identity import batch_owner
-from ittybatch.ledger.legs import Leg, end_run
+from ittybatch.ledger.legs import Leg
 from ittybatch.ledger.queries import BatchStatus
 from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
 from tasks.adopt import adopt
 from tasks.approve import approve
 from tasks.ending import ends_quietly
-from tasks.leg import at_work, in_place, open_books
+from tasks.leg import at_work, in_place, leave, open_books
 from tasks.naming import batch_run_name
 from tasks.outcome import outcome, preview_outcome, superseded_outcome, unapproved_outcome
 from tasks.release import release
@@ -41,30 +41,39 @@ def run_batch(
         if options.dry_run:
             return preview_outcome(look(ledger, settings, source, profile, options))
         batch = adopt(ledger, settings, source, profile, options)
-        with at_work(ledger, batch_owner(batch.id), settings.lease_s) as leg:
-            if leg is None:
+        with at_work(ledger, batch_owner(batch.id), settings.lease_s) as first:
+            if first is None:
                 return superseded_outcome()
-            batch = scan(ledger, settings, batch)
-            approved = approve(ledger, settings, batch, leg)
-            if approved is None:
-                ledger.write(end_run, leg)
-                return unapproved_outcome(batch)
-            status = _see_through(ledger, settings, batch, approved)
-            if status is None:
-                return superseded_outcome()
-            report(ledger, settings, status)
-            tag_outcome(status)
-            ledger.write(end_run, leg)
-            return outcome(status)
+            leg = first
+            while True:
+                batch = scan(ledger, settings, batch, leg)
+                approved = approve(ledger, settings, batch, leg)
+                if approved is None:
+                    end = unapproved_outcome(batch)
+                else:
+                    seen = _see_through(ledger, settings, batch, approved)
+                    if seen is None:
+                        return superseded_outcome()
+                    status, leg = seen
+                    report(ledger, settings, status)
+                    tag_outcome(status)
+                    end = outcome(status)
+                if leave(ledger, settings, leg):
+                    return end
+                # Somebody has resumed or approved it just now, and relies on this run.
+                batch = ledger.read(read_batch, batch.id)
 
 
 def _see_through(
     ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg
-) -> BatchStatus | None:
+) -> tuple[BatchStatus, Leg] | None:
     """Release chunks and wait for them, until nothing is left to wait for.
 
-    A run that cannot suspend works through the chunks itself, one after the other. None where
-    another run has taken its place.
+    A run that cannot suspend works through the chunks itself, one after the other.
+
+    Returns:
+        How the batch stands then, and the leg that has seen it; None where another run has
+        taken this one's place.
     """
     stays = in_place()
     max_active = BatchOptions.model_validate(batch.options).max_active_chunks
@@ -72,7 +81,7 @@ def _see_through(
         released = release(ledger, settings, batch.id, max_active, in_place=stays)
         status = progress(ledger, batch.id)
         if status.state is not BatchState.RUNNING and not _still_billing(status):
-            return status
+            return status, leg
         for chunk in released:
             process_chunk(chunk)
         if not released:

@@ -7,6 +7,7 @@ from ittybatch.engine.reports.forms import refuse_file
 from ittybatch.engine.scope import settle
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import OpenBatch, known_batch, open_batch
+from ittybatch.ledger.sweep import sweep
 from ittybatch.settings import Settings
 from ittybatch.sources import Source
 from tasks.leg import in_place, this_run
@@ -48,6 +49,8 @@ def _opened(
 ) -> OpenBatch:
     flow_run, deployment = this_run()
     refuse_file(options.report_to)
+    # The jobs of a process that was killed in the middle are free for this batch.
+    sweep(ledger, settings.lease_s)
     source, chosen = settle(ledger, source, profile, settings.profiles_dir)
     return ledger.write(
         open_batch,

@@ -56,7 +56,8 @@ def approve(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> L
         if batch.state is not BatchState.UNAPPROVED:
             return leg
     get_run_logger().warning("This batch waits to be approved: %s", batch.reason)
-    ledger.write(ask, leg, flow_run)
+    if not ledger.write(ask, leg, flow_run):
+        return None
     _ask(batch, settings, leg.number)
     return None
 

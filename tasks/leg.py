@@ -1,15 +1,16 @@
 """A leg's frame: it says that it is awake, and goes on saying so while it works."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from prefect.context import FlowRunContext
+from prefect.flow_runs import suspend_flow_run
 from prefect.logging import get_run_logger
 
+from ittybatch.engine.heart import beating
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger, open_ledger
-from ittybatch.ledger.legs import Leg, beat, begin_leg
+from ittybatch.ledger.legs import Ending, Leg, begin_leg, end_run
 from ittybatch.settings import Settings
 
 
@@ -63,40 +64,37 @@ def at_work(ledger: Ledger, owner: str, lease_s: float) -> Iterator[Leg | None]:
             get_run_logger().warning("Another run works for %s by now; this one ends.", owner)
             yield None
         else:
-            with _beating(ledger, leg, lease_s):
+            get_run_logger().info("Leg %d of %s begins.", leg.number, owner)
+            with beating(ledger, leg, lease_s):
                 yield leg
     except IttybatchError as error:
         raise LegInterrupted(error.message, remedy=error.remedy) from error
 
 
-@contextmanager
-def _beating(ledger: Ledger, leg: Leg, lease_s: float) -> Iterator[None]:
-    get_run_logger().info("Leg %d of %s begins.", leg.number, leg.owner)
-    stopping = threading.Event()
-    heart = threading.Thread(
-        target=_beat, args=(ledger, leg, lease_s / 4, stopping), name="heartbeat", daemon=True
-    )
-    heart.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        heart.join()
-
-
-def new_leg(ledger: Ledger, owner: str) -> Leg | None:
+def new_leg(ledger: Ledger, owner: str, *, after: Leg | None = None) -> Leg | None:
     """Begin a leg of this flow run.
 
     One that was called directly has been told what to work for by name, and takes it over.
+
+    Args:
+        ledger: Where the owner is.
+        owner: The batch or chunk.
+        after: The leg that this process had before, if any.
     """
     flow_run, deployment = this_run()
-    return ledger.write(begin_leg, owner, flow_run, take_over=deployment is None)
+    take_over = deployment is None and after is None
+    return ledger.write(begin_leg, owner, flow_run, take_over=take_over, after=after)
 
 
-def _beat(ledger: Ledger, leg: Leg, every_s: float, stopping: threading.Event) -> None:
-    while not stopping.wait(every_s):
-        try:
-            if not ledger.write(beat, leg):
-                return
-        except IttybatchError:
-            continue  # the database is away; the leg itself meets that where it matters
+def leave(ledger: Ledger, settings: Settings, leg: Leg) -> bool:
+    """End this flow run's work for an owner.
+
+    A run that somebody suspended on Prefect's page is left suspended, for them to resume.
+
+    Returns:
+        False where there is something to do again, because somebody has resumed the batch.
+    """
+    ending = ledger.write(end_run, leg)
+    if ending is Ending.SUSPENDED and this_run()[1] is not None:
+        suspend_flow_run(key=f"left-{leg.number}", timeout=int(settings.suspend_timeout_s))
+    return ending is not Ending.GO_ON

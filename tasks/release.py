@@ -2,7 +2,7 @@
 
 from prefect.logging import get_run_logger
 
-from ittybatch.engine.flow_runs import open_flow_runs
+from ittybatch.engine.flow_runs import PrefectUnavailable, open_flow_runs
 from ittybatch.engine.waking import Waker
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.chunks import release_chunks, released_chunks
@@ -26,10 +26,11 @@ def release(
     limits = (1, None if this_run()[1] is None else most) if in_place else (max_active, most)
     owners = ledger.write(release_chunks, batch, *limits)
     if owners and not in_place:
-        with open_flow_runs() as flow_runs:
-            waker = Waker(ledger, flow_runs, lease_s=settings.lease_s)
-            for owner in owners:
-                waker.make(owner)
+        try:
+            with open_flow_runs() as flow_runs:
+                Waker(ledger, flow_runs, lease_s=settings.lease_s).make_missing(batch)
+        except PrefectUnavailable as error:
+            get_run_logger().warning("Their flow runs are made later: %s", error)
         get_run_logger().info(
             "Released %d %s to flow runs of their own, tagged batch:%s.",
             len(owners),

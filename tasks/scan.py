@@ -12,9 +12,12 @@ from ittybatch.engine.reports.rejects import write_rejects_file
 from ittybatch.engine.scope import settle
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import OpenBatch, hold_batch, read_batch
+from ittybatch.ledger.batches import OpenBatch, read_batch
 from ittybatch.ledger.history import experience
+from ittybatch.ledger.legs import Leg
 from ittybatch.ledger.retrying import batches_with
+from ittybatch.ledger.states import BatchState
+from ittybatch.ledger.stopping import hold_and_end
 from ittybatch.settings import Settings
 from ittybatch.sources import FailedJobsSource, Source
 from tasks.artifacts import planned as told_of
@@ -27,15 +30,18 @@ _TELL_EVERY = 10_000
 
 
 @step("scan")
-def scan(ledger: Ledger, settings: Settings, batch: OpenBatch) -> OpenBatch:
-    """Plan the batch, from where an earlier leg left off; hold it if the source cannot be read.
+def scan(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> OpenBatch:
+    """Plan the batch, from where an earlier leg left off.
+
+    If the source cannot be read, the batch is held and its run has ended; resumed, it goes on
+    from there in another.
 
     The source is the one that the batch was begun with: by now `latest` means this very batch.
 
     Raises:
         LedgerUnavailable: when not even the hold can be written.
     """
-    if batch.scan_done:
+    if batch.state is not BatchState.PLANNING:
         return batch
     options = BatchOptions.model_validate(batch.options)
     source: Source = _SOURCE.validate_python(dict(batch.source))
@@ -57,9 +63,11 @@ def scan(ledger: Ledger, settings: Settings, batch: OpenBatch) -> OpenBatch:
             ),
         )
     except IttybatchError as error:
-        ledger.write(hold_batch, batch.id, str(error))
+        ledger.write(hold_and_end, leg, str(error))
         get_run_logger().error("The batch is held: %s", error)
         return ledger.read(read_batch, batch.id)
+    if not planned.scan_done:
+        return planned
     rejects = write_rejects_file(ledger, batch.id, settings.home / "batches" / batch.id)
     get_run_logger().info("Planned: %s.", told_of(planned.counts))
     show_plan(

@@ -30,10 +30,11 @@ def wait(ledger: Ledger, settings: Settings, leg: Leg, *, chunk: int | None = No
     """
     if in_place():
         _stay(ledger, settings, leg, chunk)
-        return new_leg(ledger, leg.owner)
+        return new_leg(ledger, leg.owner, after=leg)
     if chunk is not None and _linger(ledger, leg, chunk, settings.linger_s):
-        return new_leg(ledger, leg.owner)
-    ledger.write(begin_wait, leg)
+        return new_leg(ledger, leg.owner, after=leg)
+    if not ledger.write(begin_wait, leg):
+        return None
     get_run_logger().info("Nothing to do until there is news: suspending.")
     suspend_flow_run(
         key=f"{'chunk-leg' if chunk is not None else 'batch-wait'}-{leg.number}",

@@ -15,7 +15,12 @@ from prefect.settings import get_current_settings
 
 from ittybatch.engine.connection import connect
 from ittybatch.engine.deployments import RESUME_AUTOMATION, WORK_POOL
-from ittybatch.engine.flow_runs import BATCH_DEPLOYMENT, CHUNK_DEPLOYMENT
+from ittybatch.engine.flow_runs import (
+    BATCH_DEPLOYMENT,
+    CHUNK_DEPLOYMENT,
+    FlowRuns,
+    PrefectUnavailable,
+)
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.errors import AuthenticationError, IttybitError
 from ittybatch.ledger import open_ledger
@@ -200,7 +205,7 @@ def _check_prefect() -> Iterator[Finding]:
         with get_client(sync_client=True) as client:
             version = client.api_version()
             yield Finding("Prefect API", Grade.OK, f"{url}, version {version}.")
-            for check in (_check_worker, _check_deployments, _check_automation):
+            for check in (_check_worker, _check_deployments, _check_automation, _check_events):
                 yield from check(client)
     except (httpx.HTTPError, PrefectHTTPStatusError) as error:
         yield Finding(
@@ -277,6 +282,21 @@ def _check_automation(client: SyncPrefectClient) -> Iterator[Finding]:
         )
     else:
         yield Finding("Automation", Grade.OK, f"{RESUME_AUTOMATION} is enabled.")
+
+
+def _check_events(client: SyncPrefectClient) -> Iterator[Finding]:
+    try:
+        FlowRuns(client).send_test_event()
+    except PrefectUnavailable as error:
+        yield Finding(
+            "Events",
+            Grade.WARNING,
+            f"{error.message} Runs are resumed through the API, seconds later.",
+            "Let this machine POST to /api/events: look at the proxy before Prefect, and at "
+            "the role of its API key.",
+        )
+    else:
+        yield Finding("Events", Grade.OK, "Prefect takes the events that runs are woken with.")
 
 
 def _check_bucket(bucket: str) -> Iterator[Finding]:

@@ -34,7 +34,23 @@ _LONGEST_REASON = 500
 
 
 class PrefectUnavailable(IttybatchError):
-    """Prefect's API cannot be reached, or refuses."""
+    """Prefect's API cannot be reached, or refuses.
+
+    Args:
+        message: What happened.
+        remedy: What to do next.
+        status: The HTTP status that it answered, or None where it did not answer.
+    """
+
+    def __init__(
+        self, message: str, *, remedy: str | None = None, status: int | None = None
+    ) -> None:
+        super().__init__(message, remedy=remedy)
+        self.status = status
+
+
+class NoDeployment(PrefectUnavailable):
+    """Prefect answers, and has no such deployment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +113,25 @@ class FlowRuns:
             idempotency_key: What makes the run the same one.
 
         Raises:
-            PrefectUnavailable: when Prefect does not answer, or has no such deployment.
+            NoDeployment: when Prefect has no such deployment.
+            PrefectUnavailable: when Prefect does not answer, or refuses.
         """
         with _told(f"make a run of {deployment}"):
-            run = self._client.create_flow_run_from_deployment(
-                self._deployment(deployment),
-                parameters=dict(parameters),
-                name=name,
-                tags=list(tags),
-                idempotency_key=idempotency_key,
-            )
+            number = self._deployment(deployment)
+            try:
+                run = self._client.create_flow_run_from_deployment(
+                    number,
+                    parameters=dict(parameters),
+                    name=name,
+                    tags=list(tags),
+                    idempotency_key=idempotency_key,
+                )
+            except PrefectHTTPStatusError as error:
+                if error.response.status_code != httpx.codes.NOT_FOUND:
+                    raise
+                # It may have been made anew since, under another id.
+                self._deployments.pop(deployment, None)
+                raise _no_deployment(deployment) from error
         return str(run.id)
 
     def defaults(self, deployment: str) -> dict[str, Any]:
@@ -122,10 +147,29 @@ class FlowRuns:
     def statuses(self, ids: Sequence[str]) -> dict[str, RunStatus]:
         """Where each of these runs stands. A run that Prefect does not know is left out."""
         found: dict[str, RunStatus] = {}
-        for start in range(0, len(ids), _PAGE):
-            part = [UUID(each) for each in ids[start : start + _PAGE]]
+        known = [number for each in ids if (number := _uuid(each)) is not None]
+        for start in range(0, len(known), _PAGE):
+            part = known[start : start + _PAGE]
             found |= self._find(FlowRunFilter(id=FlowRunFilterId(any_=part)))
         return found
+
+    def probe(self) -> None:
+        """Ask Prefect for a row of its database: is it well, whatever it just refused?
+
+        Raises:
+            PrefectUnavailable: when it is not.
+        """
+        with _told("read flow runs"):
+            self._client.read_flow_runs(limit=1)
+
+    def send_test_event(self) -> None:
+        """Emit an event that nothing listens to, the way that runs are woken.
+
+        Raises:
+            PrefectUnavailable: when Prefect does not take it.
+        """
+        with _told("emit a test event"):
+            self._client.request("POST", "/events", json=[_event("ittybatch.doctor", "doctor")])
 
     def begun(self, deployment: str, types: Sequence[StateType]) -> dict[str, RunStatus]:
         """The runs of a deployment that stand in one of these states: a page of them at most.
@@ -158,20 +202,15 @@ class FlowRuns:
 
     def call(self, ids: Sequence[str]) -> None:
         """Emit the event that an automation resumes these runs on, all in one request."""
-        now = datetime.now(UTC).isoformat()
         events = [
             {
-                "id": str(uuid4()),
-                "occurred": now,
-                "event": RESUME_EVENT,
-                "resource": {"prefect.resource.id": f"ittybatch.run.{each}"},
+                **_event(RESUME_EVENT, f"run.{each}"),
                 "related": [
                     {
                         "prefect.resource.id": f"prefect.flow-run.{each}",
                         "prefect.resource.role": "flow-run",
                     }
                 ],
-                "payload": {},
             }
             for each in ids
         ]
@@ -215,15 +254,36 @@ class FlowRuns:
 
     def _deployment(self, name: str) -> UUID:
         if "/" not in name:
-            return UUID(name)
+            if (number := _uuid(name)) is None:
+                raise _no_deployment(name)
+            return number
         if name not in self._deployments:
             try:
                 self._deployments[name] = self._client.read_deployment_by_name(name).id
             except ObjectNotFound as error:
-                raise PrefectUnavailable(
-                    f"Prefect has no deployment {name!r}.", remedy="Run `ittybatch deploy`."
-                ) from error
+                raise _no_deployment(name) from error
         return self._deployments[name]
+
+
+def _no_deployment(name: str) -> NoDeployment:
+    return NoDeployment(f"Prefect has no deployment {name!r}.", remedy="Run `ittybatch deploy`.")
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _event(name: str, resource: str) -> dict[str, Any]:
+    return {
+        "id": str(uuid4()),
+        "occurred": datetime.now(UTC).isoformat(),
+        "event": name,
+        "resource": {"prefect.resource.id": f"ittybatch.{resource}"},
+        "payload": {},
+    }
 
 
 @contextmanager
@@ -243,6 +303,7 @@ def _told(doing: str) -> Iterator[None]:
         raise PrefectUnavailable(
             f"Prefect's API answered {status} on the request to {doing}{why and f': {why}'}.",
             remedy="Look at the Prefect server's log, then run `ittybatch doctor`.",
+            status=status,
         ) from error
     except httpx.HTTPError as error:
         raise PrefectUnavailable(

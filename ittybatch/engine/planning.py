@@ -16,7 +16,7 @@ from ittybatch.ittybit.options import InvalidOptions
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.batches import OpenBatch, finish_planning, read_batch
 from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
-from ittybatch.ledger.planning import Claims, plan_page
+from ittybatch.ledger.planning import Claims, NotPlanning, plan_page
 from ittybatch.ledger.retrying import Wanted, ended_jobs
 from ittybatch.profiles import Item, Profile, ProfileError, Profiles
 from ittybatch.profiles.fitting import Fit
@@ -64,7 +64,9 @@ def plan_batch(
     why_ask: Callable[[Mapping[str, int]], str | None] = lambda _: None,
     skip_standing: bool = False,
 ) -> OpenBatch:
-    """Read a source to its end, from where an earlier leg left off.
+    """Read a source to its end, or until the batch is held or cancelled.
+
+    Begins where an earlier leg left off.
 
     Args:
         ledger: Where the plan goes.
@@ -98,14 +100,18 @@ def plan_batch(
         ) as pages,
     ):
         for page in pages:
-            counts = ledger.write(
-                plan_page,
-                batch.id,
-                page,
-                after=cursor,
-                chunk_size=chunk_size,
-                canary_items=canary_items,
-            )
+            try:
+                counts = ledger.write(
+                    plan_page,
+                    batch.id,
+                    page,
+                    after=cursor,
+                    chunk_size=chunk_size,
+                    canary_items=canary_items,
+                )
+            except NotPlanning:
+                # Nobody has acknowledged this page to its source.
+                return ledger.read(read_batch, batch.id)
             on_page(counts)
             cursor = page.cursor if page.acknowledge is None else _told(ledger, batch.id, page)
     counts = ledger.read(read_batch, batch.id).counts

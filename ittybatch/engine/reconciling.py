@@ -10,6 +10,7 @@ from ittybatch.engine.waking import Waker
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.counters import recount
 from ittybatch.ledger.queries import unfinished_batches
+from ittybatch.ledger.sweep import sweep
 from ittybatch.settings import Settings
 
 
@@ -32,6 +33,7 @@ async def reconcile(settings: Settings, ledger: Ledger) -> dict[str, int]:
         "given up as expired": polled.expired,
         "could not be asked after": polled.failed,
         "chunks' counters mended": mended,
+        "owners without a run mended": len(sweep(ledger, settings.lease_s)),
     }
     if get_current_settings().api.url is None:
         return done

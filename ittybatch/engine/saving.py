@@ -2,12 +2,18 @@
 
 from collections.abc import Callable, Mapping
 
+from ittybatch.engine.heart import beating
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.planning import plan_batch
 from ittybatch.engine.scope import settle
+from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import OpenBatch, open_batch
-from ittybatch.ledger.runs import end_runs
+from ittybatch.ledger.identity import batch_owner
+from ittybatch.ledger.legs import Ending, Leg, begin_leg, end_run
+from ittybatch.ledger.runs import hand_over
+from ittybatch.ledger.stopping import hold_and_end
+from ittybatch.ledger.sweep import sweep
 from ittybatch.settings import Settings
 from ittybatch.sources import Source
 
@@ -40,6 +46,8 @@ def save_plan(
         SourceError: The source cannot be read.
         ProfileError: The profile cannot be used.
     """
+    # Another one may have been killed while it was saved: its jobs are free for this plan.
+    sweep(ledger, settings.lease_s)
     settled, chosen = settle(ledger, source, profile, settings.profiles_dir)
     batch = ledger.write(
         open_batch,
@@ -50,16 +58,32 @@ def save_plan(
         profile=chosen.model_dump(mode="json"),
         options=options.model_dump(mode="json", exclude={"go_on_with"}, exclude_none=True),
     )
-    planned = plan_batch(
-        ledger,
-        batch,
-        settled,
-        settings.profiles_dir,
-        chunk_size=options.chunk_size,
-        canary_items=options.canary_items,
-        on_page=on_page,
-        skip_standing=options.skip_standing,
-        why_ask=lambda _: _WHY,
-    )
-    ledger.write(end_runs, planned.id)
+    leg = ledger.write(begin_leg, batch_owner(batch.id), None)
+    if leg is None:
+        raise AssertionError("unreachable: nobody else knows of this batch")
+    try:
+        with beating(ledger, leg, settings.lease_s):
+            planned = plan_batch(
+                ledger,
+                batch,
+                settled,
+                settings.profiles_dir,
+                chunk_size=options.chunk_size,
+                canary_items=options.canary_items,
+                on_page=on_page,
+                skip_standing=options.skip_standing,
+                why_ask=lambda _: _WHY,
+            )
+    except BaseException as error:
+        # Ctrl-C too: what was planned by then must not be kept from the next plan.
+        why = str(error) if isinstance(error, IttybatchError) else type(error).__name__
+        ledger.write(hold_and_end, leg, f"Its plan was not saved to the end: {why}")
+        raise
+    _leave(ledger, leg)
     return planned
+
+
+def _leave(ledger: Ledger, leg: Leg) -> None:
+    """End this process's part; where somebody has approved meanwhile, a flow run goes on."""
+    if ledger.write(end_run, leg) is Ending.GO_ON:
+        ledger.write(hand_over, leg.owner, leg.generation)

@@ -15,8 +15,8 @@ from ittybatch.ledger.batches import (
     read_batch,
     resume_batch,
 )
-from ittybatch.ledger.chunks import restart_runs
 from ittybatch.ledger.pausing import pause_batch
+from ittybatch.ledger.runs import unmade_runs
 from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
 
@@ -92,7 +92,8 @@ def steer(
     Raises:
         CannotTune: when the changes would make no sense.
         CannotSteer: when the batch has ended, or is to be resumed and is not held.
-        PrefectUnavailable: when no flow run can be made for a resumed batch; ask again.
+        PrefectUnavailable: when Prefect does not answer. The ledger has been changed even so,
+            and the flow runs are made once Prefect does.
     """
     match action:
         case Action.APPROVE:
@@ -114,17 +115,21 @@ def steer(
             return _steered(ledger, batch, None, _go_on(ledger, settings, batch))
         case Action.CANCEL:
             cancelled, _ = ledger.write(cancel_batch, batch, f"Cancelled by {by}.")
-            return _steered(ledger, batch, BatchState.CANCELLED, cancelled=cancelled)
+            flow_runs: tuple[str, ...] = ()
+            if ledger.read(unmade_runs, batch):
+                # It was held: what it had sent is to be collected.
+                flow_runs = _go_on(ledger, settings, batch)
+            return _steered(ledger, batch, BatchState.CANCELLED, flow_runs, cancelled=cancelled)
         case Action.TUNE:
             tune_batch(ledger, batch, changes or Tuning())
             return _steered(ledger, batch, None)
 
 
 def _go_on(ledger: Ledger, settings: Settings, batch: str) -> tuple[str, ...]:
-    owners = ledger.write(restart_runs, batch)
     with open_flow_runs() as flow_runs:
         waker = Waker(ledger, flow_runs, lease_s=settings.lease_s)
-        return tuple(made for owner in owners if (made := waker.make(owner)))
+        waker.replace_dead(batch)
+        return tuple(waker.make_missing(batch))
 
 
 def _steered(

@@ -2,10 +2,10 @@
 
 from sqlalchemy import select, update
 
-from ittybatch.ledger import identity
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.legs import Leg, begin_wait
-from ittybatch.ledger.models import Batch, Run
+from ittybatch.ledger.models import Batch
+from ittybatch.ledger.rousing import rouse
 from ittybatch.ledger.states import BatchState
 
 
@@ -20,18 +20,22 @@ def asked_leg(transaction: Transaction, batch: str, flow_run_id: str | None) -> 
     return row.asked_leg if row.asked_run == flow_run_id else None
 
 
-def ask(transaction: Transaction, leg: Leg, flow_run_id: str | None) -> None:
-    """Note that a leg of a flow run asks for approval, and that the run waits for the answer."""
+def ask(transaction: Transaction, leg: Leg, flow_run_id: str | None) -> bool:
+    """Note that a leg of a flow run asks for approval, and that the run waits for the answer.
+
+    Returns:
+        Whether it does: not where another run has taken its place.
+    """
     transaction.execute(
         update(Batch)
         .where(Batch.id == leg.batch_id)
         .values(asked_leg=leg.number, asked_run=flow_run_id)
     )
-    begin_wait(transaction, leg)
+    return begin_wait(transaction, leg)
 
 
 def approve(transaction: Transaction, batch: str) -> bool:
-    """Let a planned batch begin, and wake its run.
+    """Let a planned batch begin, and wake its run, or restart it where it has ended.
 
     Returns:
         Whether it waited for that.
@@ -43,7 +47,7 @@ def approve(transaction: Transaction, batch: str) -> bool:
             state=BatchState.RUNNING.value, reason=None, why_ask=None, resumed_at=transaction.now
         )
     )
-    transaction.execute(
-        update(Run).where(Run.owner == identity.batch_owner(batch)).values(wake_at=transaction.now)
-    )
-    return changed.rowcount == 1
+    if changed.rowcount == 0:
+        return False
+    rouse(transaction, batch)
+    return True

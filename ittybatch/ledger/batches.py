@@ -11,6 +11,8 @@ from ittybatch.ledger import identity
 from ittybatch.ledger.counters import COLUMNS, Moves
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Batch, Chunk, Job, Run
+from ittybatch.ledger.rousing import rouse
+from ittybatch.ledger.run_moves import new_run, wake
 from ittybatch.ledger.states import (
     ENDED_BATCHES,
     OPEN_JOBS,
@@ -91,16 +93,13 @@ def open_batch(
             created_at=now,
         )
     )
-    transaction.execute(
-        insert(Run).values(
-            owner=identity.batch_owner(batch),
-            batch_id=batch,
-            flow_run_id=flow_run_id,
-            deployment_id=deployment_id,
-            state=RunState.AWAKE.value,
-            since=now,
-            heartbeat_at=now,
-        )
+    new_run(
+        transaction,
+        identity.batch_owner(batch),
+        batch,
+        RunState.AWAKE,
+        flow_run_id=flow_run_id,
+        deployment_id=deployment_id,
     )
     return read_batch(transaction, batch)
 
@@ -189,11 +188,7 @@ def change_options(transaction: Transaction, batch: str, changes: Mapping[str, A
     merged = {**row.options, **changes}
     options = {name: value for name, value in merged.items() if value is not None}
     transaction.execute(update(Batch).where(Batch.id == batch).values(options=options))
-    transaction.execute(
-        update(Run)
-        .where(Run.owner == identity.batch_owner(batch), Run.state != RunState.ENDED.value)
-        .values(wake_at=transaction.now)
-    )
+    wake(transaction, Run.owner == identity.batch_owner(batch))
     return True
 
 
@@ -204,11 +199,14 @@ def hold_batch(transaction: Transaction, batch: str, reason: str) -> None:
         .where(Batch.id == batch, Batch.state.not_in([*_ENDED, BatchState.HELD.value]))
         .values(state=BatchState.HELD.value, reason=reason)
     )
-    _wake_all(transaction, batch)
+    wake(transaction, Run.batch_id == batch)
 
 
 def resume_batch(transaction: Transaction, batch: str) -> bool:
     """Let a held batch go on; one that nobody has approved of waits for that again.
+
+    Its legs go on, and its runs that have ended are restarted, in the same transaction: a
+    batch that runs always has a run.
 
     Returns:
         Whether it was held.
@@ -240,6 +238,7 @@ def resume_batch(transaction: Transaction, batch: str) -> bool:
             closed_until=None,
         )
     )
+    rouse(transaction, batch)
     return True
 
 
@@ -268,10 +267,16 @@ def cancel_batch(transaction: Transaction, batch: str, reason: str) -> tuple[int
     cancel_unsent(transaction, [(row.id, row.chunk_id) for row in unsent], reason)
     transaction.execute(
         update(Chunk)
-        .where(Chunk.batch_id == batch, Chunk.state == ChunkState.PLANNED.value)
+        .where(
+            Chunk.batch_id == batch,
+            Chunk.state != ChunkState.DONE.value,
+            Chunk.planned == 0,
+            Chunk.in_flight == 0,
+        )
         .values(state=ChunkState.DONE.value, ended_at=transaction.now)
     )
-    _wake_all(transaction, batch)
+    # What a held batch had sent is to be collected, too: its runs have ended.
+    rouse(transaction, batch)
     return len(unsent), _in_flight(transaction, batch)
 
 
@@ -354,14 +359,6 @@ def job_totals(transaction: Transaction, batch: str) -> dict[str, int]:
 
 def _in_flight(transaction: Transaction, batch: str) -> int:
     return job_totals(transaction, batch)["in_flight"]
-
-
-def _wake_all(transaction: Transaction, batch: str) -> None:
-    transaction.execute(
-        update(Run)
-        .where(Run.batch_id == batch, Run.state != RunState.ENDED.value)
-        .values(wake_at=transaction.now)
-    )
 
 
 def open_jobs(transaction: Transaction, batch: str) -> int:

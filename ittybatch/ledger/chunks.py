@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import func, select, update
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import identity, runs
@@ -12,6 +12,7 @@ from ittybatch.ledger.brakes import check_canary
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Batch, Chunk, Run
 from ittybatch.ledger.room import room_for, wake_next
+from ittybatch.ledger.run_moves import Move, move, new_run, wake
 from ittybatch.ledger.states import BatchState, ChunkState, RunState
 
 # The first chunk alone, until it is known to have ended well.
@@ -106,20 +107,11 @@ def release_chunks(
     if max_in_flight is not None:
         fitting = room_for(transaction, batch, [chunk.planned for chunk in chunks], max_in_flight)
         chunks = chunks[:fitting]
-    now = transaction.now
     for chunk in chunks:
         transaction.execute(
             update(Chunk).where(Chunk.id == chunk.id).values(state=ChunkState.RELEASED.value)
         )
-        transaction.execute(
-            insert(Run).values(
-                owner=identity.chunk_owner(chunk.id),
-                batch_id=batch,
-                state=RunState.STARTING.value,
-                since=now,
-                heartbeat_at=now,
-            )
-        )
+        new_run(transaction, identity.chunk_owner(chunk.id), batch, RunState.STARTING)
     return [run.owner for run in runs.unmade_runs(transaction, batch)]
 
 
@@ -152,11 +144,7 @@ def finish_chunk(transaction: Transaction, chunk: int) -> bool:
             .where(Chunk.id == chunk)
             .values(state=ChunkState.DONE.value, ended_at=transaction.now)
         )
-    transaction.execute(
-        update(Run)
-        .where(Run.owner == identity.chunk_owner(chunk))
-        .values(state=RunState.ENDED.value, wake_at=None)
-    )
+    move(transaction, Move.END, Run.owner == identity.chunk_owner(chunk), wake_at=None)
     _tell_batch(transaction, row.batch_id)
     wake_next(transaction)
     return True
@@ -175,14 +163,7 @@ def _tell_batch(transaction: Transaction, batch: str) -> None:
     )
     only_to_tell = [row.state for row in states] == [ChunkState.RELEASED.value]
     at = transaction.now + timedelta(seconds=_TELL_AFTER_S if only_to_tell else 0)
-    transaction.execute(
-        update(Run)
-        .where(
-            Run.owner == identity.batch_owner(batch),
-            or_(Run.wake_at.is_(None), Run.wake_at > at),
-        )
-        .values(wake_at=at)
-    )
+    wake(transaction, Run.owner == identity.batch_owner(batch), at=at)
 
 
 def _given_up(transaction: Transaction, batch: str, chunk: int) -> bool:
@@ -195,23 +176,3 @@ def _given_up(transaction: Transaction, batch: str, chunk: int) -> bool:
         return False
     cancel_chunk(transaction, chunk, found.reason or "Its batch was cancelled.")
     return True
-
-
-def restart_runs(transaction: Transaction, batch: str) -> list[str]:
-    """Ask for a new run for the batch and each of its unfinished released chunks.
-
-    Returns:
-        The owners whose runs are to be made.
-    """
-    chunks = released_chunks(transaction, batch)
-    owners = [identity.batch_owner(batch), *map(identity.chunk_owner, chunks)]
-    restarted = []
-    for owner in owners:
-        run = runs.read_run(transaction, owner)
-        if (
-            run
-            and run.state is RunState.ENDED
-            and runs.replace_run(transaction, owner, run.generation)
-        ):
-            restarted.append(owner)
-    return restarted

@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum, auto
+from typing import Any
 
-from sqlalchemy import case, func, or_, select, update
+from sqlalchemy import ColumnElement, case, func, or_, select, update
 
 from ittybatch.ledger import identity
+from ittybatch.ledger.batches import resume_batch
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Batch, Chunk, Job, Run
-from ittybatch.ledger.states import JobState, RunState
+from ittybatch.ledger.run_moves import Move, lock_place, move
+from ittybatch.ledger.states import BatchState, JobState, RunState
 
 _SHORTEST_WAIT_S = 1.0
 _LOOK_FOR_ROOM_S = 120.0
@@ -24,46 +28,68 @@ class Leg:
     number: int
 
 
+class Ending(Enum):
+    """What came of a leg's wish to end its run."""
+
+    ENDED = auto()
+    GO_ON = auto()
+    SUSPENDED = auto()
+    SUPERSEDED = auto()
+
+
 def begin_leg(
-    transaction: Transaction, owner: str, flow_run_id: str | None, *, take_over: bool = False
+    transaction: Transaction,
+    owner: str,
+    flow_run_id: str | None,
+    *,
+    take_over: bool = False,
+    after: Leg | None = None,
 ) -> Leg | None:
-    """Say that the run is awake. Its next wait gets a number that no wait before it had.
+    """Mark the run awake and number this leg; the number keys its next suspension.
+
+    A leg begins in a held batch too: it has to say so, and end. One that Prefect's page
+    suspended and resumed resumes its batch.
 
     Args:
         transaction: The transaction to do it in.
         owner: The batch or chunk that it works for.
         flow_run_id: The run.
         take_over: Take the place of whichever run had it: somebody said so by name.
+        after: The leg that the same process had before, if any: it goes on only if no other
+            run has taken the owner's place since.
 
     Returns:
         The leg, or None where another run has taken the owner's place.
     """
-    row = transaction.execute(
-        select(Run.batch_id, Run.generation, Run.leg, Run.flow_run_id, Run.state)
-        .where(Run.owner == owner)
-        .with_for_update()
-    ).one_or_none()
-    if row is None:
+    was = transaction.rows(select(Run.state).where(Run.owner == owner))
+    suspended = bool(was) and was[0].state == RunState.SUSPENDED
+    place = lock_place(transaction, owner, exclusive=suspended)
+    if place is None:
+        return None
+    row = place.run
+    if after is not None and row.generation != after.generation:
         return None
     generation = row.generation
     if row.flow_run_id is not None and row.flow_run_id != flow_run_id:
         if not take_over:
             return None
         generation += 1
-    transaction.execute(
-        update(Run)
-        .where(Run.owner == owner)
-        .values(
-            flow_run_id=flow_run_id,
-            generation=generation,
-            state=RunState.AWAKE.value,
-            leg=row.leg + 1,
-            since=transaction.now,
-            heartbeat_at=transaction.now,
-            wake_at=None,
-            called_at=None,
-            calls=0,
-        )
+    if suspended and place.batch_state is BatchState.HELD:
+        resume_batch(transaction, row.batch_id)
+    move(
+        transaction,
+        Move.BEGIN,
+        Run.owner == owner,
+        flow_run_id=flow_run_id,
+        generation=generation,
+        leg=row.leg + 1,
+        since=transaction.now,
+        heartbeat_at=transaction.now,
+        wake_at=None,
+        called_at=None,
+        calls=0,
+        failures=0,
+        retry_at=None,
     )
     return Leg(owner, row.batch_id, generation, row.leg + 1)
 
@@ -76,13 +102,17 @@ def beat(transaction: Transaction, leg: Leg) -> bool:
     """
     changed = transaction.execute(
         update(Run)
-        .where(Run.owner == leg.owner, Run.generation == leg.generation)
+        .where(
+            Run.owner == leg.owner,
+            Run.generation == leg.generation,
+            Run.state == RunState.AWAKE.value,
+        )
         .values(heartbeat_at=transaction.now)
     )
     return changed.rowcount == 1
 
 
-def begin_wait(transaction: Transaction, leg: Leg, *, in_place: bool = False) -> None:
+def begin_wait(transaction: Transaction, leg: Leg, *, in_place: bool = False) -> bool:
     """Say that the run is about to wait, and when it goes on if nothing happens before.
 
     What happened since the leg began has set `wake_at` already, and stands.
@@ -91,28 +121,24 @@ def begin_wait(transaction: Transaction, leg: Leg, *, in_place: bool = False) ->
         transaction: The transaction to do it in.
         leg: The leg that ends here.
         in_place: The process stays and looks for itself; nobody is to wake it.
+
+    Returns:
+        Whether the leg was awake. Otherwise another has taken its place, or its run has ended
+        or is suspended by now, and this one has nothing to wait for.
     """
     chunk = identity.owned_chunk(leg.owner)
     if chunk is not None:
         wake_at = _next_event(transaction, chunk)
     else:
         wake_at = _next_look(transaction, leg.batch_id)
-    transaction.execute(
-        update(Run)
-        .where(Run.owner == leg.owner, Run.generation == leg.generation, Run.leg == leg.number)
-        .values(
-            state=RunState.AWAKE.value if in_place else RunState.WAITING.value,
-            since=transaction.now,
-            stumbles=0,
-            wake_at=case(
-                (Run.wake_at.is_(None), wake_at),
-                (Run.wake_at > wake_at, wake_at),
-                else_=Run.wake_at,
-            )
-            if wake_at is not None
-            else Run.wake_at,
+    values: dict[str, Any] = {"since": transaction.now, "stumbles": 0}
+    if wake_at is not None:
+        values["wake_at"] = case(
+            (Run.wake_at.is_(None), wake_at), (Run.wake_at > wake_at, wake_at), else_=Run.wake_at
         )
-    )
+    what = Move.GO_ON if in_place else Move.WAIT
+    still = Run.state == RunState.AWAKE.value
+    return bool(move(transaction, what, still, *_is(leg), **values))
 
 
 def _next_look(transaction: Transaction, batch: str) -> datetime | None:
@@ -165,16 +191,40 @@ def has_news(transaction: Transaction, leg: Leg) -> bool:
         transaction.rows(
             select(Run.owner).where(
                 Run.owner == leg.owner,
-                or_(Run.wake_at <= transaction.now, Run.generation != leg.generation),
+                or_(
+                    Run.wake_at <= transaction.now,
+                    Run.generation != leg.generation,
+                    Run.state != RunState.AWAKE.value,
+                ),
             )
         )
     )
 
 
-def end_run(transaction: Transaction, leg: Leg) -> None:
-    """Say that a run has ended on purpose."""
-    transaction.execute(
-        update(Run)
-        .where(Run.owner == leg.owner, Run.generation == leg.generation)
-        .values(state=RunState.ENDED.value, wake_at=None)
-    )
+def end_run(transaction: Transaction, leg: Leg) -> Ending:
+    """End a run on purpose, unless its owner has something to do again.
+
+    A leg that has seen its batch held reports and ends. If the batch was resumed meanwhile, no
+    new run was made, because this one was there: it goes on. Both look at the batch under its
+    lock, so one of them sees the other.
+
+    Returns:
+        `ENDED`; `GO_ON` where the leg has to look again; `SUSPENDED` where the run was
+        suspended in Prefect, and the process ends without ending the run; or `SUPERSEDED`.
+    """
+    place = lock_place(transaction, leg.owner)
+    if place is None or (place.run.generation, place.run.leg) != (leg.generation, leg.number):
+        return Ending.SUPERSEDED
+    if place.run.state == RunState.SUSPENDED:
+        return Ending.SUSPENDED
+    if place.run.state == RunState.ENDED:
+        return Ending.ENDED
+    if place.needs_run:
+        move(transaction, Move.GO_ON, *_is(leg), wake_at=None, heartbeat_at=transaction.now)
+        return Ending.GO_ON
+    move(transaction, Move.END, *_is(leg), wake_at=None)
+    return Ending.ENDED
+
+
+def _is(leg: Leg) -> tuple[ColumnElement[bool], ...]:
+    return (Run.owner == leg.owner, Run.generation == leg.generation, Run.leg == leg.number)

@@ -252,6 +252,14 @@ class Run(Base):
     stumbles: Mapped[int] = mapped_column(
         default=0, comment="times in a row that the run ended before it had got on"
     )
+    failures: Mapped[int] = mapped_column(
+        default=0,
+        server_default="0",
+        comment="requests in a row that Prefect refused for this run",
+    )
+    retry_at: Mapped[datetime | None] = mapped_column(
+        comment="when the waker tries again after a refused request"
+    )
 
 
 class Reject(Base):

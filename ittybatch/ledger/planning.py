@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from sqlalchemy import select, update
 
+from ittybatch.errors import IttybatchError
 from ittybatch.ledger.batches import cancel_unsent
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Batch, Chunk, Job
@@ -25,6 +26,10 @@ from ittybatch.profiles import JobSpec
 
 _OPEN = [state.value for state in OPEN_JOBS]
 _dumps = orjson.dumps
+
+
+class NotPlanning(IttybatchError):
+    """The batch has been held or cancelled while it was being planned."""
 
 
 def plan_page(
@@ -50,10 +55,20 @@ def plan_page(
     Returns:
         The batch's counts so far, by name: `jobs`, `already_done`, `in_flight_elsewhere`,
         `held_back`, `duplicates`, and those of the page.
+
+    Raises:
+        NotPlanning: when somebody has held or cancelled the batch; nothing is planned.
     """
     row = transaction.execute(
-        select(Batch.scan_cursor, Batch.counts).where(Batch.id == batch).with_for_update()
+        select(Batch.state, Batch.scan_cursor, Batch.counts)
+        .where(Batch.id == batch)
+        .with_for_update()
     ).one()
+    if row.state != BatchState.PLANNING:
+        raise NotPlanning(
+            f"Batch {batch} is not being planned any more; it is {row.state}.",
+            remedy=f"`ittybatch resume {batch}` goes on with a batch that is held.",
+        )
     if row.scan_cursor != after:
         return dict(row.counts)
     # Two batches that plan the same source at once must not both find a job new.

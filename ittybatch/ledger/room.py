@@ -8,7 +8,8 @@ from sqlalchemy import func, select, update
 from ittybatch.ledger import identity
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Batch, Chunk, Run
-from ittybatch.ledger.states import BatchState, ChunkState, RunState
+from ittybatch.ledger.run_moves import wake
+from ittybatch.ledger.states import BatchState, ChunkState
 
 _RANKS = {"high": 0, "normal": 1, "low": 2}
 
@@ -55,11 +56,7 @@ def wake_next(transaction: Transaction) -> None:
     wanting = _wanting(transaction)
     if wanting:
         first = min(wanting, key=lambda row: (_rank(row.options), row.created_at, row.id))
-        transaction.execute(
-            update(Run)
-            .where(Run.owner == identity.batch_owner(first.id), Run.state != RunState.ENDED.value)
-            .values(wake_at=transaction.now)
-        )
+        wake(transaction, Run.owner == identity.batch_owner(first.id))
 
 
 def _wanting(transaction: Transaction) -> Sequence[Any]:

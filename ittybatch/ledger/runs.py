@@ -1,21 +1,31 @@
-"""Flow runs as the ledger sees them: started, awake, waiting, called, ended, replaced."""
+"""Flow runs as the ledger sees them: which to make, wake or look after; replaced, restarted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, bindparam, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    bindparam,
+    or_,
+    select,
+    update,
+)
 
 from ittybatch.ledger import identity
 from ittybatch.ledger.bulk import BulkQuery
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Chunk, Run
-from ittybatch.ledger.states import (
-    RunState,
-)
+from ittybatch.ledger.run_moves import Move, Place, lock_place, move, next_generation, wake
+from ittybatch.ledger.states import BatchState, RunState
 
-_SHORTEST_WAIT_S = 1.0
+# A run that ends so often before its first wait will do so again: somebody has to look.
+MOST_STUMBLES = 5
+# Prefect has refused for more than five minutes by then.
+MOST_FAILURES = 10
+_FIRST_RETRY_S = 5.0
+_LONGEST_RETRY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +44,14 @@ class OwnedRun:
     called_at: datetime | None
     calls: int
     stumbles: int
+    failures: int
 
 
 def wake_settled(transaction: Transaction, chunks: Sequence[int]) -> None:
     """Make the runs of those chunks ready that have nothing open any more."""
     settled = _SETTLED.fetch(transaction, [{"chunk": chunk} for chunk in chunks])
     if settled:
-        transaction.execute(
-            update(Run)
-            .where(Run.owner.in_([identity.chunk_owner(chunk) for (chunk,) in settled]))
-            .values(wake_at=transaction.now)
-        )
+        wake(transaction, Run.owner.in_([identity.chunk_owner(chunk) for (chunk,) in settled]))
 
 
 def wake_chunks_at(transaction: Transaction, times: dict[int, datetime]) -> None:
@@ -72,7 +79,11 @@ def ready_runs(transaction: Transaction, limit: int = 1000) -> list[OwnedRun]:
     return _owned(
         transaction.rows(
             _run_columns()
-            .where(Run.state == RunState.WAITING.value, Run.wake_at <= transaction.now)
+            .where(
+                Run.state == RunState.WAITING.value,
+                Run.wake_at <= transaction.now,
+                _not_backing_off(transaction),
+            )
             .order_by(Run.wake_at)
             .limit(limit)
         )
@@ -86,6 +97,7 @@ def silent_runs(transaction: Transaction, lease_s: float) -> list[OwnedRun]:
             _run_columns().where(
                 Run.state.in_([RunState.STARTING.value, RunState.AWAKE.value]),
                 Run.heartbeat_at <= transaction.now - timedelta(seconds=lease_s),
+                _not_backing_off(transaction),
             )
         )
     )
@@ -99,19 +111,48 @@ def unbound_runs(transaction: Transaction, older_than_s: float) -> list[OwnedRun
                 Run.state == RunState.STARTING.value,
                 Run.flow_run_id.is_(None),
                 Run.since <= transaction.now - timedelta(seconds=older_than_s),
+                _not_backing_off(transaction),
             )
         )
     )
 
 
 def unmade_runs(transaction: Transaction, batch: str) -> list[OwnedRun]:
-    """A batch's runs that are to be made."""
+    """A batch's runs that are to be made, its own first."""
+    return _owned(
+        transaction.rows(
+            _run_columns()
+            .where(
+                Run.batch_id == batch,
+                Run.state == RunState.STARTING.value,
+                Run.flow_run_id.is_(None),
+            )
+            .order_by(Run.owner)
+        )
+    )
+
+
+def live_runs(transaction: Transaction, batch: str) -> list[OwnedRun]:
+    """A batch's runs that have a flow run, or a process, and have not ended."""
     return _owned(
         transaction.rows(
             _run_columns().where(
                 Run.batch_id == batch,
-                Run.state == RunState.STARTING.value,
-                Run.flow_run_id.is_(None),
+                Run.state != RunState.ENDED.value,
+                or_(Run.flow_run_id.is_not(None), Run.state == RunState.AWAKE.value),
+            )
+        )
+    )
+
+
+def working_runs(transaction: Transaction) -> list[OwnedRun]:
+    """Every run that is awake and has a flow run of a deployment, as far as the ledger knows."""
+    return _owned(
+        transaction.rows(
+            _run_columns().where(
+                Run.state == RunState.AWAKE.value,
+                Run.flow_run_id.is_not(None),
+                _not_backing_off(transaction),
             )
         )
     )
@@ -119,7 +160,7 @@ def unmade_runs(transaction: Transaction, batch: str) -> list[OwnedRun]:
 
 def waiting_runs(transaction: Transaction, *, batches_only: bool = False) -> list[OwnedRun]:
     """Every run that waits, ready or not; or only those of batches, not of chunks."""
-    query = _run_columns().where(Run.state == RunState.WAITING.value)
+    query = _run_columns().where(Run.state == RunState.WAITING.value, _not_backing_off(transaction))
     if batches_only:
         query = query.where(Run.owner.startswith("batch:"))
     return _owned(transaction.rows(query))
@@ -131,44 +172,121 @@ def read_run(transaction: Transaction, owner: str) -> OwnedRun | None:
     return found[0] if found else None
 
 
+def run_to_make(transaction: Transaction, owner: str) -> OwnedRun | None:
+    """The run that is to be made for an owner, or None where it needs none now.
+
+    A run that was to start in a batch that is held by now ends; resuming restarts it.
+    """
+    place = lock_place(transaction, owner)
+    if place is None or place.run.state != RunState.STARTING:
+        return None
+    if not _may_replace(place):
+        move(transaction, Move.END, Run.owner == owner, wake_at=None)
+        return None
+    return read_run(transaction, owner)
+
+
 def bind_run(transaction: Transaction, owner: str, generation: int, flow_run_id: str) -> None:
     """Note which flow run Prefect made for an owner."""
     transaction.execute(
         update(Run)
         .where(Run.owner == owner, Run.generation == generation, Run.flow_run_id.is_(None))
-        .values(flow_run_id=flow_run_id, heartbeat_at=transaction.now)
+        .values(flow_run_id=flow_run_id, heartbeat_at=transaction.now, failures=0, retry_at=None)
     )
 
 
-def replace_run(transaction: Transaction, owner: str, generation: int) -> bool:
+def replace_run(
+    transaction: Transaction, owner: str, generation: int, *, seen: OwnedRun | None = None
+) -> bool:
     """Give an owner up for a new run under the next generation.
 
+    The run of a held batch ends in place of that, and so does that of a chunk that is done.
+
+    Args:
+        transaction: The transaction to do it in.
+        owner: The batch or chunk.
+        generation: The generation that is given up.
+        seen: The run as it was when it was found dead: nothing is done if it has moved since.
+
     Returns:
-        Whether this call did it: of several, one does.
+        Whether this call replaced it: of several, one does.
     """
-    changed = transaction.execute(
-        update(Run)
-        .where(Run.owner == owner, Run.generation == generation)
-        .values(
-            generation=generation + 1,
+    place = lock_place(transaction, owner)
+    if place is None or place.run.generation != generation:
+        return False
+    if seen is not None and _has_moved(place, seen):
+        return False
+    if not _may_replace(place):
+        move(transaction, Move.END, Run.owner == owner, wake_at=None)
+        return False
+    return bool(
+        move(
+            transaction,
+            Move.REPLACE,
+            Run.owner == owner,
             stumbles=Run.stumbles + 1,
-            flow_run_id=None,
-            state=RunState.STARTING.value,
-            since=transaction.now,
-            heartbeat_at=transaction.now,
-            wake_at=None,
-            called_at=None,
-            calls=0,
+            **next_generation(transaction),
         )
     )
-    return changed.rowcount == 1
+
+
+def hand_over(transaction: Transaction, owner: str, generation: int) -> None:
+    """Leave an owner that has to go on to a new run: this process ends, and is well."""
+    move(
+        transaction,
+        Move.REPLACE,
+        Run.owner == owner,
+        Run.generation == generation,
+        **next_generation(transaction),
+    )
 
 
 def end_runs(transaction: Transaction, batch: str) -> None:
     """Say that no run works for a batch or its chunks any more."""
+    move(transaction, Move.END, Run.batch_id == batch, wake_at=None)
+
+
+def note_failure(transaction: Transaction, owner: str, *, count: bool) -> int:
+    """Note that Prefect refused a request for an owner's run, and back off.
+
+    Args:
+        transaction: The transaction to do it in.
+        owner: The batch or chunk.
+        count: Whether it is this run's fault; otherwise it is only left alone for a while.
+
+    Returns:
+        How many in a row there have been by now.
+    """
+    found = transaction.rows(select(Run.failures).where(Run.owner == owner).with_for_update())
+    if not found:
+        return 0
+    failures = int(found[0].failures) + count
+    wait_s = min(_FIRST_RETRY_S * 2.0 ** min(failures - 1, 20), _LONGEST_RETRY_S)
     transaction.execute(
-        update(Run).where(Run.batch_id == batch).values(state=RunState.ENDED.value, wake_at=None)
+        update(Run)
+        .where(Run.owner == owner)
+        .values(failures=failures, retry_at=transaction.now + timedelta(seconds=wait_s))
     )
+    return failures
+
+
+def _may_replace(place: Place) -> bool:
+    """Whether a new run may be made for an owner whose run has not ended.
+
+    A batch's run ends once its report is written: until then a new one has that to do.
+    """
+    if identity.owned_chunk(place.run.owner) is not None:
+        return place.needs_run
+    return place.batch_state is not BatchState.HELD
+
+
+def _has_moved(place: Place, seen: OwnedRun) -> bool:
+    run = place.run
+    return (run.state, run.leg) != (seen.state, seen.leg) or run.heartbeat_at > seen.heartbeat_at
+
+
+def _not_backing_off(transaction: Transaction) -> Any:  # noqa: ANN401  a condition
+    return or_(Run.retry_at.is_(None), Run.retry_at <= transaction.now)
 
 
 def _run_columns() -> Any:  # noqa: ANN401  a Select of many columns
@@ -185,6 +303,7 @@ def _run_columns() -> Any:  # noqa: ANN401  a Select of many columns
         Run.called_at,
         Run.calls,
         Run.stumbles,
+        Run.failures,
     )
 
 
@@ -202,6 +321,7 @@ _WAKE_AT = (
     update(Run)
     .where(
         Run.owner == bindparam("run_owner"),
+        Run.state != RunState.ENDED.value,
         or_(Run.wake_at.is_(None), Run.wake_at > bindparam("at")),
     )
     .values(wake_at=bindparam("at"))

@@ -86,6 +86,7 @@ class RunState(StrEnum):
     STARTING = "starting"
     AWAKE = "awake"
     WAITING = "waiting"
+    SUSPENDED = "suspended"
     ENDED = "ended"
 
 

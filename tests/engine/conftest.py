@@ -1,4 +1,4 @@
-"""AWS as far as reports reach it, served on this machine."""
+"""AWS and Prefect as far as the engine reaches them, served on this machine."""
 
 import os
 from collections.abc import Iterator
@@ -8,6 +8,13 @@ from uuid import uuid4
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.testing.utilities import prefect_test_harness
+
+from ittybatch.ledger import Ledger
+from tests.engine.scene import Scene
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -72,3 +79,37 @@ def table(aws: None) -> "Iterator[Table]":
     )
     yield made
     dynamodb.meta.client.close()
+
+
+@pytest.fixture(scope="module")
+def prefect() -> Iterator[SyncPrefectClient]:
+    """A real server with the deployments that make runs, and no worker for them."""
+
+    @flow(name="process-chunk")
+    def chunk_flow(chunk_id: int) -> None:
+        del chunk_id
+
+    @flow(name="run-batch")
+    def batch_flow(source: dict[str, str], profile: str, options: dict[str, str]) -> None:
+        del source, profile, options
+
+    with prefect_test_harness(server_startup_timeout=120), get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name="ittybatch", type="process"))
+        client.create_deployment(
+            flow_id=client.create_flow(chunk_flow),
+            name="process-chunk",
+            work_pool_name="ittybatch",
+            entrypoint="flows.process_chunk.process_chunk",
+        )
+        client.create_deployment(
+            flow_id=client.create_flow(batch_flow),
+            name="adhoc",
+            work_pool_name="ittybatch",
+            entrypoint="flows.run_batch.run_batch",
+        )
+        yield client
+
+
+@pytest.fixture
+def scene(ledger: Ledger, prefect: SyncPrefectClient) -> Scene:
+    return Scene(ledger, prefect)

@@ -1,129 +1,20 @@
 """Waking against a real Prefect server: ready runs are woken, lost ones replaced."""
 
-from collections.abc import Iterator
-from datetime import timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
-from prefect import flow
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.client.schemas.objects import State, StateType
-from prefect.states import Cancelled, Crashed, Failed, Pending, Running, Suspended
-from prefect.testing.utilities import prefect_test_harness
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Failed, Pending, Suspended
 from sqlalchemy import update
 
-from ittybatch.engine.flow_runs import FlowRuns
 from ittybatch.engine.waking import Waker
-from ittybatch.ledger import Ledger, runs
 from ittybatch.ledger.batches import read_batch
-from ittybatch.ledger.chunks import release_chunks
-from ittybatch.ledger.identity import batch_owner, chunk_owner
-from ittybatch.ledger.legs import begin_leg, begin_wait
+from ittybatch.ledger.identity import chunk_owner
+from ittybatch.ledger.legs import begin_wait
 from ittybatch.ledger.models import Run
-from ittybatch.ledger.runs import OwnedRun
-from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.states import BatchState, JobState
-from ittybatch.ledger.submission import claim_due
+from tests.engine.scene import LEASE_S, Scene
 from tests.ledger import library
-
-LEASE_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def prefect() -> Iterator[SyncPrefectClient]:
-    """A real server with a deployment of process-chunk that no worker runs."""
-
-    @flow(name="process-chunk")
-    def chunk_flow(chunk_id: int) -> None:
-        del chunk_id
-
-    with prefect_test_harness(server_startup_timeout=120), get_client(sync_client=True) as client:
-        client.create_work_pool(WorkPoolCreate(name="ittybatch", type="process"))
-        client.create_deployment(
-            flow_id=client.create_flow(chunk_flow),
-            name="process-chunk",
-            work_pool_name="ittybatch",
-            entrypoint="flows.process_chunk.process_chunk",
-        )
-        yield client
-
-
-class Watched(FlowRuns):
-    """The real thing, counting what it asks of Prefect."""
-
-    def __init__(self, client: SyncPrefectClient) -> None:
-        super().__init__(client)
-        self.questions = 0
-
-    def statuses(self, ids):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-        self.questions += 1
-        return super().statuses(ids)
-
-
-class Scene:
-    """A chunk with one job at Ittybit, and a flow run that waits for it."""
-
-    def __init__(self, ledger: Ledger, client: SyncPrefectClient) -> None:
-        self.ledger = ledger
-        self.client = client
-        self.flow_runs = Watched(client)
-        self.waker = Waker(ledger, self.flow_runs, lease_s=LEASE_S)
-        batch = library.planned_batch(ledger, library.job("a.mov"), library.job("b.mov"))
-        self.batch = batch
-        [self.owner] = ledger.write(release_chunks, batch, 1)
-        self.flow_run = self.waker.make(self.owner) or ""
-        self.chunk = int(self.owner.partition(":")[2])
-
-    def put(self, state: State) -> None:
-        self.client.set_flow_run_state(UUID(self.flow_run), state, force=True)
-
-    def begin(self) -> None:
-        leg = self.ledger.write(begin_leg, self.owner, self.flow_run)
-        assert leg is not None
-        self.leg = leg
-        self.put(Running())
-
-    def send(self, count: int = 2) -> None:
-        library.accept(self.ledger, self.ledger.write(claim_due, self.chunk, count))
-
-    def suspend(self) -> None:
-        self.ledger.write(begin_wait, self.leg)
-        self.put(Suspended(timeout_seconds=3600))
-
-    def end_all(self) -> None:
-        self.ledger.write(settle, [library.remote("task-0"), library.remote("task-1")])
-
-    def age(self, seconds: float) -> None:
-        step = timedelta(seconds=seconds)
-        run = self.run
-        self.ledger.write(
-            lambda tx: tx.execute(
-                update(Run)
-                .where(Run.owner == self.owner)
-                .values(
-                    heartbeat_at=run.heartbeat_at - step,
-                    called_at=run.called_at - step if run.called_at else None,
-                )
-            )
-        )
-
-    @property
-    def run(self) -> OwnedRun:
-        found = self.ledger.read(runs.read_run, self.owner)
-        assert found is not None
-        return found
-
-    @property
-    def state(self) -> str:
-        state = self.client.read_flow_run(UUID(self.flow_run)).state
-        assert state is not None
-        return state.name or ""
-
-
-@pytest.fixture
-def scene(ledger: Ledger, prefect: SyncPrefectClient) -> Scene:
-    return Scene(ledger, prefect)
 
 
 def test_a_run_is_made_once_however_often_it_is_asked_for(scene: Scene) -> None:
@@ -230,35 +121,6 @@ def test_a_run_that_fails_again_and_again_holds_its_batch(scene: Scene) -> None:
     held = scene.ledger.read(read_batch, scene.batch)
     assert held.state is BatchState.HELD
     assert "a broken deploy" in str(held.reason)
-
-
-@pytest.mark.parametrize("last", [Suspended(timeout_seconds=3600), Crashed()])
-def test_a_batch_held_by_the_waker_fails_in_prefect_once(scene: Scene, last: State) -> None:
-    """No leg of it is left to say so: its own run is suspended, or has died. An alert hears."""
-    own = scene.flow_runs.make(
-        "process-chunk/process-chunk",
-        parameters={"chunk_id": 0},
-        name="the batch's own",
-        tags=[],
-        idempotency_key=str(uuid4()),
-    )
-    scene.ledger.write(
-        lambda tx: tx.execute(
-            update(Run).where(Run.owner == batch_owner(scene.batch)).values(flow_run_id=own)
-        )
-    )
-    scene.client.set_flow_run_state(UUID(own), last, force=True)
-    for _ in range(6):
-        scene.flow_run = scene.run.flow_run_id or scene.waker.make(scene.owner) or ""
-        scene.begin()
-        scene.put(Crashed(message="the database was away"))
-        scene.age(LEASE_S + 1)
-        Waker(scene.ledger, scene.flow_runs, lease_s=LEASE_S).round()
-    state = scene.client.read_flow_run(UUID(own)).state
-    assert state is not None
-    assert (state.name, state.type) == ("Failed", StateType.FAILED)
-    assert "the database was away" in str(state.message)
-    assert f"`ittybatch resume {scene.batch}`" in str(state.message)
 
 
 def test_an_owner_is_found_by_its_chunk() -> None:

@@ -1,0 +1,92 @@
+"""Stopping: a batch is held and its run ends, in one transaction.
+
+A batch that is held while its run stays awake would have that run replaced once it is silent.
+"""
+
+from enum import Enum, auto
+
+from sqlalchemy import select
+
+from ittybatch.ledger.batches import hold_batch
+from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.legs import Leg
+from ittybatch.ledger.models import Batch, Run
+from ittybatch.ledger.run_moves import Move, lock_place, move, wake
+from ittybatch.ledger.runs import OwnedRun, end_runs
+from ittybatch.ledger.states import BatchState
+
+
+class Stopped(Enum):
+    """What came of a run that cannot go on."""
+
+    HELD = auto()
+    ENDED = auto()
+    MOVED = auto()
+
+
+def hold_and_end(transaction: Transaction, leg: Leg, reason: str) -> bool:
+    """Hold the batch of a leg that cannot go on, and end the leg's run.
+
+    Returns:
+        False, and nothing has changed, where another leg has taken its place.
+    """
+    place = lock_place(transaction, leg.owner, exclusive=True)
+    if place is None or (place.run.generation, place.run.leg) != (leg.generation, leg.number):
+        return False
+    hold_batch(transaction, leg.batch_id, reason)
+    move(transaction, Move.END, Run.owner == leg.owner, wake_at=None)
+    return True
+
+
+def give_up(transaction: Transaction, seen: OwnedRun, reason: str) -> Stopped:
+    """Hold the batch of a run that gets nowhere, and end all its runs.
+
+    What a cancelled batch has sent is settled without a run: there only this run ends.
+
+    Args:
+        transaction: The transaction to do it in.
+        seen: The run as it was: nothing is done where it has moved since.
+        reason: Why, for the batch's record.
+    """
+    place = lock_place(transaction, seen.owner, exclusive=True)
+    if place is None or (place.run.generation, place.run.state) != (seen.generation, seen.state):
+        return Stopped.MOVED
+    hold_batch(transaction, seen.batch_id, reason)
+    if _state(transaction, seen.batch_id) is BatchState.HELD:
+        end_runs(transaction, seen.batch_id)
+        return Stopped.HELD
+    move(transaction, Move.END, Run.owner == seen.owner, wake_at=None)
+    return Stopped.ENDED
+
+
+def suspended_in_prefect(transaction: Transaction, seen: OwnedRun) -> bool:
+    """Hold the batch of a run that somebody suspended on Prefect's page.
+
+    The run stays suspended: resuming the batch, or the run on Prefect's page, goes on with it.
+    A batch that has ended only collects what it sent; there is nothing to pause, so its run
+    is woken.
+
+    Returns:
+        Whether it was suspended by somebody: not where the ledger has the run waiting by now.
+    """
+    place = lock_place(transaction, seen.owner, exclusive=True)
+    if place is None or (place.run.generation, place.run.leg) != (seen.generation, seen.leg):
+        return False
+    if not move(transaction, Move.SUSPEND, Run.owner == seen.owner):
+        return False
+    if place.batch_state.ended:
+        move(transaction, Move.UNSUSPEND, Run.owner == seen.owner)
+        wake(transaction, Run.owner == seen.owner)
+        return True
+    hold_batch(
+        transaction,
+        seen.batch_id,
+        f"Its flow run was suspended in Prefect; `ittybatch resume {seen.batch_id}` goes on.",
+    )
+    return True
+
+
+def _state(transaction: Transaction, batch: str) -> BatchState:
+    return BatchState(
+        transaction.execute(select(Batch.state).where(Batch.id == batch)).scalar_one()
+    )

@@ -1,0 +1,220 @@
+"""The sweep: every owner has a run, or an end. What breaks this is found and mended.
+
+Every batch that has not ended, and every released chunk of one that still has work, has a run
+that is starting, awake with a heartbeat, or waiting with a time to wake at or with jobs under
+way. Nothing in the ledger breaks it; a sweep looks all the same, for what was not foreseen.
+It reads the batches that have not ended, and their chunks and runs: never a table of jobs.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum, auto
+from typing import Any
+
+from sqlalchemy import String, and_, cast, exists, literal, or_, select
+
+from ittybatch.ledger import identity, runs
+from ittybatch.ledger.batches import hold_batch
+from ittybatch.ledger.chunks import finish_chunk
+from ittybatch.ledger.database import Ledger, Transaction
+from ittybatch.ledger.models import Batch, Chunk, Run
+from ittybatch.ledger.rousing import restart_runs
+from ittybatch.ledger.run_moves import Move, move, new_run, wake
+from ittybatch.ledger.states import BatchState, ChunkState, RunState
+
+# What a batch had sent when it was cancelled has its deadline long before.
+_COLLECTS_FOR = timedelta(days=30)
+
+
+class Fault(Enum):
+    """What an owner lacks."""
+
+    NO_RUN = auto()
+    RUN_ENDED = auto()
+    NOTHING_WAKES_IT = auto()
+    SUSPENDED = auto()
+    PROCESS_GONE = auto()
+    ALL_ENDED = auto()
+
+
+_WHAT = {
+    Fault.NO_RUN: "it had no run; one is made",
+    Fault.RUN_ENDED: "its run had ended before its work; a new one is made",
+    Fault.NOTHING_WAKES_IT: "its run waited for nothing; it is woken",
+    Fault.SUSPENDED: "its run was suspended while its batch went on; it is woken",
+    Fault.PROCESS_GONE: "the process that worked for it is gone; its batch is held",
+    Fault.ALL_ENDED: "its jobs had all ended and nobody collected them; it is done",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """An owner that breaks the invariant."""
+
+    owner: str
+    batch_id: str
+    fault: Fault
+
+    def describe(self) -> str:
+        """What was found and what is done, in a line."""
+        return f"{self.owner} of batch {self.batch_id}: {_WHAT[self.fault]}"
+
+
+def find_broken(transaction: Transaction, lease_s: float, batch: str | None = None) -> list[Broken]:
+    """The owners that nobody works for, or will work for, though they need it.
+
+    Args:
+        transaction: The transaction to look in.
+        lease_s: Seconds without a heartbeat after which a process without a flow run, of which
+            Prefect knows nothing, is taken for gone.
+        batch: Look at this batch only.
+    """
+    found = [
+        Broken(row.owner, row.batch_id, fault)
+        for row in [*_batches(transaction, batch), *_chunks(transaction, batch)]
+        if (fault := _fault(transaction, row, lease_s)) is not None
+    ]
+    return sorted(found, key=lambda each: each.owner)
+
+
+def sweep(ledger: Ledger, lease_s: float) -> list[Broken]:
+    """Mend every owner that breaks the invariant. Reads only, where none does.
+
+    Returns:
+        What was mended.
+    """
+    broken = ledger.read(find_broken, lease_s)
+    batches = sorted({each.batch_id for each in broken})
+    return [each for batch in batches for each in ledger.write(mend, batch, lease_s)]
+
+
+def mend(transaction: Transaction, batch: str, lease_s: float) -> list[Broken]:
+    """Mend a batch's owners that break the invariant.
+
+    Returns:
+        What was mended. Less than was found before where something moved meanwhile.
+    """
+    transaction.execute(select(Batch.id).where(Batch.id == batch).with_for_update())
+    broken = find_broken(transaction, lease_s, batch)
+    for each in broken:
+        is_it = Run.owner == each.owner
+        match each.fault:
+            case Fault.NO_RUN:
+                new_run(transaction, each.owner, batch, RunState.STARTING)
+            case Fault.RUN_ENDED:
+                restart_runs(transaction, batch, only=each.owner)
+            case Fault.NOTHING_WAKES_IT:
+                wake(transaction, is_it)
+            case Fault.SUSPENDED:
+                move(transaction, Move.UNSUSPEND, is_it)
+                wake(transaction, is_it)
+            case Fault.PROCESS_GONE:
+                hold_batch(
+                    transaction,
+                    batch,
+                    f"The process that ran it is gone. `ittybatch resume {batch}` goes on with it.",
+                )
+                runs.end_runs(transaction, batch)
+                # Only where it is not held, because it was cancelled: something collects.
+                restart_runs(transaction, batch)
+            case Fault.ALL_ENDED:
+                chunk = identity.owned_chunk(each.owner)
+                if chunk is not None:
+                    finish_chunk(transaction, chunk)
+    return broken
+
+
+def _batches(transaction: Transaction, batch: str | None) -> list[Any]:
+    released = exists().where(Chunk.batch_id == Batch.id, Chunk.state == ChunkState.RELEASED.value)
+    owner = literal("batch:") + Batch.id
+    return transaction.rows(
+        select(
+            owner.label("owner"),
+            Batch.id.label("batch_id"),
+            Batch.state.label("batch_state"),
+            released.label("under_way"),
+            literal(value=False).label("all_ended"),
+            or_(
+                Run.flow_run_id.is_(None), and_(Run.deployment_id.is_(None), Run.generation == 0)
+            ).label("in_place"),
+            *_RUN_COLUMNS,
+        )
+        .outerjoin(Run, Run.owner == owner)
+        .where(
+            or_(
+                Batch.state.in_([BatchState.PLANNING.value, BatchState.RUNNING.value]),
+                _still_collects(transaction) & released,
+            ),
+            _only(batch),
+        )
+    )
+
+
+def _chunks(transaction: Transaction, batch: str | None) -> list[Any]:
+    owner = literal("chunk:") + cast(Chunk.id, String)
+    return transaction.rows(
+        select(
+            owner.label("owner"),
+            Batch.id.label("batch_id"),
+            Batch.state.label("batch_state"),
+            (Chunk.in_flight > 0).label("under_way"),
+            _ALL_ENDED.label("all_ended"),
+            Run.flow_run_id.is_(None).label("in_place"),
+            *_RUN_COLUMNS,
+        )
+        .join(Batch, Batch.id == Chunk.batch_id)
+        .outerjoin(Run, Run.owner == owner)
+        .where(
+            or_(Batch.state == BatchState.RUNNING.value, _still_collects(transaction)),
+            Chunk.state == ChunkState.RELEASED.value,
+            _only(batch),
+        )
+    )
+
+
+_RUN_COLUMNS = (
+    Run.state.label("run_state"),
+    Run.heartbeat_at,
+    Run.wake_at,
+    Run.stumbles,
+)
+# In a cancelled batch, what came back to be tried again is cancelled when it is collected.
+_ALL_ENDED = and_(
+    Chunk.in_flight == 0,
+    or_(Chunk.planned == 0, Batch.state == BatchState.CANCELLED.value),
+)
+
+
+def _still_collects(transaction: Transaction) -> Any:  # noqa: ANN401  a condition
+    return and_(
+        Batch.state == BatchState.CANCELLED.value,
+        Batch.ended_at > transaction.now - _COLLECTS_FOR,
+    )
+
+
+def _only(batch: str | None) -> Any:  # noqa: ANN401  a condition
+    return literal(value=True) if batch is None else Batch.id == batch
+
+
+def _fault(transaction: Transaction, row: Any, lease_s: float) -> Fault | None:  # noqa: ANN401
+    fault: Fault | None = None
+    match row.run_state:
+        case None:
+            fault = Fault.NO_RUN
+        case RunState.ENDED if row.all_ended:
+            fault = Fault.ALL_ENDED
+        case RunState.ENDED:
+            given_up = row.stumbles >= runs.MOST_STUMBLES
+            # Nothing is left to send there; polls and webhooks settle what was sent.
+            if not (given_up and row.batch_state == BatchState.CANCELLED):
+                fault = Fault.RUN_ENDED
+        case RunState.WAITING if row.wake_at is None and not row.under_way:
+            fault = Fault.NOTHING_WAKES_IT
+        case RunState.SUSPENDED:
+            fault = Fault.SUSPENDED
+        case RunState.AWAKE if row.in_place:
+            # Prefect cannot say what became of it: it may have no flow run, or one on a server
+            # that ended with its process.
+            if row.heartbeat_at <= transaction.now - timedelta(seconds=lease_s):
+                fault = Fault.PROCESS_GONE
+    return fault
