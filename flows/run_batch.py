@@ -11,6 +11,7 @@ from prefect import State, flow
 from flows.parameters import DEFAULTS, AnySource, Options, ProfileName
 from flows.process_chunk import process_chunk
 from ittybatch.engine.options import BatchOptions
+from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import OpenBatch, read_batch
 from ittybatch.ledger.identity import batch_owner
@@ -85,12 +86,23 @@ def _see_through(
         if status.state is not BatchState.RUNNING and not _still_billing(status):
             return status, leg
         for chunk in released:
-            process_chunk(chunk)
+            _work_through(chunk)
         if not released:
             next_leg = wait(ledger, settings, leg)
             if next_leg is None:
                 return None
             leg = next_leg
+
+
+def _work_through(chunk: int) -> None:
+    """Run a chunk in this process.
+
+    Raises:
+        IttybatchError: when the chunk's flow has failed, which has logged why.
+    """
+    state = process_chunk(chunk, return_state=True)
+    if not state.is_completed():
+        raise IttybatchError(str(state.message))
 
 
 def _still_billing(status: BatchStatus) -> bool:

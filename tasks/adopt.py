@@ -48,9 +48,9 @@ def _opened(
     ledger: Ledger, settings: Settings, source: Source, profile: str, options: BatchOptions
 ) -> OpenBatch:
     flow_run, deployment = this_run()
+    refuse_file(options.report_to)
     # The jobs of a process that was killed in the middle are free for this batch.
     sweep(ledger, settings.lease_s)
-    refuse_file(options.report_to)
     source, chosen = settle(ledger, source, profile, settings.profiles_dir)
     return ledger.write(
         open_batch,

@@ -32,7 +32,10 @@ _TELL_EVERY = 10_000
 
 @step("scan")
 def scan(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> OpenBatch:
-    """Plan the batch, from where an earlier leg left off; hold it if the source cannot be read.
+    """Plan the batch, from where an earlier leg left off.
+
+    If the source cannot be read, the batch is held and its run has ended; resumed, it goes on
+    from there in another.
 
     The source is the one that the batch was begun with: by now `latest` means this very batch.
 

@@ -357,6 +357,7 @@ class Waker:
                 logger.error("Batch %s is held: %s", run.batch_id, reason)
                 show_held(self._ledger, self._flow_runs, run.batch_id)
                 woken.held.append(run.owner)
+                show_held(self._ledger, self._flow_runs, run.batch_id)
             case Stopped.ENDED:
                 logger.error("Nothing more is tried for %s: %s", run.owner, reason)
                 woken.ended.append(run.owner)

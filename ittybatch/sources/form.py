@@ -9,7 +9,8 @@ Schema = dict[str, Any]
 
 
 # Prefect's form shows the tab that shares most field names with the value, the first of equals.
-# With this on two fields, a value holds a name that only its own tab has, whatever is emptied.
+# A field that begins empty is in the value until it is written in and emptied again. So a source
+# has this on what is needed, and a default on something else that no other source has.
 BEGINS_EMPTY: dict[str, Any] = {"default": ""}
 
 

@@ -65,6 +65,7 @@ class SqlSource(BaseModel):
         description="A column of the query that is never empty and tells its rows apart, such as "
         "`id`. With it a scan that stops goes on from there; without, it begins anew.",
         max_length=200,
+        json_schema_extra=BEGINS_EMPTY,
     )
 
     @field_validator("database")

@@ -9,18 +9,31 @@ from typing import Any
 
 import pytest
 import yaml
+from prefect.events.schemas.automations import EventTrigger
 from pydantic import SecretStr
 from starlette.routing import Route
 
 from ittybatch import __version__
 from ittybatch.cli.app import app
-from ittybatch.engine.deployments import WORK_POOL
+from ittybatch.engine.deployments import WORK_POOL, read_automations
 from ittybatch.receiver import create_app
 from ittybatch.settings import CHECKOUT, Settings
+from tests.docs.automations import FILE, with_example
 
 DEPLOYMENTS = CHECKOUT / "deployments"
 IMAGE = f"ittybatch:{__version__}"
 PORT = 8300
+
+
+def test_the_example_of_an_alert_is_used_by_removing_its_marks(tmp_path: Path) -> None:
+    """And fires for batches alone, under the name that Prefect gives to their Failed."""
+    path = tmp_path / "automations.yaml"
+    path.write_text(with_example())
+    resume, alert = read_automations(path)
+    assert (resume.name, alert.name) == ("ittybatch-resume", "ittybatch-alert")
+    assert isinstance(alert.trigger, EventTrigger)
+    assert alert.trigger.expect == {"prefect.flow-run.Failed"}
+    assert [read.name for read in read_automations(FILE)] == ["ittybatch-resume"]
 
 
 def compose() -> dict[str, Any]:

@@ -1,18 +1,18 @@
 """Waking against a real Prefect server: ready runs are woken, lost ones replaced."""
 
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
-from prefect.client.schemas.objects import State, StateType
-from prefect.states import Cancelled, Crashed, Failed, Pending, Suspended
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Failed, Pending, Suspended
 from sqlalchemy import update
 
 from ittybatch.engine.waking import Waker
 from ittybatch.ledger.batches import read_batch
-from ittybatch.ledger.identity import batch_owner, chunk_owner
+from ittybatch.ledger.identity import chunk_owner
 from ittybatch.ledger.legs import begin_wait
 from ittybatch.ledger.models import Run
-from ittybatch.ledger.states import BatchState, JobState, RunState
+from ittybatch.ledger.states import BatchState, JobState
 from tests.engine.scene import LEASE_S, Scene
 from tests.ledger import library
 
@@ -121,38 +121,6 @@ def test_a_run_that_fails_again_and_again_holds_its_batch(scene: Scene) -> None:
     held = scene.ledger.read(read_batch, scene.batch)
     assert held.state is BatchState.HELD
     assert "a broken deploy" in str(held.reason)
-
-
-@pytest.mark.parametrize("last", [Suspended(timeout_seconds=3600), Crashed()])
-def test_a_batch_held_by_the_waker_fails_in_prefect_once(scene: Scene, last: State) -> None:
-    """No leg of it is left to say so: its own run is suspended, or has died. An alert hears."""
-    ours = RunState.WAITING if last.is_paused() else RunState.AWAKE
-    own = scene.flow_runs.make(
-        "process-chunk/process-chunk",
-        parameters={"chunk_id": 0},
-        name="the batch's own",
-        tags=[],
-        idempotency_key=str(uuid4()),
-    )
-    scene.ledger.write(
-        lambda tx: tx.execute(
-            update(Run)
-            .where(Run.owner == batch_owner(scene.batch))
-            .values(flow_run_id=own, state=ours.value)
-        )
-    )
-    scene.client.set_flow_run_state(UUID(own), last, force=True)
-    for _ in range(6):
-        scene.flow_run = scene.run.flow_run_id or scene.waker.make(scene.owner) or ""
-        scene.begin()
-        scene.put(Crashed(message="the database was away"))
-        scene.age(LEASE_S + 1)
-        Waker(scene.ledger, scene.flow_runs, lease_s=LEASE_S).round()
-    state = scene.client.read_flow_run(UUID(own)).state
-    assert state is not None
-    assert (state.name, state.type) == ("Failed", StateType.FAILED)
-    assert "the database was away" in str(state.message)
-    assert f"`ittybatch resume {scene.batch}`" in str(state.message)
 
 
 def test_an_owner_is_found_by_its_chunk() -> None:

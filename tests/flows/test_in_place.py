@@ -13,6 +13,7 @@ from prefect.testing.utilities import prefect_test_harness
 from flows.run_batch import run_batch
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.saving import save_plan
+from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import resume_batch
 from ittybatch.ledger.database import create_ledger_engine
@@ -206,6 +207,26 @@ def test_an_error_of_ours_at_any_step_is_told_in_words(
     assert "The report cannot be written" in str(state.message)
     assert not [record for record in caplog.records if record.exc_info]
     (tmp_path / "home" / "batches").unlink()
+    [batch] = ledger.read(recent_batches)
+    assert _run(source, go_on_with=batch.id).is_completed()
+
+
+def test_an_error_of_ours_in_a_chunk_is_told_in_words(
+    ledger: Ledger,
+    source: ManifestSource,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The chunk's run and the batch's both say it, and neither logs a traceback."""
+
+    def refuse(*_: object) -> None:
+        raise IttybatchError("The database was away.", remedy="Bring it back.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("flows.process_chunk.submit", refuse)
+        state = _run(source)
+    assert (state.name, state.message) == ("Failed", "The database was away. Bring it back.")
+    assert not [record for record in caplog.records if record.exc_info]
     [batch] = ledger.read(recent_batches)
     assert _run(source, go_on_with=batch.id).is_completed()
 
