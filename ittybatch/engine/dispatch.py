@@ -12,6 +12,7 @@ from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ittybit.errors import IttybitError, KeyConflict
 from ittybatch.ittybit.judgement import Refusal, judge_refusal
+from ittybatch.ittybit.marks import Mark, marked_metadata
 from ittybatch.ittybit.webhook import MalformedWebhook, parse_webhook
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.batches import hold_batch
@@ -294,10 +295,9 @@ class Dispatcher:
 
     async def _found_again(self, submission: Submission) -> str | None:
         """Look for a submission's job by its input, kind and metadata."""
-        ours = metadata_of(submission)
-        marks = ("batch_id", "job_id", "attempt")
+        ours = mark_of(submission)
         async for job in self._client.list_jobs(kind=submission.kind, input=submission.input):
-            if all(str(job.metadata.get(mark)) == str(ours[mark]) for mark in marks):
+            if Mark.read(job.metadata) == ours:
                 return job.id
         return None
 
@@ -348,16 +348,19 @@ class Dispatcher:
 def metadata_of(submission: Submission) -> dict[str, Any]:
     """What Ittybit echoes in the webhook: the user's own pairs, and ours to find the job by."""
     source = Item(submission.input)
-    return {
-        **submission.metadata,
-        "batch_id": submission.batch_id,
-        "item_id": f"{submission.batch_id}/{submission.item_number}",
-        "job_id": submission.job_key,
-        "attempt": submission.attempt,
-        "rendition": submission.rendition,
-        "source_bucket": source.bucket,
-        "source_key": source.key,
-    }
+    return marked_metadata(
+        submission.metadata,
+        mark_of(submission),
+        item=submission.item_number,
+        rendition=submission.rendition,
+        bucket=source.bucket,
+        key=source.key,
+    )
+
+
+def mark_of(submission: Submission) -> Mark:
+    """The mark that Ittybit's job of a submission carries."""
+    return Mark(submission.batch_id, submission.job_key, submission.attempt)
 
 
 def _record(transaction: Transaction, answers: _Answers, batch: str, stopped: str | None) -> None:

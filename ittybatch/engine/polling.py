@@ -9,6 +9,7 @@ from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ittybit.errors import IttybitError, NotFound
 from ittybatch.ittybit.job import Job as RemoteJob
 from ittybatch.ittybit.job import JobError, JobStatus
+from ittybatch.ittybit.marks import Mark
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.overdue import OverdueJob, expired_jobs, note_polled, overdue_jobs
 from ittybatch.ledger.runs import wake_chunks_at
@@ -117,9 +118,9 @@ async def _ask(client: IttybitClient, job: OverdueJob) -> RemoteJob | None:
 
 async def find_again(client: IttybitClient, job: OverdueJob) -> RemoteJob | None:
     """Look for a job whose answer was never recorded, by its input, kind and metadata."""
+    ours = Mark(job.batch_id, job.job_key, job.attempt)
     async for found in client.list_jobs(kind=job.kind, input=job.input):
-        marks = tuple(str(found.metadata.get(name)) for name in ("batch_id", "job_id", "attempt"))
-        if marks == (job.batch_id, job.job_key, str(job.attempt)):
+        if Mark.read(found.metadata) == ours:
             return found
     return None
 
