@@ -33,6 +33,16 @@ class SpokenOf:
     task_id: str | None
     attempt_state: AttemptState
 
+    @property
+    def given_up(self) -> bool:
+        """Whether the attempt ended without a word of its end from Ittybit.
+
+        Earlier versions wrote a refused one as failed: it is the one without Ittybit's id.
+        """
+        if self.attempt_state is AttemptState.FAILED:
+            return self.task_id is None
+        return self.attempt_state in {AttemptState.EXPIRED, AttemptState.REFUSED}
+
     def __post_init__(self) -> None:
         self.state = JobState(self.state)
         self.attempt_state = AttemptState(self.attempt_state)
@@ -58,9 +68,7 @@ def attempts_spoken_of(transaction: Transaction, jobs: Sequence[RemoteJob]) -> d
         for row in (SpokenOf(*values) for values in _BY_TASK.fetch(transaction, tasks))
     }
     marks = {
-        job.id: mark
-        for job in jobs
-        if job.id not in found and (mark := Mark.read(job.metadata))
+        job.id: mark for job in jobs if job.id not in found and (mark := Mark.read(job.metadata))
     }
     if marks:
         given = [

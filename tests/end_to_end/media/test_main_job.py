@@ -91,7 +91,8 @@ def test_one_job_succeeds_after_a_retry(
     sent = [
         row
         for row in system.wire.jobs(main_job.batch)
-        if (row["input"], row["metadata"]["ittybatch_rendition"]) == (main_job.source + STUMBLES, "thumb")
+        if (row["input"], row["metadata"]["ittybatch_rendition"])
+        == (main_job.source + STUMBLES, "thumb")
     ]
     assert [row["status"] for row in sent] == ["failed", "succeeded"]
     assert sent[1]["id"] == retried[0]["task_id"]
