@@ -20,6 +20,7 @@ from ittybatch.engine.reports.entries import FAILED_STATES, batch_summary, job_e
 from ittybatch.engine.reports.forms import ReportFormat
 from ittybatch.engine.speed import Speed, speed_of
 from ittybatch.ledger import open_ledger
+from ittybatch.ledger.asking import Problems, problems_of
 from ittybatch.ledger.queries import (
     BatchStatus,
     all_job_rows,
@@ -44,7 +45,8 @@ def status(
     ledger = open_ledger(Settings())
     if batch is not None:
         found = ledger.read(batch_status, ledger.read(find_batch, batch))
-        _show_one(found, speed_of(ledger, found), json=json)
+        problems = ledger.read(problems_of, found.id)
+        _show_one(found, speed_of(ledger, found), problems, json=json)
         return SUCCEEDED
     batches = ledger.read(recent_batches, limit)
     if json:
@@ -207,9 +209,14 @@ def _tell(written: Written, output: str | None, table: str | None, *, to: Consol
         to.print(f"Outputs looked at: {counts}.", markup=False)
 
 
-def _show_one(found: BatchStatus, speed: Speed, *, json: bool) -> None:
+def _show_one(found: BatchStatus, speed: Speed, problems: Problems | None, *, json: bool) -> None:
     if json:
-        told = {"state": found.state.value, "per_minute": speed.per_minute, "left_s": speed.left_s}
+        told = {
+            "state": found.state.value,
+            "per_minute": speed.per_minute,
+            "left_s": speed.left_s,
+            "problems": asdict(problems) if problems else None,
+        }
         print_json({**asdict(found), **told})
         return
     lines: list[tuple[object, object]] = [
@@ -231,6 +238,8 @@ def _show_one(found: BatchStatus, speed: Speed, *, json: bool) -> None:
         lines.append(("Next chunk", "waits for room under ITTYBATCH_MAX_IN_FLIGHT"))
     if found.reason:
         lines.append(("Reason", found.reason))
+    if problems:
+        lines.append(("Waiting", problems.told()))
     lines += [
         (name.title().replace("_", " "), f"{count:,}") for name, count in found.counts.items()
     ]

@@ -51,6 +51,14 @@ class Problems:
     requests: int
     message: str
 
+    def told(self) -> str:
+        """All of it in a sentence."""
+        return (
+            f"Ittybit gave no usable answer about {self.jobs:,} jobs in flight; "
+            f"{self.requests:,} times in a row about one of them: {self.message} "
+            "They are asked about again, and given up after their deadlines."
+        )
+
 
 def note_problems(transaction: Transaction, problems: Sequence[Problem]) -> None:
     """Count requests that failed, and keep the last of each job."""

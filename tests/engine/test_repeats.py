@@ -147,10 +147,8 @@ def test_a_key_that_is_reused_is_a_conflict_whatever_its_status(
 ) -> None:
     """Ittybit documents an error for it, and no status."""
     _, chunk = _chunk(ledger, "a.mov")
-    answer = (
-        422,
-        b'{"kind":"request_invalid","message":"Idempotency-Key was already used with another body"}',
-    )
+    said = b'{"kind":"request_invalid","message":"Idempotency-Key used with another body"}'
+    answer = (422, said)
     door.before = lambda method, *_: answer if method == "POST" else None
     done = _dispatch(ledger, door.url, chunk)
     assert (done.refused, done.unknown) == (0, 1)
