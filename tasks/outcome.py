@@ -43,8 +43,7 @@ def outcome(status: BatchStatus) -> State[None]:
         case _:
             return Failed(
                 name="SomeFailed",
-                message=f"{told} Why: `ittybatch failures {status.id}`. "
-                f"Again: `ittybatch retry {status.id}`.",
+                message=f"{told} Why, and what to do: `ittybatch failures {status.id}`.",
             )
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from ittybatch.cli.output import Batch, Json, Limit, console, errors, print_json, print_table
 from ittybatch.cli.status import SUCCEEDED
+from ittybatch.engine.advice import advise, outlook
 from ittybatch.engine.amounts import format_bytes, format_duration
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.reporting import Written, report_output, table_output, write_report
@@ -121,16 +122,29 @@ def failures(
     reasons = ledger.read(failure_reasons, found)
     rows = list(islice(all_job_rows(ledger, found, states=FAILED_STATES), limit))
     if json:
-        print_json({"reasons": reasons, "jobs": [job_entry(row) for row in rows]})
+        told = [{**each, "outlook": outlook(each).value} for each in reasons]
+        print_json(
+            {
+                "reasons": told,
+                "advice": advise(found, reasons),
+                "jobs": [job_entry(row) for row in rows],
+            }
+        )
         return SUCCEEDED
     if not reasons:
         console.print(f"No job of batch {found} has failed.")
         return SUCCEEDED
     print_table(
         f"Why jobs of batch {found} failed",
-        ("Jobs>", "State", "Kind", "Reason"),
+        ("Jobs>", "State", "Again?", "Kind", "Reason"),
         [
-            (each["jobs"], each["state"], each["error_kind"], each["error_message"])
+            (
+                each["jobs"],
+                each["state"],
+                outlook(each).value,
+                each["error_kind"],
+                each["error_message"],
+            )
             for each in reasons
         ],
     )
@@ -142,7 +156,8 @@ def failures(
             for row in rows
         ],
     )
-    console.print(f"Once more: ittybatch retry {found}")
+    for advice in advise(found, reasons):
+        console.print(advice, markup=False)
     return SUCCEEDED
 
 
