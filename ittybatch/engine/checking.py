@@ -16,8 +16,9 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
 from ittybatch.engine.connection import connect
-from ittybatch.engine.deployments import RESUME_AUTOMATION, WORK_POOL
+from ittybatch.engine.deployments import RESUME_AUTOMATION, WORK_POOL, Declared
 from ittybatch.engine.flow_runs import BATCH_DEPLOYMENT, CHUNK_DEPLOYMENT
+from ittybatch.engine.undeclared import UnreadableDeclarations, leftover_schedules
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.errors import AuthenticationError, IttybitError
 from ittybatch.ittybit.signature import HEADER, check_body, sign
@@ -299,6 +300,20 @@ def _check_deployments(client: SyncPrefectClient) -> Iterator[Finding]:
     if missing:
         yield Finding(
             "Deployments", Grade.BROKEN, f"missing: {', '.join(missing)}", "Run `ittybatch deploy`."
+        )
+        return
+    try:
+        leftovers = leftover_schedules(client, Declared().prefect_file)
+    except UnreadableDeclarations as error:
+        yield Finding("Deployments", Grade.WARNING, error.message, error.remedy or "")
+        return
+    if leftovers:
+        told = "; ".join(leftover.told() for leftover in leftovers)
+        yield Finding(
+            "Deployments",
+            Grade.WARNING,
+            f"still active, and not declared: {told}.",
+            "Run `ittybatch deploy`, which sets them inactive, or declare them in prefect.yaml.",
         )
     else:
         yield Finding("Deployments", Grade.OK, "all there.")
