@@ -14,7 +14,8 @@ import orjson
 from bench.databases import NewLedger, open_at, released_chunks
 from bench.figure import Figure
 from bench.servers import HOST, serving
-from ittybatch.engine.dispatch import Dispatcher, metadata_of
+from ittybatch.engine.dispatch import Dispatcher
+from ittybatch.engine.sending import metadata_of
 from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ledger.submission import claim_due
 

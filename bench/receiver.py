@@ -15,7 +15,7 @@ from bench.databases import NewLedger, open_at, released_chunks
 from bench.figure import Figure
 from bench.load import Load, generate, request
 from bench.servers import SECRET, serving
-from ittybatch.engine.dispatch import metadata_of
+from ittybatch.engine.sending import metadata_of
 from ittybatch.ittybit.signature import sign
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.models import Job

@@ -4,6 +4,7 @@ The names without a prefix are the ones Ittybit's own guides use, so that whoeve
 followed a guide has set them already.
 """
 
+import csv
 import json
 import math
 import re
@@ -31,6 +32,8 @@ ENV_FILES = (CHECKOUT / ".env", Path(".env"))
 # Those that Ittybit has; what is a layer above cannot be asked for them.
 PRICED_KINDS = ("video", "audio", "image", "animation", "adaptive_video")
 _PREFIX = "ITTYBATCH_"
+_SHORTEST_SECRET = 6
+_QUOTES = {'"', "'"}
 # What SQLAlchemy can take apart, and what the ledger has a driver for.
 _DATABASE = re.compile(
     r"sqlite(\+pysqlite)?://(/.*)?"
@@ -67,7 +70,8 @@ class Settings(BaseSettings):
     webhook_secret: SecretStr | None = Field(
         None,
         validation_alias=_named("ITTYBIT_WEBHOOK_SECRET"),
-        description="One secret, or several separated by commas while rotating.",
+        description="One secret, or several separated by commas while rotating. Quotes around "
+        "one are no part of it; a secret that holds a comma is put in double quotes.",
     )
     webhook_url: str | None = Field(None, validation_alias=_named("WEBHOOK_URL"))
     database_url: SecretStr | None = Field(None, validation_alias=_named("DATABASE_URL"))
@@ -171,6 +175,19 @@ class Settings(BaseSettings):
             )
         return url
 
+    @field_validator("webhook_secret")
+    @classmethod
+    def _hard_to_guess(cls, value: SecretStr | None) -> SecretStr | None:
+        for number, secret in enumerate(_secrets_in(value.get_secret_value() if value else ""), 1):
+            if len(secret) < _SHORTEST_SECRET:
+                # Not repeated, for it may be half of a secret.
+                raise ValueError(
+                    f"secret {number} of it has {len(secret)} characters, and at least "
+                    f"{_SHORTEST_SECRET} are needed. A comma separates secrets: put double quotes "
+                    "around one that holds a comma itself"
+                )
+        return value
+
     @field_validator("api_url", "webhook_url")
     @classmethod
     def _without_trailing_slash(cls, value: str | None) -> str | None:
@@ -186,8 +203,7 @@ class Settings(BaseSettings):
         """Every secret a signature may have been made with, the newest first."""
         if self.webhook_secret is None:
             return ()
-        parts = self.webhook_secret.get_secret_value().split(",")
-        return tuple(part.strip().encode() for part in parts if part.strip())
+        return tuple(part.encode() for part in _secrets_in(self.webhook_secret.get_secret_value()))
 
     @property
     def silence_s(self) -> float:
@@ -208,6 +224,28 @@ class Settings(BaseSettings):
             if url.startswith(scheme):
                 return "postgresql+psycopg://" + url.removeprefix(scheme)
         return url
+
+
+def _secrets_in(text: str) -> list[str]:
+    """The secrets that a setting holds, the newest first.
+
+    Docker's `--env-file` keeps the quotes that a shell takes away. A comma without quotes may
+    separate secrets or belong to one, so the whole is one as well.
+    """
+    given = text.strip()
+    try:
+        fields = next(csv.reader([given], skipinitialspace=True), [])
+    except csv.Error:
+        fields = given.split(",")
+    parts = [_without_quotes(field.strip()) for field in fields]
+    if len(parts) > 1 and not _QUOTES.intersection(given):
+        parts.append(given)
+    return list(dict.fromkeys(filter(None, parts)))
+
+
+def _without_quotes(text: str) -> str:
+    quoted = len(text) > 1 and text[0] == text[-1] == "'"
+    return text[1:-1] if quoted else text
 
 
 def _unusable(error: ValidationError) -> ConfigurationError:

@@ -19,6 +19,7 @@ from prefect.client.schemas.filters import (
     ArtifactFilterKey,
 )
 
+from ittybatch.engine.advice import advise, outlook
 from ittybatch.engine.amounts import format_bytes, format_count, format_duration, format_total
 from ittybatch.engine.estimate import Estimate
 from ittybatch.engine.plan_counts import NOT_SUBMITTED
@@ -143,6 +144,7 @@ def show_failures(status: BatchStatus, reasons: Sequence[Mapping[str, Any]]) -> 
             "Jobs": str(reason["jobs"]),
             "Status": reason["state"],
             "Example": escaped(Item(str(reason["example"])).shown.removeprefix(_root(status))),
+            "Again?": outlook(reason).value,
             "Reason": escaped(reason["error_message"] or reason["error_kind"] or "no reason given"),
         }
         for reason in reasons
@@ -151,7 +153,7 @@ def show_failures(status: BatchStatus, reasons: Sequence[Mapping[str, Any]]) -> 
         create_table_artifact(
             failures,
             key=f"failures-{status.id}",
-            description=f"Why jobs did not succeed. Again: `ittybatch retry {status.id}`",
+            description=" ".join(["Why jobs did not succeed.", *advise(status.id, reasons)]),
         )
 
 

@@ -41,7 +41,8 @@ def outcome(status: BatchStatus) -> State[None]:
             paused = is_paused(status.state, status.reason)
             return Cancelled(message=message) if paused else Failed(message=message)
         case _:
-            return Failed(message=f"{summary} `ittybatch failures {status.id}` tells why.")
+            todo = f"Why, and what to do: `ittybatch failures {status.id}`."
+            return Failed(message=f"{summary} {todo}")
 
 
 def preview_outcome(found: "Preview") -> State[None]:

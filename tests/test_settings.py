@@ -95,3 +95,38 @@ def test_every_kind_can_have_a_price() -> None:
 def _own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Where no `.env` lies but the test's own."""
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("value", "secrets"),
+    [
+        ("a plain secret", ["a plain secret"]),
+        ('"in quotes"', ["in quotes"]),
+        ("'in quotes'", ["in quotes"]),
+        (" padded one ", ["padded one"]),
+        ("the new one, the old one", ["the new one", "the old one", "the new one, the old one"]),
+        ("trailing,", ["trailing", "trailing,"]),
+        ('"with, a comma"', ["with, a comma"]),
+        ('"the new one", "the old one"', ["the new one", "the old one"]),
+        ("'the new one','the old one'", ["the new one", "the old one"]),
+        ('half"quoted', ['half"quoted']),
+    ],
+)
+def test_a_webhook_secret_is_read_as_it_is_meant(
+    monkeypatch: pytest.MonkeyPatch, value: str, secrets: list[str]
+) -> None:
+    """Docker's `--env-file` keeps quotes; a comma may separate secrets or belong to one."""
+    monkeypatch.setenv("ITTYBIT_WEBHOOK_SECRET", value)
+    assert [each.decode() for each in Settings().webhook_secrets] == secrets
+
+
+@pytest.mark.parametrize("value", ["x", '"x"', "a long secret,x", "abc,defghijkl", '"","x"'])
+def test_a_secret_that_can_be_guessed_at_once_is_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """Also as one of several; and the others are not told."""
+    monkeypatch.setenv("ITTYBIT_WEBHOOK_SECRET", value)
+    with pytest.raises(ConfigurationError, match="ITTYBIT_WEBHOOK_SECRET cannot be used") as caught:
+        Settings()
+    assert "double quotes" in str(caught.value)
+    assert value not in f"{caught.value} {caught.value.__cause__}"

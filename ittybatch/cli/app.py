@@ -43,6 +43,7 @@ for _name, _where, _group, _help in (
     ("pause", "steering:pause", _batches, "Submit nothing more of a batch until `resume`."),
     ("tune", "tuning:tune", _batches, "Run a batch faster or slower, from here on."),
     ("resume", "steering:resume", _batches, "Let a held batch go on from where it stopped."),
+    ("adopt", "adopting:adopt", _batches, "Record jobs that another ledger had Ittybit make."),
     ("cancel", "steering:cancel", _batches, "Submit nothing more of a batch."),
     ("status", "looking:status", _results, "Show the newest batches, or one."),
     ("jobs", "looking:jobs", _results, "List a batch's jobs."),

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from ittybatch.cli.output import Batch, Json, Limit, console, errors, print_json, print_table
 from ittybatch.cli.status import SUCCEEDED
+from ittybatch.engine.advice import advise, outlook
 from ittybatch.engine.amounts import format_bytes, format_duration
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.reporting import Written, report_output, table_output, write_report
@@ -20,6 +21,7 @@ from ittybatch.engine.reports.entries import FAILED_STATES, batch_summary, job_e
 from ittybatch.engine.reports.forms import ReportFormat, form_of
 from ittybatch.engine.speed import Speed, speed_of
 from ittybatch.ledger import open_ledger
+from ittybatch.ledger.asking import Problems, problems_of
 from ittybatch.ledger.queries import (
     BatchStatus,
     all_job_rows,
@@ -48,7 +50,8 @@ def status(
     ledger = open_ledger(Settings())
     if batch is not None:
         found = ledger.read(batch_status, ledger.read(find_batch, batch))
-        _show_one(found, speed_of(ledger, found), json=json)
+        problems = ledger.read(problems_of, found.id)
+        _show_one(found, speed_of(ledger, found), problems, json=json)
         return SUCCEEDED
     batches = ledger.read(recent_batches, limit, idle=every)
     if json:
@@ -126,16 +129,29 @@ def failures(
     reasons = ledger.read(failure_reasons, found)
     rows = list(islice(all_job_rows(ledger, found, states=FAILED_STATES), limit))
     if json:
-        print_json({"reasons": reasons, "jobs": [job_entry(row) for row in rows]})
+        told = [{**each, "outlook": outlook(each).value} for each in reasons]
+        print_json(
+            {
+                "reasons": told,
+                "advice": advise(found, reasons),
+                "jobs": [job_entry(row) for row in rows],
+            }
+        )
         return SUCCEEDED
     if not reasons:
         console.print(f"No job of batch {found} has failed.")
         return SUCCEEDED
     print_table(
         f"Why jobs of batch {found} failed",
-        ("Jobs>", "State", "Kind", "Reason"),
+        ("Jobs>", "State", "Again?", "Kind", "Reason"),
         [
-            (each["jobs"], each["state"], each["error_kind"], each["error_message"])
+            (
+                each["jobs"],
+                each["state"],
+                outlook(each).value,
+                each["error_kind"],
+                each["error_message"],
+            )
             for each in reasons
         ],
     )
@@ -147,7 +163,8 @@ def failures(
             for row in rows
         ],
     )
-    console.print(f"Once more: ittybatch retry {found}")
+    for advice in advise(found, reasons):
+        console.print(advice, markup=False)
     return SUCCEEDED
 
 
@@ -209,9 +226,14 @@ def _tell(written: Written, output: str | None, table: str | None, *, to: Consol
         to.print(f"Outputs looked at: {counts}.", markup=False)
 
 
-def _show_one(found: BatchStatus, speed: Speed, *, json: bool) -> None:
+def _show_one(found: BatchStatus, speed: Speed, problems: Problems | None, *, json: bool) -> None:
     if json:
-        told = {"state": found.state.value, "per_minute": speed.per_minute, "left_s": speed.left_s}
+        told = {
+            "state": found.state.value,
+            "per_minute": speed.per_minute,
+            "left_s": speed.left_s,
+            "problems": asdict(problems) if problems else None,
+        }
         print_json({**asdict(found), **told})
         return
     lines: list[tuple[object, object]] = [
@@ -233,6 +255,8 @@ def _show_one(found: BatchStatus, speed: Speed, *, json: bool) -> None:
         lines.append(("Next chunk", "waits for room under ITTYBATCH_MAX_IN_FLIGHT"))
     if found.reason:
         lines.append(("Reason", found.reason))
+    if problems:
+        lines.append(("Waiting", problems.told()))
     lines += [
         (name.title().replace("_", " "), f"{count:,}") for name, count in found.counts.items()
     ]

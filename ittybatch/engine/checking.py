@@ -1,9 +1,11 @@
 """Checks of an installation: what is wrong, and how to mend it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from http import HTTPStatus
+from secrets import token_hex
 from urllib.parse import urlsplit
 
 import httpx
@@ -12,20 +14,24 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
 from ittybatch.engine.connection import connect
-from ittybatch.engine.deployments import RESUME_AUTOMATION, WORK_POOL
+from ittybatch.engine.deployments import RESUME_AUTOMATION, WORK_POOL, Declared
 from ittybatch.engine.flow_runs import (
     BATCH_DEPLOYMENT,
     CHUNK_DEPLOYMENT,
     FlowRuns,
     PrefectUnavailable,
 )
+from ittybatch.engine.undeclared import UnreadableDeclarations, leftover_schedules
 from ittybatch.errors import ConfigurationError, IttybatchError
 from ittybatch.ittybit.errors import AuthenticationError, IttybitError
+from ittybatch.ittybit.signature import HEADER, check_body, sign
 from ittybatch.ledger import open_ledger
 from ittybatch.ledger.migrate import current_revision, newest_revision
 from ittybatch.settings import Settings
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+# Shorter secrets are taken, for they may have been given; they are warned of.
+_GUESSABLE = 12
 _WORKER_SILENT_AFTER = timedelta(minutes=3)
 
 
@@ -84,7 +90,16 @@ async def check_api(settings: Settings) -> Finding:
 def _check_secret(settings: Settings) -> Iterator[Finding]:
     if settings.webhook_secrets:
         count = len(settings.webhook_secrets)
-        told = "set" if count == 1 else f"{count} set: remove the old ones after rotating"
+        told = "set" if count == 1 else f"{count} tried: remove the old ones after rotating"
+        shortest = min(map(len, settings.webhook_secrets))
+        if shortest < _GUESSABLE:
+            yield Finding(
+                "Webhook secret",
+                Grade.WARNING,
+                f"{told}, and {shortest} characters long: it could be guessed.",
+                f"Set ITTYBIT_WEBHOOK_SECRET to one of {_GUESSABLE} characters or more.",
+            )
+            return
         yield Finding("Webhook secret", Grade.OK, told)
     elif settings.allow_unsigned_webhooks:
         yield Finding(
@@ -130,10 +145,10 @@ def _check_webhook_url(settings: Settings) -> Iterator[Finding]:
             "Set WEBHOOK_URL to a public https:// address.",
         )
         return
-    yield _probe_webhook_url(url)
+    yield _probe_webhook_url(url, settings.webhook_secrets)
 
 
-def _probe_webhook_url(url: str) -> Finding:
+def _probe_webhook_url(url: str, secrets: Sequence[bytes]) -> Finding:
     """An unsigned request must be refused: that shows who answers there."""
     try:
         answer = httpx.post(url, content=b"{}", timeout=10)
@@ -146,7 +161,7 @@ def _probe_webhook_url(url: str) -> Finding:
         )
     match answer.status_code:
         case 401:
-            return Finding("Webhook URL", Grade.OK, f"{url} answers, and wants a signature.")
+            return _probe_signature(url, secrets)
         case 200:
             return Finding(
                 "Webhook URL",
@@ -161,6 +176,37 @@ def _probe_webhook_url(url: str) -> Finding:
                 f"{url} answers {status}; a receiver would refuse with 401.",
                 "See that the path is /webhooks/ittybit and reaches `ittybatch receiver`.",
             )
+
+
+def _probe_signature(url: str, secrets: Sequence[bytes]) -> Finding:
+    """Sign deliveries as Ittybit would; a receiver with the same secret verifies them."""
+    try:
+        statuses = {_signed_status(url, secret) for secret in secrets}
+    except httpx.HTTPError as error:
+        return Finding(
+            "Webhook URL",
+            Grade.BROKEN,
+            f"{url} does not answer a signed delivery ({type(error).__name__}).",
+            "Look at the receiver's log.",
+        )
+    if statuses <= {HTTPStatus.OK}:
+        told = "takes what these settings sign" if secrets else "wants a signature"
+        return Finding("Webhook URL", Grade.OK, f"{url} answers, and {told}.")
+    refused = HTTPStatus.UNAUTHORIZED in statuses
+    what = "it has another ITTYBIT_WEBHOOK_SECRET" if refused else f"answers {max(statuses)}"
+    return Finding(
+        "Webhook URL",
+        Grade.BROKEN,
+        f"{url} refuses a delivery that is signed with ITTYBIT_WEBHOOK_SECRET: {what}.",
+        "Start `ittybatch receiver` with the same ITTYBIT_WEBHOOK_SECRET as here, the one that "
+        "Ittybit shows; see that nothing on the way changes bodies or drops headers.",
+    )
+
+
+def _signed_status(url: str, secret: bytes) -> int:
+    body = check_body(token_hex(8))
+    headers = {HEADER: sign(body, secret), "Content-Type": "application/json"}
+    return httpx.post(url, content=body, headers=headers, timeout=10).status_code
 
 
 def _check_ledger(settings: Settings) -> Iterator[Finding]:
@@ -254,6 +300,20 @@ def _check_deployments(client: SyncPrefectClient) -> Iterator[Finding]:
     if missing:
         yield Finding(
             "Deployments", Grade.BROKEN, f"missing: {', '.join(missing)}", "Run `ittybatch deploy`."
+        )
+        return
+    try:
+        leftovers = leftover_schedules(client, Declared().prefect_file)
+    except UnreadableDeclarations as error:
+        yield Finding("Deployments", Grade.WARNING, error.message, error.remedy or "")
+        return
+    if leftovers:
+        told = "; ".join(leftover.told() for leftover in leftovers)
+        yield Finding(
+            "Deployments",
+            Grade.WARNING,
+            f"still active, and not declared: {told}.",
+            "Run `ittybatch deploy`, which sets them inactive, or declare them in prefect.yaml.",
         )
     else:
         yield Finding("Deployments", Grade.OK, "all there.")

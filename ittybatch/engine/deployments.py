@@ -19,6 +19,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.workers.process import ProcessWorker
 from pydantic import ValidationError
 
+from ittybatch.engine.undeclared import retire
 from ittybatch.errors import IttybatchError
 from ittybatch.settings import CHECKOUT
 
@@ -59,7 +60,7 @@ def deploy(
     declared: Declared | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Apply everything that is declared. Safe to repeat.
+    """Apply everything that is declared, and let nothing else of ours run on. Safe to repeat.
 
     Args:
         concurrency: Flow runs at a time in the work pool. A new pool without it gets two a
@@ -82,6 +83,10 @@ def deploy(
             tell(f"Deployments of {declared.prefect_file.name} applied.")
             for automation in automations:
                 tell(_apply_automation(client, automation))
+            for told in retire(
+                client, declared.prefect_file, {automation.name for automation in automations}
+            ):
+                tell(told)
     except PrefectHTTPStatusError as error:
         raise DeployFailed(
             f"Prefect's API answered {error.response.status_code} while deploying.",

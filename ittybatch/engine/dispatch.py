@@ -4,16 +4,17 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
+from ittybatch.engine.lookup import MadeElsewhere
 from ittybatch.engine.pace import Pace
+from ittybatch.engine.sending import Sending, is_on_its_way
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ittybit.errors import IttybitError, KeyConflict
 from ittybatch.ittybit.judgement import Refusal, judge_refusal
 from ittybatch.ittybit.webhook import MalformedWebhook, parse_webhook
 from ittybatch.ledger import Ledger, Transaction
+from ittybatch.ledger.asking import Problem, note_problems
 from ittybatch.ledger.batches import hold_batch
 from ittybatch.ledger.brakes import Circuit, gate_of, recovered, trip
 from ittybatch.ledger.inbox import settle_early
@@ -28,22 +29,21 @@ from ittybatch.ledger.submission import (
     return_unsent,
     unanswered,
 )
-from ittybatch.ledger.terms import terms_of
-from ittybatch.profiles import Item
+from ittybatch.ledger.terms import Terms, terms_of
 
-# Ittybit replays the first answer to a key for 24 hours; past that the same key pays again.
-KEY_WINDOW = timedelta(hours=23)
 _CLAIM_SIZE = 256
 _CLAIM_FOR_S = 10.0
 # Whoever pauses or tunes a batch should not have to wait for it.
 _HEED_EVERY_S = 2.0
 _RECORD_EVERY_S = 0.05
 _UNKNOWN_WAIT_S = 15.0
-# What was sent may still be on its way to Ittybit for so long after its sender has died.
-_ON_ITS_WAY = timedelta(seconds=60)
 # Failures in a row, each after the client's own retries, that mean: the service is down.
 _TRIP_AFTER = 20
 _LIMITED_WAIT_S = 30.0
+_KEYS_IN_USE = (
+    "Ittybit has seen the Idempotency-Keys of these jobs with other requests, and lists no jobs "
+    "for them. Nothing new was made. See what else uses this Ittybit project, then resume."
+)
 
 
 @dataclass(slots=True)
@@ -71,6 +71,7 @@ class _Answers:
     accepted: list[Accepted] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     unknown: list[tuple[int, int]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
     unsent: list[tuple[int, int]] = field(default_factory=list)
     limited: list[tuple[int, int]] = field(default_factory=list)
 
@@ -111,20 +112,20 @@ class Dispatcher:
         on_progress: Callable[[Dispatched], None] | None = None,
     ) -> None:
         self._ledger = ledger
-        self._client = client
+        self._sending = Sending(
+            ledger, client, webhook_url=webhook_url, connection_id=connection_id
+        )
         self._chunk = chunk
         self._concurrency = concurrency
-        self._webhook_url = webhook_url
-        self._connection_id = connection_id
         self._pace = pace or Pace()
         self._on_progress = on_progress
         self._answers = _Answers()
         self._result = Dispatched()
         self._batch = ""
-        self._cancelled_at: datetime | None = None
+        self._terms = Terms(sending=True, rate_per_s=None, cancelled_at=None)
         self._in_a_row = 0
+        self._conflicts = 0
         self._sent_before: set[int] = set()
-        self._called_off = False
         self._heeded_at = 0.0
 
     async def run(self) -> Dispatched:
@@ -140,6 +141,10 @@ class Dispatcher:
         self._batch = gate.batch
         self._heed()
         if gate.circuit is Circuit.OPEN:
+            return self._result
+        if self._going_on and (other := await self._sending.sampled_elsewhere(self._chunk)):
+            self._result.stopped = str(MadeElsewhere(self._batch, other))
+            self._ledger.write(hold_batch, self._batch, self._result.stopped)
             return self._result
         if gate.circuit is Circuit.PROBING and not await self._probe():
             return self._result
@@ -211,17 +216,15 @@ class Dispatcher:
             if time.monotonic() - self._heeded_at >= _HEED_EVERY_S:
                 self._heed()
             wait_s = self._pace.wait_s
-            if wait_s <= 0 or self._stopping or (self._called_off and not regardless):
+            if wait_s <= 0 or self._stopping or not (self._terms.sending or regardless):
                 break
             await asyncio.sleep(min(wait_s, _HEED_EVERY_S))
         self._pace.leave()
 
     def _heed(self) -> None:
         """Go by what the batch's operator wants by now: another pace, or none of it."""
-        terms = self._ledger.read(terms_of, self._chunk)
-        self._pace.go_at(terms.rate_per_s)
-        self._called_off = not terms.sending
-        self._cancelled_at = terms.cancelled_at
+        self._terms = self._ledger.read(terms_of, self._chunk)
+        self._pace.go_at(self._terms.rate_per_s)
         self._heeded_at = time.monotonic()
 
     async def _send_all(self, queue: asyncio.Queue[Submission | None]) -> None:
@@ -245,61 +248,28 @@ class Dispatcher:
 
     async def _send(self, submission: Submission) -> None:
         sent = (submission.job_id, submission.attempt)
+        before = submission.job_id in self._sent_before
+        task: str | None
         try:
-            look_or_send = self._task_of if self._cancelled_at is None else self._found_again
-            task = await look_or_send(submission)
+            if self._terms.cancelled_at is None:
+                task = await self._sending.task_of(submission, sent_before=before)
+            else:
+                task = await self._sending.found_again(submission)
         except IttybitError as error:
             self._note_failure(sent, error)
+            return
+        except MadeElsewhere as elsewhere:
+            # This request was refused; only what was sent before may be there all the same.
+            (self._answers.unknown if before else self._answers.unsent).append(sent)
+            self._result.stopped = str(elsewhere)
             return
         self._in_a_row = 0
         if task is not None:
             self._answers.accepted.append(Accepted(*sent, task))
-        elif self._is_on_its_way(submission):
+        elif is_on_its_way(submission, self._terms.cancelled_at):
             self._answers.unknown.append(sent)
         else:
             self._answers.unsent.append(sent)
-
-    async def _task_of(self, submission: Submission) -> str:
-        """Ittybit's id for a submission: found, where its key no longer protects it, or new."""
-        if datetime.now(UTC) - submission.first_sent_at >= KEY_WINDOW:
-            found = await self._found_again(submission)
-            if found is not None:
-                return found
-        try:
-            return await self._create(submission)
-        except KeyConflict:
-            # The key was used for other bytes, before a setting changed: that job is ours.
-            found = await self._found_again(submission)
-            if found is None:
-                raise
-            return found
-
-    def _is_on_its_way(self, submission: Submission) -> bool:
-        """Whether a sender that has died may have sent it just now."""
-        latest = max(submission.first_sent_at, self._cancelled_at or submission.first_sent_at)
-        return datetime.now(UTC) - latest < _ON_ITS_WAY
-
-    async def _create(self, submission: Submission) -> str:
-        job = await self._client.create_job(
-            input=submission.input,
-            kind=submission.kind,
-            options=submission.options,
-            output=submission.destination,
-            metadata=metadata_of(submission),
-            webhook_url=self._webhook_url,
-            connection_id=self._connection_id,
-            idempotency_key=submission.idempotency_key,
-        )
-        return job.id
-
-    async def _found_again(self, submission: Submission) -> str | None:
-        """Look for a submission's job by its input, kind and metadata."""
-        ours = metadata_of(submission)
-        marks = ("batch_id", "job_id", "attempt")
-        async for job in self._client.list_jobs(kind=submission.kind, input=submission.input):
-            if all(str(job.metadata.get(mark)) == str(ours[mark]) for mark in marks):
-                return job.id
-        return None
 
     def _note_failure(self, sent: tuple[int, int], error: IttybitError) -> None:
         match judge_refusal(error):
@@ -312,11 +282,21 @@ class Dispatcher:
                 self._note_trouble(error)
             case Refusal.UNKNOWN:
                 self._answers.unknown.append(sent)
-                self._note_trouble(error)
+                self._answers.problems.append(Problem(sent[0], error.message))
+                if isinstance(error, KeyConflict):
+                    self._note_conflict(error)
+                else:
+                    self._note_trouble(error)
             case Refusal.STOP:
                 unknown = error.outcome_unknown or sent[0] in self._sent_before
                 (self._answers.unknown if unknown else self._answers.unsent).append(sent)
                 self._result.stopped = str(error)
+
+    def _note_conflict(self, error: KeyConflict) -> None:
+        """Stop where key after key was used for something else: the service is not down."""
+        self._conflicts += 1
+        if self._conflicts >= _TRIP_AFTER:
+            self._result.stopped = f"{_KEYS_IN_USE} {error.message}"
 
     def _note_trouble(self, error: IttybitError) -> None:
         self._in_a_row += 1
@@ -326,7 +306,7 @@ class Dispatcher:
     @property
     def _going_on(self) -> bool:
         """Whether anything is to be sent that was not sent before."""
-        return not (self._stopping or self._called_off)
+        return self._terms.sending and not self._stopping
 
     @property
     def _stopping(self) -> bool:
@@ -345,21 +325,6 @@ class Dispatcher:
             self._on_progress(self._result)
 
 
-def metadata_of(submission: Submission) -> dict[str, Any]:
-    """What Ittybit echoes in the webhook: the user's own pairs, and ours to find the job by."""
-    source = Item(submission.input)
-    return {
-        **submission.metadata,
-        "batch_id": submission.batch_id,
-        "item_id": f"{submission.batch_id}/{submission.item_number}",
-        "job_id": submission.job_key,
-        "attempt": submission.attempt,
-        "rendition": submission.rendition,
-        "source_bucket": source.bucket,
-        "source_key": source.key,
-    }
-
-
 def _record(transaction: Transaction, answers: _Answers, batch: str, stopped: str | None) -> None:
     early = record_accepted(transaction, answers.accepted)
     jobs = []
@@ -372,6 +337,7 @@ def _record(transaction: Transaction, answers: _Answers, batch: str, stopped: st
         settle_early(transaction, jobs)
     record_refused(transaction, answers.refused)
     postpone_unanswered(transaction, answers.unknown, _UNKNOWN_WAIT_S)
+    note_problems(transaction, answers.problems)
     return_unsent(transaction, answers.unsent, 0)
     return_unsent(transaction, answers.limited, _LIMITED_WAIT_S)
     if stopped:

@@ -5,12 +5,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ittybatch.engine.listed import listed_jobs
+from ittybatch.engine.lookup import find_own
 from ittybatch.ittybit.client import IttybitClient
-from ittybatch.ittybit.errors import IttybitError, NotFound
+from ittybatch.ittybit.errors import (
+    IttybitConnectionError,
+    IttybitError,
+    IttybitTimeout,
+    NotFound,
+    UnreadableAnswer,
+)
 from ittybatch.ittybit.job import Job as RemoteJob
 from ittybatch.ittybit.job import JobError, JobStatus
+from ittybatch.ittybit.marks import Mark
 from ittybatch.ledger import Ledger, Transaction
-from ittybatch.ledger.overdue import OverdueJob, expired_jobs, note_polled, overdue_jobs
+from ittybatch.ledger.asking import Problem, give_up_or_wait, note_problems
+from ittybatch.ledger.overdue import (
+    OverdueJob,
+    expired_jobs,
+    note_answered,
+    note_polled,
+    overdue_jobs,
+)
 from ittybatch.ledger.runs import wake_chunks_at
 from ittybatch.ledger.settlement import expire, settle
 from ittybatch.ledger.states import Verdict
@@ -18,6 +33,7 @@ from ittybatch.ledger.submission import Accepted, record_accepted, return_unsent
 
 _GROUP = 200
 _CONCURRENCY = 32
+_NEVER_ACCEPTED = "Ittybit did not have it, however often it was sent."
 
 
 @dataclass(slots=True)
@@ -49,12 +65,16 @@ async def poll_overdue(
         limit: At most so many a call.
     """
     result = Polled()
+    seen: set[int] = set()
     while result.asked < limit:
-        jobs = ledger.read(overdue_jobs, silent_s=silent_s, chunk=chunk, limit=_GROUP)
+        found = ledger.read(overdue_jobs, silent_s=silent_s, chunk=chunk, limit=_GROUP)
+        # The longest silent come first: where all were asked already, the round is complete.
+        jobs = [job for job in found if job.id not in seen]
         if not jobs:
             break
-        await _poll_group(ledger, client, jobs, result)
-        if result.trouble:
+        seen.update(job.id for job in jobs)
+        answered = await _poll_group(ledger, client, jobs, result)
+        if not answered:
             break
     return result
 
@@ -74,7 +94,8 @@ async def poll_expired(ledger: Ledger, client: IttybitClient, batch: str) -> Pol
 
 async def _poll_group(
     ledger: Ledger, client: IttybitClient, jobs: Sequence[OverdueJob], result: Polled
-) -> None:
+) -> int:
+    """Ask after some jobs; tell about how many there was an answer."""
     slots = asyncio.Semaphore(_CONCURRENCY)
     listed = await listed_jobs(client, jobs)
 
@@ -88,40 +109,48 @@ async def _poll_group(
                 return error
 
     answers = await asyncio.gather(*(ask(job) for job in jobs))
-    for answer in answers:
+    heard: list[tuple[OverdueJob, RemoteJob | None]] = []
+    failed: list[tuple[OverdueJob, IttybitError]] = []
+    for job, answer in zip(jobs, answers, strict=True):
         if isinstance(answer, IttybitError):
-            result.failed += 1
+            failed.append((job, answer))
             result.trouble = str(answer)
-    heard = [
-        (job, answer)
-        for job, answer in zip(jobs, answers, strict=True)
-        if not isinstance(answer, IttybitError)
-    ]
+        else:
+            heard.append((job, answer))
+    away = bool(failed) and not heard and await _is_away(client, [error for _, error in failed])
     result.asked += len(jobs)
+    result.failed += len(failed)
     settled, expired = ledger.write(_apply, heard)
     result.settled += settled
-    result.expired += expired
+    result.expired += expired + ledger.write(_note_failed, failed, away=away)
+    return len(heard)
+
+
+async def _is_away(client: IttybitClient, errors: Sequence[IttybitError]) -> bool:
+    """Whether Ittybit answers nothing, rather than nothing usable about some jobs."""
+    if all(isinstance(error, IttybitConnectionError | IttybitTimeout) for error in errors):
+        return True
+    try:
+        async for _ in client.list_jobs(page_size=1):
+            break
+    except UnreadableAnswer:
+        return False  # it answers
+    except IttybitError:
+        return True
+    return False
 
 
 async def _ask(client: IttybitClient, job: OverdueJob) -> RemoteJob | None:
     """What Ittybit says of a job; None where it does not know of it and nothing was recorded."""
     if job.task_id is None:
-        return await find_again(client, job)
+        mark = Mark(job.batch_id, job.job_key, job.attempt)
+        return await find_own(client, mark, job.kind, job.input)
     try:
         found = await client.get_job(job.task_id)
     except NotFound:
         return lost(job.task_id)
     # It was asked for under this id, whichever spelling the answer gives.
     return replace(found, id=job.task_id)
-
-
-async def find_again(client: IttybitClient, job: OverdueJob) -> RemoteJob | None:
-    """Look for a job whose answer was never recorded, by its input, kind and metadata."""
-    async for found in client.list_jobs(kind=job.kind, input=job.input):
-        marks = tuple(str(found.metadata.get(name)) for name in ("batch_id", "job_id", "attempt"))
-        if marks == (job.batch_id, job.job_key, str(job.attempt)):
-            return found
-    return None
 
 
 def lost(task_id: str) -> RemoteJob:
@@ -146,6 +175,7 @@ def _apply(
     transaction: Transaction, heard: Sequence[tuple[OverdueJob, RemoteJob | None]]
 ) -> tuple[int, int]:
     note_polled(transaction, [job.id for job, _ in heard])
+    note_answered(transaction, [job.id for job, _ in heard])
     found = [
         Accepted(job.id, job.attempt, answer.id)
         for job, answer in heard
@@ -153,13 +183,29 @@ def _apply(
     ]
     record_accepted(transaction, found)
     verdicts = settle(transaction, [answer for _, answer in heard if answer is not None])
-    _send_again(transaction, [job for job, answer in heard if answer is None and job.past_deadline])
+    absent = [job for job, answer in heard if answer is None and job.past_deadline]
+    _send_again(transaction, [job for job in absent if not job.given_time])
     expired = sum(
         expire(transaction, job.id)
         for job, answer in heard
         if job.past_deadline and answer is not None and not answer.status.terminal
     )
+    expired += sum(expire(transaction, job.id, _NEVER_ACCEPTED) for job in absent if job.given_time)
     return sum(verdict is Verdict.APPLIED for verdict in verdicts), expired
+
+
+def _note_failed(
+    transaction: Transaction, failed: Sequence[tuple[OverdueJob, IttybitError]], *, away: bool
+) -> int:
+    """Keep why jobs could not be asked after; give up those that were for too long."""
+    note_polled(transaction, [job.id for job, _ in failed])
+    problems = {job: Problem(job.id, error.message) for job, error in failed}
+    note_problems(transaction, list(problems.values()))
+    return sum(
+        give_up_or_wait(transaction, problem, away=away)
+        for job, problem in problems.items()
+        if job.past_deadline
+    )
 
 
 def _send_again(transaction: Transaction, jobs: Sequence[OverdueJob]) -> None:

@@ -1,5 +1,6 @@
 """Turns an HTTP answer into what it means: a JSON body, or the error of its status."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -7,7 +8,6 @@ from http import HTTPStatus
 from typing import Any
 
 import httpx
-import orjson
 
 from ittybatch.ittybit.errors import (
     AuthenticationError,
@@ -21,6 +21,7 @@ from ittybatch.ittybit.errors import (
     ServerError,
     UnreadableAnswer,
 )
+from ittybatch.ittybit.json_text import NotJson, read_json
 from ittybatch.ittybit.redaction import redacted
 from ittybatch.ittybit.values import identifier, number, record, text
 
@@ -44,6 +45,11 @@ _REMEDIES: dict[type[IttybitError], str] = {
     Redirected: "Set ITTYBIT_API_URL to the API's own address.",
     KeyConflict: "Look for the job that was made under this key before sending it anew.",
 }
+# Ittybit documents an error for a key that comes with another body, and neither status nor kind.
+_KEY_REUSED = re.compile(
+    r"idempoten.{0,80}\b(?:re-?used?|already|conflict|mismatch|differ\w*|another|other)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +73,8 @@ class Answer:
             UnreadableAnswer: It is not JSON.
         """
         try:
-            return orjson.loads(self.body)
-        except orjson.JSONDecodeError:
+            return read_json(self.body)
+        except NotJson:
             raise self.unreadable("its body is not JSON") from None
 
     def unreadable(self, why: str) -> UnreadableAnswer:
@@ -88,6 +94,8 @@ class Answer:
         kind, message = _told(body)
         said = redacted(message) if message else _phrase(self.status)
         error = _class_of(self.status)
+        if error is InvalidRequest and _KEY_REUSED.search(f"{kind} {said}"):
+            error = KeyConflict
         word = f" {kind}" if kind else ""
         return error(
             f"Ittybit refused {self.what} with {self.status}{word}: {said.rstrip('.')}.",
@@ -139,8 +147,8 @@ def _phrase(status: int) -> str:
 def _told(body: str) -> tuple[str | None, str | None]:
     """Kind and message, from `{kind, message}` or the same under `error`, or plain text."""
     try:
-        payload = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        payload = read_json(body)
+    except NotJson:
         plain = body.strip()
         return None, None if plain.startswith("<") else text(plain, _LONGEST_MESSAGE)
     outer = record(payload) or {}

@@ -1,8 +1,7 @@
 """The client of Ittybit's API: submits jobs, looks them up, and lists them."""
 
-import hashlib
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -180,31 +179,6 @@ class IttybitClient:
             answer = await self._policy.call(partial(self._listed, query | place))
             for job in pages.take(answer):
                 yield job
-
-    async def register_webhook(self, url: str, events: Sequence[str]) -> dict[str, Any]:
-        """Have Ittybit tell of every job of the project: `POST /webhooks`.
-
-        Args:
-            url: Where to; https.
-            events: Such as `job.succeeded` and `job.failed`.
-
-        Returns:
-            Ittybit's answer.
-
-        Raises:
-            IttybitError: It was refused, or could not be asked.
-        """
-        content = _json({"url": url, "events": list(events)}, "webhook")
-        key = hashlib.sha256(b"webhook" + content).hexdigest()[:32]
-
-        async def registered() -> dict[str, Any]:
-            answer = await self._wire.post("/webhooks", content, key)
-            payload = answer.payload()
-            if not isinstance(payload, dict):
-                raise answer.unreadable("its body is not an object")
-            return payload
-
-        return await self._policy.call(registered)
 
     async def _created(self, content: bytes, idempotency_key: str) -> Job:
         return _job(await self._wire.post("/jobs", content, idempotency_key))

@@ -3,9 +3,13 @@
 import hmac
 from collections.abc import Sequence
 
+import orjson
+
 from ittybatch.errors import ConfigurationError
 
 HEADER = "Ittybit-Signature"
+# What the body of a delivery begins with that only checks the way to a receiver and its secret.
+_CHECK = b'{"ittybatch_check":'
 _PREFIX = b"sha256="
 _HEX_LENGTH = 64
 _LONGEST_HEADER = 256
@@ -22,6 +26,16 @@ def sign(body: bytes, secret: bytes) -> str:
             "The webhook secret is empty.", remedy="Set ITTYBIT_WEBHOOK_SECRET."
         )
     return hmac.digest(secret, body, "sha256").hex()
+
+
+def check_body(nonce: str) -> bytes:
+    """The body of a delivery that a receiver verifies and does not keep."""
+    return _CHECK + orjson.dumps(nonce) + b"}"
+
+
+def is_check(body: bytes) -> bool:
+    """Whether a delivery is only there to be verified."""
+    return body.startswith(_CHECK)
 
 
 def verify(body: bytes, header: str | None, secrets: Sequence[bytes]) -> bool:

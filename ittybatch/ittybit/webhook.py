@@ -8,10 +8,9 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-import orjson
-
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.job import Job, UnreadableJob, read_job, status_of
+from ittybatch.ittybit.json_text import NotJson, read_json
 from ittybatch.ittybit.values import identifier
 
 _LONGEST_ID = 255
@@ -38,8 +37,8 @@ def parse_webhook(body: bytes) -> WebhookEvent:
         MalformedWebhook: The body is not JSON, not an object, or names no job.
     """
     try:
-        payload = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        payload = read_json(body)
+    except NotJson as error:
         raise MalformedWebhook(f"The webhook's body is not JSON: {error}.") from None
     if type(payload) is not dict:
         raise MalformedWebhook("The webhook's body is not a JSON object.")

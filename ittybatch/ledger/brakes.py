@@ -157,7 +157,7 @@ def hold_if_alike(transaction: Transaction, batch: str) -> bool:
     reasons = Counter(
         (each.error_kind, each.error_message)
         for each in newest
-        if each.state == AttemptState.FAILED
+        if each.state in {AttemptState.FAILED, AttemptState.REFUSED}
     )
     if not reasons:
         return False

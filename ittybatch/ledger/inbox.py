@@ -19,6 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ittybatch.ittybit.job import Job as RemoteJob
+from ittybatch.ledger.asking import ask_soon
 from ittybatch.ledger.bulk import BulkStatement
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Delivery, UtcDateTime
@@ -42,7 +43,8 @@ class Arrival:
 def receive(transaction: Transaction, arrivals: Sequence[Arrival]) -> list[Verdict]:
     """Keep a group of deliveries and apply them, in one commit.
 
-    The same bytes again raise a count and change nothing else.
+    The same bytes again raise a count and change nothing else. Where they cannot be read, Ittybit
+    is asked soon about the jobs that they seem to speak of.
 
     Returns:
         What became of each, in the same order.
@@ -51,6 +53,8 @@ def receive(transaction: Transaction, arrivals: Sequence[Arrival]) -> list[Verdi
     settled = iter(settle(transaction, readable, in_inbox=True) if readable else [])
     verdicts = [Verdict.MALFORMED if arrival.job is None else next(settled) for arrival in arrivals]
     _keep(transaction, arrivals, verdicts)
+    if unreadable := [arrival.body for arrival in arrivals if arrival.job is None]:
+        ask_soon(transaction, unreadable)
     return verdicts
 
 

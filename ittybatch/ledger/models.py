@@ -196,6 +196,17 @@ class Job(Base):
     output_height: Mapped[int | None]
     output_duration_s: Mapped[float | None]
     output_size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    failed_requests: Mapped[int] = mapped_column(
+        default=0,
+        server_default="0",
+        comment="requests about it in a row that brought no usable answer",
+    )
+    failed_late: Mapped[int] = mapped_column(
+        default=0,
+        server_default="0",
+        comment="of these, questions asked since its deadline passed",
+    )
+    last_problem: Mapped[str | None] = mapped_column(Text, comment="what the last of them said")
     outcome: Mapped[str | None] = mapped_column(
         Text, comment="what a poll told of its end; what webhooks told is in deliveries"
     )

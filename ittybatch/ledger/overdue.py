@@ -12,13 +12,16 @@ from ittybatch.ledger.models import Attempt, Chunk, Item, Job
 from ittybatch.ledger.states import JobState
 
 _AGAIN_AT_DEADLINE_S = 5.0
+# What Ittybit never accepted is sent again at its deadline, but not for ever.
+_MOST_DEADLINES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class OverdueJob:
     """A job in flight that has been silent for too long.
 
-    `task_id` is None where no answer to its submission was ever recorded.
+    `task_id` is None where no answer to its submission was ever recorded. `given_time` says that
+    its deadline has passed several times over since it was first sent: enough tries were made.
     """
 
     id: int
@@ -26,6 +29,7 @@ class OverdueJob:
     attempt: int
     task_id: str | None
     past_deadline: bool
+    given_time: bool
     batch_id: str
     job_key: str
     input: str
@@ -84,9 +88,19 @@ def expired_jobs(
 
 
 def note_polled(transaction: Transaction, jobs: Sequence[int]) -> None:
-    """Note that these jobs were asked after."""
+    """Note that these jobs were asked after, in vain or not."""
     if jobs:
         transaction.execute(update(Job).where(Job.id.in_(jobs)).values(polled_at=transaction.now))
+
+
+def note_answered(transaction: Transaction, jobs: Sequence[int]) -> None:
+    """Note that Ittybit could be asked after these jobs: earlier problems are over."""
+    if jobs:
+        transaction.execute(
+            update(Job)
+            .where(Job.id.in_(jobs), Job.failed_requests > 0)
+            .values(failed_requests=0, failed_late=0, last_problem=None)
+        )
 
 
 def _sent() -> Any:  # noqa: ANN401  a Select of many columns
@@ -97,6 +111,8 @@ def _sent() -> Any:  # noqa: ANN401  a Select of many columns
             Job.attempt,
             Attempt.task_id,
             Job.deadline_at,
+            Job.deadline_s,
+            Attempt.sent_at,
             Chunk.batch_id,
             Job.job_key,
             Item.uri,
@@ -115,6 +131,7 @@ def _overdue(row: Any, now: datetime) -> OverdueJob:  # noqa: ANN401  a row of _
         attempt=row.attempt,
         task_id=row.task_id,
         past_deadline=row.deadline_at is not None and row.deadline_at <= now,
+        given_time=now - row.sent_at > _MOST_DEADLINES * timedelta(seconds=row.deadline_s),
         batch_id=row.batch_id,
         job_key=row.job_key,
         input=row.uri,

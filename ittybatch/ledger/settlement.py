@@ -1,7 +1,7 @@
 """Settling: what Ittybit says of a job, by webhook or by poll, is applied once.
 
-Terminal is terminal. The one exception: a job given up as expired that then succeeds is taken
-as succeeded, for it is paid for.
+Terminal is terminal. The one exception: a job that we gave up, as expired or as refused, and
+that then succeeds is taken as succeeded, for it is paid for.
 """
 
 import random
@@ -13,12 +13,14 @@ import orjson
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    ColumnElement,
     Double,
     FromClause,
     Integer,
     Text,
     Update,
     bindparam,
+    case,
     func,
     select,
     update,
@@ -41,6 +43,8 @@ _ENDED_AS = {
     JobStatus.FAILED: AttemptState.FAILED,
     JobStatus.CANCELLED: AttemptState.CANCELLED,
 }
+# What the job of an attempt is that was given up: expired, or refused.
+_GIVEN_UP = {JobState.EXPIRED, JobState.FAILED}
 _MAX_BACKOFF_S = 3600.0
 _LONGEST_TEXT = 2000
 
@@ -68,8 +72,13 @@ def settle(
     return verdicts
 
 
-def expire(transaction: Transaction, job: int) -> bool:
+def expire(transaction: Transaction, job: int, problem: str | None = None) -> bool:
     """Give up a job whose deadline has passed. It may still run, and be billed.
+
+    Args:
+        transaction: The transaction to do it in.
+        job: The job.
+        problem: Why Ittybit could not be asked after it, where it could not.
 
     Returns:
         Whether it was in flight and overdue.
@@ -87,8 +96,10 @@ def expire(transaction: Transaction, job: int) -> bool:
         return False
     error = {
         "error_kind": "deadline_passed",
-        "error_message": f"No end was heard of within {row.deadline_s:g} s. "
-        "Ittybit may still run it, and bill it.",
+        "error_message": _short(
+            f"No end was heard of within {row.deadline_s:g} s. Ittybit may still run it, and "
+            f"bill it.{f' Asking after it failed: {problem}' if problem else ''}"
+        ),
     }
     transaction.execute(
         update(Job)
@@ -136,14 +147,12 @@ class _Changes:
         ended_as = _ENDED_AS[job.status]
         if row.attempt_state is ended_as:
             return Verdict.DUPLICATE
-        late_success = (
-            row.attempt_state is AttemptState.EXPIRED and ended_as is AttemptState.SUCCEEDED
-        )
+        late_success = row.given_up and ended_as is AttemptState.SUCCEEDED
         if row.attempt_state.ended and not late_success:
             return Verdict.LATE
         self._end_attempt(job, row, ended_as)
         current = row.number == row.attempt
-        if current and (row.state.in_flight or (late_success and row.state is JobState.EXPIRED)):
+        if current and (row.state.in_flight or (late_success and row.state in _GIVEN_UP)):
             self._end_job(job, row)
             return Verdict.APPLIED
         return Verdict.LATE
@@ -171,7 +180,7 @@ class _Changes:
         else:
             self._fail(job, row)
         self._moves.add(row.chunk_id, old, row.state)
-        if old is JobState.EXPIRED:
+        if old in _GIVEN_UP:
             self._revived.add(row.batch_id)
 
     def _success(self, job: RemoteJob, row: SpokenOf) -> dict[str, Any]:
@@ -264,6 +273,12 @@ _SUBMITTED_AT = func.coalesce(
 )
 
 
+def _ended_at(given: FromClause) -> ColumnElement[datetime]:
+    """When it ended, by Ittybit's clock; not before it was submitted, by ours."""
+    at: ColumnElement[datetime] = given.c.at
+    return case((at < _SUBMITTED_AT, _SUBMITTED_AT), else_=at)
+
+
 # Apart from the rest, which needs no change of an index's largest column.
 _NAME_ATTEMPT = BulkStatement(
     {"job": BigInteger, "number": Integer, "task": Text},
@@ -310,7 +325,7 @@ _SUCCEED = BulkStatement(
         task_id=given.c.task,
         not_before=None,
         submitted_at=_SUBMITTED_AT,
-        completed_at=given.c.at,
+        completed_at=_ended_at(given),
         error_kind=None,
         error_message=None,
         output_url=given.c.url,
@@ -339,7 +354,7 @@ _FAIL = BulkStatement(
         task_id=given.c.task,
         not_before=None,
         submitted_at=_SUBMITTED_AT,
-        completed_at=given.c.at,
+        completed_at=_ended_at(given),
         error_kind=given.c.reason_kind,
         error_message=given.c.reason,
         outcome=given.c.raw,

@@ -1,19 +1,18 @@
 """Which attempts Ittybit speaks of, in webhooks and in answers to polls."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import BigInteger, Text, and_, or_, select
 
 from ittybatch.ittybit.job import Job as RemoteJob
+from ittybatch.ittybit.marks import Mark
 from ittybatch.ledger.bulk import BulkQuery
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Attempt, Chunk, Job
 from ittybatch.ledger.states import AttemptState, JobState
-
-_MAX_ATTEMPT = 1_000_000
-_LONGEST_NAME = 64
 
 
 @dataclass(slots=True)
@@ -33,6 +32,16 @@ class SpokenOf:
     number: int
     task_id: str | None
     attempt_state: AttemptState
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the attempt ended without a word of its end from Ittybit.
+
+        Earlier versions wrote a refused one as failed: it is the one without Ittybit's id.
+        """
+        if self.attempt_state is AttemptState.FAILED:
+            return self.task_id is None
+        return self.attempt_state in {AttemptState.EXPIRED, AttemptState.REFUSED}
 
     def __post_init__(self) -> None:
         self.state = JobState(self.state)
@@ -58,39 +67,30 @@ def attempts_spoken_of(transaction: Transaction, jobs: Sequence[RemoteJob]) -> d
         row.task_id: shared.setdefault((row.id, row.number), row)
         for row in (SpokenOf(*values) for values in _BY_TASK.fetch(transaction, tasks))
     }
-    marks = {job.id: mark for job in jobs if job.id not in found and (mark := _mark(job.metadata))}
+    marks = {
+        job.id: mark for job in jobs if job.id not in found and (mark := Mark.read(job.metadata))
+    }
     if marks:
         given = [
-            {"task": task, "batch": batch, "job_key": key, "number": number}
-            for task, (batch, key, number) in sorted(marks.items())
+            {
+                "task": task,
+                "batch": mark.batch_id,
+                "job_key": mark.job_key,
+                "number": mark.attempt,
+            }
+            for task, mark in sorted(marks.items(), key=itemgetter(0))
         ]
         by_mark = {
-            (row.batch_id, row.job_key, row.number, row.kind): row
+            (Mark(row.batch_id, row.job_key, row.number), row.kind): row
             for row in (SpokenOf(*values) for values in _BY_MARK.fetch(transaction, given))
         }
         # A nested task (a probe, an import) may echo its job's metadata and is not the job.
         for job in jobs:
-            row = by_mark.get((*mark, job.kind or "")) if (mark := marks.get(job.id)) else None
+            row = by_mark.get((mark, job.kind or "")) if (mark := marks.get(job.id)) else None
             if row is not None and row.task_id in {None, job.id}:
                 found[job.id] = shared.setdefault((row.id, row.number), row)
     # Outcomes of one group that speak of the same attempt see each other's effect.
     return {task: row for task, row in found.items() if task is not None}
-
-
-def _mark(metadata: Mapping[str, Any]) -> tuple[str, str, int] | None:
-    batch, job, attempt = (metadata.get(name) for name in ("batch_id", "job_id", "attempt"))
-    try:
-        number = int(attempt)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return None
-    if not 0 < number <= _MAX_ATTEMPT or not _is_ours(batch) or not _is_ours(job):
-        return None
-    return str(batch), str(job), number
-
-
-def _is_ours(name: object) -> bool:
-    # What we give is short and printable; Postgres would refuse a NUL, and the group with it.
-    return isinstance(name, str) and len(name) <= _LONGEST_NAME and name.isprintable()
 
 
 def _candidates() -> Any:  # noqa: ANN401  a Select of many columns

@@ -40,6 +40,7 @@ class AttemptState(StrEnum):
     ACCEPTED = "accepted"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    REFUSED = "refused"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
 

@@ -15,6 +15,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    func,
     literal,
     or_,
     select,
@@ -178,7 +179,7 @@ def record_refused(transaction: Transaction, answers: Sequence[Refused]) -> None
         transaction.execute(
             update(Attempt)
             .where(Attempt.job_id == each.job_id, Attempt.number == each.attempt)
-            .values(state=AttemptState.FAILED.value, completed_at=transaction.now, **error)
+            .values(state=AttemptState.REFUSED.value, completed_at=transaction.now, **error)
         )
         moves.add(row.chunk_id, JobState.SUBMITTING, JobState.FAILED)
     moves.apply(transaction)
@@ -305,6 +306,14 @@ _CLAIM = BulkStatement(
             attempt=Job.attempt + 1,
             not_before=None,
             deadline_at=given.c.deadline,
+            # Of the attempt before.
+            submitted_at=None,
+            polled_at=None,
+            error_kind=None,
+            error_message=None,
+            failed_requests=0,
+            failed_late=0,
+            last_problem=None,
         )
     ),
 )
@@ -349,7 +358,12 @@ _ACCEPT_JOB = BulkStatement(
         .values(
             task_id=given.c.task,
             not_before=case((Job.state == JobState.SUBMITTING.value, None), else_=Job.not_before),
-            submitted_at=bindparam("now", type_=UtcDateTime),
+            submitted_at=case(
+                (Job.state == JobState.SUBMITTING.value, bindparam("now", type_=UtcDateTime)),
+                else_=func.coalesce(Job.submitted_at, bindparam("now", type_=UtcDateTime)),
+            ),
+            failed_requests=0,
+            last_problem=None,
             state=case(
                 (Job.state == JobState.SUBMITTING.value, JobState.SUBMITTED.value),
                 else_=Job.state,

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from starlette.types import Receive, Scope, Send
 
 from ittybatch.ittybit.deadline import Deadline
-from ittybatch.ittybit.signature import HEADER, verify
+from ittybatch.ittybit.signature import HEADER, is_check, verify
 from ittybatch.ittybit.webhook import MalformedWebhook, parse_webhook
 from ittybatch.ledger.inbox import Arrival
 from ittybatch.ledger.states import Verdict
@@ -20,6 +20,8 @@ from ittybatch.receiver.metrics import Metrics
 logger = logging.getLogger(__name__)
 
 PATH = "/webhooks/ittybit"
+_VERIFIED = "verified"
+_UNVERIFIED = "unverified"
 _SIGNATURE = HEADER.lower().encode()
 # Ittybit itself gives up after 5 s; whoever needs longer to send a few kilobytes means no good.
 _LONGEST_BODY_S = 10.0
@@ -65,14 +67,14 @@ class WebhookRoute:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one webhook: 200 once it is committed, whatever it says."""
         try:
-            verdict = await self._kept(scope, receive)
+            said = await self._kept(scope, receive)
         except _Refused as refused:
             self._metrics.refused(refused.status)
             await _answer(send, refused.status, str(refused), *refused.headers)
         else:
-            await _answer(send, HTTPStatus.OK, verdict.value)
+            await _answer(send, HTTPStatus.OK, said)
 
-    async def _kept(self, scope: Scope, receive: Receive) -> Verdict:
+    async def _kept(self, scope: Scope, receive: Receive) -> str:
         if scope["method"] != "POST":
             raise _Refused(
                 HTTPStatus.METHOD_NOT_ALLOWED, "POST webhooks here.", (b"allow", b"POST")
@@ -80,6 +82,9 @@ class WebhookRoute:
         body = await self._body(scope, receive)
         if self._secrets and not verify(body, _header(scope, _SIGNATURE), self._secrets):
             raise _Refused(HTTPStatus.UNAUTHORIZED, f"The {HEADER} header does not match the body.")
+        if is_check(body):
+            # Of `ittybatch doctor`: there is nothing in it to keep.
+            return _VERIFIED if self._secrets else _UNVERIFIED
         arrival = _read(body)
         try:
             verdict = await self._inbox.keep(arrival)
@@ -91,7 +96,7 @@ class WebhookRoute:
             ) from None
         if verdict is Verdict.UNKNOWN and arrival.job is not None:
             logger.info("Kept a webhook for a job that is not in the ledger: %s", arrival.job.id)
-        return verdict
+        return verdict.value
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         """The exact bytes received."""

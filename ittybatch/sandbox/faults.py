@@ -16,7 +16,7 @@ A file of faults, YAML or JSON, with every section optional:
       wrongly_signed: {probability: 0.01}    # of each attempt, so a retry may be right
       forged: {probability: 0.01}            # somebody else's comes first, and says the opposite
     jobs:                                   # the first rule that matches decides
-      - match: {kind: video, input: "*preempt*", metadata: {rendition: hd}}
+      - match: {kind: video, input: "*preempt*", metadata: {ittybatch_rendition: hd}}
         action: fail_once                    # or fail_always, or hang
         probability: 1
         error: {kind: internal_error, message: encoder was preempted}

@@ -39,7 +39,7 @@ def _chunk_runs(system: System, batch: str) -> set[str]:
 
 def _sent_of_each_chunk(system: System, batch: str, chunk_size: int) -> int:
     """How many jobs of the second chunk, or of the first if that is behind, were created."""
-    items = [row["metadata"]["item_id"] for row in system.wire.jobs(batch)]
+    items = [row["metadata"]["ittybatch_item_id"] for row in system.wire.jobs(batch)]
     sent = Counter(int(item.rpartition("/")[2]) // chunk_size for item in items)
     return min(sent[0], sent[1])
 

@@ -20,7 +20,11 @@ class Wire:
     def jobs(self, batch: str | None = None) -> list[dict[str, Any]]:
         """Every job that was created, or those whose metadata name a batch."""
         rows: list[dict[str, Any]] = self._get("/_sandbox/jobs")
-        return [row for row in rows if batch is None or row["metadata"].get("batch_id") == batch]
+        return [
+            row
+            for row in rows
+            if batch is None or row["metadata"].get("ittybatch_batch_id") == batch
+        ]
 
     def summary(self) -> dict[str, Any]:
         """Counts of what went over the wire."""

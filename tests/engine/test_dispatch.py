@@ -64,7 +64,7 @@ def _names() -> list[str]:
 def _seen(sandbox: Running, batch: str) -> dict[str, str]:
     """The sandbox's own account of a batch: Idempotency-Key to job."""
     jobs = sandbox.client.get("/_sandbox/jobs").json()
-    ours = [job for job in jobs if job["metadata"].get("batch_id") == batch]
+    ours = [job for job in jobs if job["metadata"].get("ittybatch_batch_id") == batch]
     assert all(job["created_by_key"] == 1 for job in ours)
     return {job["idempotency_key"]: job["id"] for job in ours}
 
@@ -89,13 +89,40 @@ def test_metadata_tells_where_a_job_belongs(ledger: Ledger, sandbox: Running) ->
     [row] = library.rows(ledger, batch)
     assert metadata == {
         "show": "pilot",
-        "batch_id": batch,
-        "item_id": f"{batch}/0",
-        "job_id": row.job_key,
-        "attempt": 1,
-        "rendition": "sd",
-        "source_bucket": "media",
-        "source_key": "a folder/ä.mov",
+        "ittybatch_batch_id": batch,
+        "ittybatch_item_id": f"{batch}/0",
+        "ittybatch_job_key": row.job_key,
+        "ittybatch_attempt": "1",
+        "ittybatch_rendition": "sd",
+        "ittybatch_source_bucket": "media",
+        "ittybatch_source_key": "a folder/ä.mov",
+    }
+
+
+def test_the_users_own_metadata_arrives_as_given(ledger: Ledger, sandbox: Running) -> None:
+    """Also under names that earlier versions took for themselves: a guide's `job_id` is one."""
+    own = {
+        "job_id": "0b7c7ab4-your-uuid",
+        "batch_id": "b",
+        "item_id": "i",
+        "attempt": "9",
+        "rendition": "r",
+        "source_bucket": "theirs",
+        "source_key": "theirs.mov",
+    }
+    batch, chunk = _chunk(ledger, "a.mov", metadata=own)
+    _dispatch(ledger, sandbox.url, chunk)
+    [task] = _seen(sandbox, batch).values()
+    metadata = sandbox.client.get(f"/jobs/{task}").json()["metadata"]
+    assert metadata.items() >= own.items()
+    assert {name for name in metadata if name not in own} == {
+        "ittybatch_batch_id",
+        "ittybatch_item_id",
+        "ittybatch_job_key",
+        "ittybatch_attempt",
+        "ittybatch_rendition",
+        "ittybatch_source_bucket",
+        "ittybatch_source_key",
     }
 
 

@@ -138,11 +138,12 @@ def test_many_silent_jobs_are_asked_after_through_the_list(ledger: Ledger) -> No
     with _sandbox() as sandbox:
         batch, _ = _sent(ledger, sandbox, *(f"{number}.mov" for number in range(150)))
         wait_for(lambda: all(job["status"] == "succeeded" for job in sandbox.all_jobs()))
+        before = _questions(sandbox)
         assert asyncio.run(_poll(ledger, sandbox.url)).settled == 150
         assert {row.state for row in library.rows(ledger, batch)} == {JobState.SUCCEEDED}
         asked = _questions(sandbox)
-        assert asked["one"] == 1
-        assert asked["list"] <= 4
+        assert asked["one"] - before["one"] == 1
+        assert asked["list"] - before["list"] <= 4
 
 
 def test_the_list_is_left_where_it_tells_of_others_jobs(ledger: Ledger) -> None:
@@ -154,9 +155,10 @@ def test_the_list_is_left_where_it_tells_of_others_jobs(ledger: Ledger) -> None:
             sandbox.client.post("/jobs", json=asked).raise_for_status()
         _sent(ledger, sandbox, "new.mov")
         wait_for(lambda: all(job["status"] == "succeeded" for job in sandbox.all_jobs()))
+        before = _questions(sandbox)
         assert asyncio.run(_poll(ledger, sandbox.url)).settled == 13
         assert {row.state for row in library.rows(ledger, ours)} == {JobState.SUCCEEDED}
-        assert _questions(sandbox)["list"] <= 3
+        assert _questions(sandbox)["list"] - before["list"] <= 3
 
 
 def test_a_service_that_is_away_changes_nothing(ledger: Ledger) -> None:

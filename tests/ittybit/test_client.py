@@ -169,21 +169,3 @@ def test_a_page_has_the_size_that_the_api_allows(page_size: int) -> None:
     """1 to 100."""
     with pytest.raises(InvalidRequest, match="1 to 100"):
         listed(reply(200, []), page_size=page_size)
-
-
-def test_a_webhook_is_registered_for_the_project() -> None:
-    """As the guides do it; a repeat is the same registration."""
-
-    async def main() -> None:
-        answer = {"id": "we_1", "object": "webhook_endpoint"}
-        async with api(DROP, reply(201, answer)) as answering, answering.client() as ittybit:
-            url = "https://your-project.supabase.co/functions/v1/ittybit-callback"
-            events = ["job.succeeded", "job.failed"]
-            assert await ittybit.register_webhook(url, events) == answer
-            first, second = answering.seen
-            assert (first.method, first.target) == ("POST", "/webhooks")
-            assert first.json == {"url": url, "events": events}
-            assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
-            assert len(first.headers["idempotency-key"]) == 32
-
-    asyncio.run(main())

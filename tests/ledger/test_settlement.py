@@ -117,11 +117,21 @@ def test_a_job_that_is_not_ours_changes_nothing(ledger: Ledger) -> None:
     assert ledger.write(settle, [stranger]) == [Verdict.UNKNOWN]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("ittybatch_batch_id", "ittybatch_job_key", "ittybatch_attempt"),
+        ("batch_id", "job_id", "attempt"),
+    ],
+    ids=["this version's", "an earlier version's"],
+)
 @pytest.mark.parametrize("attempt", [1, "1"])
-def test_the_metadata_finds_a_job_whose_answer_was_lost(ledger: Ledger, attempt: object) -> None:
+def test_the_metadata_finds_a_job_whose_answer_was_lost(
+    ledger: Ledger, attempt: object, names: tuple[str, ...]
+) -> None:
     """It tells batch, job and attempt, which is all it takes."""
     chunk, [sent] = library.claimed(ledger, library.job("a.mov"))
-    marks = {"batch_id": sent.batch_id, "job_id": sent.job_key, "attempt": attempt}
+    marks = dict(zip(names, (sent.batch_id, sent.job_key, attempt), strict=True))
     assert ledger.write(settle, [library.remote("task-7", metadata=marks)]) == [Verdict.APPLIED]
     [row] = library.rows(ledger, library.place(ledger, chunk).batch_id)
     assert (row.state, row.task_id) == (JobState.SUCCEEDED, "task-7")

@@ -135,7 +135,8 @@ def _doubled(rows: list[JobRow], theirs: list[dict[str, Any]], *, retry: bool) -
     for job in theirs:
         if job["created_by_key"] != 1:
             yield f"key {job['idempotency_key']} made {job['created_by_key']} jobs"
-        sent[job["metadata"]["job_id"]].append(job["metadata"]["attempt"])
+        metadata = job["metadata"]
+        sent[metadata["ittybatch_job_key"]].append(int(metadata["ittybatch_attempt"]))
     for row in rows:
         numbers = sorted(sent.pop(row.job_key, []))
         first = numbers[0] if retry and numbers else 1

@@ -149,7 +149,7 @@ def open_table(table: str, batch: str) -> Iterator[DynamoTable]:
 
 
 def partition_key(uri: str) -> str:
-    """The key of a source, as `source_key` of a job's metadata has it.
+    """The key of a source, as `ittybatch_source_key` of a job's metadata has it.
 
     DynamoDB takes 2,048 bytes of it: a longer one is cut, and told apart by its hash. A URL
     without a path is known by its host.

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import IO, Any
 
+from ittybatch.engine.advice import advise, outlook
 from ittybatch.engine.amounts import format_bytes, format_duration
 from ittybatch.engine.reports.entries import FAILED_STATES, counts_of
 from ittybatch.engine.reports.html import link, shown, table, web_address
@@ -125,11 +126,12 @@ class PageReport:
         if not self._reasons:
             return ""
         reasons = table(
-            ("Jobs>", "Status", "Reason", "Example"),
+            ("Jobs>", "Status", "Again?", "Reason", "Example"),
             [
                 (
                     f"{reason['jobs']:,}",
                     shown(reason["state"]),
+                    shown(outlook(reason).value),
                     shown(reason["error_message"] or reason["error_kind"] or "no reason given"),
                     shown(Item(str(reason["example"])).shown),
                 )
@@ -149,13 +151,10 @@ class PageReport:
                 for row in self._failed
             ],
         )
+        advice = "".join(f"<p>{shown(each)}</p>" for each in advise(self._status.id, self._reasons))
         whole = sum(self._status.counts[state.value] for state in FAILED_STATES)
         told = _of(len(self._failed), whole)
-        return (
-            f"<h2>Failures by reason</h2>{reasons}"
-            f"<h2>Failed jobs{told}</h2>{failed}"
-            f"<p>Once more: <code>ittybatch retry {shown(self._status.id)}</code></p>"
-        )
+        return f"<h2>Failures by reason</h2>{reasons}<h2>Failed jobs{told}</h2>{failed}{advice}"
 
     def _gallery(self) -> str:
         if not self._pictures:

@@ -20,7 +20,10 @@ _WITHIN_S = 300
 _FAULTS = {
     "jobs": [
         {
-            "match": {"input": f"*/library/{STUMBLES}", "metadata": {"rendition": "thumb"}},
+            "match": {
+                "input": f"*/library/{STUMBLES}",
+                "metadata": {"ittybatch_rendition": "thumb"},
+            },
             "action": "fail_once",
             "error": {"kind": "internal_error", "message": "the encoder was preempted"},
         }

@@ -70,12 +70,12 @@ def test_every_job_carries_where_it_came_from(system: System, main_job: First) -
     items: dict[str, set[str]] = {}
     for row in system.wire.jobs(main_job.batch):
         metadata = row["metadata"]
-        assert metadata["batch_id"] == main_job.batch
-        assert keys[metadata["job_id"]].input == row["input"]
-        assert metadata["source_bucket"] == BUCKET
-        assert row["input"] == f"s3://{BUCKET}/{metadata['source_key']}"
-        assert metadata["source"] == metadata["source_key"], "the profile's own template"
-        items.setdefault(metadata["item_id"], set()).add(row["input"])
+        assert metadata["ittybatch_batch_id"] == main_job.batch
+        assert keys[metadata["ittybatch_job_key"]].input == row["input"]
+        assert metadata["ittybatch_source_bucket"] == BUCKET
+        assert row["input"] == f"s3://{BUCKET}/{metadata['ittybatch_source_key']}"
+        assert metadata["source"] == metadata["ittybatch_source_key"], "the profile's own template"
+        items.setdefault(metadata["ittybatch_item_id"], set()).add(row["input"])
     assert len(items) == 8
     assert all(len(inputs) == 1 for inputs in items.values())
 
@@ -91,7 +91,8 @@ def test_one_job_succeeds_after_a_retry(
     sent = [
         row
         for row in system.wire.jobs(main_job.batch)
-        if (row["input"], row["metadata"]["rendition"]) == (main_job.source + STUMBLES, "thumb")
+        if (row["input"], row["metadata"]["ittybatch_rendition"])
+        == (main_job.source + STUMBLES, "thumb")
     ]
     assert [row["status"] for row in sent] == ["failed", "succeeded"]
     assert sent[1]["id"] == retried[0]["task_id"]

@@ -1,0 +1,93 @@
+"""Adopting: jobs that another ledger had Ittybit make become a batch's own."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ittybatch.engine.lookup import find_all, made_elsewhere
+from ittybatch.ittybit.client import IttybitClient
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.adoption import Adopted, UnsentJob, adopt_jobs, unsent_jobs
+from ittybatch.ledger.batches import read_batch
+from ittybatch.ledger.states import BatchState, JobState
+
+_GROUP = 200
+_CONCURRENCY = 16
+
+
+@dataclass(slots=True)
+class Adoption:
+    """What adopting came to.
+
+    Args:
+        batch: The batch.
+        state: Its state.
+        looked_for: Jobs that were looked for.
+        adopted: Jobs that were found and recorded, by their state now.
+    """
+
+    batch: str
+    state: BatchState
+    looked_for: int = 0
+    adopted: Counter[JobState] = field(default_factory=Counter)
+
+    def told(self) -> str:
+        """All of it in words, with what to do next."""
+        found = sum(self.adopted.values())
+        counts = ", ".join(f"{count:,} {state}" for state, count in sorted(self.adopted.items()))
+        told = (
+            f"Looked for {self.looked_for:,} unsent jobs of batch {self.batch} at Ittybit: "
+            f"{found:,} are there and were recorded{f' ({counts})' if counts else ''}, "
+            f"{self.looked_for - found:,} are not. Nothing was sent or paid for."
+        )
+        if self.state is BatchState.HELD:
+            told += f" `ittybatch resume {self.batch}` sends the rest."
+        return told
+
+
+async def adopt_batch(ledger: Ledger, client: IttybitClient, batch: str) -> Adoption:
+    """Look for each unsent job of a batch at Ittybit, and record those that are there.
+
+    Jobs are recognised by input, and by the job key in their metadata: the same item, options
+    and destination. Safe to repeat, and to break off: what was recorded stays so.
+
+    Args:
+        ledger: Where the batch is.
+        client: The API.
+        batch: The batch's id.
+
+    Raises:
+        IttybitError: Ittybit could not be asked; ask again.
+    """
+    done = Adoption(batch, ledger.read(read_batch, batch).state)
+    after = 0
+    while jobs := ledger.read(unsent_jobs, batch, after=after, limit=_GROUP):
+        after = jobs[-1].id
+        found = await _find(ledger, client, jobs)
+        done.looked_for += len(jobs)
+        done.adopted.update(ledger.write(adopt_jobs, found))
+    return done
+
+
+async def _find(ledger: Ledger, client: IttybitClient, jobs: Sequence[UnsentJob]) -> list[Adopted]:
+    by_input: dict[str, list[UnsentJob]] = {}
+    for job in jobs:
+        by_input.setdefault(job.input, []).append(job)
+    slots = asyncio.Semaphore(_CONCURRENCY)
+    found: list[Adopted] = []
+
+    async def look(uri: str, wanted: Sequence[UnsentJob]) -> None:
+        async with slots:
+            there = await find_all(client, uri)
+        marks = {each.mark for each in there}
+        for job in wanted:
+            # One that this ledger has sent itself is found by its next leg.
+            if job.mark is not None and job.mark in marks:
+                continue
+            other = made_elsewhere(ledger, there, job.job_key)
+            if other is not None:
+                found.append(Adopted(job.id, other.mark.attempt, other.job))
+
+    await asyncio.gather(*(look(uri, wanted) for uri, wanted in by_input.items()))
+    return found

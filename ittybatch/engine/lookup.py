@@ -1,0 +1,86 @@
+"""Looking a job up at Ittybit by its input and its marks, where its id is not known."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ittybatch.errors import IttybatchError
+from ittybatch.ittybit.client import IttybitClient
+from ittybatch.ittybit.job import Job as RemoteJob
+from ittybatch.ittybit.job import JobStatus
+from ittybatch.ittybit.marks import Mark
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.adoption import unknown_marks
+from ittybatch.profiles import Item
+
+_PREFERRED = (JobStatus.SUCCEEDED, JobStatus.RUNNING, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedJob:
+    """A job at Ittybit that ittybatch submitted, whichever ledger it belongs to."""
+
+    mark: Mark
+    job: RemoteJob
+
+    @property
+    def billed(self) -> bool:
+        """Whether it has made its output, or may yet."""
+        return self.job.status in {JobStatus.SUCCEEDED, JobStatus.RUNNING}
+
+
+class MadeElsewhere(IttybatchError):
+    """Another ledger has had Ittybit make the same job."""
+
+    def __init__(self, batch: str, other: MarkedJob) -> None:
+        source = Item(other.job.input).shown if other.job.input else "the same input"
+        super().__init__(
+            f"Another ledger has sent the same job to this Ittybit project already: {other.job.id} "
+            f"of its batch {other.mark.batch_id}, for {source}; it is {other.job.status}. Making "
+            "it again would be paid for again, so this batch is held.",
+            remedy=f"`ittybatch adopt {batch}` records the jobs that are there as this batch's, "
+            f"and `ittybatch resume {batch}` then sends the rest. If DATABASE_URL names the wrong "
+            "ledger, correct it instead.",
+        )
+
+
+async def find_own(client: IttybitClient, mark: Mark, kind: str, uri: str) -> RemoteJob | None:
+    """Find the job of one attempt.
+
+    Args:
+        client: The API.
+        mark: The attempt.
+        kind: The job's kind.
+        uri: The job's input.
+    """
+    async for job in client.list_jobs(kind=kind, input=uri):
+        if Mark.read(job.metadata) == mark:
+            return job
+    return None
+
+
+async def find_all(client: IttybitClient, uri: str) -> list[MarkedJob]:
+    """Find all jobs of an input that any ledger's ittybatch submitted, the newest first."""
+    return [
+        MarkedJob(mark, job)
+        async for job in client.list_jobs(input=uri)
+        if (mark := Mark.read(job.metadata)) is not None
+    ]
+
+
+def made_elsewhere(ledger: Ledger, found: Sequence[MarkedJob], job_key: str) -> MarkedJob | None:
+    """Choose the job that another ledger has had made of the very same thing.
+
+    Args:
+        ledger: This ledger; what it knows of is its own.
+        found: Jobs of one input, the newest first.
+        job_key: What is to be made.
+
+    Returns:
+        One that has succeeded, else one that may yet, else the newest; None where there is none.
+    """
+    same = [each for each in found if each.mark.job_key == job_key]
+    if not same:
+        return None
+    unknown = ledger.read(unknown_marks, [each.mark for each in same])
+    others = [each for each in same if each.mark in unknown]
+    return min(others, key=lambda each: _PREFERRED.index(each.job.status), default=None)

@@ -1,0 +1,160 @@
+"""Sending one submission: to Ittybit, unless Ittybit has its job already."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ittybatch.engine.lookup import MadeElsewhere, MarkedJob, find_all, find_own, made_elsewhere
+from ittybatch.ittybit.client import IttybitClient
+from ittybatch.ittybit.errors import InvalidRequest, IttybitError, KeyConflict
+from ittybatch.ittybit.marks import Mark, marked_metadata
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.adoption import sample_unsent
+from ittybatch.ledger.submission import Submission
+from ittybatch.profiles import Item
+from ittybatch.profiles.item import S3_SCHEME
+
+# Ittybit replays the first answer to a key for 24 hours; past that the same key pays again.
+KEY_WINDOW = timedelta(hours=23)
+# What was sent may still be on its way to Ittybit for so long after its sender has died.
+_ON_ITS_WAY = timedelta(seconds=60)
+# Jobs of a chunk, spread over it, that are looked for before the first of it is sent.
+_SAMPLE = 5
+
+
+class Sending:
+    """Sends submissions, and finds those that were sent before.
+
+    Args:
+        ledger: Where it is looked up which jobs at Ittybit are this ledger's.
+        client: The API.
+        webhook_url: Where Ittybit reports a job's end, or None to poll only.
+        connection_id: The storage connection that buckets are reached through, if any.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        client: IttybitClient,
+        *,
+        webhook_url: str | None,
+        connection_id: str | None,
+    ) -> None:
+        self._ledger = ledger
+        self._client = client
+        self._webhook_url = webhook_url
+        self._connection_id = connection_id
+
+    async def task_of(self, submission: Submission, *, sent_before: bool) -> str:
+        """Ittybit's id for a submission: found, where it may have been accepted, or new.
+
+        Args:
+            submission: What to send.
+            sent_before: Whether an earlier leg may have sent it.
+
+        Raises:
+            MadeElsewhere: Another ledger's submission of the same job has used its key.
+            IttybitError: It was refused, or what became of it is unknown.
+        """
+        if datetime.now(UTC) - submission.first_sent_at >= KEY_WINDOW:
+            found = await self.found_again(submission)
+            if found is not None:
+                return found
+        try:
+            return await self._create(submission)
+        except InvalidRequest as error:
+            if not (sent_before or error.outcome_unknown):
+                raise
+            # This request is refused. An earlier one may have been accepted, before a setting
+            # changed its bytes: then there is a job, and it is paid for.
+            found = await self.found_again(submission)
+            if found is not None:
+                return found
+            if isinstance(error, KeyConflict):
+                await self._refuse_second_making(submission)
+            elif sent_before and is_on_its_way(submission):
+                error.earlier_try_unknown = True
+            raise
+
+    async def found_again(self, submission: Submission) -> str | None:
+        """Look for a submission's job by its input, kind and metadata."""
+        mark = mark_of(submission)
+        try:
+            found = await find_own(self._client, mark, submission.kind, submission.input)
+        except IttybitError as error:
+            # The question failed, and says nothing about the submission.
+            error.earlier_try_unknown = True
+            raise
+        return found.id if found else None
+
+    async def sampled_elsewhere(self, chunk: int) -> MarkedJob | None:
+        """Look whether another ledger has had some of a chunk made, before anything of it is sent.
+
+        After a day Ittybit forgets the keys that would show it, and all would be paid for again.
+        """
+        sample = self._ledger.read(sample_unsent, chunk, _SAMPLE)
+        looks = (find_all(self._client, uri) for uri in dict.fromkeys(job.input for job in sample))
+        try:
+            found = [job for jobs in await asyncio.gather(*looks) for job in jobs]
+        except IttybitError:
+            return None  # the submissions meet the same trouble, and the next leg looks again
+        others = (made_elsewhere(self._ledger, found, job.job_key) for job in sample)
+        return next((other for other in others if other is not None and other.billed), None)
+
+    async def _refuse_second_making(self, submission: Submission) -> None:
+        try:
+            found = await find_all(self._client, submission.input)
+        except IttybitError as error:
+            error.earlier_try_unknown = True
+            raise
+        other = made_elsewhere(self._ledger, found, submission.job_key)
+        if other is not None:
+            raise MadeElsewhere(submission.batch_id, other)
+
+    async def _create(self, submission: Submission) -> str:
+        job = await self._client.create_job(
+            input=submission.input,
+            kind=submission.kind,
+            options=submission.options,
+            output=submission.destination,
+            metadata=metadata_of(submission),
+            webhook_url=self._webhook_url,
+            connection_id=self._connection_of(submission),
+            idempotency_key=submission.idempotency_key,
+        )
+        return job.id
+
+    def _connection_of(self, submission: Submission) -> str | None:
+        """The connection, where there is a bucket that Ittybit has to reach."""
+        places = (submission.input, submission.destination or "")
+        in_bucket = any(place.startswith(S3_SCHEME) for place in places)
+        return self._connection_id if in_bucket else None
+
+
+def is_on_its_way(submission: Submission, cancelled_at: datetime | None = None) -> bool:
+    """Whether a sender that has died may have sent it just now.
+
+    Args:
+        submission: What may have been sent.
+        cancelled_at: When its batch was cancelled: it may have been sent until then.
+    """
+    latest = max(submission.first_sent_at, cancelled_at or submission.first_sent_at)
+    return datetime.now(UTC) - latest < _ON_ITS_WAY
+
+
+def metadata_of(submission: Submission) -> dict[str, Any]:
+    """What Ittybit echoes in the webhook: the user's own pairs, and ours to find the job by."""
+    source = Item(submission.input)
+    return marked_metadata(
+        submission.metadata,
+        mark_of(submission),
+        item=submission.item_number,
+        rendition=submission.rendition,
+        bucket=source.bucket,
+        key=source.key,
+    )
+
+
+def mark_of(submission: Submission) -> Mark:
+    """The mark that Ittybit's job of a submission carries."""
+    return Mark(submission.batch_id, submission.job_key, submission.attempt)

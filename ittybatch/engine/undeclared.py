@@ -1,0 +1,156 @@
+"""What Prefect's server still has of us although `prefect.yaml` does not declare it any more.
+
+`prefect deploy` sends schedules, parameters and limits only where there are some. A schedule
+that was taken out of the file would run on, and what it starts is paid for.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
+from prefect.client.schemas.objects import DeploymentSchedule
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
+
+from ittybatch.errors import IttybatchError
+
+OUR_AUTOMATIONS = "ittybatch-"
+_FLOWS = frozenset({"run-batch", "process-chunk", "reconcile", "steer-batch"})
+_PAGE = 200
+
+
+class UnreadableDeclarations(IttybatchError):
+    """`prefect.yaml` cannot be read as deployments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """An active schedule that no file declares any more.
+
+    Args:
+        deployment: The deployment's name, with its flow's.
+        declared: Whether the file still declares the deployment.
+        schedule: The schedule, as Prefect has it.
+        deployment_id: Prefect's id of the deployment.
+    """
+
+    deployment: str
+    declared: bool
+    schedule: DeploymentSchedule
+    deployment_id: Any
+
+    def told(self) -> str:
+        """Which schedule it is."""
+        why = "" if self.declared else ", a deployment that prefect.yaml does not declare"
+        return f"the schedule {_shown(self.schedule)} of {self.deployment}{why}"
+
+
+def leftover_schedules(client: SyncPrefectClient, prefect_file: Path) -> list[Leftover]:
+    """Active schedules of our deployments that the file does not declare.
+
+    Raises:
+        UnreadableDeclarations: The file cannot be read.
+    """
+    declared = _declared(prefect_file)
+    return [
+        Leftover(name, deployment.name in declared, schedule, deployment.id)
+        for name, deployment in _ours(client)
+        for schedule in deployment.schedules
+        if schedule.active and not _declares(declared.get(deployment.name), schedule)
+    ]
+
+
+def retire(client: SyncPrefectClient, prefect_file: Path, automations: set[str]) -> Iterator[str]:
+    """Let nothing run on that is not declared; tell each thing that was changed.
+
+    Args:
+        client: Prefect's server, to which the file has just been deployed.
+        prefect_file: The deployments.
+        automations: Names of the declared automations.
+
+    Raises:
+        UnreadableDeclarations: The file cannot be read.
+    """
+    for leftover in leftover_schedules(client, prefect_file):
+        client.update_deployment_schedule(
+            leftover.deployment_id, leftover.schedule.id, active=False
+        )
+        yield f"SET INACTIVE: {leftover.told()}. It starts nothing any more."
+    declared = _declared(prefect_file)
+    for name, deployment in _ours(client):
+        if (entry := declared.get(deployment.name)) is not None:
+            yield from _take_back(client, name, deployment, entry)
+    for automation in client.read_automations():
+        ours = automation.name.startswith(OUR_AUTOMATIONS)
+        if ours and automation.enabled and automation.name not in automations:
+            client.pause_automation(automation.id)
+            yield f"PAUSED: automation {automation.name}, which automations.yaml does not declare."
+
+
+def _take_back(
+    client: SyncPrefectClient, name: str, deployment: DeploymentResponse, entry: Mapping[str, Any]
+) -> Iterator[str]:
+    parameters = entry.get("parameters") or {}
+    if gone := sorted(deployment.parameters.keys() - parameters.keys()):
+        kept = {key: value for key, value in deployment.parameters.items() if key not in gone}
+        client.update_deployment(deployment.id, DeploymentUpdate(parameters=kept))
+        yield f"TAKEN BACK: parameters {', '.join(gone)} of {name}."
+    if deployment.global_concurrency_limit is not None and "concurrency_limit" not in entry:
+        client.update_deployment(deployment.id, DeploymentUpdate(concurrency_limit=None))
+        yield f"TAKEN BACK: the concurrency limit of {name}."
+
+
+def _ours(client: SyncPrefectClient) -> Iterator[tuple[str, DeploymentResponse]]:
+    """Deployments of our flows in our work pool, with their whole names."""
+    flows: dict[Any, str] = {}
+    in_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=["ittybatch"]))
+    for page in count():
+        found = client.read_deployments(work_pool_filter=in_pool, limit=_PAGE, offset=page * _PAGE)
+        for deployment in found:
+            if deployment.flow_id not in flows:
+                flows[deployment.flow_id] = client.read_flow(deployment.flow_id).name
+            if flows[deployment.flow_id] in _FLOWS:
+                yield f"{flows[deployment.flow_id]}/{deployment.name}", deployment
+        if len(found) < _PAGE:
+            return
+
+
+def _declared(prefect_file: Path) -> dict[str, Mapping[str, Any]]:
+    try:
+        entries = yaml.safe_load(prefect_file.read_text(encoding="utf-8"))["deployments"]
+        return {str(entry["name"]): entry for entry in entries}
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise UnreadableDeclarations(
+            f"{prefect_file.name} cannot be read as deployments: {error}.",
+            remedy="Mend the file and run `ittybatch deploy` again.",
+        ) from error
+
+
+def _declares(entry: Mapping[str, Any] | None, schedule: DeploymentSchedule) -> bool:
+    """Whether a deployment's entry accounts for a schedule that is on the server.
+
+    Prefect replaces all schedules by those of the file where it has any, but for named ones.
+    """
+    schedules = (entry or {}).get("schedules") or []
+    if entry and entry.get("schedule"):
+        schedules = [*schedules, entry["schedule"]]
+    named = {each.get("slug") for each in schedules if isinstance(each, Mapping)}
+    return bool(schedules) and (schedule.slug is None or schedule.slug in named)
+
+
+def _shown(schedule: DeploymentSchedule) -> str:
+    match schedule.schedule:
+        case CronSchedule(cron=cron):
+            return f"`{cron}`"
+        case IntervalSchedule(interval=interval):
+            return f"every {interval.total_seconds():,.0f} s"
+        case RRuleSchedule(rrule=rrule):
+            return f"`{rrule}`"
+        case _:
+            return str(schedule.id)

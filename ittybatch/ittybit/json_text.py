@@ -1,0 +1,58 @@
+"""Reads JSON as it comes: strictly where it can, tolerantly where it must.
+
+One character that JSON or Unicode does not allow must not hide how a job ended. JavaScript
+writes half of a cut emoji as a lone surrogate, Python writes `NaN`, and editors add a byte
+order mark.
+"""
+
+import json
+import math
+from typing import Any
+
+import orjson
+
+_LONGEST_NUMERAL = 40
+
+
+class NotJson(ValueError):
+    """Bytes that are not JSON, however tolerantly they are read."""
+
+
+def read_json(body: bytes | str) -> Any:  # noqa: ANN401 - JSON is anything
+    """Read JSON; what no text or number can hold becomes a question mark or null.
+
+    Raises:
+        NotJson: It is not JSON even so, or nested too deeply.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        strict = str(error)
+    try:
+        found = json.loads(
+            _decoded(body),
+            strict=False,
+            parse_int=_integer,
+            parse_float=_float,
+            parse_constant=lambda _: None,
+        )
+        # Written again, so that what comes out is what the strict reader gives.
+        written = json.dumps(found, ensure_ascii=False, allow_nan=False)
+        return orjson.loads(written.encode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        raise NotJson(strict) from None
+
+
+def _decoded(body: bytes | str) -> str:
+    if isinstance(body, str):
+        return body.removeprefix("\ufeff")
+    return body.decode(json.detect_encoding(body), "replace")
+
+
+def _integer(numeral: str) -> int | None:
+    return int(numeral) if len(numeral) <= _LONGEST_NUMERAL else None
+
+
+def _float(numeral: str) -> float | None:
+    found = float(numeral)
+    return found if math.isfinite(found) else None

@@ -1,0 +1,215 @@
+"""Adoption: jobs that another ledger had Ittybit make are recorded as this ledger's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import and_, case, exists, func, select, update
+
+from ittybatch.ittybit.job import Job as RemoteJob
+from ittybatch.ittybit.marks import Mark
+from ittybatch.ledger import identity
+from ittybatch.ledger.counters import Moves
+from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.models import Attempt, Chunk, Item, Job
+from ittybatch.ledger.settlement import settle
+from ittybatch.ledger.states import AttemptState, JobState
+from ittybatch.ledger.submission import Accepted, record_accepted
+
+_UNSENT = [JobState.PLANNED.value, JobState.SUBMITTING.value]
+
+
+@dataclass(frozen=True, slots=True)
+class UnsentJob:
+    """A job that this ledger has no job at Ittybit for.
+
+    `mark` is that of its attempt where one may have been sent, and nothing was heard of it.
+    """
+
+    id: int
+    job_key: str
+    input: str
+    mark: Mark | None
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A job of this ledger, and the one at Ittybit that it becomes.
+
+    Args:
+        job: The job's row.
+        attempt: The number that the other ledger gave to the attempt.
+        remote: What Ittybit says of it.
+    """
+
+    job: int
+    attempt: int
+    remote: RemoteJob
+
+
+def unknown_marks(transaction: Transaction, marks: Sequence[Mark]) -> set[Mark]:
+    """Tell which attempts are not recorded here: another ledger made them."""
+    return {mark for mark in set(marks) if not _known(transaction, mark)}
+
+
+def sample_unsent(transaction: Transaction, chunk: int, size: int) -> list[UnsentJob]:
+    """Choose jobs of a chunk that Ittybit has accepted nothing of yet, spread over all of it.
+
+    Returns:
+        At most `size` jobs; none once Ittybit has accepted one.
+    """
+    accepted = exists().where(Job.chunk_id == chunk, Job.task_id.is_not(None))
+    if transaction.execute(select(accepted)).scalar_one():
+        return []
+    rows = transaction.rows(
+        select(Job.id).where(Job.chunk_id == chunk, Job.state.in_(_UNSENT)).order_by(Job.id)
+    )
+    if not rows:
+        return []
+    last = len(rows) - 1
+    places = {round(last * number / max(1, size - 1)) for number in range(size)}
+    return _unsent(transaction, [rows[place].id for place in sorted(places)])
+
+
+def unsent_jobs(
+    transaction: Transaction, batch: str, *, after: int = 0, limit: int = 200
+) -> list[UnsentJob]:
+    """A batch's jobs that Ittybit has not accepted, from right after one of them."""
+    rows = transaction.rows(
+        select(Job.id)
+        .join(Chunk, Chunk.id == Job.chunk_id)
+        .where(Chunk.batch_id == batch, Job.state.in_(_UNSENT), Job.id > after)
+        .order_by(Job.id)
+        .limit(limit)
+    )
+    return _unsent(transaction, [row.id for row in rows])
+
+
+def adopt_jobs(transaction: Transaction, found: Sequence[Adopted]) -> list[JobState]:
+    """Record jobs at Ittybit as those of planned jobs, and settle the ones that have ended.
+
+    A job that has been accepted or cancelled meanwhile is left alone.
+
+    Returns:
+        The states of those that were adopted.
+    """
+    wanted = {each.job: each for each in found}
+    rows = transaction.rows(
+        select(Job.id, Job.chunk_id, Job.state, Job.attempt, Job.job_key, Job.deadline_s)
+        .where(Job.id.in_(wanted), Job.state.in_(_UNSENT), Job.task_id.is_(None))
+        .order_by(Job.id)
+        .with_for_update()
+    )
+    moves = Moves()
+    for row in rows:
+        each = wanted[row.id]
+        sent_before = row.state == JobState.SUBMITTING.value
+        # A number of ours never goes back: a key that was used stays used.
+        number = max(each.attempt, row.attempt if sent_before else row.attempt + 1)
+        _record_attempt(transaction, row.id, row.job_key, number, each.remote)
+        skipped = number - row.attempt - (0 if sent_before else 1)
+        transaction.execute(
+            update(Job)
+            .where(Job.id == row.id)
+            .values(
+                state=JobState.SUBMITTING.value,
+                attempt=number,
+                # Attempts that the other ledger made count for neither.
+                last_attempt=Job.last_attempt + skipped,
+                not_before=None,
+                polled_at=None,
+                deadline_at=transaction.now + timedelta(seconds=row.deadline_s),
+                error_kind=None,
+                error_message=None,
+                failed_late=0,
+            )
+        )
+        moves.add(row.chunk_id, JobState(row.state), JobState.SUBMITTING)
+        wanted[row.id] = Adopted(row.id, number, each.remote)
+    moves.apply(transaction)
+    adopted = [wanted[row.id] for row in rows]
+    record_accepted(
+        transaction, [Accepted(each.job, each.attempt, each.remote.id) for each in adopted]
+    )
+    _tell_when_submitted(transaction, adopted)
+    settle(transaction, [each.remote for each in adopted])
+    _tell_when_ended(transaction, adopted)
+    ids = [each.job for each in adopted]
+    states = transaction.rows(select(Job.state).where(Job.id.in_(ids)).order_by(Job.id))
+    return [JobState(row.state) for row in states]
+
+
+def _record_attempt(
+    transaction: Transaction, job: int, job_key: str, number: int, remote: RemoteJob
+) -> None:
+    transaction.execute(
+        transaction.insert_new(Attempt).values(
+            job_id=job,
+            number=number,
+            idempotency_key=identity.idempotency_key(job_key, number),
+            state=AttemptState.SENDING.value,
+            sent_at=remote.created_at or transaction.now,
+        )
+    )
+
+
+def _tell_when_submitted(transaction: Transaction, adopted: Sequence[Adopted]) -> None:
+    for each in adopted:
+        if each.remote.created_at is not None:
+            transaction.execute(
+                update(Job)
+                .where(Job.id == each.job, Job.state == JobState.SUBMITTED.value)
+                .values(submitted_at=each.remote.created_at)
+            )
+
+
+def _tell_when_ended(transaction: Transaction, adopted: Sequence[Adopted]) -> None:
+    """Date ends by Ittybit's word: how long jobs take is learnt from them."""
+    for each in adopted:
+        at = each.remote.finished_at
+        if at is not None:
+            transaction.execute(
+                update(Attempt)
+                .where(
+                    Attempt.job_id == each.job,
+                    Attempt.number == each.attempt,
+                    Attempt.completed_at.is_not(None),
+                )
+                .values(completed_at=case((Attempt.sent_at > at, Attempt.sent_at), else_=at))
+            )
+
+
+def _known(transaction: Transaction, mark: Mark) -> bool:
+    found = transaction.execute(
+        select(func.count())
+        .select_from(Attempt)
+        .join(Job, Job.id == Attempt.job_id)
+        .join(Chunk, Chunk.id == Job.chunk_id)
+        .where(
+            Job.job_key == mark.job_key,
+            Attempt.number == mark.attempt,
+            Chunk.batch_id == mark.batch_id,
+        )
+    )
+    return bool(found.scalar_one())
+
+
+def _unsent(transaction: Transaction, jobs: Sequence[int]) -> list[UnsentJob]:
+    rows = transaction.rows(
+        select(Job.id, Job.job_key, Job.state, Job.attempt, Item.uri, Chunk.batch_id)
+        .join(Chunk, Chunk.id == Job.chunk_id)
+        .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
+        .where(Job.id.in_(jobs))
+        .order_by(Job.id)
+    )
+    return [
+        UnsentJob(
+            row.id,
+            row.job_key,
+            row.uri,
+            Mark(row.batch_id, row.job_key, row.attempt)
+            if row.state == JobState.SUBMITTING
+            else None,
+        )
+        for row in rows
+    ]

@@ -1,0 +1,161 @@
+"""Asking Ittybit about jobs: which are to be asked about soon, and what asking came to."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import func, or_, select, update
+
+from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.models import Attempt, Chunk, Job
+from ittybatch.ledger.runs import wake_chunks_at
+from ittybatch.ledger.settlement import expire
+from ittybatch.ledger.states import IN_FLIGHT_JOBS, JobState
+
+_IN_FLIGHT = sorted(state.value for state in IN_FLIGHT_JOBS)
+_LONGEST_PROBLEM = 500
+# Between questions about a job whose deadline has passed; doubled for each that fails.
+_FIRST_LATE_WAIT_S = 15.0
+_LONGEST_LATE_WAIT_S = 600.0
+# Questions in vain after which a job past its deadline is given up: 45 seconds of them where
+# Ittybit answers about other jobs, and half an hour where it is away.
+_MOST_LATE = 3
+_MOST_LATE_AWAY = 8
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_NAMES = 20
+_TASK = re.compile(rb'"id"\s*:\s*"([\x21\x23-\x5b\x5d-\x7e]{1,255})"')
+_JOB_KEY = re.compile(rb'"(?:ittybatch_job_key|job_id)"\s*:\s*"([0-9a-f]{32})"')
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A request about a job that brought no usable answer."""
+
+    job: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problems:
+    """What keeps jobs of a batch waiting.
+
+    Args:
+        jobs: Jobs in flight about which the last request failed.
+        requests: The most failed requests in a row about one of them.
+        message: What the last request about that one came to.
+    """
+
+    jobs: int
+    requests: int
+    message: str
+
+    def told(self) -> str:
+        """All of it in a sentence."""
+        return (
+            f"Ittybit gave no usable answer about {self.jobs:,} jobs in flight; "
+            f"{self.requests:,} times in a row about one of them: {self.message} "
+            "They are asked about again, and given up after their deadlines."
+        )
+
+
+def note_problems(transaction: Transaction, problems: Sequence[Problem]) -> None:
+    """Count requests that failed, and keep the last of each job."""
+    for each in sorted(problems, key=lambda problem: problem.job):
+        transaction.execute(
+            update(Job)
+            .where(Job.id == each.job, Job.state.in_(_IN_FLIGHT))
+            .values(
+                failed_requests=Job.failed_requests + 1,
+                last_problem=each.message[:_LONGEST_PROBLEM],
+            )
+        )
+
+
+def give_up_or_wait(transaction: Transaction, problem: Problem, *, away: bool) -> bool:
+    """Bound the questions about a job past its deadline that cannot be asked about.
+
+    Args:
+        transaction: The transaction to do it in.
+        problem: What the question came to.
+        away: Whether Ittybit answers nothing at all, so that silence says little of the job.
+
+    Returns:
+        Whether the job was given up; otherwise its deadline is put off, and it is asked again.
+    """
+    rows = transaction.rows(
+        select(Job.failed_late)
+        .where(
+            Job.id == problem.job,
+            Job.state.in_(_IN_FLIGHT),
+            Job.deadline_at <= transaction.now,
+        )
+        .with_for_update()
+    )
+    if not rows:
+        return False
+    failed = rows[0].failed_late + 1
+    if failed >= (_MOST_LATE_AWAY if away else _MOST_LATE):
+        return expire(transaction, problem.job, problem.message)
+    wait_s = min(_FIRST_LATE_WAIT_S * 2.0 ** (failed - 1), _LONGEST_LATE_WAIT_S)
+    transaction.execute(
+        update(Job)
+        .where(Job.id == problem.job)
+        .values(failed_late=failed, deadline_at=transaction.now + timedelta(seconds=wait_s))
+    )
+    return False
+
+
+def problems_of(transaction: Transaction, batch: str) -> Problems | None:
+    """What keeps jobs of a batch waiting, or None where nothing does."""
+    waiting = (
+        Chunk.batch_id == batch,
+        Job.state.in_(_IN_FLIGHT),
+        Job.failed_requests > 0,
+    )
+    of_batch = select(Job.id).join(Chunk, Chunk.id == Job.chunk_id).where(*waiting)
+    jobs = transaction.execute(select(func.count()).select_from(of_batch.subquery())).scalar_one()
+    if not jobs:
+        return None
+    worst = transaction.execute(
+        select(Job.failed_requests, Job.last_problem)
+        .join(Chunk, Chunk.id == Job.chunk_id)
+        .where(*waiting)
+        .order_by(Job.failed_requests.desc(), Job.id)
+        .limit(1)
+    ).one()
+    return Problems(jobs, worst.failed_requests, worst.last_problem or "no reason given")
+
+
+def ask_soon(transaction: Transaction, bodies: Sequence[bytes]) -> None:
+    """Have the jobs asked about of which unreadable webhooks seem to speak.
+
+    What such a webhook says is not taken from it: it is only a hint that there is news.
+    """
+    tasks = {name for body in bodies for name in _found(_TASK, body)}
+    keys = {name for body in bodies for name in _found(_JOB_KEY, body)}
+    if not tasks and not keys:
+        return
+    of_task = select(Attempt.job_id).where(Attempt.task_id.in_(tasks))
+    rows = transaction.rows(
+        select(Job.id, Job.chunk_id)
+        .where(
+            or_(Job.id.in_(of_task), Job.job_key.in_(keys)),
+            Job.state == JobState.SUBMITTED.value,
+        )
+        .order_by(Job.id)
+        .with_for_update()
+    )
+    if not rows:
+        return
+    # The longest silent are asked about first.
+    transaction.execute(
+        update(Job).where(Job.id.in_([row.id for row in rows])).values(polled_at=_LONG_AGO)
+    )
+    wake_chunks_at(transaction, {row.chunk_id: transaction.now for row in rows})
+
+
+def _found(pattern: re.Pattern[bytes], body: bytes) -> list[str]:
+    matches = (match[1].decode() for match in pattern.finditer(body))
+    return [name for name, _ in zip(matches, range(_MOST_NAMES), strict=False)]
