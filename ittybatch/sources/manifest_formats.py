@@ -18,6 +18,7 @@ _SUFFIXES: dict[str, Format] = {
 }
 _PACKED = (".gz", ".gzip", ".zst", ".zstd")
 _TEXT: frozenset[Format] = frozenset({"csv", "tsv", "jsonl"})
+DELIMITERS: dict[Format, str] = {"csv": ",", "tsv": "\t"}
 SUFFIXES = (*_SUFFIXES, ".gz", ".zst")
 
 

@@ -11,8 +11,9 @@ from ittybatch.sources.errors import SourceError, without_secrets
 from ittybatch.sources.failed import FailedJobsSource
 from ittybatch.sources.form import Tabs
 from ittybatch.sources.inventory import InventorySource, read_inventory, scanned_folder
-from ittybatch.sources.manifest import ManifestSource, read_manifest
+from ittybatch.sources.manifest import ManifestSource
 from ittybatch.sources.manifest_formats import format_of
+from ittybatch.sources.manifest_pages import read_manifest
 from ittybatch.sources.page import Page
 from ittybatch.sources.queue import QueueSource, read_queue
 from ittybatch.sources.s3 import SCHEME

@@ -6,12 +6,10 @@ from typing import IO, Any
 import pyarrow as pa
 from pyarrow import parquet
 
+from ittybatch.sources.cells import as_text
 from ittybatch.sources.columns import METADATA_PREFIX
 
 BATCH_ROWS = 1000
-
-# No value may hold it: it marks one that is no text.
-_NO_TEXT = "\x00"
 # Errors of pyarrow are these, and OSError.
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, NotImplementedError)
 
@@ -89,20 +87,40 @@ def _flat(schema: pa.Schema) -> Iterator[tuple[str, ...]]:
 
 
 def _values(column: Any) -> list[Any]:  # noqa: ANN401  an array of pyarrow's
+    kind = column.type
     try:
+        if pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
+            return _moments(column)
         values: list[Any] = column.to_pylist()
     except UnicodeDecodeError:
         raw = column.cast(pa.large_binary()).to_pylist()
-        return [None if value is None else _decoded(value) for value in raw]
+        return [None if value is None else as_text(value) for value in raw]
+    except (pa.ArrowException, ValueError, OverflowError):
+        # Nanoseconds of a duration, or a value that Python has no type for: as Arrow writes it.
+        return [None if value is None else str(value) for value in _as_text(column)]
     else:
         return values
 
 
-def _decoded(value: bytes) -> str:
+def _moments(column: Any) -> list[Any]:  # noqa: ANN401
     try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode(errors="replace") + _NO_TEXT
+        if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
+            # Python knows microseconds; pyarrow would want pandas for the rest.
+            column = column.cast(pa.timestamp("us", tz=column.type.tz))
+        values: list[Any] = column.to_pylist()
+    except (pa.ArrowException, ValueError, OverflowError):
+        # Parts of a microsecond, or a year that Python does not know.
+        return [None if value is None else value.replace(" ", "T") for value in _as_text(column)]
+    else:
+        return values
+
+
+def _as_text(column: Any) -> list[str | None]:  # noqa: ANN401
+    try:
+        texts: list[str | None] = column.cast(pa.string()).to_pylist()
+    except pa.ArrowException:
+        texts = [None] * len(column)
+    return texts
 
 
 def _first_line(error: Exception) -> str:

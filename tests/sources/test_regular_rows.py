@@ -10,7 +10,7 @@ from ittybatch.sources import ManifestSource, Page, read_pages
 from ittybatch.sources.records import Records
 from ittybatch.sources.rows import Rows
 
-HEADER = b"input,kind,options,profile,etag,size_bytes,metadata.a,notes\n"
+HEADER = b"input,kind,options,profile,etag,size_bytes,metadata.a,notes\ns3://med/first.mov,,,,,,,\n"
 CELLS = st.sampled_from(
     [
         "", " ", "s3://med/a.mov", " s3://med/a.mov", "s3://med/a.mov ", "s3://med", "s3://med/a/",
