@@ -87,40 +87,26 @@ def _flat(schema: pa.Schema) -> Iterator[tuple[str, ...]]:
 
 
 def _values(column: Any) -> list[Any]:  # noqa: ANN401  an array of pyarrow's
-    kind = column.type
     try:
-        if pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
-            return _moments(column)
         values: list[Any] = column.to_pylist()
     except UnicodeDecodeError:
         raw = column.cast(pa.large_binary()).to_pylist()
         return [None if value is None else as_text(value) for value in raw]
     except (pa.ArrowException, ValueError, OverflowError):
-        # Nanoseconds of a duration, or a value that Python has no type for: as Arrow writes it.
-        return [None if value is None else str(value) for value in _as_text(column)]
+        # Each by itself: how a value is written must not depend on the others of its page.
+        return [_value(scalar) for scalar in column]
     else:
         return values
 
 
-def _moments(column: Any) -> list[Any]:  # noqa: ANN401
+def _value(scalar: Any) -> Any:  # noqa: ANN401  a scalar of pyarrow's
+    """A value, or, where Python has no type for it, the text or number that Arrow has."""
     try:
-        if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
-            # Python knows microseconds; pyarrow would want pandas for the rest.
-            column = column.cast(pa.timestamp("us", tz=column.type.tz))
-        values: list[Any] = column.to_pylist()
+        return scalar.as_py()
     except (pa.ArrowException, ValueError, OverflowError):
-        # Parts of a microsecond, or a year that Python does not know.
-        return [None if value is None else value.replace(" ", "T") for value in _as_text(column)]
-    else:
-        return values
-
-
-def _as_text(column: Any) -> list[str | None]:  # noqa: ANN401
-    try:
-        texts: list[str | None] = column.cast(pa.string()).to_pylist()
-    except pa.ArrowException:
-        texts = [None] * len(column)
-    return texts
+        # Parts of a microsecond, or a year beyond 9999.
+        text: str = scalar.cast(pa.string()).as_py()
+        return scalar.value if text.startswith("<") else text.replace(" ", "T", 1)
 
 
 def _first_line(error: Exception) -> str:
