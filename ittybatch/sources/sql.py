@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sqlalchemy import URL, Connection, CursorResult, TextClause, create_engine, make_url, text
@@ -20,6 +20,7 @@ from ittybatch.sources.cursor import read_cursor, write_cursor
 from ittybatch.sources.errors import SourceError, without_secrets
 from ittybatch.sources.form import as_form
 from ittybatch.sources.page import Page, Reject
+from ittybatch.sources.places import require_allowed
 from ittybatch.sources.readable import refuse_unreadable
 from ittybatch.sources.rows import Rows
 
@@ -273,6 +274,7 @@ def _existing(url: URL) -> URL:
     path = url.database
     if url.get_backend_name() != "sqlite" or not path or path == ":memory:":
         return url
+    require_allowed(Path(unquote(path.removeprefix("file:")) if "uri" in url.query else path))
     if "uri" not in url.query:
         url = url.set(database=f"file:{quote(str(Path(path).absolute()))}")
     return url.update_query_dict({"mode": "rw", **url.query, "uri": "true"})
