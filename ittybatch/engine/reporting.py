@@ -202,7 +202,7 @@ def _opened(
             case ReportFormat.JSON:
                 yield JsonReport(stream, status)
             case ReportFormat.CSV:
-                yield CsvReport(stream)
+                yield CsvReport(stream, for_excel=isinstance(place, str))
             case ReportFormat.PARQUET:
                 yield ParquetReport(stream)
             case ReportFormat.HTML:

@@ -18,6 +18,10 @@ MAX_COLUMNS = 200
 MAX_NAME_CHARACTERS = 200
 
 # Close enough to be a slip of the finger, which would silently change what is ordered.
+# Columns of a batch's own `report.csv`. It has a row for each rendition, with the kind and the size
+# of what came out: read as a manifest, it names the inputs, and the profile makes the jobs.
+_REPORT = frozenset({"input", "rendition", "task_id", "output_url"})
+_OF_REPORT = {"kind": "", "size_bytes": "", "input_size_bytes": "size_bytes"}
 _CLOSE = 0.8
 _SEPARATORS = re.compile(r"[ -]+")
 
@@ -48,6 +52,8 @@ class Columns:
             ValueError: `input` is missing, or a column stands twice or is nearly a known one.
         """
         names = tuple(_renamed(header, mapping or {}))
+        if _REPORT.issubset(names):
+            names = tuple(_OF_REPORT.get(name, name) for name in names)
         if len(names) > MAX_COLUMNS:
             raise ValueError(f"it has {len(names)} columns; at most {MAX_COLUMNS} are read")
         if any(len(name) > MAX_NAME_CHARACTERS for name in names):

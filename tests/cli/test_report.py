@@ -27,7 +27,7 @@ def batch(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     ("name", "begins"),
     [
         ("r.json", b'{"batch"'),
-        ("r.csv", b"input,"),
+        ("r.csv", b"\xef\xbb\xbfinput,"),
         ("r.parquet", b"PAR1"),
         ("r.HTML", b"<!doctype html>"),
         ("r", b'{"batch"'),
@@ -40,7 +40,7 @@ def test_the_form_is_what_the_name_ends_in(
     assert report(batch, output=str(tmp_path / name)) == 0
     assert (tmp_path / name).read_bytes().startswith(begins)
     report("latest", format=ReportFormat.CSV, output=str(tmp_path / name))
-    assert (tmp_path / name).read_bytes().startswith(b"input,")
+    assert (tmp_path / name).read_bytes().startswith(b"\xef\xbb\xbfinput,")
 
 
 @pytest.mark.usefixtures("batch")
