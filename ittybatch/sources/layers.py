@@ -2,6 +2,7 @@
 
 import codecs
 import io
+import re
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Literal
 
@@ -25,13 +26,13 @@ _STRANGERS = {
     b"PK\x03\x04": ("a ZIP archive or an Excel workbook", "`format: excel` for a workbook"),
     b"\xd0\xcf\x11\xe0": ("an old or encrypted Excel workbook", "a workbook saved as .xlsx"),
     b"\xfd7zXZ\x00": ("packed with xz", "the file unpacked, or packed with gzip or zstd"),
-    b"BZh": ("packed with bzip2", "the file unpacked, or packed with gzip or zstd"),
+    b"BZh91AY&SY": ("packed with bzip2", "the file unpacked, or packed with gzip or zstd"),
     b"7z\xbc\xaf": ("a 7z archive", "the file unpacked, or packed with gzip or zstd"),
     b"%PDF": ("a PDF", "the list as CSV or Excel"),
     b"SQLite format 3": ("a SQLite database", "a source `sql:sqlite:///PATH` with a query"),
     b"Obj\x01": ("Avro", "the list as Parquet or JSON Lines"),
-    b"ORC": ("ORC", "the list as Parquet or JSON Lines"),
 }
+_ARRAY = re.compile(r"\[\s*([{\]]|$)")
 _PAGE = ("<!doctype", "<html", "<?xml")
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 # No UTF-8 has this byte: it marks the row that held what could not be decoded.
@@ -133,7 +134,10 @@ class LineFeeds(_Layer):
 def has_cr_ends(beginning: bytes) -> bool:
     """Say whether the first line of a text ends with a carriage return alone."""
     place = beginning.find(b"\r")
-    return 0 <= place < len(beginning) - 1 and b"\n" not in beginning[: place + 2]
+    if not 0 <= place < len(beginning) - 1 or b"\n" in beginning[:place]:
+        return False
+    # A line feed alone may stand in a value; together they are an end of another kind.
+    return b"\r\n" not in beginning
 
 
 def packing_of(beginning: bytes) -> Packing | None:
@@ -166,7 +170,7 @@ def refuse_strangers(beginning: bytes, uri: str) -> None:
             "an HTML or XML page, as a server answers with an error or a login",
             "Open the address in a browser, and give one that answers with the file itself.",
         )
-    if text.startswith("["):
+    if _ARRAY.match(text):
         raise _no_text(
             uri,
             "one JSON array",

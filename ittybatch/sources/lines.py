@@ -19,7 +19,7 @@ from ittybatch.sources.layers import (
 from ittybatch.sources.origins import origin_of
 from ittybatch.sources.stream import ManifestStream
 
-_MAGIC_BYTES = 8
+_MAGIC_BYTES = 16
 # Enough to meet the end of the first line in almost every file.
 _BEGINNING_BYTES = 64 * 1024
 

@@ -33,6 +33,7 @@ MAX_RECORD_BYTES = 8 * 1024 * 1024
 PROOF_LINES = 20
 
 _UNDOUBLED = "expected after '\"'"
+_LONE_RETURN = "holds a carriage return in the middle; remove it, or put its value in quotes"
 _CLOSE_IT = 'close it, or write "" for a quote inside a quoted value'
 # The module's own limit of 131,072 characters a value is meant for untrusted streams without
 # any other bound.
@@ -67,6 +68,10 @@ class Record:
 
 
 class _OpenQuoteError(csv.Error):
+    pass
+
+
+class _LongLineError(csv.Error):
     pass
 
 
@@ -129,16 +134,17 @@ class Records:
         except StopIteration:
             return None
         except csv.Error as error:
-            return self._literal() if self._delimiter == "\t" else self._broken(error)
+            by_hand = self._delimiter == "\t" and not isinstance(error, _LongLineError)
+            return self._literal() if by_hand else self._broken(error)
         if len(self._taken) > 1:
             if self._delimiter == "\t" and self._all_rows(self._taken[1:]):
                 return self._literal()
             if self._width is not None and len(_without_surplus(cells)) > self._width:
                 reason = f"has {len(cells)} values under {self._width} columns"
-                return self._unreadable(f"{reason}: {self._opened()} closes in the wrong place", 1)
-        if self._undecodable:
-            return Record(self._line, [], self._not_decoded(), self._shown())
-        return Record(self._line, cells)
+                return self._unreadable(
+                    f"{reason}: {self._opened()} closes in the wrong place", closed=True
+                )
+        return self._decoded(cells)
 
     def next_regular(self, most: int) -> tuple[int, list[list[str]], bool]:
         """Give the records that follow, as long as each stands on a line of its own.
@@ -194,7 +200,7 @@ class Records:
                     # It will be met again as the first line of a record.
                     raise _OpenQuoteError
                 self._skip_rest_of_line()
-                raise csv.Error(f"the line has more than {MAX_LINE_BYTES} bytes")
+                raise _LongLineError(f"the line has more than {MAX_LINE_BYTES} bytes")
             try:
                 text = raw.decode()
             except UnicodeDecodeError:
@@ -224,8 +230,6 @@ class Records:
 
     def _literal(self) -> Record:
         """The first line alone, its quotes taken for characters."""
-        if len(self._taken[0]) >= MAX_LINE_BYTES or not self._taken[0]:
-            return self._broken(csv.Error(f"the line has more than {MAX_LINE_BYTES} bytes"))
         self._put_back()
         try:
             text = self._taken[0].decode()
@@ -235,18 +239,24 @@ class Records:
             text = text.removeprefix("\ufeff")
         return Record(self._line, literal_cells(text, self._delimiter))
 
+    def _decoded(self, cells: list[str]) -> Record:
+        if self._undecodable:
+            return Record(self._line, [], self._not_decoded(), self._shown())
+        return Record(self._line, cells)
+
     def _broken(self, error: csv.Error) -> Record:
         if isinstance(error, _OpenQuoteError) or str(error) == "unexpected end of data":
-            return self._unreadable(f"{self._opened()} is never closed", 0)
+            return self._unreadable(f"{self._opened()} is never closed", closed=False)
         if str(error).endswith(_UNDOUBLED):
             reason = "a quote inside a quoted value is not doubled"
             if len(self._taken) > 1:
                 reason = f"{self._opened()} closes in the wrong place, on line {self.next_line - 1}"
-            return self._unreadable(reason, 1)
+            return self._unreadable(reason, closed=True)
         self._put_back()
-        return Record(self._line, [], str(error), self._shown())
+        reason = _LONE_RETURN if str(error).startswith("new-line") else str(error)
+        return Record(self._line, [], reason, self._shown())
 
-    def _unreadable(self, reason: str, closed: int) -> Record:
+    def _unreadable(self, reason: str, *, closed: bool) -> Record:
         """Leave a record unread, with every line of which it is unsure whether it is a row."""
         spanned = self._put_back()
         # An even number of quotes leaves none open on the line.
@@ -296,7 +306,10 @@ class Records:
             return False
         if not is_regular(text, self._delimiter):
             return False
-        cells = next(csv.reader([text], delimiter=self._delimiter))
+        try:
+            cells = next(csv.reader([text], delimiter=self._delimiter))
+        except csv.Error:
+            return False
         return len(cells) == self._width and self._is_row(cells)
 
     def _opened(self) -> str:

@@ -134,6 +134,31 @@ def test_an_endless_line_is_a_reject(manifest: Path) -> None:
     assert (reject.line, "bytes" in reject.reason) == (3, True)
 
 
+def test_the_end_of_an_endless_line_is_no_row(tmp_path: Path) -> None:
+    """Not in TSV either, where a line that csv refuses is split by hand."""
+    path = tmp_path / "items.tsv"
+    end = "\ns3://med/b.mov\tx\n"
+    line = "s3://med/a.mov\t" + "x" * (2 * 1024 * 1024 - 15) + "s3://med/inner.mov\tx"
+    path.write_text(f"input\tnotes\ns3://med/first.mov\tx\n{line}{end}", "utf-8")
+    assert [item.key for page in pages_of(path) for item in page.items] == ["first.mov", "b.mov"]
+    assert [reject.line for page in pages_of(path) for reject in page.rejects] == [3]
+
+
+def test_a_long_cell_costs_nothing(manifest: Path) -> None:
+    """Beyond the 131,072 characters of the csv module, too."""
+    content = f'input,notes\ns3://med/a.mov,"{"x" * 300_000}"\ns3://med/b.mov,{"y" * 200_000}\n'
+    (page,) = pages_of(manifest, content)
+    assert (len(page.items), page.rejects) == (2, [])
+
+
+def test_lines_of_old_macs_may_hold_line_feeds(manifest: Path) -> None:
+    """And a doubled carriage return does not make a file one of them."""
+    content = 'input,notes\rs3://med/a.mov,"two\nlines"\rs3://med/b.mov,\r'
+    assert [item.key for item in items_of(manifest, content)] == ["a.mov", "b.mov"]
+    content = "input,notes\r\r\ns3://med/a.mov,x\r\r\n"
+    assert len(rejects_of(manifest, content + "s3://med/b.mov,\n")) <= 1
+
+
 def test_a_line_that_is_not_utf8_inside_a_quote_costs_its_row_alone(manifest: Path) -> None:
     """It is a value all the same: nothing inside of it is a row."""
     content = b'input,notes\ns3://med/a.mov,"\xe9\ns3://bbb/inner.mov,\n"\ns3://med/b.mov,\n'

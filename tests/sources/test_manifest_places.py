@@ -11,6 +11,8 @@ import pytest
 from ittybatch.errors import ConfigurationError
 from ittybatch.sources import ManifestSource, Page, SourceError, SqlSource, read_pages
 from tests.sources.conftest import Site
+from tests.sources.manifests import ROWS as MIXED
+from tests.sources.manifests import WRITERS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -115,6 +117,15 @@ def test_packed_content_is_told_by_its_first_bytes(site: Site, encoding: str, pa
     pages = read(f"{site.url}/list.csv")
     assert lines(pages) == ALL
     assert lines(read(f"{site.url}/list.csv", pages[2].cursor)) == ALL[15_000:]
+
+
+@pytest.mark.parametrize("name", ["list.xlsx", "list.parquet"])
+def test_a_workbook_may_be_packed_on_the_way(site: Site, name: str) -> None:
+    """As text may."""
+    site.content = gzip.compress(WRITERS[name][0](MIXED), mtime=0)
+    site.headers = {"Content-Encoding": "gzip"}
+    (page,) = read(f"{site.url}/{name}")
+    assert len(page.items) == len(page.rejects) == len(MIXED) // 2
 
 
 def test_content_that_cannot_be_unpacked_says_so(site: Site) -> None:
