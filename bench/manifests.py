@@ -13,7 +13,7 @@ _BAD = (
     "s3://media/{n}.mov,vidio,,1,1",
     "s3://media/{n}.mov,video,{{,1,1",
     's3://media/{n}.mov,audio,"{{""width"": 1}}",1,1',
-    "s3://media/{n}.mov,,,many,1",
+    "/home/me/{n}.mov,,,1,1",
     "s3://media/\x1b{n}.mov,,,1,1",
     "s3://media/{n}.mov,,,1,1,one more",
 )

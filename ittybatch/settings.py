@@ -7,6 +7,7 @@ followed a guide has set them already.
 import csv
 import json
 import math
+import os
 import re
 from functools import cached_property
 from pathlib import Path
@@ -115,6 +116,19 @@ class Settings(BaseSettings):
         60, gt=0, description="Seconds without a heartbeat after which a leg is taken for dead."
     )
 
+    source_retry_s: float = Field(
+        300,
+        ge=0,
+        description="Seconds for which a web server or bucket that answers 429 or 5xx, or not at "
+        "all, is asked again for a manifest. After that the batch is held.",
+    )
+    # Not decoded by the library, which would expect JSON.
+    file_dirs: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(),
+        description="Folders, separated as in PATH, that manifests and SQLite files may be read "
+        "from, and `report_to` may write to. Empty: any folder.",
+    )
+
     dynamodb_table: str | None = Field(
         None, min_length=1, description="DynamoDB table that is told of each job at a batch's end."
     )
@@ -153,6 +167,18 @@ class Settings(BaseSettings):
             return json.loads(value)
         except ValueError:
             raise ValueError('it is no JSON; write it like {"video": 0.05}') from None
+
+    @field_validator("file_dirs", mode="before")
+    @classmethod
+    def _from_path_list(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [part for part in value.split(os.pathsep) if part.strip()]
+        return value
+
+    @field_validator("file_dirs")
+    @classmethod
+    def _absolute_dirs(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        return tuple(path.expanduser().resolve() for path in value)
 
     @field_validator("kind_costs")
     @classmethod

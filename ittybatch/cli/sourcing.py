@@ -1,5 +1,6 @@
 """The source of a command: its text, and the options that go with it."""
 
+import codecs
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
@@ -48,6 +49,34 @@ class SourceOptions:
     dead_letter_url: Annotated[
         str | None, Parameter(help="A queue: where messages go that cannot be read.")
     ] = None
+    format: Annotated[
+        str | None,
+        Parameter(help="A manifest: csv, tsv, jsonl, parquet or excel, whatever its name."),
+    ] = None
+    column: Annotated[
+        list[str] | None,
+        Parameter(
+            negative="",
+            help="A manifest: input=TITLE, metadata.NAME=TITLE, ..., where a known column has "
+            "another title. May be repeated.",
+        ),
+    ] = None
+    encoding: Annotated[
+        str | None, Parameter(help="A manifest: of its text, such as cp1252 or mac_roman.")
+    ] = None
+    delimiter: Annotated[
+        str | None, Parameter(help="A CSV: what separates values, where its titles do not tell.")
+    ] = None
+    sheet: Annotated[
+        str | None, Parameter(help="An Excel workbook: the sheet, by name. The first visible one.")
+    ] = None
+    header_row: Annotated[
+        int | None,
+        Parameter(help="A manifest: the line of its titles, from 1; 0: it has none."),
+    ] = None
+    hidden_rows: Annotated[
+        bool, Parameter(negative="", help="An Excel workbook: hidden rows, too.")
+    ] = False
     query: Annotated[
         str | None, Parameter(help="A database: the SELECT, or @FILE that holds it.")
     ] = None
@@ -57,7 +86,9 @@ class SourceOptions:
 
 
 NO_OPTIONS = SourceOptions()
-_FIELDS = {"suffix": "suffixes", "also": "more_uris", "under": "uri"}
+_FIELDS = {"suffix": "suffixes", "also": "more_uris", "under": "uri", "column": "columns"}
+# A tab can hardly be typed.
+_DELIMITERS = {"\\t": "\t", "tab": "\t"}
 
 
 def source_of(text: str, options: SourceOptions) -> Source:
@@ -69,18 +100,43 @@ def source_of(text: str, options: SourceOptions) -> Source:
     given = {
         _FIELDS.get(field.name, field.name): value
         for field in fields(options)
-        if (value := getattr(options, field.name))
+        if (value := getattr(options, field.name)) is not None and value is not False
     }
-    query = given.get("query")
-    if query is not None and query.startswith("@"):
-        try:
-            given["query"] = Path(query[1:]).read_text("utf-8")
-        except OSError as error:
-            raise IttybatchError(
-                f"--query: {query[1:]} cannot be read: {error.strerror}."
-            ) from error
+    if options.query is not None and options.query.startswith("@"):
+        given["query"] = _query_of(Path(options.query[1:]))
+    if options.column:
+        given["columns"] = _columns_of(options.column)
+    if options.delimiter:
+        given["delimiter"] = _DELIMITERS.get(options.delimiter.lower(), options.delimiter)
     called = {
         _FIELDS.get(field.name, field.name): f"--{field.name.replace('_', '-')}"
         for field in fields(options)
     }
     return parse_source(text, given, called)
+
+
+def _columns_of(given: list[str]) -> dict[str, str]:
+    pairs = [each.partition("=") for each in given]
+    for each, (name, _, title) in zip(given, pairs, strict=True):
+        if not name.strip() or not title.strip():
+            raise IttybatchError(
+                f"--column: {each!r} is not of the form NAME=TITLE.",
+                remedy='Write it like --column "input=File path" --column metadata.show=Show.',
+            )
+    return {name.strip(): title for name, _, title in pairs}
+
+
+def _query_of(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise IttybatchError(f"--query: {path} cannot be read: {error.strerror}.") from error
+    utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if utf_16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise IttybatchError(
+            f"--query: line {line} of {path} is not UTF-8.",
+            remedy="Save the file as UTF-8, and run the command again.",
+        ) from error

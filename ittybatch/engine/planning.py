@@ -36,6 +36,7 @@ from ittybatch.sources import (
 )
 from ittybatch.sources.failed import EVERY_BATCH
 from ittybatch.sources.moment import fixed
+from ittybatch.sources.rows import printable
 
 PAGE_SIZE = 5000
 SAMPLE_SIZE = 20
@@ -248,7 +249,13 @@ def _planned(page: Page, remaining: Remaining, profile: Profile, profiles: Profi
     counts: Counter[str] = Counter({"found": len(page.items), **remaining.counts})
     counts.update({f"filtered:{rule}": count for rule, count in page.filtered.items()})
     rejects = [
-        PlannedReject(each.line, each.field, each.reason, each.row_excerpt) for each in page.rejects
+        PlannedReject(
+            each.line,
+            printable(each.field),
+            printable(each.reason),
+            printable(each.row_excerpt),
+        )
+        for each in page.rejects
     ]
     items: list[PlannedItem] = []
     for item in remaining.items:
@@ -275,7 +282,7 @@ def _reject(item: Item, error: IttybatchError) -> PlannedReject:
             field_name = "options"
         case _:
             field_name = "input"
-    return PlannedReject(item.line, field_name, str(error), item.shown[:500])
+    return PlannedReject(item.line, field_name, printable(str(error)), printable(item.shown[:500]))
 
 
 def wanted_of(source: FailedJobsSource) -> Wanted:

@@ -21,10 +21,12 @@ from ittybatch.engine.reports.page import PageReport
 from ittybatch.engine.reports.places import NotWritten, whole, within
 from ittybatch.engine.reports.rejects import write_rejects_to
 from ittybatch.engine.reports.tally import Tally
-from ittybatch.errors import IttybatchError
+from ittybatch.errors import ConfigurationError, IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.queries import batch_status, failure_reasons
 from ittybatch.ledger.results import Result, result_pages
+from ittybatch.sources.places import require_allowed
+from ittybatch.sources.s3 import SCHEME
 
 P = ParamSpec("P")
 
@@ -148,6 +150,9 @@ def write_files(
     here = {form: str(folder / f"report.{form}") for form in _AT_HOME}
     outputs = [report_output(ledger, batch, form, place) for form, place in here.items()]
     copies = within(copies_to, batch) if copies_to else None
+    refused = _refused(copies)
+    if refused:
+        copies = None
     if copies:
         outputs += [
             report_output(
@@ -163,6 +168,7 @@ def write_files(
     if dynamodb_table:
         outputs.append(table_output(dynamodb_table, batch, may_fail=True))
     written = write_report(ledger, batch, outputs, check_outputs=check_outputs)
+    written.failures += refused
     written.places = {form.value: place for form, place in here.items()}
     if rejects := write_rejects_to(ledger, batch, str(folder / "rejects.csv")):
         written.places["rejects"] = rejects
@@ -175,6 +181,17 @@ def write_files(
     return written
 
 
+def _refused(copies: str | None) -> list[str]:
+    """Why copies may not go to a folder; nothing where they may."""
+    if copies is None or copies.startswith(SCHEME):
+        return []
+    try:
+        require_allowed(Path(copies))
+    except ConfigurationError as error:
+        return [f"Copies of the report were not written: {error}"]
+    return []
+
+
 @contextmanager
 def _opened(
     ledger: Ledger, batch: str, form: ReportFormat, place: str | IO[bytes], *, only_failures: bool
@@ -185,7 +202,7 @@ def _opened(
             case ReportFormat.JSON:
                 yield JsonReport(stream, status)
             case ReportFormat.CSV:
-                yield CsvReport(stream)
+                yield CsvReport(stream, for_excel=isinstance(place, str))
             case ReportFormat.PARQUET:
                 yield ParquetReport(stream)
             case ReportFormat.HTML:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import and_, case, func, not_, or_, select
 
 from ittybatch.errors import IttybatchError
+from ittybatch.ittybit.redaction import shown_source
 from ittybatch.ledger.batches import job_totals
 from ittybatch.ledger.counters import COLUMNS, attempts_of
 from ittybatch.ledger.database import Ledger, Transaction
@@ -175,7 +176,7 @@ def batch_status(transaction: Transaction, batch: str) -> BatchStatus:
         state=BatchState(row.state),
         reason=row.reason,
         profile=str(row.profile.get("name", "")),
-        source=row.source,
+        source=shown_source(row.source),
         options=row.options,
         created_at=row.created_at,
         ended_at=row.ended_at,

@@ -1,5 +1,6 @@
 """Values of a database as a manifest would write them, and as a cursor keeps them."""
 
+import math
 import uuid
 from collections.abc import Callable
 from datetime import date, datetime
@@ -8,6 +9,8 @@ from typing import Any
 
 import orjson
 
+# No value may hold it: it marks one that is no text.
+NO_TEXT = "\x00"
 _KEPT: dict[str, Any] = {
     "datetime": datetime.fromisoformat,
     "date": date.fromisoformat,
@@ -17,9 +20,24 @@ _KEPT: dict[str, Any] = {
 
 
 def _number(value: Any) -> str:  # noqa: ANN401 - float or Decimal
-    # Some databases have no whole numbers for large ones, and `size_bytes` takes no other.
+    if not math.isfinite(value):
+        return "" if math.isnan(value) else str(value)
+    # Some databases have no whole numbers for large ones.
     whole = int(value) if value == value // 1 else value
     return str(whole)
+
+
+def as_text(raw: bytes) -> str:
+    """Decode UTF-8; what is none ends with `NO_TEXT`, so that no row takes it for a value."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        # An address with a replacement character in it would be another address.
+        return raw.decode(errors="replace") + NO_TEXT
+
+
+def _json(value: Any) -> str:  # noqa: ANN401 - dict or list
+    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 # The first that fits counts: a bool is an int.
@@ -28,8 +46,8 @@ _WRITE: list[tuple[Any, Callable[[Any], str]]] = [
     (bool, lambda value: str(value).lower()),
     (date, lambda value: value.isoformat()),
     ((float, Decimal), _number),
-    ((bytes, memoryview), lambda value: bytes(value).decode(errors="replace")),
-    ((dict, list), lambda value: orjson.dumps(value, default=str).decode()),
+    ((bytes, memoryview), lambda value: as_text(bytes(value))),
+    ((dict, list), _json),
 ]
 
 

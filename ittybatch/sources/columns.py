@@ -1,7 +1,9 @@
 """The header of a manifest: which column means what."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+import re
+import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,11 +12,18 @@ from ittybatch.profiles.rendition import check_metadata_name
 METADATA_PREFIX = "metadata."
 REQUIRED = "input"
 KNOWN = (REQUIRED, "kind", "options", "profile", "fingerprint", "etag", "size_bytes")
+# Titles that stand for `input` where there is no column of that name.
+INPUT_ALIASES = ("path", "url", "uri", "s3_uri", "s3_url", "input_url", "input_uri", "source_url")
 MAX_COLUMNS = 200
 MAX_NAME_CHARACTERS = 200
 
 # Close enough to be a slip of the finger, which would silently change what is ordered.
+# Columns of a batch's own `report.csv`. It has a row for each rendition, with the kind and the size
+# of what came out: read as a manifest, it names the inputs, and the profile makes the jobs.
+_REPORT = frozenset({"input", "rendition", "task_id", "output_url"})
+_OF_REPORT = {"kind": "", "size_bytes": "", "input_size_bytes": "size_bytes"}
 _CLOSE = 0.8
+_SEPARATORS = re.compile(r"[ -]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +52,15 @@ class Columns:
             ValueError: `input` is missing, or a column stands twice or is nearly a known one.
         """
         names = tuple(_renamed(header, mapping or {}))
+        if _REPORT.issubset(names):
+            names = tuple(_OF_REPORT.get(name, name) for name in names)
         if len(names) > MAX_COLUMNS:
             raise ValueError(f"it has {len(names)} columns; at most {MAX_COLUMNS} are read")
         if any(len(name) > MAX_NAME_CHARACTERS for name in names):
             raise ValueError(f"a column's name has more than {MAX_NAME_CHARACTERS} characters")
         if REQUIRED not in names:
             listing = ", ".join(repr(name[:40]) for name in names[:10]) or "none"
-            separators = [mark for mark in (";", "\t", "|") if mark in "".join(names)]
-            hint = (
-                f"; separate columns by commas, or set `delimiter` to {separators[0]!r}"
-                if separators
-                else ""
-            )
-            raise ValueError(f"it has no column `{REQUIRED}` (found: {listing}){hint}")
+            raise ValueError(f"it has no column `{REQUIRED}` (found: {listing})")
         for name in names:
             _check(name, names)
         metadata = tuple(
@@ -72,21 +77,47 @@ class Columns:
         return sorted([*self.places.values(), *(place for _, place in self.metadata)])
 
 
-def _renamed(header: list[str], mapping: Mapping[str, str]) -> Iterator[str]:
-    known_by_title = {title.strip(): name for name, title in mapping.items()}
+def has_input(header: list[str], mapping: Mapping[str, str]) -> bool:
+    """Say whether a row is a header: whether one of its titles means `input`."""
+    titles = {folded(title) for title in header}
+    if REQUIRED in mapping:
+        return folded(mapping[REQUIRED]) in titles
+    return REQUIRED in titles or not titles.isdisjoint(INPUT_ALIASES)
+
+
+def folded(title: str) -> str:
+    """A title without what people do not see or mean: case, space around it, its Unicode form."""
+    return unicodedata.normalize("NFC", title).strip().strip("\ufeff").casefold()
+
+
+def _renamed(header: list[str], mapping: Mapping[str, str]) -> list[str]:
+    known_by_title = {folded(title): name for name, title in mapping.items()}
     titles = [title.strip() for title in header]
-    for title, name in known_by_title.items():
-        if title not in titles:
+    keys = list(map(folded, titles))
+    for name, title in mapping.items():
+        if folded(title) not in keys:
             raise ValueError(f"it has no column {title!r}, which `columns` gives for `{name}`")
-    for title in titles:
-        name = _plain(title)
-        if title in known_by_title:
-            yield known_by_title[title]
+    names: list[str] = []
+    for title, key in zip(titles, keys, strict=True):
+        name = plain_name(title)
+        if key in known_by_title:
+            names.append(known_by_title[key])
         elif name in mapping:
             # Another column has been given for it.
-            yield ""
+            names.append("")
         else:
-            yield name
+            names.append(name)
+    if REQUIRED not in names:
+        places = [place for place, name in enumerate(names) if folded(name) in INPUT_ALIASES]
+        if len(places) > 1:
+            listing = ", ".join(repr(titles[place]) for place in places)
+            raise ValueError(
+                f"it has no column `{REQUIRED}`, and {listing} could each stand for it; "
+                f"say which one is the input with `columns`"
+            )
+        for place in places:
+            names[place] = REQUIRED
+    return names
 
 
 def check_known(name: str) -> str:
@@ -95,7 +126,7 @@ def check_known(name: str) -> str:
     Raises:
         ValueError: Listing those that do.
     """
-    plain = _plain(name)
+    plain = plain_name(name)
     if plain.startswith(METADATA_PREFIX):
         check_metadata_name(plain.removeprefix(METADATA_PREFIX))
     elif plain not in KNOWN:
@@ -103,12 +134,14 @@ def check_known(name: str) -> str:
     return plain
 
 
-def _plain(name: str) -> str:
-    stripped = name.strip()
-    lowered = stripped.lower()
+def plain_name(name: str) -> str:
+    """A title as it is spelt here, if it is a known one: `Size Bytes` is `size_bytes`."""
+    stripped = unicodedata.normalize("NFC", name).strip()
+    lowered = stripped.casefold()
     if lowered.startswith(METADATA_PREFIX):
         return METADATA_PREFIX + stripped[len(METADATA_PREFIX) :]
-    return lowered if lowered in KNOWN else stripped
+    joined = _SEPARATORS.sub("_", lowered)
+    return joined if joined in KNOWN else stripped
 
 
 def _check(name: str, names: tuple[str, ...]) -> None:

@@ -1,5 +1,7 @@
 """Rows gathered into pages."""
 
+from collections import Counter
+
 from ittybatch.profiles import Item
 from ittybatch.sources.page import Page, Reject
 
@@ -15,7 +17,7 @@ class Gathering:
         self._page_size = page_size
         self._items: list[Item] = []
         self._rejects: list[Reject] = []
-        self._empty = 0
+        self._left_out: Counter[str] = Counter()
 
     @property
     def room(self) -> int:
@@ -25,20 +27,24 @@ class Gathering:
     @property
     def any(self) -> bool:
         """Whether there is something to give a page of."""
-        return bool(self._items or self._rejects or self._empty)
+        return bool(self._items or self._rejects or self._left_out)
 
     def add(self, found: Item | Reject | None) -> None:
         """Take what a row has become; None for an empty one."""
         if isinstance(found, Item):
             self._items.append(found)
         elif found is None:
-            self._empty += 1
+            self._left_out["empty line"] += 1
         else:
             self._rejects.append(found)
 
+    def leave_out(self, rule: str, count: int = 1) -> None:
+        """Count rows that a rule leaves out."""
+        if count:
+            self._left_out[rule] += count
+
     def page(self, cursor: str) -> Page:
         """Give the rows so far as a page, and begin anew."""
-        filtered = {"empty line": self._empty} if self._empty else {}
-        page = Page(self._items, self._rejects, filtered, cursor)
-        self._items, self._rejects, self._empty = [], [], 0
+        page = Page(self._items, self._rejects, dict(self._left_out), cursor)
+        self._items, self._rejects, self._left_out = [], [], Counter()
         return page

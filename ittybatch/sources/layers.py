@@ -2,6 +2,7 @@
 
 import codecs
 import io
+import re
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Literal
 
@@ -24,7 +25,15 @@ _STRANGERS = {
     b"PAR1": ("Parquet", "`format: parquet`"),
     b"PK\x03\x04": ("a ZIP archive or an Excel workbook", "`format: excel` for a workbook"),
     b"\xd0\xcf\x11\xe0": ("an old or encrypted Excel workbook", "a workbook saved as .xlsx"),
+    b"\xfd7zXZ\x00": ("packed with xz", "the file unpacked, or packed with gzip or zstd"),
+    b"BZh91AY&SY": ("packed with bzip2", "the file unpacked, or packed with gzip or zstd"),
+    b"7z\xbc\xaf": ("a 7z archive", "the file unpacked, or packed with gzip or zstd"),
+    b"%PDF": ("a PDF", "the list as CSV or Excel"),
+    b"SQLite format 3": ("a SQLite database", "a source `sql:sqlite:///PATH` with a query"),
+    b"Obj\x01": ("Avro", "the list as Parquet or JSON Lines"),
 }
+_ARRAY = re.compile(r"\[\s*([{\]]|$)")
+_PAGE = ("<!doctype", "<html", "<?xml")
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 # No UTF-8 has this byte: it marks the row that held what could not be decoded.
 _UNDECODABLE = "\udcff"
@@ -115,6 +124,22 @@ class InUtf8(_Layer):
                 return text.encode(UTF_8, "surrogateescape")
 
 
+class LineFeeds(_Layer):
+    """Text whose lines end with a carriage return, with line feeds in their place."""
+
+    def _block(self) -> bytes:
+        return self._below.read(_BLOCK_BYTES).replace(b"\r", b"\n")
+
+
+def has_cr_ends(beginning: bytes) -> bool:
+    """Say whether the first line of a text ends with a carriage return alone."""
+    place = beginning.find(b"\r")
+    if not 0 <= place < len(beginning) - 1 or b"\n" in beginning[:place]:
+        return False
+    # A line feed alone may stand in a value; together they are an end of another kind.
+    return b"\r\n" not in beginning
+
+
 def packing_of(beginning: bytes) -> Packing | None:
     """Tell by a file's first bytes how it is packed; None where it is not."""
     return next((name for magic, name in _PACKINGS.items() if beginning.startswith(magic)), None)
@@ -137,10 +162,27 @@ def refuse_strangers(beginning: bytes, uri: str) -> None:
     """
     for magic, (what, instead) in _STRANGERS.items():
         if beginning.startswith(magic):
-            raise SourceError(
-                f"The manifest {without_secrets(uri)} cannot be read as text: it is {what}.",
-                remedy=f"Give {instead}.",
-            )
+            raise _no_text(uri, what, f"Give {instead}.")
+    text = beginning[:200].decode("latin-1").removeprefix("\xef\xbb\xbf").lstrip().lower()
+    if text.startswith(_PAGE):
+        raise _no_text(
+            uri,
+            "an HTML or XML page, as a server answers with an error or a login",
+            "Open the address in a browser, and give one that answers with the file itself.",
+        )
+    if _ARRAY.match(text):
+        raise _no_text(
+            uri,
+            "one JSON array",
+            "Write one object a line, for instance with `jq -c '.[]' list.json > list.jsonl`.",
+        )
+
+
+def _no_text(uri: str, what: str, remedy: str) -> SourceError:
+    return SourceError(
+        f"The manifest {without_secrets(uri)} cannot be read as text: it is {what}.",
+        remedy=remedy,
+    )
 
 
 def skip(stream: io.BufferedReader, count: int) -> None:

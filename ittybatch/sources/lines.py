@@ -7,9 +7,11 @@ from ittybatch.sources.layers import (
     BUFFER_BYTES,
     UTF_8,
     InUtf8,
+    LineFeeds,
     Packing,
     Unpacked,
     encoding_of,
+    has_cr_ends,
     packing_of,
     refuse_strangers,
     skip,
@@ -17,7 +19,9 @@ from ittybatch.sources.layers import (
 from ittybatch.sources.origins import origin_of
 from ittybatch.sources.stream import ManifestStream
 
-_MAGIC_BYTES = 4
+_MAGIC_BYTES = 16
+# Enough to meet the end of the first line in almost every file.
+_BEGINNING_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +31,12 @@ class Writing:
     Args:
         packing: `gzip` or `zstd`; None where it is not packed.
         encoding: Of its text.
+        cr: Whether its lines end with a carriage return alone, as old Macs wrote them.
     """
 
     packing: Packing | None
     encoding: str
+    cr: bool = False
 
     @property
     def plain(self) -> bool:
@@ -80,11 +86,17 @@ def open_lines(
     packing = writing.packing if writing else packing_of(buffered.peek(_MAGIC_BYTES))
     if packing:
         buffered = io.BufferedReader(Unpacked(buffered, packing, uri), BUFFER_BYTES)
-    if writing is None:
-        beginning = buffered.peek(_MAGIC_BYTES)
+    found = writing
+    if found is None:
+        beginning = buffered.peek(_BEGINNING_BYTES)
         refuse_strangers(beginning, uri)
-        writing = Writing(packing, encoding_of(beginning, encoding))
-    if writing.encoding != UTF_8:
-        buffered = io.BufferedReader(InUtf8(buffered, writing.encoding), BUFFER_BYTES)
+        found = Writing(packing, encoding_of(beginning, encoding))
+    if found.encoding != UTF_8:
+        buffered = io.BufferedReader(InUtf8(buffered, found.encoding), BUFFER_BYTES)
+    if writing is None and has_cr_ends(buffered.peek(_BEGINNING_BYTES)):
+        found = Writing(packing, found.encoding, cr=True)
+    if found.cr:
+        # A byte for a byte: offsets stay what they are.
+        buffered = io.BufferedReader(LineFeeds(buffered), BUFFER_BYTES)
     skip(buffered, offset - start)
-    return Lines(buffered, writing, manifest)
+    return Lines(buffered, found, manifest)

@@ -18,7 +18,22 @@ _SUFFIXES: dict[str, Format] = {
 }
 _PACKED = (".gz", ".gzip", ".zst", ".zstd")
 _TEXT: frozenset[Format] = frozenset({"csv", "tsv", "jsonl"})
+DELIMITERS: dict[Format, str] = {"csv": ",", "tsv": "\t"}
 SUFFIXES = (*_SUFFIXES, ".gz", ".zst")
+_UNREADABLE = {
+    (".xls", ".xlsb", ".ods", ".numbers"): "this kind of sheet is not read; save it as .xlsx",
+    (".xz", ".bz2", ".zip", ".7z", ".rar", ".tar"): "this kind of archive is not read; unpack it, "
+    "or pack it with gzip (.csv.gz) or zstd (.csv.zst)",
+    (".json",): "JSON is read with one object a line; write it so, for instance with "
+    "`jq -c '.[]' list.json > list.jsonl`",
+    (".avro", ".orc", ".feather", ".arrow"): "this format is not read; write Parquet",
+}
+
+
+def unreadable_name(uri: str) -> str | None:
+    """Say by the end of its name why a file cannot be read, and what to do; None if it may be."""
+    path = urlsplit(uri).path if "://" in uri else uri
+    return next((why for ends, why in _UNREADABLE.items() if path.lower().endswith(ends)), None)
 
 
 def format_of(uri: str) -> Format | None:

@@ -9,20 +9,27 @@ from typing import Any
 from ittybatch.profiles import Item
 from ittybatch.profiles.rendition import MAX_PAIRS, check_metadata_name
 from ittybatch.sources.cells import as_cell
-from ittybatch.sources.columns import KNOWN, METADATA_PREFIX, REQUIRED, Columns
+from ittybatch.sources.columns import (
+    INPUT_ALIASES,
+    KNOWN,
+    METADATA_PREFIX,
+    REQUIRED,
+    Columns,
+    folded,
+    plain_name,
+)
 from ittybatch.sources.page import Reject
 from ittybatch.sources.rows import (
     MAX_VALUE_CHARACTERS,
-    UNSEEN,
+    UNSEEN_IN_TEXT,
     Rows,
-    refuse_constant,
+    control_character,
     reject_of,
-    without_twins,
 )
 
 MAX_LINE_BYTES = 1024 * 1024
 
-_ALIASES = {"path": REQUIRED}
+_PATH = "path"
 _CLOSE = 0.8
 _TEXT = {name for name in KNOWN if name not in {"options", "size_bytes"}}
 
@@ -34,6 +41,12 @@ class _BadValueError(Exception):
         self.reason = reason
 
 
+class _Twins(dict[str, Any]):
+    """An object of JSON in which names stand twice."""
+
+    twins: frozenset[str] = frozenset()
+
+
 class Objects:
     """Reads objects that each name one item.
 
@@ -43,8 +56,8 @@ class Objects:
     """
 
     def __init__(self, mapping: Mapping[str, str], encoding: str) -> None:
-        self._rows = Rows(Columns.from_header(list(KNOWN)))
-        self._renamed = {title: name for name, title in mapping.items()}
+        self._rows = Rows(Columns.from_header(list(KNOWN)), typed=True)
+        self._renamed = {folded(title): name for name, title in mapping.items()}
         self._encoding = encoding.upper()
 
     def read(self, line: int, content: bytes) -> Item | Reject | None:
@@ -55,16 +68,20 @@ class Objects:
         try:
             return self._item(line, content, text)
         except _BadValueError as error:
-            return reject_of(line, error.field, error.reason, [text[:1000]])
+            # A line that is no object may be of any file: its text is nobody's business.
+            shown = [text[:1000]] if text.startswith("{") else []
+            return reject_of(line, error.field, error.reason, shown)
 
-    def _item(self, line: int, content: bytes, text: str) -> Item | Reject:
+    def _item(self, line: int, content: bytes, text: str) -> Item | Reject | None:
         given = self._parsed(content, text)
         values: dict[str, Any] = {}
         pairs: dict[str, str] = {}
         for title, value in given.items():
-            name = self._renamed.get(title) or _known(title)
-            if name is None or value is None:
+            name = self._renamed.get(folded(title)) or _known(title)
+            if name is None or value is None or value != value:  # noqa: PLR0124 - NaN
                 continue
+            if isinstance(given, _Twins) and title in given.twins:
+                raise _BadValueError(name, f"the name {title[:40]!r} stands twice")
             if name == "metadata":
                 pairs.update(_pairs(value))
             elif name.startswith(METADATA_PREFIX):
@@ -73,6 +90,11 @@ class Objects:
                 raise _BadValueError(name, f"stands twice, the second time as {title[:40]!r}")
             else:
                 values[name] = value
+        if REQUIRED not in values:
+            _take_alias(given, values)
+        if REQUIRED not in values and any(value is not None for value in given.values()):
+            names = ", ".join(repr(name[:40]) for name in list(given)[:10])
+            raise _BadValueError(REQUIRED, f"is empty or missing (found: {names})")
         cells = [_cell(name, values[name]) if name in values else "" for name in KNOWN]
         if len(pairs) > MAX_PAIRS:
             raise _BadValueError("metadata", f"has {len(pairs)} values; at most {MAX_PAIRS} fit")
@@ -88,12 +110,7 @@ class Objects:
                 "row", f"is not {self._encoding}; save the file as UTF-8"
             ) from None
         try:
-            given = json.loads(
-                text, object_pairs_hook=without_twins, parse_constant=refuse_constant
-            )
-            # A half of a pair of surrogates is JSON, and yet no text.
-            if "\\u" in text:
-                json.dumps(given, ensure_ascii=False).encode()
+            given = json.loads(text, object_pairs_hook=_object)
         except (ValueError, RecursionError) as error:
             raise _BadValueError("row", f"is not JSON: {error}") from error
         if not isinstance(given, dict):
@@ -101,37 +118,71 @@ class Objects:
         return given
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    names = [name for name, _ in pairs]
+    result = _Twins(found)
+    result.twins = frozenset(name for name in names if names.count(name) > 1)
+    return result
+
+
+def _take_alias(given: Mapping[str, Any], values: dict[str, Any]) -> None:
+    found = [
+        name for name, value in given.items() if folded(name) in INPUT_ALIASES and value is not None
+    ]
+    if len(found) > 1:
+        listing = ", ".join(repr(name) for name in found)
+        raise _BadValueError(
+            REQUIRED, f"is missing, and {listing} could each stand for it; use `columns`"
+        )
+    for name in found:
+        values[REQUIRED] = given[name]
+
+
 # A file's objects have the same few names.
 @lru_cache(maxsize=1024)
 def _known(title: str) -> str | None:
-    plain = title.strip()
-    lowered = plain.lower()
-    if lowered.startswith(METADATA_PREFIX):
-        return METADATA_PREFIX + plain[len(METADATA_PREFIX) :]
-    name = _ALIASES.get(lowered, lowered)
-    if name in KNOWN or name == "metadata":
+    name = plain_name(title)
+    if name in KNOWN or name.startswith(METADATA_PREFIX):
         return name
+    lowered = folded(title)
+    if lowered == _PATH:
+        return REQUIRED
+    if lowered == "metadata":
+        return lowered
     close = difflib.get_close_matches(lowered, [*KNOWN, "metadata"], n=1, cutoff=_CLOSE)
     if close:
-        raise _BadValueError(plain[:40], f"is not known; is `{close[0]}` meant?")
+        raise _BadValueError(title.strip()[:40], f"is not known; is `{close[0]}` meant?")
     return None
 
 
 def _cell(name: str, value: object) -> str:
     if name in _TEXT and not isinstance(value, str):
         raise _BadValueError(name, "is not text; put quotes around it")
-    if name == "options" and not isinstance(value, (dict, str)):
-        raise _BadValueError(name, 'are not a JSON object, such as {"width": 1280}')
+    if name == "options":
+        if not isinstance(value, (dict, str)):
+            raise _BadValueError(name, 'are not a JSON object, such as {"width": 1280}')
+        if _has_twins(value):
+            raise _BadValueError(name, "a name stands twice")
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False)
-    if name == "size_bytes" and isinstance(value, bool):
-        raise _BadValueError(name, "is not a whole number of bytes")
     return as_cell(value)
+
+
+def _has_twins(value: object) -> bool:
+    """Say whether a name stands twice in an object of JSON, at any depth."""
+    if isinstance(value, dict):
+        return isinstance(value, _Twins) or any(map(_has_twins, value.values()))
+    return isinstance(value, list) and any(map(_has_twins, value))
 
 
 def _pairs(given: object) -> dict[str, str]:
     if not isinstance(given, dict):
         raise _BadValueError("metadata", 'is not a JSON object, such as {"show": "Pilot"}')
+    if isinstance(given, _Twins):
+        raise _BadValueError("metadata", "a name stands twice")
     pairs: dict[str, str] = {}
     for name, value in given.items():
         field = f"{METADATA_PREFIX}{name}"[:80]
@@ -145,8 +196,8 @@ def _pairs(given: object) -> dict[str, str]:
         if len(text) > MAX_VALUE_CHARACTERS:
             most = MAX_VALUE_CHARACTERS
             raise _BadValueError(field, f"has {len(text)} characters; at most {most} are read")
-        if found := UNSEEN.search(text):
-            raise _BadValueError(field, f"holds the control character {found[0]!r}; remove it")
+        if found := UNSEEN_IN_TEXT.search(text):
+            raise _BadValueError(field, control_character(found[0]))
         if text:
             pairs[name] = text
     return pairs

@@ -1,17 +1,25 @@
 """The places a manifest can lie in: a folder, S3, a web server."""
 
+import stat
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 import httpx
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    HTTPClientError,
+)
 from urllib3.exceptions import HTTPError
 
 from ittybatch.sources.errors import SourceError, without_secrets
+from ittybatch.sources.patience import BrokenConnectionError, seconds_of_retry_after
+from ittybatch.sources.places import require_allowed
 from ittybatch.sources.s3 import SCHEME, failure, is_loopback, s3_client, split_uri
-from ittybatch.sources.stream import BrokenConnectionError, Origin
+from ittybatch.sources.stream import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +55,9 @@ class FileOrigin:
     def open(self, offset: int) -> None:
         """Open the file at a byte."""
         self.close()
+        require_allowed(self._path)
         try:
+            self._require_file()
             self._file = self._path.open("rb", buffering=0)
             self._file.seek(offset)
         except OSError as error:
@@ -73,6 +83,15 @@ class FileOrigin:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def _require_file(self) -> None:
+        mode = self._path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            # A pipe without a writer would keep the batch waiting for ever, and none is read twice.
+            raise SourceError(
+                f"The manifest {self._path} cannot be read: it is a pipe or a device, no file.",
+                remedy="Save what it gives as a file, and name that.",
+            )
 
     def _state(self) -> str:
         state = self._path.stat()
@@ -108,7 +127,11 @@ class S3Origin:
             # HEAD answers have no body to name the reason in.
             if error.response["Error"]["Code"] == "404":
                 error.response["Error"] = {"Code": "NoSuchKey", "Message": "no such object"}
+            if _is_busy(error):
+                raise BrokenConnectionError(str(error)) from error
             raise failure("read", self._uri, error) from error
+        except (HTTPClientError, EndpointConnectionError) as error:
+            raise BrokenConnectionError(str(error), unreachable=True) from error
         except BotoCoreError as error:
             raise failure("read", self._uri, error) from error
 
@@ -128,6 +151,12 @@ class S3Origin:
             self._body = None
 
 
+def _is_busy(error: ClientError) -> bool:
+    """Whether S3 asks to come again later: `SlowDown` and its like."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status >= httpx.codes.INTERNAL_SERVER_ERROR or status == httpx.codes.TOO_MANY_REQUESTS
+
+
 class WebOrigin:
     """A manifest on a web server; plain HTTP only on this machine.
 
@@ -138,6 +167,7 @@ class WebOrigin:
     def __init__(self, url: str) -> None:
         self.identity: str | None = None
         self._url = url
+        self._tag = ""
         self._open = ExitStack()
         self._blocks: Iterator[bytes] = iter(())
 
@@ -150,11 +180,14 @@ class WebOrigin:
             total = _total_bytes(response)
             tags = (response.headers.get("etag", ""), response.headers.get("last-modified", ""))
             self.identity = f"{'|'.join(tags)}|{total}"
-            self._blocks = response.iter_raw(_BLOCK_BYTES)
+            self._tag = tags[0]
+            # As they come: gathered into larger ones, those before a break would be lost.
+            self._blocks = response.iter_raw()
             partial = response.status_code == httpx.codes.PARTIAL_CONTENT
             self._skip(min(offset, 1) if partial else offset)
         except httpx.HTTPError as error:
-            raise BrokenConnectionError(str(error)) from error
+            unreachable = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            raise BrokenConnectionError(str(error), unreachable=unreachable) from error
 
     def read(self) -> bytes:
         """Give the next block."""
@@ -175,6 +208,8 @@ class WebOrigin:
         if offset:
             # One byte more than needed: a range that begins at the end would be refused.
             headers["Range"] = f"bytes={offset - 1}-"
+            if self._tag and not self._tag.startswith("W/"):
+                headers["If-Match"] = self._tag
         for _ in range(_MAX_REDIRECTS + 1):
             _require_private(url)
             response = self._open.enter_context(client.stream("GET", url, headers=headers))
@@ -188,12 +223,21 @@ class WebOrigin:
         if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise self._refused("it has become shorter since this batch began to read it")
         if response.is_server_error or status == httpx.codes.TOO_MANY_REQUESTS:
-            raise BrokenConnectionError(f"the server answered {status}")
+            asked_s = seconds_of_retry_after(response.headers.get("retry-after"))
+            raise BrokenConnectionError(
+                f"the server answered {status} {response.reason_phrase}", retry_after_s=asked_s
+            )
+        if status == httpx.codes.PRECONDITION_FAILED:
+            raise self._refused("it has changed since this batch began to read it")
         if status not in {httpx.codes.OK, httpx.codes.PARTIAL_CONTENT}:
             raise self._refused(f"the server answered {status} {response.reason_phrase}")
-        encoding = response.headers.get("content-encoding", "identity")
-        if encoding != "identity":
-            raise self._refused(f"the server sent it as {encoding} though asked not to")
+        encodings = response.headers.get("content-encoding", "").lower().replace(" ", "").split(",")
+        # Packed or not, the first bytes tell; of these two they do not.
+        if strange := {"br", "deflate"}.intersection(encodings):
+            raise self._refused(
+                f"the server sent it as {strange.pop()}, which cannot be unpacked here; let it "
+                "send gzip, zstd or neither"
+            )
         return response
 
     def _skip(self, count: int) -> None:

@@ -24,11 +24,6 @@ class Reject:
 
 
 @dataclass(frozen=True, slots=True)
-class Misread(Reject):
-    """A row whose very limits are in doubt, as after a quote that nobody closed."""
-
-
-@dataclass(frozen=True, slots=True)
 class Page:
     """A stretch of a source.
 

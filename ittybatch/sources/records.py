@@ -1,24 +1,43 @@
 """CSV records with the lines of the file that they stand on.
 
 pandas reads faster, but drops the lines of bad rows and counts records where people count
-lines. The csv module tells both, and one line at a time it can also be led out of a quote that
-somebody forgot to close.
+lines. The csv module gives both, and reads one line at a time, so that a quote that somebody
+forgot to close can be told from a long value:
+
+1. A quote that closes, followed by a separator or the end of a line, holds a value, however many
+   lines it spans. Nothing inside is ever a row.
+2. A quote that closes in the wrong place (text follows, or the record has more values than
+   titles) costs its row. The lines it spans are rows only if each of them is one by itself.
+3. A quote that never closes costs its row. The lines after it are rows again from the first of
+   `PROOF_LINES` in a row that are rows by themselves, or from there to the end of the file.
+
+A row by itself has as many values as titles, a usable input, and no stray quote. Lines that are
+not read are named in the reject: somebody would have to pay for a line of a transcript.
+
+In TSV a quote is a character like any other, unless the whole value is quoted well.
 """
 
 import csv
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from ittybatch.sources.blocks import BLOCK_BYTES, Block
+from ittybatch.sources.quoting import is_regular, literal_cells, opening_line
 
 MAX_LINE_BYTES = 1024 * 1024
-# A quoted cell may hold pretty-printed JSON; a quote left open would hold the whole file.
-MAX_LINES = 500
+# What one record may hold in memory; a quote left open would hold the whole file.
+MAX_RECORD_BYTES = 8 * 1024 * 1024
+# Text with that many lines, each of them a whole row with a usable address, is no text.
+PROOF_LINES = 20
 
-_OPEN_QUOTE = "a quote that opens on this line is not closed, or not followed by a separator"
 _UNDOUBLED = "expected after '\"'"
+_LONE_RETURN = "holds a carriage return in the middle; remove it, or put its value in quotes"
+_CLOSE_IT = 'close it, or write "" for a quote inside a quoted value'
+# The module's own limit of 131,072 characters a value is meant for untrusted streams without
+# any other bound.
+csv.field_size_limit(max(csv.field_size_limit(), MAX_RECORD_BYTES))
 
 
 class LineSource(Protocol):
@@ -28,7 +47,7 @@ class LineSource(Protocol):
         """Give the next line, or its beginning up to the limit; none at the end."""
 
     def read(self, size: int, /) -> bytes:
-        """Give so many bytes; fewer at the end alone."""
+        """Give up to `size` bytes; fewer at the end alone."""
 
 
 @dataclass(slots=True)
@@ -48,6 +67,14 @@ class Record:
     text: str = ""
 
 
+class _OpenQuoteError(csv.Error):
+    pass
+
+
+class _LongLineError(csv.Error):
+    pass
+
+
 class Records:
     """The records of a CSV file, one after the other.
 
@@ -57,6 +84,7 @@ class Records:
         offset: Byte of the file at which it begins.
         delimiter: The character between values.
         encoding: What the file is written in, for messages.
+        ahead: Lines that were read from the source before.
     """
 
     def __init__(
@@ -67,6 +95,7 @@ class Records:
         *,
         delimiter: str = ",",
         encoding: str = "utf-8",
+        ahead: Sequence[bytes] = (),
     ) -> None:
         self._line = line
         self._offset = offset
@@ -74,10 +103,24 @@ class Records:
         self._encoding = encoding.upper()
         self._source = source
         self._block = Block(b"")
-        self._pending: deque[bytes] = deque()
+        self._pending: deque[bytes] = deque(ahead)
         self._taken: list[bytes] = []
+        self._unread_lines = 0
+        self._unread_bytes = 0
         self._undecodable = False
+        self._width: int | None = None
+        self._is_row: Callable[[list[str]], bool] = lambda _: False
         self._csv = self._new_csv()
+
+    def expect(self, width: int, is_row: Callable[[list[str]], bool]) -> None:
+        """Learn what a row is, which tells rows from the text of a broken value.
+
+        Args:
+            width: How many titles there are.
+            is_row: Whether values make an item.
+        """
+        self._width = width
+        self._is_row = is_row
 
     def __iter__(self) -> Iterator[Record]:
         while (record := self.next()) is not None:
@@ -91,16 +134,17 @@ class Records:
         except StopIteration:
             return None
         except csv.Error as error:
-            # What is wrong on a later line began with a quote on the first.
-            reason = _OPEN_QUOTE if self.spans_lines else str(error)
-            if reason == "unexpected end of data":
-                reason = _OPEN_QUOTE
-            elif reason.endswith(_UNDOUBLED):
-                reason = "a quote inside a quoted value is not doubled"
-            return self._unreadable(reason)
-        if self._undecodable:
-            return self._unreadable(f"is not {self._encoding}; save the file as UTF-8")
-        return Record(self._line, cells)
+            by_hand = self._delimiter == "\t" and not isinstance(error, _LongLineError)
+            return self._literal() if by_hand else self._broken(error)
+        if len(self._taken) > 1:
+            if self._delimiter == "\t" and self._all_rows(self._taken[1:]):
+                return self._literal()
+            if self._width is not None and len(_without_surplus(cells)) > self._width:
+                reason = f"has {len(cells)} values under {self._width} columns"
+                return self._unreadable(
+                    f"{reason}: {self._opened()} closes in the wrong place", closed=True
+                )
+        return self._decoded(cells)
 
     def next_regular(self, most: int) -> tuple[int, list[list[str]], bool]:
         """Give the records that follow, as long as each stands on a line of its own.
@@ -128,40 +172,35 @@ class Records:
     @property
     def next_line(self) -> int:
         """Line on which the next record begins."""
-        return self._line + len(self._taken)
+        return self._line + len(self._taken) + self._unread_lines
 
     @property
     def next_offset(self) -> int:
         """Byte of the file at which the next record begins."""
-        return self._offset + sum(map(len, self._taken))
-
-    @property
-    def spans_lines(self) -> bool:
-        """Whether the last record stands on several lines."""
-        return len(self._taken) > 1
-
-    def keep_first_line_only(self) -> None:
-        """Read the lines after the last record's first one again, as records of their own."""
-        self._pending.extendleft(reversed(self._taken[1:]))
-        del self._taken[1:]
-        self._csv = self._new_csv()
+        return self._offset + sum(map(len, self._taken)) + self._unread_bytes
 
     def _pass(self) -> None:
         self._line, self._offset = self.next_line, self.next_offset
         self._taken.clear()
+        self._unread_lines = self._unread_bytes = 0
         self._undecodable = False
 
     def _new_csv(self) -> "Iterator[list[str]]":
         return csv.reader(self._lines(), strict=True, delimiter=self._delimiter)
 
     def _lines(self) -> Iterator[str]:
+        size_bytes = 0
         while raw := self._next_line():
             self._taken.append(raw)
-            if len(self._taken) > MAX_LINES:
-                raise csv.Error(_OPEN_QUOTE)
+            size_bytes = len(raw) if len(self._taken) == 1 else size_bytes + len(raw)
+            if size_bytes > MAX_RECORD_BYTES:
+                raise _OpenQuoteError
             if len(raw) >= MAX_LINE_BYTES:
+                if len(self._taken) > 1:
+                    # It will be met again as the first line of a record.
+                    raise _OpenQuoteError
                 self._skip_rest_of_line()
-                raise csv.Error(f"the line has more than {MAX_LINE_BYTES} bytes")
+                raise _LongLineError(f"the line has more than {MAX_LINE_BYTES} bytes")
             try:
                 text = raw.decode()
             except UnicodeDecodeError:
@@ -181,9 +220,6 @@ class Records:
         return Block(content)
 
     def _skip_rest_of_line(self) -> None:
-        if self.spans_lines:
-            # It will be met again as the first line of a record.
-            return
         # Its bytes are passed, not kept.
         while not self._taken[-1].endswith(b"\n"):
             block = self._source.readline(MAX_LINE_BYTES)
@@ -192,8 +228,102 @@ class Records:
             self._offset += len(self._taken[-1])
             self._taken[-1] = block
 
-    def _unreadable(self, reason: str) -> Record:
-        text = self._taken[0][:1000].decode(errors="replace") if self._taken else ""
-        # Lines that the record swallowed may be sound rows.
-        self.keep_first_line_only()
-        return Record(self._line, [], reason, text)
+    def _literal(self) -> Record:
+        """The first line alone, its quotes taken for characters."""
+        self._put_back()
+        try:
+            text = self._taken[0].decode()
+        except UnicodeDecodeError:
+            return Record(self._line, [], self._not_decoded(), self._shown())
+        if self._offset == 0:
+            text = text.removeprefix("\ufeff")
+        return Record(self._line, literal_cells(text, self._delimiter))
+
+    def _decoded(self, cells: list[str]) -> Record:
+        if self._undecodable:
+            return Record(self._line, [], self._not_decoded(), self._shown())
+        return Record(self._line, cells)
+
+    def _broken(self, error: csv.Error) -> Record:
+        if isinstance(error, _OpenQuoteError) or str(error) == "unexpected end of data":
+            return self._unreadable(f"{self._opened()} is never closed", closed=False)
+        if str(error).endswith(_UNDOUBLED):
+            reason = "a quote inside a quoted value is not doubled"
+            if len(self._taken) > 1:
+                reason = f"{self._opened()} closes in the wrong place, on line {self.next_line - 1}"
+            return self._unreadable(reason, closed=True)
+        self._put_back()
+        reason = _LONE_RETURN if str(error).startswith("new-line") else str(error)
+        return Record(self._line, [], reason, self._shown())
+
+    def _unreadable(self, reason: str, *, closed: bool) -> Record:
+        """Leave a record unread, with every line of which it is unsure whether it is a row."""
+        spanned = self._put_back()
+        # An even number of quotes leaves none open on the line.
+        sure = closed and not spanned and self._taken[0].count(b'"') % 2 == 0
+        if not sure and not (closed and spanned and self._all_rows(list(self._pending)[:spanned])):
+            self._leave_unread(spanned if closed else 0)
+        if self._unread_lines:
+            first, last = self._line + 1, self._line + self._unread_lines
+            lines = f"line {first}" if first == last else f"lines {first} to {last}"
+            reason += f"; {lines} may be text of that value, and nothing in there was read"
+        return Record(self._line, [], f"{reason}; {_CLOSE_IT}", self._shown())
+
+    def _put_back(self) -> int:
+        """Put the lines after the first one back; give their number."""
+        rest = self._taken[1:]
+        self._pending.extendleft(reversed(rest))
+        del self._taken[1:]
+        self._csv = self._new_csv()
+        return len(rest)
+
+    def _leave_unread(self, count: int) -> None:
+        """Pass over lines, and over those that follow until they prove to be rows."""
+        window: list[bytes] = []
+        while len(window) < PROOF_LINES and (raw := self._next_line()):
+            window.append(raw)
+            if count > 0 or not self._all_rows([raw]):
+                self._unread_lines += len(window)
+                self._unread_bytes += sum(map(len, window))
+                window.clear()
+                while len(raw) >= MAX_LINE_BYTES and not raw.endswith(b"\n"):
+                    raw = self._source.readline(MAX_LINE_BYTES)
+                    self._unread_bytes += len(raw)
+            count -= 1
+        self._pending.extendleft(reversed(window))
+
+    def _all_rows(self, lines: Sequence[bytes]) -> bool:
+        return all(map(self._is_whole_row, lines))
+
+    def _is_whole_row(self, raw: bytes) -> bool:
+        try:
+            text = raw.decode().rstrip("\r\n")
+        except UnicodeDecodeError:
+            return False
+        if not text:
+            return True
+        if self._width is None or len(raw) >= MAX_LINE_BYTES:
+            return False
+        if not is_regular(text, self._delimiter):
+            return False
+        try:
+            cells = next(csv.reader([text], delimiter=self._delimiter))
+        except csv.Error:
+            return False
+        return len(cells) == self._width and self._is_row(cells)
+
+    def _opened(self) -> str:
+        line = self._line + opening_line(self._taken)
+        return f"a quote that opens on line {line}"
+
+    def _not_decoded(self) -> str:
+        return f"is not {self._encoding}; save the file as UTF-8, or give the `encoding` it has"
+
+    def _shown(self) -> str:
+        return self._taken[0][:1000].decode(errors="replace") if self._taken else ""
+
+
+def _without_surplus(cells: list[str]) -> list[str]:
+    while cells and not cells[-1]:
+        cells = cells[:-1]
+    return cells

@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 from ittybatch.ittybit.options import InvalidOptions, canonical_options
 from ittybatch.profiles import Item
 from ittybatch.profiles.rendition import SLUG
-from ittybatch.sources.columns import Columns
+from ittybatch.sources.cells import NO_TEXT
+from ittybatch.sources.columns import METADATA_PREFIX, Columns
 from ittybatch.sources.errors import without_secrets
-from ittybatch.sources.page import Misread, Reject
+from ittybatch.sources.nothing import is_nothing
+from ittybatch.sources.page import Reject
 from ittybatch.sources.records import Record
 from ittybatch.sources.s3 import SCHEME, split_uri
 
@@ -21,21 +23,23 @@ MAX_OPTIONS_CHARACTERS = 16_384
 MAX_VALUE_CHARACTERS = 2048
 MAX_EXCERPT_CHARACTERS = 200
 
-UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-# Options may be printed over several lines.
-_UNSEEN_IN_OPTIONS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+# Half a pair of surrogates is no text: no database and no wire takes it.
+UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# Options and metadata may stand on several lines.
+UNSEEN_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _PROFILE = re.compile(SLUG)
+_SEPARATORS = re.compile(r"[ -]")
 _SIZE = re.compile(r"[0-9]{1,18}")
+_MOST_BYTES = 10**18
 _S3_OBJECT = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.*[^/]")
 _DIRECTORY_BUCKET = "--x-s3/"
 
 
 class _BadCellError(Exception):
-    def __init__(self, field: str, reason: str, kind: type[Reject] = Reject) -> None:
+    def __init__(self, field: str, reason: str) -> None:
         super().__init__(reason)
         self.field = field
         self.reason = reason
-        self.kind = kind
 
 
 class Rows:
@@ -43,10 +47,13 @@ class Rows:
 
     Args:
         columns: The header.
+        typed: Whether the format has a NULL of its own, so that the word `NULL` is text.
     """
 
-    def __init__(self, columns: Columns) -> None:
+    def __init__(self, columns: Columns, *, typed: bool = False) -> None:
         self._names = columns.names
+        self._typed = typed
+        self._titled = [place for place, name in enumerate(columns.names) if name]
         self._metadata = columns.metadata
         place = columns.places.get
         self._input = columns.places["input"]
@@ -60,8 +67,12 @@ class Rows:
         self._width = len(columns.names)
         self._read = columns.read
 
-    def read(self, record: Record) -> Item | Reject:
-        """Turn a record into an item; a bad one into a reject that names the column."""
+    def is_row(self, cells: list[str]) -> bool:
+        """Say whether values make an item."""
+        return isinstance(self.item_of(0, cells), Item)
+
+    def read(self, record: Record) -> Item | Reject | None:
+        """Turn a record into an item; a bad one into a reject; an empty one into None."""
         if record.problem is not None:
             return reject_of(record.line, "row", record.problem, [record.text])
         return self.item_of(record.line, record.cells)
@@ -73,8 +84,10 @@ class Rows:
         pairs: Mapping[str, str] | None = None,
         *,
         plain: bool = False,
-    ) -> Item | Reject:
-        """Turn a row's values into an item; bad ones into a reject that names the column.
+    ) -> Item | Reject | None:
+        """Turn a row's values into an item.
+
+        Bad values become a reject that names the column; a row without any under a title, None.
 
         Args:
             line: Where the row begins.
@@ -86,10 +99,17 @@ class Rows:
             item = self._regular_item(line, cells, pairs)
             if item is not None:
                 return item
+        if not pairs and self._is_empty(cells):
+            return None
         try:
             return self._item(line, cells, pairs)
         except _BadCellError as error:
-            return reject_of(line, error.field or "row", error.reason, cells, error.kind)
+            return reject_of(line, error.field or "row", error.reason, cells)
+
+    def _is_empty(self, cells: list[str]) -> bool:
+        titled = [place for place in self._titled if place < len(cells)]
+        beyond = cells[self._width :]
+        return not any(cells[place].strip() for place in titled) and not any(beyond)
 
     def _regular_item(
         self, line: int, cells: list[str], pairs: Mapping[str, str] | None
@@ -106,7 +126,7 @@ class Rows:
             if reason is not None:
                 return None
         profile = (cells[self._profile] or None) if self._profile is not None else None
-        if profile and (kind or not _PROFILE.fullmatch(profile)):
+        if profile and (kind or not _PROFILE.fullmatch(profile) or is_nothing(profile)):
             return None
         size = (cells[self._size] or None) if self._size is not None else None
         if size and not _SIZE.fullmatch(size):
@@ -126,22 +146,23 @@ class Rows:
     def _item(self, line: int, cells: list[str], pairs: Mapping[str, str] | None) -> Item:
         missing = len(self._names) - len(cells)
         if missing < 0:
-            raise _BadCellError(
-                "row",
-                f"has {len(cells)} values under {len(self._names)} columns; "
-                "put quotes around values that hold separators",
-                Misread,
-            )
-        cells = [*cells, *[""] * missing] if missing else cells
+            if any(cells[self._width :]):
+                raise _BadCellError(
+                    "row",
+                    f"has {len(cells)} values under {len(self._names)} columns; "
+                    "put quotes around values that hold separators",
+                )
+            cells = cells[: self._width]
+        cells = [*cells, *[""] * missing] if missing > 0 else cells
         self._check_characters(cells)
         kind = self._cell(cells, self._kind)
         profile = self._cell(cells, self._profile)
         return Item(
-            uri=_checked_input(cells[self._input].strip()),
+            uri=_checked_input(self._cell(cells, self._input) or ""),
             fingerprint=self._fingerprint(cells),
             size_bytes=_size(self._cell(cells, self._size)),
             line=line,
-            kind=kind,
+            kind=_as_kind(kind),
             options=_checked_options(kind, self._cell(cells, self._options)),
             profile=_checked_profile(profile, kind),
             metadata=self._pairs(cells) if pairs is None else pairs,
@@ -154,8 +175,12 @@ class Rows:
         for place in self._read:
             cell = cells[place]
             unseen, most = UNSEEN, MAX_VALUE_CHARACTERS
+            if place == self._size:
+                continue
             if place == self._options:
-                unseen, most = _UNSEEN_IN_OPTIONS, MAX_OPTIONS_CHARACTERS
+                unseen, most = UNSEEN_IN_TEXT, MAX_OPTIONS_CHARACTERS
+            elif self._names[place].startswith(METADATA_PREFIX):
+                unseen = UNSEEN_IN_TEXT
             elif place == self._input:
                 most = MAX_INPUT_CHARACTERS
             if len(cell) > most:
@@ -163,22 +188,28 @@ class Rows:
                     self._names[place], f"has {len(cell)} characters; at most {most} are read"
                 )
             if found := unseen.search(cell):
-                raise _BadCellError(
-                    self._names[place], f"holds the control character {found[0]!r}; remove it"
-                )
+                raise _BadCellError(self._names[place], control_character(found[0]))
 
     @staticmethod
     def _cell(cells: list[str], place: int | None) -> str | None:
-        return (cells[place].strip() or None) if place is not None else None
+        if place is None:
+            return None
+        cell = cells[place].strip()
+        return None if not cell or is_nothing(cell) else cell
 
     def _fingerprint(self, cells: list[str]) -> str | None:
         for place in self._fingerprints:
-            if found := cells[place].strip().strip('"'):
+            found = cells[place].strip().strip('"')
+            if found and not is_nothing(found):
                 return found
         return None
 
     def _pairs(self, cells: list[str]) -> Mapping[str, str]:
-        return {name: cells[place] for name, place in self._metadata if cells[place]}
+        return {
+            name: cell
+            for name, place in self._metadata
+            if (cell := cells[place]) and (self._typed or not is_nothing(cell))
+        }
 
 
 def _is_plain(cells: list[str]) -> bool:
@@ -215,9 +246,15 @@ def _checked_profile(profile: str | None, kind: str | None) -> str | None:
         return None
     if kind is not None:
         raise _BadCellError("profile", "and `kind` exclude each other; empty one of them")
-    if not _PROFILE.fullmatch(profile):
-        raise _BadCellError("profile", "is no profile's name")
-    return profile
+    name = profile.lower()
+    if not _PROFILE.fullmatch(name):
+        raise _BadCellError("profile", "is no profile's name; use a-z, 0-9, - and _")
+    return name
+
+
+def _as_kind(kind: str | None) -> str | None:
+    """A kind as it is spelt here: `Adaptive Video` is `adaptive_video`."""
+    return _SEPARATORS.sub("_", kind.lower()) if kind else None
 
 
 def _checked_options(kind: str | None, text: str | None) -> Mapping[str, Any] | None:
@@ -225,7 +262,7 @@ def _checked_options(kind: str | None, text: str | None) -> Mapping[str, Any] | 
         if text is not None:
             raise _BadCellError("options", "need a `kind` to belong to")
         return None
-    options, field, reason = _parsed(kind, text)
+    options, field, reason = _parsed(_as_kind(kind) or "", text)
     if reason is not None:
         raise _BadCellError(field, reason)
     return options
@@ -272,20 +309,38 @@ def refuse_constant(name: str) -> NoReturn:
 
 
 def _size(text: str | None) -> int | None:
+    """The size that a text gives; it is a hint, so what is no whole number gives none."""
     if text is None:
         return None
-    if not _SIZE.fullmatch(text):
-        raise _BadCellError("size_bytes", "is not a whole number of bytes")
-    return int(text)
+    if _SIZE.fullmatch(text):
+        return int(text)
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return int(number) if number.is_integer() and 0 <= number < _MOST_BYTES else None
 
 
-def reject_of(
-    line: int, field: str, reason: str, cells: list[str], kind: type[Reject] = Reject
-) -> Reject:
+def control_character(character: str) -> str:
+    """Say of a character that it cannot be read."""
+    if character == NO_TEXT:
+        return "holds bytes that are no UTF-8, or a NUL character; write it as UTF-8 text"
+    return f"holds the control character {character!r}; remove it"
+
+
+def reject_of(line: int, field: str, reason: str, cells: list[str]) -> Reject:
     """Make a reject, with what can be shown of the row."""
     shown = ",".join(without_secrets(cell[: 4 * MAX_EXCERPT_CHARACTERS]) for cell in cells)
-    excerpt = "".join(
-        character if character.isprintable() else "\ufffd"
-        for character in shown[:MAX_EXCERPT_CHARACTERS]
+    return Reject(
+        line,
+        printable(field),
+        printable(without_secrets(reason)),
+        printable(shown[:MAX_EXCERPT_CHARACTERS]),
     )
-    return kind(line, field, reason, excerpt)
+
+
+def printable(text: str) -> str:
+    """Text without characters that a terminal obeys or a database refuses."""
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)

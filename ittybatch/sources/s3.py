@@ -14,6 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from botocore.loaders import Loader
 
+from ittybatch.ittybit.redaction import has_user
 from ittybatch.sources.errors import SourceError
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ def split_uri(uri: str) -> tuple[str, str]:
     """
     if not uri.startswith(SCHEME):
         raise ValueError(f"{uri!r} does not begin with {SCHEME}")
+    if has_user(uri):
+        raise ValueError(
+            "it holds a key or a password before the bucket's name, which would be kept and shown; "
+            "take it out, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead"
+        )
     bucket, _, key = uri.removeprefix(SCHEME).partition("/")
     if not _BUCKET.fullmatch(bucket):
         raise ValueError(f"{bucket!r} in {uri!r} is no bucket's name")

@@ -11,8 +11,9 @@ from ittybatch.sources.errors import SourceError, without_secrets
 from ittybatch.sources.failed import FailedJobsSource
 from ittybatch.sources.form import Tabs
 from ittybatch.sources.inventory import InventorySource, read_inventory, scanned_folder
-from ittybatch.sources.manifest import ManifestSource, read_manifest
-from ittybatch.sources.manifest_formats import format_of
+from ittybatch.sources.manifest import ManifestSource
+from ittybatch.sources.manifest_formats import format_of, unreadable_name
+from ittybatch.sources.manifest_pages import read_manifest
 from ittybatch.sources.page import Page
 from ittybatch.sources.queue import QueueSource, read_queue
 from ittybatch.sources.s3 import SCHEME
@@ -28,6 +29,9 @@ Source = Annotated[
 ]
 ReadableSource = BucketSource | ManifestSource | InventorySource | SqlSource | QueueSource
 
+_MANIFEST_ONLY = frozenset(
+    {"format", "columns", "encoding", "delimiter", "sheet", "header_row", "hidden_rows"}
+)
 _SQL, _QUEUE, _INVENTORY = "sql:", "sqs+", "inventory+"
 FORMS = (
     "s3://bucket/prefix/, or the path, https:// URL or s3:// URI of a .csv, .tsv, .jsonl, "
@@ -109,7 +113,7 @@ def parse_source(
     stripped = text.strip()
     given = dict(fields or {})
     try:
-        model, own = _meaning(stripped)
+        model, own = _meaning(stripped, given)
         return model.model_validate({**own, **given})
     except ValidationError as error:
         raise _refused(stripped, error, given, called or {}) from error
@@ -117,21 +121,40 @@ def parse_source(
         raise _unknown(stripped, str(error)) from error
 
 
-def _meaning(text: str) -> tuple[type[ReadableSource], dict[str, str]]:
+def _meaning(text: str, given: Mapping[str, Any]) -> tuple[type[ReadableSource], dict[str, str]]:
     """The model that a text means, with the fields that the text itself gives."""
     if text.startswith(_SQL):
-        return SqlSource, {"database": text.removeprefix(_SQL)}
+        return SqlSource, {"database": _absolute_database(text.removeprefix(_SQL))}
     if text.startswith(_QUEUE):
         return QueueSource, {"queue_url": text.removeprefix(_QUEUE)}
     if text.startswith(_INVENTORY):
         return InventorySource, {"manifest_uri": text.removeprefix(_INVENTORY)}
-    if text.startswith(SCHEME) and text.endswith("/manifest.json"):
+    if not text:
+        raise ValueError("it is empty")
+    # Whoever says how to read a file says that it is one.
+    is_file = not _MANIFEST_ONLY.isdisjoint(given) and not text.endswith("/")
+    if text.startswith(SCHEME) and text.endswith("/manifest.json") and not is_file:
         return InventorySource, {"manifest_uri": text}
-    if format_of(text) is not None:
+    if is_file or format_of(text) is not None:
         return ManifestSource, {"uri": _absolute(text)}
+    if why := unreadable_name(text):
+        raise ValueError(why)
     if text.startswith(SCHEME):
         return BucketSource, {"uri": text}
-    raise ValueError("it is neither an s3:// prefix nor named as a manifest is")
+    raise ValueError(
+        "it is neither an s3:// prefix nor named as a manifest is; of a file with another name, "
+        "say the format (--format csv)"
+    )
+
+
+def _absolute_database(text: str) -> str:
+    """The same database, but a SQLite file by its whole path: the batch runs in another folder."""
+    for scheme in ("sqlite:///", "sqlite+pysqlite:///"):
+        if text.startswith(scheme):
+            path, mark, query = text.removeprefix(scheme).partition("?")
+            if path and path != ":memory:" and not path.startswith("file:"):
+                return f"{scheme}{Path(path).expanduser().absolute()}{mark}{query}"
+    return text
 
 
 def _absolute(text: str) -> str:
@@ -149,7 +172,8 @@ def _refused(
         reason = "such a source does not take it"
     if name in given or first["type"] == "missing":
         return SourceError(
-            f"{without_secrets(text)!r} cannot be read so: {called.get(name, name)}: {reason}.",
+            f"{without_secrets(text)!r} cannot be read so: {called.get(name, name)}: "
+            f"{without_secrets(reason)}.",
             remedy="`ittybatch plan --help` tells which options go with which source.",
         )
     return _unknown(text, reason)

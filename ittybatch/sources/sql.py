@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sqlalchemy import URL, Connection, CursorResult, TextClause, create_engine, make_url, text
@@ -14,12 +14,14 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from ittybatch.profiles import Item
-from ittybatch.sources.cells import as_cell, as_place, from_place
+from ittybatch.sources.cells import as_cell, as_place, as_text, from_place
 from ittybatch.sources.columns import Columns
 from ittybatch.sources.cursor import read_cursor, write_cursor
 from ittybatch.sources.errors import SourceError, without_secrets
 from ittybatch.sources.form import BEGINS_EMPTY, as_form
 from ittybatch.sources.page import Page, Reject
+from ittybatch.sources.places import require_allowed
+from ittybatch.sources.readable import refuse_unreadable
 from ittybatch.sources.rows import Rows
 
 DEFAULT_PAGE_SIZE = 1000
@@ -114,9 +116,16 @@ def read_sql(
         page_size: Rows a page, good and bad; more where rows share a key.
 
     Raises:
-        SourceError: The database cannot be reached, the query fails, or the columns are none
-            of a manifest's.
+        SourceError: The database cannot be reached, the query fails, not one of its rows can be
+            read, or the columns are none of a manifest's.
     """
+    pages = _pages(source, cursor, page_size)
+    if cursor is not None:
+        return pages
+    return refuse_unreadable(pages, lambda why: _unusable(f"The query cannot be used: {why}."))
+
+
+def _pages(source: SqlSource, cursor: str | None, page_size: int) -> Iterator[Page]:
     url = _url_of(source)
     place = _Place(source, url, cursor)
     try:
@@ -160,7 +169,7 @@ class _Reader:
 
     def __init__(self, source: SqlSource, titles: list[str], place: _Place) -> None:
         try:
-            self._rows = Rows(Columns.from_header(titles))
+            self._rows = Rows(Columns.from_header(titles), typed=True)
             self._at = None if source.key is None else titles.index(source.key)
         except ValueError as error:
             raise _unusable(f"The query cannot be used: {error}.") from error
@@ -168,11 +177,12 @@ class _Reader:
         self._place = place
         self._items: list[Item] = []
         self._rejects: list[Reject] = []
+        self._empty = 0
 
     @property
     def taken(self) -> int:
         """Rows since the last page."""
-        return len(self._items) + len(self._rejects)
+        return len(self._items) + len(self._rejects) + self._empty
 
     def is_full(self, row: Any, page_size: int) -> bool:  # noqa: ANN401 - a row of the result
         """Whether the page is to end before a row."""
@@ -199,6 +209,8 @@ class _Reader:
         found = self._rows.item_of(self._place.rows, [as_cell(value) for value in row])
         if isinstance(found, Item):
             self._items.append(found)
+        elif found is None:
+            self._empty += 1
         else:
             self._rejects.append(found)
 
@@ -211,8 +223,9 @@ class _Reader:
             except TypeError as error:
                 raise _unusable(f"The query cannot be used: its key is a {error}.") from error
         cursor = write_cursor(self._source.type, self._place.name, place)
-        page = Page(self._items, self._rejects, {}, cursor)
-        self._items, self._rejects = [], []
+        filtered = {"empty row": self._empty} if self._empty else {}
+        page = Page(self._items, self._rejects, filtered, cursor)
+        self._items, self._rejects, self._empty = [], [], 0
         return page
 
 
@@ -252,6 +265,9 @@ def _reading(url: URL) -> Iterator[Connection]:
             connection = connection.execution_options(postgresql_readonly=True)  # noqa: PLW2901
         elif url.get_backend_name() == "sqlite":
             connection.exec_driver_sql("PRAGMA query_only = ON")
+            # Text that is no UTF-8 would fail the query, in columns that nobody reads, too.
+            raw: Any = connection.connection.driver_connection
+            raw.text_factory = as_text
         yield connection
 
 
@@ -260,6 +276,7 @@ def _existing(url: URL) -> URL:
     path = url.database
     if url.get_backend_name() != "sqlite" or not path or path == ":memory:":
         return url
+    require_allowed(Path(unquote(path.removeprefix("file:")) if "uri" in url.query else path))
     if "uri" not in url.query:
         url = url.set(database=f"file:{quote(str(Path(path).absolute()))}")
     return url.update_query_dict({"mode": "rw", **url.query, "uri": "true"})

@@ -1,18 +1,17 @@
 """The bytes of a manifest, from wherever it lies, opened again where a connection breaks."""
 
 import io
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ittybatch.sources.errors import SourceError, without_secrets
+from ittybatch.sources.patience import BrokenConnectionError, attempts
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-MAX_BREAKS = 3
 
-
-class BrokenConnectionError(Exception):
-    """A transfer ended early; it can be opened again at the place where it did."""
+T = TypeVar("T")
 
 
 class Origin(Protocol):
@@ -99,21 +98,27 @@ class ManifestStream(io.RawIOBase):
         try:
             return self._origin.read()
         except BrokenConnectionError:
-            self._open()
-        try:
-            return self._origin.read()
-        except BrokenConnectionError as error:
-            raise self._unreachable(error) from error
+            # Each time that it gets further, it may break again: some servers cut every answer.
+            return self._patiently(self._read_again)
 
     def _open(self) -> None:
-        for attempt in range(1, MAX_BREAKS + 1):
-            try:
-                self._origin.open(self._offset)
-            except BrokenConnectionError as error:
-                if attempt == MAX_BREAKS:
-                    raise self._unreachable(error) from error
-            else:
-                break
+        self._patiently(self._open_once)
+
+    def _patiently(self, exchange: Callable[[], T]) -> T:
+        try:
+            for attempt in attempts(first=self._expected is None):
+                with attempt:
+                    return exchange()
+        except BrokenConnectionError as error:
+            raise self._unreachable(error) from error
+        raise AssertionError  # pragma: no cover - the loop returns or raises
+
+    def _read_again(self) -> bytes:
+        self._open_once()
+        return self._origin.read()
+
+    def _open_once(self) -> None:
+        self._origin.open(self._offset)
         if self._expected is not None and self._origin.identity != self._expected:
             self._origin.close()
             raise SourceError(
@@ -126,5 +131,6 @@ class ManifestStream(io.RawIOBase):
         self._origin.close()
         return SourceError(
             f"The manifest {self._uri} cannot be read past byte {self._offset}: {error}",
-            remedy="Check the network; the batch goes on from the last page that was read.",
+            remedy="Check the network and the server, which must allow `Range` requests where it "
+            "cuts long answers short; the batch goes on from the last page that was read.",
         )

@@ -6,12 +6,10 @@ from typing import IO, Any
 import pyarrow as pa
 from pyarrow import parquet
 
+from ittybatch.sources.cells import as_text
 from ittybatch.sources.columns import METADATA_PREFIX
 
 BATCH_ROWS = 1000
-
-# No value may hold it: it marks one that is no text.
-_NO_TEXT = "\x00"
 # Errors of pyarrow are these, and OSError.
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, NotImplementedError)
 
@@ -93,16 +91,22 @@ def _values(column: Any) -> list[Any]:  # noqa: ANN401  an array of pyarrow's
         values: list[Any] = column.to_pylist()
     except UnicodeDecodeError:
         raw = column.cast(pa.large_binary()).to_pylist()
-        return [None if value is None else _decoded(value) for value in raw]
+        return [None if value is None else as_text(value) for value in raw]
+    except (pa.ArrowException, ValueError, OverflowError):
+        # Each by itself: how a value is written must not depend on the others of its page.
+        return [_value(scalar) for scalar in column]
     else:
         return values
 
 
-def _decoded(value: bytes) -> str:
+def _value(scalar: Any) -> Any:  # noqa: ANN401  a scalar of pyarrow's
+    """A value, or, where Python has no type for it, the text or number that Arrow has."""
     try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode(errors="replace") + _NO_TEXT
+        return scalar.as_py()
+    except (pa.ArrowException, ValueError, OverflowError):
+        # Parts of a microsecond, or a year beyond 9999.
+        text: str = scalar.cast(pa.string()).as_py()
+        return scalar.value if text.startswith("<") else text.replace(" ", "T", 1)
 
 
 def _first_line(error: Exception) -> str:

@@ -29,7 +29,7 @@ def batch(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     ("name", "begins"),
     [
         ("r.json", b'{"batch"'),
-        ("r.csv", b"input,"),
+        ("r.csv", b"\xef\xbb\xbfinput,"),
         ("r.parquet", b"PAR1"),
         ("r.HTML", b"<!doctype html>"),
         ("r", b'{"batch"'),
@@ -69,7 +69,7 @@ def test_a_format_may_go_with_a_name_that_says_nothing_else(
 ) -> None:
     """Such as that of a temporary file."""
     assert report(batch, format=ReportFormat.CSV, output=str(tmp_path / name)) == 0
-    assert (tmp_path / name).read_bytes().startswith(b"input,")
+    assert (tmp_path / name).read_bytes().startswith(b"\xef\xbb\xbfinput,")
 
 
 def test_the_name_is_refused_before_a_table_is_written(batch: str, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_bad_rows_of_a_manifest_stop_no_good_one(ledger: Ledger, tmp_path: Path)
     manifest.write_text(
         "input,kind,options,profile\n"
         "s3://media/a.mov,,,\n"
-        ",,,\n"
+        ",,,web\n"
         's3://media/b.mov,video,"{""fps"": 999}",\n'
         "s3://media/c.mov,,,no-such-profile\n"
         's3://media/d.mov,image,"{""width"": 640, ""start"": 2}",\n'
@@ -124,6 +124,34 @@ def test_bad_rows_of_a_manifest_stop_no_good_one(ledger: Ledger, tmp_path: Path)
     }
     assert "fps" in rejects[4][1]
     assert "no-such-profile" in rejects[5][1]
+
+
+def test_garbled_objects_of_json_stop_no_good_one(ledger: Ledger, tmp_path: Path) -> None:
+    """Whatever a database refuses: NUL and half surrogates in names, values and reasons."""
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_text(
+        '{"input": "s3://media/a.mov", "metadata": {"show": "two\\nlines"}}\n'
+        '{"input": "s3://media/b.mov", "optoins\\u0000": {}}\n'
+        '{"input": "s3://media/\\ud83d.mov"}\n'
+        '{"input": "s3://media/c.mov", "etag": "\\u0000"}\n'
+        '{"input": "s3://media/c.mov", "profile": "\\u0000"}\n'
+        '{"input": "s3://media/c.mov", "kind": "video\\ud83d"}\n'
+        '{"input": "s3://media/c.mov", "kind": "image", "options": {"format": "\\u0000"}}\n'
+        '{"input": "s3://media/c.mov", "kind": "image", "options": {"\\u0000\\ud83d": 1}}\n'
+        '{"input": "s3://media/c.mov", "metadata": {"\\ud83d": "x"}}\n'
+        '{"input": "s3://media/c.mov", "metadata": {"a": "\\u0000"}}\n'
+        '{"input": "s3://media/d.mov", "\\u0000": "\\ud83d"}\n'
+        '\x00{"input": "s3://media/e.mov"}\n'
+    )
+    batch = _plan(ledger, ManifestSource(uri=str(manifest)))
+    assert {row.input for row in library.rows(ledger, batch)} == {
+        "s3://media/a.mov",
+        "s3://media/d.mov",
+    }
+    rejects = ledger.read(reject_rows, batch)
+    assert [row["line"] for row in rejects] == [*range(2, 11), 12]
+    for row in rejects:
+        assert (row["field"] + row["reason"] + row["row"]).isprintable()
 
 
 def test_what_failed_is_a_source_of_its_own(ledger: Ledger) -> None:

@@ -24,15 +24,65 @@ from ittybatch.engine.reports.places import NotWritten, whole
 from ittybatch.engine.reports.rejects import write_rejects
 from ittybatch.engine.reports.tally import Tally
 from ittybatch.ledger import Ledger, results
+from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.plan import PlannedReject
 from ittybatch.ledger.planning import plan_page
 from ittybatch.ledger.results import Result, result_pages
 from ittybatch.ledger.states import JobState
+from ittybatch.sources import ManifestSource, read_pages
 from tests.engine.reports import mixed_batch, written
 from tests.ledger import library
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+
+def test_a_spreadsheet_opens_the_csv_of_a_file_as_utf8(ledger: Ledger, tmp_path: Path) -> None:
+    """By its byte order mark; a pipe has none."""
+    batch = library.new_batch(ledger).id
+    page = library.page(rejects=[PlannedReject(2, "input", "ü", "ü")])
+    ledger.write(plan_page, batch, page, after=None, chunk_size=10)
+    write_files(ledger, batch, tmp_path)
+    for name in ("report.csv", "rejects.csv"):
+        assert (tmp_path / name).read_bytes().startswith(b"\xef\xbb\xbf")
+    assert written(ledger, batch, ReportFormat.CSV).startswith(b"input,")
+
+
+def test_a_csv_report_reads_back_as_a_manifest_of_its_inputs(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    """Its `kind` and sizes are those of the outputs, and order nothing."""
+    batch = mixed_batch(ledger)
+    write_files(ledger, batch, tmp_path)
+    (page,) = read_pages(ManifestSource(uri=str(tmp_path / "report.csv")))
+    assert page.rejects == []
+    assert {item.uri for item in page.items} == {
+        row.input for rows in result_pages(ledger, batch) for row in rows
+    }
+    assert {(item.kind, item.options) for item in page.items} == {(None, None)}
+
+
+def test_a_report_shows_a_source_without_its_signature(ledger: Ledger) -> None:
+    """Whoever reads a report must not get to read the manifest."""
+    source = {"type": "manifest", "uri": "https://h/list.csv?X-Amz-Signature=s3cr3t"}
+    batch = library.new_batch(ledger, source=source).id
+    report = json.loads(written(ledger, batch, ReportFormat.JSON))
+    assert report["batch"]["source"]["uri"] == "https://h/list.csv?..."
+    assert dict(ledger.read(read_batch, batch).source) == source
+
+
+def test_copies_go_only_to_folders_that_batches_may_use(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report at home is written all the same, and says why there is no copy."""
+    monkeypatch.setenv("ITTYBATCH_FILE_DIRS", str(tmp_path / "shared"))
+    batch = mixed_batch(ledger)
+    for to, failures in ((tmp_path / "shared" / "in", 0), (tmp_path / "elsewhere", 1)):
+        done = write_files(ledger, batch, tmp_path / "home", copies_to=str(to))
+        assert len(done.failures) == failures
+        assert to.exists() is not bool(failures)
+    assert "ITTYBATCH_FILE_DIRS" in done.failures[0]
+    assert (tmp_path / "home" / "report.json").exists()
 
 
 def test_the_json_report_has_its_documented_shape(ledger: Ledger) -> None:

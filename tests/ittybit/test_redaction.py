@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from ittybatch.ittybit.redaction import redacted
+from ittybatch.ittybit.redaction import redacted, shown_source, without_secrets
 
 
 def test_a_hostile_text_is_masked_in_no_time() -> None:
@@ -22,6 +22,13 @@ def test_a_hostile_text_is_masked_in_no_time() -> None:
         ("sk_test_123 is wrong", "[redacted] is wrong"),
         ("https://b.s3.aws/k?X-Amz-Signature=1&b=2 gone", "https://b.s3.aws/k?[redacted] gone"),
         ("https://me:pass@host/k", "https://[redacted]@host/k"),
+        ("s3://AKIA123:s3/cr+et@bucket/a", "s3://[redacted]@bucket/a"),
+        (
+            "postgresql://h/db?sslmode=on&password=pw",
+            "postgresql://h/db?sslmode=on&password=[redacted]",
+        ),
+        ("s3://bucket/a:b@c.mov", "s3://bucket/a:b@c.mov"),
+        ("http://host:8080/a@b.mov", "http://host:8080/a@b.mov"),
         ("my-own-secret here", "[redacted] here"),
         ("nothing to hide at https://a/b.mp4", "nothing to hide at https://a/b.mp4"),
     ],
@@ -29,3 +36,28 @@ def test_a_hostile_text_is_masked_in_no_time() -> None:
 def test_credentials_are_masked_and_the_rest_stays(text: str, clean: str) -> None:
     """Whoever reads it still learns what went wrong."""
     assert redacted(text, "my-own-secret", "") == clean
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("s3://AKIA123:s3/cr+et@bucket/a.csv", "s3://bucket/a.csv"),
+        ("https://me:pw@h/a.csv?X-Amz-Signature=1,2", "https://h/a.csv?..."),
+        ("postgresql://me:pw@h/db?password=s3cr3t&a=b", "postgresql://h/db?password=...&a=b"),
+        ("sqlite:///a.db?cipher_secret=x", "sqlite:///a.db?cipher_secret=..."),
+        (
+            "'KEY:SECRET@b' in 's3://KEY:SECRET@b' is no name",
+            "'KEY:SECRET@b' in 's3://b' is no name",
+        ),
+        ("https://h/a@2x.png", "https://h/a@2x.png"),
+        ("s3://bucket/2026:01:02@night.mov", "s3://bucket/2026:01:02@night.mov"),
+    ],
+)
+def test_addresses_are_shown_without_secrets(text: str, clean: str) -> None:
+    """In messages, reports and the parameters of a source."""
+    assert without_secrets(text) == clean
+    assert shown_source({"uri": text, "more": [text], "n": 1}) == {
+        "uri": clean,
+        "more": [clean],
+        "n": 1,
+    }

@@ -63,7 +63,8 @@ def bucket(s3: "S3Client") -> str:
 class Site:
     """What the web server has and how it misbehaves.
 
-    `cut` is how many answers to come break off after half of what they promised.
+    `cut` is how many answers to come break off after half of what they promised; `failures` are
+    the statuses of the answers to come, and `headers` go with every answer.
     """
 
     def __init__(self, url: str) -> None:
@@ -73,7 +74,10 @@ class Site:
         self.cut = 0
         self.status = 200
         self.ranges = True
+        self.failures: list[int] = []
+        self.headers: dict[str, str] = {}
         self.asked: list[str | None] = []
+        self.matches: list[str | None] = []
 
 
 @pytest.fixture
@@ -96,6 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         site = self.site
         site.asked.append(self.headers["Range"])
+        site.matches.append(self.headers["If-Match"])
         if self.path.startswith(("/redirect", "/loop", "/away")):
             to = {"/r": "/file.csv", "/l": "/loop", "/a": "http://192.0.2.1/file.csv"}
             self.send_response(302)
@@ -103,8 +108,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        if site.status != 200:
-            self.send_error(site.status)
+        status = site.failures.pop(0) if site.failures else site.status
+        if status != 200:
+            self.send_response(status)
+            for name, value in site.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if (match := self.headers["If-Match"]) and match != site.etag:
+            self.send_error(412)
             return
         self._send_file(site)
 
@@ -121,11 +134,13 @@ class _Handler(BaseHTTPRequestHandler):
             last, total = len(site.content) - 1, len(site.content)
             self.send_header("Content-Range", f"bytes {start}-{last}/{total}")
         self.send_header("ETag", site.etag)
+        for name, value in site.headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if site.cut:
             site.cut -= 1
-            body = body[: len(body) // 2]
+            body = body[: max(len(body) // 2, 64)]
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name

@@ -29,7 +29,7 @@ BAD: list[tuple[Row, str, str]] = [
     (["s3://med/a.mov", "audio", '{"width": 1}', None, None, None], "options", "width = 1"),
     (["s3://med/a.mov", None, "{}", None, None, None], "options", "need a `kind`"),
     (["s3://med/a.mov", "video", None, "web", None, None], "profile", "exclude each other"),
-    (["s3://med/a.mov", None, None, None, "many", None], "size_bytes", "whole number"),
+    (["s3://med/a.mov", None, None, "a b", None, None], "profile", "no profile's name"),
     (["s3://med/a\u2028.mov", None, None, None, None, None], "input", "control character"),
 ]
 # Good and bad take turns, so that every reject stands between sound rows.

@@ -152,14 +152,25 @@ def test_objects_may_name_their_values_otherwise(tmp_path: Path) -> None:
         ("[1]", "row", "is not a JSON object"),
         ('{"input": 7}', "input", "is not text"),
         ('{"input": "s3://med/a.mov", "path": "s3://med/b.mov"}', "input", "stands twice"),
-        ('{"input": "s3://med/a.mov", "input": "s3://med/b.mov"}', "row", "a name stands twice"),
-        ('{"input": "s3://med/a\\ud800.mov"}', "row", "is not JSON"),
-        ('{"input": "s3://med/a\\u0000.mov"}', "input", "control character"),
+        ('{"input": "s3://med/a.mov", "input": "s3://med/b.mov"}', "input", "stands twice"),
+        ('{"input": "s3://med/a\\ud800.mov"}', "input", "control character"),
+        ('{"input": "s3://med/a\\u0000.mov"}', "input", "NUL character"),
         ('{"input": "s3://med/a.mov", "optoins": {}}', "optoins", "is `options` meant"),
         ('{"input": "s3://med/a.mov", "metadata": "x"}', "metadata", "is not a JSON object"),
         ('{"input": "s3://med/a.mov", "metadata": {"a": {}}}', "metadata.a", "has parts"),
         ('{"input": "s3://med/a.mov", "metadata": {"a b": 1}}', "metadata.a b", "is no name"),
-        ('{"input": "s3://med/a.mov", "size_bytes": NaN}', "row", "is no number"),
+        ('{"link": "s3://med/a.mov"}', "input", "is empty or missing (found: 'link')"),
+        ('{"url": "s3://med/a.mov", "uri": "s3://med/a.mov"}', "input", "'url', 'uri'"),
+        (
+            '{"input": "s3://med/a.mov", "kind": "video", "options": {"a": [{"b": 1, "b": 2}]}}',
+            "options",
+            "a name stands twice",
+        ),
+        (
+            '{"input": "s3://med/a.mov", "kind": "video", "options": {"width": NaN}}',
+            "options",
+            "is no number",
+        ),
         ("[" * 100_000, "row", "is not JSON"),
         ('{"input": "' + "x" * 2_000_000, "row", "more than 1048576 bytes"),
     ],
@@ -211,7 +222,7 @@ def test_what_cannot_be_decoded_costs_its_row_alone(tmp_path: Path) -> None:
     (page,) = read(path, encoding="cp1252")
     assert [item.line for item in page.items] == [2, 4]
     assert [(each.line, each.reason) for each in page.rejects] == [
-        (3, "is not CP1252; save the file as UTF-8")
+        (3, "is not CP1252; save the file as UTF-8, or give the `encoding` it has")
     ]
 
 
@@ -269,7 +280,7 @@ def _bomb() -> bytes:
         ("list.xlsx", b"input\ns3://med/a.mov\n", "no Excel workbook"),
         ("list.xlsx", b"\xd0\xcf\x11\xe0" + b"x" * 1000, "it is encrypted"),
         ("list.xlsx", _bomb(), "as no workbook does"),
-        ("list.xlsx", workbook([], ["url"]), "no column `input`"),
+        ("list.xlsx", workbook([], ["link"]), r"no column `input` \(found: 'link'\)"),
         ("list.csv", parquet_file(ROWS), "it is Parquet"),
         ("list.jsonl", workbook(ROWS), "Excel workbook"),
     ],

@@ -1,11 +1,18 @@
-"""Manifests in a bucket and on a web server."""
+"""Manifests in a folder, in a bucket and on a web server."""
 
+import gzip
+import os
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ittybatch.sources import ManifestSource, Page, SourceError, read_pages
+from ittybatch.errors import ConfigurationError
+from ittybatch.sources import ManifestSource, Page, SourceError, SqlSource, read_pages
 from tests.sources.conftest import Site
+from tests.sources.manifests import ROWS as MIXED
+from tests.sources.manifests import WRITERS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -74,8 +81,104 @@ def test_a_connection_that_breaks_is_made_again(site: Site) -> None:
     assert site.asked[1] is not None
 
 
-def test_a_connection_that_keeps_breaking_is_an_error(site: Site) -> None:
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Places that do not answer are given up after a second."""
+    monkeypatch.setenv("ITTYBATCH_SOURCE_RETRY_S", "1")
+
+
+def test_a_server_that_cuts_each_answer_short_is_read_to_the_end(
+    site: Site, impatient: None
+) -> None:
+    """Each answer gets further, however many it takes, and is of the same file."""
+    del impatient
+    site.content, site.cut = CONTENT, 99
+    assert lines(read(f"{site.url}/list.csv")) == ALL
+    assert len(site.asked) > 10
+    assert set(site.matches[1:]) == {site.etag}
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+def test_a_server_in_trouble_is_asked_again(site: Site, status: int) -> None:
+    """After the time that it asks for."""
+    site.content, site.failures, site.headers = CONTENT, [status] * 2, {"Retry-After": "1"}
+    started_s = time.monotonic()
+    assert lines(read(f"{site.url}/list.csv")) == ALL
+    assert time.monotonic() - started_s >= 2
+    assert len(site.asked) == 3
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "aws-chunked", "gzip, aws-chunked", ""])
+@pytest.mark.parametrize("packed", [True, False])
+def test_packed_content_is_told_by_its_first_bytes(site: Site, encoding: str, packed: bool) -> None:
+    """Whatever the server calls it."""
+    site.content = gzip.compress(CONTENT, mtime=0) if packed else CONTENT
+    site.headers = {"Content-Encoding": encoding} if encoding else {}
+    pages = read(f"{site.url}/list.csv")
+    assert lines(pages) == ALL
+    assert lines(read(f"{site.url}/list.csv", pages[2].cursor)) == ALL[15_000:]
+
+
+@pytest.mark.parametrize("name", ["list.xlsx", "list.parquet"])
+def test_a_workbook_may_be_packed_on_the_way(site: Site, name: str) -> None:
+    """As text may."""
+    site.content = gzip.compress(WRITERS[name][0](MIXED), mtime=0)
+    site.headers = {"Content-Encoding": "gzip"}
+    (page,) = read(f"{site.url}/{name}")
+    assert len(page.items) == len(page.rejects) == len(MIXED) // 2
+
+
+def test_content_that_cannot_be_unpacked_says_so(site: Site) -> None:
+    """Brotli has no first bytes of its own."""
+    site.content, site.headers = CONTENT, {"Content-Encoding": "br"}
+    with pytest.raises(SourceError, match="sent it as br, which cannot be unpacked"):
+        read(f"{site.url}/list.csv")
+
+
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
+    """Without a writer it would be waited for, for ever."""
+    os.mkfifo(tmp_path / "list.csv")
+    with pytest.raises(SourceError, match="it is a pipe or a device"):
+        read(str(tmp_path / "list.csv"))
+
+
+def test_only_the_folders_of_the_setting_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by a path that leads out of them, nor by a link, nor as a database."""
+    inside, outside = tmp_path / "in", tmp_path / "in-secret"
+    for folder in (inside, outside):
+        folder.mkdir()
+        (folder / "list.csv").write_bytes(CONTENT)
+    (inside / "link.csv").symlink_to(outside / "list.csv")
+    monkeypatch.setenv("ITTYBATCH_FILE_DIRS", f"{tmp_path / 'other'}{os.pathsep}{inside}")
+    assert lines(read(f"{inside}/list.csv")) == ALL
+    for path in (outside / "list.csv", inside / "link.csv", inside / ".." / "in-secret/list.csv"):
+        with pytest.raises(ConfigurationError, match="ITTYBATCH_FILE_DIRS"):
+            read(str(path))
+    for url in (f"sqlite:///{outside}/list.csv", f"sqlite:///file:{outside}/list.csv?uri=true"):
+        source = SqlSource(database=url, query="SELECT 1 AS input")
+        with pytest.raises(ConfigurationError, match="ITTYBATCH_FILE_DIRS"):
+            list(read_pages(source))
+
+
+def test_lines_of_a_file_that_is_no_manifest_are_not_shown(tmp_path: Path) -> None:
+    """Neither in an error nor in a reject: it may be any file of the worker."""
+    secret = "root:x:0:0:root:/root:/bin/bash"
+    path = tmp_path / "passwd"
+    path.write_text(f"{secret}\n" * 3, "utf-8")
+    for fields in ({"format": "jsonl"}, {"header_row": 0}):
+        with pytest.raises(SourceError, match="none of its 3 rows") as caught:
+            list(read_pages(ManifestSource.model_validate({"uri": str(path), **fields})))
+        assert "root:" not in str(caught.value)
+    path.write_text('{"input": "s3://media/a.mov"}\n' + f"{secret}\n", "utf-8")
+    (page,) = read_pages(ManifestSource(uri=str(path), format="jsonl"))
+    assert [reject.row_excerpt for reject in page.rejects] == [""]
+
+
+def test_a_connection_that_keeps_breaking_is_an_error(site: Site, impatient: None) -> None:
     """Not the end of the manifest."""
+    del impatient
     site.content, site.cut, site.ranges = CONTENT, 99, False
     with pytest.raises(SourceError, match="cannot be read past byte"):
         read(f"{site.url}/list.csv")
@@ -94,8 +197,9 @@ def test_a_manifest_replaced_on_the_web_is_refused(site: Site) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410, 500, 503])
-def test_a_refusal_names_status_but_not_signature(site: Site, status: int) -> None:
+def test_a_refusal_names_status_but_not_signature(site: Site, impatient: None, status: int) -> None:
     """The URL is shown without its query."""
+    del impatient
     site.status = status
     with pytest.raises(SourceError, match=rf"list.csv\?\.\.\. cannot be read.*{status}") as caught:
         read(f"{site.url}/list.csv?sig=s3cr3t")

@@ -10,7 +10,7 @@ from ittybatch.sources import ManifestSource, Page, read_pages
 from ittybatch.sources.records import Records
 from ittybatch.sources.rows import Rows
 
-HEADER = b"input,kind,options,profile,etag,size_bytes,metadata.a,notes\n"
+HEADER = b"input,kind,options,profile,etag,size_bytes,metadata.a,notes\ns3://med/first.mov,,,,,,,\n"
 CELLS = st.sampled_from(
     [
         "", " ", "s3://med/a.mov", " s3://med/a.mov", "s3://med/a.mov ", "s3://med", "s3://med/a/",
@@ -38,6 +38,7 @@ def pages(path: Path, page_size: int) -> list[Page]:
     junk=st.sampled_from([b"", b"\xe9\n", b"s3://med/\xff.mov\r\n"]),
     page_size=st.sampled_from([1, 3, 100]),
 )
+@example(lines=['"open', "a\rb"], ends="\n", junk=b"", page_size=1)
 @example(lines=['s3://med/a.mov,"open', "s3://med/b.mov"], ends="\n", junk=b"", page_size=100)
 def test_both_ways_of_reading_come_to_the_same(
     tmp_path: Path, lines: list[str], ends: str, junk: bytes, page_size: int

@@ -142,6 +142,39 @@ def test_without_a_key_a_scan_begins_anew(fill: Fill) -> None:
     assert len(keys_of(list(read_pages(source, cursor=page.cursor)))) == 10
 
 
+def test_a_query_without_one_readable_row_is_an_error(fill: Fill) -> None:
+    """Not a batch that has succeeded."""
+    fill([asset(1, uri="ftp://media/1.mov"), asset(2, uri="/2.mov")])
+    with pytest.raises(
+        SourceError, match=r"none of its 2 rows can be read \(the first: line 1, in"
+    ):
+        list(read_pages(sql("SELECT id, uri AS input FROM assets", key="id")))
+
+
+def test_a_row_of_nulls_is_an_empty_row(fill: Fill) -> None:
+    """As in every other source."""
+    fill([asset(1), asset(2, uri=None)])
+    (page,) = read_pages(sql("SELECT uri AS input FROM assets ORDER BY id"))
+    assert (keys_of([page]), page.rejects, page.filtered) == (["001.mov"], [], {"empty row": 1})
+
+
+def test_text_of_sqlite_that_is_no_utf8_costs_its_row_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing where nobody reads it; an address is never guessed."""
+    file = tmp_path / "library.db"
+    monkeypatch.setenv(NAME, f"sqlite:///{file}")
+    rows = ["'s3://med/a.mov', CAST(x'e9' AS TEXT)", "CAST(x'73333a2f2f6d65642fe9' AS TEXT), ''"]
+    sqlite3.connect(file).close()
+    (page,) = read_pages(
+        sql(f"SELECT column1 AS input, column2 AS note FROM (VALUES ({rows[0]}), ({rows[1]}))")
+    )
+    assert keys_of([page]) == ["a.mov"]
+    (reject,) = page.rejects
+    assert (reject.line, reject.field) == (2, "input")
+    assert "bytes that are no UTF-8" in reject.reason
+
+
 def test_an_empty_result_yields_no_page(fill: Fill) -> None:
     """Nothing is nothing."""
     del fill
@@ -170,7 +203,7 @@ def test_a_query_that_cannot_be_used_says_why(fill: Fill) -> None:
     with pytest.raises(SourceError, match="no_such_table"):
         list(read_pages(sql("SELECT uri AS input FROM no_such_table")))
     with pytest.raises(SourceError, match=r"no column `input`.*SELECT uri AS input"):
-        list(read_pages(sql("SELECT uri FROM assets")))
+        list(read_pages(sql("SELECT show FROM assets")))
     with pytest.raises(SourceError, match="key 'code' is NULL"):
         list(read_pages(sql("SELECT code, uri AS input FROM assets", key="code")))
     with pytest.raises(SourceError):

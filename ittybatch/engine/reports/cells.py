@@ -6,6 +6,8 @@ from datetime import datetime
 # What a spreadsheet takes for the beginning of a formula, full-width signs among it. A cell
 # begins not only at its comma: where a locale's separator is a semicolon, the file is cut there.
 _SIGN = re.compile(r"(^|[;\t\r\n])([\s\"']*)(?=[=+\-@＝＋－＠])")  # noqa: RUF001  meant so
+# Without it Excel reads a file as Windows' own encoding, and shows Ã¼ for ü.
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLANKS = ("\t", "\r", "\n")
 
 

@@ -14,7 +14,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ittybatch.engine.reports.cells import cell
+from ittybatch.engine.reports.cells import BYTE_ORDER_MARK, cell
 from ittybatch.engine.reports.entries import (
     COLUMNS,
     batch_summary,
@@ -143,10 +143,17 @@ class JsonReport:
 
 
 class CsvReport:
-    """The report as rows. Opened in a spreadsheet, no cell of it is a formula."""
+    """The report as rows. Opened in a spreadsheet, no cell of it is a formula.
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    Args:
+        stream: Where it goes.
+        for_excel: Whether Excel may open it; a program that reads a pipe wants no byte order mark.
+    """
+
+    def __init__(self, stream: IO[bytes], *, for_excel: bool = False) -> None:
         self._stream = stream
+        if for_excel:
+            stream.write(BYTE_ORDER_MARK)
         self._write([COLUMNS])
 
     def add(self, rows: Sequence[Result], /) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from ittybatch.engine.reports.cells import cell
+from ittybatch.engine.reports.cells import BYTE_ORDER_MARK, cell
 from ittybatch.engine.reports.places import whole
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.queries import reject_rows
@@ -20,7 +20,7 @@ def write_rejects(ledger: Ledger, batch: str, stream: IO[bytes]) -> int:
     Returns:
         How many there are.
     """
-    stream.write(_lines([_COLUMNS]))
+    stream.write(BYTE_ORDER_MARK + _lines([_COLUMNS]))
     written, after = 0, -1
     while rows := ledger.read(reject_rows, batch, after):
         stream.write(_lines([[cell(row[name]) for name in _COLUMNS] for row in rows]))

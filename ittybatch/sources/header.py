@@ -1,0 +1,153 @@
+"""Finds the titles of a CSV file: on which line they stand, and what separates them."""
+
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ittybatch.sources.columns import Columns, has_input
+from ittybatch.sources.manifest import ManifestSource
+from ittybatch.sources.manifest_formats import DELIMITERS
+from ittybatch.sources.records import MAX_LINE_BYTES, Records
+
+# Titles of a report, a date, and a remark are what people put above a table.
+MAX_LINES_ABOVE = 20
+_MAX_LINES = 200
+_BOM = b"\xef\xbb\xbf"
+# Excel obeys this line, and other programs write it for Excel.
+_SEPARATOR = re.compile(rb'"?sep=([^\r\n])"?\s*')
+_CANDIDATES = (",", ";", "\t", "|")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The titles of a file.
+
+    Args:
+        titles: The titles.
+        delimiter: The character between values.
+        line: Line after them.
+        offset: Byte at which that begins.
+        ahead: Lines that were read from there on.
+        above: Lines above the titles that are not empty.
+    """
+
+    titles: list[str]
+    delimiter: str
+    line: int
+    offset: int
+    ahead: list[bytes]
+    above: int = 0
+
+
+def find_header(source: ManifestSource, stream: io.BufferedReader, encoding: str) -> Header:
+    """Read the titles of a file from its beginning.
+
+    Args:
+        source: The manifest.
+        stream: Its text in UTF-8.
+        encoding: What the file is written in, for messages.
+
+    Raises:
+        ValueError: There are none, or `input` is not among them; the message names what is there.
+    """
+    lines = list(_first_lines(stream, source.header_row or 0))
+    if not lines:
+        raise ValueError("it is empty")
+    separator = _SEPARATOR.fullmatch(lines[0].removeprefix(_BOM).rstrip(b"\r\n"))
+    first = 1 if separator else 0
+    usual = DELIMITERS[source.resolved_format]
+    if source.delimiter is not None:
+        candidates: tuple[str, ...] = (source.delimiter,)
+    elif separator:
+        candidates = (separator[1].decode("latin-1"),)
+    else:
+        candidates = (usual, *(mark for mark in _CANDIDATES if usual == "," and mark != usual))
+    if source.header_row == 0:
+        return _numbered(source, lines, first, candidates[0], encoding)
+    for delimiter in candidates:
+        if found := _search(source, lines, first, delimiter, encoding):
+            return found
+    raise ValueError(_what_is_there(source, lines[first:], candidates[0], encoding))
+
+
+def _first_lines(stream: io.BufferedReader, header_row: int) -> Iterator[bytes]:
+    filled = 0
+    for number in range(1, max(_MAX_LINES, header_row) + 1):
+        raw = stream.readline(MAX_LINE_BYTES)
+        if not raw:
+            return
+        yield raw
+        filled += bool(raw.strip())
+        if len(raw) >= MAX_LINE_BYTES or (filled >= MAX_LINES_ABOVE and number >= header_row):
+            return
+
+
+def _records(lines: list[bytes], first: int, delimiter: str, encoding: str) -> Records:
+    offset = sum(map(len, lines[:first]))
+    content = io.BytesIO(b"".join(lines[first:]))
+    return Records(content, first + 1, offset, delimiter=delimiter, encoding=encoding)
+
+
+def _search(
+    source: ManifestSource, lines: list[bytes], first: int, delimiter: str, encoding: str
+) -> Header | None:
+    records = _records(lines, first, delimiter, encoding)
+    above = 0
+    for record in records:
+        if source.header_row is not None:
+            matches = record.line == source.header_row
+        else:
+            matches = record.problem is None and has_input(record.cells, source.columns)
+        if matches:
+            if record.problem is not None:
+                raise ValueError(f"its line {record.line} cannot be read: {record.problem}")
+            end = records.next_line - 1
+            return Header(
+                record.cells,
+                delimiter,
+                end + 1,
+                records.next_offset,
+                lines[end:],
+                above,
+            )
+        above += any(cell.strip() for cell in record.cells) or record.problem is not None
+    return None
+
+
+def _numbered(
+    source: ManifestSource, lines: list[bytes], first: int, delimiter: str, encoding: str
+) -> Header:
+    record = next(
+        (each for each in _records(lines, first, delimiter, encoding) if each.cells), None
+    )
+    if record is None:
+        raise ValueError("it has no rows")
+    titles = [str(number) for number in range(1, len(record.cells) + 1)]
+    offset = sum(map(len, lines[:first]))
+    if not source.columns:
+        titles[0] = "input"
+    return Header(titles, delimiter, first + 1, offset, lines[first:])
+
+
+def _what_is_there(
+    source: ManifestSource, lines: list[bytes], delimiter: str, encoding: str
+) -> str:
+    """Say of a file without a usable header what its first line holds instead."""
+    if source.header_row:
+        return f"it has no record that begins on line {source.header_row}"
+    for record in _records(lines, 0, delimiter, encoding):
+        if record.problem is not None:
+            return f"its first line cannot be read: {record.problem}"
+        if not any(cell.strip() for cell in record.cells):
+            continue
+        if any(cell.strip().lower().startswith(("s3://", "http")) for cell in record.cells):
+            return (
+                "its first line holds an address, and no titles; put a line of titles above it, "
+                "or set `header_row` to 0 (--header-row 0)"
+            )
+        try:
+            Columns.from_header(record.cells, source.columns)
+        except ValueError as error:
+            return str(error)
+    return "it has no titles, and so no column `input`"
