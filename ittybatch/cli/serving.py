@@ -41,7 +41,9 @@ def sandbox(
     instant: Instant = False,
     seed: Seed = 0,
     faults: Faults = None,
-    dialect: Annotated[str, Parameter(help="Shape of webhooks: flat or envelope.")] = "flat",
+    dialect: Annotated[
+        str, Parameter(help="Shape of webhooks: flat, completed, or envelope.")
+    ] = "flat",
     state: Annotated[
         Path | None, Parameter(help="Where jobs and outputs are kept across restarts.")
     ] = None,

@@ -13,9 +13,14 @@ _REACHED_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 class WebhookDialect(StrEnum):
-    """The two shapes in which Ittybit's guides show a webhook."""
+    """The shapes in which Ittybit's guides show a webhook.
+
+    `flat` says `succeeded`; `completed` is flat as well and says `completed`; `envelope` wraps
+    the job in `{"event", "data"}`.
+    """
 
     FLAT = "flat"
+    COMPLETED = "completed"
     ENVELOPE = "envelope"
 
 

@@ -1,4 +1,4 @@
-"""Webhooks' bodies, in both shapes of Ittybit's guides, and their signature."""
+"""Webhooks' bodies, in the three shapes of Ittybit's guides, and their signature."""
 
 import hashlib
 import hmac
@@ -12,6 +12,7 @@ from ittybatch.sandbox.jobs import Job, JobError
 from ittybatch.sandbox.vocabulary import ErrorKind, Status
 
 SIGNATURE_HEADER: Final = "Ittybit-Signature"
+_LARGEST_WHOLE: Final = 2**53
 
 
 def event_of(job: Job) -> str:
@@ -20,10 +21,18 @@ def event_of(job: Job) -> str:
 
 
 def webhook_body(job: Job, dialect: WebhookDialect) -> bytes:
-    """Write the body, byte for byte the same at every attempt."""
-    if dialect is WebhookDialect.FLAT:
-        return orjson.dumps(_flat(job))
-    return orjson.dumps({"event": event_of(job), "data": _wrapped(job)})
+    """Write the body, byte for byte the same at every attempt.
+
+    The bytes are those that JavaScript writes of the parsed body: one of the guides checks the
+    signature of `JSON.stringify(req.body)`.
+    """
+    if dialect is WebhookDialect.ENVELOPE:
+        body = {"event": event_of(job), "data": _wrapped(job)}
+    else:
+        body = _flat(job)
+        if dialect is WebhookDialect.COMPLETED and job.output is not None:
+            body["status"] = Status.COMPLETED
+    return orjson.dumps(_as_javascript(body))
 
 
 def forged_body(job: Job, dialect: WebhookDialect) -> bytes:
@@ -70,12 +79,23 @@ def _wrapped(job: Job) -> dict[str, Any]:
     }
     if job.output is not None:
         data["output"] = {"url": job.output["url"]}
-        if "duration" in job.output:
-            data["duration_ms"] = round(job.output["duration"] * 1000)
     else:
         data["error"] = job.error
     return data | {
         "metadata": request.metadata,
         "created_at": job.created_at,
         "completed_at": job.finished_at,
+        # How long the work took, as the guide has it; not how long the media plays.
+        "duration_ms": max(0, (job.finished_at or job.created_at) - job.created_at),
     }
+
+
+def _as_javascript(value: Any) -> Any:  # noqa: ANN401  JSON
+    """Write a whole number without a fraction: JavaScript knows `2`, not `2.0`."""
+    if isinstance(value, dict):
+        return {key: _as_javascript(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_as_javascript(each) for each in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST_WHOLE:
+        return int(value)
+    return value

@@ -4,6 +4,7 @@ import asyncio
 import re
 import tempfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -17,12 +18,21 @@ from ittybatch.sandbox.media.recipe import Recipe, recipe_for
 from ittybatch.sandbox.media.source import Fetcher
 from ittybatch.sandbox.media.storage import Storage
 from ittybatch.sandbox.memory import Memory
-from ittybatch.sandbox.options import OPTIONS
+from ittybatch.sandbox.options import (
+    OPTIONS,
+    AnimationOptions,
+    AudioOptions,
+    ImageOptions,
+    MediaOptions,
+)
 from ittybatch.sandbox.vocabulary import JOB_KINDS, ErrorKind, Kind, Stage
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _MAX_STEM_CHARS: Final = 80
 _INPUT_NAME: Final = "input"
+_WHOLE_NAME: Final = "whole.png"
+_MISSING_S: Final = 1.0
+_MISSING_PART: Final = 0.05
 
 
 class Pipeline:
@@ -66,12 +76,17 @@ class Pipeline:
         await self._fetcher.fetch(request.input, source)
         if request.kind is Kind.EXPORT:
             return await self._pass_on(job, source)
-        probed = await probe_input(self._ffmpeg, source)
+        probed = await probe_input(source)
         if request.kind is Kind.PROBE:
             return _probe_result(request.input, source, probed)
         self._memory.enter(job, Stage.IMPORT)
         if request.kind is Kind.IMPORT:
             return await self._pass_on(job, source) | _facts(probed)
+        if probed.tiled:
+            whole = folder / _WHOLE_NAME
+            await self._ffmpeg.stitch(source, whole)
+            tiles, source = probed, whole
+            probed = replace(await probe_input(whole), still_format=tiles.still_format)
         return await self._encode(folder, job, source, probed)
 
     async def _encode(self, folder: Path, job: Job, source: Path, probed: Probed) -> MediaFile:
@@ -85,7 +100,8 @@ class Pipeline:
         made_in = folder / "made"
         made_in.mkdir()
         made = await self._carry_out(recipe, source, made_in)
-        facts = await describe_output(self._ffmpeg, made, recipe.format)
+        facts = await describe_output(made, recipe.format)
+        _check(facts, options, probed)
         self._memory.enter(job, Stage.EXPORT)
         url = await self._storage.store(job.id, made, target=request.output)
         return MediaFile(url=url, kind=request.kind) | facts
@@ -118,6 +134,29 @@ def _facts(probed: Probed) -> MediaFile:
     if probed.duration_s is not None:
         facts["duration"] = probed.duration_s
     return facts
+
+
+def _check(facts: MediaFile, options: MediaOptions, probed: Probed) -> None:
+    """Refuse an output that lacks its picture, or part of what was asked for.
+
+    Raises:
+        JobFailure: The input cannot be decoded as far as it reaches.
+    """
+    pictured = probed.has_video and not isinstance(options, AudioOptions)
+    if pictured and not facts.get("width"):
+        message = "could not decode the input: no picture came of its video"
+        raise JobFailure(ErrorKind.INVALID_INPUT, message)
+    if isinstance(options, ImageOptions):
+        return
+    lengths = {AudioOptions: probed.audio_s, AnimationOptions: probed.video_s}
+    reaches_s = lengths.get(type(options), probed.duration_s)
+    if reaches_s is None:
+        return
+    asked_s = min(options.end or reaches_s, reaches_s) - (options.start or 0)
+    found_s = facts.get("duration") or 0.0
+    if asked_s - found_s > max(_MISSING_S, _MISSING_PART * asked_s):
+        message = f"could not decode the input: {found_s:.1f} s came of {asked_s:.1f} s"
+        raise JobFailure(ErrorKind.INVALID_INPUT, message)
 
 
 def _stem(url: str) -> str:

@@ -1,5 +1,9 @@
 """Webhooks: shapes, signature, retries, endpoints."""
 
+import re
+import shutil
+import subprocess
+
 import httpx
 import pytest
 
@@ -33,11 +37,36 @@ def test_an_envelope_wraps_the_job_and_says_completed(sink: Sink) -> None:
     data = received.body["data"]
     assert (received.body["event"], data["status"]) == ("job.succeeded", "completed")
     assert (data["id"], set(data["output"])) == (job_id, {"url"})
-    assert data["duration_ms"] > 0
+    assert data["duration_ms"] == data["completed_at"] - data["created_at"]
     assert data["metadata"] == {"source_key": "a"}
 
 
-@pytest.mark.parametrize("dialect", ["flat", "envelope"])
+def test_a_flat_webhook_can_say_completed(sink: Sink) -> None:
+    """Two of the guides read that word at the top level."""
+    with running(instant=True, webhook_dialect="completed") as sandbox:
+        job_id = sandbox.create(webhook_url=sink.url)
+        received = wait_for(lambda: sink.received)[0]
+    assert received.is_signed()
+    assert (received.body["id"], received.body["status"]) == (job_id, "completed")
+    assert received.body["output"]["url"]
+
+
+@pytest.mark.parametrize("dialect", ["flat", "completed", "envelope"])
+def test_the_bytes_are_those_that_javascript_would_write(sink: Sink, dialect: str) -> None:
+    """One guide checks the signature of `JSON.stringify(req.body)`, not of what it received."""
+    node = shutil.which("node")
+    metadata = {"share": 2.0, "parts": [1.0, 0.5, {"id": 7.0}], "text": "né \u2028 / \U0001f600"}
+    with running(instant=True, webhook_dialect=dialect) as sandbox:
+        sandbox.create(webhook_url=sink.url, metadata=metadata)
+        raw = wait_for(lambda: sink.received)[0].raw
+    assert not re.search(rb"\d\.0[,}\]]", raw)
+    if node is not None:
+        script = "process.stdout.write(JSON.stringify(JSON.parse(fs.readFileSync(0, 'utf8'))))"
+        again = subprocess.run([node, "-e", script], input=raw, capture_output=True, check=True)
+        assert again.stdout == raw
+
+
+@pytest.mark.parametrize("dialect", ["flat", "completed", "envelope"])
 def test_a_failure_says_why(sink: Sink, dialect: str) -> None:
     """There is an error with kind and message, and no output."""
     error = {"kind": "internal_error", "message": "encoder was preempted"}

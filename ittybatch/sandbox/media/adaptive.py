@@ -5,8 +5,8 @@ from typing import Final
 from ittybatch.sandbox.errors import JobFailure
 from ittybatch.sandbox.media.audio import BITRATES_BPS
 from ittybatch.sandbox.media.ffmpeg import Command
-from ittybatch.sandbox.media.geometry import Size, frame_filters, target_size
-from ittybatch.sandbox.media.plan import Recipe, need_picture, trim
+from ittybatch.sandbox.media.geometry import Size, frame_filters, shine_through, target_size
+from ittybatch.sandbox.media.plan import Recipe, cut, flat_filters, need_picture, stereo
 from ittybatch.sandbox.media.probe import Probed
 from ittybatch.sandbox.media.video import EVEN
 from ittybatch.sandbox.options import AdaptiveOptions
@@ -26,15 +26,17 @@ def adaptive_recipe(options: AdaptiveOptions, probed: Probed, stem: str) -> Reci
     """
     if not probed.has_video and not probed.has_audio:
         raise JobFailure(ErrorKind.INVALID_INPUT, "the input has neither video nor audio")
-    streams = _picture(options, probed) if probed.has_video else _sound_alone(options)
+    streams = _picture(options, probed) if probed.has_video else _sound_alone(options, probed)
     name = f"{stem}.m3u8"
+    part = cut(options, probed)
     after = (
+        *part.after_input,
         *streams,
         *("-sn", "-dn", "-f", "hls", "-hls_time", str(_SEGMENT_S), "-hls_playlist_type", "vod"),
         *("-hls_segment_filename", f"{stem}_v%v_%03d.ts", "-master_pl_name", name),
         f"{stem}_v%v.m3u8",
     )
-    return Recipe("hls", name, (Command(trim(options, probed), after),))
+    return Recipe("hls", name, (Command(part.before_input, after),))
 
 
 def _sizes(top: Size) -> list[Size]:
@@ -48,7 +50,8 @@ def _sizes(top: Size) -> list[Size]:
 def _picture(options: AdaptiveOptions, probed: Probed) -> tuple[str, ...]:
     source = need_picture(probed)
     sizes = _sizes(target_size(options, source, EVEN))
-    filters = frame_filters(options, source, EVEN)
+    filters = flat_filters(probed, shine_through(options))
+    filters += frame_filters(options, source, EVEN)
     if options.fps is not None:
         filters.append(f"fps={options.fps:g}")
     ways = "".join(f"[s{place}]" for place in range(len(sizes)))
@@ -69,11 +72,11 @@ def _picture(options: AdaptiveOptions, probed: Probed) -> tuple[str, ...]:
     return (
         *("-filter_complex", ";".join(graph), *maps, "-var_stream_map", variants),
         *("-c:v", "libx264", "-preset", "veryfast", "-crf", crf, "-force_key_frames", keys),
-        *("-c:a", "aac", "-b:a", "128k", "-ac", "2"),
+        *(("-c:a", "aac", "-b:a", "128k", *stereo(probed)) if probed.has_audio else ()),
     )
 
 
-def _sound_alone(options: AdaptiveOptions) -> tuple[str, ...]:
+def _sound_alone(options: AdaptiveOptions, probed: Probed) -> tuple[str, ...]:
     rate = str(BITRATES_BPS[options.quality or Quality.MEDIUM])
-    encoder = ("-c:a", "aac", "-b:a", rate, "-ac", "2")
+    encoder = ("-c:a", "aac", "-b:a", rate, *stereo(probed))
     return ("-map", "0:a:0", "-vn", "-var_stream_map", "a:0", *encoder)

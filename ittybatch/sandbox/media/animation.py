@@ -4,7 +4,7 @@ from typing import Final
 
 from ittybatch.sandbox.media.ffmpeg import Command
 from ittybatch.sandbox.media.geometry import frame_filters
-from ittybatch.sandbox.media.plan import Recipe, need_picture, trim
+from ittybatch.sandbox.media.plan import Recipe, cut, need_picture, sdr_filters
 from ittybatch.sandbox.media.probe import Probed
 from ittybatch.sandbox.options import AnimationOptions
 from ittybatch.sandbox.vocabulary import Quality
@@ -20,7 +20,10 @@ def animation_recipe(options: AnimationOptions, probed: Probed, stem: str) -> Re
         JobFailure: The input has no video, or none at the asked time.
     """
     source = need_picture(probed)
-    filters = ",".join([f"fps={options.fps:g}", *frame_filters(options, source)])
+    part = cut(options, probed)
+    filters = ",".join(
+        [f"fps={options.fps:g}", *sdr_filters(probed), *frame_filters(options, source)]
+    )
     quality = options.quality or Quality.MEDIUM
     name = f"{stem}.{options.format}"
     if options.format == "gif":
@@ -30,5 +33,5 @@ def animation_recipe(options: AnimationOptions, probed: Probed, stem: str) -> Re
     else:
         rate = ("-quality", _WEBP_QUALITY[quality], "-compression_level", "2")
         encoder = ("-c:v", "libwebp_anim", *rate, "-loop", "0", "-f", "webp")
-    after = ("-map", "0:V:0", "-an", "-vf", filters, *encoder, name)
-    return Recipe(options.format, name, (Command(trim(options, probed), after),))
+    after = (*part.after_input, "-map", "0:V:0", "-an", "-vf", filters, *encoder, name)
+    return Recipe(options.format, name, (Command(part.before_input, after),))

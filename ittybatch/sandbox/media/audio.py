@@ -3,7 +3,7 @@
 from typing import Final
 
 from ittybatch.sandbox.media.ffmpeg import Command
-from ittybatch.sandbox.media.plan import Recipe, need_sound, trim
+from ittybatch.sandbox.media.plan import Recipe, cut, need_sound, stereo
 from ittybatch.sandbox.media.probe import Probed
 from ittybatch.sandbox.options import AudioOptions
 from ittybatch.sandbox.vocabulary import Quality
@@ -37,11 +37,13 @@ def audio_recipe(options: AudioOptions, probed: Probed, stem: str) -> Recipe:
     need_sound(probed)
     encoder, container = _ENCODERS[options.format]
     name = f"{stem}.{options.format}"
+    part = cut(options, probed)
     after = (
-        *("-map", "0:a:0", "-vn", "-c:a", encoder, *_rate(options)),
+        *part.after_input,
+        *("-map", "0:a:0", "-vn", "-c:a", encoder, *_rate(options, probed)),
         *("-f", container, name),
     )
-    return Recipe(options.format, name, (Command(trim(options, probed), after),))
+    return Recipe(options.format, name, (Command(part.before_input, after),))
 
 
 def rate_bps(options: AudioOptions) -> int:
@@ -49,10 +51,11 @@ def rate_bps(options: AudioOptions) -> int:
     return options.bitrate or BITRATES_BPS[options.quality or Quality.MEDIUM]
 
 
-def _rate(options: AudioOptions) -> tuple[str, ...]:
+def _rate(options: AudioOptions, probed: Probed) -> tuple[str, ...]:
     if options.format in LOSSLESS:
-        return ()
-    rate = ("-ac", "2", "-b:a", str(rate_bps(options)))
+        # Every channel is kept, but for a set of speakers that players do not know.
+        return stereo(probed) if probed.odd_channels else ()
+    rate = (*stereo(probed), "-b:a", str(rate_bps(options)))
     if options.format != "ogg":
         return rate
     low = rate_bps(options) < _VORBIS_FULL_BANDWIDTH_BPS

@@ -20,7 +20,6 @@ from ittybatch.sandbox.vocabulary import ErrorKind
 _KEPT_LOG_BYTES: Final = 65_536
 _MAX_REASON_CHARS: Final = 300
 _MAX_OUTPUT_BYTES: Final = 8 * 1024**3
-_LOOK_TIMEOUT_S: Final = 30
 _SOURCE_TAG: Final = re.compile(r"^(\[[^\]]*\]\s*)+")
 _EMPTY: Final = "Output file is empty"
 _UNTELLING: Final = (
@@ -107,24 +106,16 @@ class Ffmpeg:
                 ErrorKind.INVALID_INPUT, f"could not encode the input: {telling_line(log)}"
             )
 
-    async def look(self, source: Path) -> str:
-        """Return what ffmpeg says of a file, readable or not.
+    async def stitch(self, source: Path, to: Path) -> None:
+        """Make one picture of a grid of tiles, turned as it is shown.
+
+        Left to itself, ffmpeg takes the whole picture; any stream that is named is a tile.
 
         Raises:
-            JobFailure: Looking took too long.
+            JobFailure: The input cannot be used, or it took too long.
         """
-        _, log = await self._execute(self._input(), source, source.parent, _LOOK_TIMEOUT_S)
-        return log
-
-    async def count_s(self, source: Path) -> str:
-        """Return the log of reading a file to its end, whose last `time=` is its duration.
-
-        Raises:
-            JobFailure: Reading took too long.
-        """
-        arguments = (*self._input(), "-stats", "-map", "0:a:0", "-c", "copy", "-f", "null", "-")
-        _, log = await self._execute(arguments, source, source.parent, self._timeout_s)
-        return log
+        after = ("-an", "-frames:v", "1", "-c:v", "png", "-update", "1", "-f", "image2", to.name)
+        await self.run(Command((), after), source=source, folder=to.parent)
 
     def _input(self) -> tuple[str, ...]:
         pixels = str(MAX_EDGE_PX**2)

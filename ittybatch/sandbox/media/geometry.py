@@ -46,7 +46,7 @@ def frame_filters(options: Framed, source: Size, step: int = 1) -> list[str]:
         across, down = _placed(options.position, "ow-iw", "oh-ih")
         filters = [
             _scale(_resized(source, size, min)),
-            f"pad={frame}:{across}:{down}:color={_colour(options.background)}",
+            f"pad={frame}:{across}:{down}:color={colour(options.background)}",
         ]
     elif both and options.fit is Fit.COVER:
         across, down = _placed(options.position, "iw-ow", "ih-oh")
@@ -54,6 +54,12 @@ def frame_filters(options: Framed, source: Size, step: int = 1) -> list[str]:
     else:
         filters = [_scale(size)]
     return [*filters, "setsar=1"]
+
+
+def shine_through(options: Framed) -> str:
+    """Tell what shows where a picture is transparent and its output cannot be: white, or asked."""
+    asked = "background" in options.model_fields_set
+    return colour(options.background) if asked else "white"
 
 
 def _scale(size: Size) -> str:
@@ -86,7 +92,8 @@ def _placed(position: str, free_width: str, free_height: str) -> tuple[str, str]
     )
 
 
-def _colour(background: str) -> str:
+def colour(background: str) -> str:
+    """Write a colour, given as `#rgb` or `#rrggbb`, in ffmpeg's way."""
     if len(background) == _SHORT_HEX_CHARS:
         background = "#" + "".join(char * 2 for char in background[1:])
     return background.replace("#", "0x")

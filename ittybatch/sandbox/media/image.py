@@ -4,8 +4,8 @@ from typing import Final
 
 from ittybatch.sandbox.errors import JobFailure
 from ittybatch.sandbox.media.ffmpeg import Command
-from ittybatch.sandbox.media.geometry import Size, frame_filters
-from ittybatch.sandbox.media.plan import Recipe, need_moment
+from ittybatch.sandbox.media.geometry import Size, frame_filters, shine_through
+from ittybatch.sandbox.media.plan import Recipe, flat_filters, need_moment, need_whole, sdr_filters
 from ittybatch.sandbox.media.probe import Probed
 from ittybatch.sandbox.options import ImageOptions
 from ittybatch.sandbox.vocabulary import ErrorKind, Quality
@@ -13,6 +13,7 @@ from ittybatch.sandbox.vocabulary import ErrorKind, Quality
 _JPEG_SCALE: Final = dict(zip(Quality, ("20", "12", "5", "3", "2"), strict=True))
 _WEBP_QUALITY: Final = dict(zip(Quality, ("30", "50", "75", "85", "95"), strict=True))
 _AVIF_CRF: Final = dict(zip(Quality, ("50", "42", "32", "24", "16"), strict=True))
+_TRANSPARENT: Final = frozenset({"png", "webp"})
 _LAST_FRAME_WITHIN_S: Final = 1.0
 
 
@@ -26,8 +27,9 @@ def image_recipe(options: ImageOptions, probed: Probed, stem: str) -> Recipe:
         raise JobFailure(ErrorKind.INVALID_INPUT, "the input has no picture")
     form = options.format or probed.still_format or "jpeg"
     name = f"{stem}.{'jpg' if form == 'jpeg' else form}"
-    filters = ",".join(frame_filters(options, Size(probed.width, probed.height)))
-    encoder = _encoder(form, options.quality or Quality.MEDIUM)
+    flat = form not in _TRANSPARENT
+    own = flat_filters(probed, shine_through(options)) if flat else sdr_filters(probed)
+    filters = ",".join([*own, *frame_filters(options, Size(probed.width, probed.height))])
     encoder = (*_encoder(form, options.quality or Quality.MEDIUM), name)
     return Recipe(form, name, _commands(options, probed, filters, encoder))
 
@@ -40,13 +42,19 @@ def _commands(
     still = probed.still_format is not None or probed.cover_only
     if still or not options.start:
         return (Command((), plain),)
+    need_whole(probed, options.start)
     need_moment(probed, options.start)
     # Between the last frame and the end there is no later frame: the last one, held, is meant.
+    held = "tpad=stop=-1:stop_mode=clone,trim=start={:.6f}," + filters
+    if not probed.seekable:
+        late = ("-ss", f"{options.start:.6f}")
+        from_begin = (*one, "-vf", held.format(options.start), *encoder)
+        return (Command((), (*late, *plain)), Command((), from_begin))
     before_s = min(options.start, _LAST_FRAME_WITHIN_S)
-    held = f"tpad=stop=-1:stop_mode=clone,trim=start={before_s:.6f},{filters}"
+    begin = ("-ss", f"{options.start - before_s:.6f}")
     return (
         Command(("-ss", f"{options.start:.6f}"), plain),
-        Command(("-ss", f"{options.start - before_s:.6f}"), (*one, "-vf", held, *encoder)),
+        Command(begin, (*one, "-vf", held.format(before_s), *encoder)),
     )
 
 

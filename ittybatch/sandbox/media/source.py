@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import aiohttp
+from yarl import URL
 
 from ittybatch.sandbox.config import SandboxConfig
 from ittybatch.sandbox.errors import JobFailure
@@ -43,6 +44,8 @@ class Fetcher:
                 sock_read=_SILENCE_TIMEOUT_S,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
+            # The signature of an address covers how it is written: redirects are followed as given.
+            requote_redirect_url=False,
             headers={"User-Agent": "ittybit-sandbox", "Accept-Encoding": "identity"},
         )
 
@@ -77,7 +80,9 @@ class Fetcher:
 
     async def _fetch_page(self, url: str, to: Path) -> None:
         try:
-            async with self._session.get(url, max_redirects=_MAX_REDIRECTS) as answer:
+            async with self._session.get(
+                URL(url, encoded=True), max_redirects=_MAX_REDIRECTS
+            ) as answer:
                 _check_status(answer.status)
                 await self._save(answer, to)
         except TimeoutError:

@@ -3,8 +3,8 @@
 from typing import Final
 
 from ittybatch.sandbox.media.ffmpeg import Command
-from ittybatch.sandbox.media.geometry import Size, frame_filters, target_size
-from ittybatch.sandbox.media.plan import Recipe, need_picture, trim
+from ittybatch.sandbox.media.geometry import Size, frame_filters, shine_through, target_size
+from ittybatch.sandbox.media.plan import Recipe, cut, flat_filters, need_picture, stereo
 from ittybatch.sandbox.media.probe import Probed
 from ittybatch.sandbox.options import VideoOptions
 from ittybatch.sandbox.vocabulary import Codec, Quality
@@ -28,19 +28,22 @@ def video_recipe(options: VideoOptions, probed: Probed, stem: str) -> Recipe:
         JobFailure: The input has no video, or none at the asked time.
     """
     source = need_picture(probed)
-    filters = frame_filters(options, source, EVEN)
+    filters = flat_filters(probed, shine_through(options))
+    filters += frame_filters(options, source, EVEN)
     if options.fps is not None:
         filters.append(f"fps={options.fps:g}")
     container = options.container
+    part = cut(options, probed)
     after = (
+        *part.after_input,
         *("-map", "0:V:0", "-map", "0:a:0?", "-vf", ",".join(filters), "-sn", "-dn"),
         *_encoder(options, target_size(options, source, EVEN)),
         *("-pix_fmt", "yuv420p", *_rate(options)),
-        *_sound(container),
+        *_sound(container, probed),
         *(() if container == "webm" else ("-movflags", "+faststart")),
         *("-f", container, f"{stem}.{container}"),
     )
-    return Recipe(container, f"{stem}.{container}", (Command(trim(options, probed), after),))
+    return Recipe(container, f"{stem}.{container}", (Command(part.before_input, after),))
 
 
 def _encoder(options: VideoOptions, size: Size) -> tuple[str, ...]:
@@ -68,7 +71,9 @@ def _rate(options: VideoOptions) -> tuple[str, ...]:
     return (*crf, "-b:v", "0") if options.video_codec is Codec.VP9 else crf
 
 
-def _sound(container: str) -> tuple[str, ...]:
+def _sound(container: str, probed: Probed) -> tuple[str, ...]:
+    if not probed.has_audio:
+        return ()
     if container == "webm":
-        return ("-c:a", "libopus", "-b:a", "96k", "-ac", "2")
-    return ("-c:a", "aac", "-b:a", "128k", "-ac", "2")
+        return ("-c:a", "libopus", "-b:a", "96k", *stereo(probed))
+    return ("-c:a", "aac", "-b:a", "128k", *stereo(probed))

@@ -1,0 +1,170 @@
+"""Reads a media file on standard input to its end and prints what is in it, as JSON.
+
+It runs as a process of its own: the input is untrusted, and a crash or a hang of a demuxer ends
+this process alone. No protocol but the file itself may be opened, so a playlist leads nowhere.
+It imports nothing of the sandbox, so that it starts quickly.
+"""
+
+import json
+import os
+import sys
+from contextlib import suppress
+from fractions import Fraction
+from typing import Any, BinaryIO
+
+import av
+from av.container import InputContainer
+from av.video.format import VideoFormat
+from av.video.stream import VideoStream
+
+# Where the first picture is not within these packets, the stream is taken as it declares itself.
+_FIRST_PICTURE_WITHIN_PACKETS = 300
+_PROTOCOLS = {"protocol_whitelist": "fd"}
+
+
+def inspect(file: BinaryIO, max_pixels: int) -> dict[str, Any]:
+    """Describe a file: its container and every audio and video stream, measured by its packets.
+
+    Args:
+        file: The file, at its beginning.
+        max_pixels: Pictures of more pixels are not decoded.
+
+    Raises:
+        av.FFmpegError: It is not media.
+    """
+    with _opened(file) as container:
+        streams = [_declared(stream) for stream in container.streams]
+        begins_s = (container.start_time or 0) / av.time_base
+        _measure(container, streams, begins_s)
+        found: dict[str, Any] = {
+            "format": container.format.name,
+            "declared_s": _seconds(container.duration, Fraction(1, av.time_base)),
+            "streams": streams,
+        }
+    if found["format"] == "wav":
+        found["declared_s"] = _wav_declares(file, found["declared_s"])
+    first = next((each for each in streams if each["moving"]), None)
+    if first is not None:
+        file.seek(0)
+        first |= _first_picture(file, first["index"], max_pixels)
+    return found
+
+
+def _opened(file: BinaryIO) -> InputContainer:
+    return av.open(file, "r", options=_PROTOCOLS)
+
+
+def _declared(stream: Any) -> dict[str, Any]:  # noqa: ANN401  any kind of stream
+    found: dict[str, Any] = {
+        "index": stream.index,
+        "type": stream.type,
+        "declared_s": _seconds(stream.duration, stream.time_base),
+        "ends_s": None,
+        "packets": 0,
+        "moving": False,
+    }
+    if stream.type == "video":
+        codec = stream.codec_context
+        cover = bool(stream.disposition & type(stream.disposition).attached_pic)
+        aspect = stream.sample_aspect_ratio
+        found |= {
+            "codec": codec.name if codec else None,
+            "cover": cover,
+            "moving": codec is not None and not cover,
+            "width": codec.width if codec else 0,
+            "height": codec.height if codec else 0,
+            "aspect": float(aspect) if aspect else 1.0,
+            "transfer": int(codec.color_trc or 0) if codec else 0,
+            "alpha": bool(codec and codec.format and _has_alpha(codec.format)),
+            "rotation_deg": 0,
+        }
+    elif stream.type == "audio":
+        codec = stream.codec_context
+        found |= {
+            "codec": codec.name if codec else None,
+            "layout": codec.layout.name if codec else None,
+            "channels": codec.channels if codec else 0,
+        }
+    return found
+
+
+def _measure(container: InputContainer, streams: list[dict[str, Any]], begins_s: float) -> None:
+    """Read every packet and note when each stream ends; a file that breaks off ends there."""
+    rates = {
+        stream.index: float(stream.average_rate)
+        for stream in container.streams
+        if isinstance(stream, VideoStream) and stream.average_rate
+    }
+    with suppress(av.FFmpegError):
+        for packet in container.demux():
+            if packet.size == 0:
+                continue
+            found = streams[packet.stream_index]
+            found["packets"] += 1
+            moment = packet.pts if packet.pts is not None else packet.dts
+            if moment is None or packet.time_base is None:
+                continue
+            end_s = float(moment * packet.time_base) - begins_s
+            if packet.duration:
+                end_s += float(packet.duration * packet.time_base)
+            elif packet.stream_index in rates:
+                end_s += 1 / rates[packet.stream_index]
+            found["ends_s"] = max(found["ends_s"] or 0.0, end_s)
+
+
+def _wav_declares(file: BinaryIO, found_s: float | None) -> float | None:
+    """What a WAV file's own header says: the demuxer takes the shorter of that and the file."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head = file.read(8)
+    declared = int.from_bytes(head[4:8], "little") + 8
+    # A recorder that was never stopped leaves the field empty or full.
+    unknown = not head.startswith(b"RIFF") or declared in {8, 2**32 + 7}
+    return found_s if unknown or found_s is None or not size else found_s * declared / size
+
+
+def _first_picture(file: BinaryIO, index: int, max_pixels: int) -> dict[str, Any]:
+    """What only a decoded picture tells: rotation, and colours where the container is silent."""
+    # Where it cannot be decoded, the encoder will say what is wrong with it.
+    with suppress(av.FFmpegError, ValueError), _opened(file) as container:
+        stream = next(each for each in container.streams.video if each.index == index)
+        stream.codec_context.options = {"max_pixels": str(max_pixels)}
+        for number, packet in enumerate(container.demux(stream)):
+            for frame in packet.decode():
+                return {
+                    "rotation_deg": frame.rotation,
+                    "alpha": _has_alpha(frame.format),
+                    "transfer": int(frame.color_trc or 0),
+                }
+            if number >= _FIRST_PICTURE_WITHIN_PACKETS:
+                break
+    return {}
+
+
+def _has_alpha(form: VideoFormat) -> bool:
+    # A palette may hold a transparent colour.
+    return form.has_palette or any(component.is_alpha for component in form.components)
+
+
+def _seconds(value: int | None, base: Fraction | None) -> float | None:
+    return None if value is None or base is None else float(value * base)
+
+
+def main() -> int:
+    """Inspect standard input; the first argument is the most pixels that a picture may have."""
+    av.logging.set_level(av.logging.ERROR)
+    with av.logging.Capture() as log:
+        try:
+            found = inspect(sys.stdin.buffer, int(sys.argv[1]))
+        except (av.FFmpegError, ValueError) as error:
+            # A line that holds a path repeats what a hostile input says.
+            reasons = [text.strip() for _, _, text in log if text.strip() and "/" not in text]
+            reason = getattr(error, "strerror", None) or "its numbers make no sense"
+            sys.stdout.write(json.dumps({"error": (reasons or [reason])[-1]}))
+            return 1
+    sys.stdout.write(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
