@@ -1,4 +1,8 @@
-"""Any order of claims, answers, crashes, deliveries, polls and cancels keeps the invariants."""
+"""Any order of claims, answers, crashes, deliveries, polls and cancels keeps the invariants.
+
+Each run has seeds of its own, and a failure prints how to make it again. For minutes of it:
+`python -m tests.ledger.long 600`.
+"""
 
 from collections import Counter
 from datetime import timedelta
@@ -43,6 +47,7 @@ from ittybatch.ledger.submission import (
     unanswered,
 )
 from tests.ledger import library
+from tests.ledger.run_machine import RunMachine
 
 NAMES = [f"{letter}.mov" for letter in "abcdef"]
 ENDINGS = st.sampled_from(["succeeded", "retryable", "permanent"])
@@ -242,21 +247,28 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ledger.write(lambda tx: tx.execute(update(Job).values(not_before=None)))
 
 
-@pytest.mark.timeout(600)
-def test_any_order_of_events_keeps_the_invariants(ledger: Ledger) -> None:
-    """Hypothesis plays processes, crashes and the wire."""
-
-    class Machine(LedgerMachine):
-        pass
-
-    Machine.ledger = ledger
+def play(machine: type[LedgerMachine | RunMachine], ledger: Ledger, examples: int) -> None:
+    """Let Hypothesis play everything that the machine allows."""
     run_state_machine_as_test(
-        Machine,
+        type("Machine", (machine,), {"ledger": ledger}),
         settings=settings(
-            max_examples=25,
+            max_examples=examples,
             stateful_step_count=40,
             deadline=None,
-            derandomize=True,
+            database=None,
+            print_blob=True,
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@pytest.mark.timeout(600)
+def test_any_order_of_events_keeps_the_invariants(ledger: Ledger) -> None:
+    """Hypothesis plays processes, crashes and the wire."""
+    play(LedgerMachine, ledger, examples=40)
+
+
+@pytest.mark.timeout(600)
+def test_no_batch_stands_still_whatever_happens_to_its_runs(ledger: Ledger) -> None:
+    """Hypothesis plays processes that die anywhere, an operator, Prefect's page and the waker."""
+    play(RunMachine, ledger, examples=40)

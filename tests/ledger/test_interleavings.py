@@ -1,0 +1,165 @@
+"""Two processes at the same owner at once, on Postgres: one sees what the other did."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from ittybatch.ledger import Ledger, Transaction, runs
+from ittybatch.ledger.batches import cancel_batch, hold_batch, read_batch, resume_batch
+from ittybatch.ledger.chunks import released_chunks
+from ittybatch.ledger.database import create_ledger_engine
+from ittybatch.ledger.identity import batch_owner, chunk_owner
+from ittybatch.ledger.legs import Ending, begin_leg, begin_wait, end_run
+from ittybatch.ledger.planning import NotPlanning, plan_page
+from ittybatch.ledger.states import BatchState, JobState, RunState
+from ittybatch.ledger.stopping import suspended_in_prefect
+from ittybatch.ledger.sweep import find_broken
+from tests.ledger import library
+
+TIMES = 25
+LEASE_S = 60.0
+
+
+@pytest.fixture
+def ledger(postgres_url: str) -> Iterator[Ledger]:
+    """A ledger in which several transactions are open at once: SQLite has one writer."""
+    opened = Ledger(create_ledger_engine(postgres_url), patience_s=20)
+    yield opened
+    opened.close()
+
+
+def _at_once(ledger: Ledger, *transitions: tuple[Any, ...]) -> list[Any]:
+    """Run these transitions, each with its arguments, at once; give what each came to."""
+    barrier = threading.Barrier(len(transitions), timeout=20)
+
+    def act(transition: tuple[Any, ...]) -> Any:  # noqa: ANN401
+        barrier.wait()
+        return ledger.write(*transition)
+
+    with ThreadPoolExecutor(len(transitions)) as pool:
+        return list(pool.map(act, transitions))
+
+
+def _plan(transaction: Transaction, batch: str, number: int) -> bool:
+    """Plan a page, and tell whether it was not refused."""
+    page = library.page(library.job(f"{number}.mov"), cursor="1")
+    try:
+        plan_page(transaction, batch, page, after=None, chunk_size=1)
+    except NotPlanning:
+        return False
+    return True
+
+
+def _unmade(ledger: Ledger, batch: str) -> list[str]:
+    return [run.owner for run in ledger.read(runs.unmade_runs, batch)]
+
+
+def _whole(ledger: Ledger) -> None:
+    assert ledger.read(find_broken, LEASE_S) == []
+
+
+@pytest.mark.parametrize("kind", ["batch", "chunk"])
+def test_a_leg_ends_while_its_batch_is_resumed(ledger: Ledger, kind: str) -> None:
+    """Either it goes on, or a new run is made; never neither, and never both."""
+    for number in range(TIMES):
+        batch = library.planned_batch(ledger, library.job(f"{number}.mov"))
+        chunk = library.released_chunk(ledger, batch)
+        owner = batch_owner(batch) if kind == "batch" else chunk_owner(chunk)
+        leg = ledger.write(begin_leg, owner, "run-1")
+        assert leg is not None
+        ledger.write(hold_batch, batch, "Paused.")
+        ending, _ = _at_once(
+            ledger,
+            (end_run, leg),
+            (resume_batch, batch),
+        )
+        assert ending in {Ending.GO_ON, Ending.ENDED}
+        assert (owner in _unmade(ledger, batch)) == (ending is Ending.ENDED)
+        _whole(ledger)
+
+
+def test_a_leg_begins_while_its_batch_is_resumed(ledger: Ledger) -> None:
+    """A run that is suspended in Prefect, resumed on its page and by a command at once."""
+    for number in range(TIMES):
+        batch = library.planned_batch(ledger, library.job(f"{number}.mov"))
+        owner = chunk_owner(library.released_chunk(ledger, batch))
+        ledger.write(begin_leg, owner, "run-1")
+        seen = ledger.read(runs.read_run, owner)
+        assert seen is not None
+        ledger.write(suspended_in_prefect, seen)
+        leg, _ = _at_once(
+            ledger,
+            (begin_leg, owner, "run-1"),
+            (resume_batch, batch),
+        )
+        assert leg is not None
+        assert ledger.read(read_batch, batch).state is BatchState.RUNNING
+        _whole(ledger)
+
+
+def test_a_leg_begins_to_wait_while_its_batch_is_held_and_resumed(ledger: Ledger) -> None:
+    """Whatever it has seen of that, it is woken to look again."""
+    for number in range(TIMES):
+        batch = library.planned_batch(ledger, library.job(f"{number}.mov"))
+        leg = ledger.write(begin_leg, batch_owner(batch), "run-1")
+        assert leg is not None
+        ledger.write(hold_batch, batch, "Paused.")
+        _at_once(
+            ledger,
+            (begin_wait, leg),
+            (resume_batch, batch),
+        )
+        assert batch_owner(batch) in [run.owner for run in ledger.read(runs.ready_runs)]
+        _whole(ledger)
+
+
+def test_a_page_is_planned_while_its_batch_is_cancelled(ledger: Ledger) -> None:
+    """Its jobs are cancelled with the others, or it is refused; nothing is left to be sent."""
+    for number in range(TIMES):
+        batch = library.new_batch(ledger).id
+        leg = ledger.write(begin_leg, batch_owner(batch), None)
+        assert leg is not None
+        planned, _ = _at_once(
+            ledger,
+            (_plan, batch, number),
+            (cancel_batch, batch, "enough"),
+        )
+        states = [row.state for row in library.rows(ledger, batch)]
+        assert states == ([JobState.CANCELLED] if planned else [])
+        assert ledger.read(released_chunks, batch) == []
+        assert ledger.write(end_run, leg) is Ending.ENDED
+        _whole(ledger)
+
+
+def test_two_wakers_replace_one_run(ledger: Ledger) -> None:
+    """One does, whichever."""
+    for number in range(TIMES):
+        batch = library.planned_batch(ledger, library.job(f"{number}.mov"))
+        owner = chunk_owner(library.released_chunk(ledger, batch))
+        ledger.write(begin_leg, owner, "run-1")
+        replaced = _at_once(ledger, *[(runs.replace_run, owner, 0)] * 2)
+        assert sorted(replaced) == [False, True]
+        run = ledger.read(runs.read_run, owner)
+        assert run is not None
+        assert (run.generation, run.state) == (1, RunState.STARTING)
+
+
+def test_a_run_is_replaced_while_its_batch_is_held_and_resumed(ledger: Ledger) -> None:
+    """It ends and is restarted, or it is replaced; in each order one new run is to be made."""
+    for number in range(TIMES):
+        batch = library.planned_batch(ledger, library.job(f"{number}.mov"))
+        owner = chunk_owner(library.released_chunk(ledger, batch))
+        ledger.write(begin_leg, owner, "run-1")
+        ledger.write(hold_batch, batch, "Paused.")
+        _at_once(
+            ledger,
+            (runs.replace_run, owner, 0),
+            (resume_batch, batch),
+        )
+        run = ledger.read(runs.read_run, owner)
+        assert run is not None
+        assert (run.generation, run.state) == (1, RunState.STARTING)
+        _whole(ledger)
