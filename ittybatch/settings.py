@@ -122,6 +122,12 @@ class Settings(BaseSettings):
     lease_s: float = Field(
         60, gt=0, description="Seconds without a heartbeat after which a leg is taken for dead."
     )
+    keep_days: int = Field(
+        30,
+        ge=1,
+        description="Days after a batch's end for which webhooks' bodies, polled answers and "
+        "rejected rows are kept, where the ledger is tidied.",
+    )
 
     dynamodb_table: str | None = Field(
         None, min_length=1, description="DynamoDB table that is told of each job at a batch's end."
