@@ -59,7 +59,8 @@ def fill(ledger: Ledger, jobs: int, *, chunk_items: int, batch_jobs: int = _BATC
 
 
 def _end(transaction: Transaction, days: int) -> None:
-    [batch] = transaction.execute(text("SELECT max(id) FROM batches")).one()
+    newest = "SELECT batch_id FROM chunks WHERE id = (SELECT max(id) FROM chunks)"
+    [batch] = transaction.execute(text(newest)).one()
     ended = transaction.now - timedelta(days=days)
     values = {"batch": batch, "began": ended - timedelta(hours=1), "ended": ended}
     for statement in _ENDING:

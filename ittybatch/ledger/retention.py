@@ -18,6 +18,7 @@ from ittybatch.ledger.states import ChunkState
 # A receiver on SQLite waits for each of these transactions.
 _ROWS_AT_ONCE = 500
 _FIRST = ("", "")
+_NOT_DONE = (ChunkState.PLANNED.value, ChunkState.RELEASED.value)
 
 
 @dataclass(slots=True)
@@ -78,7 +79,7 @@ def tidy(ledger: Ledger, *, older_than: timedelta, dry_run: bool = False) -> Rem
 
 def _untidied(transaction: Transaction, before: datetime) -> list[str]:
     """Batches that are over, their last job too, and have not been tidied."""
-    unfinished = exists().where(Chunk.batch_id == Batch.id, Chunk.state != ChunkState.DONE.value)
+    unfinished = exists().where(Chunk.batch_id == Batch.id, Chunk.state.in_(_NOT_DONE))
     rows = transaction.rows(
         select(Batch.id)
         .where(Batch.ended_at < before, Batch.tidied_at.is_(None), ~unfinished)
@@ -118,7 +119,7 @@ def _tidy_deliveries(
             or_(
                 Batch.ended_at.is_(None),
                 Batch.ended_at >= before,
-                Chunk.state != ChunkState.DONE.value,
+                Chunk.state.in_(_NOT_DONE),
             )
         )
     )
