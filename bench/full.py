@@ -41,8 +41,10 @@ _ENDING = (
     WHERE batch_id = :batch
     """,
     "UPDATE runs SET state = 'ended' WHERE batch_id = :batch",
-    "UPDATE batches SET state = 'some_failed', ended_at = :ended, scan_done = true "
-    "WHERE id = :batch",
+    """
+    UPDATE batches SET state = 'some_failed', ended_at = :ended, scan_done = true
+    WHERE id = :batch
+    """,
 )
 
 

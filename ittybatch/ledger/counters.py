@@ -158,9 +158,9 @@ def _difference(transaction: Transaction, chunk: int) -> Mended | None:
                 func.coalesce(func.sum(case((Job.state.in_(states), 1), else_=0)), 0).label(column)
                 for column, states in _STATES_OF_COLUMN.items()
             ),
-            func.coalesce(
-                func.sum(case((attempts_of(Job) >= _SECOND, 1), else_=0)), 0
-            ).label("retried"),
+            func.coalesce(func.sum(case((attempts_of(Job) >= _SECOND, 1), else_=0)), 0).label(
+                "retried"
+            ),
         )
         .where(Job.chunk_id == chunk)
         .subquery("counted")

@@ -8,6 +8,7 @@ they are what keeps a job from being paid for twice.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_, update
 
@@ -180,13 +181,13 @@ def _tidy_rejects(
 
 
 def _note_tidied(transaction: Transaction, batch: str) -> None:
-    transaction.execute(
-        update(Batch).where(Batch.id == batch).values(tidied_at=transaction.now)
-    )
+    transaction.execute(update(Batch).where(Batch.id == batch).values(tidied_at=transaction.now))
 
 
 def _counted(
-    transaction: Transaction, content: ColumnElement[object], which: ColumnElement[bool]
+    transaction: Transaction,
+    content: Any,  # noqa: ANN401  a column or an expression of text or bytes
+    which: ColumnElement[bool],
 ) -> tuple[int, int]:
     """How many rows these are, and how much their content holds."""
     size = func.coalesce(func.sum(func.length(content)), 0)

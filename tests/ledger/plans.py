@@ -22,7 +22,7 @@ def statements_of(ledger: Ledger, work: Callable[[], object]) -> list[Statement]
     """Every statement that some work executes, with its first parameters."""
     found: dict[str, Any] = {}
 
-    def note(_c: object, _cursor: object, text: str, values: Any, _x: object, many: bool) -> None:  # noqa: ANN401, FBT001  SQLAlchemy's
+    def note(_c: object, _cursor: object, text: str, values: Any, _x: object, many: bool) -> None:  # noqa: ANN401  SQLAlchemy's
         found.setdefault(text, values[0] if many else values)
 
     event.listen(ledger.engine, "before_cursor_execute", note)

@@ -12,9 +12,14 @@ from ittybatch.ledger.models import Chunk
 from ittybatch.settings import Settings
 
 
+def _say(what: str) -> None:
+    sys.stdout.write(f"{what}\n")
+    sys.stdout.flush()
+
+
 def _hold(transaction: Transaction, chunk: int) -> None:
     transaction.execute(update(Chunk).where(Chunk.id == chunk).values(sent=Chunk.sent + 1000))
-    print("locked", flush=True)
+    _say("locked")
     sys.stdin.readline()
     transaction.execute(update(Chunk).where(Chunk.id == chunk).values(retried=Chunk.retried + 1000))
 
@@ -22,4 +27,4 @@ def _hold(transaction: Transaction, chunk: int) -> None:
 ledger = open_ledger(Settings())
 ledger.write(_hold, int(sys.argv[1]))
 ledger.close()
-print("committed", flush=True)
+_say("committed")
