@@ -8,7 +8,7 @@ from sqlalchemy import func, or_, select
 
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Attempt, Chunk, Job
-from ittybatch.ledger.states import AttemptState, ChunkState
+from ittybatch.ledger.states import AttemptState, ChunkState, JobState
 
 _NEWEST = 2000
 _NEWEST_CHUNKS = 8
@@ -32,16 +32,18 @@ def experience(transaction: Transaction) -> Mapping[str, Experience]:
     chunks = transaction.rows(
         select(Chunk.id).where(Chunk.succeeded > 0).order_by(Chunk.id.desc()).limit(_NEWEST_CHUNKS)
     )
-    rows = transaction.rows(
-        select(Job.kind, Attempt.sent_at, Attempt.completed_at)
-        .join(Job, Job.id == Attempt.job_id)
-        .where(
-            Job.chunk_id.in_([row.id for row in chunks]),
-            Attempt.completed_at.is_not(None),
-            Attempt.state == AttemptState.SUCCEEDED.value,
-        )
-        .order_by(Attempt.completed_at.desc())
+    newest = (
+        select(Job.id, Job.kind)
+        .where(Job.chunk_id.in_([row.id for row in chunks]), Job.state == JobState.SUCCEEDED.value)
+        .order_by(Job.id.desc())
+        # Before the join, so that attempts are looked up and not read through.
         .limit(_NEWEST)
+        .subquery("newest")
+    )
+    rows = transaction.rows(
+        select(newest.c.kind, Attempt.sent_at, Attempt.completed_at)
+        .join(newest, newest.c.id == Attempt.job_id)
+        .where(Attempt.completed_at.is_not(None), Attempt.state == AttemptState.SUCCEEDED.value)
     )
     taken: dict[str, list[float]] = {}
     for row in rows:

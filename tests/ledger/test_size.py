@@ -3,7 +3,6 @@
 import time
 
 from alembic import command
-from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
@@ -12,6 +11,7 @@ from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.inbox import Arrival, receive
 from ittybatch.ledger.migrate import _config, upgrade
 from ittybatch.ledger.states import Verdict
+from ittybatch.ledger.submission import claim_due
 from tests.ledger import library
 
 JOBS = 300
@@ -36,7 +36,7 @@ def test_a_job_is_updated_in_place_all_its_life(postgres_url: str) -> None:
     jobs = [library.job(f"{number:03}.mov") for number in range(JOBS)]
     chunk = library.released_chunk(ledger, library.planned_batch(ledger, *jobs))
     number = 0
-    while sent := ledger.write(library.claim_due, chunk, 50):
+    while sent := ledger.write(claim_due, chunk, 50):
         library.accept(ledger, sent, f"group{number}")
         tasks = [f"group{number}-{each}" for each in range(len(sent))]
         for task in tasks:
@@ -52,7 +52,7 @@ def test_a_job_is_updated_in_place_all_its_life(postgres_url: str) -> None:
 def test_a_ledger_full_of_rows_is_brought_up_to_date(ledger: Ledger) -> None:
     """And back, should somebody have to."""
     chunk, _ = library.submitted(ledger, library.job("a.mov"), library.job("b.mov"))
-    config: Config = _config()
+    config = _config()
     before = ScriptDirectory.from_config(config).get_revision("0006").down_revision
 
     def downgrade(tx: Transaction) -> None:
