@@ -284,7 +284,7 @@ def _unavailable(engine: Engine, error: Exception) -> LedgerUnavailable:
     where = engine.url.render_as_string(hide_password=True)
     detail = cause[0] if cause else type(error).__name__
     remedy = "Check DATABASE_URL, then run `ittybatch doctor`."
-    if "no such table" in detail or "does not exist" in detail:
+    if "no such" in detail or "does not exist" in detail:
         remedy = "Run `ittybatch db upgrade`."
     elif "pooling mode" in detail:
         remedy = "Set pool_mode = transaction, or session, for this database in the pooler."
