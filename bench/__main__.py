@@ -18,6 +18,7 @@ from bench import (
     memory,
     nightly,
     receiver,
+    size,
     waiting,
     wake,
 )
@@ -32,10 +33,11 @@ BENCHES = {
     "nightly": nightly.measure,
     "receiver": receiver.measure,
 }
-# These start the whole system and take minutes: measured when asked for by name.
+# These take minutes, most of them for the whole system: measured when asked for by name.
 WHOLE = {
     "batch": batch.measure,
     "growth": growth.measure,
+    "size": size.measure,
     "waiting": waiting.measure,
     "wake": wake.measure,
 }

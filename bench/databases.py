@@ -85,7 +85,9 @@ def open_at(url: str) -> Ledger:
     return Ledger(create_ledger_engine(url))
 
 
-def released_chunks(ledger: Ledger, jobs: int, *, chunk_items: int) -> list[int]:
+def released_chunks(
+    ledger: Ledger, jobs: int, *, chunk_items: int, first_item: int = 0
+) -> list[int]:
     """Plan a batch of at least so many jobs, four an item, and release all of its chunks."""
     batch = ledger.write(
         open_batch,
@@ -99,7 +101,8 @@ def released_chunks(ledger: Ledger, jobs: int, *, chunk_items: int) -> list[int]
     items = -(-jobs // len(_RENDITIONS))
     after = None
     for first in range(0, items, _PAGE_ITEMS):
-        page = _page(range(first, min(first + _PAGE_ITEMS, items)))
+        last = min(first + _PAGE_ITEMS, items)
+        page = _page(range(first_item + first, first_item + last))
         ledger.write(plan_page, batch, page, after=after, chunk_size=chunk_items)
         after = page.cursor
     ledger.write(finish_planning, batch)

@@ -117,9 +117,10 @@ def submitted(ledger_url: str, jobs: int) -> list[bytes]:
     for chunk in released_chunks(ledger, jobs, chunk_items=_CHUNK_ITEMS):
         claimed = ledger.write(claim_due, chunk, jobs)
         ledger.write(
-            record_accepted, [Accepted(each.job_id, each.attempt, _task(each)) for each in claimed]
+            record_accepted,
+            [Accepted(each.job_id, each.attempt, task_of(each)) for each in claimed],
         )
-        bodies.extend(_webhook(each) for each in claimed)
+        bodies.extend(webhook_of(each) for each in claimed)
     ledger.close()
     return list(islice(_as_they_end(bodies), jobs))
 
@@ -133,21 +134,23 @@ def _as_they_end(bodies: Sequence[bytes]) -> Iterator[bytes]:
         yield from among
 
 
-def _task(sent: Submission) -> str:
+def task_of(sent: Submission) -> str:
+    """Ittybit's id of a submission."""
     return f"task_{sent.job_id:012}"
 
 
-def _webhook(sent: Submission) -> bytes:
+def webhook_of(sent: Submission) -> bytes:
+    """What tells of a submission's success."""
     return orjson.dumps(
         {
-            "id": _task(sent),
+            "id": task_of(sent),
             "object": "job",
             "kind": sent.kind,
             "status": "succeeded",
             "input": sent.input,
             "options": sent.options,
             "output": {
-                "url": f"https://store.ittybit.net/org_123/{_task(sent)}.mp4",
+                "url": f"https://store.ittybit.net/org_123/{task_of(sent)}.mp4",
                 "format": "mp4",
                 "width": 1920,
                 "height": 1080,

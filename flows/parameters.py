@@ -83,5 +83,16 @@ BucketName = Annotated[
         }
     ),
 ]
+KeepDays = Annotated[
+    int | None,
+    Field(
+        ge=1,
+        json_schema_extra={
+            "title": "Days to keep",
+            "description": "Webhooks' bodies, polled answers and rejected rows of batches that "
+            "ended longer ago are removed. Empty: ITTYBATCH_KEEP_DAYS.",
+        },
+    ),
+]
 DEFAULTS = BatchOptions()
 NO_CHANGES = Tuning()

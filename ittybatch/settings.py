@@ -76,6 +76,24 @@ class Settings(BaseSettings):
     )
     webhook_url: str | None = Field(None, validation_alias=_named("WEBHOOK_URL"))
     database_url: SecretStr | None = Field(None, validation_alias=_named("DATABASE_URL"))
+    db_idle_transaction_s: float = Field(
+        10,
+        ge=0.1,
+        description="Seconds after which Postgres ends a session that is silent inside a "
+        "transaction, such as a lost machine's, and gives its locks back.",
+    )
+    db_lock_timeout_s: float = Field(
+        5,
+        ge=0.1,
+        description="Seconds after which a statement stops waiting for a lock of Postgres; its "
+        "transaction is tried again.",
+    )
+    db_network_timeout_s: int = Field(
+        20,
+        ge=2,
+        description="Seconds after which either side gives up a connection with Postgres on "
+        "which nothing arrives any more.",
+    )
     port: int = Field(8300, validation_alias=_named("PORT"), ge=0, le=65535)
 
     home: Path = Field(default_factory=_default_home, description="Where local state lives.")
@@ -114,6 +132,12 @@ class Settings(BaseSettings):
     )
     lease_s: float = Field(
         60, gt=0, description="Seconds without a heartbeat after which a leg is taken for dead."
+    )
+    keep_days: int = Field(
+        30,
+        ge=1,
+        description="Days after a batch's end for which webhooks' bodies, polled answers and "
+        "rejected rows are kept, where the ledger is tidied.",
     )
 
     source_retry_s: float = Field(

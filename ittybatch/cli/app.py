@@ -62,6 +62,7 @@ for _name, _where, _group, _help in (
 
 _db = App(name="db", help="The ledger's database.", group=_care)
 _db.command("ittybatch.cli.caring:upgrade", name="upgrade", help="Bring the tables up to date.")
+_db.command("ittybatch.cli.tidying:tidy", name="tidy", help="Remove what only takes room.")
 app.command(_db)
 
 

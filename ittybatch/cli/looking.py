@@ -249,6 +249,9 @@ def _show_one(found: BatchStatus, speed: Speed, problems: Problems | None, *, js
         ("Chunks done", f"{found.chunks_done:,} of {found.chunks:,}"),
         ("Took more than one attempt", f"{found.retried:,}"),
     ]
+    if found.tidied_at is not None:
+        gone = "webhooks' bodies, polled answers and rejected rows were removed"
+        lines.append(("Tidied", f"{_local(found.tidied_at)}: {gone}"))
     if not found.state.ended:
         lines.append(("Speed", speed.told()))
     if found.waits_for_room:

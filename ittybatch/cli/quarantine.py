@@ -65,7 +65,7 @@ def release(
         console.print("Say what to release: --batch, --input or --all.")
         return USAGE
     ledger = open_ledger(Settings())
-    count = ledger.write(held.release, batch=_found(ledger, batch), input_prefix=input_prefix)
+    count = held.release(ledger, batch=_found(ledger, batch), input_prefix=input_prefix)
     if json:
         print_json({"released": count})
     else:

@@ -8,8 +8,7 @@ from ittybatch.engine.polling import poll_overdue
 from ittybatch.engine.tidying import tidy
 from ittybatch.engine.waking import Waker
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.counters import recount
-from ittybatch.ledger.queries import unfinished_batches
+from ittybatch.ledger.counters import recount_all
 from ittybatch.ledger.sweep import sweep
 from ittybatch.settings import Settings
 
@@ -26,7 +25,7 @@ async def reconcile(settings: Settings, ledger: Ledger) -> dict[str, int]:
     """
     async with connect(settings) as client:
         polled = await poll_overdue(ledger, client, silent_s=settings.silence_s)
-    mended = sum(len(ledger.write(recount, batch)) for batch in ledger.read(unfinished_batches))
+    mended = sum(1 for _ in recount_all(ledger))
     done = {
         "silent jobs asked after": polled.asked,
         "settled": polled.settled,

@@ -144,9 +144,8 @@ def hold_if_alike(transaction: Transaction, batch: str) -> bool:
     newest = transaction.rows(
         select(Attempt.state, Attempt.error_kind, Attempt.error_message)
         .join(Job, Job.id == Attempt.job_id)
-        .join(Chunk, Chunk.id == Job.chunk_id)
         .where(
-            Chunk.batch_id == batch,
+            Job.chunk_id.in_(_newest_chunks(transaction, batch)),
             Attempt.completed_at > (row.resumed_at or row.created_at),
         )
         .order_by(Attempt.completed_at.desc())
@@ -170,6 +169,25 @@ def hold_if_alike(transaction: Transaction, batch: str) -> bool:
         f"{count} of the last {len(newest)} attempts failed alike: {message or kind}",
     )
     return True
+
+
+def _newest_chunks(transaction: Transaction, batch: str) -> list[int]:
+    """Chunks with a batch's newest attempts: those under way, and the last that were done."""
+    of_batch = select(Chunk.id, Chunk.sent).where(Chunk.batch_id == batch)
+    released = transaction.rows(of_batch.where(Chunk.state == ChunkState.RELEASED.value))
+    done = transaction.rows(
+        of_batch.where(Chunk.state == ChunkState.DONE.value, Chunk.sent > 0)
+        .order_by(Chunk.ended_at.desc())
+        .limit(_WINDOW)
+    )
+    found = [row.id for row in released]
+    sent = 0
+    for row in done:
+        if sent >= _WINDOW:
+            break
+        found.append(row.id)
+        sent += row.sent
+    return found
 
 
 def check_canary(transaction: Transaction, batch: str, options: dict[str, Any]) -> bool:

@@ -4,8 +4,11 @@ A statement for each row costs many times what the row does. On SQLite each of t
 the interpreter away and waits to have it back, which under load takes longer than the commit.
 """
 
+import threading
+from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, TypeAlias
@@ -35,6 +38,7 @@ Rows: TypeAlias = Sequence[Mapping[str, Any]]
 # Each number of rows is another text to SQLite, prepared and kept: few of them do for all, and
 # what a block has no rows for is filled up with nulls.
 _BLOCKS = (1, 8, 64)
+_ANY = 0
 
 
 class BulkStatement:
@@ -94,21 +98,51 @@ def _given(columns: Columns) -> FromClause:
     return table("given", *(column(name, kind) for name, kind in columns.items()))
 
 
-class _Written:
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A statement as its database reads it.
+
+    Args:
+        by_size: The whole text, by how many rows are given at once; 0 stands for any number.
+        constants: Its parameters that never change, by name.
+        order: Names of its parameters, where they have no names in the text.
+    """
+
+    by_size: Mapping[int, str]
+    constants: Mapping[str, Any]
+    order: Sequence[str]
+
+
+class _Written(ABC):
     """A statement written out once: doing it each time costs more than running it."""
 
     def __init__(self, columns: Columns, statement: Executable) -> None:
         self._columns = columns
         self._with_times = any(issubclass(kind, UtcDateTime) for kind in columns.values())
         self._statement = statement
-        self._text = ""
+        self._writing = threading.Lock()
+        self._text: _Text | None = None
 
-    def _write(self, dialect: Dialect) -> None:
+    def _written(self, dialect: Dialect) -> _Text:
+        if self._text is None:
+            with self._writing:
+                if self._text is None:
+                    # Set once it is whole: another thread may read it at any time.
+                    self._text = self._write(dialect)
+        return self._text
+
+    def _write(self, dialect: Dialect) -> _Text:
         assert isinstance(self._statement, ClauseElement)  # noqa: S101  as every Executable is
         compiled = self._statement.compile(dialect=dialect)
-        self._constants: Mapping[str, Any] = compiled.params
-        self._order: Sequence[str] = getattr(compiled, "positiontup", None) or ()
-        self._text = str(compiled)
+        return _Text(
+            {size: f"{given} {compiled}" for size, given in self._given(dialect)},
+            compiled.params,
+            getattr(compiled, "positiontup", None) or (),
+        )
+
+    @abstractmethod
+    def _given(self, dialect: Dialect) -> Iterable[tuple[int, str]]:
+        """The beginning of the text, which names the given rows, by their number."""
 
 
 class _ForSqlite(_Written):
@@ -117,21 +151,24 @@ class _ForSqlite(_Written):
     def execute(
         self, transaction: Transaction, rows: Rows, values: Mapping[str, Any]
     ) -> Iterator[CursorResult[Any]]:
-        if not self._text:
-            self._write(transaction.connection.dialect)
-            self._texts = {size: f"{self._rows_of(size)} {self._text}" for size in _BLOCKS}
-        named = {**self._constants, **values}
-        rest = tuple(_bound(named[name]) for name in self._order)
+        text = self._written(transaction.connection.dialect)
+        named = {**text.constants, **values}
+        rest = tuple(_bound(named[name]) for name in text.order)
         for start in range(0, len(rows), _BLOCKS[-1]):
             block = rows[start : start + _BLOCKS[-1]]
             size = next(size for size in _BLOCKS if size >= len(block))
             cells = chain.from_iterable(map(self._cells, block))
             empty = (None,) * ((size - len(block)) * len(self._columns))
-            yield transaction.connection.exec_driver_sql(self._texts[size], (*cells, *empty, *rest))
+            bound = (*cells, *empty, *rest)
+            yield transaction.connection.exec_driver_sql(text.by_size[size], bound)
 
     def _cells(self, row: Mapping[str, Any]) -> Iterable[object]:
         cells = map(row.__getitem__, self._columns)
         return map(_bound, cells) if self._with_times else cells
+
+    def _given(self, dialect: Dialect) -> Iterable[tuple[int, str]]:
+        del dialect
+        return ((size, self._rows_of(size)) for size in _BLOCKS)
 
     def _rows_of(self, size: int) -> str:
         row = f"({', '.join('?' * len(self._columns))})"
@@ -146,12 +183,13 @@ class _ForPostgres(_Written):
     def execute(
         self, transaction: Transaction, rows: Rows, values: Mapping[str, Any]
     ) -> Iterator[CursorResult[Any]]:
-        if not self._text:
-            self._write(transaction.connection.dialect)
-            self._text = f"{self._rows(transaction.connection.dialect)} {self._text}"
+        text = self._written(transaction.connection.dialect)
         given = orjson.dumps(rows, default=_as_json, option=orjson.OPT_PASSTHROUGH_DATETIME)
-        named = {**self._constants, **values, "rows": given.decode()}
-        yield transaction.connection.exec_driver_sql(self._text, named)
+        named = {**text.constants, **values, "rows": given.decode()}
+        yield transaction.connection.exec_driver_sql(text.by_size[_ANY], named)
+
+    def _given(self, dialect: Dialect) -> Iterable[tuple[int, str]]:
+        return [(_ANY, self._rows(dialect))]
 
     def _rows(self, dialect: Dialect) -> str:
         shape, cells = [], []

@@ -1,16 +1,31 @@
 """Each chunk's jobs counted by state, kept in step with the rows."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
 
-from sqlalchemy import BigInteger, ColumnElement, Integer, case, func, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    case,
+    func,
+    select,
+    true,
+    union,
+    update,
+)
 
 from ittybatch.ledger.bulk import BulkStatement
-from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.models import Chunk, Job
-from ittybatch.ledger.states import JobState
+from ittybatch.ledger.database import Ledger, Transaction
+from ittybatch.ledger.models import Batch, Chunk, Job
+from ittybatch.ledger.states import BatchState, ChunkState, JobState
 
 _SECOND = 2
+# A chunk is counted once more after it is done, also where its batch ended with it.
+_LATELY_S = 3600.0
+_NEWEST_BATCHES = 20
 COLUMNS = ("planned", "in_flight", "succeeded", "failed", "cancelled", "expired")
 _STATES_OF_COLUMN = {
     column: [
@@ -84,40 +99,92 @@ class Moves:
         _ADD.run(transaction, rows)
 
 
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """A chunk whose counters were wrong.
+
+    Args:
+        batch: Its batch.
+        number: Its number there.
+        counts: What its rows really say.
+    """
+
+    batch: str
+    number: int
+    counts: Mapping[str, int]
+
+
+def recount_all(ledger: Ledger) -> Iterator[Mended]:
+    """Check the counters of every chunk that may have changed lately, and mend those that differ.
+
+    Checking takes no lock: counters and rows are read by one statement, which sees them as one
+    transaction left them. Only a chunk that differs is locked, alone, while it is counted again.
+    """
+    for chunk in ledger.read(_chunks_to_count):
+        if ledger.read(_difference, chunk) is None:
+            continue
+        if (mended := ledger.write(_mend, chunk)) is not None:
+            yield mended
+
+
 def recount(transaction: Transaction, batch: str) -> list[tuple[int, Mapping[str, int]]]:
-    """Check a batch's counters against its rows and mend those that differ.
+    """Check all of a batch's counters against its rows and mend those that differ.
 
     Returns:
         The chunks that were mended, each with what its rows really say.
     """
-    chunks = transaction.rows(
-        select(Chunk)
-        .with_only_columns(Chunk.id, Chunk.number, *(getattr(Chunk, column) for column in _CHECKED))
-        .where(Chunk.batch_id == batch)
-        .order_by(Chunk.id)
-        .with_for_update()
-    )
-    counted = {
-        row.chunk_id: row
-        for row in transaction.rows(
-            select(
-                Job.chunk_id,
-                *(
-                    func.sum(case((Job.state.in_(states), 1), else_=0)).label(column)
-                    for column, states in _STATES_OF_COLUMN.items()
-                ),
-                func.sum(case((attempts_of(Job) >= _SECOND, 1), else_=0)).label("retried"),
-            )
-            .join(Chunk, Chunk.id == Job.chunk_id)
-            .where(Chunk.batch_id == batch)
-            .group_by(Job.chunk_id)
+    rows = transaction.rows(select(Chunk.id).where(Chunk.batch_id == batch).order_by(Chunk.id))
+    differing = [row.id for row in rows if _difference(transaction, row.id) is not None]
+    mended = [_mend(transaction, chunk) for chunk in differing]
+    return [(each.number, each.counts) for each in mended if each is not None]
+
+
+def _chunks_to_count(transaction: Transaction) -> list[int]:
+    """Chunks that are released, and those of open or new batches that were done lately."""
+    newest = select(Batch.id).order_by(Batch.id.desc()).limit(_NEWEST_BATCHES).subquery()
+    open_states = [state.value for state in BatchState if not state.ended]
+    batches = select(Batch.id).where(Batch.state.in_(open_states)).union(select(newest.c.id))
+    released = select(Chunk.id).where(Chunk.state == ChunkState.RELEASED.value)
+    lately = transaction.now - timedelta(seconds=_LATELY_S)
+    done = select(Chunk.id).where(Chunk.batch_id.in_(batches), Chunk.ended_at >= lately)
+    return sorted(row.id for row in transaction.rows(union(released, done)))
+
+
+def _difference(transaction: Transaction, chunk: int) -> Mended | None:
+    """What a chunk's rows say, if its counters say anything else."""
+    counted = (
+        select(
+            *(
+                func.coalesce(func.sum(case((Job.state.in_(states), 1), else_=0)), 0).label(column)
+                for column, states in _STATES_OF_COLUMN.items()
+            ),
+            func.coalesce(func.sum(case((attempts_of(Job) >= _SECOND, 1), else_=0)), 0).label(
+                "retried"
+            ),
         )
-    }
-    mended: list[tuple[int, Mapping[str, int]]] = []
-    for chunk in chunks:
-        row = counted.get(chunk.id)
-        true = {column: int(getattr(row, column)) if row else 0 for column in _CHECKED}
-        if any(getattr(chunk, column) != count for column, count in true.items()):
-            transaction.execute(update(Chunk).where(Chunk.id == chunk.id).values(true))
-            mended.append((chunk.number, true))
-    return mended
+        .where(Job.chunk_id == chunk)
+        .subquery("counted")
+    )
+    row = transaction.execute(
+        select(
+            Chunk.batch_id,
+            Chunk.number,
+            *(getattr(Chunk, column).label(f"said_{column}") for column in _CHECKED),
+            *counted.c,
+        )
+        .join(counted, true())
+        .where(Chunk.id == chunk)
+    ).one()
+    counts = {column: int(getattr(row, column)) for column in _CHECKED}
+    if all(getattr(row, f"said_{column}") == count for column, count in counts.items()):
+        return None
+    return Mended(row.batch_id, row.number, counts)
+
+
+def _mend(transaction: Transaction, chunk: int) -> Mended | None:
+    """Count a chunk again while nobody can move its jobs' counters, and set what differs."""
+    transaction.execute(select(Chunk.id).where(Chunk.id == chunk).with_for_update())
+    found = _difference(transaction, chunk)
+    if found is not None:
+        transaction.execute(update(Chunk).where(Chunk.id == chunk).values(found.counts))
+    return found

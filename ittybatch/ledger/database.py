@@ -32,14 +32,19 @@ from sqlalchemy.sql import Executable
 from ittybatch.errors import IttybatchError
 from ittybatch.home import make_private, private_file, private_folder
 from ittybatch.ledger.models import Base
+from ittybatch.ledger.sessions import SessionLimits, create_postgres_engine
 from ittybatch.settings import Settings
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 BUSY_TIMEOUT_S = 30
-# Deadlock, serialization failure and lost connections: the transaction did not happen.
-_TRANSIENT_SQLSTATES = ("40001", "40P01", "57P01", "57P02", "57P03", "08", "53300")
+# Deadlock, serialization failure, a lock that others hold, a session that the server ended
+# because it was idle, lost connections: the transaction did not happen.
+_TRANSIENT_SQLSTATES = (
+    *("40001", "40P01", "55P03", "25P03", "57P01", "57P02", "57P03"),
+    *("08", "53300"),
+)
 
 
 class LedgerUnavailable(IttybatchError):
@@ -115,8 +120,10 @@ class Ledger:
             for attempt in self._attempts():
                 with attempt, self._writer, self._begin(write=True) as transaction:
                     return transition(transaction, *args, **kwargs)
-        except (OperationalError, InterfaceError) as error:
-            raise _unavailable(self.engine, error) from error
+        except DBAPIError as error:
+            if _is_unavailable(error):
+                raise _unavailable(self.engine, error) from error
+            raise
         raise AssertionError("unreachable: the loop returns or raises")
 
     async def write_from_loop(
@@ -153,8 +160,10 @@ class Ledger:
                 result = transition(transaction, *args, **kwargs)
                 await loop.run_in_executor(waiting, opened.close)
                 return result
-        except (OperationalError, InterfaceError) as error:
-            raise _unavailable(self.engine, error) from error
+        except DBAPIError as error:
+            if _is_unavailable(error):
+                raise _unavailable(self.engine, error) from error
+            raise
 
     def _begin_patiently(self, opened: contextlib.ExitStack) -> Transaction:
         """Begin a transaction that ends when `opened` is closed."""
@@ -185,8 +194,10 @@ class Ledger:
         try:
             with self._begin(write=False) as transaction:
                 return query(transaction, *args, **kwargs)
-        except (OperationalError, InterfaceError) as error:
-            raise _unavailable(self.engine, error) from error
+        except DBAPIError as error:
+            if _is_unavailable(error):
+                raise _unavailable(self.engine, error) from error
+            raise
 
     @contextlib.contextmanager
     def _begin(self, *, write: bool) -> Iterator[Transaction]:
@@ -202,11 +213,24 @@ class Ledger:
 def open_ledger(settings: Settings, *, patience_s: float = 30.0) -> Ledger:
     """Open the ledger that the settings name: `DATABASE_URL`, or SQLite under `home`."""
     make_private(settings.home)
-    return Ledger(create_ledger_engine(settings.ledger_url), patience_s=patience_s)
+    limits = SessionLimits(
+        idle_transaction_s=settings.db_idle_transaction_s,
+        lock_s=settings.db_lock_timeout_s,
+        network_s=settings.db_network_timeout_s,
+    )
+    return Ledger(create_ledger_engine(settings.ledger_url, limits), patience_s=patience_s)
 
 
-def create_ledger_engine(url: str) -> Engine:
-    """Make an engine for a SQLite or Postgres URL, set up as the ledger needs it."""
+def create_ledger_engine(url: str, limits: SessionLimits | None = None) -> Engine:
+    """Make an engine for a SQLite or Postgres URL, set up as the ledger needs it.
+
+    Args:
+        url: SQLAlchemy's URL of the database.
+        limits: When sessions with Postgres are given up; None for the defaults.
+
+    Raises:
+        ConfigurationError: when the URL has parameters that its database does not know.
+    """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         if parsed.database:
@@ -219,21 +243,7 @@ def create_ledger_engine(url: str) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(
-        parsed,
-        # Rows hold what users call their own: it has no place in the text of an error.
-        hide_parameters=True,
-        pool_pre_ping=True,
-        pool_size=4,
-        connect_args={
-            "connect_timeout": 10,
-            # A server that vanished without a word would be waited for for hours.
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 25_000,
-        },
-    )
+    return create_postgres_engine(parsed, limits or SessionLimits())
 
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:  # noqa: ANN401  DB-API
@@ -268,13 +278,20 @@ def _is_transient(error: Exception) -> bool:
     return "database is locked" in message or "connection" in message.lower()
 
 
+def _is_unavailable(error: DBAPIError) -> bool:
+    """Whether the database is in trouble, and not a statement wrong."""
+    return isinstance(error, (OperationalError, InterfaceError)) or _is_transient(error)
+
+
 def _unavailable(engine: Engine, error: Exception) -> LedgerUnavailable:
     cause = str(getattr(error, "orig", error)).strip().splitlines()
     where = engine.url.render_as_string(hide_password=True)
     detail = cause[0] if cause else type(error).__name__
     remedy = "Check DATABASE_URL, then run `ittybatch doctor`."
-    if "no such table" in detail or "does not exist" in detail:
+    if "no such" in detail or "does not exist" in detail:
         remedy = "Run `ittybatch db upgrade`."
+    elif "pooling mode" in detail:
+        remedy = "Set pool_mode = transaction, or session, for this database in the pooler."
     return LedgerUnavailable(f"The ledger at {where} cannot be used: {detail}.", remedy=remedy)
 
 

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Attempt, Chunk, Job
-from ittybatch.ledger.states import AttemptState
+from ittybatch.ledger.states import AttemptState, ChunkState, JobState
 
 _NEWEST = 2000
+_NEWEST_CHUNKS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +28,22 @@ class Experience:
 
 
 def experience(transaction: Transaction) -> Mapping[str, Experience]:
-    """How long the newest successful jobs took, by kind."""
-    rows = transaction.rows(
-        select(Job.kind, Attempt.sent_at, Attempt.completed_at)
-        .join(Job, Job.id == Attempt.job_id)
-        .where(Attempt.completed_at.is_not(None), Attempt.state == AttemptState.SUCCEEDED.value)
-        .order_by(Attempt.completed_at.desc())
+    """How long successful jobs of the newest chunks took, by kind."""
+    chunks = transaction.rows(
+        select(Chunk.id).where(Chunk.succeeded > 0).order_by(Chunk.id.desc()).limit(_NEWEST_CHUNKS)
+    )
+    newest = (
+        select(Job.id, Job.kind)
+        .where(Job.chunk_id.in_([row.id for row in chunks]), Job.state == JobState.SUCCEEDED.value)
+        .order_by(Job.id.desc())
+        # Before the join, so that attempts are looked up and not read through.
         .limit(_NEWEST)
+        .subquery("newest")
+    )
+    rows = transaction.rows(
+        select(newest.c.kind, Attempt.sent_at, Attempt.completed_at)
+        .join(newest, newest.c.id == Attempt.job_id)
+        .where(Attempt.completed_at.is_not(None), Attempt.state == AttemptState.SUCCEEDED.value)
     )
     taken: dict[str, list[float]] = {}
     for row in rows:
@@ -55,7 +65,11 @@ def ended_per_minute(transaction: Transaction, batch: str, over_s: float = 600) 
         select(func.count().label("ended"), func.min(Attempt.completed_at).label("first"))
         .join(Job, Job.id == Attempt.job_id)
         .join(Chunk, Chunk.id == Job.chunk_id)
-        .where(Chunk.batch_id == batch, Attempt.completed_at >= since)
+        .where(
+            Chunk.batch_id == batch,
+            or_(Chunk.state == ChunkState.RELEASED.value, Chunk.ended_at >= since),
+            Attempt.completed_at >= since,
+        )
     ).one()
     if not row.ended:
         return None

@@ -102,6 +102,9 @@ class Batch(Base):
     wants_room: Mapped[bool] = mapped_column(
         default=False, comment="chunks wait for others to leave room for them"
     )
+    tidied_at: Mapped[datetime | None] = mapped_column(
+        comment="when its webhooks' bodies, polled answers and rejected rows were removed"
+    )
 
 
 class Chunk(Base):
@@ -113,7 +116,7 @@ class Chunk(Base):
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
     batch_id: Mapped[str] = mapped_column(ForeignKey("batches.id"))
     number: Mapped[int]
-    state: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(16), index=True)
     items: Mapped[int] = mapped_column(default=0)
     sent: Mapped[int] = mapped_column(default=0, comment="submissions made, retries included")
     retried: Mapped[int] = mapped_column(default=0, comment="jobs that took more than one")
@@ -150,8 +153,8 @@ class Job(Base):
     """
 
     __tablename__ = "jobs"
+    # No index on `state`: Postgres would have to write all of a job's indexes at each update.
     __table_args__ = (
-        Index("ix_jobs_chunk_id_state", "chunk_id", "state"),
         UniqueConstraint("job_key", "claim"),
         # The text, not a hash of it: a source gives neighbours together, and so they lie together
         # in the index. Hashes would be written all over it.
@@ -164,7 +167,7 @@ class Job(Base):
     )
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
-    chunk_id: Mapped[int] = mapped_column(_Id, ForeignKey("chunks.id"))
+    chunk_id: Mapped[int] = mapped_column(_Id, ForeignKey("chunks.id"), index=True)
     item_number: Mapped[int]
     rendition: Mapped[str] = mapped_column(String(100))
     kind: Mapped[str] = mapped_column(String(20))
@@ -216,14 +219,15 @@ class Attempt(Base):
     """One submission of a job: committed, with its Idempotency-Key, before it is sent."""
 
     __tablename__ = "attempts"
+    __table_args__ = (Index("ix_attempts_task_id", "task_id", postgresql_using="hash"),)
 
     job_id: Mapped[int] = mapped_column(_Id, ForeignKey("jobs.id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
-    idempotency_key: Mapped[str] = mapped_column(String(32), index=True)
+    idempotency_key: Mapped[str] = mapped_column(String(32))
     state: Mapped[str] = mapped_column(String(16))
-    task_id: Mapped[str | None] = mapped_column(Text, index=True)
+    task_id: Mapped[str | None] = mapped_column(Text)
     sent_at: Mapped[datetime]
-    completed_at: Mapped[datetime | None] = mapped_column(index=True)
+    completed_at: Mapped[datetime | None]
     error_kind: Mapped[str | None] = mapped_column(String(100))
     error_message: Mapped[str | None] = mapped_column(Text)
 

@@ -9,7 +9,7 @@ from sqlalchemy import and_, func, or_, select, update
 
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Attempt, Chunk, Item, Job
-from ittybatch.ledger.states import JobState
+from ittybatch.ledger.states import ChunkState, JobState
 
 _AGAIN_AT_DEADLINE_S = 5.0
 # What Ittybit never accepted is sent again at its deadline, but not for ever.
@@ -63,14 +63,14 @@ def overdue_jobs(
     query = (
         _sent()
         .where(
+            # What is in flight is in released chunks, which are few.
+            Chunk.state == ChunkState.RELEASED.value if chunk is None else Chunk.id == chunk,
             Job.state.in_([JobState.SUBMITTING.value, JobState.SUBMITTED.value]),
             or_(silent, past_deadline),
         )
         .order_by(heard)
         .limit(limit)
     )
-    if chunk is not None:
-        query = query.where(Job.chunk_id == chunk)
     return [_overdue(row, now) for row in transaction.rows(query)]
 
 
@@ -80,7 +80,12 @@ def expired_jobs(
     """A batch's jobs that were given up, by their rows, from right after one of them."""
     query = (
         _sent()
-        .where(Chunk.batch_id == batch, Job.state == JobState.EXPIRED.value, Job.id > after)
+        .where(
+            Chunk.batch_id == batch,
+            Chunk.expired > 0,
+            Job.state == JobState.EXPIRED.value,
+            Job.id > after,
+        )
         .order_by(Job.id)
         .limit(limit)
     )

@@ -4,15 +4,19 @@ A job that failed for good, or that was given up without an answer, keeps its cl
 makes it again until its source or options change, or an operator releases it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, select, true, update
+from sqlalchemy import ColumnElement, and_, select, update
 
-from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.database import Ledger, Transaction
 from ittybatch.ledger.models import Chunk, Item, Job
 from ittybatch.ledger.states import JobState
 
+# A chunk has some thousand jobs at most, and a release locks those that it changes.
+_CHUNKS_AT_ONCE = 10
+_ROWS_AT_ONCE = 1000
 _HELD = (JobState.FAILED.value, JobState.EXPIRED.value, JobState.CANCELLED.value)
 
 
@@ -37,7 +41,7 @@ def held_jobs(
     input_prefix: str | None = None,
     limit: int = 1000,
 ) -> list[HeldJob]:
-    """Jobs that are held back, the newest first.
+    """Jobs that are held back, those of the newest chunks first.
 
     Args:
         transaction: The transaction to look in.
@@ -45,6 +49,46 @@ def held_jobs(
         input_prefix: Only of items whose URI begins with this.
         limit: At most so many.
     """
+    found: list[HeldJob] = []
+    before: int | None = None
+    while len(found) < limit and (chunks := _next_chunks(transaction, batch, before)):
+        found += _held_in(transaction, chunks, input_prefix, limit - len(found))
+        before = chunks[-1]
+    return found
+
+
+def release(ledger: Ledger, *, batch: str | None = None, input_prefix: str | None = None) -> int:
+    """Let held jobs be made by the next batch that finds their items, some chunks at a time.
+
+    Returns:
+        How many were released.
+    """
+    released = 0
+    before: int | None = None
+    while chunks := ledger.read(_next_chunks, batch, before):
+        released += ledger.write(_release_in, chunks, input_prefix)
+        before = chunks[-1]
+    return released
+
+
+def _next_chunks(transaction: Transaction, batch: str | None, before: int | None) -> list[int]:
+    """Some chunks with jobs that ended without success, the newest first, below one of them."""
+    query = (
+        select(Chunk.id)
+        .where(Chunk.failed + Chunk.expired + Chunk.cancelled > 0)
+        .order_by(Chunk.id.desc())
+        .limit(_CHUNKS_AT_ONCE)
+    )
+    if batch is not None:
+        query = query.where(Chunk.batch_id == batch)
+    if before is not None:
+        query = query.where(Chunk.id < before)
+    return [row.id for row in transaction.rows(query)]
+
+
+def _held_in(
+    transaction: Transaction, chunks: Sequence[int], input_prefix: str | None, limit: int
+) -> list[HeldJob]:
     rows = transaction.rows(
         select(
             Job.id,
@@ -58,32 +102,31 @@ def held_jobs(
         )
         .join(Chunk, Chunk.id == Job.chunk_id)
         .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
-        .where(
-            Job.state.in_(_HELD),
-            Job.claim.is_not(None),
-            true() if batch is None else Chunk.batch_id == batch,
-            Item.uri.startswith(input_prefix or "", autoescape=True),
-        )
-        .order_by(Job.id.desc())
+        .where(*_held(chunks, input_prefix))
+        .order_by(Job.chunk_id.desc(), Job.id.desc())
         .limit(limit)
     )
     return [HeldJob(**{**row._asdict(), "state": JobState(row.state)}) for row in rows]
 
 
-def release(
-    transaction: Transaction, *, batch: str | None = None, input_prefix: str | None = None
-) -> int:
-    """Let held jobs be made by the next batch that finds their items.
+def _release_in(transaction: Transaction, chunks: Sequence[int], input_prefix: str | None) -> int:
+    rows = transaction.rows(
+        select(Job.id)
+        .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
+        .where(*_held(chunks, input_prefix))
+        .order_by(Job.id)
+        .with_for_update(of=Job)
+    )
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        some = [row.id for row in rows[start : start + _ROWS_AT_ONCE]]
+        transaction.execute(update(Job).where(Job.id.in_(some)).values(claim=None))
+    return len(rows)
 
-    Returns:
-        How many were released.
-    """
-    released = 0
-    while held := held_jobs(transaction, batch=batch, input_prefix=input_prefix):
-        transaction.execute(
-            update(Job)
-            .where(Job.id.in_([job.id for job in held]), Job.state.in_(_HELD))
-            .values(claim=None)
-        )
-        released += len(held)
-    return released
+
+def _held(chunks: Sequence[int], input_prefix: str | None) -> list[ColumnElement[bool]]:
+    return [
+        Job.chunk_id.in_(chunks),
+        Job.state.in_(_HELD),
+        Job.claim.is_not(None),
+        Item.uri.startswith(input_prefix or "", autoescape=True),
+    ]

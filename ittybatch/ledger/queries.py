@@ -14,7 +14,6 @@ from ittybatch.ledger.counters import COLUMNS, attempts_of
 from ittybatch.ledger.database import Ledger, Transaction
 from ittybatch.ledger.models import Attempt, Batch, Chunk, Item, Job, Reject, Run
 from ittybatch.ledger.states import (
-    ENDED_BATCHES,
     BatchState,
     ChunkState,
     JobState,
@@ -48,6 +47,7 @@ class BatchStatus:
     chunks_done: int
     retried: int
     waits_for_room: bool
+    tidied_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +187,7 @@ def batch_status(transaction: Transaction, batch: str) -> BatchStatus:
         chunks_done=chunks.done,
         retried=int(chunks.retried),
         waits_for_room=row.wants_room and row.state == BatchState.RUNNING,
+        tidied_at=row.tidied_at,
     )
 
 
@@ -321,7 +322,7 @@ def open_work(transaction: Transaction) -> tuple[dict[str, int], int]:
     row = transaction.execute(
         select(
             *(func.coalesce(func.sum(getattr(Chunk, name)), 0).label(name) for name in COLUMNS)
-        ).where(Chunk.state != ChunkState.DONE.value)
+        ).where(Chunk.state.in_([ChunkState.PLANNED.value, ChunkState.RELEASED.value]))
     ).one()
     waiting = transaction.execute(
         select(func.count()).where(Run.state == RunState.WAITING.value)
@@ -331,8 +332,9 @@ def open_work(transaction: Transaction) -> tuple[dict[str, int], int]:
 
 def unfinished_batches(transaction: Transaction) -> list[str]:
     """Every batch that has not ended."""
-    ended = [state.value for state in ENDED_BATCHES]
-    return [row.id for row in transaction.rows(select(Batch.id).where(Batch.state.not_in(ended)))]
+    # Named one by one, they are found in an index.
+    states = [state.value for state in BatchState if not state.ended]
+    return [row.id for row in transaction.rows(select(Batch.id).where(Batch.state.in_(states)))]
 
 
 def batch_of_run(transaction: Transaction, flow_run: str) -> str | None:

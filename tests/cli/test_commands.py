@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from sqlalchemy import update
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import end_batch, hold_batch
 from ittybatch.ledger.database import create_ledger_engine
-from ittybatch.ledger.models import Batch
+from ittybatch.ledger.inbox import Arrival, receive
+from ittybatch.ledger.models import Batch, Delivery
 from ittybatch.ledger.settlement import settle
 from tests.ledger import library
 
@@ -332,6 +334,35 @@ def test_db_upgrade_makes_an_empty_database_usable(run: Run, tmp_path: Path) -> 
     assert "ittybatch db upgrade" in told.stderr
     assert json.loads(run("db", "upgrade", "--json", DATABASE_URL=url).stdout)["revision"]
     assert run("status", DATABASE_URL=url).returncode == 0
+
+
+def test_db_tidy_counts_first_and_then_removes(run: Run, sqlite_url: str) -> None:
+    """Of batches that ended longer ago than was asked for."""
+    ledger = Ledger(create_ledger_engine(sqlite_url))
+    ledger.write(receive, [Arrival(b"nobody's", library.remote("task-x"))])
+    then = datetime.now(UTC) - timedelta(days=15)
+    ledger.write(lambda tx: tx.execute(update(Delivery).values(last_received_at=then)))
+    ledger.close()
+    counted = json.loads(run("db", "tidy", "--older-than", "2w", "--dry-run", "--json").stdout)
+    assert counted["deliveries"] == 1
+    assert "0  webhooks" in run("db", "tidy").stdout, "by itself it keeps 30 days"
+    done = run("db", "tidy", "--older-than", "2w")
+    assert (done.returncode, "1  webhooks" in done.stdout) == (0, True)
+    assert "0  webhooks" in run("db", "tidy", "--older-than", "2w").stdout
+    refused = run("db", "tidy", "--older-than", "soon")
+    assert refused.returncode == 3
+    assert "such as 30d" in refused.stderr
+
+
+def test_a_url_written_for_an_orm_is_told_in_a_sentence(run: Run) -> None:
+    """Not as a traceback."""
+    url = "postgresql://u:hidden-word@127.0.0.1:9/ledger?schema=public"
+    done = run("status", DATABASE_URL=url)
+    assert done.returncode == 3
+    assert "'schema'" in done.stderr
+    assert "search_path" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hidden-word" not in done.stderr
 
 
 def test_the_receiver_refuses_to_start_without_a_secret(run: Run) -> None:

@@ -184,7 +184,7 @@ def test_what_failed_for_good_is_made_again_once_it_is_released(
     _, counts, jobs = night(SMALL, SOUND)
     assert (jobs, made_out) == (set(), ["e.txt"])
     assert (counts["held_back"], counts["already_done"]) == (2, 5)
-    ledger.write(release)
+    release(ledger)
     _, counts, jobs = night(SMALL, SOUND)
     assert (jobs, counts["already_done"]) == (broken, 5)
 

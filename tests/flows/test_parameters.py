@@ -6,10 +6,13 @@ from flows.check_bucket import check_bucket
 from flows.process_chunk import process_chunk
 from flows.run_batch import run_batch
 from flows.steer_batch import steer_batch
+from flows.tidy_ledger import tidy_ledger
 
 
 @pytest.mark.parametrize(
-    "flow", [run_batch, process_chunk, steer_batch, check_bucket], ids=lambda f: f.name
+    "flow",
+    [run_batch, process_chunk, steer_batch, tidy_ledger, check_bucket],
+    ids=lambda f: f.name,
 )
 def test_every_parameter_has_a_title_and_a_description(flow: object) -> None:
     """The run form shows both."""

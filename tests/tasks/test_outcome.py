@@ -35,6 +35,7 @@ def _status(state: BatchState, reason: str | None = None) -> BatchStatus:
         options={},
         created_at=now,
         ended_at=now,
+        tidied_at=None,
         flow_run_id=None,
         counts={**COUNTS, **ENDED},
         plan={},

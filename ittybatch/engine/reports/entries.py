@@ -44,6 +44,7 @@ def batch_summary(status: BatchStatus) -> dict[str, Any]:
         "flow_run_id": status.flow_run_id,
         "created_at": _time(status.created_at),
         "ended_at": _time(status.ended_at),
+        "tidied_at": _time(status.tidied_at),
         "retried": status.retried,
         "plan": status.plan,
     }

@@ -1,0 +1,195 @@
+"""Retention: what only serves a look at how a batch went is removed when it is old.
+
+Webhooks' bodies, polled answers and rejected rows are most of what a ledger holds. Nothing is
+decided by them once their batch has ended. Jobs, attempts, claims and results stay for ever:
+they are what keeps a job from being paid for twice.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_, update
+
+from ittybatch.ledger.database import Ledger, Transaction
+from ittybatch.ledger.models import Attempt, Batch, Chunk, Delivery, Job, Reject
+from ittybatch.ledger.states import ChunkState
+
+# A receiver on SQLite waits for each of these transactions.
+_ROWS_AT_ONCE = 500
+_FIRST = ("", "")
+_NOT_DONE = (ChunkState.PLANNED.value, ChunkState.RELEASED.value)
+
+
+@dataclass(slots=True)
+class Removed:
+    """What was removed, or would be.
+
+    Args:
+        batches: Batches that ended before the time that was asked for.
+        deliveries: Webhooks, each with its body.
+        outcomes: Answers to polls, kept with their jobs.
+        rejects: Rows of sources that could not become items.
+        size_bytes: What all of these hold, without the database's own overhead.
+    """
+
+    batches: int = 0
+    deliveries: int = 0
+    outcomes: int = 0
+    rejects: int = 0
+    size_bytes: int = 0
+
+
+def tidy(ledger: Ledger, *, older_than: timedelta, dry_run: bool = False) -> Removed:
+    """Remove what is kept only to look at, of batches that ended longer ago than this.
+
+    It goes on in small transactions, beside whatever else uses the ledger. Cut off at any
+    moment, it is begun anew and finds the rest.
+
+    Args:
+        ledger: The ledger.
+        older_than: How long ago a batch has to have ended, and a webhook to have arrived.
+        dry_run: Count, and remove nothing.
+    """
+    removed = Removed()
+    before = ledger.read(lambda transaction: transaction.now) - older_than
+    run = ledger.read if dry_run else ledger.write
+    after = _FIRST
+    while last := ledger.read(_last_of_page, after):
+        count, size = run(_tidy_deliveries, after, last, before, dry_run=dry_run)
+        removed.deliveries += count
+        removed.size_bytes += size
+        after = last
+    for batch in ledger.read(_untidied, before):
+        removed.batches += 1
+        for jobs in _polled_jobs(ledger, batch):
+            count, size = run(_tidy_outcomes, jobs, dry_run=dry_run)
+            removed.outcomes += count
+            removed.size_bytes += size
+        number = -1
+        while (end := ledger.read(_end_of_rejects, batch, number)) is not None:
+            count, size = run(_tidy_rejects, batch, number, end, dry_run=dry_run)
+            removed.rejects += count
+            removed.size_bytes += size
+            number = end
+        if not dry_run:
+            ledger.write(_note_tidied, batch)
+    return removed
+
+
+def _untidied(transaction: Transaction, before: datetime) -> list[str]:
+    """Batches that are over, their last job too, and have not been tidied."""
+    unfinished = exists().where(Chunk.batch_id == Batch.id, Chunk.state.in_(_NOT_DONE))
+    rows = transaction.rows(
+        select(Batch.id)
+        .where(Batch.ended_at < before, Batch.tidied_at.is_(None), ~unfinished)
+        .order_by(Batch.id)
+    )
+    return [row.id for row in rows]
+
+
+def _last_of_page(transaction: Transaction, after: tuple[str, str]) -> tuple[str, str] | None:
+    key = tuple_(Delivery.task_id, Delivery.digest)
+    page = (
+        select(Delivery.task_id, Delivery.digest)
+        .where(key > after)
+        .order_by(Delivery.task_id, Delivery.digest)
+        .limit(_ROWS_AT_ONCE)
+    )
+    rows = transaction.rows(page)
+    return (rows[-1].task_id, rows[-1].digest) if rows else None
+
+
+def _tidy_deliveries(
+    transaction: Transaction,
+    after: tuple[str, str],
+    last: tuple[str, str],
+    before: datetime,
+    *,
+    dry_run: bool,
+) -> tuple[int, int]:
+    """Remove old webhooks of a page but for those of batches that are not over, or lately."""
+    still_wanted = (
+        exists()
+        .where(Attempt.task_id == Delivery.task_id)
+        .where(Job.id == Attempt.job_id)
+        .where(Chunk.id == Job.chunk_id)
+        .where(Batch.id == Chunk.batch_id)
+        .where(
+            or_(
+                Batch.ended_at.is_(None),
+                Batch.ended_at >= before,
+                Chunk.state.in_(_NOT_DONE),
+            )
+        )
+    )
+    key = tuple_(Delivery.task_id, Delivery.digest)
+    old = and_(key > after, key <= last, Delivery.last_received_at < before, ~still_wanted)
+    counted = _counted(transaction, Delivery.body, old)
+    if not dry_run:
+        transaction.execute(delete(Delivery).where(old))
+    return counted
+
+
+def _polled_jobs(ledger: Ledger, batch: str) -> Iterator[list[int]]:
+    """A batch's jobs that keep an answer, some at a time."""
+    for chunk in ledger.read(_chunks_of, batch):
+        jobs = ledger.read(_with_outcome, chunk)
+        for start in range(0, len(jobs), _ROWS_AT_ONCE):
+            yield jobs[start : start + _ROWS_AT_ONCE]
+
+
+def _chunks_of(transaction: Transaction, batch: str) -> list[int]:
+    query = select(Chunk.id).where(Chunk.batch_id == batch).order_by(Chunk.id)
+    return [row.id for row in transaction.rows(query)]
+
+
+def _with_outcome(transaction: Transaction, chunk: int) -> list[int]:
+    query = select(Job.id).where(Job.chunk_id == chunk, Job.outcome.is_not(None)).order_by(Job.id)
+    return [row.id for row in transaction.rows(query)]
+
+
+def _tidy_outcomes(
+    transaction: Transaction, jobs: Sequence[int], *, dry_run: bool
+) -> tuple[int, int]:
+    told = and_(Job.id.in_(jobs), Job.outcome.is_not(None))
+    counted = _counted(transaction, Job.outcome, told)
+    if not dry_run:
+        transaction.execute(update(Job).where(told).values(outcome=None))
+    return counted
+
+
+def _end_of_rejects(transaction: Transaction, batch: str, after: int) -> int | None:
+    rows = transaction.rows(
+        select(Reject.number)
+        .where(Reject.batch_id == batch, Reject.number > after)
+        .order_by(Reject.number)
+        .limit(_ROWS_AT_ONCE)
+    )
+    return rows[-1].number if rows else None
+
+
+def _tidy_rejects(
+    transaction: Transaction, batch: str, after: int, last: int, *, dry_run: bool
+) -> tuple[int, int]:
+    page = and_(Reject.batch_id == batch, Reject.number > after, Reject.number <= last)
+    counted = _counted(transaction, Reject.reason + func.coalesce(Reject.row, ""), page)
+    if not dry_run:
+        transaction.execute(delete(Reject).where(page))
+    return counted
+
+
+def _note_tidied(transaction: Transaction, batch: str) -> None:
+    transaction.execute(update(Batch).where(Batch.id == batch).values(tidied_at=transaction.now))
+
+
+def _counted(
+    transaction: Transaction,
+    content: Any,  # noqa: ANN401  a column or an expression of text or bytes
+    which: ColumnElement[bool],
+) -> tuple[int, int]:
+    """How many rows these are, and how much their content holds."""
+    size = func.coalesce(func.sum(func.length(content)), 0)
+    row = transaction.execute(select(func.count(), size).where(which)).one()
+    return int(row[0]), int(row[1])

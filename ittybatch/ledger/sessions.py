@@ -1,0 +1,144 @@
+"""Sessions with Postgres: what each side does when the other falls silent, and poolers.
+
+A machine that drops off the network inside a transaction keeps its row locks until the server
+ends its session. Without limits of our own that takes hours, and nobody else gets on meanwhile.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+
+from ittybatch.errors import ConfigurationError
+
+POOL_SIZE = 4
+_CONNECT_TIMEOUT_S = 10
+_POOLED = "ittybatch_pooled"
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_REMEDIES = {
+    "schema": "Remove it. The ledger is in the first schema of the role's search_path: "
+    "`ALTER ROLE ... SET search_path` changes that.",
+    "connection_limit": f"Remove it. A process opens {POOL_SIZE} connections, rarely more.",
+    "pool_timeout": "Remove it. ITTYBATCH_DB_LOCK_TIMEOUT_S limits the wait for locks.",
+    "statement_cache_size": "Remove it. Behind PgBouncer, write pgbouncer=true.",
+    "ssl": "Write sslmode=require in its place.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """What one lost machine may cost the others.
+
+    Args:
+        idle_transaction_s: The server ends a session that is silent for so long inside a
+            transaction, and rolls the transaction back.
+        lock_s: A statement that waits for a lock for so long fails, and is tried again.
+        network_s: Each side gives up a connection whose other side does not acknowledge
+            anything for about so long.
+    """
+
+    idle_transaction_s: float = 10.0
+    lock_s: float = 5.0
+    network_s: int = 20
+
+    @property
+    def of_transactions(self) -> dict[str, str]:
+        """Server settings that any transaction may set for itself."""
+        return {
+            "idle_in_transaction_session_timeout": f"{self.idle_transaction_s * 1000:.0f}ms",
+            "lock_timeout": f"{self.lock_s * 1000:.0f}ms",
+        }
+
+    @property
+    def of_sessions(self) -> dict[str, str]:
+        """All server settings of a session that is ours alone."""
+        return {
+            **self.of_transactions,
+            **{f"tcp_{name}": str(value) for name, value in self._keepalives.items()},
+            "tcp_user_timeout": f"{self.network_s}s",
+        }
+
+    @property
+    def of_clients(self) -> dict[str, int]:
+        """Parameters of libpq that make this side notice a server that is gone."""
+        return {
+            "connect_timeout": _CONNECT_TIMEOUT_S,
+            **self._keepalives,
+            "tcp_user_timeout": self.network_s * 1000,
+        }
+
+    @property
+    def _keepalives(self) -> dict[str, int]:
+        return {
+            "keepalives_idle": max(1, self.network_s // 2),
+            "keepalives_interval": max(1, self.network_s // 6),
+            "keepalives_count": 3,
+        }
+
+
+def create_postgres_engine(url: URL, limits: SessionLimits) -> Engine:
+    """Make an engine whose sessions keep to the limits, directly or through a pooler.
+
+    Raises:
+        ConfigurationError: when the URL has parameters that are not Postgres's.
+    """
+    declared_pooled = str(url.query.get("pgbouncer", "")).lower() in {"true", "1"}
+    url = url.difference_update_query(["pgbouncer"])
+    _refuse_foreign_parameters(url)
+    engine = create_engine(
+        url,
+        # Rows hold what users call their own: it has no place in the text of an error.
+        hide_parameters=True,
+        pool_pre_ping=True,
+        pool_size=POOL_SIZE,
+        connect_args=limits.of_clients,
+    )
+
+    def set_up(connection: Any, record: Any) -> None:  # noqa: ANN401  psycopg's, SQLAlchemy's
+        with connection.cursor() as cursor:
+            if declared_pooled or _is_pooled(connection, cursor):
+                record.info[_POOLED] = True
+                # The next transaction may run in another session, which lacks the statement.
+                connection.prepare_threshold = None
+            else:
+                _set(cursor.execute, limits.of_sessions, local=False)
+        connection.commit()
+
+    def begin(connection: Connection) -> None:
+        if connection.info.get(_POOLED):
+            _set(connection.exec_driver_sql, limits.of_transactions, local=True)
+
+    event.listen(engine, "connect", set_up)
+    event.listen(engine, "begin", begin)
+    return engine
+
+
+def _is_pooled(connection: Any, cursor: Any) -> bool:  # noqa: ANN401  psycopg's
+    """Whether another process than the one that greeted us runs our statements."""
+    cursor.execute("SELECT pg_backend_pid()")
+    return bool(cursor.fetchone()[0] != connection.info.backend_pid)
+
+
+def _set(execute: Any, values: dict[str, str], *, local: bool) -> None:  # noqa: ANN401
+    # In the `options` of a connection's start, poolers refuse them.
+    calls = ", ".join(f"set_config('{name}', %s, {str(local).lower()})" for name in values)
+    execute(f"SELECT {calls}", tuple(values.values()))
+
+
+def _refuse_foreign_parameters(url: URL) -> None:
+    from psycopg import pq  # noqa: PLC0415  ledgers on SQLite do without
+
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    for name in url.query:
+        if name not in known:
+            raise ConfigurationError(
+                f"DATABASE_URL cannot be used: its parameter {name!r} is not one of PostgreSQL's.",
+                remedy=_REMEDIES.get(name, "Remove it from DATABASE_URL."),
+            )
+    mode = url.query.get("sslmode", "prefer")
+    if mode not in _SSL_MODES:
+        raise ConfigurationError(
+            f"DATABASE_URL cannot be used: sslmode is {mode!r}.",
+            remedy=f"Write one of {', '.join(_SSL_MODES)}.",
+        )

@@ -1,0 +1,153 @@
+"""No statement of everyday work reads through a table that grows for ever."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select, text
+
+from bench.full import fill
+from ittybatch.ledger import Ledger, Transaction
+from ittybatch.ledger.batches import end_batch, read_batch
+from ittybatch.ledger.brakes import hold_if_alike
+from ittybatch.ledger.chunks import finish_chunk, release_chunks
+from ittybatch.ledger.counters import recount, recount_all
+from ittybatch.ledger.history import ended_per_minute, experience
+from ittybatch.ledger.identity import owned_chunk
+from ittybatch.ledger.inbox import Arrival, receive
+from ittybatch.ledger.models import Base, Chunk
+from ittybatch.ledger.overdue import expired_jobs, note_polled, overdue_jobs
+from ittybatch.ledger.quarantine import held_jobs, release
+from ittybatch.ledger.queries import batch_status, open_work, unfinished_batches
+from ittybatch.ledger.retention import tidy
+from ittybatch.ledger.runs import (
+    note_call,
+    ready_runs,
+    silent_runs,
+    unbound_runs,
+    waiting_runs,
+    wake_settled,
+)
+from ittybatch.ledger.settlement import expire, settle
+from ittybatch.ledger.submission import (
+    Accepted,
+    claim_due,
+    record_accepted,
+    return_unsent,
+    unanswered,
+)
+from tests.ledger import library
+from tests.ledger.plans import GROWING, scans, statements_of, told
+
+JOBS = 20_000
+Work = Callable[[], object]
+
+
+def _analyse(ledger: Ledger) -> None:
+    with ledger.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.execute(text("ANALYZE"))
+
+
+def _sizes(ledger: Ledger) -> dict[str, int]:
+    def count(tx: Transaction, name: str) -> int:
+        return int(tx.execute(select(func.count()).select_from(table(name))).scalar_one())
+
+    table = Base.metadata.tables.__getitem__
+    return {name: ledger.read(count, name) for name in GROWING}
+
+
+@pytest.fixture
+def busy(ledger: Ledger) -> tuple[Ledger, str, int]:
+    """A ledger with many ended batches and one that is under way: its id, and a chunk of it."""
+    fill(ledger, JOBS, chunk_items=5, batch_jobs=JOBS // 4)
+    jobs = [library.job(f"{number:03}.mov") for number in range(200)]
+    batch = library.planned_batch(ledger, *jobs, chunk_size=50)
+    chunk = library.released_chunk(ledger, batch)
+    for _ in range(2):
+        library.released_chunk(ledger, batch)
+    _analyse(ledger)
+    return ledger, batch, chunk
+
+
+def test_no_everyday_statement_reads_through_a_table_that_grows(
+    busy: tuple[Ledger, str, int],
+) -> None:
+    """Of webhooks, legs, reconcile, recount, quarantine, waking, metrics and tidying."""
+    ledger, batch, chunk = busy
+    sent = ledger.write(claim_due, chunk, 40)
+    by_task = {f"task-{each.job_id}": each for each in sent}
+
+    def accept() -> None:
+        answers = [Accepted(each.job_id, 1, task) for task, each in by_task.items()]
+        ledger.write(record_accepted, answers[:30])
+
+    def webhooks() -> None:
+        tasks = [*by_task][:10]
+        arrivals = [Arrival(task.encode(), library.remote(task)) for task in tasks]
+        marked = library.remote("task-early", metadata=_marks(sent[35]))
+        ledger.write(receive, [*arrivals, Arrival(b"early", marked)])
+        ledger.write(receive, [Arrival(b"strange", library.remote("task-of-nobody"))])
+        ledger.write(receive, [Arrival(b"failed", library.failed([*by_task][11]))])
+
+    def _marks(submission: object) -> dict[str, object]:
+        job_key = getattr(submission, "job_key")  # noqa: B009  any submission
+        return {"batch_id": batch, "job_id": job_key, "attempt": 1}
+
+    work: dict[str, Work] = {
+        "accept": accept,
+        "webhooks": webhooks,
+        "claim": lambda: ledger.write(claim_due, chunk, 5),
+        "unanswered": lambda: ledger.read(unanswered, chunk),
+        "return": lambda: ledger.write(return_unsent, [(sent[39].job_id, 1)], 0),
+        "recount all": lambda: list(recount_all(ledger)),
+        "recount": lambda: ledger.write(recount, batch),
+        "overdue": lambda: ledger.read(overdue_jobs, silent_s=0, limit=20),
+        "overdue of a chunk": lambda: ledger.read(overdue_jobs, silent_s=0, chunk=chunk, limit=20),
+        "expired": lambda: ledger.read(expired_jobs, batch),
+        "polled": lambda: ledger.write(note_polled, [each.job_id for each in sent]),
+        "settle": lambda: ledger.write(settle, [library.remote([*by_task][20])]),
+        "expire": lambda: ledger.write(expire, sent[21].job_id),
+        "quarantine": lambda: ledger.read(held_jobs, limit=20),
+        "quarantine of a batch": lambda: ledger.read(held_jobs, batch=batch, limit=20),
+        "quarantine by input": lambda: ledger.read(held_jobs, input_prefix="s3://media/", limit=5),
+        "release from quarantine": lambda: release(ledger, input_prefix="s3://nowhere/"),
+        "ready": lambda: ledger.read(ready_runs),
+        "silent": lambda: ledger.read(silent_runs, 60),
+        "unbound": lambda: ledger.read(unbound_runs, 5),
+        "waiting": lambda: ledger.read(waiting_runs, batches_only=True),
+        "call": lambda: ledger.write(note_call, [f"chunk:{chunk}"]),
+        "wake": lambda: ledger.write(wake_settled, [chunk]),
+        "metrics": lambda: ledger.read(open_work),
+        "unfinished": lambda: ledger.read(unfinished_batches),
+        "status": lambda: ledger.read(batch_status, batch),
+        "release chunks": lambda: ledger.write(release_chunks, batch, 10, 1000),
+        "finish chunk": lambda: ledger.write(finish_chunk, chunk),
+        "alike": lambda: ledger.write(hold_if_alike, batch),
+        "speed": lambda: ledger.read(ended_per_minute, batch),
+        "experience": lambda: ledger.read(experience),
+        "end": lambda: ledger.write(end_batch, batch),
+        "tidy": lambda: tidy(ledger, older_than=timedelta(days=400)),
+    }
+    sizes = _sizes(ledger)
+    faults: dict[str, list[str]] = defaultdict(list)
+    for name, each in work.items():
+        for statement in statements_of(ledger, each):
+            faults[name] += [
+                f"{fault}: {statement[0]}" for fault in scans(ledger, statement, sizes)
+            ]
+    assert not any(faults.values()), told({name: each for name, each in faults.items() if each})
+
+
+def test_a_scan_is_noticed(busy: tuple[Ledger, str, int]) -> None:
+    """On both databases: what the test above relies on."""
+    ledger, batch, _ = busy
+    assert ledger.read(read_batch, batch).id == batch
+    bad = select(func.count()).where(Chunk.sent == -1)
+    [statement] = statements_of(ledger, lambda: ledger.read(lambda tx: tx.rows(bad)))
+    assert list(scans(ledger, statement, _sizes(ledger)))
+    jobs = text("SELECT count(*) FROM jobs WHERE rendition = 'none'")
+    [statement] = statements_of(ledger, lambda: ledger.read(lambda tx: tx.rows(jobs)))
+    assert list(scans(ledger, statement, _sizes(ledger)))
+    assert owned_chunk("batch:x") is None

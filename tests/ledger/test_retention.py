@@ -1,0 +1,179 @@
+"""Retention: what only serves a look back goes; what decides about money stays."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select, update
+
+from ittybatch.ledger import Ledger, Transaction
+from ittybatch.ledger.batches import end_batch
+from ittybatch.ledger.chunks import finish_chunk
+from ittybatch.ledger.inbox import Arrival, receive
+from ittybatch.ledger.models import Attempt, Batch, Delivery, Job, Reject
+from ittybatch.ledger.overdue import expired_jobs
+from ittybatch.ledger.plan import PlannedReject
+from ittybatch.ledger.planning import plan_page
+from ittybatch.ledger.quarantine import held_jobs
+from ittybatch.ledger.queries import (
+    batch_status,
+    failure_reasons,
+    find_batch,
+    job_rows,
+    reject_rows,
+)
+from ittybatch.ledger.results import result_pages
+from ittybatch.ledger.retention import tidy
+from ittybatch.ledger.retrying import Wanted, ended_jobs
+from ittybatch.ledger.settlement import expire, settle
+from ittybatch.ledger.states import BatchState, JobState, Verdict
+from ittybatch.ledger.submission import claim_due
+from tests.ledger import library
+
+MONTH = timedelta(days=30)
+OLD = timedelta(days=40)
+
+
+def _count(ledger: Ledger, table: type) -> int:
+    query = select(func.count()).select_from(table)
+    return int(ledger.read(lambda tx: tx.execute(query).scalar_one()))
+
+
+def _outcomes(ledger: Ledger) -> int:
+    query = select(func.count()).where(Job.outcome.is_not(None))
+    return int(ledger.read(lambda tx: tx.execute(query).scalar_one()))
+
+
+def _age(ledger: Ledger, batch: str | None) -> None:
+    """Let a batch and all webhooks be old."""
+
+    def age(tx: Transaction) -> None:
+        then = tx.now - OLD
+        tx.execute(update(Delivery).values(received_at=then, last_received_at=then))
+        tx.execute(update(Batch).where(Batch.id == batch).values(ended_at=then))
+
+    ledger.write(age)
+
+
+@pytest.fixture
+def night(ledger: Ledger) -> tuple[Ledger, str]:
+    """A batch that has ended: two jobs by webhook, one by poll, one expired, one reject."""
+    names = ("a", "b", "c", "d")
+    batch = library.new_batch(ledger).id
+    page = library.page(
+        *(library.job(f"{name}.mov") for name in names),
+        rejects=[PlannedReject(7, "input", "It is empty.", "x,,")],
+    )
+    ledger.write(plan_page, batch, page, after=None, chunk_size=10)
+    ledger.write(lambda tx: tx.execute(update(Batch).values(state=BatchState.RUNNING.value)))
+    chunk = library.released_chunk(ledger, batch)
+    sent = ledger.write(claim_due, chunk, 10)
+    library.accept(ledger, sent)
+    bad = library.failed("task-1", "invalid_input", "no such codec")
+    ledger.write(receive, [Arrival(b"good", library.remote("task-0")), Arrival(b"bad", bad)])
+    ledger.write(settle, [library.remote("task-2")])
+    ledger.write(lambda tx: tx.execute(update(Job).values(deadline_at=tx.now)))
+    assert ledger.write(expire, sent[3].job_id)
+    assert ledger.write(finish_chunk, chunk)
+    assert ledger.write(end_batch, batch).state is BatchState.SOME_FAILED
+    return ledger, batch
+
+
+def test_bodies_outcomes_and_rejects_of_an_old_batch_go(night: tuple[Ledger, str]) -> None:
+    """A dry run counts them first, and the batch says when they went."""
+    ledger, batch = night
+    ledger.write(receive, [Arrival(b"\xff", None), Arrival(b"odd", library.remote("no-task"))])
+    _age(ledger, batch)
+    counted = tidy(ledger, older_than=MONTH, dry_run=True)
+    assert (counted.batches, counted.deliveries, counted.outcomes, counted.rejects) == (1, 4, 1, 1)
+    assert counted.size_bytes > len(b"good" + b"bad" + b"odd" + b"\xff")
+    assert (_count(ledger, Delivery), _outcomes(ledger), _count(ledger, Reject)) == (4, 1, 1)
+    assert ledger.read(batch_status, batch).tidied_at is None
+    assert tidy(ledger, older_than=MONTH) == counted
+    assert (_count(ledger, Delivery), _outcomes(ledger), _count(ledger, Reject)) == (0, 0, 0)
+    assert ledger.read(batch_status, batch).tidied_at is not None
+    again = tidy(ledger, older_than=MONTH)
+    assert (again.batches, again.deliveries, again.size_bytes) == (0, 0, 0)
+
+
+def test_what_is_new_or_under_way_stays(night: tuple[Ledger, str]) -> None:
+    """However old its webhooks are, while its batch goes on or ended only lately."""
+    ledger, batch = night
+    _age(ledger, None)
+    assert tidy(ledger, older_than=MONTH).deliveries == 0, "its batch ended today"
+    _age(ledger, batch)
+    chunk, sent = library.claimed(ledger, library.job("e.mov"), library.job("f.mov"))
+    library.accept(ledger, sent, "later")
+    ledger.write(receive, [Arrival(b"half", library.remote("later-0"))])
+    other = library.place(ledger, chunk).batch_id
+    _age(ledger, other)
+    tidy(ledger, older_than=MONTH)
+    assert ledger.read(batch_status, other).tidied_at is None
+    assert _count(ledger, Delivery) == 1, "a job of its batch is still at Ittybit"
+
+
+def test_claims_and_results_stay(night: tuple[Ledger, str]) -> None:
+    """Nothing is made again, and every question about the batch has its answer."""
+    ledger, batch = night
+    before = ledger.read(job_rows, batch)
+    reasons = ledger.read(failure_reasons, batch)
+    _age(ledger, batch)
+    tidy(ledger, older_than=MONTH)
+    assert ledger.read(job_rows, batch) == before
+    assert ledger.read(failure_reasons, batch) == reasons
+    assert ledger.read(reject_rows, batch) == []
+    assert sum(len(page) for page in result_pages(ledger, batch)) == len(before)
+    assert ledger.read(find_batch, "latest") == batch
+    assert len(ledger.read(held_jobs)) == 2
+    wanted = Wanted(batch, [JobState.FAILED.value, JobState.EXPIRED.value])
+    assert len(ledger.read(ended_jobs, wanted, after=0, limit=10)) == 2
+    assert len(ledger.read(expired_jobs, batch)) == 1
+    again = library.planned_batch(ledger, *(library.job(f"{name}.mov") for name in "abcd"))
+    assert ledger.read(batch_status, again).counts["jobs"] == 0
+    assert _count(ledger, Attempt) == 4
+
+
+def test_webhooks_that_come_after_it_are_understood(night: tuple[Ledger, str]) -> None:
+    """A repeat changes nothing, and a late success of a job that was given up is taken."""
+    ledger, batch = night
+    _age(ledger, batch)
+    tidy(ledger, older_than=MONTH)
+    good = Arrival(b"good", library.remote("task-0"))
+    assert ledger.write(receive, [good]) == [Verdict.DUPLICATE]
+    late = Arrival(b"late", library.remote("task-3"))
+    assert ledger.write(receive, [late]) == [Verdict.APPLIED]
+    assert ledger.read(batch_status, batch).counts["succeeded"] == 3
+    assert _count(ledger, Delivery) == 2
+    _age(ledger, batch)
+    assert tidy(ledger, older_than=MONTH).deliveries == 2, "those go in their turn"
+
+
+def test_it_is_resumed_where_it_was_cut_off(
+    night: tuple[Ledger, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch counts as tidied once all of it is."""
+    ledger, batch = night
+    _age(ledger, batch)
+    with monkeypatch.context() as patched:
+
+        def die(*_: object, **__: object) -> None:
+            raise MemoryError
+
+        patched.setattr("ittybatch.ledger.retention._tidy_rejects", die)
+        with pytest.raises(MemoryError):
+            tidy(ledger, older_than=MONTH)
+    assert (_count(ledger, Delivery), _count(ledger, Reject)) == (0, 1)
+    assert ledger.read(batch_status, batch).tidied_at is None
+    assert tidy(ledger, older_than=MONTH).rejects == 1
+    assert ledger.read(batch_status, batch).tidied_at is not None
+
+
+def test_it_goes_on_in_small_steps(
+    night: tuple[Ledger, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each a transaction, so that a receiver waits for none of them for long."""
+    ledger, batch = night
+    _age(ledger, batch)
+    monkeypatch.setattr("ittybatch.ledger.retention._ROWS_AT_ONCE", 1)
+    removed = tidy(ledger, older_than=MONTH)
+    assert (removed.deliveries, removed.outcomes, removed.rejects) == (2, 1, 1)
+    assert (_count(ledger, Delivery), _outcomes(ledger), _count(ledger, Reject)) == (0, 0, 0)
