@@ -9,9 +9,11 @@ from urllib.parse import urlsplit
 
 from ittybatch.ittybit.options import InvalidOptions, canonical_options
 from ittybatch.profiles import Item
+from ittybatch.profiles.buckets import S3_OBJECT
 from ittybatch.profiles.rendition import SLUG
 from ittybatch.sources.columns import Columns
 from ittybatch.sources.errors import without_secrets
+from ittybatch.sources.etag import bare_etag
 from ittybatch.sources.page import Misread, Reject
 from ittybatch.sources.records import Record
 from ittybatch.sources.s3 import SCHEME, split_uri
@@ -26,7 +28,6 @@ UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UNSEEN_IN_OPTIONS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _PROFILE = re.compile(SLUG)
 _SIZE = re.compile(r"[0-9]{1,18}")
-_S3_OBJECT = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.*[^/]")
 _DIRECTORY_BUCKET = "--x-s3/"
 
 
@@ -96,7 +97,7 @@ class Rows:
     ) -> Item | None:
         """The item of a row that has nothing special, or None: `_item` finds out what."""
         uri = cells[self._input]
-        if not _S3_OBJECT.fullmatch(uri) or uri[-1].isspace() or _DIRECTORY_BUCKET in uri:
+        if not S3_OBJECT.fullmatch(uri) or uri[-1].isspace() or _DIRECTORY_BUCKET in uri:
             return None
         kind = (cells[self._kind] or None) if self._kind is not None else None
         given = (cells[self._options] or None) if self._options is not None else None
@@ -173,7 +174,7 @@ class Rows:
 
     def _fingerprint(self, cells: list[str]) -> str | None:
         for place in self._fingerprints:
-            if found := cells[place].strip().strip('"'):
+            if found := bare_etag(cells[place]):
                 return found
         return None
 
