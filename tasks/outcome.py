@@ -14,6 +14,7 @@ from ittybatch.ledger.batches import OpenBatch
 from ittybatch.ledger.chunks import ChunkPlace
 from ittybatch.ledger.queries import BatchStatus
 from ittybatch.ledger.states import BatchState
+from ittybatch.sources.rules import left_out_by_rule, nothing_left
 
 if TYPE_CHECKING:
     from ittybatch.engine.planning import Preview
@@ -77,6 +78,8 @@ def chunk_outcome(place: ChunkPlace) -> State[None]:
 def summary_of(status: BatchStatus) -> str:
     """What a batch came to, or why there was nothing to do."""
     counts = status.counts
+    if nothing := nothing_left(status.plan):
+        return nothing.removesuffix(".")
     if not counts["jobs"]:
         return f"There was nothing new to do: {_found(status.plan)}"
     return _and_bad(f"{counts['succeeded']:,} of {counts['jobs']:,} jobs succeeded", counts)
@@ -84,8 +87,9 @@ def summary_of(status: BatchStatus) -> str:
 
 def _found(plan: Mapping[str, int]) -> str:
     told = [f"{plan.get('found', 0):,} items found"]
-    if left_out := sum(count for name, count in plan.items() if name.startswith("filtered:")):
-        told.append(f"{left_out:,} left out by the filters")
+    if rules := left_out_by_rule(plan):
+        each = ", ".join(f"{count:,} {name}" for name, count in rules.items())
+        told.append(f"{sum(rules.values()):,} left out by the filters ({each})")
     told += [f"{count:,} jobs {how}" for name, how in _NOT_NEW if (count := plan.get(name))]
     return ", ".join(told)
 

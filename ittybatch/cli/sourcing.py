@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from ittybatch.errors import IttybatchError
 from ittybatch.sources import Source, parse_source
+from ittybatch.sources.rules import Litter
 
 SourceText = Annotated[
     str,
@@ -34,6 +35,18 @@ class SourceOptions:
         list[str] | None,
         Parameter(negative="", help="A bucket: this prefix, too. May be repeated."),
     ] = None
+    include: Annotated[
+        list[Litter] | None,
+        Parameter(
+            negative="",
+            help="Also take what is left out otherwise: hidden, segments, archived, empty, or "
+            "folders. May be repeated.",
+        ),
+    ] = None
+    request_payer: Annotated[
+        bool,
+        Parameter(negative="", help="A bucket or inventory: agree to pay, where requesters do."),
+    ] = False
     modified_since: Annotated[
         str | None,
         Parameter(help="Only objects changed since: 2d, 6h, or 2026-01-31T00:00:00Z."),
@@ -69,7 +82,8 @@ def source_of(text: str, options: SourceOptions) -> Source:
     given = {
         _FIELDS.get(field.name, field.name): value
         for field in fields(options)
-        if (value := getattr(options, field.name))
+        # An empty text is a mistake that the source's own checks name.
+        if (value := getattr(options, field.name)) not in (None, False)
     }
     query = given.get("query")
     if query is not None and query.startswith("@"):

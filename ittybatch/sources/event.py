@@ -69,8 +69,8 @@ def read_message(body: str, *, versioned: bool) -> Iterator[Event | str | Unread
         versioned: Whether objects are told apart by their version ids.
 
     Yields:
-        For each record the object and whether it was deleted, or what kind of event it is that tells of none, or why it
-        cannot be read.
+        For each record the object and whether it was deleted, or what kind of event it is that
+        tells of none, or why it cannot be read.
     """
     try:
         content = _opened(body)
@@ -182,7 +182,7 @@ def _event(
     time: Any,  # noqa: ANN401 - anything may come
     *,
     removed: bool,
-    version: Any,
+    version: Any,  # noqa: ANN401 - anything may come
 ) -> Event:
     etag, mark = (mark if isinstance(mark, str) else None for mark in marks)
     sequencer = str(found.get("sequencer") or "")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PAGE_SIZE = 1000
 _ARN = ":::"
+_GONE = frozenset({"404", "NoSuchKey"})
 _BLOCK_BYTES = 1024 * 1024
 _MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 
@@ -230,8 +231,8 @@ def _fetch(
         patient(lambda: client.download_fileobj(bucket, part.key, file, ExtraArgs=_payer(source)))
     except (ClientError, BotoCoreError, Boto3Error, HTTPError) as error:
         uri = f"s3://{bucket}/{part.key}"
-        # It is asked for by HEAD first, whose answers have no body to name the reason in.
-        if isinstance(error, ClientError) and error.response["Error"]["Code"] == "404":
+        # It may be asked for by HEAD first, whose answers have no body to name the reason in.
+        if isinstance(error, ClientError) and error.response["Error"]["Code"] in _GONE:
             raise _damaged(source, f"its part {uri} is not there") from error
         raise failure("read", uri, error) from error
     except OSError as error:

@@ -36,7 +36,7 @@ def describe_rule(name: str) -> str:
     return RULES.get(name, f"left out by {name}")
 
 
-def left_out(counts: Mapping[str, int]) -> dict[str, int]:
+def left_out_by_rule(counts: Mapping[str, int]) -> dict[str, int]:
     """Pick what each rule left out from a plan's counts, by the rule's name."""
     return {
         name.removeprefix(COUNT_PREFIX): count
@@ -51,7 +51,7 @@ def nothing_left(counts: Mapping[str, int]) -> str | None:
     Args:
         counts: A plan's.
     """
-    rules = left_out(counts)
+    rules = left_out_by_rule(counts)
     if counts.get("found") or counts.get("rejected") or not rules:
         return None
     told = "; ".join(

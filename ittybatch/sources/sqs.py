@@ -16,7 +16,7 @@ from ittybatch.sources.s3 import aws_client, is_loopback
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-_AT_ONCE = 8
+_AT_ONCE = 16
 _MOST_A_CALL = 10
 # Long enough for a page to be planned, whatever the queue itself is set to.
 _HIDDEN_S = 600

@@ -8,8 +8,9 @@ which read the second and the fourth night after a 503, did not, and found every
 import json
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 import pytest
@@ -28,10 +29,12 @@ from ittybatch.ledger.submission import claim_due, unanswered
 from ittybatch.profiles import Item as SourceItem
 from ittybatch.profiles.job import item_key
 from ittybatch.sources import BucketSource
-from ittybatch.stack.postgres import PostgresCluster
 from tests.conftest import PSYCOPG
 from tests.ledger import library
-from tests.sources.store import Answered, entry, listing, serving
+from tests.sources.store import Answered, Asked, entry, listing, serving
+
+if TYPE_CHECKING:
+    from ittybatch.stack.postgres import PostgresCluster
 
 DATA = Path(__file__).parent / "data" / "before_identity.json"
 WAS = json.loads(DATA.read_text("utf-8"))
@@ -140,6 +143,14 @@ def test_of_jobs_that_are_one_the_claim_stays_with_what_is_paid_for(before: Ledg
         assert before.write(recount, batch) == []
 
 
+def _plainly(body: bytes, _: Asked) -> Answered:
+    return Answered(body)
+
+
+def _only_boto3(body: bytes, asked: Asked) -> Answered:
+    return Answered(b"", 503) if asked.quickly else Answered(body)
+
+
 def test_the_same_source_planned_again_submits_nothing(
     before: Ledger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -154,10 +165,8 @@ def test_the_same_source_planned_again_submits_nothing(
     profile = WAS["batches"][0]["profile"]
     with serving(lambda _: Answered(body)) as store:
         monkeypatch.setenv("AWS_ENDPOINT_URL", store.url)
-        for status in (200, 503):
-            store.answer = lambda asked, status=status: (
-                Answered(b"", status) if asked.quickly and status != 200 else Answered(body)
-            )
+        for answer in (_plainly, _only_boto3):
+            store.answer = partial(answer, body)
             opened = library.new_batch(
                 before, source=source.model_dump(mode="json"), profile=profile
             )

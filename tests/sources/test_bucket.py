@@ -61,6 +61,27 @@ def test_a_prefix_is_a_folder(s3: "S3Client", bucket: str) -> None:
     assert listed(bucket, "up/") == listed(bucket, "up") == ["up/a.mov", "up/b/c.mov"]
 
 
+def test_one_object_can_be_named(s3: "S3Client", bucket: str) -> None:
+    """It is made; a folder of that name is read with it."""
+    put(s3, bucket, "in/a.mov", "in/a.mov.txt", "in/b.mov", "in/c.mov/d.mov", "in/c.mov")
+    assert listed(bucket, "in/a.mov") == ["in/a.mov"]
+    assert listed(bucket, "in/none.mov") == []
+    assert listed(bucket, "in/c.mov") == ["in/c.mov", "in/c.mov/d.mov"]
+    assert listed(bucket, "in/c.mov/") == ["in/c.mov/d.mov"]
+    more = {"more_uris": [f"s3://{bucket}/in/a.mov", f"s3://{bucket}/in/b.mov"]}
+    assert listed(bucket, "in/a.mov", **more) == ["in/a.mov", "in/b.mov"]
+    assert listed(bucket, "in/", **more) == listed(bucket, "in/")
+    assert listed(bucket, "in/a.mov", glob="b*") == []
+
+
+def test_one_object_and_a_folder_are_read_on_after_a_stop(s3: "S3Client", bucket: str) -> None:
+    """The object once, and all of the folder."""
+    put(s3, bucket, "a.mov", "in/1.mov", "in/2.mov", "in/3.mov")
+    source = BucketSource(uri=f"s3://{bucket}/a.mov", more_uris=(f"s3://{bucket}/in/",))
+    found = read_by_many_processes(source, 1)
+    assert found == ["a.mov", "in/1.mov", "in/2.mov", "in/3.mov"]
+
+
 def test_an_empty_folder_yields_no_page(bucket: str) -> None:
     """Nothing is nothing."""
     assert listed(bucket) == []
