@@ -53,7 +53,7 @@ def test_a_path_is_taken_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     "text",
     [
-        "", "media", "uploads/", "https://h/list.json?a=.csv", "s3://", "s3://Media/",
+        "", "media", "uploads/", "https://h/list.json?a=.csv", "s3://", "s3://me$dia/",
         "gs://media/", "ftp://h/list.csv", "s3://b.csv", "list.csv\x00.csv", "https://[/l.csv",
     ],
 )  # fmt: skip
