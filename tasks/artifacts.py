@@ -28,6 +28,7 @@ from ittybatch.engine.reports.tally import Tally
 from ittybatch.ledger.queries import BatchStatus, JobRow
 from ittybatch.ledger.states import JobState
 from ittybatch.profiles import Item
+from ittybatch.sources.rules import describe_rule, left_out_by_rule, nothing_left
 from tasks.leg import this_run
 from tasks.markdown import code, escaped, link, table
 from tasks.naming import source_name
@@ -57,14 +58,16 @@ def show_plan(
     """Publish what a scan came to."""
     size = format_total(counts.get("bytes", 0), counts.get("items", 0))
     size = "size unknown" if size == "unknown" else size
-    lines = [f"Source: {code(source_name(source))}, {size}, profile: {code(profile)}"]
+    lines = [escaped(nothing), ""] if (nothing := nothing_left(counts)) else []
+    lines += [f"Source: {code(source_name(source))}, {size}, profile: {code(profile)}"]
     lines += ["", f"- Cost: {escaped(expected.told_cost())}"]
     lines += [f"- Time: {escaped(expected.told_time())}"]
     if jobs := _named(counts, "rendition:"):
         lines += table(("Rendition", "Jobs>"), jobs)
     left_out = [(title, f"{counts[name]:,}") for name, title in _LEFT_OUT if counts.get(name)]
     left_out += [
-        (f"Items left out by {name}", count) for name, count in _named(counts, "filtered:")
+        (f"Left out by {code(name)}: {escaped(describe_rule(name))}", f"{count:,}")
+        for name, count in left_out_by_rule(counts).items()
     ]
     if left_out:
         lines += table(("Nothing to do, or left out", "Count>"), left_out)
@@ -79,6 +82,8 @@ def show_plan(
 
 def planned(counts: Mapping[str, int]) -> str:
     """A plan in one line."""
+    if nothing := nothing_left(counts):
+        return nothing
     told = (
         f"{format_count(counts.get('jobs', 0), 'job')} to submit, "
         f"of {counts.get('items', 0):,} of {format_count(counts.get('found', 0), 'item')}"

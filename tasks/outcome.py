@@ -16,6 +16,7 @@ from ittybatch.ledger.chunks import ChunkPlace
 from ittybatch.ledger.pausing import is_paused
 from ittybatch.ledger.queries import BatchStatus
 from ittybatch.ledger.states import BatchState
+from ittybatch.sources.rules import left_out_by_rule, nothing_left
 
 if TYPE_CHECKING:
     from ittybatch.engine.planning import Preview
@@ -82,6 +83,8 @@ def stopped_outcome(place: ChunkPlace) -> State[None]:
 def summary_of(status: BatchStatus) -> str:
     """What a batch came to, or why there was nothing to do."""
     counts = status.counts
+    if nothing := nothing_left(status.plan):
+        return nothing.removesuffix(".")
     if not counts["jobs"]:
         if status.state is not BatchState.SUCCEEDED:
             return "No job has been planned yet"
@@ -91,8 +94,9 @@ def summary_of(status: BatchStatus) -> str:
 
 def _found(plan: Mapping[str, int]) -> str:
     told = [f"{plan.get('found', 0):,} items found"]
-    if left_out := sum(count for name, count in plan.items() if name.startswith("filtered:")):
-        told.append(f"{left_out:,} left out by the filters")
+    if rules := left_out_by_rule(plan):
+        each = ", ".join(f"{count:,} {name}" for name, count in rules.items())
+        told.append(f"{sum(rules.values()):,} left out by the filters ({each})")
     told += [f"{count:,} jobs {why}" for count, why in not_submitted(plan)]
     return ", ".join(told)
 

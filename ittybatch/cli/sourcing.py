@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from ittybatch.errors import IttybatchError
 from ittybatch.sources import Source, parse_source
+from ittybatch.sources.rules import Litter
 
 SourceText = Annotated[
     str,
@@ -35,6 +36,18 @@ class SourceOptions:
         list[str] | None,
         Parameter(negative="", help="A bucket: this prefix, too. May be repeated."),
     ] = None
+    include: Annotated[
+        list[Litter] | None,
+        Parameter(
+            negative="",
+            help="Also take what is left out otherwise: hidden, segments, archived, empty, or "
+            "folders. May be repeated.",
+        ),
+    ] = None
+    request_payer: Annotated[
+        bool,
+        Parameter(negative="", help="A bucket or inventory: agree to pay, where requesters do."),
+    ] = False
     modified_since: Annotated[
         str | None,
         Parameter(help="Only objects changed since: 2d, 6h, or 2026-01-31T00:00:00Z."),
@@ -100,6 +113,7 @@ def source_of(text: str, options: SourceOptions) -> Source:
     given = {
         _FIELDS.get(field.name, field.name): value
         for field in fields(options)
+        # An empty text is a mistake that the source's own checks name.
         if (value := getattr(options, field.name)) is not None and value is not False
     }
     if options.query is not None and options.query.startswith("@"):

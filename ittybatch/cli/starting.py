@@ -32,6 +32,7 @@ from ittybatch.profiles import load_profile, refuse_overlap
 from ittybatch.settings import Settings
 from ittybatch.sources import FailedJobsSource, scanned_folders
 from ittybatch.sources.failed import EVERY_BATCH, RetryableState
+from ittybatch.sources.rules import describe_rule, left_out_by_rule, nothing_left
 
 Follow = Annotated[bool, Parameter(negative="", help="Show progress until the batch has ended.")]
 Skip = Annotated[
@@ -94,7 +95,7 @@ def plan(
     expected = estimate(found.counts, asked, settings, ledger.read(experience))
     if json:
         rejects = [
-            {"line": each.line, "field": each.field, "reason": each.reason}
+            {"line": each.line, "field": each.field, "reason": each.reason, "row": each.row}
             for each in found.rejects
         ]
         told: dict[str, Any] = {"counts": found.counts, "estimate": asdict(expected)}
@@ -305,8 +306,14 @@ def _print_plan(found: Preview, expected: Estimate) -> None:
     rows += [
         (count, what)
         for what, count in sorted(found.counts.items())
-        if what.startswith(("rendition:", "filtered:"))
+        if what.startswith("rendition:")
     ]
+    rows += [
+        (count, f"left out by {name}: {describe_rule(name)}")
+        for name, count in left_out_by_rule(found.counts).items()
+    ]
+    if nothing := nothing_left(found.counts):
+        console.print(nothing, markup=False)
     print_table("Plan", ("Count>", "What"), rows)
     size = format_total(found.counts["bytes"], found.counts["items"])
     console.print(f"Size of the sources: {size}")
@@ -318,6 +325,6 @@ def _print_plan(found: Preview, expected: Estimate) -> None:
     if found.rejects:
         print_table(
             "First rejected rows",
-            ("Line>", "Field", "Reason"),
-            [(each.line, each.field, each.reason) for each in found.rejects],
+            ("Line>", "Field", "Reason", "Row"),
+            [(each.line, each.field, each.reason, each.row) for each in found.rejects],
         )

@@ -16,7 +16,8 @@ _OPEN = [state.value for state in OPEN_JOBS]
 _UNDONE = [JobState.FAILED.value, JobState.CANCELLED.value, JobState.EXPIRED.value]
 # What narrows down which objects a scan is about; the rest is how it goes about it.
 _SAME = (
-    "type", "uri", "more_uris", "suffixes", "glob", "exclude", "min_size", "max_size", "versioned",
+    "type", "uri", "more_uris", "suffixes", "glob", "exclude", "include", "min_size", "max_size",
+    "versioned",
 )  # fmt: skip
 
 
@@ -28,7 +29,8 @@ def seen_until(
     That is the beginning of the last complete scan with the same profile. It is earlier where a
     job of such a scan has yet to end, or ended so that the next batch is to make it again: then
     that scan's objects are to be listed once more. So they are where it left jobs to another
-    batch, which had them in flight, until a scan has found nothing of the kind.
+    batch, which had them in flight, or archived objects to a later one, until a scan has found
+    nothing of the kind: an object that is restored keeps its time.
 
     Args:
         transaction: The transaction to look in.
@@ -46,7 +48,8 @@ def seen_until(
     scans = [
         row
         for row in rows
-        if all(row.source.get(name) == source.get(name) for name in _SAME)
+        # What an earlier version did not know of was not asked for.
+        if all((row.source.get(name) or None) == (source.get(name) or None) for name in _SAME)
         and (row.source.get("since_last_scan") or row.source.get("modified_since") is None)
         and row.profile == profile
     ]
@@ -66,7 +69,7 @@ def seen_until(
 
 
 def _left_to_others(scan: Row[Any]) -> bool:
-    return bool(scan.counts.get("in_flight_elsewhere"))
+    return any(scan.counts.get(name) for name in ("in_flight_elsewhere", "filtered:archived"))
 
 
 def _time(text: str | None) -> datetime | None:

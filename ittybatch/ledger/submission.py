@@ -1,7 +1,7 @@
 """Submitting: a job is claimed with its Idempotency-Key before it is sent."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -131,7 +131,7 @@ def unanswered(transaction: Transaction, chunk: int) -> list[Submission]:
     """Submissions whose answer nobody recorded; they are sent again under the same key."""
     rows = transaction.rows(
         _submissions()
-        .add_columns(Attempt.sent_at)
+        .add_columns(Attempt.sent_at, Attempt.idempotency_key)
         .join(Attempt, and_(Attempt.job_id == Job.id, Attempt.number == Job.attempt))
         .where(
             Job.chunk_id == chunk,
@@ -140,7 +140,11 @@ def unanswered(transaction: Transaction, chunk: int) -> list[Submission]:
         )
         .order_by(Job.id)
     )
-    return [_submission(row, row.attempt, row.sent_at) for row in rows]
+    # Not derived anew: the job's key may have got another form since.
+    return [
+        replace(_submission(row, row.attempt, row.sent_at), idempotency_key=row.idempotency_key)
+        for row in rows
+    ]
 
 
 def record_accepted(transaction: Transaction, answers: Sequence[Accepted]) -> list[bytes]:

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ittybatch.profiles.cleaning import clean_bucket, has_unfit_characters
+from ittybatch.profiles.buckets import is_bucket_name
+from ittybatch.profiles.cleaning import has_unfit_characters
 from ittybatch.profiles.errors import ProfileError, UnusableItem
 from ittybatch.profiles.item import S3_SCHEME
 from ittybatch.profiles.subject import DESTINATION_ITEM_FIELDS, Subject
@@ -26,7 +27,6 @@ MAX_KEY_BYTES = 1024
 
 _NAMES_ITEM = frozenset({"key", "stem", "item"})
 _MAY_BE_EMPTY = frozenset({"dir", "suffix"})
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 # Stand-ins for fields while the shape of a template is judged; literals cannot hold them.
 _FULL, _EMPTYABLE = "\x00", "\x01"
 
@@ -147,9 +147,9 @@ def destination_overlap(destination: Destination, scanned: str) -> str | None:
     """
     bucket, _, prefix = scanned.removeprefix(S3_SCHEME).partition("/")
     folder = f"{prefix.rstrip('/')}/" if prefix.strip("/") else ""
-    target = render(destination.bucket, {"bucket": clean_bucket(bucket)})
+    target = render(destination.bucket, {"bucket": bucket})
     head = _literal_head(destination.key)
-    if target not in {bucket, clean_bucket(bucket)}:
+    if target != bucket:
         return None
     # A field right after a shorter text may spell out the rest of the scanned prefix.
     if not head.startswith(folder) and not folder.startswith(head):
@@ -200,7 +200,7 @@ def _check_bucket_template(text: str, destination: Destination) -> None:
     strange = field_names(destination.bucket) - {"bucket"}
     if strange:
         raise ValueError(f"{text!r} has {{{min(strange)}}} in the bucket; only {{bucket}} may be")
-    if not _BUCKET.fullmatch(render(destination.bucket, {"bucket": "xxx"})):
+    if not is_bucket_name(render(destination.bucket, {"bucket": "xxx"})):
         raise ValueError(f"{text!r} does not name a bucket; write s3://bucket/...")
 
 
@@ -236,7 +236,7 @@ def _normalised(key: str) -> str:
 
 
 def _check_bucket(bucket: str, subject: Subject) -> None:
-    if not _BUCKET.fullmatch(bucket):
+    if not is_bucket_name(bucket):
         raise UnusableItem(
             f"{subject.item.shown}: its output would go to {bucket!r}, which is no bucket's name.",
             remedy="Name the bucket in the destination instead of {bucket}.",

@@ -71,7 +71,9 @@ class Subject:
 
 
 _SAFE: Mapping[str, Callable[[Subject], str]] = {
-    "bucket": lambda subject: clean_bucket(subject.bucket),
+    "bucket": lambda subject: (
+        subject.bucket if subject.item.uri.startswith(S3_SCHEME) else clean_bucket(subject.bucket)
+    ),
     "key": lambda subject: clean_path(subject.key) or "_",
     "stem": lambda subject: clean_segment(subject.stem) or "_",
     "suffix": lambda subject: clean_segment(subject.suffix[1:]),

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
+from ittybatch.profiles import Item
 from ittybatch.sources.cursor import read_cursor, write_cursor
-from ittybatch.sources.entry import Found, has_unseen, sort_entries
+from ittybatch.sources.entry import Found, has_unseen, sort_entries, visible
 from ittybatch.sources.errors import SourceError
 from ittybatch.sources.filters import ObjectFilters, rules_of
 from ittybatch.sources.form import as_form
@@ -16,9 +17,6 @@ from ittybatch.sources.listing import MAX_ANSWER, Answer, Listing
 from ittybatch.sources.moment import Span
 from ittybatch.sources.page import Page, Reject
 from ittybatch.sources.s3 import split_uri
-
-if TYPE_CHECKING:
-    from ittybatch.profiles import Item
 
 DEFAULT_PAGE_SIZE = 1000
 _DAY_S = 86_400.0
@@ -35,7 +33,7 @@ class BucketSource(ObjectFilters):
     uri: str = Field(
         title="Bucket and prefix",
         description="`s3://bucket/prefix/`. The prefix is a folder: `s3://media/up` holds "
-        "`up/clip.mov`, not `upload.mov`.",
+        "`up/clip.mov`, not `upload.mov`. `s3://media/up/clip.mov` is one object.",
         examples=["s3://media/uploads/"],
     )
     more_uris: tuple[str, ...] = Field(
@@ -57,6 +55,11 @@ class BucketSource(ObjectFilters):
         "has the time at which it was begun.",
         ge=0,
         json_schema_extra={"type": "string", "default": "24h"},
+    )
+    request_payer: bool = Field(
+        default=False,
+        title="Requester pays",
+        description="Agree to pay for the listing of a bucket where the requester pays.",
     )
     parallel: int = Field(
         8,
@@ -80,17 +83,31 @@ class BucketSource(ObjectFilters):
     @property
     def uris(self) -> tuple[str, ...]:
         """Every folder that is listed, once: what is inside another comes with that."""
-        uris = dict.fromkeys((self.uri, *self.more_uris))
+        uris = dict.fromkeys(
+            uri if uri.endswith("/") else f"{uri}/" for uri in (self.uri, *self.more_uris)
+        )
         return tuple(
             uri for uri in uris if not any(uri.startswith(other) for other in uris if other != uri)
+        )
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """Every URI that may name one object, and is in none of the folders."""
+        return tuple(
+            uri
+            for uri in dict.fromkeys((self.uri, *self.more_uris))
+            if not uri.endswith("/") and not any(uri.startswith(folder) for folder in self.uris)
         )
 
 
 def _folder(uri: str) -> str:
     bucket, key = split_uri(uri.strip())
     if has_unseen(key):
-        raise ValueError(f"{uri!r} holds a character that cannot be seen")
-    return f"s3://{bucket}/{key if not key or key.endswith('/') else key + '/'}"
+        raise ValueError(f"{visible(uri)} holds a character that does not show")
+    # With a suffix it may be an object; that shows when the bucket is read.
+    if not key or key.endswith("/") or Item(uri.strip()).suffix:
+        return f"s3://{bucket}/{key}"
+    return f"s3://{bucket}/{key}/"
 
 
 def read_bucket(
@@ -113,10 +130,16 @@ def read_bucket(
             bucket, _ = split_uri(uri)
             if bucket not in listings:
                 listings[bucket] = Listing(
-                    uri, versioned=source.versioned, connections=source.parallel
+                    uri,
+                    versioned=source.versioned,
+                    connections=source.parallel,
+                    request_payer=source.request_payer,
                 )
         if cursor is None:
             lanes = _split(source, listings)
+            single = _read_objects(source, listings)
+            if single.objects:
+                yield single.page(write_cursor(source.type, name, {"lanes": [*map(list, lanes)]}))
         else:
             lanes = _lanes_of(read_cursor(cursor, source.type, name), source)
         rules = {uri: rules_of(source, split_uri(uri)[1]) for uri in source.uris}
@@ -132,7 +155,7 @@ def read_bucket(
                 read.add(len(answer.entries), sort_entries(bucket, answer.entries, rules[lane.uri]))
             if read.objects and (not rest or read.objects + MAX_ANSWER > page_size):
                 cursor = write_cursor(source.type, name, {"lanes": [*map(list, rest)]})
-                yield Page(read.items, read.rejects, dict(read.filtered), cursor)
+                yield read.page(cursor)
                 read = _Read()
     finally:
         for listing in listings.values():
@@ -154,6 +177,21 @@ class _Read:
         self.items += items
         self.rejects += rejects
         self.filtered.update(filtered)
+
+    def page(self, cursor: str) -> Page:
+        return Page(self.items, self.rejects, dict(self.filtered), cursor)
+
+
+def _read_objects(source: BucketSource, listings: dict[str, Listing]) -> _Read:
+    """Read the objects that the source names one by one, if they exist."""
+    read = _Read()
+    for uri in source.objects:
+        bucket, key = split_uri(uri)
+        found = listings[bucket].object(key).entries
+        # A pattern is about paths below a folder, and this object's folder is its own.
+        rules = rules_of(source, key[: key.rfind("/") + 1])
+        read.add(len(found), sort_entries(bucket, found, rules))
+    return read
 
 
 def _split(source: BucketSource, listings: dict[str, Listing]) -> list[Lane]:

@@ -1,4 +1,4 @@
-"""Messages about new objects, in each form in which S3 has them delivered.
+"""Messages about new and deleted objects, in each form in which S3 has them delivered.
 
 S3's own notifications have their keys encoded as in a query, EventBridge's have not. Either may
 come in an envelope of SNS. https://docs.aws.amazon.com/AmazonS3/latest/userguide/EventNotifications.html
@@ -6,17 +6,20 @@ come in an envelope of SNS. https://docs.aws.amazon.com/AmazonS3/latest/userguid
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
 import orjson
 
-from ittybatch.sources.entry import Entry
+from ittybatch.sources.answer import as_size, as_time
+from ittybatch.sources.entry import Entry, visible
+from ittybatch.sources.etag import bare_etag
 
 # An envelope in an envelope is how fan-outs are forwarded; more is nobody's.
 _MAX_ENVELOPES = 3
 _OTHER = "other event"
+_RESTORED = ("ObjectRestore", "Completed")
+_MOST_SHOWN = 200
 
 
 class UnreadableError(Exception):
@@ -24,26 +27,41 @@ class UnreadableError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Created:
-    """One new object.
+class Event:
+    """One object that is there now, or is not any more.
 
     Args:
         bucket: The bucket that holds it.
         entry: The object; its fingerprint is the ETag, or the version where that was asked for.
         sequencer: Orders the events of one key; empty where there is none.
+        removed: Whether the object was deleted.
+        version: Version that the event is about; empty if it is about whatever was the newest.
     """
 
     bucket: str
     entry: Entry
     sequencer: str
+    removed: bool = False
+    version: str = ""
 
-    def is_newer_than(self, other: "Created") -> bool:
+    def is_newer_than(self, other: "Event") -> bool:
         """Whether this is the later one of two events of one object."""
-        width = max(len(self.sequencer), len(other.sequencer))
-        return self.sequencer.ljust(width, "0") > other.sequencer.ljust(width, "0")
+        if self.sequencer and other.sequencer:
+            width = max(len(self.sequencer), len(other.sequencer))
+            return self.sequencer.ljust(width, "0") > other.sequencer.ljust(width, "0")
+        mine, theirs = self.entry.modified_at, other.entry.modified_at
+        if mine is not None and theirs is not None and mine != theirs:
+            return mine > theirs
+        # In doubt the object is there; if it is not, its jobs fail and say so.
+        return other.removed and not self.removed
+
+    def takes_back(self, other: "Event") -> bool:
+        """Whether this event leaves nothing of the object that the other one reports."""
+        about_it = not self.version or not other.version or self.version == other.version
+        return self.removed and about_it and self.is_newer_than(other)
 
 
-def read_message(body: str, *, versioned: bool) -> Iterator[Created | str | UnreadableError]:
+def read_message(body: str, *, versioned: bool) -> Iterator[Event | str | UnreadableError]:
     """Read a message.
 
     Args:
@@ -51,8 +69,8 @@ def read_message(body: str, *, versioned: bool) -> Iterator[Created | str | Unre
         versioned: Whether objects are told apart by their version ids.
 
     Yields:
-        For each record the object, or what kind of event it is that tells of none, or why it
-        cannot be read.
+        For each record the object and whether it was deleted, or what kind of event it is that
+        tells of none, or why it cannot be read.
     """
     try:
         content = _opened(body)
@@ -85,56 +103,103 @@ def _opened(body: str) -> dict[str, Any]:
     raise UnreadableError(f"has more than {_MAX_ENVELOPES} envelopes of SNS")
 
 
-def _safely(read: Any, record: Any, *, versioned: bool) -> Created | str | UnreadableError:  # noqa: ANN401 - anything may come
+def _safely(read: Any, record: Any, *, versioned: bool) -> Event | str | UnreadableError:  # noqa: ANN401 - anything may come
     try:
-        found: Created | str = read(record, versioned=versioned)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        return UnreadableError(f"is not complete: {type(error).__name__}: {error}")
+        found: Event | str = read(record, versioned=versioned)
+    except UnreadableError as error:
+        return error
     return found
 
 
-def _from_record(record: Any, *, versioned: bool) -> Created | str:  # noqa: ANN401 - anything
-    if not str(record["eventName"]).removeprefix("s3:").startswith("ObjectCreated:"):
+def _from_record(record: Any, *, versioned: bool) -> Event | str:  # noqa: ANN401 - anything
+    kind, _, detail = _text(record, "eventName").removeprefix("s3:").partition(":")
+    # What was restored from an archive can be read now, which it could not be when it was new.
+    if kind not in {"ObjectCreated", "ObjectRemoved"} and (kind, detail) != _RESTORED:
         return _OTHER
-    found = record["s3"]["object"]
-    return _created(
-        record["s3"]["bucket"]["name"],
-        unquote_plus(found["key"], errors="strict"),
+    found = _part(record, "s3", "object")
+    try:
+        key = unquote_plus(_text(found, "key", of="s3.object."), errors="strict")
+    except UnicodeDecodeError:
+        raise UnreadableError(
+            f"names {visible(str(found['key']))[:_MOST_SHOWN]}, which is not UTF-8 once it is "
+            "decoded; rename the object"
+        ) from None
+    return _event(
+        _text(_part(record, "s3", "bucket"), "name", of="s3.bucket."),
+        key,
         found,
         (found.get("eTag"), found.get("versionId") if versioned else None),
         record.get("eventTime"),
+        removed=kind == "ObjectRemoved",
+        version="" if detail == "DeleteMarkerCreated" else found.get("versionId"),
     )
 
 
-def _from_eventbridge(content: Any, *, versioned: bool) -> Created | str:  # noqa: ANN401 - anything
-    if content.get("detail-type") != "Object Created":
+def _from_eventbridge(content: Any, *, versioned: bool) -> Event | str:  # noqa: ANN401 - anything
+    kind = content.get("detail-type")
+    if kind not in {"Object Created", "Object Deleted", "Object Restore Completed"}:
         return _OTHER
-    found = content["detail"]["object"]
-    return _created(
-        content["detail"]["bucket"]["name"],
-        found["key"],
+    found = _part(content, "detail", "object")
+    return _event(
+        _text(_part(content, "detail", "bucket"), "name", of="detail.bucket."),
+        _text(found, "key", of="detail.object."),
         found,
         (found.get("etag"), found.get("version-id") if versioned else None),
         content.get("time"),
+        removed=kind == "Object Deleted",
+        version=""
+        if content["detail"].get("deletion-type") == "Delete Marker Created"
+        else found.get("version-id"),
     )
 
 
-def _created(
+def _part(record: Any, *names: str) -> dict[str, Any]:  # noqa: ANN401 - anything may come
+    """Go down into a record.
+
+    Raises:
+        UnreadableError: A part of it is missing or is no object.
+    """
+    found: dict[str, Any] = record if isinstance(record, dict) else {}
+    for place, name in enumerate(names, 1):
+        found = found.get(name)  # type: ignore[assignment]  # anything may come
+        if not isinstance(found, dict):
+            raise UnreadableError(f"has no object `{'.'.join(names[:place])}`")
+    return found
+
+
+def _text(record: Any, name: str, *, of: str = "") -> str:  # noqa: ANN401 - anything may come
+    value = record.get(name) if isinstance(record, dict) else None
+    if not isinstance(value, str) or not value:
+        raise UnreadableError(f"has no text in `{of}{name}`")
+    return value
+
+
+def _event(
     bucket: str,
     key: str,
     found: dict[str, Any],
-    marks: tuple[str | None, str | None],
-    time: str | None,
-) -> Created:
-    if not key or not bucket:
-        raise ValueError("the name of the bucket or of the object is empty")
-    etag, version = marks
+    marks: tuple[Any, Any],
+    time: Any,  # noqa: ANN401 - anything may come
+    *,
+    removed: bool,
+    version: Any,  # noqa: ANN401 - anything may come
+) -> Event:
+    etag, mark = (mark if isinstance(mark, str) else None for mark in marks)
     sequencer = str(found.get("sequencer") or "")
     size = found.get("size")
+    if size is not None and as_size(size) is None:
+        raise UnreadableError(f"has {str(size)[:_MOST_SHOWN]!r} as the object's size")
     entry = Entry(
-        str(key),
-        None if size is None else int(size),
-        version or (etag or "").strip('"') or sequencer or None,
-        None if time is None else datetime.fromisoformat(time),
+        key,
+        as_size(size),
+        # As in a listing: `null` is what every object has that was never versioned.
+        (mark if mark != "null" else None) or bare_etag(etag) or sequencer or None,
+        as_time(time) if isinstance(time, str) else None,
     )
-    return Created(str(bucket), entry, sequencer)
+    return Event(
+        bucket,
+        entry,
+        sequencer,
+        removed=removed,
+        version=version if isinstance(version, str) else "",
+    )

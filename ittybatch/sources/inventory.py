@@ -1,11 +1,13 @@
 """The source that is an S3 Inventory: the listing of a bucket that S3 itself has made."""
 
 import hashlib
+import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from tempfile import TemporaryFile
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
@@ -13,19 +15,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from urllib3.exceptions import HTTPError
 
 from ittybatch.sources.cursor import read_cursor, write_cursor
-from ittybatch.sources.entry import sort_entries
+from ittybatch.sources.entry import Rule, sort_entries
 from ittybatch.sources.errors import SourceError
 from ittybatch.sources.filters import ObjectFilters, rules_of
 from ittybatch.sources.form import BEGINS_EMPTY, as_form
 from ittybatch.sources.page import Page
 from ittybatch.sources.parts import Format, PartRows, lacking, read_part, titles_of
-from ittybatch.sources.s3 import failure, s3_client, split_uri
+from ittybatch.sources.s3 import failure, patient, s3_client, split_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 DEFAULT_PAGE_SIZE = 1000
 _ARN = ":::"
+_GONE = frozenset({"404", "NoSuchKey"})
 _BLOCK_BYTES = 1024 * 1024
 _MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 
@@ -54,6 +57,12 @@ class InventorySource(ObjectFilters):
         title="Prefix",
         description="Only objects in this folder of the bucket, such as `uploads/`.",
         max_length=1024,
+    )
+
+    request_payer: bool = Field(
+        default=False,
+        title="Requester pays",
+        description="Agree to pay for reading an inventory in a bucket where the requester pays.",
     )
 
     @field_validator("manifest_uri")
@@ -128,7 +137,8 @@ def read_inventory(
         first, skipped = _place(source, cursor, inventory)
         rules = rules_of(source, source.prefix)
         if source.prefix:
-            rules.insert(0, ("prefix", lambda each: not each.key.startswith(source.prefix)))
+            outside = Rule("prefix", lambda each: not each.key.startswith(source.prefix))
+            rules.insert(0, outside)
         for number, part in enumerate(inventory.manifest.files[first:], first):
             at = skipped if number == first else 0
             with TemporaryFile() as file:
@@ -143,9 +153,9 @@ def read_inventory(
 
 
 def _open(source: InventorySource, client: "S3Client") -> _Inventory:
-    content = _read_object(source.manifest_uri, client)
+    content = _read_object(source, client)
     digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    given = _checksum(source.manifest_uri, client)
+    given = _checksum(source, client)
     if given is not None and given != digest:
         raise _damaged(source, "its manifest is not what its checksum says")
     try:
@@ -166,24 +176,34 @@ def _needed(source: InventorySource) -> dict[str, str]:
         needed["VersionId"] = "for `versioned`"
     if source.min_size is not None or source.max_size is not None:
         needed["Size"] = "for `min_size` and `max_size`"
+    elif "empty" not in source.include:
+        needed["Size"] = "what tells empty objects, unless `include` has `empty`"
     if source.modified_since is not None or source.modified_before is not None:
         needed["LastModifiedDate"] = "for `modified_since` and `modified_before`"
     return needed
 
 
-def _read_object(uri: str, client: "S3Client") -> bytes:
+def _payer(source: InventorySource) -> dict[str, Any]:
+    return {"RequestPayer": "requester"} if source.request_payer else {}
+
+
+def _read_object(source: InventorySource, client: "S3Client") -> bytes:
+    uri = source.manifest_uri
     bucket, key = split_uri(uri)
+    get = partial(client.get_object, Bucket=bucket, Key=key, **_payer(source))
     try:
-        return client.get_object(Bucket=bucket, Key=key)["Body"].read(_MAX_MANIFEST_BYTES)
+        return patient(get)["Body"].read(_MAX_MANIFEST_BYTES)
     except (ClientError, BotoCoreError, HTTPError) as error:
         raise failure("read", uri, error) from error
 
 
-def _checksum(uri: str, client: "S3Client") -> str | None:
+def _checksum(source: InventorySource, client: "S3Client") -> str | None:
     """The checksum that S3 puts beside a manifest, where somebody has copied it along."""
+    uri = source.manifest_uri
     bucket, key = split_uri(uri)
+    beside = f"{key.removesuffix('.json')}.checksum"
     try:
-        answer = client.get_object(Bucket=bucket, Key=f"{key.removesuffix('.json')}.checksum")
+        answer = client.get_object(Bucket=bucket, Key=beside, **_payer(source))
         return answer["Body"].read(200).decode(errors="replace").strip().lower() or None
     except ClientError:
         return None
@@ -210,11 +230,11 @@ def _fetch(
     """Copy a part to this machine: ORC and Parquet are read from their end."""
     bucket = inventory.manifest.parts_bucket.rpartition(_ARN)[2]
     try:
-        client.download_fileobj(bucket, part.key, file)
+        patient(lambda: client.download_fileobj(bucket, part.key, file, ExtraArgs=_payer(source)))
     except (ClientError, BotoCoreError, Boto3Error, HTTPError) as error:
         uri = f"s3://{bucket}/{part.key}"
-        # It is asked for by HEAD first, whose answers have no body to name the reason in.
-        if isinstance(error, ClientError) and error.response["Error"]["Code"] == "404":
+        # It may be asked for by HEAD first, whose answers have no body to name the reason in.
+        if isinstance(error, ClientError) and error.response["Error"]["Code"] in _GONE:
             raise _damaged(source, f"its part {uri} is not there") from error
         raise failure("read", uri, error) from error
     except OSError as error:
@@ -246,7 +266,7 @@ def _rows(  # noqa: PLR0917
             limit=limit,
             versioned=source.versioned,
         )
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError, zlib.error) as error:
         raise _damaged(source, f"{part.key} cannot be read: {error}") from error
 
 

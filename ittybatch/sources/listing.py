@@ -1,26 +1,34 @@
 """The listing of a bucket, one answer at a time.
 
-Requests are boto3's, but its parser takes twenty times as long for an answer as the rest of a
-listing together. So its signed URLs are asked here, and `answer.parse_answer` reads what comes.
-Whatever is out of the ordinary, boto3 asks again: it tries again where that may help, and has
-the last word on what is wrong.
+boto3 signs the requests, but its parser takes ten times as long as the rest of a listing. So its
+signed URLs are asked here, and `answer.parse_answer` reads what comes. Anything but a plain
+answer is asked for again through boto3, which knows proxies and the store's errors.
 """
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
 
 import urllib3
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from ittybatch.sources.answer import parse_answer
+from ittybatch.sources.answer import ARCHIVES, as_time, parse_answer
 from ittybatch.sources.entry import Entry
 from ittybatch.sources.errors import SourceError
-from ittybatch.sources.s3 import failure, new_session, s3_client, split_uri
+from ittybatch.sources.etag import bare_etag
+from ittybatch.sources.s3 import (
+    failure,
+    is_at_aws,
+    new_session,
+    patient,
+    s3_client,
+    split_uri,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from mypy_boto3_s3 import S3Client
 
@@ -28,6 +36,12 @@ MAX_ANSWER = 1000
 _URL_LIFE_S = 900
 _OK = 200
 _TIMEOUT = urllib3.Timeout(connect=10, read=60)
+_RESTORES = {"OptionalObjectAttributes": ["RestoreStatus"]}
+_PAYER = {"RequestPayer": "requester"}
+# Signed with the URL, so they have to be sent as well.
+_RESTORES_HEADER = {"x-amz-optional-object-attributes": "RestoreStatus"}
+_PAYER_HEADER = {"x-amz-request-payer": "requester"}
+_UNREADABLE = (ResponseParserError, KeyError, ValueError)
 
 
 class Answer(NamedTuple):
@@ -52,14 +66,26 @@ class Listing:
         uri: A folder of the bucket, for messages.
         versioned: Whether objects are told apart by their version ids.
         connections: Requests at the same time.
+        request_payer: Whether the requester pays, and agrees to.
 
     Raises:
         SourceError: The bucket does not exist, or cannot be reached.
     """
 
-    def __init__(self, uri: str, *, versioned: bool = False, connections: int = 1) -> None:
+    def __init__(
+        self,
+        uri: str,
+        *,
+        versioned: bool = False,
+        connections: int = 1,
+        request_payer: bool = False,
+    ) -> None:
         self._bucket, _ = split_uri(uri)
         self._versioned = versioned
+        self._payer: dict[str, Any] = _PAYER if request_payer else {}
+        # Asked for once an archived object was seen: few buckets have one, and not every store
+        # knows the question.
+        self._restores = False
         self._client = _client_in_region_of(uri)
         self._pool = urllib3.PoolManager(
             maxsize=connections, ca_certs=os.environ.get("AWS_CA_BUNDLE"), retries=False
@@ -79,7 +105,10 @@ class Listing:
         """
         if self._versioned:
             return self._versions(prefix, after, limit)
-        entries, more = self._quickly(prefix, after, limit) or self._patiently(prefix, after, limit)
+        entries, more = self._objects(prefix, after, limit)
+        if not self._restores and any(entry.archived for entry in entries):
+            self._restores = True
+            entries, more = self._objects(prefix, after, limit)
         if not entries:
             return Answer([], None, more=False)
         last = entries[-1].key
@@ -97,66 +126,90 @@ class Listing:
         Raises:
             SourceError: as `answer` does.
         """
-        try:
-            answer = self._client.list_objects_v2(
-                Bucket=self._bucket, Prefix=prefix, Delimiter="/", MaxKeys=MAX_ANSWER
-            )
-        except (ClientError, BotoCoreError) as error:
-            raise self._failure(prefix, error) from error
+        answer = self._ask(
+            prefix,
+            lambda: self._client.list_objects_v2(
+                Bucket=self._bucket,
+                Prefix=prefix,
+                Delimiter="/",
+                MaxKeys=MAX_ANSWER,
+                **self._payer,
+            ),
+        )
         return [found["Prefix"] for found in answer.get("CommonPrefixes", [])]
+
+    def object(self, key: str) -> Answer:
+        """List the one object of a name; nothing if there is none.
+
+        Raises:
+            SourceError: as `answer` does.
+        """
+        # A name comes before every longer one that begins with it.
+        found = self.answer(key, None, 1)
+        return Answer([entry for entry in found.entries if entry.key == key], key, more=False)
 
     def close(self) -> None:
         """Let go of the connections."""
         self._pool.clear()
         self._client.close()
 
-    def _quickly(
-        self, prefix: str, after: str | None, limit: int
-    ) -> tuple[list[Entry], bool] | None:
-        if self._patient:
-            return None
+    def _objects(self, prefix: str, after: str | None, limit: int) -> tuple[list[Entry], bool]:
         asked: dict[str, Any] = {"Bucket": self._bucket, "Prefix": prefix, "MaxKeys": limit}
         if after is not None:
             asked["StartAfter"] = after
+        asked |= {**self._payer, **(_RESTORES if self._restores else {})}
+        body = self._quickly(asked)
+        found = None if body is None else parse_answer(body)
+        return found or self._patiently(prefix, asked, is_strange=body is not None)
+
+    def _quickly(self, asked: dict[str, Any]) -> bytes | None:
+        if self._patient:
+            return None
+        headers = {
+            **(_PAYER_HEADER if self._payer else {}),
+            **(_RESTORES_HEADER if "OptionalObjectAttributes" in asked else {}),
+        }
         try:
             url = self._client.generate_presigned_url(
                 "list_objects_v2", Params=asked, ExpiresIn=_URL_LIFE_S
             )
-            answer = self._pool.request("GET", url, timeout=_TIMEOUT)
+            answer = self._pool.request("GET", url, headers=headers, timeout=_TIMEOUT)
         except (HTTPError, OSError, BotoCoreError):
             # A proxy, say, that only boto3 knows of.
             self._patient = True
             return None
-        if answer.status != _OK:
-            return None
-        return parse_answer(answer.data)
+        return answer.data if answer.status == _OK else None
 
-    def _patiently(self, prefix: str, after: str | None, limit: int) -> tuple[list[Entry], bool]:
-        try:
-            answer = self._client.list_objects_v2(
-                Bucket=self._bucket, Prefix=prefix, StartAfter=after or "", MaxKeys=limit
-            )
-        except (ClientError, BotoCoreError) as error:
-            raise self._failure(prefix, error) from error
-        entries = [
-            Entry(found["Key"], found["Size"], _bare(found.get("ETag")), found["LastModified"])
-            for found in answer.get("Contents", [])
-        ]
-        return entries, answer["IsTruncated"]
+    def _patiently(
+        self, prefix: str, asked: dict[str, Any], *, is_strange: bool
+    ) -> tuple[list[Entry], bool]:
+        answer = self._ask(
+            prefix, lambda: self._client.list_objects_v2(**asked), is_strange=is_strange
+        )
+        found = answer.get("Contents", [])
+        return [_entry(each) for each in found], answer.get("IsTruncated", bool(found))
 
     def _versions(self, prefix: str, after: str | None, limit: int) -> Answer:
         begin: dict[str, Any] = {} if after is None else {"KeyMarker": after}
         while True:
-            try:
-                answer = self._client.list_object_versions(
-                    Bucket=self._bucket, Prefix=prefix, MaxKeys=limit, **begin
-                )
-            except (ClientError, BotoCoreError) as error:
-                raise self._failure(prefix, error) from error
+            asked = {
+                "Bucket": self._bucket,
+                "Prefix": prefix,
+                "MaxKeys": limit,
+                **self._payer,
+                **(_RESTORES if self._restores else {}),
+                **begin,
+            }
+            answer = self._ask(prefix, partial(self._client.list_object_versions, **asked))
             versions = answer.get("Versions", [])
+            if not self._restores and any(
+                each.get("StorageClass") in ARCHIVES for each in versions
+            ):
+                self._restores = True
+                continue
             keys = [found["Key"] for found in (*versions, *answer.get("DeleteMarkers", []))]
             last = max(keys, default=None)
-            more = answer["IsTruncated"] and last is not None
+            more = bool(answer.get("IsTruncated")) and last is not None
             if not more or after is None or last is None or last > after:
                 break
             # Still the versions of the key to begin after.
@@ -165,24 +218,60 @@ class Listing:
                 "VersionIdMarker": answer["NextVersionIdMarker"],
             }
         entries = [
-            Entry(
-                found["Key"],
-                found["Size"],
-                _version(found.get("VersionId")) or _bare(found.get("ETag")),
-                found["LastModified"],
-            )
+            _entry(found, version=_version(found.get("VersionId")))
             for found in versions
             # A key's newest version comes first, so it never is on a later page than the others.
             if found["IsLatest"] and (after is None or found["Key"] > after)
         ]
         return Answer(entries, last, more)
 
-    def _failure(self, prefix: str, error: Exception) -> SourceError:
-        return failure("listed", f"s3://{self._bucket}/{prefix}", error)
+    def _ask(
+        self, prefix: str, call: "Callable[[], Any]", *, is_strange: bool = False
+    ) -> "Mapping[str, Any]":
+        """Ask through boto3, and make sure that the answer is one.
+
+        Args:
+            prefix: What is listed, for messages.
+            call: Asks.
+            is_strange: Whether the store has just answered 200 with something else. boto3 takes
+                that for an error of the server, which would be worth minutes of patience.
+
+        Raises:
+            SourceError: Naming the bucket, what failed, and the remedy.
+        """
+        uri = f"s3://{self._bucket}/{prefix}"
+        try:
+            answer: Mapping[str, Any] = call() if is_strange else patient(call)
+        except (ClientError, BotoCoreError) as error:
+            if is_strange:
+                raise self._no_listing(uri) from error
+            raise failure("listed", uri, error) from error
+        except _UNREADABLE as error:
+            raise self._no_listing(uri) from error
+        # Every answer has one of these. Of an empty body or a web page boto3 makes neither.
+        if not answer.keys() & {"IsTruncated", "Name", "Contents", "CommonPrefixes", "Versions"}:
+            raise self._no_listing(uri)
+        return answer
+
+    def _no_listing(self, uri: str) -> SourceError:
+        return SourceError(
+            f"{uri} cannot be listed: {self._client.meta.endpoint_url} answered, but not with a "
+            "listing of objects.",
+            remedy="Check that AWS_ENDPOINT_URL is the address of the store's S3 API, not of its "
+            "console or of a proxy's login page; nothing was taken for an empty bucket.",
+        )
 
 
-def _bare(etag: str | None) -> str | None:
-    return etag.strip('"') if etag else None
+def _entry(found: "Mapping[str, Any]", version: str | None = None) -> Entry:
+    restore = found.get("RestoreStatus", {})
+    restored = not restore.get("IsRestoreInProgress") and "RestoreExpiryDate" in restore
+    return Entry(
+        found["Key"],
+        found.get("Size"),
+        version or bare_etag(found.get("ETag")),
+        as_time(found.get("LastModified")),
+        found.get("StorageClass") in ARCHIVES and not restored,
+    )
 
 
 def _version(version: str | None) -> str | None:
@@ -196,7 +285,7 @@ def _client_in_region_of(uri: str) -> "S3Client":
     client = s3_client(session)
     metadata: Mapping[str, Any]
     try:
-        metadata = client.head_bucket(Bucket=split_uri(uri)[0])["ResponseMetadata"]
+        metadata = patient(lambda: client.head_bucket(Bucket=split_uri(uri)[0]))["ResponseMetadata"]
     except ClientError as error:
         metadata = error.response["ResponseMetadata"]
         if metadata.get("HTTPStatusCode") == 404:  # noqa: PLR2004 - HTTP's not found
@@ -204,9 +293,7 @@ def _client_in_region_of(uri: str) -> "S3Client":
     except BotoCoreError as error:
         raise failure("listed", uri, error) from error
     found = metadata.get("HTTPHeaders", {}).get("x-amz-bucket-region")
-    host = urlsplit(client.meta.endpoint_url).hostname or ""
-    at_aws = host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
-    if not at_aws or found in {None, client.meta.region_name}:
+    if not is_at_aws(client) or found in {None, client.meta.region_name}:
         return client
     client.close()
     return s3_client(session, found)

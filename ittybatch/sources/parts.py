@@ -2,12 +2,13 @@
 
 import io
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from gzip import GzipFile
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, cast
 from urllib.parse import unquote_plus
 
+from ittybatch.sources.answer import ARCHIVES, as_size, as_time
 from ittybatch.sources.entry import Entry
+from ittybatch.sources.etag import bare_etags
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,7 +20,9 @@ _BLOCK_BYTES = 1024 * 1024
 _KEY, _VERSION, _ETAG = "key", "versionid", "etag"
 _LATEST, _DELETED = "islatest", "isdeletemarker"
 _SIZE, _MODIFIED = "size", "lastmodifieddate"
-_WANTED = {_KEY, _VERSION, _ETAG, _LATEST, _DELETED, _SIZE, _MODIFIED}
+_CLASS, _TIER = "storageclass", "intelligenttieringaccesstier"
+_WANTED = {_KEY, _VERSION, _ETAG, _LATEST, _DELETED, _SIZE, _MODIFIED, _CLASS, _TIER}
+_ARCHIVE_TIERS = frozenset({"ARCHIVE_ACCESS", "DEEP_ARCHIVE_ACCESS"})
 
 
 class PartRows(NamedTuple):
@@ -57,6 +60,8 @@ def read_part(
     Raises:
         ValueError: The part cannot be read.
         OSError: likewise.
+        EOFError: It ends early.
+        zlib.error: It is damaged.
     """
     for batch in _batches(file, form, titles, limit):
         passed = min(skip, batch.num_rows)
@@ -143,22 +148,21 @@ def _entries(rows: "pa.RecordBatch", form: Format, *, versioned: bool) -> list[E
         return values.get(name, nothing)
 
     found: list[Entry] = []
-    columns = (of(_KEY), of(_VERSION), of(_ETAG), of(_LATEST), of(_DELETED), of(_SIZE))
-    for key, version, etag, latest, deleted, size, modified in zip(
-        *columns, of(_MODIFIED), strict=True
+    columns = (of(_KEY), of(_VERSION), of(_LATEST), of(_DELETED), of(_SIZE), of(_MODIFIED))
+    for key, version, latest, deleted, size, modified, etag, storage, tier in zip(
+        *columns, bare_etags(of(_ETAG)), of(_CLASS), of(_TIER), strict=True
     ):
         if not key or _is(latest, "false") or _is(deleted, "true"):
             continue
-        mark = (etag or "").strip('"') or None
-        if versioned and version and version != "null":
-            mark = version
         found.append(
             Entry(
-                # Only CSV has keys encoded, with a plus for a space.
-                unquote_plus(key) if form == "CSV" else key,
-                None if size in {None, ""} else int(size),
-                mark,
-                _time(modified),
+                # Only CSV has keys encoded, with a plus for a space. A byte that is not UTF-8
+                # stays recognisable, as in a listing.
+                unquote_plus(key, errors="surrogateescape") if form == "CSV" else key,
+                as_size(size),
+                version if versioned and version and version != "null" else etag,
+                as_time(modified),
+                storage in ARCHIVES or tier in _ARCHIVE_TIERS,
             )
         )
     return found
@@ -166,11 +170,3 @@ def _entries(rows: "pa.RecordBatch", form: Format, *, versioned: bool) -> list[E
 
 def _is(value: object, word: str) -> bool:
     return value is not None and str(value).lower() == word
-
-
-def _time(value: str | datetime | None) -> datetime | None:
-    if not value:
-        return None
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

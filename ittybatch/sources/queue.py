@@ -1,23 +1,30 @@
 """The source that is a queue of events: S3 tells of new objects, and each becomes an item."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
-from typing import Literal
+from typing import Literal, NamedTuple, Self
 from uuid import uuid4
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from ittybatch.sources.cursor import write_cursor
-from ittybatch.sources.entry import has_unseen, sort_entries
+from ittybatch.sources.entry import UNSEEN_REASON, has_unseen, sort_entries, visible
 from ittybatch.sources.errors import SourceError
-from ittybatch.sources.event import Created, UnreadableError, read_message
-from ittybatch.sources.filters import ObjectFilters, rules_of
+from ittybatch.sources.event import Event, UnreadableError, read_message
+from ittybatch.sources.filters import ObjectFilters, litter_rules, wanted_rules
 from ittybatch.sources.form import as_form
 from ittybatch.sources.moment import Span
 from ittybatch.sources.page import Page, Reject
 from ittybatch.sources.s3 import split_uri
-from ittybatch.sources.sqs import Message, SqsQueue, check_queue_url
+from ittybatch.sources.sqs import (
+    Message,
+    SqsQueue,
+    check_queue_url,
+    refuse_loops,
+    same_queue,
+)
 
 DEFAULT_PAGE_SIZE = 1000
 # A queue that has nothing to give for so long is taken for empty.
@@ -43,15 +50,17 @@ class QueueSource(ObjectFilters):
     )
     uri: str = Field(
         title="Bucket and prefix",
-        description="`s3://bucket/prefix/`: only objects in this folder. Outputs must go "
-        "elsewhere, for each of them would be told of, and processed, again.",
+        description="`s3://bucket/prefix/`: only objects in this folder; messages about others "
+        "stay in the queue. Outputs must go elsewhere: each would be announced and processed "
+        "again.",
         examples=["s3://media/uploads/"],
     )
     dead_letter_url: str | None = Field(
         None,
-        title="Queue of what cannot be read",
-        description="URL of an SQS queue that keeps messages that cannot be read, each with its "
-        "reason. Without one they stay in the queue, whose own redrive policy may move them.",
+        title="Queue of what is not processed",
+        description="URL of an SQS queue that keeps messages that cannot be read, or that suffixes "
+        "and other filters leave out, each with its reason. Without one they stay in the queue, "
+        "whose own redrive policy may move them.",
         max_length=2048,
     )
     max_messages: int = Field(
@@ -79,12 +88,20 @@ class QueueSource(ObjectFilters):
     def _another_queue(cls, url: str | None) -> str | None:
         return check_queue_url(url) if url and url.strip() else None
 
+    @model_validator(mode="after")
+    def _two_queues(self) -> Self:
+        if self.dead_letter_url and same_queue(self.queue_url, self.dead_letter_url):
+            raise ValueError(
+                "dead_letter_url is the queue itself, which would give every message back to it"
+            )
+        return self
+
     @field_validator("uri")
     @classmethod
     def _bucket_and_folder(cls, uri: str) -> str:
         bucket, key = split_uri(uri.strip())
         if has_unseen(key):
-            raise ValueError(f"{uri!r} holds a character that cannot be seen")
+            raise ValueError(f"{visible(uri)} holds a character that does not show")
         return f"s3://{bucket}/{key if not key or key.endswith('/') else key + '/'}"
 
 
@@ -110,6 +127,7 @@ def read_queue(
         aside = None
         if source.dead_letter_url is not None:
             aside = stack.enter_context(closing(SqsQueue(source.dead_letter_url)))
+        refuse_loops(queue, aside)
         reading = _Reading(source, queue, aside)
         stack.callback(reading.give_back)
         ends_at = time.monotonic() + source.max_time
@@ -122,8 +140,22 @@ def read_queue(
             if not new:
                 # Only what was received before, and is still waiting for somebody.
                 return
-            left -= len(new)
-            yield reading.page(new)
+            page, stay = reading.page(new)
+            # What stays is for somebody else, and takes no place of what is wanted.
+            left -= len(new) - stay
+            yield page
+
+
+class _Fate(NamedTuple):
+    """What becomes of messages that are not simply deleted.
+
+    Args:
+        stay: Messages, by id, that stay in the queue whatever else is in them.
+        aside: Messages that go to the other queue, or stay if there is none, with the reason.
+    """
+
+    stay: set[str]
+    aside: dict[str, str]
 
 
 class _Reading:
@@ -132,16 +164,19 @@ class _Reading:
     Args:
         source: The source.
         queue: Its queue.
-        aside: The queue for what cannot be read.
+        aside: The queue for what is not processed.
     """
 
     def __init__(self, source: QueueSource, queue: SqsQueue, aside: SqsQueue | None) -> None:
         self._source = source
         self._bucket, self._prefix = split_uri(source.uri)
-        self._rules = rules_of(source, self._prefix)
+        self._litter = litter_rules(source, self._prefix)
+        self._filters = wanted_rules(source, self._prefix)
         self._queue = queue
         self._aside = aside
         self._open: dict[str, Message] = {}
+        # Events come in any order: a removal may be read pages before what it takes back.
+        self._removals: dict[str, Event] = {}
 
     def take(self, messages: Sequence[Message]) -> list[Message]:
         """Note messages, and give each once that was not received before: queues repeat some."""
@@ -150,68 +185,103 @@ class _Reading:
         self._open.update({message.id: message for message in messages})
         return list(new.values())
 
-    def page(self, new: Sequence[Message]) -> Page:
-        """Make a page of messages that no page has had before."""
-        newest: dict[str, Created] = {}
+    def page(self, new: Sequence[Message]) -> tuple[Page, int]:
+        """Make a page of messages that no page has had before.
+
+        Returns:
+            The page, and how many of its messages stay in the queue.
+        """
+        newest: dict[str, Event] = {}
         rejects: list[Reject] = []
-        unreadable: dict[str, str] = {}
-        left_out: dict[str, int] = {}
+        filtered: Counter[str] = Counter()
+        fate = _Fate(set(), {})
         for message in new:
             for found in self._read(message):
                 if isinstance(found, UnreadableError):
-                    unreadable[message.id] = str(found)
+                    fate.aside[message.id] = str(found)
                     rejects.append(_reject(message, str(found)))
-                    continue
-                rule = found if isinstance(found, str) else self._rule_against(found, newest)
-                if rule is not None:
-                    left_out[rule] = left_out.get(rule, 0) + 1
-        entries = [each.entry for each in newest.values()]
-        items, _, filtered = sort_entries(self._bucket, entries, self._rules)
-        return Page(
+                elif isinstance(found, str):
+                    filtered[found] += 1
+                    if found == "prefix":
+                        fate.stay.add(message.id)
+                elif rule := self._unwanted(found):
+                    filtered[rule] += 1
+                    fate.aside[message.id] = f"is left out by `{rule}`"
+                elif (why := self._rule_against(found, newest)) is not None:
+                    filtered[why] += 1
+        entries = [each.entry for each in newest.values() if not each.removed]
+        items, _, litter = sort_entries(self._bucket, entries, self._litter)
+        filtered.update(litter)
+        page = Page(
             items,
             rejects,
-            {**left_out, **filtered},
+            dict(filtered),
             # No place, but unlike every other: the ledger tells a page that it has by it.
             write_cursor(self._source.type, self._source.queue_url, {"page": uuid4().hex}),
-            lambda: self._acknowledge(new, unreadable),
+            lambda: self._acknowledge(new, fate),
         )
+        staying = fate.stay if self._aside is not None else fate.stay | fate.aside.keys()
+        return page, len(staying)
 
-    def _read(self, message: Message) -> Iterator[Created | str | UnreadableError]:
+    def _read(self, message: Message) -> Iterator[Event | str | UnreadableError]:
         """Read a message, as `read_message` does; what is elsewhere is left out."""
         for found in read_message(message.body, versioned=self._source.versioned):
-            if isinstance(found, Created):
+            if isinstance(found, Event):
                 key = found.entry.key
                 if found.bucket != self._bucket or not key.startswith(self._prefix):
                     yield "prefix"
                     continue
                 # Here, where it is still known which message has to be kept for it.
                 if has_unseen(key):
-                    yield UnreadableError(
-                        f"names {repr(key)[:_MOST_EXCERPT_CHARACTERS]}, which holds a character "
-                        "that cannot be seen; rename the object"
-                    )
+                    shown = f"s3://{found.bucket}/{visible(key)}"[:_MOST_EXCERPT_CHARACTERS]
+                    yield UnreadableError(f"{shown} {UNSEEN_REASON}")
                     continue
             yield found
 
-    @staticmethod
-    def _rule_against(found: Created, newest: dict[str, Created]) -> str | None:
-        """Take an object in; or say why it is left out."""
+    def _unwanted(self, found: Event) -> str | None:
+        """Name the user's filter that leaves an object out.
+
+        A mistake in one must not empty the queue, so its messages are kept. Litter and what was
+        deleted is nobody's.
+        """
+        entry = found.entry
+        if found.removed or any(rule.leaves_out(entry) for rule in self._litter):
+            return None
+        return next((rule.name for rule in self._filters if rule.leaves_out(entry)), None)
+
+    def _rule_against(self, found: Event, newest: dict[str, Event]) -> str | None:
+        """Take an event in; or say why what it reports is left out."""
         key = found.entry.key
+        if found.removed:
+            known = self._removals.get(key)
+            if known is None or found.is_newer_than(known):
+                self._removals[key] = found
+            before = newest.get(key)
+            if before is None or before.removed or not found.takes_back(before):
+                return "other event"
+            newest[key] = found
+            return "removed again"
+        removal = self._removals.get(key)
+        if removal is not None and removal.takes_back(found):
+            return "removed again"
         before = newest.get(key)
-        if before is None or found.is_newer_than(before):
+        if before is None or before.removed or found.is_newer_than(before):
             newest[key] = found
         # What was there before has been replaced.
-        return None if before is None else "newer event"
+        return None if before is None or before.removed else "newer event"
 
-    def _acknowledge(self, messages: Sequence[Message], unreadable: dict[str, str]) -> None:
-        done = []
+    def _acknowledge(self, messages: Sequence[Message], fate: _Fate) -> None:
+        done: list[Message] = []
+        aside: list[tuple[Message, str]] = []
         for message in messages:
-            reason = unreadable.get(message.id)
+            reason = fate.aside.get(message.id)
+            if message.id in fate.stay or (reason is not None and self._aside is None):
+                continue
             if reason is not None:
-                if self._aside is None:
-                    continue
-                self._aside.put_aside(message, reason)
+                aside.append((message, reason))
             done.append(self._open[message.id])
+        if self._aside is not None:
+            self._aside.put_aside(aside)
         self._queue.delete(done)
         for message in done:
             del self._open[message.id]
@@ -223,6 +293,4 @@ class _Reading:
 
 
 def _reject(message: Message, reason: str) -> Reject:
-    shown = message.body[:_MOST_EXCERPT_CHARACTERS]
-    excerpt = "".join(each if each.isprintable() else "\ufffd" for each in shown)
-    return Reject(None, "message", reason, excerpt)
+    return Reject(None, "message", reason, visible(message.body)[:_MOST_EXCERPT_CHARACTERS])

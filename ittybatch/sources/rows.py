@@ -9,10 +9,12 @@ from urllib.parse import urlsplit
 
 from ittybatch.ittybit.options import InvalidOptions, canonical_options
 from ittybatch.profiles import Item
+from ittybatch.profiles.buckets import S3_OBJECT
 from ittybatch.profiles.rendition import SLUG
 from ittybatch.sources.cells import NO_TEXT
 from ittybatch.sources.columns import METADATA_PREFIX, Columns
 from ittybatch.sources.errors import without_secrets
+from ittybatch.sources.etag import bare_etag
 from ittybatch.sources.nothing import is_nothing
 from ittybatch.sources.page import Reject
 from ittybatch.sources.records import Record
@@ -31,7 +33,6 @@ _PROFILE = re.compile(SLUG)
 _SEPARATORS = re.compile(r"[ -]")
 _SIZE = re.compile(r"[0-9]{1,18}")
 _MOST_BYTES = 10**18
-_S3_OBJECT = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.*[^/]")
 _DIRECTORY_BUCKET = "--x-s3/"
 
 
@@ -116,7 +117,7 @@ class Rows:
     ) -> Item | None:
         """The item of a row that has nothing special, or None: `_item` finds out what."""
         uri = cells[self._input]
-        if not _S3_OBJECT.fullmatch(uri) or uri[-1].isspace() or _DIRECTORY_BUCKET in uri:
+        if not S3_OBJECT.fullmatch(uri) or uri[-1].isspace() or _DIRECTORY_BUCKET in uri:
             return None
         kind = (cells[self._kind] or None) if self._kind is not None else None
         given = (cells[self._options] or None) if self._options is not None else None
@@ -199,7 +200,7 @@ class Rows:
 
     def _fingerprint(self, cells: list[str]) -> str | None:
         for place in self._fingerprints:
-            found = cells[place].strip().strip('"')
+            found = bare_etag(cells[place])
             if found and not is_nothing(found):
                 return found
         return None

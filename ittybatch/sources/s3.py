@@ -2,32 +2,34 @@
 
 import ipaddress
 import os
-import re
-from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, cast
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
+import stamina
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from botocore.loaders import Loader
 
 from ittybatch.ittybit.redaction import has_user
+from ittybatch.profiles.buckets import is_bucket_name
 from ittybatch.sources.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
+T = TypeVar("T")
+
 SCHEME = "s3://"
 DEFAULT_REGION = "us-east-1"
 
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 # Their listings follow no order that a later process could go on from.
 _DIRECTORY_BUCKET = "--x-s3"
 # What threads share one client: botocore keeps 10 connections of itself, and throws away others.
@@ -38,10 +40,23 @@ _LIMITS = Config(
     retries={"mode": "standard", "total_max_attempts": 5},
     max_pool_connections=MOST_AT_ONCE,
 )
+# Other stores refuse the checksums that boto3 adds to every upload.
+_SPARING: Final = "when_required"
+_CALCULATION = "request_checksum_calculation"
+_WITHOUT_CHECKSUMS = Config(
+    request_checksum_calculation=_SPARING, response_checksum_validation=_SPARING
+)
+# How long a service that asks to slow down is asked again.
+PATIENCE_S = 300.0
+_MOST_ASKED_S = 120.0
+_PASSING = frozenset({429, 500, 502, 503, 504})
+_SLOW_DOWN = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded"})
 _REMEDIES = {
     "NoSuchBucket": "Check the bucket's name, and that AWS_ENDPOINT_URL means the right store.",
     "NoSuchKey": "Check the key.",
-    "AccessDenied": "Allow these credentials s3:ListBucket on the bucket and s3:GetObject on it.",
+    "AccessDenied": "Allow these credentials s3:ListBucket on the bucket and s3:GetObject on its "
+    "objects. If the bucket is one where the requester pays, set `request_payer` "
+    "(`--request-payer`).",
     "InvalidAccessKeyId": "Check AWS_ACCESS_KEY_ID, or AWS_PROFILE.",
     "SignatureDoesNotMatch": "Check AWS_SECRET_ACCESS_KEY.",
     "ExpiredToken": "Renew the AWS credentials, then start the batch again; it goes on.",
@@ -63,7 +78,7 @@ def split_uri(uri: str) -> tuple[str, str]:
             "take it out, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead"
         )
     bucket, _, key = uri.removeprefix(SCHEME).partition("/")
-    if not _BUCKET.fullmatch(bucket):
+    if not is_bucket_name(bucket):
         raise ValueError(f"{bucket!r} in {uri!r} is no bucket's name")
     if bucket.endswith(_DIRECTORY_BUCKET):
         raise ValueError(f"{bucket!r} is a directory bucket, which is not listed in order")
@@ -125,12 +140,12 @@ def aws_client(
     try:
         session = session or new_session()
         region = region or session.region_name or DEFAULT_REGION
-        client: S3Client | SQSClient | DynamoDBClient = session.client(
-            service,
-            region_name=region,
-            endpoint_url=endpoint_url,
-            config=_LIMITS.merge(Config(signature_version=_signature(service, session))),
-        )
+        config = _LIMITS.merge(Config(signature_version=_signature(service, session)))
+        make = partial(session.client, service, region_name=region, endpoint_url=endpoint_url)
+        client: S3Client | SQSClient | DynamoDBClient = make(config=config)
+        if not is_at_aws(client) and getattr(client.meta.config, _CALCULATION) != _SPARING:
+            client.close()
+            client = make(config=config.merge(_WITHOUT_CHECKSUMS))
     except (BotoCoreError, ValueError) as error:
         raise SourceError(
             f"The AWS configuration cannot be used: {error}",
@@ -143,6 +158,45 @@ def aws_client(
             remedy="Set AWS_ENDPOINT_URL to an https:// URL; http:// is for this machine alone.",
         )
     return client
+
+
+def is_at_aws(client: "S3Client | SQSClient | DynamoDBClient") -> bool:
+    """Say whether a client's endpoint is one of AWS' own."""
+    host = urlsplit(client.meta.endpoint_url).hostname or ""
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+
+def patient(call: "Callable[[], T]") -> T:
+    """Call a service, and again for some minutes as long as it asks to slow down or fails.
+
+    boto3's own repeats end within seconds. A bucket that many processes list answers `SlowDown`
+    for longer than that.
+
+    Raises:
+        ClientError: The service's last answer.
+    """
+    for attempt in stamina.retry_context(
+        on=_wait_after, attempts=None, timeout=PATIENCE_S, wait_initial=1, wait_max=30
+    ):
+        with attempt:
+            return call()
+    raise AssertionError  # pragma: no cover - the last attempt returns or raises
+
+
+def _wait_after(error: Exception) -> bool | float:
+    """Say whether to call again, in how many seconds if the service names them."""
+    if not isinstance(error, ClientError):
+        return False
+    metadata = cast("Mapping[str, Any]", error.response).get("ResponseMetadata", {})
+    if metadata.get("HTTPStatusCode") not in _PASSING and _code(error) not in _SLOW_DOWN:
+        return False
+    asked = str(metadata.get("HTTPHeaders", {}).get("retry-after", ""))
+    return min(float(asked), _MOST_ASKED_S) if asked.isascii() and asked.isdigit() else True
+
+
+def _code(error: ClientError) -> str:
+    code = str(cast("Mapping[str, Any]", error.response).get("Error", {}).get("Code", ""))
+    return _ALIASES.get(code, code)
 
 
 def _signature(service: str, session: boto3.Session) -> Any:  # noqa: ANN401 - UNSIGNED is no text
@@ -163,8 +217,7 @@ def failure(what: str, uri: str, error: Exception) -> SourceError:
     """
     if isinstance(error, ClientError):
         detail = cast("Mapping[str, Any]", error.response).get("Error", {})
-        code = str(detail.get("Code", ""))
-        code = _ALIASES.get(code, code)
+        code = _code(error)
         message = str(detail.get("Message", "")).rstrip(".")
         return SourceError(
             f"{uri} cannot be {what}: {code}{f' ({message})' if message else ''}.",

@@ -114,6 +114,8 @@ def parse_source(
     given = dict(fields or {})
     try:
         model, own = _meaning(stripped, given)
+        if doubled := sorted(own.keys() & given.keys()):
+            raise _named_twice(stripped, [(called or {}).get(name, name) for name in doubled])
         return model.model_validate({**own, **given})
     except ValidationError as error:
         raise _refused(stripped, error, given, called or {}) from error
@@ -177,6 +179,14 @@ def _refused(
             remedy="`ittybatch plan --help` tells which options go with which source.",
         )
     return _unknown(text, reason)
+
+
+def _named_twice(text: str, options: list[str]) -> SourceError:
+    return SourceError(
+        f"{' and '.join(options)} would replace what {without_secrets(text)!r} names itself.",
+        remedy="Leave the option out, or name the other place as the source. `--under` goes with "
+        "a queue (sqs+https://...), whose address names no folder.",
+    )
 
 
 def _unknown(text: str, reason: str) -> SourceError:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
+import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ittybatch.sources.errors import SourceError
@@ -15,7 +16,7 @@ from ittybatch.sources.s3 import aws_client, is_loopback
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-_AT_ONCE = 8
+_AT_ONCE = 16
 _MOST_A_CALL = 10
 # Long enough for a page to be planned, whatever the queue itself is set to.
 _HIDDEN_S = 600
@@ -52,6 +53,19 @@ def check_queue_url(url: str) -> str:
     if not parts.path.strip("/") or parts.username or parts.query:
         raise ValueError(f"{url!r} names no queue; write https://sqs.REGION.amazonaws.com/ID/NAME")
     return stripped
+
+
+def same_queue(one: str, other: str) -> bool:
+    """Say whether two URLs are of the same queue, whichever of its hosts they name."""
+    return _place_of(one) == _place_of(other)
+
+
+def _place_of(url: str) -> tuple[str, str]:
+    parts = urlsplit(url.strip())
+    at_aws = _REGION.search(parts.netloc)
+    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    host = at_aws[1] if at_aws else f"{(parts.hostname or '').lower()}:{port}"
+    return host, parts.path.strip("/")
 
 
 class SqsQueue:
@@ -92,15 +106,17 @@ class SqsQueue:
         found: list[Message] = []
         while calls:
             now, calls = calls[:_AT_ONCE], calls[_AT_ONCE:]
-            # Only one waits: where it finds nothing, nothing is there.
-            waits = [wait_s, *[0] * (len(now) - 1)]
-            got = list(self._pool.map(self._receive, now, waits))
-            found += [message for messages in got for message in messages]
-            if not any(got):
+            got = [each for each in self._pool.map(self._receive, now) if each]
+            # A call that does not wait asks only some of the queue's servers, and a waiting one
+            # waits even beside others that find something.
+            if not got and wait_s:
+                got = [each for each in (self._receive(now[0], wait_s),) if each]
+            if not got:
                 break
+            found += [message for messages in got for message in messages]
         return found
 
-    def _receive(self, limit: int, wait_s: int) -> list[Message]:
+    def _receive(self, limit: int, wait_s: int = 0) -> list[Message]:
         try:
             answer = self._client.receive_message(
                 QueueUrl=self._url,
@@ -151,12 +167,37 @@ class SqsQueue:
 
         self._all(call, messages, "left as it was", "sqs:ChangeMessageVisibility")
 
-    def put_aside(self, message: Message, reason: str) -> None:
-        """Keep a copy of another queue's message here, with why it is here.
+    def attributes(self) -> dict[str, str]:
+        """Look what the queue says of itself; nothing if these credentials may not.
 
         Raises:
-            SourceError: It cannot be sent.
+            SourceError: There is no queue.
         """
+        try:
+            answer = self._client.get_queue_attributes(
+                QueueUrl=self._url, AttributeNames=["QueueArn", "RedrivePolicy"]
+            )
+        except (ClientError, BotoCoreError) as error:
+            if isinstance(error, ClientError) and "AccessDenied" in str(error):
+                return {}
+            raise self._failure("looked at", "sqs:GetQueueAttributes", error) from error
+        return cast("dict[str, str]", answer.get("Attributes", {}))
+
+    @property
+    def url(self) -> str:
+        """Its URL."""
+        return self._url
+
+    def put_aside(self, messages: Sequence[tuple[Message, str]]) -> None:
+        """Keep copies of another queue's messages here, each with why it is here.
+
+        Raises:
+            SourceError: One cannot be sent.
+        """
+        list(self._pool.map(self._put_aside, messages))
+
+    def _put_aside(self, given: tuple[Message, str]) -> None:
+        message, reason = given
         fifo: dict[str, Any] = {}
         if self._url.endswith(".fifo"):
             fifo = {"MessageGroupId": "unreadable", "MessageDeduplicationId": message.id}
@@ -205,6 +246,39 @@ class SqsQueue:
             elif "AccessDenied" in code:
                 remedy = f"Allow these credentials {right} on the queue."
         return SourceError(f"The queue {self._url} cannot be {done}: {reason}.", remedy=remedy)
+
+
+def refuse_loops(queue: SqsQueue, aside: SqsQueue | None) -> None:
+    """Make sure that no message comes back to the queue that it was taken from.
+
+    Also finds out that a queue does not exist, before any message was taken.
+
+    Raises:
+        SourceError: A queue does not exist, or gives what it gives up back to itself.
+    """
+    own = queue.attributes()
+    loops = "RedrivePolicy" in own and own.get("QueueArn") == _redrive_target(own)
+    if aside is not None:
+        theirs = aside.attributes()
+        arn = own.get("QueueArn")
+        loops = loops or (
+            arn is not None and arn in {theirs.get("QueueArn"), _redrive_target(theirs)}
+        )
+    if loops:
+        raise SourceError(
+            f"The queue {queue.url} gets its own unreadable messages back, so that they would be "
+            "read again and again. No message was taken.",
+            remedy="Name another queue as `dead_letter_url` (`--dead-letter-url`), and check the "
+            "redrive policies of both: neither may name this queue.",
+        )
+
+
+def _redrive_target(attributes: dict[str, str]) -> str | None:
+    try:
+        policy = orjson.loads(attributes.get("RedrivePolicy", "{}"))
+    except orjson.JSONDecodeError:
+        return None
+    return policy.get("deadLetterTargetArn") if isinstance(policy, dict) else None
 
 
 def _tens(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:

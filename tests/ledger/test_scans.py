@@ -28,6 +28,7 @@ def scan(
     profile: dict[str, Any] = PROFILE,
     done: bool = True,
     state: str = "succeeded",
+    archived: int = 0,
 ) -> str:
     """A batch of a night, with a job in this state for each key."""
     batch = ledger.write(
@@ -40,7 +41,7 @@ def scan(
         options={},
     ).id
     items = [PlannedItem(Item(f"s3://media/in/{key}", "1"), [job(key)]) for key in keys]
-    page = PlannedPage(items, [], {}, "end")
+    page = PlannedPage(items, [], {"filtered:archived": archived}, "end")
     ledger.write(plan_page, batch, page, after=None, chunk_size=100)
     if done:
         ledger.write(finish_planning, batch)
@@ -172,3 +173,18 @@ def _cancelled(transaction: Transaction, batch: str) -> None:
     transaction.execute(
         update(Chunk).where(Chunk.batch_id == batch).values(in_flight=0, cancelled=1)
     )
+
+
+def test_archived_objects_are_looked_for_until_none_is_left(ledger: Ledger) -> None:
+    """One that is restored keeps its time, so that only a whole listing finds it."""
+    scan(ledger, 1, "a.mov", archived=2)
+    assert ledger.read(seen_until, SOURCE, PROFILE) is None
+    scan(ledger, 2, "b.mov")
+    assert ledger.read(seen_until, SOURCE, PROFILE) == NIGHT + timedelta(days=2)
+
+
+def test_other_wishes_about_litter_are_another_source(ledger: Ledger) -> None:
+    """What was left out before has not been seen; a source of an earlier version wished nothing."""
+    scan(ledger, 1, "a.mov")
+    assert ledger.read(seen_until, {**SOURCE, "include": []}, PROFILE) is not None
+    assert ledger.read(seen_until, {**SOURCE, "include": ["hidden"]}, PROFILE) is None

@@ -61,6 +61,27 @@ def test_a_prefix_is_a_folder(s3: "S3Client", bucket: str) -> None:
     assert listed(bucket, "up/") == listed(bucket, "up") == ["up/a.mov", "up/b/c.mov"]
 
 
+def test_one_object_can_be_named(s3: "S3Client", bucket: str) -> None:
+    """It is made; a folder of that name is read with it."""
+    put(s3, bucket, "in/a.mov", "in/a.mov.txt", "in/b.mov", "in/c.mov/d.mov", "in/c.mov")
+    assert listed(bucket, "in/a.mov") == ["in/a.mov"]
+    assert listed(bucket, "in/none.mov") == []
+    assert listed(bucket, "in/c.mov") == ["in/c.mov", "in/c.mov/d.mov"]
+    assert listed(bucket, "in/c.mov/") == ["in/c.mov/d.mov"]
+    more = {"more_uris": [f"s3://{bucket}/in/a.mov", f"s3://{bucket}/in/b.mov"]}
+    assert listed(bucket, "in/a.mov", **more) == ["in/a.mov", "in/b.mov"]
+    assert listed(bucket, "in/", **more) == listed(bucket, "in/")
+    assert listed(bucket, "in/a.mov", glob="b*") == []
+
+
+def test_one_object_and_a_folder_are_read_on_after_a_stop(s3: "S3Client", bucket: str) -> None:
+    """The object once, and all of the folder."""
+    put(s3, bucket, "a.mov", "in/1.mov", "in/2.mov", "in/3.mov")
+    source = BucketSource(uri=f"s3://{bucket}/a.mov", more_uris=(f"s3://{bucket}/in/",))
+    found = read_by_many_processes(source, 1)
+    assert found == ["a.mov", "in/1.mov", "in/2.mov", "in/3.mov"]
+
+
 def test_an_empty_folder_yields_no_page(bucket: str) -> None:
     """Nothing is nothing."""
     assert listed(bucket) == []
@@ -71,7 +92,7 @@ def test_folder_markers_and_empty_objects_are_left_out(s3: "S3Client", bucket: s
     put(s3, bucket, "in/", "in/empty.mov", body=b"")
     put(s3, bucket, "in/a.mov")
     assert listed(bucket) == ["in/a.mov"]
-    assert left_out(bucket) == {"empty": 2}
+    assert left_out(bucket) == {"empty": 1, "folders": 1}
 
 
 def test_filters_count_what_they_leave_out(s3: "S3Client", bucket: str) -> None:
@@ -153,7 +174,8 @@ def test_a_name_with_a_control_character_is_a_reject(s3: "S3Client", bucket: str
     (page,) = read_pages(BucketSource(uri=f"s3://{bucket}/"))
     assert keys_of([page]) == ["a.mov", "c.mov"]
     (reject,) = page.rejects
-    assert (reject.line, reject.field, reject.row_excerpt) == (None, "key", "'b\\x01.mov'")
+    assert (reject.line, reject.field, reject.row_excerpt) == (None, "key", r"b\x01.mov")
+    assert reject.reason.startswith(rf"s3://{bucket}/b\x01.mov has a name")
 
 
 def test_a_failed_listing_never_looks_like_an_empty_one(s3: "S3Client") -> None:
@@ -210,7 +232,13 @@ def test_a_cursor_of_something_else_is_refused(s3: "S3Client", bucket: str, curs
     [
         {"uri": "media/in"},
         {"uri": "s3://"},
-        {"uri": "s3://Media/"},
+        {"uri": "s3://me dia/"},
+        {"uri": "s3://../in/"},
+        {"uri": "s3://media/", "suffixes": [""]},
+        {"uri": "s3://media/", "suffixes": [".mov,"]},
+        {"uri": "s3://media/", "suffixes": ["clip*.mov"]},
+        {"uri": "s3://media/", "glob": ""},
+        {"uri": "s3://media/", "include": ["everything"]},
         {"uri": "s3://media--use1-az4--x-s3/"},
         {"uri": "s3://media/a\x00b/"},
         {"uri": "s3://media/", "min_size": 2, "max_size": 1},
@@ -266,6 +294,8 @@ def library(bucket: str) -> list[str]:
     store = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
     for key in keys:
         store.put_object(bucket, key, b"media")
+    # Not a folder's marker alone: it has content, and is no media all the same.
+    keys.remove("in/20/")
     return keys
 
 

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import json
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -156,7 +157,7 @@ def test_only_newest_versions_count(inventory: Make, form: str) -> None:
     ]
     (page,) = read_pages(inventory(form, rows))
     assert keys_of([page]) == ["a.mov"]
-    assert page.filtered == {"old version": 2, "empty": 1}
+    assert page.filtered == {"old version": 2, "folders": 1}
     (page,) = read_pages(inventory(form, rows, versioned=True))
     assert page.items[0].fingerprint == "v-a.mov"
 
@@ -234,6 +235,85 @@ def test_a_column_that_is_needed_and_not_there_is_named(
     monkeypatch.setitem(LAYOUTS, "CSV", "Bucket, Key, VersionId")
     with pytest.raises(SourceError, match=r"no column ETag \(what tells a changed object\)"):
         next(read_pages(inventory("CSV", [row("a.mov")])))
+
+
+def test_an_inventory_without_sizes_needs_a_word_on_empty_objects(
+    inventory: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody could tell them from media; folders are told by their names."""
+    monkeypatch.setitem(LAYOUTS, "CSV", LAYOUTS["CSV"].replace("Size", "Unknown"))
+    rows = [row("a.mov"), row("folder/")]
+    with pytest.raises(SourceError, match=r"no column Size .*`include` has `empty`"):
+        next(read_pages(inventory("CSV", rows)))
+    (page,) = read_pages(inventory("CSV", rows, include=["empty"]))
+    assert keys_of([page]) == ["a.mov"]
+    assert page.filtered == {"folders": 1}
+
+
+@pytest.mark.parametrize("form", PARTS)
+def test_archived_objects_are_left_out(
+    inventory: Make, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By their class, and by the tier of those that S3 moves by itself."""
+    for name, title in (
+        ("storage_class", "StorageClass"),
+        ("tier", "IntelligentTieringAccessTier"),
+    ):
+        monkeypatch.setitem(TITLES, name, title)
+    monkeypatch.setitem(LAYOUTS, "CSV", ", ".join(TITLES.values()))
+    columns = {"storage_class": pa.string(), "intelligent_tiering_access_tier": pa.string()}
+    monkeypatch.setattr(sys.modules[__name__], "SCHEMA", pa.schema({**COLUMNS, **columns}))
+    rows = [
+        row(key, storage_class=storage, intelligent_tiering_access_tier=tier)
+        for key, storage, tier in (
+            ("a.mov", "STANDARD", None),
+            ("b.mov", "GLACIER", None),
+            ("c.mov", "DEEP_ARCHIVE", None),
+            ("d.mov", "GLACIER_IR", None),
+            ("e.mov", "INTELLIGENT_TIERING", "ARCHIVE_ACCESS"),
+            ("f.mov", "INTELLIGENT_TIERING", "FREQUENT_ACCESS"),
+        )
+    ]
+    (page,) = read_pages(inventory(form, rows))
+    assert keys_of([page]) == ["a.mov", "d.mov", "f.mov"]
+    assert page.filtered == {"archived": 3}
+    assert len(keys_of(list(read_pages(inventory(form, rows, include=["archived"]))))) == 6
+
+
+@pytest.mark.parametrize("cut", [10, 40])
+def test_a_part_that_ends_early_is_told_in_a_sentence(
+    inventory: Make, monkeypatch: pytest.MonkeyPatch, cut: int
+) -> None:
+    """Its checksum may be of what is there."""
+    rows = [row(f"{number}.mov") for number in range(50)]
+    monkeypatch.setitem(PARTS, "CSV", lambda rows: csv_part(rows)[:-cut])
+    with pytest.raises(SourceError, match=r"inv/data/0.csv cannot be read: .*a newer inventory"):
+        list(read_pages(inventory("CSV", rows)))
+
+
+@pytest.mark.parametrize("written", ['"{}"', "&#34;{}&#34;", "%22{}%22", "W/{}"])
+@pytest.mark.parametrize("form", PARTS)
+def test_an_etag_has_the_same_form_as_in_a_listing(
+    inventory: Make, form: str, written: str
+) -> None:
+    """However the store wrote it."""
+    etag = hashlib.md5(b"x").hexdigest()
+    (page,) = read_pages(inventory(form, [row("a.mov", e_tag=written.format(etag))]))
+    assert page.items[0].fingerprint == etag
+
+
+def test_a_key_that_is_not_utf8_is_a_reject(
+    inventory: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is made of a name that only resembles the object's."""
+    monkeypatch.setitem(
+        PARTS,
+        "CSV",
+        lambda rows: gzip.compress(gzip.decompress(csv_part(rows)).replace(b"X", b"%E9")),
+    )
+    (page,) = read_pages(inventory("CSV", [row("cafX.mov"), row("d.mov")]))
+    assert keys_of([page]) == ["d.mov"]
+    assert r"caf\udce9.mov has a name" in page.rejects[0].reason
 
 
 @pytest.mark.parametrize("uri", ["inv/manifest.json", "s3://media/", "s3://media/list.csv"])

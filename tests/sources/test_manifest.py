@@ -81,7 +81,7 @@ def test_a_row_that_repeats_is_given_twice(manifest: Path) -> None:
         ("https://me:pw@h/a.mov,,,", "input", "holds a password"),
         ("s3://med,,,", "input", "names no object"),
         ("s3://med/folder/,,,", "input", "names no object"),
-        ("s3://M_/a.mov,,,", "input", "no bucket's name"),
+        ("s3://M$/a.mov,,,", "input", "no bucket's name"),
         ("s3://med/a\x00.mov,,,", "input", "NUL character"),
         ("s3://med/a\x1b[31m.mov,,,", "input", "control character"),
         (f"s3://med/{'a' * 5000},,,", "input", "has 5009 characters"),

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from ittybatch.engine.options import BatchOptions
+from ittybatch.profiles import Item, Profile
 from ittybatch.sources import (
     BucketSource,
     FailedJobsSource,
@@ -51,7 +53,7 @@ def test_a_path_is_taken_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     "text",
     [
-        "", "media", "uploads/", "https://h/list.json?a=.csv", "s3://", "s3://Media/",
+        "", "media", "uploads/", "https://h/list.json?a=.csv", "s3://", "s3://me$dia/",
         "gs://media/", "ftp://h/list.csv", "s3://b.csv", "list.csv\x00.csv", "https://[/l.csv",
     ],
 )  # fmt: skip
@@ -124,6 +126,69 @@ def test_what_does_not_go_with_a_source_is_named(
     """With where to read what does."""
     with pytest.raises(SourceError, match=rf"cannot be read so: {name}: .*plan --help"):
         parse_source(text, fields)
+
+
+SOURCES = [
+    "s3://media/in/", "list.csv", "s3://media/list.csv", "inventory+s3://inv/a/manifest.json",
+    "sql:LIBRARY_URL", "sqs+https://sqs.eu-west-1.amazonaws.com/1/q",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", SOURCES)
+@pytest.mark.parametrize(
+    "field", ["uri", "queue_url", "manifest_uri", "database", "dead_letter_url", "query", "include"]
+)
+def test_no_option_replaces_what_the_source_names(text: str, field: str) -> None:
+    """Whatever is not the source's own is refused; nothing else is read in its place."""
+    value: Any = ["hidden"] if field == "include" else "s3://other/in/"
+    needed = {"sql:": {"query": "SELECT 1 AS input"}, "sqs+": {"uri": "s3://media/in/"}}
+    given = {**needed.get(text[:4], {}), field: value}
+    try:
+        source = parse_source(text, given)
+    except SourceError as error:
+        assert field in str(error)  # noqa: PT017 - either of two is right
+        return
+    plain = parse_source(text, needed.get(text[:4], {}))
+    assert source.model_dump() == plain.model_dump() | {
+        field: tuple(value) if field == "include" else value
+    }
+    assert field in {"uri", "query", "include"}
+
+
+def test_an_option_that_names_another_folder_is_refused_with_the_way_out() -> None:
+    """It would scan, and pay for, another bucket than the one that was typed."""
+    with pytest.raises(SourceError, match=r"--under would replace what 's3://a/in/' names itself"):
+        parse_source("s3://a/in/", {"uri": "s3://b/in/"}, {"uri": "--under"})
+
+
+@pytest.mark.parametrize("name", ["my_media", "MyMedia", "Old.Bucket_2009", "x" * 64])
+def test_a_bucket_is_whatever_the_stores_clients_accept(name: str) -> None:
+    """Older buckets of us-east-1, Google Cloud Storage and Ceph have such names."""
+    assert parse_source(f"s3://{name}/in") == BucketSource(uri=f"s3://{name}/in/")
+    assert BatchOptions(report_to=f"s3://{name}/reports/").report_to
+    profile = Profile.from_mapping(
+        {
+            "name": "p",
+            "renditions": [
+                {
+                    "name": "sd",
+                    "kind": "video",
+                    "options": {"format": "mp4"},
+                    "destination": "s3://{bucket}/out/{key}.{ext}",
+                }
+            ],
+        }
+    )
+    (job,) = profile.jobs_for(Item(f"s3://{name}/in/a.mov"))
+    assert job.destination == f"s3://{name}/out/in/a.mov.mp4"
+
+
+@pytest.mark.parametrize("suffixes", [["*.mov"], [".mov,.mp4"], ["MOV", " .mp4 "], ["*.mov, mp4"]])
+def test_suffixes_are_understood_as_people_write_them(suffixes: list[str]) -> None:
+    """None of them silently finds nothing."""
+    source = BucketSource(uri="s3://media/", suffixes=tuple(suffixes))
+    assert set(source.suffixes) <= {".mov", ".mp4"}
+    assert ".mov" in source.suffixes
 
 
 @pytest.mark.parametrize(

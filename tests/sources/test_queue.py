@@ -1,6 +1,8 @@
 """Queues of events: what becomes an item, what is put aside, and when messages are deleted."""
 
+import itertools
 import json
+import threading
 import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from ittybatch.sources import BucketSource, Page, QueueSource, SourceError, queue, read_pages
-from ittybatch.sources.sqs import Message, SqsQueue
+from ittybatch.sources.sqs import Message, SqsQueue, same_queue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,27 +161,128 @@ def test_of_several_events_of_an_object_the_newest_counts(sqs: "SQSClient", queu
     assert page.filtered == {"newer event": 2}
 
 
-def test_what_is_not_wanted_is_counted_and_deleted(sqs: "SQSClient", queue_url: str) -> None:
-    """S3's own test event, removals, other folders and buckets, what the filters leave out."""
-    elsewhere = record("in/x.mov")
-    elsewhere["s3"]["bucket"]["name"] = "other"
+def test_what_nobody_wants_is_counted_and_deleted(sqs: "SQSClient", queue_url: str) -> None:
+    """S3's own test event, removals, litter."""
     send(
         sqs,
         queue_url,
         json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "media"}),
         s3_event({**record("in/gone.mov"), "eventName": "ObjectRemoved:Delete"}),
         bridge_event("in/gone.mov", "Object Deleted"),
-        s3_event(record("out/a.mov"), elsewhere),
-        s3_event(record("out/ctl%01.mov")),
-        s3_event(record("in/a.txt"), record("in/folder/", size=0), record("in/a.mov")),
+        s3_event(record("in/._a.mov"), record("in/folder/", size=0), record("in/a.mov")),
+        s3_event(record("in/hls/seg_1.ts"), record("in/none.mov", size=0)),
     )
     (page,) = drained(source(queue_url, suffixes=[".mov"]))
     assert keys_of([page]) == ["in/a.mov"]
     assert page.filtered == {
-        "test event": 1, "other event": 2, "prefix": 3, "empty": 1, "suffix": 1,
+        "test event": 1, "other event": 2, "folders": 1, "hidden": 1, "segments": 1, "empty": 1,
     }  # fmt: skip
     assert page.rejects == []
     assert waiting(sqs, queue_url) == 0
+
+
+def in_other_places() -> list[str]:
+    elsewhere = record("in/x.mov")
+    elsewhere["s3"]["bucket"]["name"] = "other"
+    return [
+        s3_event(record("out/a.mov")),
+        s3_event(elsewhere),
+        s3_event(record("out/ctl%01.mov")),
+        s3_event(record("in/b.mov"), record("out/b.mov")),
+    ]
+
+
+@pytest.mark.parametrize("with_aside", [True, False])
+def test_messages_about_other_folders_stay_in_the_queue(
+    sqs: "SQSClient",
+    queue_url: str,
+    aside_url: str,
+    with_aside: bool,
+) -> None:
+    """Another deployment may drain them, and a mistake in the folder's name deletes nothing."""
+    send(sqs, queue_url, *in_other_places(), s3_event(record("in/a.mov")))
+    more = {"dead_letter_url": aside_url} if with_aside else {}
+    pages = drained(source(queue_url, **more))
+    assert sorted(keys_of(pages)) == ["in/a.mov", "in/b.mov"]
+    assert pages[0].filtered == {"prefix": 4}
+    assert waiting(sqs, queue_url) == 4
+    assert waiting(sqs, aside_url) == 0
+    other = drained(source(queue_url, uri="s3://media/out/"))
+    assert sorted(keys_of(other)) == ["out/a.mov", "out/b.mov"]
+
+
+def test_what_stays_takes_no_place_of_what_is_wanted(sqs: "SQSClient", queue_url: str) -> None:
+    """A limit counts messages that were dealt with."""
+    send(sqs, queue_url, *(s3_event(record(f"out/{number}.mov")) for number in range(20)))
+    send(sqs, queue_url, *(s3_event(record(f"in/{number}.mov")) for number in range(5)))
+    assert len(keys_of(drained(source(queue_url, max_messages=5), page_size=4))) == 5
+
+
+@pytest.mark.parametrize(
+    "mistake", [{"suffixes": [".mvo"]}, {"glob": "*.MOV"}, {"exclude": "*"}, {"min_size": "1TB"}]
+)
+def test_a_mistake_in_a_filter_deletes_nothing(
+    sqs: "SQSClient", queue_url: str, aside_url: str, mistake: Make
+) -> None:
+    """What it leaves out stays, or is put aside with the filter's name."""
+    send(sqs, queue_url, s3_event(record("in/a.mov")))
+    (page,) = drained(source(queue_url, **mistake))
+    assert (page.items, sum(page.filtered.values())) == ([], 1)
+    assert waiting(sqs, queue_url) == 1
+    drained(source(queue_url, dead_letter_url=aside_url, **mistake))
+    assert waiting(sqs, queue_url) == 0
+    (kept,) = sqs.receive_message(QueueUrl=aside_url, MessageAttributeNames=["All"])["Messages"]
+    reason = kept["MessageAttributes"]["reason"]["StringValue"]
+    assert reason.startswith("is left out by `")
+
+
+def removed(key: str, sequencer: str, kind: str = "Delete", **more: Any) -> str:  # noqa: ANN401
+    found = record(key, sequencer=sequencer, eTag=None, size=None, **more)
+    return s3_event({**found, "eventName": f"ObjectRemoved:{kind}"})
+
+
+@pytest.mark.parametrize("page_size", [1000, 1])
+def test_an_object_that_was_deleted_again_is_taken_back(
+    sqs: "SQSClient", queue_url: str, page_size: int
+) -> None:
+    """In whatever order the two events come; a new object of the same name is made."""
+    send(
+        sqs,
+        queue_url,
+        removed("in/first.mov", "0B"),
+        s3_event(record("in/first.mov", sequencer="0A")),
+        removed("in/marker.mov", "0B", "DeleteMarkerCreated", versionId="m"),
+        s3_event(record("in/marker.mov", sequencer="0A", versionId="v1")),
+        removed("in/again.mov", "0A"),
+        s3_event(record("in/again.mov", sequencer="0B")),
+        removed("in/old.mov", "0B", versionId="v0"),
+        s3_event(record("in/old.mov", sequencer="0A", versionId="v1")),
+    )
+    pages = drained(source(queue_url), page_size=page_size)
+    assert sorted(keys_of(pages)) == ["in/again.mov", "in/old.mov"]
+    assert sum(page.filtered.get("removed again", 0) for page in pages) == 2
+    assert waiting(sqs, queue_url) == 0
+
+
+def test_an_object_that_was_deleted_later_is_taken_back(sqs: "SQSClient", queue_url: str) -> None:
+    """Through EventBridge, too."""
+    body = json.loads(bridge_event("in/a.mov", "Object Deleted"))
+    body["detail"]["object"]["sequencer"] = "0B"
+    send(sqs, queue_url, bridge_event("in/a.mov"), json.dumps(body), bridge_event("in/b.mov"))
+    (page,) = drained(source(queue_url))
+    assert keys_of([page]) == ["in/b.mov"]
+    assert page.filtered == {"removed again": 1}
+
+
+def test_a_restored_object_is_an_item(sqs: "SQSClient", queue_url: str) -> None:
+    """It could not be read when it was new."""
+    restored = {**record("in/a.mov"), "eventName": "ObjectRestore:Completed"}
+    begun = {**record("in/b.mov"), "eventName": "ObjectRestore:Post"}
+    bridge = bridge_event("in/c.mov", "Object Restore Completed")
+    send(sqs, queue_url, s3_event(restored, begun), bridge)
+    (page,) = drained(source(queue_url))
+    assert sorted(keys_of([page])) == ["in/a.mov", "in/c.mov"]
+    assert page.filtered == {"other event": 1}
 
 
 BAD = [
@@ -266,8 +369,109 @@ def test_a_queue_that_cannot_be_read_says_why(sqs: "SQSClient", queue_url: str) 
     """An empty one just has no page."""
     assert drained(source(queue_url)) == []
     sqs.delete_queue(QueueUrl=queue_url)
-    with pytest.raises(SourceError, match=r"cannot be read: .*Check the queue's URL"):
+    with pytest.raises(SourceError, match=r"cannot be looked at: .*Check the queue's URL"):
         drained(source(queue_url))
+
+
+def test_a_missing_queue_for_the_rest_is_told_before_a_message_is_taken(
+    sqs: "SQSClient", queue_url: str, aside_url: str
+) -> None:
+    """Otherwise the first bad message would hold a batch that has begun."""
+    send(sqs, queue_url, "nonsense")
+    sqs.delete_queue(QueueUrl=aside_url)
+    with pytest.raises(SourceError, match=rf"{aside_url} cannot be looked at"):
+        drained(source(queue_url, dead_letter_url=aside_url))
+    visible = sqs.get_queue_attributes(
+        QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessages"]
+    )
+    assert visible["Attributes"]["ApproximateNumberOfMessages"] == "1"
+
+
+def test_a_queue_that_would_get_its_messages_back_is_refused(
+    sqs: "SQSClient", queue_url: str, aside_url: str
+) -> None:
+    """They would be read and put back for ever."""
+    with pytest.raises(ValidationError, match="dead_letter_url is the queue itself"):
+        source(queue_url, dead_letter_url=f"{queue_url}/")
+    names: Any = ["QueueArn"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=names)["Attributes"][
+        "QueueArn"
+    ]
+    policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": "1"})
+    sqs.set_queue_attributes(QueueUrl=aside_url, Attributes={"RedrivePolicy": policy})
+    with pytest.raises(SourceError, match=r"gets its own unreadable messages back.*--dead-letter"):
+        drained(source(queue_url, dead_letter_url=aside_url))
+    sqs.set_queue_attributes(QueueUrl=queue_url, Attributes={"RedrivePolicy": policy})
+    with pytest.raises(SourceError, match="gets its own unreadable messages back"):
+        drained(source(queue_url))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("https://sqs.eu-west-1.amazonaws.com/1/q", "https://eu-west-1.queue.amazonaws.com/1/q", 1),
+        ("https://sqs.eu-west-1.amazonaws.com/1/q", "https://sqs.eu-west-2.amazonaws.com/1/q", 0),
+        ("https://queue.example.com/1/q", "https://QUEUE.example.com:443/1/q/", 1),
+        ("https://queue.example.com/1/q", "https://queue.example.com/1/p", 0),
+    ],
+)
+def test_a_queue_is_known_by_every_url_that_it_has(one: str, other: str, alike: int) -> None:
+    """AWS has several hosts for one."""
+    assert same_queue(one, other) is bool(alike)
+
+
+def test_messages_are_received_by_many_calls_at_once(
+    sqs: "SQSClient", queue_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call gives ten messages at most, and takes as long as the network does."""
+    send(sqs, queue_url, *(s3_event(record(f"in/{number}.mov")) for number in range(20)))
+    together = threading.Barrier(16, timeout=20)
+    calls = itertools.count()
+    receive = SqsQueue._receive
+
+    def at_once(self: SqsQueue, limit: int, wait_s: int = 0) -> list[Message]:
+        if next(calls) < together.parties:
+            together.wait()
+        return receive(self, limit, wait_s)
+
+    monkeypatch.setattr(SqsQueue, "_receive", at_once)
+    assert len(keys_of(drained(source(queue_url, max_messages=160)))) == 20
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ('{"Records": [{"eventName": "ObjectCreated:Put"}]}', "has no object `s3`"),
+        (
+            '{"Records": [{"eventName": "ObjectCreated:Put", "s3": {}}]}',
+            "has no object `s3.object`",
+        ),
+        ('{"Records": [{}]}', "has no text in `eventName`"),
+        ('{"Records": [7]}', "has no text in `eventName`"),
+        (s3_event(record("in/%FF.mov")), "names in/%FF.mov, which is not UTF-8"),
+        (s3_event(record("in/a.mov", size="many")), "has 'many' as the object's size"),
+        (s3_event(record("in/%01.mov")), r"s3://media/in/\x01.mov has a name with a character"),
+        (s3_event(record("")), "has no text in `s3.object.key`"),
+    ],
+)
+def test_a_message_that_cannot_be_read_is_told_in_words_of_its_fields(
+    sqs: "SQSClient", queue_url: str, body: str, reason: str
+) -> None:
+    """Not in Python's."""
+    send(sqs, queue_url, body)
+    (page,) = drained(source(queue_url))
+    assert page.rejects[0].reason.startswith(reason)
+
+
+@pytest.mark.parametrize("versioned", [True, False])
+def test_an_object_that_was_never_versioned_is_known_by_its_etag(
+    sqs: "SQSClient", queue_url: str, versioned: bool
+) -> None:
+    """As in a listing: its version is the text `null`, the same for every content."""
+    body = s3_event(record("in/a.mov", versionId="null", eTag="%22e1%22"))
+    send(sqs, queue_url, body)
+    (page,) = drained(source(queue_url, versioned=versioned))
+    assert page.items[0].fingerprint == "e1"
 
 
 @pytest.mark.parametrize(
@@ -279,6 +483,8 @@ def test_a_queue_that_cannot_be_read_says_why(sqs: "SQSClient", queue_url: str) 
         {"dead_letter_url": "https://u:p@sqs.eu-west-1.amazonaws.com/1/aside"},
         {"uri": "media/in"},
         {"max_messages": 0},
+        {"dead_letter_url": "https://sqs.eu-west-1.amazonaws.com/1/q"},
+        {"suffixes": [""]},
         {"max_time": "0s"},
     ],
 )
