@@ -4,10 +4,8 @@ The processes are the flows' own sequence of transactions, cut at each of them: 
 there. The waker is the real one; Prefect is a stand-in that keeps its rules.
 """
 
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 from hypothesis import strategies as st
@@ -15,114 +13,33 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from prefect.client.schemas.objects import StateType
 from sqlalchemy import delete, select, update
 
-from ittybatch.engine.flow_runs import FlowRuns, RunStatus
 from ittybatch.engine.waking import Waker
-from ittybatch.ledger import Ledger, Transaction, runs
-from ittybatch.ledger.approval import approve, ask
+from ittybatch.ledger import Transaction, runs
+from ittybatch.ledger.approval import approve
 from ittybatch.ledger.batches import (
     cancel_batch,
     change_options,
-    end_batch,
-    finish_planning,
     hold_batch,
     open_batch,
-    read_batch,
     resume_batch,
 )
-from ittybatch.ledger.chunks import chunk_of, finish_chunk, release_chunks
 from ittybatch.ledger.counters import recount
 from ittybatch.ledger.identity import batch_owner, owned_chunk
-from ittybatch.ledger.legs import Ending, Leg, begin_leg, begin_wait, end_run
 from ittybatch.ledger.models import Attempt, Base, Batch, Chunk, Job, Run
-from ittybatch.ledger.planning import NotPlanning, plan_page
-from ittybatch.ledger.queries import batch_status, unfinished_batches
+from ittybatch.ledger.queries import unfinished_batches
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.states import BatchState, ChunkState, RunState
-from ittybatch.ledger.stopping import hold_and_end
-from ittybatch.ledger.submission import Accepted, claim_due, record_accepted
 from ittybatch.ledger.sweep import find_broken
 from tests.ledger import library
-
-if TYPE_CHECKING:
-    from prefect.client.orchestration import SyncPrefectClient
+from tests.ledger.flow_processes import FlowProcesses, Plan, Prefect, Process
 
 LEASE_S = 60.0
-LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
-MAX_IN_FLIGHT = 4
 NUMBERS = st.integers(0, 99)
 _GONE = {StateType.COMPLETED, StateType.CANCELLED, StateType.CRASHED}
-Process = Generator[None, None, None]
 
 
-class Prefect(FlowRuns):
-    """Prefect's rules for flow runs, without its server."""
-
-    def __init__(self) -> None:
-        super().__init__(cast("SyncPrefectClient", None))
-        self.states: dict[str, StateType] = {}
-        self.owners: dict[str, str] = {}
-        self._by_key: dict[str, str] = {}
-
-    def add(self, owner: str, state: StateType) -> str:
-        run = str(uuid4())
-        self.states[run], self.owners[run] = state, owner
-        return run
-
-    def make(self, deployment: str, *, idempotency_key: str, **given: Any) -> str:  # noqa: ANN401
-        del deployment
-        if idempotency_key not in self._by_key:
-            given = given["parameters"]
-            chunk = given.get("chunk_id")
-            owner = f"chunk:{chunk}" if chunk else batch_owner(given["options"]["go_on_with"])
-            self._by_key[idempotency_key] = self.add(owner, StateType.SCHEDULED)
-        return self._by_key[idempotency_key]
-
-    def statuses(self, ids: Sequence[str]) -> dict[str, RunStatus]:
-        return {
-            run: RunStatus(self.states[run], self.states[run].value, LONG_AGO)
-            for run in ids
-            if run in self.states
-        }
-
-    def call(self, ids: Sequence[str]) -> None:
-        for run in ids:
-            self.resume(run)
-
-    def resume(self, flow_run: str) -> bool:
-        if self.states.get(flow_run) is not StateType.PAUSED:
-            return False
-        self.states[flow_run] = StateType.SCHEDULED
-        return True
-
-    def suspend(self, flow_run: str) -> None:
-        if self.states.get(flow_run) is StateType.RUNNING:
-            self.states[flow_run] = StateType.PAUSED
-
-    def finish(self, flow_run: str, state: StateType) -> None:
-        if flow_run in self.states:
-            self.states[flow_run] = state
-
-    def give_up(self, flow_run: str, why: str) -> None:
-        del why
-        self.finish(flow_run, StateType.CRASHED)
-
-    def probe(self) -> None:
-        """It is always well."""
-
-
-@dataclass
-class Plan:
-    """What the source of a batch holds."""
-
-    pages: list[list[str]]
-    why_ask: str | None
-    breaks_at: int | None
-
-
-class RunMachine(RuleBasedStateMachine):
+class RunMachine(FlowProcesses, RuleBasedStateMachine):
     """What may happen to batches, in any order."""
-
-    ledger: Ledger
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,102 +55,6 @@ class RunMachine(RuleBasedStateMachine):
                 tx.execute(delete(table))
 
         self.ledger.write(clear)
-
-    # What the flows do, a transaction at a time.
-
-    def _batch_process(self, owner: str, flow_run: str) -> Process:
-        batch = owner.partition(":")[2]
-        leg = self.ledger.write(begin_leg, owner, flow_run)
-        yield
-        if leg is None:
-            return self.prefect.finish(flow_run, StateType.COMPLETED)
-        while True:
-            yield from self._scan(batch, leg)
-            state = self.ledger.read(read_batch, batch).state
-            yield
-            if state is BatchState.UNAPPROVED:
-                if self.ledger.write(ask, leg, flow_run):
-                    yield
-                    return self.prefect.suspend(flow_run)
-            elif (yield from self._see_through(batch, leg)):
-                yield
-                return self.prefect.suspend(flow_run)
-            yield
-            if (yield from self._leave(leg, flow_run)):
-                return None
-
-    def _scan(self, batch: str, leg: Leg) -> Process:
-        plan = self.plans[batch]
-        found = self.ledger.read(read_batch, batch)
-        while found.state is BatchState.PLANNING:
-            done = int(found.scan_cursor or 0)
-            if done == plan.breaks_at:
-                plan.breaks_at = None
-                self.ledger.write(hold_and_end, leg, "The source cannot be read.")
-            elif done < len(plan.pages):
-                jobs = [library.job(name, attempts=2) for name in plan.pages[done]]
-                page = library.page(*jobs, cursor=str(done + 1))
-                try:
-                    self.ledger.write(plan_page, batch, page, after=found.scan_cursor, chunk_size=2)
-                except NotPlanning:
-                    return
-            else:
-                self.ledger.write(finish_planning, batch, plan.why_ask)
-            yield
-            found = self.ledger.read(read_batch, batch)
-
-    def _see_through(self, batch: str, leg: Leg) -> Generator[None, None, bool]:
-        """Release and wait; whether it waits, or has nothing to wait for any more."""
-        while True:
-            self.ledger.write(release_chunks, batch, 2, MAX_IN_FLIGHT)
-            yield
-            self.ledger.write(end_batch, batch)
-            yield
-            status = self.ledger.read(batch_status, batch)
-            billing = status.state is BatchState.CANCELLED and status.chunks_done < status.chunks
-            if status.state is not BatchState.RUNNING and not billing:
-                return False
-            yield
-            return self.ledger.write(begin_wait, leg)
-
-    def _leave(self, leg: Leg, flow_run: str) -> Generator[None, None, bool]:
-        ending = self.ledger.write(end_run, leg)
-        yield
-        if ending is Ending.SUSPENDED:
-            self.prefect.suspend(flow_run)
-        elif ending is not Ending.GO_ON:
-            self.prefect.finish(flow_run, StateType.COMPLETED)
-        return ending is not Ending.GO_ON
-
-    def _chunk_process(self, owner: str, flow_run: str) -> Process:
-        chunk = owned_chunk(owner)
-        assert chunk is not None
-        leg = self.ledger.write(begin_leg, owner, flow_run)
-        yield
-        while leg is not None:
-            sent = self.ledger.write(claim_due, chunk, 10)
-            yield
-            self.ledger.write(
-                record_accepted,
-                [Accepted(each.job_id, each.attempt, each.idempotency_key) for each in sent],
-            )
-            yield
-            self.ledger.write(finish_chunk, chunk)
-            yield
-            place = self.ledger.read(chunk_of, chunk)
-            state = self.ledger.read(read_batch, place.batch_id).state
-            yield
-            if place.state is ChunkState.DONE:
-                break
-            if state is BatchState.HELD:
-                if (yield from self._leave(leg, flow_run)):
-                    return None
-                continue
-            if self.ledger.write(begin_wait, leg):
-                yield
-                return self.prefect.suspend(flow_run)
-            break
-        return self.prefect.finish(flow_run, StateType.COMPLETED)
 
     # What may happen.
 
@@ -267,7 +88,7 @@ class RunMachine(RuleBasedStateMachine):
         ).id
         self.prefect.owners[flow_run] = batch_owner(batch)
         self.plans[batch] = Plan(pages, "look at it" if ask_first else None, breaks_at)
-        self.processes[flow_run] = self._batch_process(batch_owner(batch), flow_run)
+        self.processes[flow_run] = self.batch_process(batch_owner(batch), flow_run)
 
     @precondition(lambda self: self.processes)
     @rule(which=NUMBERS, times=st.integers(1, 6))
@@ -446,9 +267,7 @@ class RunMachine(RuleBasedStateMachine):
     def _round(self) -> None:
         self._lose_heartbeats()
         waker = Waker(self.ledger, self.prefect, lease_s=LEASE_S)
-        made: list[Callable[[], Any]] = [waker.round, waker.check_waiting]
-        for each in made:
-            woken = each()
+        for woken in (waker.round(), waker.check_waiting()):
             assert woken.mended == []
             assert woken.troubled == []
         self.died = False
@@ -467,7 +286,7 @@ class RunMachine(RuleBasedStateMachine):
 
     def _start(self, flow_run: str) -> None:
         owner = self.prefect.owners[flow_run]
-        process = self._batch_process if owned_chunk(owner) is None else self._chunk_process
+        process = self.batch_process if owned_chunk(owner) is None else self.chunk_process
         self.prefect.states[flow_run] = StateType.RUNNING
         self.processes[flow_run] = process(owner, flow_run)
 
