@@ -273,10 +273,10 @@ _SUBMITTED_AT = func.coalesce(
 )
 
 
-def _ended_at(given: FromClause) -> ColumnElement[datetime]:
-    """When it ended, by Ittybit's clock; not before it was submitted, by ours."""
+def _submitted_by(given: FromClause) -> ColumnElement[datetime]:
+    """When it was submitted, by our clock; not after its end, by Ittybit's."""
     at: ColumnElement[datetime] = given.c.at
-    return case((at < _SUBMITTED_AT, _SUBMITTED_AT), else_=at)
+    return case((at < _SUBMITTED_AT, at), else_=_SUBMITTED_AT)
 
 
 # Apart from the rest, which needs no change of an index's largest column.
@@ -324,8 +324,8 @@ _SUCCEED = BulkStatement(
         state=JobState.SUCCEEDED.value,
         task_id=given.c.task,
         not_before=None,
-        submitted_at=_SUBMITTED_AT,
-        completed_at=_ended_at(given),
+        submitted_at=_submitted_by(given),
+        completed_at=given.c.at,
         error_kind=None,
         error_message=None,
         output_url=given.c.url,
@@ -353,8 +353,8 @@ _FAIL = BulkStatement(
         claim=given.c.keep,
         task_id=given.c.task,
         not_before=None,
-        submitted_at=_SUBMITTED_AT,
-        completed_at=_ended_at(given),
+        submitted_at=_submitted_by(given),
+        completed_at=given.c.at,
         error_kind=given.c.reason_kind,
         error_message=given.c.reason,
         outcome=given.c.raw,
