@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
 from ittybatch.sources.errors import SourceError, without_secrets
-from ittybatch.sources.s3 import SCHEME, failure, is_loopback, s3_client, split_uri
+from ittybatch.sources.s3 import SCHEME, failure, is_loopback, patient, s3_client, split_uri
 from ittybatch.sources.stream import BrokenConnectionError, Origin
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class S3Origin:
         """Ask for the object from a byte on."""
         self.close()
         try:
-            head = self._client.head_object(Bucket=self._bucket, Key=self._key)
+            head = patient(lambda: self._client.head_object(Bucket=self._bucket, Key=self._key))
             self.identity = f"{head['ETag']}-{head['ContentLength']}"
             if offset >= head["ContentLength"]:
                 return
