@@ -5,6 +5,7 @@ An optional look for libraries that were partly processed without this ledger. O
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http import HTTPStatus
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ittybatch.ledger.plan import PlannedItem, PlannedPage
-from ittybatch.sources.s3 import MOST_AT_ONCE, SCHEME, failure, s3_client, split_uri
+from ittybatch.sources.s3 import MOST_AT_ONCE, SCHEME, failure, patient, s3_client, split_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -80,7 +81,7 @@ class Standing:
         assert self._client is not None  # noqa: S101  made before any is asked
         bucket, key = split_uri(place)
         try:
-            found = self._client.head_object(Bucket=bucket, Key=key)
+            found = patient(partial(self._client.head_object, Bucket=bucket, Key=key))
         except ClientError as error:
             status = error.response["ResponseMetadata"].get("HTTPStatusCode")
             if status == HTTPStatus.NOT_FOUND:

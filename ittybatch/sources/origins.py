@@ -18,7 +18,7 @@ from urllib3.exceptions import HTTPError
 from ittybatch.sources.errors import SourceError, without_secrets
 from ittybatch.sources.patience import BrokenConnectionError, seconds_of_retry_after
 from ittybatch.sources.places import require_allowed
-from ittybatch.sources.s3 import SCHEME, failure, is_loopback, s3_client, split_uri
+from ittybatch.sources.s3 import SCHEME, failure, is_loopback, patient, s3_client, split_uri
 from ittybatch.sources.stream import Origin
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class S3Origin:
         """Ask for the object from a byte on."""
         self.close()
         try:
-            head = self._client.head_object(Bucket=self._bucket, Key=self._key)
+            head = patient(lambda: self._client.head_object(Bucket=self._bucket, Key=self._key))
             self.identity = f"{head['ETag']}-{head['ContentLength']}"
             if offset >= head["ContentLength"]:
                 return

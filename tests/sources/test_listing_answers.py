@@ -305,3 +305,15 @@ def test_a_store_that_asks_to_slow_down_is_asked_again(
     monkeypatch.setattr(s3, "PATIENCE_S", 0.5)
     with pytest.raises(SourceError, match="SlowDown"):
         read()
+
+
+def test_other_stores_get_no_checksums_that_they_would_refuse(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """boto3 adds them to every upload unless it is told not to; AWS itself wants them."""
+    del store
+    client = s3.s3_client()
+    assert client.meta.config.request_checksum_calculation == "when_required"  # type: ignore[attr-defined]
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    at_aws = s3.s3_client(region="eu-west-1")
+    assert at_aws.meta.config.request_checksum_calculation == "when_supported"  # type: ignore[attr-defined]
