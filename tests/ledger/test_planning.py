@@ -1,5 +1,6 @@
 """Planning: each job only once, whatever is scanned how often."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -18,6 +19,7 @@ from ittybatch.ledger.batches import (
     read_batch,
     resume_batch,
 )
+from ittybatch.ledger.claims import Claims
 from ittybatch.ledger.counters import recount
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.models import Chunk, Item, Job
@@ -189,11 +191,18 @@ def test_two_renditions_that_come_to_the_same_are_one_job(ledger: Ledger) -> Non
 def test_a_batch_never_takes_over_its_own_jobs(ledger: Ledger) -> None:
     """A pause while identical rows are read: the second is a duplicate, and cancels nothing."""
     batch = library.new_batch(ledger).id
-    job = library.job("a.mov")
-    ledger.write(plan_page, batch, library.page(job, cursor="1"), after=None, chunk_size=10)
+    page = library.page(library.job("a.mov"))
+    ledger.write(plan_page, batch, page, after=None, chunk_size=10)
     ledger.write(hold_batch, batch, "Paused by an operator.")
-    counts = ledger.write(plan_page, batch, library.page(job, cursor="2"), after="1", chunk_size=10)
-    assert (counts["jobs"], counts.get("duplicates", 0)) == (1, 1)
+
+    def plan_again(tx: Transaction) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        claims = Claims(tx, batch, page)
+        assert claims.sort(page, counts) == []
+        claims.take_over(tx)
+        return counts
+
+    assert ledger.write(plan_again) == {"duplicates": 1}
     assert ledger.read(job_totals, batch)["cancelled"] == 0
     assert [row.state for row in library.rows(ledger, batch)] == [JobState.PLANNED]
 
