@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 from uuid import uuid4
 
 from cyclopts import Parameter
@@ -32,13 +32,14 @@ from ittybatch.profiles import load_profile, refuse_overlap
 from ittybatch.settings import Settings
 from ittybatch.sources import FailedJobsSource, scanned_folders
 from ittybatch.sources.failed import EVERY_BATCH, RetryableState
-from ittybatch.sources.rules import describe_rule, left_out_by_rule, nothing_left
+from ittybatch.sources.rules import Litter, describe_rule, left_out_by_rule, nothing_left
 
 Follow = Annotated[bool, Parameter(negative="", help="Show progress until the batch has ended.")]
 Skip = Annotated[
     bool,
     Parameter(negative="", help="Look at each destination; leave out jobs whose output is there."),
 ]
+_RENDITION = "rendition:"
 _PLAN_LINES = (
     ("found", "items found"),
     ("items", "items with something to do"),
@@ -304,17 +305,20 @@ def _print_plan(found: Preview, expected: Estimate) -> None:
         if found.counts[name] or name in {"found", "items", "jobs"}
     ]
     rows += [
-        (count, what)
+        (count, f"jobs of rendition {what.removeprefix(_RENDITION)}")
         for what, count in sorted(found.counts.items())
-        if what.startswith("rendition:")
+        if what.startswith(_RENDITION)
     ]
+    left_out = left_out_by_rule(found.counts)
     rows += [
-        (count, f"left out by {name}: {describe_rule(name)}")
-        for name, count in left_out_by_rule(found.counts).items()
+        (count, f"left out by {name}: {describe_rule(name)}") for name, count in left_out.items()
     ]
     if nothing := nothing_left(found.counts):
         console.print(nothing, markup=False)
     print_table("Plan", ("Count>", "What"), rows)
+    if litter := [name for name in left_out if name in get_args(Litter)]:
+        wanted = " ".join(f"--include {name}" for name in litter)
+        console.print(f"To plan what a rule leaves out: {wanted}", markup=False)
     size = format_total(found.counts["bytes"], found.counts["items"])
     console.print(f"Size of the sources: {size}")
     console.print(f"Cost: {expected.told_cost()}", markup=False)

@@ -1,0 +1,1 @@
+"""Whole plans, as a newcomer reads them."""
