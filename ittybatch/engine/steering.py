@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from prefect.settings import get_current_settings
+
 from ittybatch.engine.amounts import format_count
-from ittybatch.engine.flow_runs import open_flow_runs
+from ittybatch.engine.flow_runs import PrefectUnavailable, open_flow_runs
 from ittybatch.engine.tuning import Tuning, tune_batch
 from ittybatch.engine.waking import Waker
 from ittybatch.errors import IttybatchError
@@ -116,10 +118,7 @@ def steer(
             return _steered(ledger, batch, None, _go_on(ledger, settings, batch))
         case Action.CANCEL:
             cancelled, _ = ledger.write(cancel_batch, batch, f"Cancelled by {by}.")
-            flow_runs: tuple[str, ...] = ()
-            if ledger.read(unmade_runs, batch):
-                # It was held: what it had sent is to be collected.
-                flow_runs = _go_on(ledger, settings, batch)
+            flow_runs = _collect(ledger, settings, batch)
             return _steered(ledger, batch, BatchState.CANCELLED, flow_runs, cancelled=cancelled)
         case Action.TUNE:
             tune_batch(ledger, batch, changes or Tuning())
@@ -131,6 +130,19 @@ def _go_on(ledger: Ledger, settings: Settings, batch: str) -> tuple[str, ...]:
         waker = Waker(ledger, flow_runs, lease_s=settings.lease_s)
         waker.replace_dead(batch)
         return tuple(waker.make_missing(batch))
+
+
+def _collect(ledger: Ledger, settings: Settings, batch: str) -> tuple[str, ...]:
+    """Make the runs that collect what a held batch had sent, or leave that to the waker.
+
+    The cancel itself needs no Prefect.
+    """
+    if get_current_settings().api.url is None or not ledger.read(unmade_runs, batch):
+        return ()
+    try:
+        return _go_on(ledger, settings, batch)
+    except PrefectUnavailable:
+        return ()
 
 
 def _steered(

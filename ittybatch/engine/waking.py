@@ -187,10 +187,7 @@ class Waker:
         )
 
     def _each(
-        self,
-        owned: Sequence[OwnedRun],
-        act: Callable[[OwnedRun, Woken], None],
-        woken: Woken,
+        self, owned: Sequence[OwnedRun], act: Callable[[OwnedRun, Woken], None], woken: Woken
     ) -> None:
         for run in owned:
             try:

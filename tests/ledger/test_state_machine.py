@@ -265,10 +265,10 @@ def play(machine: type[LedgerMachine | RunMachine], ledger: Ledger, examples: in
 @pytest.mark.timeout(600)
 def test_any_order_of_events_keeps_the_invariants(ledger: Ledger) -> None:
     """Hypothesis plays processes, crashes and the wire."""
-    play(LedgerMachine, ledger, examples=40)
+    play(LedgerMachine, ledger, examples=30)
 
 
 @pytest.mark.timeout(600)
 def test_no_batch_stands_still_whatever_happens_to_its_runs(ledger: Ledger) -> None:
     """Hypothesis plays processes that die anywhere, an operator, Prefect's page and the waker."""
-    play(RunMachine, ledger, examples=40)
+    play(RunMachine, ledger, examples=25)
