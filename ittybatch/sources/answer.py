@@ -3,7 +3,7 @@
 boto3's own reading takes ten times as long. A test holds both against each other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 from urllib.parse import unquote_plus
@@ -33,15 +33,6 @@ class Parsed(NamedTuple):
     more: bool
 
 
-class _Object(NamedTuple):
-    key: str
-    size: str | None
-    etag: str | None
-    modified: str | None
-    storage_class: str | None
-    restore: Element | None
-
-
 def parse_answer(body: bytes) -> Parsed | None:
     """Read an answer.
 
@@ -59,9 +50,20 @@ def parse_answer(body: bytes) -> Parsed | None:
     space, brace, name = root.tag.rpartition("}")
     if name != _ROOT:
         return None
-    found = list(_objects(root, space + brace))
-    told = {_local(child): child.text or "" for child in root}
-    keys = [each.key for each in found]
+    space += brace
+    contents = f"{space}Contents"
+    found = [child for child in root if child.tag == contents or _local(child) == "Contents"]
+    told = {_local(child): child.text or "" for child in root if child.tag != contents}
+    rows = [{value.tag: value.text for value in each} for each in found]
+    if any(f"{space}Key" not in row for row in rows):
+        # Some elements have a namespace of their own.
+        rows = [{f"{space}{_local(value)}": value.text for value in each} for each in found]
+
+    def column(name: str) -> list[str | None]:
+        tag = space + name
+        return [row.get(tag) for row in rows]
+
+    keys = [key or "" for key in column("Key")]
     if told.get("EncodingType", "").strip() == "url":
         # A byte that is not UTF-8 stays recognisable: nothing may be made of a name that is
         # only similar to the object's.
@@ -73,10 +75,10 @@ def parse_answer(body: bytes) -> Parsed | None:
         map(
             Entry,
             keys,
-            [as_size(each.size) for each in found],
-            bare_etags([each.etag for each in found]),
-            [as_time(each.modified) for each in found],
-            [each.storage_class in ARCHIVES and not _is_restored(each.restore) for each in found],
+            map(as_size, column("Size")),
+            bare_etags(column("ETag")),
+            map(as_time, column("LastModified")),
+            _archived(column("StorageClass"), found),
         )
     )
     # Without a word on it, only an empty answer is certainly the last one.
@@ -97,46 +99,34 @@ def as_time(value: str | datetime | None) -> datetime | None:
     if not value:
         return None
     if isinstance(value, str):
-        text = value.strip()
+        text = value
         try:
             value = datetime.fromisoformat(text)
         except ValueError:
             try:
-                value = parse_timestamp(text)
+                value = parse_timestamp(text.strip())
             except (ValueError, RuntimeError):
                 return None
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value
 
 
-def _objects(root: Element, space: str) -> Iterator[_Object]:
-    contents, key = f"{space}Contents", f"{space}Key"
-    size, etag, modified = f"{space}Size", f"{space}ETag", f"{space}LastModified"
-    storage, restore = f"{space}StorageClass", f"{space}RestoreStatus"
-    for element in root:
-        if element.tag != contents and _local(element) != "Contents":
-            continue
-        texts = {child.tag: child.text for child in element}
-        status = None
-        if key not in texts:
-            # The elements have a namespace of their own.
-            texts = {f"{space}{_local(child)}": child.text for child in element}
-        if restore in texts:
-            status = next(child for child in element if _local(child) == "RestoreStatus")
-        yield _Object(
-            texts.get(key) or "",
-            texts.get(size),
-            texts.get(etag),
-            texts.get(modified),
-            texts.get(storage),
-            status,
-        )
+def _archived(classes: Sequence[str | None], found: Sequence[Element]) -> Sequence[bool]:
+    if ARCHIVES.isdisjoint(classes):
+        return [False] * len(found)
+    return [
+        storage in ARCHIVES and not _is_restored(each)
+        for storage, each in zip(classes, found, strict=True)
+    ]
 
 
-def _is_restored(status: Element | None) -> bool:
+def _is_restored(found: Element) -> bool:
     """Whether a copy can be read: its restore has ended, and says until when."""
-    if status is None:
-        return False
-    told = {_local(child): (child.text or "").strip() for child in status}
+    told = {
+        _local(value): (value.text or "").strip()
+        for status in found
+        if _local(status) == "RestoreStatus"
+        for value in status
+    }
     return told.get("IsRestoreInProgress") != _TRUE and bool(told.get("RestoreExpiryDate"))
 
 

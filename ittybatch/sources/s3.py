@@ -1,9 +1,14 @@
 """How S3 is reached: one place for credentials, endpoint, region and errors."""
 
 import ipaddress
+<<<<<<< HEAD
 import os
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
+=======
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+>>>>>>> w3
 from urllib.parse import urlsplit
 
 import boto3
@@ -41,11 +46,10 @@ _LIMITS = Config(
     max_pool_connections=MOST_AT_ONCE,
 )
 # Other stores refuse the checksums that boto3 adds to every upload.
-_SPARING: Final = "when_required"
-_CALCULATION = "request_checksum_calculation"
-_WITHOUT_CHECKSUMS = Config(
-    request_checksum_calculation=_SPARING, response_checksum_validation=_SPARING
-)
+_WITHOUT_CHECKSUMS = {
+    "request_checksum_calculation": "when_required",
+    "response_checksum_validation": "when_required",
+}
 # How long a service that asks to slow down is asked again.
 PATIENCE_S = 300.0
 _MOST_ASKED_S = 120.0
@@ -140,12 +144,12 @@ def aws_client(
     try:
         session = session or new_session()
         region = region or session.region_name or DEFAULT_REGION
-        config = _LIMITS.merge(Config(signature_version=_signature(service, session)))
-        make = partial(session.client, service, region_name=region, endpoint_url=endpoint_url)
-        client: S3Client | SQSClient | DynamoDBClient = make(config=config)
-        if not is_at_aws(client) and getattr(client.meta.config, _CALCULATION) != _SPARING:
-            client.close()
-            client = make(config=config.merge(_WITHOUT_CHECKSUMS))
+        client: S3Client | SQSClient | DynamoDBClient = session.client(
+            service,
+            region_name=region,
+            endpoint_url=endpoint_url,
+            config=_LIMITS.merge(Config(signature_version=_signature(service, session))),
+        )
     except (BotoCoreError, ValueError) as error:
         raise SourceError(
             f"The AWS configuration cannot be used: {error}",
@@ -157,6 +161,9 @@ def aws_client(
             f"The {service.upper()} endpoint {url.scheme}://{url.netloc} is not HTTPS.",
             remedy="Set AWS_ENDPOINT_URL to an https:// URL; http:// is for this machine alone.",
         )
+    if not is_at_aws(client):
+        # Only a client says where its endpoint is, and another one would take as long again.
+        vars(client.meta.config).update(_WITHOUT_CHECKSUMS)
     return client
 
 
