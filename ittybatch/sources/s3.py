@@ -1,14 +1,9 @@
 """How S3 is reached: one place for credentials, endpoint, region and errors."""
 
 import ipaddress
-<<<<<<< HEAD
 import os
-from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
-=======
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
->>>>>>> w3
 from urllib.parse import urlsplit
 
 import boto3
