@@ -9,10 +9,10 @@ from pydantic import Field
 from ittybatch.ledger.identity import chunk_owner
 from ittybatch.ledger.states import ChunkState
 from tasks.brake import brake
+from tasks.chunk_outcome import chunk_outcome, stopped_outcome
 from tasks.collect import collect
 from tasks.ending import ends_quietly
 from tasks.leg import at_work, leave, open_books
-from tasks.outcome import chunk_outcome, stopped_outcome
 from tasks.poll import poll
 from tasks.submit import submit
 from tasks.wait import wait

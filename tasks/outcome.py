@@ -1,10 +1,6 @@
-"""Outcome: the state that a flow run ends in, and what it tells in a sentence.
-
-A chunk's leg imports this. Nothing here may load a source: that is a sixth of a leg's CPU.
-"""
+"""Outcome: the state that a batch's flow run ends in, and what it tells in a sentence."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from prefect import State
@@ -12,16 +8,14 @@ from prefect.states import Cancelled, Completed, Failed
 
 from ittybatch.engine.plan_counts import not_submitted
 from ittybatch.ledger.batches import OpenBatch
-from ittybatch.ledger.chunks import ChunkPlace
 from ittybatch.ledger.pausing import is_paused
 from ittybatch.ledger.queries import BatchStatus
 from ittybatch.ledger.states import BatchState
 from ittybatch.sources.rules import left_out_by_rule, nothing_left
+from tasks.chunk_outcome import and_bad
 
 if TYPE_CHECKING:
     from ittybatch.engine.planning import Preview
-
-_BAD = ("failed", "expired", "cancelled")
 
 
 def outcome(status: BatchStatus) -> State[None]:
@@ -67,19 +61,6 @@ def superseded_outcome() -> State[None]:
     return Cancelled(message="Another flow run goes on with this batch.")
 
 
-def chunk_outcome(place: ChunkPlace) -> State[None]:
-    """The state of a chunk's run. A chunk has done its work even where jobs failed."""
-    return Completed(message=_and_bad(f"{place.succeeded:,} jobs succeeded", asdict(place)) + ".")
-
-
-def stopped_outcome(place: ChunkPlace) -> State[None]:
-    """The state of a chunk's run whose batch is held: the batch's own run says why."""
-    return Completed(
-        message="Its batch is held. Another flow run goes on with this chunk after "
-        f"`ittybatch resume {place.batch_id}`."
-    )
-
-
 def summary_of(status: BatchStatus) -> str:
     """What a batch came to, or why there was nothing to do."""
     counts = status.counts
@@ -89,7 +70,7 @@ def summary_of(status: BatchStatus) -> str:
         if status.state is not BatchState.SUCCEEDED:
             return "No job has been planned yet"
         return f"There was nothing new to do: {_found(status.plan)}"
-    return _and_bad(f"{counts['succeeded']:,} of {counts['jobs']:,} jobs succeeded", counts)
+    return and_bad(f"{counts['succeeded']:,} of {counts['jobs']:,} jobs succeeded", counts)
 
 
 def _found(plan: Mapping[str, int]) -> str:
@@ -99,7 +80,3 @@ def _found(plan: Mapping[str, int]) -> str:
         told.append(f"{sum(rules.values()):,} left out by the filters ({each})")
     told += [f"{count:,} jobs {why}" for count, why in not_submitted(plan)]
     return ", ".join(told)
-
-
-def _and_bad(told: str, counts: Mapping[str, int]) -> str:
-    return ", ".join([told, *(f"{counts[name]:,} {name}" for name in _BAD if counts[name])])

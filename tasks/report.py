@@ -6,8 +6,8 @@ from prefect.logging import get_run_logger
 
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.reporting import write_files
+from ittybatch.engine.reports.places import folder_of
 from ittybatch.engine.speed import speed_of
-from ittybatch.home import private_folder
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import end_batch
 from ittybatch.ledger.queries import BatchStatus, all_job_rows, batch_status, failure_reasons
@@ -47,7 +47,7 @@ def report(ledger: Ledger, settings: Settings, status: BatchStatus) -> None:
     written = write_files(
         ledger,
         status.id,
-        private_folder(settings.home / "batches" / status.id),
+        folder_of(settings.home, status.id),
         copies_to=options.report_to,
         only_failures=options.report_only_failures,
         check_outputs=options.check_outputs,

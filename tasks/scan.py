@@ -8,10 +8,10 @@ from pydantic import TypeAdapter
 from ittybatch.engine.estimate import estimate, why_ask
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.planning import Preview, plan_batch, preview, wanted_of
+from ittybatch.engine.reports.places import folder_of
 from ittybatch.engine.reports.rejects import write_rejects_file
 from ittybatch.engine.scope import settle
 from ittybatch.errors import IttybatchError
-from ittybatch.home import private_folder
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import OpenBatch, read_batch
 from ittybatch.ledger.history import experience
@@ -70,9 +70,7 @@ def scan(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Open
         return ledger.read(read_batch, batch.id)
     if not planned.scan_done:
         return planned
-    rejects = write_rejects_file(
-        ledger, batch.id, private_folder(settings.home / "batches" / batch.id)
-    )
+    rejects = write_rejects_file(ledger, batch.id, folder_of(settings.home, batch.id))
     get_run_logger().info("Planned: %s.", told_of(planned.counts))
     show_plan(
         planned.id,

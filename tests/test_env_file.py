@@ -130,7 +130,8 @@ def test_a_later_file_goes_before_an_earlier_one(
     tmp_path: Path, environment: pytest.MonkeyPatch
 ) -> None:
     """As for all settings: the current folder's before the checkout's."""
-    environment.delenv("AWS_REGION", raising=False)
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        environment.delenv(name, raising=False)
     (tmp_path / "first").write_text("AWS_REGION=us-east-1\n")
     (tmp_path / "second").write_text("AWS_REGION=eu-west-2\n")
     export_env_files([tmp_path / "first", tmp_path / "second", tmp_path / "missing"])

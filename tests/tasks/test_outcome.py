@@ -15,9 +15,10 @@ from ittybatch.errors import IttybatchError
 from ittybatch.ledger.chunks import ChunkPlace
 from ittybatch.ledger.queries import BatchStatus
 from ittybatch.ledger.states import BatchState, ChunkState
+from tasks.chunk_outcome import chunk_outcome, stopped_outcome
 from tasks.ending import ends_quietly
 from tasks.leg import LegInterrupted
-from tasks.outcome import chunk_outcome, outcome, stopped_outcome, superseded_outcome
+from tasks.outcome import outcome, superseded_outcome
 
 COUNTS = {"items": 4, "jobs": 4, "planned": 0, "in_flight": 0}
 ENDED = {"succeeded": 3, "failed": 1, "expired": 0, "cancelled": 0}

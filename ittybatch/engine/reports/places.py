@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, cast
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ittybatch.errors import IttybatchError
+from ittybatch.home import private_folder
 from ittybatch.sources.s3 import SCHEME, failure, s3_client, split_uri
 
 if TYPE_CHECKING:
@@ -54,6 +55,22 @@ def whole(place: str) -> Iterator[IO[bytes]]:
             failure("written", place, error).message,
             remedy="Allow these credentials s3:PutObject and s3:AbortMultipartUpload there; "
             "`ittybatch report` writes it again.",
+        ) from error
+
+
+def folder_of(home: Path, batch: str) -> Path:
+    """Make the folder in which a batch leaves its files, for its owner alone.
+
+    Raises:
+        NotWritten: It cannot be made.
+    """
+    folder = home / "batches" / batch
+    try:
+        return private_folder(folder)
+    except OSError as error:
+        raise NotWritten(
+            f"The report cannot be written to {folder}: {error.strerror or error}.",
+            remedy="Check the path and the disk; `ittybatch report` writes it again.",
         ) from error
 
 
