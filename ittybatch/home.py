@@ -37,10 +37,20 @@ def make_private(home: Path) -> None:
 
 
 def private_folder(folder: Path) -> Path:
-    """Make a folder, and what is missing above it, for its owner alone; gives it back."""
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
-    for each in reversed(missing):
-        each.mkdir(mode=0o777 & ~_closed_below(each.parent), exist_ok=True)
+    """Make a folder, and what is missing above it, for its owner alone; gives it back.
+
+    Raises:
+        ConfigurationError: The folder cannot be made.
+    """
+    try:
+        missing = [each for each in (folder, *folder.parents) if not each.exists()]
+        for each in reversed(missing):
+            each.mkdir(mode=0o777 & ~_closed_below(each.parent), exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The folder {folder} cannot be made: {error.strerror or error}.",
+            remedy="Check ITTYBATCH_HOME, its permissions and the disk.",
+        ) from error
     return folder
 
 

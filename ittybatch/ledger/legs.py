@@ -219,7 +219,9 @@ def end_run(transaction: Transaction, leg: Leg) -> Ending:
         return Ending.SUSPENDED
     if place.run.state == RunState.ENDED:
         return Ending.ENDED
-    if place.needs_run:
+    # Resumed while this leg was ending: it has to ask again.
+    asks = place.batch_state is BatchState.UNAPPROVED and place.run.wake_at is not None
+    if place.needs_run or asks:
         move(transaction, Move.GO_ON, *_is(leg), wake_at=None, heartbeat_at=transaction.now)
         return Ending.GO_ON
     move(transaction, Move.END, *_is(leg), wake_at=None)

@@ -42,7 +42,8 @@ def restart_runs(transaction: Transaction, batch: str, *, only: str | None = Non
     needed: list[ColumnElement[bool]] = []
     if state is BatchState.CANCELLED:
         needed += [(Run.owner == identity.batch_owner(batch)) & released]
-    if state in {BatchState.PLANNING, BatchState.RUNNING}:
+    # An unapproved one has somebody to ask: the run that asked before may have ended.
+    if state in {BatchState.PLANNING, BatchState.UNAPPROVED, BatchState.RUNNING}:
         needed += [Run.owner == identity.batch_owner(batch)]
     if state is not BatchState.HELD:
         needed += [

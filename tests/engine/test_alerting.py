@@ -14,11 +14,14 @@ from ittybatch.ledger.states import RunState
 from tests.engine.scene import LEASE_S, Scene
 
 
-@pytest.mark.parametrize("last", [Suspended(timeout_seconds=3600), Crashed()])
-def test_a_batch_held_by_the_waker_fails_in_prefect_once(scene: Scene, last: State) -> None:
+@pytest.mark.parametrize(
+    ("stands", "last"),
+    [(RunState.WAITING, Suspended(timeout_seconds=3600)), (RunState.AWAKE, Crashed())],
+)
+def test_a_batch_held_by_the_waker_fails_in_prefect_once(
+    scene: Scene, stands: RunState, last: State
+) -> None:
     """No leg of it is left to say so: its own run is suspended, or has died. An alert hears."""
-    # One that is suspended waits; the one that has died was awake.
-    ours = RunState.WAITING if last.is_paused() else RunState.AWAKE
     own = scene.flow_runs.make(
         "process-chunk/process-chunk",
         parameters={"chunk_id": 0},
@@ -30,7 +33,7 @@ def test_a_batch_held_by_the_waker_fails_in_prefect_once(scene: Scene, last: Sta
         lambda tx: tx.execute(
             update(Run)
             .where(Run.owner == batch_owner(scene.batch))
-            .values(flow_run_id=own, state=ours.value)
+            .values(flow_run_id=own, state=stands.value)
         )
     )
     scene.client.set_flow_run_state(UUID(own), last, force=True)

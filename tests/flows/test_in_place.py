@@ -204,7 +204,7 @@ def test_an_error_of_ours_at_any_step_is_told_in_words(
     (tmp_path / "home" / "batches").write_text("in the way")
     state = _run(source)
     assert state.name == "Failed"
-    assert "The report cannot be written" in str(state.message)
+    assert "cannot be made: Not a directory. Check ITTYBATCH_HOME" in str(state.message)
     assert not [record for record in caplog.records if record.exc_info]
     (tmp_path / "home" / "batches").unlink()
     [batch] = ledger.read(recent_batches)

@@ -13,10 +13,10 @@ from ittybatch.ledger.batches import (
 )
 from ittybatch.ledger.chunks import release_chunks
 from ittybatch.ledger.identity import batch_owner
-from ittybatch.ledger.legs import begin_leg
+from ittybatch.ledger.legs import Ending, begin_leg, end_run
 from ittybatch.ledger.models import Run
 from ittybatch.ledger.planning import plan_page
-from ittybatch.ledger.runs import ready_runs
+from ittybatch.ledger.runs import ready_runs, unmade_runs
 from ittybatch.ledger.states import BatchState, JobState, RunState
 from tests.ledger import library
 
@@ -50,6 +50,32 @@ def test_the_run_that_asks_waits_until_the_approval_wakes_it(ledger: Ledger) -> 
     assert ledger.read(ready_runs) == []
     ledger.write(approve, batch)
     assert [run.owner for run in ledger.read(ready_runs)] == [batch_owner(batch)]
+
+
+def test_a_paused_plan_that_is_resumed_asks_again_in_a_new_run(ledger: Ledger) -> None:
+    """Its run has ended with the pause: without a new one nobody would see that it asks."""
+    batch = _unapproved(ledger)
+    leg = ledger.write(begin_leg, batch_owner(batch), None)
+    assert leg is not None
+    ledger.write(hold_batch, batch, "Paused by Ann.")
+    assert ledger.write(end_run, leg) is Ending.ENDED
+    assert ledger.write(resume_batch, batch)
+    assert ledger.read(read_batch, batch).state is BatchState.UNAPPROVED
+    assert [run.owner for run in ledger.read(unmade_runs, batch)] == [batch_owner(batch)]
+
+
+def test_a_paused_plan_that_is_resumed_while_its_leg_ends_asks_in_that_run(
+    ledger: Ledger,
+) -> None:
+    """The leg looks once more; one that found its plan unapproved just now may end."""
+    batch = _unapproved(ledger)
+    leg = ledger.write(begin_leg, batch_owner(batch), None)
+    assert leg is not None
+    ledger.write(hold_batch, batch, "Paused by Ann.")
+    assert ledger.write(resume_batch, batch)
+    assert ledger.read(unmade_runs, batch) == []
+    assert ledger.write(end_run, leg) is Ending.GO_ON
+    assert ledger.write(end_run, leg) is Ending.ENDED
 
 
 def test_approving_twice_or_too_late_changes_nothing(ledger: Ledger) -> None:
