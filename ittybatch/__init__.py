@@ -1,3 +1,3 @@
 """Push whole media libraries through Ittybit with Prefect."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -4,6 +4,7 @@ from itertools import islice
 
 from prefect.logging import get_run_logger
 
+from ittybatch.engine.lookalikes import describe_lookalikes
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.reporting import write_files
 from ittybatch.engine.reports.places import folder_of
@@ -53,8 +54,8 @@ def report(ledger: Ledger, settings: Settings, status: BatchStatus) -> None:
         check_outputs=options.check_outputs,
         dynamodb_table=settings.dynamodb_table,
     )
-    for failure in written.failures:
-        get_run_logger().warning("%s", failure)
+    for warning in (*written.failures, *describe_lookalikes(ledger, status.id)):
+        get_run_logger().warning("%s", warning)
     show_results(status, list(islice(all_job_rows(ledger, status.id), MOST_ROWS)))
     show_failures(status, ledger.read(failure_reasons, status.id))
     show_report(status, summary_of(status), written)

@@ -15,6 +15,7 @@ from ittybatch.cli.output import Batch, Json, Limit, console, errors, print_json
 from ittybatch.cli.status import SUCCEEDED
 from ittybatch.engine.advice import advise, outlook
 from ittybatch.engine.amounts import format_bytes, format_duration
+from ittybatch.engine.lookalikes import describe_lookalikes
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.reporting import Written, report_output, table_output, write_report
 from ittybatch.engine.reports.entries import FAILED_STATES, batch_summary, job_entry
@@ -133,7 +134,7 @@ def failures(
         print_json(
             {
                 "reasons": told,
-                "advice": advise(found, reasons),
+                "advice": [*advise(found, reasons), *describe_lookalikes(ledger, found)],
                 "jobs": [job_entry(row) for row in rows],
             }
         )
@@ -163,7 +164,7 @@ def failures(
             for row in rows
         ],
     )
-    for advice in advise(found, reasons):
+    for advice in (*advise(found, reasons), *describe_lookalikes(ledger, found)):
         console.print(advice, markup=False)
     return SUCCEEDED
 

@@ -62,16 +62,9 @@ def folder_of(home: Path, batch: str) -> Path:
     """Make the folder in which a batch leaves its files, for its owner alone.
 
     Raises:
-        NotWritten: It cannot be made.
+        ConfigurationError: It cannot be made.
     """
-    folder = home / "batches" / batch
-    try:
-        return private_folder(folder)
-    except OSError as error:
-        raise NotWritten(
-            f"The report cannot be written to {folder}: {error.strerror or error}.",
-            remedy="Check the path and the disk; `ittybatch report` writes it again.",
-        ) from error
+    return private_folder(home / "batches" / batch)
 
 
 def within(folder: str, name: str) -> str:

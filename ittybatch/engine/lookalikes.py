@@ -1,0 +1,82 @@
+"""Inputs that Ittybit did not find, and objects that only look as if they had that key.
+
+`é` has two spellings in Unicode: one character (NFC), or a letter and an accent (NFD, as Macs
+write names of files). They are two keys of a bucket, and look the same everywhere.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Iterator
+from http import HTTPStatus
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.queries import all_job_rows
+from ittybatch.ledger.states import JobState
+from ittybatch.sources.errors import SourceError
+from ittybatch.sources.s3 import SCHEME, s3_client, split_uri
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_FORMS = {"NFC": "composed characters", "NFD": "decomposed characters, as Macs write them"}
+# Each is a request: one example of each form is what somebody needs to mend a manifest.
+_MOST_ASKED = 20
+_MOST_READ = 10_000
+
+
+def describe_lookalikes(ledger: Ledger, batch: str) -> list[str]:
+    """Say for which failed inputs an object of that look exists in the other spelling.
+
+    Nothing is rewritten: both keys may exist, and only their owner knows which is meant. What
+    cannot be asked is passed over.
+
+    Args:
+        ledger: Where the batch is.
+        batch: Its id.
+    """
+    rows = islice(all_job_rows(ledger, batch, states=[JobState.FAILED]), _MOST_READ)
+    return list(_found(islice(_ambiguous(row.input for row in rows), _MOST_ASKED)))
+
+
+def _ambiguous(inputs: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Give each S3 input that has another spelling, once, with its name and itself."""
+    seen: set[str] = set()
+    for uri in inputs:
+        if uri in seen or uri.isascii() or not uri.startswith(SCHEME):
+            continue
+        seen.add(uri)
+        for form in ("NFC", "NFD"):
+            other = unicodedata.normalize(form, uri)
+            if other != uri:
+                yield uri, form, other
+
+
+def _found(ambiguous: Iterable[tuple[str, str, str]]) -> Iterator[str]:
+    client = None
+    for uri, form, other in ambiguous:
+        try:
+            client = client or s3_client()
+            if _exists(client, other) and not _exists(client, uri):
+                yield (
+                    f"{uri} does not exist, but an object whose key looks the same does, in "
+                    f"{_FORMS[form]} ({form}). Write the manifest in that form."
+                )
+        except (BotoCoreError, ClientError, SourceError, ValueError):
+            continue
+    if client is not None:
+        client.close()
+
+
+def _exists(client: "S3Client", uri: str) -> bool:
+    bucket, key = split_uri(uri)
+    try:
+        client.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        metadata = error.response.get("ResponseMetadata", {})
+        if metadata.get("HTTPStatusCode") == HTTPStatus.NOT_FOUND:
+            return False
+        raise
+    return True
