@@ -21,7 +21,8 @@ class OverdueJob:
     """A job in flight that has been silent for too long.
 
     `task_id` is None where no answer to its submission was ever recorded. `given_time` says that
-    its deadline has passed several times over since it was first sent: enough tries were made.
+    its deadline has passed several times over since it was first sent, and that Ittybit did not
+    take it the last time either. Where nobody was there to send it, the time counts for nothing.
     """
 
     id: int
@@ -117,6 +118,7 @@ def _sent() -> Any:  # noqa: ANN401  a Select of many columns
             Attempt.task_id,
             Job.deadline_at,
             Job.deadline_s,
+            Job.failed_requests,
             Attempt.sent_at,
             Chunk.batch_id,
             Job.job_key,
@@ -136,7 +138,8 @@ def _overdue(row: Any, now: datetime) -> OverdueJob:  # noqa: ANN401  a row of _
         attempt=row.attempt,
         task_id=row.task_id,
         past_deadline=row.deadline_at is not None and row.deadline_at <= now,
-        given_time=now - row.sent_at > _MOST_DEADLINES * timedelta(seconds=row.deadline_s),
+        given_time=row.failed_requests > 0
+        and now - row.sent_at > _MOST_DEADLINES * timedelta(seconds=row.deadline_s),
         batch_id=row.batch_id,
         job_key=row.job_key,
         input=row.uri,

@@ -34,7 +34,7 @@ def test_doctor_finds_nothing_wrong(system: System) -> None:
     assert {finding["check"]: finding["grade"] for finding in done} == dict.fromkeys(
         (
             *("API key", "Webhook secret", "Webhook URL", "Ledger", "Prefect API"),
-            *("Worker", "Deployments", "Automation", "Bucket", "Bucket (worker)"),
+            *("Worker", "Deployments", "Automation", "Events", "Bucket", "Bucket (worker)"),
         ),
         "ok",
     )

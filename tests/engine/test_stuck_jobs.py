@@ -227,7 +227,7 @@ def test_what_ittybit_never_accepts_is_not_sent_for_ever(
     _let_deadlines_pass(ledger)
     _poll(ledger, door.url)
     assert library.rows(ledger, batch)[0].state is JobState.PLANNED, "Ittybit does not have it"
-    ledger.write(claim_due, chunk, 1)
+    assert _dispatch(ledger, door.url, chunk).unknown == 1
     long_ago = timedelta(days=30)
     ledger.write(lambda tx: tx.execute(update(Attempt).values(sent_at=tx.now - long_ago)))
     _let_deadlines_pass(ledger)
@@ -236,6 +236,22 @@ def test_what_ittybit_never_accepts_is_not_sent_for_ever(
     assert row.state is JobState.EXPIRED
     assert "however often" in str(row.error_message)
     assert sandbox.all_jobs() == []
+
+
+def test_what_nobody_sent_is_sent_however_late(
+    ledger: Ledger, sandbox: Running, door: Doorway
+) -> None:
+    """A worker was away for days after a claim: Ittybit was never asked, and bills nothing."""
+    batch = library.planned_batch(ledger, library.job("a.mov"))
+    chunk = library.released_chunk(ledger, batch)
+    ledger.write(claim_due, chunk, 1)
+    long_ago = timedelta(days=30)
+    ledger.write(lambda tx: tx.execute(update(Attempt).values(sent_at=tx.now - long_ago)))
+    _let_deadlines_pass(ledger)
+    _poll(ledger, door.url)
+    assert library.rows(ledger, batch)[0].state is JobState.PLANNED
+    assert _dispatch(ledger, door.url, chunk).accepted == 1
+    assert len(sandbox.all_jobs()) == 1
 
 
 def test_a_new_attempt_begins_without_the_last_ones_problems(ledger: Ledger) -> None:

@@ -159,7 +159,7 @@ def test_the_same_batch_again_submits_nothing(system: System, main_job: First) -
     before = system.wire.summary()
     again = system.command("run", main_job.source, "--profile", "web", "--follow")
     assert again.returncode == 0, again.stderr
-    assert "20 jobs were done before and not submitted again" in again.stdout
+    assert "20 jobs were not submitted: done before" in again.stdout
     second = system.newest(main_job.source)
     assert second != main_job.batch
     assert system.await_end(second).counts["jobs"] == 0
