@@ -101,7 +101,7 @@ class System:
 
     def newest(self, source: str) -> str:
         """The id of the newest batch over a source, given by its URI or a batch's id."""
-        batches = self.recent()
+        batches = self.ledger.read(recent_batches, idle=True)
         ids = [
             each.id
             for each in batches
