@@ -124,19 +124,27 @@ def _run(environment: dict[str, str], profile: str) -> int:
 def _run_again(environment: dict[str, str], profile: str, first: str) -> None:
     console.print("The same batch once more submits nothing that has been done:")
     _run(environment, profile)
-    second = _report(environment)
+    # `latest` passes over a batch that found nothing to do, as this one should.
+    [newest] = _told(environment, "status", "--all", "--limit", "1", "--json")
+    second = _report(environment, newest["id"])
     if second["batch"]["id"] == first or second["counts"]["jobs"] != 0:
         raise IttybatchError(f"The second batch submitted {second['counts']['jobs']} jobs.")
 
 
-def _report(environment: dict[str, str]) -> dict[str, Any]:
+def _report(environment: dict[str, str], batch: str = "latest") -> dict[str, Any]:
+    found: dict[str, Any] = _told(environment, "report", batch)
+    return found
+
+
+def _told(environment: dict[str, str], *arguments: str) -> Any:  # noqa: ANN401  JSON
+    """What a command of ours tells a program."""
     done = subprocess.run(  # noqa: S603  our own program
-        [*_PROGRAM, "report", "latest"], env=environment, check=False, capture_output=True
+        [*_PROGRAM, *arguments], env=environment, check=False, capture_output=True
     )
     if done.returncode != SUCCEEDED:
-        raise IttybatchError(f"There is no report: {done.stderr.decode().strip()}")
-    found: dict[str, Any] = json_module.loads(done.stdout)
-    return found
+        command = " ".join(arguments)
+        raise IttybatchError(f"`ittybatch {command}` failed: {done.stderr.decode().strip()}")
+    return json_module.loads(done.stdout)
 
 
 def _show(found: dict[str, Any]) -> None:
