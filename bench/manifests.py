@@ -9,7 +9,7 @@ _BAD = (
     ",video,,1,1",
     "ftp://h/{n}.mov,,,1,1",
     "s3://media,,,1,1",
-    "s3://M_/{n}.mov,,,1,1",
+    "s3://m/{n}.mov,,,1,1",
     "s3://media/{n}.mov,vidio,,1,1",
     "s3://media/{n}.mov,video,{{,1,1",
     's3://media/{n}.mov,audio,"{{""width"": 1}}",1,1',

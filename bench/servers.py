@@ -73,7 +73,10 @@ async def noop(request: Request) -> Response:
 
 
 class InstantApi:
-    """`POST /jobs`, answered at once: an API that is never what one waits for."""
+    """`POST /jobs`, answered at once: an API that is never what one waits for.
+
+    `GET /jobs` has nothing to list.
+    """
 
     def __init__(self) -> None:
         self._numbers = count(1)
@@ -87,8 +90,13 @@ class InstantApi:
             message = await receive()
             body += message.get("body", b"")
             more = message.get("more_body", False)
+        if scope["method"] == "GET":
+            await _send(send, 200, {"data": [], "meta": {"has_more": False}})
+            return
         asked = orjson.loads(body)
-        answer = orjson.dumps(
+        await _send(
+            send,
+            201,
             {
                 "id": f"task_{next(self._numbers):012}",
                 "object": "job",
@@ -99,14 +107,18 @@ class InstantApi:
                 "status": "queued",
                 "error": None,
                 "created_at": 1775212200000,
-            }
+            },
         )
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(answer)).encode()),
-        ]
-        await send({"type": "http.response.start", "status": 201, "headers": headers})
-        await send({"type": "http.response.body", "body": answer})
+
+
+async def _send(send: Any, status: int, content: Any) -> None:  # noqa: ANN401
+    body = orjson.dumps(content)
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 if __name__ == "__main__":

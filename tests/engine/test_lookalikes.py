@@ -31,6 +31,8 @@ def media(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     client.create_bucket(Bucket="media")
     client.put_object(Bucket="media", Key=OF_A_MAC, Body=b"x")
     yield
+    # All servers of a process hold the same buckets.
+    client.delete_object(Bucket="media", Key=OF_A_MAC)
     client.close()
     server.stop()
 
