@@ -19,9 +19,9 @@ from ittybatch.ledger.plan import PlannedItem, PlannedPage
 from ittybatch.ledger.planning import plan_page
 from ittybatch.profiles import Item, JobSpec
 from ittybatch.profiles.job import identifying_json, item_key, job_key
-from ittybatch.stack.ports import choose_ports
-from ittybatch.stack.postgres import PostgresCluster, is_installed
-from ittybatch.stack.supervisor import Supervisor
+from ittybatch_local.ports import choose_ports
+from ittybatch_local.postgres import PostgresCluster, is_installed
+from ittybatch_local.supervisor import Supervisor
 
 DATABASES = ("sqlite", "postgres")
 NewLedger = Callable[[], str]

@@ -34,7 +34,7 @@ from tests.end_to_end.waiting import until
 from tests.soak.run import reconciling
 
 TRIES_A_ROUND = 4
-_IMPORT = "import prefect.flow_engine, flows.process_chunk"
+_IMPORT = "import prefect.flow_engine, ittybatch.flows.process_chunk"
 _FIRST_LEG = 1
 _WITHIN_S = 60.0
 _A_DAY_S = 86_400.0

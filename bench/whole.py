@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from ittybatch.stack import LocalStack
+from ittybatch_local import LocalStack
 from tests.conftest import OURS
 from tests.end_to_end.system import System
 

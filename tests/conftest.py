@@ -14,9 +14,9 @@ from psycopg import sql
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.migrate import upgrade
-from ittybatch.stack.ports import choose_ports
-from ittybatch.stack.postgres import PostgresCluster
-from ittybatch.stack.supervisor import Supervisor
+from ittybatch_local.ports import choose_ports
+from ittybatch_local.postgres import PostgresCluster
+from ittybatch_local.supervisor import Supervisor
 
 pytest_plugins = ["tests.order"]
 

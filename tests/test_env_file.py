@@ -14,7 +14,9 @@ from moto.server import ThreadedMotoServer
 from ittybatch.env_file import LOCAL_S3, export_env_files
 
 NAMES = ("AWS_", "PREFECT_")
-LOOK = "from flows.check_bucket import check_bucket; print(check_bucket.fn('media').message)"
+LOOK = (
+    "from ittybatch.flows.check_bucket import check_bucket; print(check_bucket.fn('media').message)"
+)
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from ittybatch.home import make_private, private_folder
 from ittybatch.ledger import open_ledger
 from ittybatch.ledger.migrate import upgrade
 from ittybatch.settings import Settings
-from ittybatch.stack.environment import write_environment
-from ittybatch.stack.lock import home_lock
+from ittybatch_local.environment import write_environment
+from ittybatch_local.lock import home_lock
 
 OWN_POSTGRES = "postgresql://ittybatch:c@127.0.0.1:15000/ledger"
 

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from ittybatch.cli.output import console
 from ittybatch.cli.status import SUCCEEDED
+from ittybatch.errors import ConfigurationError
 from ittybatch.settings import Settings
 
 Faults = Annotated[
@@ -53,27 +54,30 @@ def sandbox(
     It takes ITTYBIT_API_KEY and ITTYBIT_WEBHOOK_SECRET as its own, and reaches s3:// inputs
     and outputs with the usual AWS settings. Never expose it beyond this machine.
     """
-    from ittybatch.sandbox import SandboxConfig
-    from ittybatch.sandbox import serve as serve_sandbox
+    from ittybit_sandbox import SandboxConfig, SandboxError
+    from ittybit_sandbox import serve as serve_sandbox
 
     settings = Settings()
     # The newest secret signs; older ones are only for checking.
     secret = next((each.decode() for each in settings.webhook_secrets), None)
     given = {"api_key": settings.api_key, "webhook_secret": secret}
-    serve_sandbox(
-        SandboxConfig.model_validate(
-            {
-                "host": host,
-                "port": port,
-                "instant": instant,
-                "seed": seed,
-                "webhook_dialect": dialect,
-                "state_dir": state or settings.home / "sandbox",
-                **({"faults": faults} if faults else {}),
-                **{name: value for name, value in given.items() if value},
-            }
+    try:
+        serve_sandbox(
+            SandboxConfig.model_validate(
+                {
+                    "host": host,
+                    "port": port,
+                    "instant": instant,
+                    "seed": seed,
+                    "webhook_dialect": dialect,
+                    "state_dir": state or settings.home / "sandbox",
+                    **({"faults": faults} if faults else {}),
+                    **{name: value for name, value in given.items() if value},
+                }
+            )
         )
-    )
+    except SandboxError as error:
+        raise ConfigurationError(str(error)) from error
     return SUCCEEDED
 
 
@@ -93,7 +97,7 @@ def up(
     Each service has its log in .ittybatch/logs/ and is started again if it dies. Other
     `ittybatch` commands in this folder find the stack by themselves.
     """
-    from ittybatch.stack import LocalStack
+    from ittybatch_local import LocalStack
 
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())

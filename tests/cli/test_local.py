@@ -9,8 +9,8 @@ import pytest
 from ittybatch.cli.local import use_local_stack
 from ittybatch.env_file import LOCAL_S3
 from ittybatch.home import private_folder
-from ittybatch.stack.environment import write_environment
-from ittybatch.stack.lock import home_lock
+from ittybatch_local.environment import write_environment
+from ittybatch_local.lock import home_lock
 
 STACK = {
     "PREFECT_API_URL": "http://127.0.0.1:15001/api",

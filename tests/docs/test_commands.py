@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from flows.run_batch import run_batch
 from ittybatch.cli.app import app
+from ittybatch.flows.run_batch import run_batch
 from ittybatch.settings import CHECKOUT
 from tests.docs.pages import PAGES, fences, spans
 

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from flows.run_batch import run_batch
 from ittybatch.engine.options import BatchOptions
+from ittybatch.flows.run_batch import run_batch
 from ittybatch.profiles import load_profile
 from ittybatch.sources import ManifestSource, Source, read_pages
 from tests.docs.pages import Fence, fences

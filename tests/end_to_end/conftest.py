@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from ittybatch.stack import LocalStack, environment
-from ittybatch.stack.probes import is_healthy
-from ittybatch.stack.process import ProcessSpec
-from ittybatch.stack.supervisor import Supervisor
+from ittybatch_local import LocalStack, environment
+from ittybatch_local.probes import is_healthy
+from ittybatch_local.process import ProcessSpec
+from ittybatch_local.supervisor import Supervisor
 from tests.conftest import OURS
 from tests.end_to_end.system import System
 

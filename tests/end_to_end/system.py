@@ -22,7 +22,7 @@ from ittybatch.ledger.queries import (
     recent_batches,
 )
 from ittybatch.settings import Settings
-from ittybatch.stack import LocalStack
+from ittybatch_local import LocalStack
 from tests.end_to_end.prefect_api import PrefectApi
 from tests.end_to_end.waiting import until
 from tests.end_to_end.wire import Wire

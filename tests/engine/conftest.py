@@ -99,13 +99,13 @@ def prefect() -> Iterator[SyncPrefectClient]:
             flow_id=client.create_flow(chunk_flow),
             name="process-chunk",
             work_pool_name="ittybatch",
-            entrypoint="flows.process_chunk.process_chunk",
+            entrypoint="ittybatch.flows.process_chunk.process_chunk",
         )
         client.create_deployment(
             flow_id=client.create_flow(batch_flow),
             name="adhoc",
             work_pool_name="ittybatch",
-            entrypoint="flows.run_batch.run_batch",
+            entrypoint="ittybatch.flows.run_batch.run_batch",
         )
         yield client
 

@@ -36,7 +36,7 @@ class Project:
     def deploy(self, *deployments: dict[str, Any]) -> list[str]:
         """Declare these deployments and no others; give what deploying them told."""
         pool = {"name": "ittybatch"}
-        usual = {"entrypoint": "flows.run_batch.run_batch", "work_pool": pool, "pull": []}
+        usual = {"entrypoint": "ittybatch.flows.run_batch.run_batch", "work_pool": pool, "pull": []}
         document = {"deployments": [usual | each for each in deployments]}
         self.declared.prefect_file.write_text(yaml.safe_dump(document))
         told: list[str] = []

@@ -57,7 +57,7 @@ def _strict(client: SyncPrefectClient) -> str:
         flow_id=adhoc.flow_id,
         name=f"strict-{uuid4()}",
         work_pool_name="ittybatch",
-        entrypoint="flows.run_batch.run_batch",
+        entrypoint="ittybatch.flows.run_batch.run_batch",
         enforce_parameter_schema=True,
         parameter_openapi_schema=schema,
     )

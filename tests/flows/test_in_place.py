@@ -10,10 +10,10 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import CancelledRun, FailedRun
 from prefect.testing.utilities import prefect_test_harness
 
-from flows.run_batch import run_batch
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.saving import save_plan
 from ittybatch.errors import IttybatchError
+from ittybatch.flows.run_batch import run_batch
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import resume_batch
 from ittybatch.ledger.database import create_ledger_engine
@@ -132,7 +132,7 @@ def test_a_crash_between_collecting_and_reporting_is_made_good(
 ) -> None:
     """The next leg finds everything done, and reports."""
     with monkeypatch.context() as patch:
-        patch.setattr("tasks.report.write_files", _die)
+        patch.setattr("ittybatch.tasks.report.write_files", _die)
         assert _run(source).is_failed()
     [batch] = ledger.read(recent_batches)
     assert _run(source, go_on_with=batch.id).is_completed()
@@ -165,7 +165,7 @@ def test_a_later_leg_needs_no_file_that_the_batch_was_begun_with(
     mine = tmp_path / "mine.yaml"
     mine.write_text("renditions: [{name: sound, kind: audio, options: {format: mp3}}]\n")
     with monkeypatch.context() as patch:
-        patch.setattr("tasks.report.write_files", _die)
+        patch.setattr("ittybatch.tasks.report.write_files", _die)
         assert run_batch(source, str(mine), return_state=True).is_failed()
     mine.unlink()
     [batch] = ledger.read(recent_batches)
@@ -223,7 +223,7 @@ def test_an_error_of_ours_in_a_chunk_is_told_in_words(
         raise IttybatchError("The database was away.", remedy="Bring it back.")
 
     with monkeypatch.context() as patch:
-        patch.setattr("flows.process_chunk.submit", refuse)
+        patch.setattr("ittybatch.flows.process_chunk.submit", refuse)
         state = _run(source)
     assert (state.name, state.message) == ("Failed", "The database was away. Bring it back.")
     assert not [record for record in caplog.records if record.exc_info]

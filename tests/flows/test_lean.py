@@ -5,7 +5,7 @@ import sys
 
 from ittybatch.settings import CHECKOUT
 
-_TOLD = "import flows.process_chunk, sys; print(*sys.modules)"
+_TOLD = "import ittybatch.flows.process_chunk, sys; print(*sys.modules)"
 
 
 def test_a_chunks_leg_loads_no_source() -> None:

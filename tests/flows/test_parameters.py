@@ -2,11 +2,11 @@
 
 import pytest
 
-from flows.check_bucket import check_bucket
-from flows.process_chunk import process_chunk
-from flows.run_batch import run_batch
-from flows.steer_batch import steer_batch
-from flows.tidy_ledger import tidy_ledger
+from ittybatch.flows.check_bucket import check_bucket
+from ittybatch.flows.process_chunk import process_chunk
+from ittybatch.flows.run_batch import run_batch
+from ittybatch.flows.steer_batch import steer_batch
+from ittybatch.flows.tidy_ledger import tidy_ledger
 
 
 @pytest.mark.parametrize(

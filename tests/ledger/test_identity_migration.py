@@ -34,7 +34,7 @@ from tests.ledger import library
 from tests.sources.store import Answered, Asked, entry, listing, serving
 
 if TYPE_CHECKING:
-    from ittybatch.stack.postgres import PostgresCluster
+    from ittybatch_local.postgres import PostgresCluster
 
 DATA = Path(__file__).parent / "data" / "before_identity.json"
 WAS = json.loads(DATA.read_text("utf-8"))

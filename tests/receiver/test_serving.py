@@ -15,7 +15,7 @@ import pytest
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.migrate import upgrade
-from ittybatch.stack.ports import choose_ports
+from ittybatch_local.ports import choose_ports
 from tests.ledger import library
 from tests.receiver.harness import SECRET, Running, running, told, wait_until
 

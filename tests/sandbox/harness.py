@@ -17,8 +17,8 @@ import httpx
 import orjson
 import uvicorn
 
-from ittybatch.sandbox import SandboxConfig, create_app
-from ittybatch.sandbox.media.ffmpeg import ffmpeg_path
+from ittybit_sandbox import SandboxConfig, create_app
+from ittybit_sandbox.media.ffmpeg import ffmpeg_path
 
 KEY = "sandbox-key"
 SECRET = "a shared secret"

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ittybatch.sandbox import SandboxConfig, create_app
+from ittybit_sandbox import SandboxConfig, create_app
 from tests.sandbox.harness import Running, running
 
 

@@ -6,9 +6,9 @@ import httpx
 import pytest
 
 from ittybatch.errors import ConfigurationError
-from ittybatch.sandbox import Faults, SandboxConfig
-from ittybatch.sandbox import faults as module
-from ittybatch.sandbox.faults import Chance, FaultPlan, parse_faults
+from ittybit_sandbox import Faults, SandboxConfig
+from ittybit_sandbox import faults as module
+from ittybit_sandbox.faults import Chance, FaultPlan, parse_faults
 from tests.sandbox.harness import Json, Running, Sink, running, wait_for
 
 ALWAYS = {"probability": 1}

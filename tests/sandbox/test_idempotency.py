@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ittybatch.sandbox import idempotency
-from ittybatch.sandbox.jobs import now_ms
+from ittybit_sandbox import idempotency
+from ittybit_sandbox.jobs import now_ms
 from tests.sandbox.harness import Json, Running, running
 
 BODY: Json = {"input": "s3://library/a.mp4", "kind": "audio", "metadata": {"n": 1}}

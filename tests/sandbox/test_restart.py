@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from ittybatch.errors import ConfigurationError
-from ittybatch.sandbox import SandboxConfig, create_app
+from ittybit_sandbox import SandboxConfig, create_app
 from tests.sandbox.harness import Running, Sink, running, wait_for
 
 PROGRAM = """
 import sys
-from ittybatch.sandbox import SandboxConfig, serve
+from ittybit_sandbox import SandboxConfig, serve
 serve(SandboxConfig.model_validate_json(sys.argv[1]))
 """
 

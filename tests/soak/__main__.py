@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from ittybatch.stack import LocalStack
+from ittybatch_local import LocalStack
 from tests.end_to_end.system import System
 from tests.soak.alone import DATABASES, alone
 from tests.soak.operator import random_steps

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 import ittybatch
-from ittybatch.stack import LocalStack
+from ittybatch_local import LocalStack
 from tests.end_to_end.system import System
 from tests.soak.alone import DATABASES, alone
 from tests.soak.passing import Passing

@@ -5,8 +5,8 @@ import random
 import signal
 from collections import Counter
 
-from ittybatch.stack import LocalStack
-from ittybatch.stack.errors import StackError
+from ittybatch_local import LocalStack
+from ittybatch_local.errors import StackError
 from tests.end_to_end import processes
 from tests.soak.plan import Kill, Part
 

@@ -30,11 +30,11 @@ from ittybatch.ittybit.signature import sign
 from ittybatch.ledger import Transaction
 from ittybatch.ledger.models import Delivery, Job
 from ittybatch.ledger.states import JobState
-from ittybatch.stack.errors import StackError
-from ittybatch.stack.ports import choose_ports
-from ittybatch.stack.probes import is_healthy
-from ittybatch.stack.process import ProcessSpec
-from ittybatch.stack.supervisor import Supervisor
+from ittybatch_local.errors import StackError
+from ittybatch_local.ports import choose_ports
+from ittybatch_local.probes import is_healthy
+from ittybatch_local.process import ProcessSpec
+from ittybatch_local.supervisor import Supervisor
 
 CONNECTIONS = 64
 _PATH = "/webhooks/ittybit"

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from ittybatch.stack.ports import choose_ports
-from ittybatch.stack.probes import is_healthy
-from ittybatch.stack.process import ProcessSpec
-from ittybatch.stack.supervisor import Supervisor
+from ittybatch_local.ports import choose_ports
+from ittybatch_local.probes import is_healthy
+from ittybatch_local.process import ProcessSpec
+from ittybatch_local.supervisor import Supervisor
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
 

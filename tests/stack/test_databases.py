@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ittybatch.stack import databases
-from ittybatch.stack.databases import Databases, choose_databases, holds_rows
-from ittybatch.stack.environment import write_environment
-from ittybatch.stack.errors import StackError
-from ittybatch.stack.postgres import PostgresCluster
+from ittybatch_local import databases
+from ittybatch_local.databases import Databases, choose_databases, holds_rows
+from ittybatch_local.environment import write_environment
+from ittybatch_local.errors import StackError
+from ittybatch_local.postgres import PostgresCluster
 
 
 @pytest.fixture

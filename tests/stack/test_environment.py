@@ -8,13 +8,13 @@ import pytest
 
 from ittybatch.errors import ConfigurationError
 from ittybatch.settings import Settings
-from ittybatch.stack.environment import (
+from ittybatch_local.environment import (
     Parts,
     process_environment,
     shared_environment,
     write_environment,
 )
-from ittybatch.stack.keys import StackSecrets
+from ittybatch_local.keys import StackSecrets
 
 PORTS = {"prefect": 1, "postgres": 2, "s3": 3, "sandbox": 4, "receiver": 5}
 SECRETS = StackSecrets("key", "secret", "password", "admin:pass")

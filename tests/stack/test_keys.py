@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ittybatch.stack.errors import StackError
-from ittybatch.stack.keys import load_secrets, write_private
+from ittybatch_local.errors import StackError
+from ittybatch_local.keys import load_secrets, write_private
 
 
 def test_secrets_are_made_once_and_are_their_owners_alone(tmp_path: Path) -> None:

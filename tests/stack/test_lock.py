@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ittybatch.stack.errors import StackError
-from ittybatch.stack.lock import home_lock
+from ittybatch_local.errors import StackError
+from ittybatch_local.lock import home_lock
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from ittybatch.stack.lock import home_lock
+from ittybatch_local.lock import home_lock
 with home_lock(Path(sys.argv[1])) as lock_fd:
     if sys.argv[2:] == ["leave a guard"]:
         import subprocess
@@ -59,7 +59,7 @@ def test_guards_that_never_end_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Waiting has a deadline, and the message says where to look."""
-    monkeypatch.setattr("ittybatch.stack.lock.CLEANUP_WAIT_S", 0.2)
+    monkeypatch.setattr("ittybatch_local.lock.CLEANUP_WAIT_S", 0.2)
     holder = [sys.executable, "-c", HOLDER, str(tmp_path), "leave a guard"]
     with subprocess.Popen(holder, stdout=subprocess.PIPE) as first:
         assert first.stdout is not None

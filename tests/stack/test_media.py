@@ -7,9 +7,9 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from ittybatch.stack import media
-from ittybatch.stack.errors import StackError
-from ittybatch.stack.media import make_broken, make_media
+from ittybatch_local import media
+from ittybatch_local.errors import StackError
+from ittybatch_local.media import make_broken, make_media
 
 
 def _probe(path: Path) -> str:

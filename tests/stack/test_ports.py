@@ -4,7 +4,7 @@ import json
 import socket
 from pathlib import Path
 
-from ittybatch.stack.ports import HIGHEST, HOST, LOWEST, choose_ports, is_free
+from ittybatch_local.ports import HIGHEST, HOST, LOWEST, choose_ports, is_free
 
 
 def test_ports_are_free_distinct_and_beyond_reach_of_clients(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ittybatch.stack.errors import StackError
-from ittybatch.stack.postgres import PostgresCluster
-from ittybatch.stack.supervisor import Supervisor
+from ittybatch_local.errors import StackError
+from ittybatch_local.postgres import PostgresCluster
+from ittybatch_local.supervisor import Supervisor
 
 
 @pytest.fixture(scope="module")

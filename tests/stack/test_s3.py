@@ -7,9 +7,9 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from ittybatch.stack.errors import StackError
-from ittybatch.stack.ports import choose_ports
-from ittybatch.stack.s3 import Uploaded, upload
+from ittybatch_local.errors import StackError
+from ittybatch_local.ports import choose_ports
+from ittybatch_local.s3 import Uploaded, upload
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ittybatch.stack import LocalStack, StackError
-from ittybatch.stack.services import api_headers
+from ittybatch_local import LocalStack, StackError
+from ittybatch_local.services import api_headers
 
 PROGRAM = (sys.executable, str(Path(__file__).with_name("stand_in.py")))
 SERVICES = ("postgres", "prefect-server", "s3", "sandbox", "receiver", "worker")
@@ -106,7 +106,7 @@ def test_a_killed_stack_leaves_nothing_and_starts_again(
     program = textwrap.dedent(f"""
         import time
         from pathlib import Path
-        from ittybatch.stack import LocalStack
+        from ittybatch_local import LocalStack
         with LocalStack(Path({str(home)!r}), server=False, worker=False, sandbox=True,
                         program={PROGRAM!r}) as stack:
             print(*(stack.pid(name) for name in ("postgres", "s3", "receiver")), flush=True)

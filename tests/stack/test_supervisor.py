@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ittybatch.stack.errors import StackError
-from ittybatch.stack.probes import is_healthy
-from ittybatch.stack.process import LOG_LIMIT_BYTES, GuardedProcess, ProcessSpec
-from ittybatch.stack.supervisor import Supervisor
+from ittybatch_local.errors import StackError
+from ittybatch_local.probes import is_healthy
+from ittybatch_local.process import LOG_LIMIT_BYTES, GuardedProcess, ProcessSpec
+from ittybatch_local.supervisor import Supervisor
 
 Until = Callable[[Callable[[], object]], None]
 IsRunning = Callable[[int], bool]
@@ -206,9 +206,9 @@ def test_nothing_survives_a_parent_that_is_killed(
     program = textwrap.dedent(f"""
         import os, sys, time
         from pathlib import Path
-        from ittybatch.stack.probes import is_healthy
-        from ittybatch.stack.process import ProcessSpec
-        from ittybatch.stack.supervisor import Supervisor
+        from ittybatch_local.probes import is_healthy
+        from ittybatch_local.process import ProcessSpec
+        from ittybatch_local.supervisor import Supervisor
         home = Path({str(home)!r})
         with Supervisor() as supervisor:
             supervisor.launch(ProcessSpec(

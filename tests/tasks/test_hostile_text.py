@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from tasks.markdown import code, escaped, link, table
+from ittybatch.tasks.markdown import code, escaped, link, table
 
 # As permissive as a page could be: HTML is passed on, and tables are read.
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table")

@@ -11,7 +11,7 @@ from ittybatch.ledger.legs import Leg, begin_leg
 from ittybatch.ledger.runs import read_run
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.states import RunState
-from tasks import wait
+from ittybatch.tasks import wait
 from tests.ledger import library
 
 _LULL_S = 0.5

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.markdown import code, escaped, link, table
+from ittybatch.tasks.markdown import code, escaped, link, table
 
 
 @pytest.mark.parametrize(

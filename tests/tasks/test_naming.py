@@ -6,7 +6,7 @@ import pytest
 
 from ittybatch.engine.options import BatchOptions
 from ittybatch.sources import BucketSource
-from tasks.naming import name_of, source_name
+from ittybatch.tasks.naming import name_of, source_name
 
 BUCKET = {"type": "bucket", "uri": "s3://media/uploads/"}
 

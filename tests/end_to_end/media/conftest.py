@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ittybatch.stack import make_media
+from ittybatch_local import make_media
 from tests.end_to_end.media.first_batches import FirstBatches, run_first_batches
 from tests.end_to_end.system import System
 

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ittybatch.stack import make_broken
+from ittybatch_local import make_broken
 from tests.end_to_end.prefect_api import Sightings
 from tests.end_to_end.system import System
 from tests.end_to_end.waiting import until
@@ -30,7 +30,7 @@ _FAULTS = {
     ]
 }
 _SCRIPT = """\
-from flows.run_batch import run_batch
+from ittybatch.flows.run_batch import run_batch
 from ittybatch.sources import BucketSource
 
 run_batch(BucketSource(uri="s3://{bucket}/in-place/"), profile="web")

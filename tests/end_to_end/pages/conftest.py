@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from ittybatch.stack import LocalStack
+from ittybatch_local import LocalStack
 from tests.end_to_end.system import System
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")

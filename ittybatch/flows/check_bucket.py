@@ -1,0 +1,16 @@
+"""Check a bucket: list it from where flow runs run, with what they have for credentials."""
+
+from prefect import State, flow
+from prefect.states import Completed
+
+from ittybatch.engine.bucket_checks import LISTED, why_not_listed
+from ittybatch.flows.parameters import BucketName
+from ittybatch.settings import Settings
+
+
+@flow(name="check-bucket", flow_run_name="check {bucket}", description=__doc__)
+def check_bucket(bucket: BucketName) -> State[None]:
+    """Say in the state's message whether a bucket or prefix can be listed."""
+    Settings()  # takes what .env has for AWS's library
+    why = why_not_listed(bucket)
+    return Completed(message=str(why) if why else LISTED)

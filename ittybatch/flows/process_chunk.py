@@ -1,0 +1,47 @@
+"""A chunk: submit what is due, sleep until it has ended or must be tried again, repeat."""
+
+from typing import Annotated
+
+from prefect import State, flow
+from prefect.states import Completed
+from pydantic import Field
+
+from ittybatch.ledger.identity import chunk_owner
+from ittybatch.ledger.states import ChunkState
+from ittybatch.tasks.brake import brake
+from ittybatch.tasks.chunk_outcome import chunk_outcome, stopped_outcome
+from ittybatch.tasks.collect import collect
+from ittybatch.tasks.ending import ends_quietly
+from ittybatch.tasks.leg import at_work, leave, open_books
+from ittybatch.tasks.poll import poll
+from ittybatch.tasks.submit import submit
+from ittybatch.tasks.wait import wait
+
+ChunkId = Annotated[
+    int,
+    Field(json_schema_extra={"title": "Chunk", "description": "The chunk's number in the ledger."}),
+]
+
+
+@flow(name="process-chunk", description=__doc__)
+@ends_quietly
+def process_chunk(chunk_id: ChunkId) -> State[None]:
+    """Run one chunk, or one leg of it: everything begins by reading the ledger."""
+    with (
+        open_books() as (settings, ledger),
+        at_work(ledger, chunk_owner(chunk_id), settings.lease_s) as first,
+    ):
+        leg = first
+        while leg is not None:
+            poll(ledger, settings, chunk_id)
+            brake(ledger, leg.batch_id)
+            submit(ledger, settings, chunk_id)
+            place, held = collect(ledger, chunk_id)
+            if place.state is ChunkState.DONE:
+                return chunk_outcome(place)
+            if held:
+                if not leave(ledger, settings, leg):
+                    continue
+                return stopped_outcome(place)
+            leg = wait(ledger, settings, leg, chunk=chunk_id)
+        return Completed(message="Another flow run goes on with this chunk.")

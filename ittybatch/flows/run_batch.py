@@ -1,0 +1,110 @@
+"""A batch: plan a source, release its chunks, sleep until they are done, report.
+
+from ittybatch.flows.run_batch import run_batch
+from ittybatch.sources import BucketSource
+
+run_batch(BucketSource(uri="s3://media/uploads/"), profile="web")
+"""
+
+from prefect import State, flow
+
+from ittybatch.engine.options import BatchOptions
+from ittybatch.errors import IttybatchError
+from ittybatch.flows.parameters import DEFAULTS, AnySource, Options, ProfileName
+from ittybatch.flows.process_chunk import process_chunk
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.batches import OpenBatch, read_batch
+from ittybatch.ledger.identity import batch_owner
+from ittybatch.ledger.legs import Leg
+from ittybatch.ledger.queries import BatchStatus
+from ittybatch.ledger.states import BatchState
+from ittybatch.settings import Settings
+from ittybatch.tasks.adopt import adopt
+from ittybatch.tasks.approve import approve
+from ittybatch.tasks.ending import ends_quietly
+from ittybatch.tasks.leg import at_work, in_place, leave, open_books
+from ittybatch.tasks.naming import batch_run_name
+from ittybatch.tasks.outcome import outcome, preview_outcome, superseded_outcome, unapproved_outcome
+from ittybatch.tasks.release import release
+from ittybatch.tasks.report import progress, report
+from ittybatch.tasks.scan import look, scan
+from ittybatch.tasks.tags import tag_outcome
+from ittybatch.tasks.wait import wait
+
+
+@flow(name="run-batch", flow_run_name=batch_run_name, description=__doc__)
+@ends_quietly
+def run_batch(
+    source: AnySource, profile: ProfileName = "web", options: Options = DEFAULTS
+) -> State[None]:
+    """Run one batch, or one leg of it: everything begins by reading the ledger."""
+    with open_books() as (settings, ledger):
+        if options.dry_run:
+            return preview_outcome(look(ledger, settings, source, profile, options))
+        batch = adopt(ledger, settings, source, profile, options)
+        with at_work(ledger, batch_owner(batch.id), settings.lease_s) as leg:
+            return _work(ledger, settings, batch, leg) if leg else superseded_outcome()
+
+
+def _work(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> State[None]:
+    """Plan, see the batch through, and report, until this run may end."""
+    while True:
+        batch = scan(ledger, settings, batch, leg)
+        approved = approve(ledger, settings, batch, leg)
+        if approved is None:
+            end = unapproved_outcome(batch)
+        else:
+            seen = _see_through(ledger, settings, batch, approved)
+            if seen is None:
+                return superseded_outcome()
+            status, leg = seen
+            report(ledger, settings, status)
+            tag_outcome(status)
+            end = outcome(status)
+        if leave(ledger, settings, leg):
+            return end
+        # Somebody has resumed or approved it just now, and relies on this run.
+        batch = ledger.read(read_batch, batch.id)
+
+
+def _see_through(
+    ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg
+) -> tuple[BatchStatus, Leg] | None:
+    """Release chunks and wait for them, until nothing is left to wait for.
+
+    A run that cannot suspend works through the chunks itself, one after the other.
+
+    Returns:
+        How the batch stands then, and the leg that found it so; None where another run has
+        taken this one's place.
+    """
+    stays = in_place()
+    max_active = BatchOptions.model_validate(batch.options).max_active_chunks
+    while True:
+        released = release(ledger, settings, batch.id, max_active, in_place=stays)
+        status = progress(ledger, batch.id)
+        if status.state is not BatchState.RUNNING and not _still_billing(status):
+            return status, leg
+        for chunk in released:
+            _work_through(chunk)
+        if not released:
+            next_leg = wait(ledger, settings, leg)
+            if next_leg is None:
+                return None
+            leg = next_leg
+
+
+def _work_through(chunk: int) -> None:
+    """Run a chunk in this process.
+
+    Raises:
+        IttybatchError: when the chunk's flow has failed, which has logged why.
+    """
+    state = process_chunk(chunk, return_state=True)
+    if not state.is_completed():
+        raise IttybatchError(str(state.message))
+
+
+def _still_billing(status: BatchStatus) -> bool:
+    """Whether a cancelled batch still waits to hear what became of the jobs it had sent."""
+    return status.state is BatchState.CANCELLED and status.chunks_done < status.chunks

@@ -1,0 +1,97 @@
+"""Approve: a plan above the user's own ceilings waits until somebody has looked at it."""
+
+from typing import Literal
+
+from prefect import suspend_flow_run
+from prefect.input import RunInput
+from prefect.logging import get_run_logger
+from pydantic import ConfigDict, Field
+
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.approval import approve as let_begin
+from ittybatch.ledger.approval import ask, asked_leg
+from ittybatch.ledger.batches import OpenBatch, cancel_batch, read_batch
+from ittybatch.ledger.legs import Leg
+from ittybatch.ledger.states import BatchState
+from ittybatch.settings import Settings
+from ittybatch.tasks.leg import in_place, this_run
+from ittybatch.tasks.wait import wait
+
+# What can be made of a plan.
+Decision = Literal["wait", "approve", "cancel"]
+
+
+class Approval(RunInput):
+    """The form that Prefect shows on the suspended run."""
+
+    model_config = ConfigDict(extra="forbid", title="Approval")
+
+    # Whoever resumes the run without a word, by mistake or by an event, approves of nothing.
+    decision: Decision = Field(
+        "wait",
+        title="Decision",
+        description="approve: submit what was planned. cancel: submit nothing. wait: ask again.",
+    )
+
+
+def approve(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Leg | None:
+    """See whether a batch may begin; in a deployed run, wait suspended until somebody says so.
+
+    A subflow, which Prefect cannot suspend, waits in its process.
+
+    `ittybatch approve` says so too. Returns the leg to go on with, None where the batch goes no
+    further for now.
+    """
+    if batch.state is not BatchState.UNAPPROVED:
+        return leg
+    flow_run, deployment = this_run()
+    if deployment is None:
+        return None
+    if in_place():
+        return _stay(ledger, settings, batch, leg)
+    asked = ledger.read(asked_leg, batch.id, flow_run)
+    if asked is not None:
+        _carry_out(ledger, batch.id, _ask(batch, settings, asked).decision)
+        batch = ledger.read(read_batch, batch.id)
+        if batch.state is not BatchState.UNAPPROVED:
+            return leg
+    get_run_logger().warning("This batch waits to be approved: %s", batch.reason)
+    if not ledger.write(ask, leg, flow_run):
+        return None
+    _ask(batch, settings, leg.number)
+    return None
+
+
+def _stay(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Leg | None:
+    """Wait for a decision in this process; `ittybatch approve` and `cancel` wake it."""
+    get_run_logger().warning(
+        "This batch waits to be approved: %s `ittybatch approve %s` begins it.",
+        batch.reason,
+        batch.id,
+    )
+    waiting: Leg | None = leg
+    while waiting and ledger.read(read_batch, batch.id).state is BatchState.UNAPPROVED:
+        waiting = wait(ledger, settings, waiting)
+    return waiting
+
+
+def _ask(batch: OpenBatch, settings: Settings, leg: int) -> Approval:
+    """Suspend with a form; once that was answered, give the answer."""
+    form = Approval.with_initial_data(
+        description=f"**{batch.reason}**\n\nThe plan is among this run's artifacts. In the "
+        f"terminal: `ittybatch approve {batch.id}`, or `ittybatch cancel {batch.id}`."
+    )
+    answer = suspend_flow_run(
+        wait_for_input=form, key=f"approval-{leg}", timeout=int(settings.suspend_timeout_s)
+    )
+    return Approval(decision=answer.decision)
+
+
+def _carry_out(ledger: Ledger, batch: str, decision: Decision) -> None:
+    match decision:
+        case "approve":
+            ledger.write(let_begin, batch)
+        case "cancel":
+            ledger.write(cancel_batch, batch, "Cancelled when it was to be approved.")
+        case "wait":
+            pass

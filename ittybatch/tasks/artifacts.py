@@ -1,0 +1,227 @@
+"""Artifacts: what an operator reads of a batch in the Prefect UI."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+from uuid import UUID
+
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+)
+
+from ittybatch.engine.advice import advise, outlook
+from ittybatch.engine.amounts import format_bytes, format_count, format_duration, format_total
+from ittybatch.engine.estimate import Estimate
+from ittybatch.engine.plan_counts import NOT_SUBMITTED
+from ittybatch.engine.reporting import Written
+from ittybatch.engine.reports.tally import Tally
+from ittybatch.ledger.queries import BatchStatus, JobRow
+from ittybatch.ledger.states import JobState
+from ittybatch.profiles import Item
+from ittybatch.sources.rules import describe_rule, left_out_by_rule, nothing_left
+from ittybatch.tasks.leg import this_run
+from ittybatch.tasks.markdown import code, escaped, link, table
+from ittybatch.tasks.naming import source_name
+
+MOST_ROWS = 500
+# Wider cells push the others off the page; the failures are told in full elsewhere.
+_WIDEST = 50
+_ENDED = ("succeeded", "failed", "expired", "cancelled")
+_LEFT_OUT = (
+    *((name, f"Jobs {why}") for name, why in NOT_SUBMITTED.items()),
+    ("skipped", "Renditions that a condition excludes"),
+    ("without_rendition", "Items that no rendition wants"),
+    ("rejected", "Rows and items that could not be used"),
+)
+
+
+def show_plan(
+    key: str,
+    counts: Mapping[str, int],
+    *,
+    source: Mapping[str, Any],
+    profile: str,
+    expected: Estimate,
+    sample: Sequence[Mapping[str, str]] = (),
+    rejects: Path | None = None,
+) -> None:
+    """Publish what a scan came to."""
+    size = format_total(counts.get("bytes", 0), counts.get("items", 0))
+    size = "size unknown" if size == "unknown" else size
+    lines = [escaped(nothing), ""] if (nothing := nothing_left(counts)) else []
+    lines += [f"Source: {code(source_name(source))}, {size}, profile: {code(profile)}"]
+    lines += ["", f"- Cost: {escaped(expected.told_cost())}"]
+    lines += [f"- Time: {escaped(expected.told_time())}"]
+    if jobs := _named(counts, "rendition:"):
+        lines += table(("Rendition", "Jobs>"), jobs)
+    left_out = [(title, f"{counts[name]:,}") for name, title in _LEFT_OUT if counts.get(name)]
+    left_out += [
+        (f"Left out by {code(name)}: {escaped(describe_rule(name))}", f"{count:,}")
+        for name, count in left_out_by_rule(counts).items()
+    ]
+    if left_out:
+        lines += table(("Nothing to do, or left out", "Count>"), left_out)
+    if rejects:
+        lines += ["", f"Rows and items that could not be used, and why: {code(rejects)}"]
+    if sample:
+        lines += ["", "The first jobs:"]
+        titles = [name.capitalize() for name in sample[0]]
+        lines += table(titles, [[escaped(cell) for cell in row.values()] for row in sample])
+    create_markdown_artifact("\n".join(lines), key=f"plan-{key}", description=planned(counts))
+
+
+def planned(counts: Mapping[str, int]) -> str:
+    """A plan in one line."""
+    if nothing := nothing_left(counts):
+        return nothing
+    told = (
+        f"{format_count(counts.get('jobs', 0), 'job')} to submit, "
+        f"of {counts.get('items', 0):,} of {format_count(counts.get('found', 0), 'item')}"
+    )
+    done = counts.get("already_done", 0)
+    return f"{told}; {format_count(done, 'job')} done before" if done else told
+
+
+def show_progress(status: BatchStatus, told: str) -> None:
+    """Publish how far a batch is: one bar a flow run, moved on by each leg."""
+    key = f"progress-{status.id}"
+    ended = sum(status.counts[name] for name in _ENDED)
+    if status.counts["jobs"]:
+        percent = 100.0 * ended / status.counts["jobs"]
+    else:
+        # A batch that is held or paused before its first job is planned has done nothing.
+        percent = 100.0 if status.state.ended else 0.0
+    bar = _bar_of_this_run(key)
+    if bar is None:
+        create_progress_artifact(percent, key=key, description=told)
+    else:
+        update_progress_artifact(bar, percent, description=told)
+
+
+def progress_of(status: BatchStatus) -> str:
+    """How far a batch is, in one line."""
+    counts = status.counts
+    ended = sum(counts[name] for name in _ENDED)
+    return (
+        f"{ended:,} of {counts['jobs']:,} jobs ended, {counts['in_flight']:,} at Ittybit; "
+        f"{status.chunks_done:,} of {status.chunks:,} chunks done"
+    )
+
+
+def show_results(status: BatchStatus, rows: Sequence[JobRow]) -> None:
+    """Publish what came out, as far as a page can show it."""
+    root = _root(status)
+    results = [
+        {
+            "Item": escaped(Item(row.input).shown.removeprefix(root)),
+            "Rendition": escaped(row.rendition),
+            "Status": row.state.value,
+            "Output or error": _came_of(row),
+            "Pixels": f"{row.width}x{row.height}" if row.width else "",
+            "Duration": format_duration(row.duration_s),
+            "Size": format_bytes(row.size_bytes),
+            "Attempts": str(row.attempts),
+        }
+        for row in rows
+    ]
+    if results:
+        told = f"Jobs of batch {status.id}"
+        told += f", items under {code(root)}" if root else ""
+        if len(results) < status.counts["jobs"]:
+            told += f": the first {len(results):,} of {status.counts['jobs']:,}"
+        create_table_artifact(results, key=f"results-{status.id}", description=told)
+
+
+def show_failures(status: BatchStatus, reasons: Sequence[Mapping[str, Any]]) -> None:
+    """Publish why jobs failed, the most frequent reason first."""
+    failures = [
+        {
+            "Jobs": str(reason["jobs"]),
+            "Status": reason["state"],
+            "Example": escaped(Item(str(reason["example"])).shown.removeprefix(_root(status))),
+            "Again?": outlook(reason).value,
+            "Reason": escaped(reason["error_message"] or reason["error_kind"] or "no reason given"),
+        }
+        for reason in reasons
+    ]
+    if failures:
+        create_table_artifact(
+            failures,
+            key=f"failures-{status.id}",
+            description=" ".join(["Why jobs did not succeed.", *advise(status.id, reasons)]),
+        )
+
+
+def show_report(status: BatchStatus, told: str, written: Written) -> None:
+    """Publish what a batch came to, and where the completion report lies."""
+    source = code(source_name(status.source))
+    lines = [
+        f"**{status.state.value.replace('_', ' ').capitalize()}**: {escaped(told)}",
+        "",
+        f"Batch {code(status.id)}, source: {source}, profile: {code(status.profile)}",
+    ]
+    if renditions := _added_up(written.tally):
+        lines += table(("Rendition", "Succeeded>", "Average>", "Longest>", "Saved>"), renditions)
+    if checks := written.tally.checks:
+        lines += table(
+            ("Outputs looked at", "Count>"),
+            [(escaped(check), f"{count:,}") for check, count in checks.most_common()],
+        )
+    lines += ["", "The completion report, on the machine that ran the last leg:", ""]
+    lines += [f"- {what}: {code(place)}" for what, place in written.places.items()]
+    lines += ["", f"Anywhere else, {code(f'ittybatch report {status.id} --format csv')} writes it."]
+    lines += [f"\n**Not written**: {escaped(failure)}" for failure in written.failures]
+    create_markdown_artifact("\n".join(lines), key=f"report-{status.id}", description=told)
+
+
+def _added_up(tally: Tally) -> list[tuple[str, ...]]:
+    return [
+        (
+            escaped(name),
+            f"{each.succeeded:,} of {each.jobs:,}",
+            format_duration(each.average_s),
+            format_duration(each.longest_s if each.timed else None),
+            each.saved,
+        )
+        for name, each in sorted(tally.renditions.items())
+    ]
+
+
+def _bar_of_this_run(key: str) -> UUID | None:
+    run, _ = this_run()
+    if run is None:
+        return None
+    wanted = ArtifactFilter(
+        key=ArtifactFilterKey(any_=[key]), flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(run)])
+    )
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=wanted, limit=1)
+    return found[0].id if found else None
+
+
+def _came_of(row: JobRow) -> str:
+    if row.output_url and row.state is JobState.SUCCEEDED:
+        return link(row.output_url)
+    return escaped(shorten(row.error_message or row.error_kind or "", _WIDEST, placeholder=" …"))
+
+
+def _root(status: BatchStatus) -> str:
+    return str(status.source.get("uri", "")) if status.source.get("type") == "bucket" else ""
+
+
+def _named(counts: Mapping[str, int], group: str) -> list[tuple[str, str]]:
+    return [
+        (escaped(name.removeprefix(group)), f"{count:,}")
+        for name, count in sorted(counts.items())
+        if name.startswith(group)
+    ]

@@ -1,0 +1,121 @@
+"""Scan: read the source page by page into the ledger, or only look."""
+
+from collections.abc import Callable, Mapping
+
+from prefect.logging import get_run_logger
+from pydantic import TypeAdapter
+
+from ittybatch.engine.estimate import estimate, why_ask
+from ittybatch.engine.options import BatchOptions
+from ittybatch.engine.planning import Preview, plan_batch, preview, wanted_of
+from ittybatch.engine.reports.places import folder_of
+from ittybatch.engine.reports.rejects import write_rejects_file
+from ittybatch.engine.scope import settle
+from ittybatch.errors import IttybatchError
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.batches import OpenBatch, read_batch
+from ittybatch.ledger.history import experience
+from ittybatch.ledger.legs import Leg
+from ittybatch.ledger.retrying import batches_with
+from ittybatch.ledger.states import BatchState
+from ittybatch.ledger.stopping import hold_and_end
+from ittybatch.settings import Settings
+from ittybatch.sources import FailedJobsSource, Source
+from ittybatch.tasks.artifacts import planned as told_of
+from ittybatch.tasks.artifacts import show_plan
+from ittybatch.tasks.poll import poll_given_up
+from ittybatch.tasks.step import step
+
+_SOURCE: TypeAdapter[Source] = TypeAdapter(Source)
+_TELL_EVERY = 10_000
+
+
+@step("scan")
+def scan(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> OpenBatch:
+    """Plan the batch, from where an earlier leg left off.
+
+    If the source cannot be read, the batch is held and its run has ended; resumed, it goes on
+    from there in another.
+
+    The source is the one that the batch was begun with: by now `latest` means this very batch.
+
+    Raises:
+        LedgerUnavailable: when not even the hold can be written.
+    """
+    if batch.state is not BatchState.PLANNING:
+        return batch
+    options = BatchOptions.model_validate(batch.options)
+    source: Source = _SOURCE.validate_python(dict(batch.source))
+    if isinstance(source, FailedJobsSource):
+        for each in ledger.read(batches_with, wanted_of(source)):
+            poll_given_up(ledger, settings, each)
+    try:
+        planned = plan_batch(
+            ledger,
+            batch,
+            source,
+            settings.profiles_dir,
+            chunk_size=options.chunk_size,
+            canary_items=options.canary_items,
+            on_page=_teller(),
+            skip_standing=options.skip_standing,
+            why_ask=lambda counts: why_ask(
+                estimate(counts, options, settings, ledger.read(experience)), options
+            ),
+        )
+    except IttybatchError as error:
+        # Held, with its run ended: nothing replaces the run, and a resume makes another.
+        ledger.write(hold_and_end, leg, str(error))
+        get_run_logger().error("The batch is held: %s", error)
+        return ledger.read(read_batch, batch.id)
+    if not planned.scan_done:
+        return planned
+    rejects = write_rejects_file(ledger, batch.id, folder_of(settings.home, batch.id))
+    get_run_logger().info("Planned: %s.", told_of(planned.counts))
+    show_plan(
+        planned.id,
+        planned.counts,
+        source=planned.source,
+        profile=str(planned.profile["name"]),
+        expected=estimate(planned.counts, options, settings, ledger.read(experience)),
+        rejects=rejects,
+    )
+    return planned
+
+
+@step("look")
+def look(
+    ledger: Ledger, settings: Settings, source: Source, profile: str, options: BatchOptions
+) -> Preview:
+    """Tell what a run would do. Nothing is written, nothing is submitted."""
+    source, chosen = settle(ledger, source, profile, settings.profiles_dir)
+    found = preview(
+        ledger,
+        source,
+        chosen,
+        settings.profiles_dir,
+        on_page=_teller(),
+        skip_standing=options.skip_standing,
+    )
+    show_plan(
+        "dry-run",
+        found.counts,
+        source=source.model_dump(mode="json"),
+        profile=chosen.name,
+        expected=estimate(found.counts, options, settings, ledger.read(experience)),
+        sample=found.sample,
+    )
+    return found
+
+
+def _teller() -> Callable[[Mapping[str, int]], None]:
+    logger = get_run_logger()
+    told = 0
+
+    def tell(counts: Mapping[str, int]) -> None:
+        nonlocal told
+        if counts.get("found", 0) >= told + _TELL_EVERY:
+            told = counts["found"]
+            logger.info("%d items found, %d jobs planned.", told, counts.get("jobs", 0))
+
+    return tell

@@ -1,0 +1,72 @@
+"""Wait: suspend at no cost until the ledger has news, or stay where there is no deployment."""
+
+import time
+
+from prefect.flow_runs import suspend_flow_run
+from prefect.logging import get_run_logger
+
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.chunks import chunk_of
+from ittybatch.ledger.legs import Leg, begin_wait, has_news
+from ittybatch.settings import Settings
+from ittybatch.tasks.leg import in_place, new_leg
+from ittybatch.tasks.poll import poll
+
+_LOOK_EVERY_S = 0.5
+_LOOK_CLOSELY_EVERY_S = 0.1
+# Jobs of which none ends for so long are taken to need their time.
+_LULL_S = 2.0
+
+
+def wait(ledger: Ledger, settings: Settings, leg: Leg, *, chunk: int | None = None) -> Leg | None:
+    """Wait for a reason to go on.
+
+    In a deployed run this hardly ever returns: the process ends, and another begins the flow
+    anew. Only where a chunk's jobs end as one looks on does the process stay for the last of
+    them. Where it returns, it gives the next leg, or None where another run has taken over.
+
+    The ledger says that the run waits before Prefect does, so that no news falls in between. A
+    pause fires once a key and flow run, hence the leg's number in it.
+    """
+    if in_place():
+        _stay(ledger, settings, leg, chunk)
+        return new_leg(ledger, leg.owner, after=leg)
+    if chunk is not None and _linger(ledger, leg, chunk, settings.linger_s):
+        return new_leg(ledger, leg.owner, after=leg)
+    if not ledger.write(begin_wait, leg):
+        return None
+    get_run_logger().info("Nothing to do until there is news: suspending.")
+    suspend_flow_run(
+        key=f"{'chunk-leg' if chunk is not None else 'batch-wait'}-{leg.number}",
+        timeout=int(settings.suspend_timeout_s),
+    )
+    return new_leg(ledger, leg.owner, after=leg)
+
+
+def _linger(ledger: Ledger, leg: Leg, chunk: int, at_most_s: float) -> bool:
+    """Stay for as long as jobs end one after the other, but no longer than a new process costs.
+
+    Returns:
+        Whether there is a reason to go on.
+    """
+    ledger.write(begin_wait, leg, in_place=True)
+    began = ended_at = time.monotonic()
+    in_flight = ledger.read(chunk_of, chunk).in_flight
+    while (now := time.monotonic()) - began < at_most_s and now - ended_at < _LULL_S:
+        if ledger.read(has_news, leg):
+            return True
+        time.sleep(_LOOK_CLOSELY_EVERY_S)
+        if (left := ledger.read(chunk_of, chunk).in_flight) < in_flight:
+            in_flight, ended_at = left, now
+    return False
+
+
+def _stay(ledger: Ledger, settings: Settings, leg: Leg, chunk: int | None) -> None:
+    ledger.write(begin_wait, leg, in_place=True)
+    asked_at = time.monotonic()
+    while not ledger.read(has_news, leg):
+        # A process that stays has nothing better to do than to look.
+        time.sleep(_LOOK_EVERY_S)
+        if chunk is not None and time.monotonic() - asked_at >= settings.silence_s:
+            poll(ledger, settings, chunk)
+            asked_at = time.monotonic()

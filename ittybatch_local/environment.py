@@ -1,0 +1,169 @@
+"""The environment that every process of a stack shares, and the file that hands it on."""
+
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from ittybatch.env_file import LOCAL_S3
+from ittybatch.errors import ConfigurationError
+from ittybatch.settings import Settings
+from ittybatch_local.keys import StackSecrets, write_private
+from ittybatch_local.ports import HOST
+
+WEBHOOK_PATH = "/webhooks/ittybit"
+LOCAL_NAMES = f"{HOST},localhost"
+S3_REGION = "us-east-1"
+# Local S3 takes any key; these two are what its documentation uses.
+S3_KEY = "testing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Which parts of the stack run here; what does not is the user's own."""
+
+    sandbox: bool = True
+    s3: bool = True
+    receiver: bool = True
+    worker: bool = True
+    server: bool = True
+
+
+def shared_environment(
+    home: Path,
+    parts: Parts,
+    *,
+    ports: Mapping[str, int],
+    secrets: StackSecrets,
+    ledger_url: str,
+    settings: Settings,
+) -> dict[str, str]:
+    """Build what the command line, the worker and the services must agree on.
+
+    Raises:
+        ConfigurationError: A part that is not run here was not given either.
+    """
+    return {
+        "ITTYBATCH_HOME": str(home),
+        "DATABASE_URL": ledger_url,
+        **_prefect(home, parts, ports, secrets),
+        **_ittybit(parts, ports, secrets, settings),
+        **(_s3(ports) if parts.s3 else {}),
+        **_without_proxy(),
+    }
+
+
+def process_environment(
+    shared: Mapping[str, str], parts: Parts, inherited: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The complete environment of a child: ours over the user's, less what would interfere.
+
+    Args:
+        shared: What `shared_environment` has built.
+        parts: Which parts run here: the user's settings for these are left out.
+        inherited: The user's environment, by default this process's.
+    """
+    theirs = os.environ if inherited is None else inherited
+    foreign = (
+        *(("PREFECT_",) if parts.server else ()),
+        *(("AWS_",) if parts.s3 else ()),
+        *(("ITTYBIT_",) if parts.sandbox else ()),
+    )
+    kept = {name: value for name, value in theirs.items() if not name.startswith(foreign)}
+    return {**kept, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", **shared}
+
+
+def write_environment(path: Path, environment: Mapping[str, str]) -> None:
+    """Write the environment for other shells: `set -a; . FILE`."""
+    lines = [f"{name}={shlex.quote(value)}" for name, value in sorted(environment.items())]
+    write_private(path, "\n".join(lines) + "\n")
+
+
+def secret_text(secret: SecretStr | None) -> str | None:
+    """The text of a setting that may be missing."""
+    return None if secret is None else secret.get_secret_value()
+
+
+def _prefect(
+    home: Path, parts: Parts, ports: Mapping[str, int], secrets: StackSecrets
+) -> dict[str, str]:
+    own_home = {
+        # The user's own profiles and database are neither read nor written.
+        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_PROFILES_PATH": str(home / "prefect" / "profiles.toml"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "DO_NOT_TRACK": "1",
+    }
+    if parts.server:
+        return {
+            **own_home,
+            "PREFECT_API_URL": f"http://{HOST}:{ports['prefect']}/api",
+            "PREFECT_API_AUTH_STRING": secrets.prefect_auth,
+        }
+    given = os.environ.get("PREFECT_API_URL")
+    if not given:
+        raise ConfigurationError(
+            "PREFECT_API_URL is not set, and no Prefect server is started here.",
+            remedy="Set it to your server's, or start the stack with a server of its own.",
+        )
+    return {**own_home, "PREFECT_API_URL": given}
+
+
+def _ittybit(
+    parts: Parts, ports: Mapping[str, int], secrets: StackSecrets, settings: Settings
+) -> dict[str, str]:
+    webhook_url = f"http://{HOST}:{ports['receiver']}{WEBHOOK_PATH}" if parts.receiver else None
+    if parts.sandbox:
+        # A real key or secret has no business with the sandbox, nor its jobs with a real one.
+        return {
+            "ITTYBIT_API_URL": f"http://{HOST}:{ports['sandbox']}",
+            "ITTYBIT_API_KEY": secrets.api_key,
+            "ITTYBIT_WEBHOOK_SECRET": secrets.webhook_secret,
+            **_present({"WEBHOOK_URL": webhook_url or settings.webhook_url}),
+        }
+    api_key = settings.api_key
+    if api_key is None:
+        raise ConfigurationError(
+            "ITTYBIT_API_KEY is not set, and no sandbox is started here.",
+            remedy="Set it to a key of your project, or start the stack with its sandbox.",
+        )
+    return {
+        "ITTYBIT_API_URL": settings.api_url,
+        "ITTYBIT_API_KEY": api_key.get_secret_value(),
+        **_present(
+            {
+                "ITTYBIT_WEBHOOK_SECRET": secret_text(settings.webhook_secret),
+                "ITTYBIT_CONNECTION_ID": settings.connection_id,
+                # Ours would be of no use: Ittybit cannot reach a loopback address.
+                "WEBHOOK_URL": settings.webhook_url,
+            }
+        ),
+    }
+
+
+def _s3(ports: Mapping[str, int]) -> dict[str, str]:
+    return {
+        LOCAL_S3: "true",
+        "AWS_ENDPOINT_URL": f"http://{HOST}:{ports['s3']}",
+        "AWS_ACCESS_KEY_ID": S3_KEY,
+        "AWS_SECRET_ACCESS_KEY": S3_KEY,
+        # boto3 reads the one, every other SDK the other.
+        "AWS_REGION": S3_REGION,
+        "AWS_DEFAULT_REGION": S3_REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def _without_proxy() -> dict[str, str]:
+    found = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
+    value = f"{found},{LOCAL_NAMES}" if found else LOCAL_NAMES
+    return {"NO_PROXY": value, "no_proxy": value}
+
+
+def _present(values: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value}

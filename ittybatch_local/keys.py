@@ -1,0 +1,71 @@
+"""What a stack keeps to itself: made once a home, readable by its owner alone."""
+
+import json
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ittybatch_local.errors import StackError
+
+
+@dataclass(frozen=True)
+class StackSecrets:
+    """The secrets of one home."""
+
+    api_key: str = field(repr=False)
+    webhook_secret: str = field(repr=False)
+    database_password: str = field(repr=False)
+    prefect_auth: str = field(repr=False)
+
+
+def load_secrets(home: Path) -> StackSecrets:
+    """Read the secrets of a home, making them the first time.
+
+    Homes of earlier versions have no `prefect_auth`; they get one.
+
+    Raises:
+        StackError: The file is there and cannot be used.
+    """
+    path = home / "secrets.json"
+    if not path.exists():
+        _write(
+            path,
+            {
+                "api_key": f"sandbox-{secrets.token_hex(16)}",
+                "webhook_secret": secrets.token_hex(32),
+                "database_password": secrets.token_hex(16),
+                "prefect_auth": _new_prefect_auth(),
+            },
+        )
+    try:
+        content = {str(name): str(value) for name, value in json.loads(path.read_bytes()).items()}
+        found = StackSecrets(**{"prefect_auth": _new_prefect_auth(), **content})
+    except (OSError, ValueError, TypeError, AttributeError):
+        raise StackError(
+            f"{path} does not hold this stack's secrets.",
+            remedy=f"Restore it, or remove {home} to start afresh without its data.",
+        ) from None
+    if "prefect_auth" not in content:
+        _write(path, {**content, "prefect_auth": found.prefect_auth})
+    return found
+
+
+def _new_prefect_auth() -> str:
+    # The form that the sign-in page of Prefect asks for.
+    return f"admin:{secrets.token_hex(16)}"
+
+
+def _write(path: Path, content: dict[str, str]) -> None:
+    write_private(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, at once or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

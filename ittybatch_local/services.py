@@ -1,0 +1,203 @@
+"""The command lines of a stack's services, and how each is known to answer."""
+
+import base64
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ittybatch_local.databases import Databases
+from ittybatch_local.environment import Parts, process_environment
+from ittybatch_local.errors import StackError
+from ittybatch_local.ports import HOST
+from ittybatch_local.probes import answers, is_healthy, worker_is_online
+from ittybatch_local.process import ProcessSpec
+
+PROGRAM = (sys.executable, "-m", "ittybatch")
+PREFECT = (sys.executable, "-m", "prefect")
+WORK_POOL = "ittybatch"
+# The first start runs all of Prefect's migrations, on a busy machine for over a minute.
+SERVER_READY_WITHIN_S = 180.0
+STEP_WITHIN_S = 180.0
+# More than it takes itself to answer the deliveries it has begun to read.
+RECEIVER_GRACE_S = 15.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SandboxOptions:
+    """What the sandbox is told.
+
+    Args:
+        faults: A file of faults to inject.
+        seed: What its random choices start from.
+        is_instant: Whether jobs complete without any work being done.
+    """
+
+    faults: Path | None = None
+    seed: int | None = None
+    is_instant: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """Builds the specification of each service of one stack.
+
+    Args:
+        home: The stack's home, where the logs go.
+        root: The folder the processes work in: the one with `prefect.yaml`.
+        parts: Which parts run here.
+        ports: The port of each service that listens.
+        shared: The environment that they share.
+        databases: Where the ledger and Prefect keep their tables.
+        program: The command that offers `receiver`, `sandbox`, `deploy` and `db upgrade`.
+        shared_fds: Descriptors for the guards to hold.
+    """
+
+    home: Path
+    root: Path
+    parts: Parts
+    ports: Mapping[str, int]
+    shared: Mapping[str, str]
+    databases: Databases
+    program: tuple[str, ...] = PROGRAM
+    shared_fds: tuple[int, ...] = ()
+
+    def postgres(self) -> ProcessSpec:
+        """The database server."""
+        if self.databases.cluster is None:
+            raise StackError("This stack runs on SQLite and has no database server.")
+        # Without the stack's secrets: the server has no need of them.
+        environment = process_environment({}, Parts())
+        return self.databases.cluster.spec(self._log("postgres"), environment, self.shared_fds)
+
+    def s3(self) -> ProcessSpec:
+        """Local S3, in memory: what is in it goes when it stops."""
+        if importlib.util.find_spec("moto") is None:
+            raise StackError(
+                "The local S3 (moto) is not installed.", remedy="pip install 'ittybatch[local]'"
+            )
+        port = self.ports["s3"]
+        command = (sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(port))
+        probe = answers(f"http://{HOST}:{port}/moto-api/")
+        return self._spec("s3", command, is_ready=probe)
+
+    def server(self) -> ProcessSpec:
+        """Prefect's server with its user interface."""
+        port = str(self.ports["prefect"])
+        return self._spec(
+            "prefect-server",
+            (*PREFECT, "server", "start", "--host", HOST, "--port", port),
+            is_ready=is_healthy(f"http://{HOST}:{port}/api/health"),
+            ready_within_s=SERVER_READY_WITHIN_S,
+            extra={
+                "PREFECT_API_DATABASE_CONNECTION_URL": self.databases.prefect_url,
+                "PREFECT_SERVER_API_HOST": HOST,
+                "PREFECT_SERVER_API_PORT": port,
+                # Without it the pages look for the API on port 4200.
+                "PREFECT_SERVER_UI_API_URL": f"http://{HOST}:{port}/api",
+                # Whoever can start a flow run chooses its command, so a page open in the user's
+                # browser must not: neither by its scripts nor by a name that it has rebound.
+                "PREFECT_SERVER_API_AUTH_STRING": self.shared["PREFECT_API_AUTH_STRING"],
+                "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(
+                    f"http://{name}:{port}" for name in (HOST, "localhost")
+                ),
+            },
+        )
+
+    def sandbox(self, options: SandboxOptions) -> ProcessSpec:
+        """The local Ittybit."""
+        port = str(self.ports["sandbox"])
+        command = [*self.program, "sandbox", "--port", port]
+        if options.is_instant:
+            command.append("--instant")
+        if options.seed is not None:
+            command += ["--seed", str(options.seed)]
+        if options.faults is not None:
+            command += ["--faults", str(options.faults.resolve())]
+        return self._spec(
+            "sandbox", tuple(command), is_ready=is_healthy(f"http://{HOST}:{port}/healthz")
+        )
+
+    def receiver(self) -> ProcessSpec:
+        """The webhook receiver."""
+        port = str(self.ports["receiver"])
+        return self._spec(
+            "receiver",
+            (*self.program, "receiver", "--host", HOST, "--port", port),
+            # Ready is more than listening: it has found the ledger and its tables.
+            is_ready=is_healthy(f"http://{HOST}:{port}/readyz"),
+            grace_s=RECEIVER_GRACE_S,
+        )
+
+    def worker(self) -> ProcessSpec:
+        """The worker that runs each flow run as a process.
+
+        Never with `--limit`: with it, a run that is resumed before the process of its last leg
+        has gone crashes the worker. The work pool's concurrency limit does the same safely.
+        """
+        # The same at each start, or Prefect's page would fill with workers that are no more.
+        name = f"local-{hashlib.sha256(str(self.home).encode()).hexdigest()[:8]}"
+        probe = worker_is_online(
+            self.shared["PREFECT_API_URL"],
+            WORK_POOL,
+            name,
+            since=datetime.now(UTC),
+            headers=api_headers(process_environment(self.shared, self.parts)),
+        )
+        return self._spec(
+            "worker",
+            (*PREFECT, "worker", "start", "--pool", WORK_POOL, "--type", "process", "--name", name),
+            is_ready=probe,
+            # Flow runs that survive a worker finish their leg; ending them gains nothing.
+            keeps_orphans=True,
+        )
+
+    def migration(self) -> ProcessSpec:
+        """The step that brings the ledger's tables up to date."""
+        command = (*self.program, "db", "upgrade")
+        return self._spec("db-upgrade", command, ready_within_s=STEP_WITHIN_S)
+
+    def deployment(self) -> ProcessSpec:
+        """The step that registers pool, deployments, automations and limits."""
+        # The worker is this machine's, so its flow runs have this very interpreter.
+        command = (*self.program, "deploy", "--python", sys.executable)
+        return self._spec("deploy", command, ready_within_s=STEP_WITHIN_S)
+
+    def _spec(
+        self,
+        name: str,
+        command: tuple[str, ...],
+        *,
+        is_ready: Callable[[], bool] | None = None,
+        ready_within_s: float = 60.0,
+        keeps_orphans: bool = False,
+        grace_s: float = 10.0,
+        extra: Mapping[str, str] | None = None,
+    ) -> ProcessSpec:
+        return ProcessSpec(
+            name=name,
+            command=command,
+            log=self._log(name),
+            environment=process_environment({**self.shared, **(extra or {})}, self.parts),
+            cwd=self.root,
+            is_ready=is_ready,
+            ready_within_s=ready_within_s,
+            keeps_orphans=keeps_orphans,
+            grace_s=grace_s,
+            shared_fds=self.shared_fds,
+        )
+
+    def _log(self, name: str) -> Path:
+        return self.home / "logs" / f"{name}.log"
+
+
+def api_headers(environment: Mapping[str, str]) -> dict[str, str]:
+    """The headers that a Prefect server wants, from the settings and in the order of its client."""
+    if user_and_password := environment.get("PREFECT_API_AUTH_STRING"):
+        return {"Authorization": f"Basic {base64.b64encode(user_and_password.encode()).decode()}"}
+    if key := environment.get("PREFECT_API_KEY"):
+        return {"Authorization": f"Bearer {key}"}
+    return {}

@@ -1,0 +1,184 @@
+"""The routes of Ittybit's API."""
+
+from typing import Final
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ittybit_sandbox.endpoints import Endpoint
+from ittybit_sandbox.errors import ApiError, invalid
+from ittybit_sandbox.gate import CREATED, KEY_HEADER, Handler, answer, gated
+from ittybit_sandbox.idempotency import check_key, fingerprint_of
+from ittybit_sandbox.jobs import Job, ListingQuery
+from ittybit_sandbox.objects import STAGES, show_created, show_job, show_stage
+from ittybit_sandbox.service import Sandbox
+from ittybit_sandbox.validation import JsonObject, parse_job, parse_object, parse_task
+from ittybit_sandbox.vocabulary import JOB_KINDS, ErrorKind, Kind, Status
+
+_DEFAULT_LIMIT: Final = 20
+_MAX_LIMIT: Final = 100
+_LISTED: Final = (
+    Status.QUEUED,
+    Status.PROCESSING,
+    Status.SUCCEEDED,
+    Status.FAILED,
+    Status.CANCELLED,
+)
+
+
+async def create_job(sandbox: Sandbox, request: Request, raw: bytes) -> Response:
+    """Take in a job, once for each Idempotency-Key."""
+    return _create(sandbox, request, parse_object(raw), standalone=False)
+
+
+async def create_task(sandbox: Sandbox, request: Request, raw: bytes) -> Response:
+    """Take in a standalone task; with a string as input it is a job under its older name."""
+    body = parse_object(raw)
+    return _create(sandbox, request, body, standalone=not isinstance(body.get("input"), str))
+
+
+async def list_jobs(sandbox: Sandbox, request: Request, _raw: bytes) -> Response:
+    """List jobs, filtered, a page at a time."""
+    query = _listing_query(sandbox, request)
+    listing = sandbox.memory.jobs.page(query)
+    headers = {"Has-More": str(listing.has_more).lower(), "Limit": str(query.limit)}
+    if listing.has_more:
+        kept = {key: value for key, value in request.query_params.items() if key != "before"}
+        following = urlencode(kept | {"after": listing.jobs[-1].id})
+        headers["Link"] = f'<{sandbox.config.base_url}/jobs?{following}>; rel="next"'
+    return answer([show_job(job) for job in listing.jobs], headers=headers)
+
+
+async def get_job(sandbox: Sandbox, request: Request, _raw: bytes) -> Response:
+    """Show a job and its tasks."""
+    job = sandbox.memory.jobs.get(request.path_params["id"])
+    if job is None or job.standalone:
+        message = f"no job has the id {request.path_params['id']}"
+        raise ApiError(404, ErrorKind.JOB_NOT_FOUND, message)
+    return answer(show_job(job))
+
+
+async def get_task(sandbox: Sandbox, request: Request, _raw: bytes) -> Response:
+    """Show a standalone task, a task of a job, or a job under its older name."""
+    task_id: str = request.path_params["id"]
+    job = sandbox.memory.jobs.get(task_id)
+    if job is not None:
+        return answer(show_job(job))
+    job_id, _, name = task_id.rpartition("_")
+    owner = sandbox.memory.jobs.get(job_id)
+    stage = next((stage for stage in STAGES if stage == name), None)
+    if owner is None or owner.standalone or stage is None:
+        raise ApiError(404, ErrorKind.TASK_NOT_FOUND, f"no task has the id {task_id}")
+    return answer(show_stage(owner, stage))
+
+
+async def create_endpoint(sandbox: Sandbox, request: Request, raw: bytes) -> Response:
+    """Register a webhook endpoint for the whole project."""
+    body = parse_object(raw)
+    key, fingerprint, known = _recognise(sandbox, request, "webhooks", body)
+    if known is not None:
+        return known
+    endpoint = sandbox.memory.endpoints.parse(body)
+    sandbox.memory.register(endpoint, key=key, fingerprint=fingerprint)
+    return answer(endpoint.shown(), CREATED)
+
+
+async def list_endpoints(sandbox: Sandbox, _request: Request, _raw: bytes) -> Response:
+    """List the registered endpoints."""
+    return answer([endpoint.shown() for endpoint in sandbox.memory.endpoints])
+
+
+async def delete_endpoint(sandbox: Sandbox, request: Request, _raw: bytes) -> Response:
+    """Forget a registered endpoint."""
+    return answer(sandbox.memory.unregister(request.path_params["id"]).shown())
+
+
+def _create(sandbox: Sandbox, request: Request, body: JsonObject, *, standalone: bool) -> Response:
+    # Nothing is awaited between looking the key up and tying it to a job, so two requests
+    # that come at once with the same key cannot both make one.
+    key, fingerprint, known = _recognise(sandbox, request, "jobs", body)
+    if known is not None:
+        return known
+    parsed = parse_task(body) if standalone else parse_job(body)
+    job = sandbox.memory.accept(parsed, key=key, fingerprint=fingerprint, standalone=standalone)
+    if standalone:
+        sandbox.tally.tasks_created += 1
+    else:
+        sandbox.tally.jobs_created += 1
+    response = answer(show_created(job), CREATED)
+    sandbox.encoder.submit(job)
+    return response
+
+
+def _recognise(
+    sandbox: Sandbox, request: Request, route: str, body: JsonObject
+) -> tuple[str | None, str, Response | None]:
+    key = check_key(request.headers.get(KEY_HEADER))
+    if key is None:
+        return None, "", None
+    fingerprint = fingerprint_of(route, body)
+    try:
+        resource: Job | Endpoint | None = sandbox.memory.keys.find(key, fingerprint)
+    except ApiError:
+        sandbox.tally.conflicts += 1
+        raise
+    if resource is None:
+        return key, fingerprint, None
+    sandbox.tally.replays += 1
+    shown = resource.shown() if isinstance(resource, Endpoint) else show_created(resource)
+    return key, fingerprint, answer(shown)
+
+
+def _listing_query(sandbox: Sandbox, request: Request) -> ListingQuery:
+    params = request.query_params
+    kind, status, order = params.get("kind"), params.get("status"), params.get("order", "desc")
+    limit = params.get("limit", str(_DEFAULT_LIMIT))
+    if kind is not None and kind not in JOB_KINDS:
+        raise invalid("kind", f"must be one of {', '.join(sorted(JOB_KINDS))}")
+    if status is not None and status not in _LISTED:
+        raise invalid("status", f"must be one of {', '.join(_LISTED)}")
+    if order not in {"asc", "desc"}:
+        raise invalid("order", "must be asc or desc")
+    if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit) <= _MAX_LIMIT):
+        raise invalid("limit", f"must be a number from 1 to {_MAX_LIMIT}")
+    return ListingQuery(
+        kind=None if kind is None else Kind(kind),
+        status=None if status is None else Status(status),
+        input=params.get("input"),
+        limit=int(limit),
+        after=_place(sandbox, params.get("after"), "after"),
+        before=_place(sandbox, params.get("before"), "before"),
+        descending=order == "desc",
+    )
+
+
+def _place(sandbox: Sandbox, job_id: str | None, field: str) -> int | None:
+    if job_id is None:
+        return None
+    job = sandbox.memory.jobs.get(job_id)
+    if job is None:
+        raise invalid(field, f"no job has the id {job_id}")
+    return job.sequence
+
+
+def api_routes() -> list[Route]:
+    """List the routes, those under load first."""
+    table: tuple[tuple[str, str, Handler], ...] = (
+        ("POST", "/jobs", create_job),
+        ("GET", "/jobs/{id}", get_job),
+        ("GET", "/jobs", list_jobs),
+        ("POST", "/tasks", create_task),
+        ("GET", "/tasks/{id}", get_task),
+        ("POST", "/webhooks", create_endpoint),
+        ("POST", "/webhooks/endpoints", create_endpoint),
+        ("GET", "/webhooks", list_endpoints),
+        ("GET", "/webhooks/endpoints", list_endpoints),
+        ("DELETE", "/webhooks/{id}", delete_endpoint),
+        ("DELETE", "/webhooks/endpoints/{id}", delete_endpoint),
+    )
+    return [
+        Route(path, gated(f"{method} {path}", handler), methods=[method])
+        for method, path, handler in table
+    ]

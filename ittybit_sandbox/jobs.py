@@ -1,0 +1,214 @@
+"""Every job the sandbox has been given, in memory, in the order of their creation."""
+
+import hashlib
+import secrets
+import time
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import count, islice
+from typing import TypedDict
+
+import orjson
+
+from ittybit_sandbox.validation import JobRequest, JsonObject
+from ittybit_sandbox.vocabulary import Kind, Stage, Status
+
+
+def now_ms() -> int:
+    """Milliseconds since the epoch, as the API writes its times."""
+    return time.time_ns() // 1_000_000
+
+
+def new_id(prefix: str) -> str:
+    """Make an id that cannot be guessed."""
+    return f"{prefix}_{secrets.token_hex(12)}"
+
+
+class MediaFile(TypedDict, total=False):
+    """What is known of an output; `duration` in seconds, `size` in bytes."""
+
+    url: str
+    kind: str
+    format: str
+    width: int
+    height: int
+    duration: float
+    size: int
+
+
+class JobError(TypedDict):
+    """Why a job failed."""
+
+    kind: str
+    message: str
+
+
+class DeliveryState(StrEnum):
+    """What has become of one webhook."""
+
+    PENDING = "pending"
+    ACKNOWLEDGED = "acknowledged"
+    LOST = "lost"
+    ABANDONED = "abandoned"
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """One webhook on its way to one URL; `ordinal` is that URL's place among the job's.
+
+    A forged one is a lie of somebody else's, sent once.
+    """
+
+    url: str
+    ordinal: int
+    forged: bool = False
+    state: DeliveryState = DeliveryState.PENDING
+    attempts: int = 0
+    last_status: int | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One job, or one standalone task."""
+
+    id: str
+    sequence: int
+    request: JobRequest
+    standalone: bool
+    idempotency_key: str | None
+    fingerprint: str
+    identity: str
+    attempt: int
+    created_at: int
+    status: Status = Status.QUEUED
+    output: MediaFile | None = None
+    error: JobError | None = None
+    started_at: int | None = None
+    finished_at: int | None = None
+    updated_at: int = 0
+    stages: dict[Stage, tuple[int, int | None]] = field(default_factory=dict)
+    deliveries: list[Delivery] = field(default_factory=list)
+
+    @property
+    def fault_identity(self) -> str:
+        """What decides this job's faults: stable from run to run, whatever the order."""
+        return self.idempotency_key or f"{self.identity}/{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One page and whether another follows."""
+
+    jobs: list[Job]
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListingQuery:
+    """What `GET /jobs` can ask for; `after` and `before` are sequences."""
+
+    kind: Kind | None = None
+    status: Status | None = None
+    input: str | None = None
+    limit: int = 20
+    after: int | None = None
+    before: int | None = None
+    descending: bool = True
+
+    def admits(self, job: Job) -> bool:
+        """Whether a job belongs to the listing."""
+        return (
+            not job.standalone
+            and (self.kind is None or job.request.kind is self.kind)
+            and (self.status is None or job.status is self.status)
+        )
+
+
+class JobStore:
+    """The jobs, found by id, by input, and by what work they stand for."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Job] = {}
+        self._ordered: list[Job] = []
+        self._by_input: dict[str, list[Job]] = {}
+        self._sequence = count(1)
+        self._attempts: Counter[str] = Counter()
+        self.created_by_key: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._ordered)
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(self._ordered)
+
+    def get(self, job_id: str) -> Job | None:
+        """Find a job or a standalone task."""
+        return self._by_id.get(job_id)
+
+    def create(
+        self,
+        request: JobRequest,
+        *,
+        key: str | None,
+        fingerprint: str,
+        standalone: bool = False,
+        job_id: str | None = None,
+        created_at: int | None = None,
+    ) -> Job:
+        """Take a job in; `job_id` and `created_at` are those of one that is remembered."""
+        identity = work_identity(request)
+        self._attempts[identity] += 1
+        created = created_at or now_ms()
+        job = Job(
+            id=job_id or new_id("task"),
+            sequence=next(self._sequence),
+            request=request,
+            standalone=standalone,
+            idempotency_key=key,
+            fingerprint=fingerprint,
+            identity=identity,
+            attempt=self._attempts[identity],
+            created_at=created,
+            updated_at=created,
+        )
+        self._by_id[job.id] = job
+        self._ordered.append(job)
+        self._by_input.setdefault(request.input, []).append(job)
+        if key is not None:
+            self.created_by_key[key] += 1
+        return job
+
+    def page(self, query: ListingQuery) -> Listing:
+        """List jobs in the asked order, from the asked place."""
+        found = self._ordered if query.input is None else self._by_input.get(query.input, [])
+        low, high = 0, len(found)
+        newest, oldest = (
+            (query.after, query.before) if query.descending else (query.before, query.after)
+        )
+        if newest is not None:
+            high = bisect_left(found, newest, key=_sequence)
+        if oldest is not None:
+            low = bisect_right(found, oldest, key=_sequence)
+        places = range(high - 1, low - 1, -1) if query.descending else range(low, high)
+        admitted = (found[place] for place in places if query.admits(found[place]))
+        jobs = list(islice(admitted, query.limit + 1))
+        return Listing(jobs[: query.limit], len(jobs) > query.limit)
+
+
+def work_identity(request: JobRequest) -> str:
+    """Name the work a job stands for, whoever asked for it and however often."""
+    work: JsonObject = {
+        "input": request.input,
+        "kind": request.kind,
+        "options": request.options,
+        "output": request.output,
+    }
+    raw = orjson.dumps(work, option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(raw, digest_size=12).hexdigest()
+
+
+def _sequence(job: Job) -> int:
+    return job.sequence

@@ -1,0 +1,82 @@
+"""Adaptive video: HLS, a main playlist over a few variants, or over audio alone."""
+
+from typing import Final
+
+from ittybit_sandbox.errors import JobFailure
+from ittybit_sandbox.media.audio import BITRATES_BPS
+from ittybit_sandbox.media.ffmpeg import Command
+from ittybit_sandbox.media.geometry import Size, frame_filters, shine_through, target_size
+from ittybit_sandbox.media.plan import Recipe, cut, flat_filters, need_picture, stereo
+from ittybit_sandbox.media.probe import Probed
+from ittybit_sandbox.media.video import EVEN
+from ittybit_sandbox.options import AdaptiveOptions
+from ittybit_sandbox.vocabulary import ErrorKind, Quality
+
+_SEGMENT_S: Final = 4
+_MAX_VARIANTS: Final = 3
+_SMALLEST_HEIGHT_PX: Final = 180
+_CRF: Final = dict(zip(Quality, ("36", "31", "26", "22", "18"), strict=True))
+
+
+def adaptive_recipe(options: AdaptiveOptions, probed: Probed, stem: str) -> Recipe:
+    """Work out how to make an HLS package; its main playlist is the output.
+
+    Raises:
+        JobFailure: The input has neither video nor audio, or none at the asked time.
+    """
+    if not probed.has_video and not probed.has_audio:
+        raise JobFailure(ErrorKind.INVALID_INPUT, "the input has neither video nor audio")
+    streams = _picture(options, probed) if probed.has_video else _sound_alone(options, probed)
+    name = f"{stem}.m3u8"
+    part = cut(options, probed)
+    after = (
+        *part.after_input,
+        *streams,
+        *("-sn", "-dn", "-f", "hls", "-hls_time", str(_SEGMENT_S), "-hls_playlist_type", "vod"),
+        *("-hls_segment_filename", f"{stem}_v%v_%03d.ts", "-master_pl_name", name),
+        f"{stem}_v%v.m3u8",
+    )
+    return Recipe("hls", name, (Command(part.before_input, after),))
+
+
+def _sizes(top: Size) -> list[Size]:
+    sizes = [top]
+    while len(sizes) < _MAX_VARIANTS and sizes[-1].height // 2 >= _SMALLEST_HEIGHT_PX:
+        last = sizes[-1]
+        sizes.append(Size(last.width // 2, last.height // 2).rounded(EVEN))
+    return sizes
+
+
+def _picture(options: AdaptiveOptions, probed: Probed) -> tuple[str, ...]:
+    source = need_picture(probed)
+    sizes = _sizes(target_size(options, source, EVEN))
+    filters = flat_filters(probed, shine_through(options))
+    filters += frame_filters(options, source, EVEN)
+    if options.fps is not None:
+        filters.append(f"fps={options.fps:g}")
+    ways = "".join(f"[s{place}]" for place in range(len(sizes)))
+    graph = [f"[0:V:0]{','.join(filters)},format=yuv420p,split={len(sizes)}{ways}"]
+    graph += [
+        f"[s{place}]scale={size.width}:{size.height}:flags=bicubic[v{place}]"
+        for place, size in enumerate(sizes)
+    ]
+    maps: list[str] = []
+    for place in range(len(sizes)):
+        maps += ["-map", f"[v{place}]"]
+        maps += ["-map", "0:a:0"] if probed.has_audio else []
+    variants = " ".join(
+        f"v:{place},a:{place}" if probed.has_audio else f"v:{place}" for place in range(len(sizes))
+    )
+    crf = _CRF[options.quality or Quality.MEDIUM]
+    keys = f"expr:gte(t,n_forced*{_SEGMENT_S})"
+    return (
+        *("-filter_complex", ";".join(graph), *maps, "-var_stream_map", variants),
+        *("-c:v", "libx264", "-preset", "veryfast", "-crf", crf, "-force_key_frames", keys),
+        *(("-c:a", "aac", "-b:a", "128k", *stereo(probed)) if probed.has_audio else ()),
+    )
+
+
+def _sound_alone(options: AdaptiveOptions, probed: Probed) -> tuple[str, ...]:
+    rate = str(BITRATES_BPS[options.quality or Quality.MEDIUM])
+    encoder = ("-c:a", "aac", "-b:a", rate, *stereo(probed))
+    return ("-map", "0:a:0", "-vn", "-var_stream_map", "a:0", *encoder)

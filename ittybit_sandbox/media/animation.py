@@ -1,0 +1,37 @@
+"""Animations: gif with a palette of its own, or animated webp."""
+
+from typing import Final
+
+from ittybit_sandbox.media.ffmpeg import Command
+from ittybit_sandbox.media.geometry import frame_filters
+from ittybit_sandbox.media.plan import Recipe, cut, need_picture, sdr_filters
+from ittybit_sandbox.media.probe import Probed
+from ittybit_sandbox.options import AnimationOptions
+from ittybit_sandbox.vocabulary import Quality
+
+_COLOURS: Final = dict(zip(Quality, (32, 64, 128, 192, 256), strict=True))
+_WEBP_QUALITY: Final = dict(zip(Quality, ("30", "50", "70", "85", "95"), strict=True))
+
+
+def animation_recipe(options: AnimationOptions, probed: Probed, stem: str) -> Recipe:
+    """Work out how to make an animation.
+
+    Raises:
+        JobFailure: The input has no video, or none at the asked time.
+    """
+    source = need_picture(probed)
+    part = cut(options, probed)
+    filters = ",".join(
+        [f"fps={options.fps:g}", *sdr_filters(probed), *frame_filters(options, source)]
+    )
+    quality = options.quality or Quality.MEDIUM
+    name = f"{stem}.{options.format}"
+    if options.format == "gif":
+        palette = f"palettegen=max_colors={_COLOURS[quality]}"
+        filters += f",split[a][b];[a]{palette}[p];[b][p]paletteuse"
+        encoder: tuple[str, ...] = ("-c:v", "gif", "-loop", "0", "-f", "gif")
+    else:
+        rate = ("-quality", _WEBP_QUALITY[quality], "-compression_level", "2")
+        encoder = ("-c:v", "libwebp_anim", *rate, "-loop", "0", "-f", "webp")
+    after = (*part.after_input, "-map", "0:V:0", "-an", "-vf", filters, *encoder, name)
+    return Recipe(options.format, name, (Command(part.before_input, after),))

@@ -1,0 +1,264 @@
+"""Looks at media: untrusted inputs in a process of their own, pictures we made with Pillow."""
+
+import asyncio
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ittybit_sandbox.errors import JobFailure
+from ittybit_sandbox.jobs import MediaFile
+from ittybit_sandbox.options import MAX_EDGE_PX
+from ittybit_sandbox.vocabulary import ErrorKind
+
+_INSPECTION: Final = Path(__file__).with_name("inspection.py")
+_INSPECTION_TIMEOUT_S: Final = 60
+_EXTINF: Final = re.compile(r"^#EXTINF:([\d.]+)", re.MULTILINE)
+_RESOLUTION: Final = re.compile(r"RESOLUTION=(\d+)x(\d+)")
+_MP4: Final = "mov,mp4,m4a,3gp,3g2,mj2"
+_MATROSKA: Final = "matroska,webm"
+_CONTAINERS: Final = {_MP4: "mp4", _MATROSKA: "webm"}
+_STILL_CODECS: Final = {
+    "mjpeg": "jpeg",
+    "png": "png",
+    "webp": "webp",
+    "av1": "avif",
+    "libdav1d": "avif",
+}
+_PICTURES: Final = frozenset({"jpeg", "png", "webp", "avif", "gif"})
+# In these a moment is found by an index. Elsewhere a search lands near it, often behind it.
+_INDEXED: Final = frozenset({_MP4, _MATROSKA, "wav", "flac", "avi"})
+# What these declare about their length is written there, not guessed from a bit rate.
+_TRUTHFUL: Final = frozenset({_MP4, _MATROSKA, "wav", "flac"})
+_HDR_TRANSFERS: Final = {16: "smpte2084", 18: "arib-std-b67"}
+_MOST_NAMED_CHANNELS: Final = 8
+_QUARTER_TURN_DEG: Final = 90
+_MISSING_S: Final = 1.0
+_MISSING_PART: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What an input is; width and height as it is shown, rotated and unsqueezed.
+
+    Args:
+        format: The container, or the picture's format.
+        duration_s: Seconds until its last packet of sound or picture ends; None for a picture.
+        declared_s: Seconds that its header promises, where a header does.
+        video_s: Seconds of picture.
+        audio_s: Seconds of sound.
+        width: Pixels across.
+        height: Pixels down.
+        has_video: Whether pictures move in it.
+        has_audio: Whether there is sound.
+        cover_only: Whether its only picture is a cover.
+        still_format: The format of a picture; None for everything else.
+        tiled: Whether the picture is a grid of tiles, as phones write HEIC.
+        seekable: Whether a moment in it can be sought exactly.
+        hdr_transfer: The transfer function of a picture of high dynamic range.
+        has_alpha: Whether its picture may be transparent.
+        odd_channels: Channels whose layout has no usual mix to stereo; 0 where it has one.
+    """
+
+    format: str
+    duration_s: float | None
+    declared_s: float | None
+    video_s: float | None
+    audio_s: float | None
+    width: int | None
+    height: int | None
+    has_video: bool
+    has_audio: bool
+    cover_only: bool
+    still_format: str | None
+    tiled: bool
+    seekable: bool
+    hdr_transfer: str | None
+    has_alpha: bool
+    odd_channels: int
+
+    @property
+    def media_kind(self) -> str:
+        """Ittybit's word for it."""
+        if self.still_format is not None:
+            return "image"
+        return "video" if self.has_video else "audio"
+
+    @property
+    def breaks_off(self) -> bool:
+        """Whether it ends long before its header says: an upload that was cut, say."""
+        if self.declared_s is None or self.duration_s is None:
+            return False
+        return self.declared_s - self.duration_s > max(_MISSING_S, _MISSING_PART * self.declared_s)
+
+
+async def probe_input(source: Path) -> Probed:
+    """Look at an input.
+
+    Raises:
+        JobFailure: It is not media that can be read.
+    """
+    found = await _inspect(source)
+    if error := found.get("error"):
+        raise JobFailure(ErrorKind.INVALID_INPUT, f"could not decode the input: {error}")
+    probed = read_inspection(found)
+    if probed is None:
+        message = "could not decode the input: it holds no sound and no picture"
+        raise JobFailure(ErrorKind.INVALID_INPUT, message)
+    return probed
+
+
+async def describe_output(made: Path, form: str) -> MediaFile:
+    """Measure what was made.
+
+    Raises:
+        JobFailure: It is not what it should be.
+    """
+    if form in _PICTURES:
+        return await asyncio.to_thread(_describe_picture, made, form)
+    if form == "hls":
+        return await asyncio.to_thread(_describe_playlist, made)
+    probed = read_inspection(await _inspect(made))
+    if probed is None:
+        message = f"the {form} that was made cannot be read back"
+        raise JobFailure(ErrorKind.INTERNAL_ERROR, message)
+    facts = MediaFile(format=form)
+    if probed.width and probed.height:
+        facts |= {"width": probed.width, "height": probed.height}
+    if probed.duration_s is not None:
+        facts["duration"] = probed.duration_s
+    facts["size"] = (await asyncio.to_thread(made.stat)).st_size
+    return facts
+
+
+def read_inspection(found: dict[str, Any]) -> Probed | None:
+    """Make sense of what `inspection.py` prints; None where there is nothing to see or hear."""
+    streams = [each for each in found.get("streams", []) if each["packets"]]
+    pictures = [each for each in streams if each["type"] == "video"]
+    moving = [each for each in pictures if each["moving"]]
+    sounds = [each for each in streams if each["type"] == "audio"]
+    if not pictures and not sounds:
+        return None
+    container = found["format"]
+    still = (
+        bool(moving)
+        and not sounds
+        and found["declared_s"] is None
+        and all(each["packets"] == 1 for each in moving)
+    )
+    shown = (moving or pictures or [None])[0]
+    codec = pictures[0]["codec"] if pictures else ""
+    width, height = _shown_size(shown) if shown else (None, None)
+    ends = [each["ends_s"] for each in (*moving, *sounds) if each["ends_s"] is not None]
+    return Probed(
+        format=_STILL_CODECS.get(codec, codec) if still else _CONTAINERS.get(container, container),
+        duration_s=round(max(ends), 3) if ends and not still else None,
+        declared_s=_declared_s(found, streams) if container in _TRUTHFUL else None,
+        video_s=moving[0]["ends_s"] if moving else None,
+        audio_s=sounds[0]["ends_s"] if sounds else None,
+        width=width,
+        height=height,
+        has_video=bool(moving),
+        has_audio=bool(sounds),
+        cover_only=bool(pictures) and not moving,
+        still_format=_STILL_CODECS.get(codec, "png") if still else None,
+        tiled=still and len(moving) > 1,
+        seekable=container in _INDEXED,
+        hdr_transfer=_HDR_TRANSFERS.get(shown["transfer"]) if shown else None,
+        has_alpha=bool(shown and shown["alpha"]),
+        odd_channels=_odd_channels(sounds[0]) if sounds else 0,
+    )
+
+
+def _declared_s(found: dict[str, Any], streams: list[dict[str, Any]]) -> float | None:
+    """The promised length of what is heard and seen: subtitles may outlast both."""
+    own = [each["declared_s"] for each in streams if each["type"] in {"video", "audio"}]
+    known = [seconds for seconds in own if seconds is not None]
+    if found["format"] == "wav" or not known:
+        others = [each["ends_s"] or 0 for each in streams if each["type"] not in {"video", "audio"}]
+        declared: float | None = found["declared_s"]
+        outlasted = declared is not None and any(end >= declared - _MISSING_S for end in others)
+        return None if outlasted else declared
+    return float(max(known))
+
+
+def _odd_channels(stream: dict[str, Any]) -> int:
+    layout, channels = str(stream["layout"]), int(stream["channels"])
+    # ffmpeg gives an unusual set of speakers in brackets, and knows no mix for it.
+    odd = "(" in layout or "ambisonic" in layout or channels > _MOST_NAMED_CHANNELS
+    return channels if odd else 0
+
+
+def _shown_size(stream: dict[str, Any]) -> tuple[int | None, int | None]:
+    width, height = stream["width"], stream["height"]
+    if not width or not height:
+        return None, None
+    width = max(round(width * stream["aspect"]), 1)
+    if abs(stream["rotation_deg"]) % (2 * _QUARTER_TURN_DEG) == _QUARTER_TURN_DEG:
+        width, height = height, width
+    return width, height
+
+
+async def _inspect(source: Path) -> dict[str, Any]:
+    """Have a process of its own look at a file.
+
+    Raises:
+        JobFailure: It took too long.
+    """
+    with source.open("rb") as file:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", str(_INSPECTION), str(MAX_EDGE_PX**2)),
+            stdin=file,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    try:
+        async with asyncio.timeout(_INSPECTION_TIMEOUT_S):
+            out, _ = await process.communicate()
+    except TimeoutError:
+        message = f"looking at the input took longer than {_INSPECTION_TIMEOUT_S:g} s"
+        raise JobFailure(ErrorKind.INTERNAL_ERROR, message) from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await asyncio.shield(process.wait())
+    try:
+        found: dict[str, Any] = json.loads(out)
+    except ValueError:
+        return {"error": "its demuxer crashed"}
+    return found
+
+
+def _describe_picture(made: Path, form: str) -> MediaFile:
+    from PIL import Image, ImageSequence, UnidentifiedImageError  # noqa: PLC0415 - an extra
+
+    try:
+        with Image.open(made) as picture:
+            facts = MediaFile(format=form, width=picture.width, height=picture.height)
+            if getattr(picture, "is_animated", False):
+                shown_ms = 0
+                for frame in ImageSequence.Iterator(picture):
+                    frame.load()
+                    shown_ms += int(frame.info.get("duration", 0))
+                facts["duration"] = shown_ms / 1000
+    except (UnidentifiedImageError, OSError):
+        message = f"the {form} that was made cannot be read back"
+        raise JobFailure(ErrorKind.INTERNAL_ERROR, message) from None
+    facts["size"] = made.stat().st_size
+    return facts
+
+
+def _describe_playlist(made: Path) -> MediaFile:
+    facts = MediaFile(format="hls")
+    sizes = [(int(w), int(h)) for w, h in _RESOLUTION.findall(made.read_text())]
+    if sizes:
+        facts["width"], facts["height"] = max(sizes)
+    variants = sorted(path for path in made.parent.glob("*.m3u8") if path != made)
+    if variants:
+        lengths = _EXTINF.findall(variants[0].read_text())
+        facts["duration"] = round(sum(map(float, lengths)), 3)
+    facts["size"] = sum(path.stat().st_size for path in made.parent.iterdir())
+    return facts

@@ -1,0 +1,118 @@
+"""Jobs and tasks as the API shows them."""
+
+from typing import Any
+
+from ittybit_sandbox.jobs import Job, MediaFile
+from ittybit_sandbox.vocabulary import Kind, Stage, Status
+
+Shown = dict[str, Any]
+STAGES = tuple(Stage)
+
+
+def show_created(job: Job) -> Shown:
+    """Show the answer to the request that made it, which a replay repeats."""
+    if job.standalone:
+        return _standalone(job, Status.WAITING)
+    request = job.request
+    return {
+        "id": job.id,
+        "object": "job",
+        "kind": request.kind,
+        "input": request.input,
+        "output": None,
+        "options": request.options,
+        "metadata": request.metadata,
+        "status": Status.PENDING,
+        "error": None,
+        "tasks": [],
+        "created_at": job.created_at,
+        "started_at": None,
+        "finished_at": None,
+        "updated_at": job.created_at,
+    }
+
+
+def show_job(job: Job) -> Shown:
+    """Show a job as it stands, its tasks with it."""
+    if job.standalone:
+        return show_standalone(job)
+    return show_created(job) | {
+        "output": job.output["url"] if job.output else None,
+        "status": job.status,
+        "error": job.error,
+        "tasks": [show_stage(job, stage) for stage in STAGES],
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+        "updated_at": job.updated_at,
+    }
+
+
+def show_standalone(job: Job) -> Shown:
+    """Show a standalone task as it stands."""
+    status = Status.WAITING if job.status is Status.QUEUED else job.status
+    return _standalone(job, status) | {
+        "output": _file(job.output, job.request.kind),
+        "error": job.error,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+        "updated_at": job.updated_at,
+    }
+
+
+def show_stage(job: Job, stage: Stage) -> Shown:
+    """Show one nested task of a job."""
+    started_at, finished_at, status = _progress_of(job, stage)
+    makes_output = stage in {Stage.ENCODE, Stage.EXPORT} and status is Status.SUCCEEDED
+    return {
+        "id": f"{job.id}_{stage}",
+        "object": "task",
+        "kind": stage,
+        "input": {"object": "external_file", "url": job.request.input},
+        "options": job.request.options if stage is Stage.ENCODE else {},
+        "output": _file(job.output, job.request.kind) if makes_output else None,
+        "status": status,
+        "progress": None,
+        "error": job.error if status is Status.FAILED else None,
+        "created_at": job.created_at,
+        "started_at": started_at,
+        "finished_at": finished_at,
+        "updated_at": finished_at or started_at or job.created_at,
+    }
+
+
+def _progress_of(job: Job, stage: Stage) -> tuple[int | None, int | None, Status]:
+    if job.status is Status.SUCCEEDED and not job.stages:
+        return job.started_at, job.finished_at, Status.SUCCEEDED
+    if stage not in job.stages:
+        return None, None, Status.CANCELLED if job.status.ended else Status.WAITING
+    started_at, finished_at = job.stages[stage]
+    if finished_at is not None:
+        return started_at, finished_at, Status.SUCCEEDED
+    if job.status is Status.FAILED:
+        return started_at, job.finished_at, Status.FAILED
+    return started_at, None, Status.PROCESSING
+
+
+def _standalone(job: Job, status: Status) -> Shown:
+    return {
+        "id": job.id,
+        "object": "task",
+        "kind": job.request.kind,
+        "input": {"object": "external_file", "url": job.request.input},
+        "options": job.request.options,
+        "metadata": job.request.metadata,
+        "output": None,
+        "status": status,
+        "progress": None,
+        "error": None,
+        "created_at": job.created_at,
+        "started_at": None,
+        "finished_at": None,
+        "updated_at": job.created_at,
+    }
+
+
+def _file(output: MediaFile | None, kind: Kind) -> Shown | None:
+    if output is None:
+        return None
+    return {"object": "file", "kind": kind} | output

@@ -1,0 +1,165 @@
+"""Takes one job through its stages: probe, import, encode, export."""
+
+import asyncio
+import re
+import tempfile
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from ittybit_sandbox.config import SandboxConfig
+from ittybit_sandbox.errors import JobFailure
+from ittybit_sandbox.jobs import Job, MediaFile
+from ittybit_sandbox.media.ffmpeg import EmptyOutput, Ffmpeg
+from ittybit_sandbox.media.probe import Probed, describe_output, probe_input
+from ittybit_sandbox.media.recipe import Recipe, recipe_for
+from ittybit_sandbox.media.source import Fetcher
+from ittybit_sandbox.media.storage import Storage
+from ittybit_sandbox.memory import Memory
+from ittybit_sandbox.options import (
+    OPTIONS,
+    AnimationOptions,
+    AudioOptions,
+    ImageOptions,
+    MediaOptions,
+)
+from ittybit_sandbox.vocabulary import JOB_KINDS, ErrorKind, Kind, Stage
+
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_MAX_STEM_CHARS: Final = 80
+_INPUT_NAME: Final = "input"
+_WHOLE_NAME: Final = "whole.png"
+_MISSING_S: Final = 1.0
+_MISSING_PART: Final = 0.05
+
+
+class Pipeline:
+    """Does the work on jobs, each in a folder of its own that goes when it ends.
+
+    Args:
+        config: The bounds.
+        memory: Is told of each stage.
+        fetcher: Brings inputs.
+        storage: Takes outputs.
+        work_dir: Where the folders are made.
+    """
+
+    def __init__(
+        self,
+        config: SandboxConfig,
+        memory: Memory,
+        fetcher: Fetcher,
+        storage: Storage,
+        work_dir: Path,
+    ) -> None:
+        self._memory = memory
+        self._fetcher = fetcher
+        self._storage = storage
+        self._work_dir = work_dir
+        self._ffmpeg = Ffmpeg(config.encode_threads, config.encode_timeout_s)
+
+    async def run(self, job: Job) -> MediaFile:
+        """Make a job's output.
+
+        Raises:
+            JobFailure: It cannot be made, for the reason given.
+        """
+        with tempfile.TemporaryDirectory(dir=self._work_dir, prefix=f"{job.id}-") as name:
+            return await self._run_in(Path(name), job)
+
+    async def _run_in(self, folder: Path, job: Job) -> MediaFile:
+        request = job.request
+        source = folder / _INPUT_NAME
+        self._memory.enter(job, Stage.PROBE)
+        await self._fetcher.fetch(request.input, source)
+        if request.kind is Kind.EXPORT:
+            return await self._pass_on(job, source)
+        probed = await probe_input(source)
+        if request.kind is Kind.PROBE:
+            return _probe_result(request.input, source, probed)
+        self._memory.enter(job, Stage.IMPORT)
+        if request.kind is Kind.IMPORT:
+            return await self._pass_on(job, source) | _facts(probed)
+        if probed.tiled:
+            whole = folder / _WHOLE_NAME
+            await self._ffmpeg.stitch(source, whole)
+            tiles, source = probed, whole
+            probed = replace(await probe_input(whole), still_format=tiles.still_format)
+        return await self._encode(folder, job, source, probed)
+
+    async def _encode(self, folder: Path, job: Job, source: Path, probed: Probed) -> MediaFile:
+        request = job.request
+        if request.kind not in JOB_KINDS:
+            message = f"kind {request.kind} cannot be encoded"
+            raise JobFailure(ErrorKind.INVALID_INPUT, message)
+        self._memory.enter(job, Stage.ENCODE)
+        options = OPTIONS[request.kind].model_validate(request.options)
+        recipe = recipe_for(options, probed, _stem(request.output or request.input))
+        made_in = folder / "made"
+        made_in.mkdir()
+        made = await self._carry_out(recipe, source, made_in)
+        facts = await describe_output(made, recipe.format)
+        _check(facts, options, probed)
+        self._memory.enter(job, Stage.EXPORT)
+        url = await self._storage.store(job.id, made, target=request.output)
+        return MediaFile(url=url, kind=request.kind) | facts
+
+    async def _carry_out(self, recipe: Recipe, source: Path, made_in: Path) -> Path:
+        for command in recipe.commands[:-1]:
+            with suppress(EmptyOutput):
+                await self._ffmpeg.run(command, source=source, folder=made_in)
+                return made_in / recipe.file_name
+        await self._ffmpeg.run(recipe.commands[-1], source=source, folder=made_in)
+        return made_in / recipe.file_name
+
+    async def _pass_on(self, job: Job, source: Path) -> MediaFile:
+        suffix = Path(urlsplit(job.request.input).path).suffix
+        named = source.with_name(_stem(job.request.input) + _UNSAFE.sub("", suffix))
+        await asyncio.to_thread(source.rename, named)
+        size = (await asyncio.to_thread(named.stat)).st_size
+        url = await self._storage.store(job.id, named, target=job.request.output)
+        return MediaFile(url=url, kind=job.request.kind, size=size)
+
+
+def _probe_result(url: str, source: Path, probed: Probed) -> MediaFile:
+    return MediaFile(url=url, size=source.stat().st_size) | _facts(probed)
+
+
+def _facts(probed: Probed) -> MediaFile:
+    facts = MediaFile(kind=probed.media_kind, format=probed.format)
+    if probed.width and probed.height:
+        facts |= {"width": probed.width, "height": probed.height}
+    if probed.duration_s is not None:
+        facts["duration"] = probed.duration_s
+    return facts
+
+
+def _check(facts: MediaFile, options: MediaOptions, probed: Probed) -> None:
+    """Refuse an output that lacks its picture, or part of what was asked for.
+
+    Raises:
+        JobFailure: The input cannot be decoded as far as it reaches.
+    """
+    pictured = probed.has_video and not isinstance(options, AudioOptions)
+    if pictured and not facts.get("width"):
+        message = "could not decode the input: no picture came of its video"
+        raise JobFailure(ErrorKind.INVALID_INPUT, message)
+    if isinstance(options, ImageOptions):
+        return
+    lengths = {AudioOptions: probed.audio_s, AnimationOptions: probed.video_s}
+    reaches_s = lengths.get(type(options), probed.duration_s)
+    if reaches_s is None:
+        return
+    asked_s = min(options.end or reaches_s, reaches_s) - (options.start or 0)
+    found_s = facts.get("duration") or 0.0
+    if asked_s - found_s > max(_MISSING_S, _MISSING_PART * asked_s):
+        message = f"could not decode the input: {found_s:.1f} s came of {asked_s:.1f} s"
+        raise JobFailure(ErrorKind.INVALID_INPUT, message)
+
+
+def _stem(url: str) -> str:
+    name = unquote(urlsplit(url).path).rpartition("/")[2]
+    stem = _UNSAFE.sub("_", name.rpartition(".")[0] or name).strip("._-")
+    return stem[:_MAX_STEM_CHARS] or "output"

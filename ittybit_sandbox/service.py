@@ -1,0 +1,66 @@
+"""One sandbox: all its parts, put together, started and stopped."""
+
+import tempfile
+from pathlib import Path
+
+from ittybit_sandbox.config import SandboxConfig
+from ittybit_sandbox.encoder import Encoder
+from ittybit_sandbox.faults import FaultPlan
+from ittybit_sandbox.journal import Journal
+from ittybit_sandbox.media.bucket import Bucket
+from ittybit_sandbox.media.ffmpeg import ffmpeg_path
+from ittybit_sandbox.media.source import Fetcher
+from ittybit_sandbox.media.storage import Storage
+from ittybit_sandbox.memory import Memory
+from ittybit_sandbox.pipeline import Pipeline
+from ittybit_sandbox.tally import Tally
+from ittybit_sandbox.webhooks import Deliveries
+
+
+class Sandbox:
+    """The state behind the routes.
+
+    Args:
+        config: How it is set up.
+
+    Raises:
+        ConfigurationError: ffmpeg is missing, or the folder of the state cannot be used.
+    """
+
+    def __init__(self, config: SandboxConfig) -> None:
+        self.config = config
+        if not config.instant:
+            ffmpeg_path()
+        journal = Journal(config.state_dir) if config.state_dir else None
+        self._borrowed = None if config.state_dir else tempfile.TemporaryDirectory()
+        root = config.state_dir or Path(self._borrowed.name if self._borrowed else ".")
+        self.files_dir = root / "files"
+        self._work_dir = root / "work"
+        self.tally = Tally()
+        self.plan = FaultPlan(config.faults, config.seed)
+        self.memory = Memory(journal)
+        self.deliveries = Deliveries(config, self.memory, self.plan, self.tally)
+        bucket = Bucket()
+        self._fetcher = Fetcher(config, bucket)
+        storage = Storage(self.files_dir, config.base_url, bucket)
+        pipeline = Pipeline(config, self.memory, self._fetcher, storage, self._work_dir)
+        self.encoder = Encoder(config, self.memory, self.plan, self.deliveries, pipeline)
+
+    async def start(self) -> None:
+        """Recall what is written down and go on with it."""
+        for folder in (self.files_dir, self._work_dir):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.memory.recall()
+        self.tally.jobs_resumed = sum(1 for job in self.memory.jobs if not job.status.ended)
+        await self.deliveries.start()
+        await self._fetcher.start()
+        self.encoder.start()
+
+    async def stop(self) -> None:
+        """Stop everything, running encodes included."""
+        await self.encoder.stop()
+        await self.deliveries.stop()
+        await self._fetcher.stop()
+        self.memory.close()
+        if self._borrowed is not None:
+            self._borrowed.cleanup()
