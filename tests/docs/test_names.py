@@ -138,7 +138,7 @@ def test_code_that_is_named_exists(page: str) -> None:
     """`ledger.submission.claim_due` and its like can be imported from where they are said to be."""
     pattern = re.compile(rf"(?:{'|'.join(PACKAGES)})(?:\.\w+)+")
     for name in filter(pattern.fullmatch, spans(page)):
-        root = name if name.startswith("tasks.") else f"ittybatch.{name}"
+        root = f"ittybatch.{name}"
         assert resolves(root), name
 
 
@@ -173,7 +173,7 @@ def test_tables_and_indexes_that_are_named_exist() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_files_that_are_named_exist(page: str) -> None:
     """Paths of the repository, by their beginning."""
-    begins = ("ittybatch/", "deployments/", "scripts/", "flows/", "tasks/")
+    begins = ("ittybatch/", "deployments/", "ittybatch_local/", "ittybit_sandbox/", "scripts/")
     for name in spans(page):
         if name.startswith(begins) and " " not in name:
             assert (CHECKOUT / name).exists(), name
