@@ -23,7 +23,7 @@ from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
 from ittybatch.ledger.planning import NotPlanning, plan_page
 from ittybatch.ledger.retrying import Wanted, ended_jobs
 from ittybatch.profiles import Item, Profile, ProfileError, Profiles
-from ittybatch.profiles.fitting import Fit
+from ittybatch.profiles.blueprint import Fit
 from ittybatch.sources import (
     BucketSource,
     FailedJobsSource,
