@@ -82,12 +82,23 @@ class Pipeline:
         self._memory.enter(job, Stage.IMPORT)
         if request.kind is Kind.IMPORT:
             return await self._pass_on(job, source) | _facts(probed)
-        if probed.tiled:
-            whole = folder / _WHOLE_NAME
-            await self._ffmpeg.stitch(source, whole)
-            tiles, source = probed, whole
-            probed = replace(await probe_input(whole), still_format=tiles.still_format)
+        if probed.incomplete and probed.still_format is not None:
+            message = "the picture breaks off: a part of its data is missing; upload it again"
+            raise JobFailure(ErrorKind.INVALID_INPUT, message)
+        if probed.tiled or probed.alpha_index is not None:
+            source, probed = await self._join(folder, source, probed)
         return await self._encode(folder, job, source, probed)
+
+    async def _join(self, folder: Path, source: Path, probed: Probed) -> tuple[Path, Probed]:
+        """Make one stream of a picture that comes in several."""
+        whole = folder / _WHOLE_NAME
+        if probed.tiled:
+            await self._ffmpeg.stitch(source, whole)
+        elif probed.video_index is not None and probed.alpha_index is not None:
+            await self._ffmpeg.merge_alpha(
+                source, whole, colour=probed.video_index, alpha=probed.alpha_index
+            )
+        return whole, replace(await probe_input(whole), still_format=probed.still_format)
 
     async def _encode(self, folder: Path, job: Job, source: Path, probed: Probed) -> MediaFile:
         request = job.request
@@ -99,19 +110,22 @@ class Pipeline:
         recipe = recipe_for(options, probed, _stem(request.output or request.input))
         made_in = folder / "made"
         made_in.mkdir()
-        made = await self._carry_out(recipe, source, made_in)
+        made = await self._carry_out(recipe, source, made_in, probed.decoder)
         facts = await describe_output(made, recipe.format)
         _check(facts, options, probed)
         self._memory.enter(job, Stage.EXPORT)
         url = await self._storage.store(job.id, made, target=request.output)
         return MediaFile(url=url, kind=request.kind) | facts
 
-    async def _carry_out(self, recipe: Recipe, source: Path, made_in: Path) -> Path:
+    async def _carry_out(
+        self, recipe: Recipe, source: Path, made_in: Path, decoder: str | None
+    ) -> Path:
         for command in recipe.commands[:-1]:
             with suppress(EmptyOutput):
-                await self._ffmpeg.run(command, source=source, folder=made_in)
+                await self._ffmpeg.run(command, source=source, folder=made_in, decoder=decoder)
                 return made_in / recipe.file_name
-        await self._ffmpeg.run(recipe.commands[-1], source=source, folder=made_in)
+        last = recipe.commands[-1]
+        await self._ffmpeg.run(last, source=source, folder=made_in, decoder=decoder)
         return made_in / recipe.file_name
 
     async def _pass_on(self, job: Job, source: Path) -> MediaFile:

@@ -6,7 +6,7 @@ from ittybit_sandbox.errors import JobFailure
 from ittybit_sandbox.media.audio import BITRATES_BPS
 from ittybit_sandbox.media.ffmpeg import Command
 from ittybit_sandbox.media.geometry import Size, frame_filters, shine_through, target_size
-from ittybit_sandbox.media.plan import Recipe, cut, flat_filters, need_picture, stereo
+from ittybit_sandbox.media.plan import Recipe, cut, flat_filters, need_picture, sound_stream, stereo
 from ittybit_sandbox.media.probe import Probed
 from ittybit_sandbox.media.video import EVEN
 from ittybit_sandbox.options import AdaptiveOptions
@@ -55,7 +55,7 @@ def _picture(options: AdaptiveOptions, probed: Probed) -> tuple[str, ...]:
     if options.fps is not None:
         filters.append(f"fps={options.fps:g}")
     ways = "".join(f"[s{place}]" for place in range(len(sizes)))
-    graph = [f"[0:V:0]{','.join(filters)},format=yuv420p,split={len(sizes)}{ways}"]
+    graph = [f"[0:{probed.video_index}]{','.join(filters)},format=yuv420p,split={len(sizes)}{ways}"]
     graph += [
         f"[s{place}]scale={size.width}:{size.height}:flags=bicubic[v{place}]"
         for place, size in enumerate(sizes)
@@ -63,7 +63,7 @@ def _picture(options: AdaptiveOptions, probed: Probed) -> tuple[str, ...]:
     maps: list[str] = []
     for place in range(len(sizes)):
         maps += ["-map", f"[v{place}]"]
-        maps += ["-map", "0:a:0"] if probed.has_audio else []
+        maps += sound_stream(probed)
     variants = " ".join(
         f"v:{place},a:{place}" if probed.has_audio else f"v:{place}" for place in range(len(sizes))
     )
@@ -79,4 +79,4 @@ def _picture(options: AdaptiveOptions, probed: Probed) -> tuple[str, ...]:
 def _sound_alone(options: AdaptiveOptions, probed: Probed) -> tuple[str, ...]:
     rate = str(BITRATES_BPS[options.quality or Quality.MEDIUM])
     encoder = ("-c:a", "aac", "-b:a", rate, *stereo(probed))
-    return ("-map", "0:a:0", "-vn", "-var_stream_map", "a:0", *encoder)
+    return (*sound_stream(probed), "-vn", "-var_stream_map", "a:0", *encoder)

@@ -4,7 +4,7 @@ from typing import Final
 
 from ittybit_sandbox.media.ffmpeg import Command
 from ittybit_sandbox.media.geometry import frame_filters
-from ittybit_sandbox.media.plan import Recipe, cut, need_picture, sdr_filters
+from ittybit_sandbox.media.plan import Recipe, cut, need_picture, picture_stream, sdr_filters
 from ittybit_sandbox.media.probe import Probed
 from ittybit_sandbox.options import AnimationOptions
 from ittybit_sandbox.vocabulary import Quality
@@ -33,5 +33,5 @@ def animation_recipe(options: AnimationOptions, probed: Probed, stem: str) -> Re
     else:
         rate = ("-quality", _WEBP_QUALITY[quality], "-compression_level", "2")
         encoder = ("-c:v", "libwebp_anim", *rate, "-loop", "0", "-f", "webp")
-    after = (*part.after_input, "-map", "0:V:0", "-an", "-vf", filters, *encoder, name)
+    after = (*part.after_input, *picture_stream(probed), "-an", "-vf", filters, *encoder, name)
     return Recipe(options.format, name, (Command(part.before_input, after),))

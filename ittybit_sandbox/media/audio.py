@@ -3,7 +3,7 @@
 from typing import Final
 
 from ittybit_sandbox.media.ffmpeg import Command
-from ittybit_sandbox.media.plan import Recipe, cut, need_sound, stereo
+from ittybit_sandbox.media.plan import Recipe, cut, need_sound, sound_stream, stereo
 from ittybit_sandbox.media.probe import Probed
 from ittybit_sandbox.options import AudioOptions
 from ittybit_sandbox.vocabulary import Quality
@@ -40,7 +40,8 @@ def audio_recipe(options: AudioOptions, probed: Probed, stem: str) -> Recipe:
     part = cut(options, probed)
     after = (
         *part.after_input,
-        *("-map", "0:a:0", "-vn", "-c:a", encoder, *_rate(options, probed)),
+        *sound_stream(probed),
+        *("-vn", "-c:a", encoder, *_rate(options, probed)),
         *("-f", container, name),
     )
     return Recipe(options.format, name, (Command(part.before_input, after),))

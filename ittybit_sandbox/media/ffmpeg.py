@@ -21,6 +21,7 @@ _MAX_REASON_CHARS: Final = 300
 _MAX_OUTPUT_BYTES: Final = 8 * 1024**3
 _SOURCE_TAG: Final = re.compile(r"^(\[[^\]]*\]\s*)+")
 _EMPTY: Final = "Output file is empty"
+_ONE_PNG: Final = ("-frames:v", "1", "-c:v", "png", "-update", "1", "-f", "image2")
 _UNTELLING: Final = (
     "Conversion failed",
     "Error opening input file",
@@ -78,8 +79,16 @@ class Ffmpeg:
         self.threads = threads
         self._timeout_s = timeout_s
 
-    async def run(self, command: Command, *, source: Path, folder: Path) -> None:
-        """Make something of a file, in a folder.
+    async def run(
+        self, command: Command, *, source: Path, folder: Path, decoder: str | None = None
+    ) -> None:
+        """Run a command on a file.
+
+        Args:
+            command: Its options.
+            source: The input.
+            folder: Where the output goes.
+            decoder: Decoder of the input's video, if not FFmpeg's default one.
 
         Raises:
             EmptyOutput: No frame or sample was there to be encoded.
@@ -89,6 +98,7 @@ class Ffmpeg:
             *("-loglevel", "error", "-y", "-abort_on", "empty_output"),
             *("-filter_threads", str(self.threads), "-filter_complex_threads", str(self.threads)),
             *command.before_input,
+            *(("-c:v", decoder) if decoder else ()),
             *self._input(),
             *("-threads", str(self.threads), "-map_metadata", "-1", "-map_chapters", "-1"),
             *("-fs", str(_MAX_OUTPUT_BYTES)),
@@ -113,8 +123,16 @@ class Ffmpeg:
         Raises:
             JobFailure: The input cannot be used, or it took too long.
         """
-        after = ("-an", "-frames:v", "1", "-c:v", "png", "-update", "1", "-f", "image2", to.name)
-        await self.run(Command((), after), source=source, folder=to.parent)
+        await self.run(Command((), ("-an", *_ONE_PNG, to.name)), source=source, folder=to.parent)
+
+    async def merge_alpha(self, source: Path, to: Path, *, colour: int, alpha: int) -> None:
+        """Make one picture of two streams: its colours and its transparency.
+
+        Raises:
+            JobFailure: The input cannot be decoded, or it took too long.
+        """
+        graph = ("-filter_complex", f"[0:{colour}][0:{alpha}]alphamerge")
+        await self.run(Command((), (*graph, *_ONE_PNG, to.name)), source=source, folder=to.parent)
 
     def _input(self) -> tuple[str, ...]:
         pixels = str(MAX_EDGE_PX**2)

@@ -5,7 +5,14 @@ from typing import Final
 from ittybit_sandbox.errors import JobFailure
 from ittybit_sandbox.media.ffmpeg import Command
 from ittybit_sandbox.media.geometry import Size, frame_filters, shine_through
-from ittybit_sandbox.media.plan import Recipe, flat_filters, need_moment, need_whole, sdr_filters
+from ittybit_sandbox.media.plan import (
+    Recipe,
+    flat_filters,
+    need_moment,
+    need_whole,
+    picture_stream,
+    sdr_filters,
+)
 from ittybit_sandbox.media.probe import Probed
 from ittybit_sandbox.options import ImageOptions
 from ittybit_sandbox.vocabulary import ErrorKind, Quality
@@ -37,7 +44,7 @@ def image_recipe(options: ImageOptions, probed: Probed, stem: str) -> Recipe:
 def _commands(
     options: ImageOptions, probed: Probed, filters: str, encoder: tuple[str, ...]
 ) -> tuple[Command, ...]:
-    one = ("-map", "0:v:0", "-an", "-frames:v", "1")
+    one = (*picture_stream(probed), "-an", "-frames:v", "1")
     plain = (*one, "-vf", filters, *encoder)
     still = probed.still_format is not None or probed.cover_only
     if still or not options.start:

@@ -85,14 +85,26 @@ def need_whole(probed: Probed, end_s: float | None) -> None:
     Raises:
         JobFailure: It breaks off before.
     """
-    if not probed.breaks_off or probed.duration_s is None or probed.declared_s is None:
+    if not probed.breaks_off or probed.duration_s is None:
         return
     if end_s is None or end_s > probed.duration_s:
-        raise JobFailure(
-            ErrorKind.INVALID_INPUT,
-            f"the input breaks off after {probed.duration_s:.1f} s of the "
-            f"{probed.declared_s:.1f} s that its header declares; upload it again",
+        declared = (
+            f" of the {probed.declared_s:.1f} s that its header declares"
+            if probed.is_shorter_than_declared
+            else ""
         )
+        message = f"the input breaks off after {probed.duration_s:.1f} s{declared}"
+        raise JobFailure(ErrorKind.INVALID_INPUT, f"{message}; upload it again")
+
+
+def picture_stream(probed: Probed) -> tuple[str, ...]:
+    """Map the stream that is shown: not a cover, and not one that has no decoder."""
+    return () if probed.video_index is None else ("-map", f"0:{probed.video_index}")
+
+
+def sound_stream(probed: Probed) -> tuple[str, ...]:
+    """Map the first audio stream that has a decoder, if there is one."""
+    return () if probed.audio_index is None else ("-map", f"0:{probed.audio_index}")
 
 
 def flat_filters(probed: Probed, background: str) -> list[str]:

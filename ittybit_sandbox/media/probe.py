@@ -31,7 +31,11 @@ _PICTURES: Final = frozenset({"jpeg", "png", "webp", "avif", "gif"})
 # In these a moment is found by an index. Elsewhere a search lands near it, often behind it.
 _INDEXED: Final = frozenset({_MP4, _MATROSKA, "wav", "flac", "avi"})
 # What these declare about their length is written there, not guessed from a bit rate.
-_TRUTHFUL: Final = frozenset({_MP4, _MATROSKA, "wav", "flac"})
+_TRUTHFUL: Final = frozenset({_MP4, _MATROSKA, "aiff", "avi", "flac", "flv", "mp3", "mxf", "wav"})
+# The length of these is in the header of the file, not of its streams.
+_DECLARED_BY_FILE: Final = frozenset({"avi", "mp3", "wav"})
+# FFmpeg's own decoders of these ignore transparency.
+_ALPHA_DECODERS: Final = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _HDR_TRANSFERS: Final = {16: "smpte2084", 18: "arib-std-b67"}
 _MOST_NAMED_CHANNELS: Final = 8
 _QUARTER_TURN_DEG: Final = 90
@@ -60,6 +64,11 @@ class Probed:
         hdr_transfer: The transfer function of a picture of high dynamic range.
         has_alpha: Whether its picture may be transparent.
         odd_channels: Channels whose layout has no usual mix to stereo; 0 where it has one.
+        video_index: Index of the stream to show.
+        audio_index: Index of the stream to play.
+        alpha_index: Index of the stream that holds a picture's transparency, as in AVIF.
+        decoder: FFmpeg's decoder for the picture, if not its default one.
+        incomplete: Whether the file lacks a part of its data, whatever its header declares.
     """
 
     format: str
@@ -78,6 +87,11 @@ class Probed:
     hdr_transfer: str | None
     has_alpha: bool
     odd_channels: int
+    video_index: int | None
+    audio_index: int | None
+    alpha_index: int | None
+    decoder: str | None
+    incomplete: bool
 
     @property
     def media_kind(self) -> str:
@@ -88,7 +102,12 @@ class Probed:
 
     @property
     def breaks_off(self) -> bool:
-        """Whether it ends long before its header says: an upload that was cut, say."""
+        """Whether it ends before it should, as an interrupted upload does."""
+        return self.incomplete or self.is_shorter_than_declared
+
+    @property
+    def is_shorter_than_declared(self) -> bool:
+        """Whether it ends long before the time in its header."""
         if self.declared_s is None or self.duration_s is None:
             return False
         return self.declared_s - self.duration_s > max(_MISSING_S, _MISSING_PART * self.declared_s)
@@ -136,9 +155,11 @@ async def describe_output(made: Path, form: str) -> MediaFile:
 def read_inspection(found: dict[str, Any]) -> Probed | None:
     """Make sense of what `inspection.py` prints; None where there is nothing to see or hear."""
     streams = [each for each in found.get("streams", []) if each["packets"]]
-    pictures = [each for each in streams if each["type"] == "video"]
+    pictures = [each for each in streams if each["type"] == "video" and each["codec"]]
     moving = [each for each in pictures if each["moving"]]
-    sounds = [each for each in streams if each["type"] == "audio"]
+    if len(moving) > 1:
+        moving = [each for each in moving if not each["is_alpha"]]
+    sounds = [each for each in streams if each["type"] == "audio" and each["codec"]]
     if not pictures and not sounds:
         return None
     container = found["format"]
@@ -149,6 +170,7 @@ def read_inspection(found: dict[str, Any]) -> Probed | None:
         and all(each["packets"] == 1 for each in moving)
     )
     shown = (moving or pictures or [None])[0]
+    alpha = next((each for each in pictures if each["is_alpha"]), None) if still else None
     codec = pictures[0]["codec"] if pictures else ""
     width, height = _shown_size(shown) if shown else (None, None)
     ends = [each["ends_s"] for each in (*moving, *sounds) if each["ends_s"] is not None]
@@ -167,8 +189,13 @@ def read_inspection(found: dict[str, Any]) -> Probed | None:
         tiled=still and len(moving) > 1,
         seekable=container in _INDEXED,
         hdr_transfer=_HDR_TRANSFERS.get(shown["transfer"]) if shown else None,
-        has_alpha=bool(shown and shown["alpha"]),
+        has_alpha=bool(shown and (shown["alpha"] or shown["alpha_beside"])),
         odd_channels=_odd_channels(sounds[0]) if sounds else 0,
+        video_index=shown["index"] if shown else None,
+        audio_index=sounds[0]["index"] if sounds else None,
+        alpha_index=alpha["index"] if alpha else None,
+        decoder=_ALPHA_DECODERS.get(shown["codec"]) if shown and shown["alpha_beside"] else None,
+        incomplete=bool(found.get("incomplete")),
     )
 
 
@@ -176,7 +203,7 @@ def _declared_s(found: dict[str, Any], streams: list[dict[str, Any]]) -> float |
     """The promised length of what is heard and seen: subtitles may outlast both."""
     own = [each["declared_s"] for each in streams if each["type"] in {"video", "audio"}]
     known = [seconds for seconds in own if seconds is not None]
-    if found["format"] == "wav" or not known:
+    if found["format"] in _DECLARED_BY_FILE or not known:
         others = [each["ends_s"] or 0 for each in streams if each["type"] not in {"video", "audio"}]
         declared: float | None = found["declared_s"]
         outlasted = declared is not None and any(end >= declared - _MISSING_S for end in others)

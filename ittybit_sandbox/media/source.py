@@ -1,9 +1,11 @@
 """Fetches inputs, streamed to disk and bounded in size and time."""
 
 import asyncio
+import string
 import threading
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
@@ -80,9 +82,7 @@ class Fetcher:
 
     async def _fetch_page(self, url: str, to: Path) -> None:
         try:
-            async with self._session.get(
-                URL(url, encoded=True), max_redirects=_MAX_REDIRECTS
-            ) as answer:
+            async with self._session.get(as_given(url), max_redirects=_MAX_REDIRECTS) as answer:
                 _check_status(answer.status)
                 await self._save(answer, to)
         except TimeoutError:
@@ -105,6 +105,11 @@ class Fetcher:
                 if received > max_bytes:
                     raise too_large(max_bytes)
                 await asyncio.to_thread(file.write, chunk)
+
+
+def as_given(url: str) -> URL:
+    """Take a URL as it is written: only what no URL may hold, such as a space, is escaped."""
+    return URL(quote(url, safe=string.punctuation), encoded=True)
 
 
 def _check_status(status: int) -> None:

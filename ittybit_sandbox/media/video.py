@@ -4,7 +4,15 @@ from typing import Final
 
 from ittybit_sandbox.media.ffmpeg import Command
 from ittybit_sandbox.media.geometry import Size, frame_filters, shine_through, target_size
-from ittybit_sandbox.media.plan import Recipe, cut, flat_filters, need_picture, stereo
+from ittybit_sandbox.media.plan import (
+    Recipe,
+    cut,
+    flat_filters,
+    need_picture,
+    picture_stream,
+    sound_stream,
+    stereo,
+)
 from ittybit_sandbox.media.probe import Probed
 from ittybit_sandbox.options import VideoOptions
 from ittybit_sandbox.vocabulary import Codec, Quality
@@ -36,7 +44,9 @@ def video_recipe(options: VideoOptions, probed: Probed, stem: str) -> Recipe:
     part = cut(options, probed)
     after = (
         *part.after_input,
-        *("-map", "0:V:0", "-map", "0:a:0?", "-vf", ",".join(filters), "-sn", "-dn"),
+        *picture_stream(probed),
+        *sound_stream(probed),
+        *("-vf", ",".join(filters), "-sn", "-dn"),
         *_encoder(options, target_size(options, source, EVEN)),
         *("-pix_fmt", "yuv420p", *_rate(options)),
         *_sound(container, probed),
