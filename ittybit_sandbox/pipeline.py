@@ -1,4 +1,4 @@
-"""Takes one job through its stages: probe, import, encode, export."""
+"""Runs a job through its stages: probe, import, encode, export."""
 
 import asyncio
 import re
@@ -36,14 +36,14 @@ _MISSING_PART: Final = 0.05
 
 
 class Pipeline:
-    """Does the work on jobs, each in a folder of its own that goes when it ends.
+    """Runs jobs, each in a temporary folder.
 
     Args:
-        config: The bounds.
-        memory: Is told of each stage.
-        fetcher: Brings inputs.
-        storage: Takes outputs.
-        work_dir: Where the folders are made.
+        config: The limits.
+        memory: Records each stage.
+        fetcher: Downloads inputs.
+        storage: Stores outputs.
+        work_dir: Parent of the temporary folders.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class Pipeline:
         self._ffmpeg = Ffmpeg(config.encode_threads, config.encode_timeout_s)
 
     async def run(self, job: Job) -> MediaFile:
-        """Make a job's output.
+        """Make and store the output of a job.
 
         Raises:
-            JobFailure: It cannot be made, for the reason given.
+            JobFailure: The output cannot be made.
         """
         with tempfile.TemporaryDirectory(dir=self._work_dir, prefix=f"{job.id}-") as name:
             return await self._run_in(Path(name), job)
@@ -75,13 +75,13 @@ class Pipeline:
         self._memory.enter(job, Stage.PROBE)
         await self._fetcher.fetch(request.input, source)
         if request.kind is Kind.EXPORT:
-            return await self._pass_on(job, source)
+            return await self._copy(job, source)
         probed = await probe_input(source)
         if request.kind is Kind.PROBE:
             return _probe_result(request.input, source, probed)
         self._memory.enter(job, Stage.IMPORT)
         if request.kind is Kind.IMPORT:
-            return await self._pass_on(job, source) | _facts(probed)
+            return await self._copy(job, source) | _facts(probed)
         if probed.incomplete and probed.still_format is not None:
             message = "the picture breaks off: a part of its data is missing; upload it again"
             raise JobFailure(ErrorKind.INVALID_INPUT, message)
@@ -90,7 +90,7 @@ class Pipeline:
         return await self._encode(folder, job, source, probed)
 
     async def _join(self, folder: Path, source: Path, probed: Probed) -> tuple[Path, Probed]:
-        """Make one stream of a picture that comes in several."""
+        """Join the streams of a picture: tiles, or colours and transparency."""
         whole = folder / _WHOLE_NAME
         if probed.tiled:
             await self._ffmpeg.stitch(source, whole)
@@ -110,14 +110,14 @@ class Pipeline:
         recipe = recipe_for(options, probed, _stem(request.output or request.input))
         made_in = folder / "made"
         made_in.mkdir()
-        made = await self._carry_out(recipe, source, made_in, probed.decoder)
+        made = await self._run_commands(recipe, source, made_in, probed.decoder)
         facts = await describe_output(made, recipe.format)
         _check(facts, options, probed)
         self._memory.enter(job, Stage.EXPORT)
         url = await self._storage.store(job.id, made, target=request.output)
         return MediaFile(url=url, kind=request.kind) | facts
 
-    async def _carry_out(
+    async def _run_commands(
         self, recipe: Recipe, source: Path, made_in: Path, decoder: str | None
     ) -> Path:
         for command in recipe.commands[:-1]:
@@ -128,7 +128,7 @@ class Pipeline:
         await self._ffmpeg.run(last, source=source, folder=made_in, decoder=decoder)
         return made_in / recipe.file_name
 
-    async def _pass_on(self, job: Job, source: Path) -> MediaFile:
+    async def _copy(self, job: Job, source: Path) -> MediaFile:
         suffix = Path(urlsplit(job.request.input).path).suffix
         named = source.with_name(_stem(job.request.input) + _UNSAFE.sub("", suffix))
         await asyncio.to_thread(source.rename, named)
@@ -151,25 +151,25 @@ def _facts(probed: Probed) -> MediaFile:
 
 
 def _check(facts: MediaFile, options: MediaOptions, probed: Probed) -> None:
-    """Refuse an output that lacks its picture, or part of what was asked for.
+    """Refuse an output without a picture, or one that is shorter than requested.
 
     Raises:
-        JobFailure: The input cannot be decoded as far as it reaches.
+        JobFailure: The input cannot be decoded to its end.
     """
-    pictured = probed.has_video and not isinstance(options, AudioOptions)
-    if pictured and not facts.get("width"):
-        message = "could not decode the input: no picture came of its video"
+    needs_picture = probed.has_video and not isinstance(options, AudioOptions)
+    if needs_picture and not facts.get("width"):
+        message = "could not decode the input: its video gave no picture"
         raise JobFailure(ErrorKind.INVALID_INPUT, message)
     if isinstance(options, ImageOptions):
         return
     lengths = {AudioOptions: probed.audio_s, AnimationOptions: probed.video_s}
-    reaches_s = lengths.get(type(options), probed.duration_s)
-    if reaches_s is None:
+    available_s = lengths.get(type(options), probed.duration_s)
+    if available_s is None:
         return
-    asked_s = min(options.end or reaches_s, reaches_s) - (options.start or 0)
+    requested_s = min(options.end or available_s, available_s) - (options.start or 0)
     found_s = facts.get("duration") or 0.0
-    if asked_s - found_s > max(_MISSING_S, _MISSING_PART * asked_s):
-        message = f"could not decode the input: {found_s:.1f} s came of {asked_s:.1f} s"
+    if requested_s - found_s > max(_MISSING_S, _MISSING_PART * requested_s):
+        message = f"could not decode the input: only {found_s:.1f} s of {requested_s:.1f} s"
         raise JobFailure(ErrorKind.INVALID_INPUT, message)
 
 

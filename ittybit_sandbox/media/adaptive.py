@@ -5,8 +5,15 @@ from typing import Final
 from ittybit_sandbox.errors import JobFailure
 from ittybit_sandbox.media.audio import BITRATES_BPS
 from ittybit_sandbox.media.ffmpeg import Command
-from ittybit_sandbox.media.geometry import Size, frame_filters, shine_through, target_size
-from ittybit_sandbox.media.plan import Recipe, cut, flat_filters, need_picture, sound_stream, stereo
+from ittybit_sandbox.media.geometry import Size, backdrop, frame_filters, target_size
+from ittybit_sandbox.media.plan import (
+    Recipe,
+    cut,
+    flat_filters,
+    require_picture,
+    sound_stream,
+    stereo,
+)
 from ittybit_sandbox.media.probe import Probed
 from ittybit_sandbox.media.video import EVEN
 from ittybit_sandbox.options import AdaptiveOptions
@@ -14,7 +21,7 @@ from ittybit_sandbox.vocabulary import ErrorKind, Quality
 
 _SEGMENT_S: Final = 4
 _MAX_VARIANTS: Final = 3
-_SMALLEST_HEIGHT_PX: Final = 180
+_MIN_HEIGHT_PX: Final = 180
 _CRF: Final = dict(zip(Quality, ("36", "31", "26", "22", "18"), strict=True))
 
 
@@ -41,16 +48,16 @@ def adaptive_recipe(options: AdaptiveOptions, probed: Probed, stem: str) -> Reci
 
 def _sizes(top: Size) -> list[Size]:
     sizes = [top]
-    while len(sizes) < _MAX_VARIANTS and sizes[-1].height // 2 >= _SMALLEST_HEIGHT_PX:
+    while len(sizes) < _MAX_VARIANTS and sizes[-1].height // 2 >= _MIN_HEIGHT_PX:
         last = sizes[-1]
         sizes.append(Size(last.width // 2, last.height // 2).rounded(EVEN))
     return sizes
 
 
 def _picture(options: AdaptiveOptions, probed: Probed) -> tuple[str, ...]:
-    source = need_picture(probed)
+    source = require_picture(probed)
     sizes = _sizes(target_size(options, source, EVEN))
-    filters = flat_filters(probed, shine_through(options))
+    filters = flat_filters(probed, backdrop(options))
     filters += frame_filters(options, source, EVEN)
     if options.fps is not None:
         filters.append(f"fps={options.fps:g}")

@@ -4,7 +4,7 @@ from typing import Final
 
 from ittybit_sandbox.media.ffmpeg import Command
 from ittybit_sandbox.media.geometry import frame_filters
-from ittybit_sandbox.media.plan import Recipe, cut, need_picture, picture_stream, sdr_filters
+from ittybit_sandbox.media.plan import Recipe, cut, picture_stream, require_picture, sdr_filters
 from ittybit_sandbox.media.probe import Probed
 from ittybit_sandbox.options import AnimationOptions
 from ittybit_sandbox.vocabulary import Quality
@@ -19,7 +19,7 @@ def animation_recipe(options: AnimationOptions, probed: Probed, stem: str) -> Re
     Raises:
         JobFailure: The input has no video, or none at the asked time.
     """
-    source = need_picture(probed)
+    source = require_picture(probed)
     part = cut(options, probed)
     filters = ",".join(
         [f"fps={options.fps:g}", *sdr_filters(probed), *frame_filters(options, source)]

@@ -3,7 +3,7 @@
 from typing import Final
 
 from ittybit_sandbox.media.ffmpeg import Command
-from ittybit_sandbox.media.plan import Recipe, cut, need_sound, sound_stream, stereo
+from ittybit_sandbox.media.plan import Recipe, cut, require_sound, sound_stream, stereo
 from ittybit_sandbox.media.probe import Probed
 from ittybit_sandbox.options import AudioOptions
 from ittybit_sandbox.vocabulary import Quality
@@ -34,7 +34,7 @@ def audio_recipe(options: AudioOptions, probed: Probed, stem: str) -> Recipe:
     Raises:
         JobFailure: The input has no audio, or none at the asked time.
     """
-    need_sound(probed)
+    require_sound(probed)
     encoder, container = _ENCODERS[options.format]
     name = f"{stem}.{options.format}"
     part = cut(options, probed)

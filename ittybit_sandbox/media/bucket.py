@@ -60,7 +60,7 @@ class Bucket:
             return self._made_client
 
     def download(
-        self, url: str, to: Path, *, max_bytes: int, timeout_s: float, given_up: threading.Event
+        self, url: str, to: Path, *, max_bytes: int, timeout_s: float, cancelled: threading.Event
     ) -> None:
         """Bring an object, chunk by chunk.
 
@@ -77,7 +77,7 @@ class Bucket:
                     received += len(chunk)
                     if received > max_bytes:
                         raise too_large(max_bytes)
-                    if given_up.is_set() or time.monotonic() > deadline:
+                    if cancelled.is_set() or time.monotonic() > deadline:
                         raise too_slow(timeout_s)
                     file.write(chunk)
         except (ClientError, BotoCoreError) as error:

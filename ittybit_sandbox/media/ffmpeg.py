@@ -16,13 +16,13 @@ from ittybit_sandbox.errors import ConfigurationError, JobFailure
 from ittybit_sandbox.options import MAX_EDGE_PX
 from ittybit_sandbox.vocabulary import ErrorKind
 
-_KEPT_LOG_BYTES: Final = 65_536
+_MAX_LOG_BYTES: Final = 65_536
 _MAX_REASON_CHARS: Final = 300
 _MAX_OUTPUT_BYTES: Final = 8 * 1024**3
 _SOURCE_TAG: Final = re.compile(r"^(\[[^\]]*\]\s*)+")
 _EMPTY: Final = "Output file is empty"
 _ONE_PNG: Final = ("-frames:v", "1", "-c:v", "png", "-update", "1", "-f", "image2")
-_UNTELLING: Final = (
+_UNINFORMATIVE: Final = (
     "Conversion failed",
     "Error opening input file",
     "Error opening output file",
@@ -112,7 +112,7 @@ class Ffmpeg:
             raise JobFailure(ErrorKind.INTERNAL_ERROR, message)
         if code > 0:
             raise JobFailure(
-                ErrorKind.INVALID_INPUT, f"could not encode the input: {telling_line(log)}"
+                ErrorKind.INVALID_INPUT, f"could not encode the input: {error_line(log)}"
             )
 
     async def stitch(self, source: Path, to: Path) -> None:
@@ -166,16 +166,16 @@ class Ffmpeg:
                 await asyncio.shield(process.wait())
 
 
-def telling_line(log: str) -> str:
+def error_line(log: str) -> str:
     """Pick the last line that gives a reason, without addresses in memory."""
     lines = [_SOURCE_TAG.sub("", line).strip() for line in re.split(r"[\r\n]+", log)]
-    telling = [line for line in lines if line and not line.startswith(_UNTELLING)]
+    telling = [line for line in lines if line and not line.startswith(_UNINFORMATIVE)]
     return (telling or ["ffmpeg gave no reason"])[-1][:_MAX_REASON_CHARS]
 
 
 async def _tail(process: asyncio.subprocess.Process) -> str:
     kept = b""
     if process.stderr is not None:
-        while chunk := await process.stderr.read(_KEPT_LOG_BYTES):
-            kept = (kept + chunk)[-_KEPT_LOG_BYTES:]
+        while chunk := await process.stderr.read(_MAX_LOG_BYTES):
+            kept = (kept + chunk)[-_MAX_LOG_BYTES:]
     return kept.decode(errors="replace")

@@ -56,7 +56,7 @@ def frame_filters(options: Framed, source: Size, step: int = 1) -> list[str]:
     return [*filters, "setsar=1"]
 
 
-def shine_through(options: Framed) -> str:
+def backdrop(options: Framed) -> str:
     """Tell what shows where a picture is transparent and its output cannot be: white, or asked."""
     asked = "background" in options.model_fields_set
     return colour(options.background) if asked else "white"

@@ -4,13 +4,13 @@ from typing import Final
 
 from ittybit_sandbox.errors import JobFailure
 from ittybit_sandbox.media.ffmpeg import Command
-from ittybit_sandbox.media.geometry import Size, frame_filters, shine_through
+from ittybit_sandbox.media.geometry import Size, backdrop, frame_filters
 from ittybit_sandbox.media.plan import (
     Recipe,
     flat_filters,
-    need_moment,
-    need_whole,
     picture_stream,
+    require_moment,
+    require_whole,
     sdr_filters,
 )
 from ittybit_sandbox.media.probe import Probed
@@ -35,7 +35,7 @@ def image_recipe(options: ImageOptions, probed: Probed, stem: str) -> Recipe:
     form = options.format or probed.still_format or "jpeg"
     name = f"{stem}.{'jpg' if form == 'jpeg' else form}"
     flat = form not in _TRANSPARENT
-    own = flat_filters(probed, shine_through(options)) if flat else sdr_filters(probed)
+    own = flat_filters(probed, backdrop(options)) if flat else sdr_filters(probed)
     filters = ",".join([*own, *frame_filters(options, Size(probed.width, probed.height))])
     encoder = (*_encoder(form, options.quality or Quality.MEDIUM), name)
     return Recipe(form, name, _commands(options, probed, filters, encoder))
@@ -49,8 +49,8 @@ def _commands(
     still = probed.still_format is not None or probed.cover_only
     if still or not options.start:
         return (Command((), plain),)
-    need_whole(probed, options.start)
-    need_moment(probed, options.start)
+    require_whole(probed, options.start)
+    require_moment(probed, options.start)
     # Between the last frame and the end there is no later frame: the last one, held, is meant.
     held = "tpad=stop=-1:stop_mode=clone,trim=start={:.6f}," + filters
     if not probed.seekable:

@@ -19,7 +19,7 @@ class Recipe:
     commands: tuple[Command, ...]
 
 
-def need_picture(probed: Probed) -> Size:
+def require_picture(probed: Probed) -> Size:
     """Return the size of the input's picture.
 
     Raises:
@@ -30,7 +30,7 @@ def need_picture(probed: Probed) -> Size:
     return Size(probed.width, probed.height)
 
 
-def need_sound(probed: Probed) -> None:
+def require_sound(probed: Probed) -> None:
     """Insist on an audio stream.
 
     Raises:
@@ -40,7 +40,7 @@ def need_sound(probed: Probed) -> None:
         raise JobFailure(ErrorKind.INVALID_INPUT, "the input has no audio")
 
 
-def need_moment(probed: Probed, start_s: float | None) -> None:
+def require_moment(probed: Probed, start_s: float | None) -> None:
     """Insist that the input reaches a moment.
 
     Raises:
@@ -70,8 +70,8 @@ def cut(options: Trimmed, probed: Probed) -> Cut:
     Raises:
         JobFailure: The input ends before that part begins, or breaks off within it.
     """
-    need_moment(probed, options.start)
-    need_whole(probed, options.end)
+    require_moment(probed, options.start)
+    require_whole(probed, options.end)
     start = ("-ss", f"{options.start:.6f}") if options.start else ()
     length = ("-t", f"{options.length_s:.6f}") if options.length_s is not None else ()
     if probed.seekable or not start:
@@ -79,7 +79,7 @@ def cut(options: Trimmed, probed: Probed) -> Cut:
     return Cut(after_input=(*start, *length))
 
 
-def need_whole(probed: Probed, end_s: float | None) -> None:
+def require_whole(probed: Probed, end_s: float | None) -> None:
     """Insist that the input holds what its header promises, as far as it is asked for.
 
     Raises:

@@ -31,7 +31,9 @@ _PICTURES: Final = frozenset({"jpeg", "png", "webp", "avif", "gif"})
 # In these a moment is found by an index. Elsewhere a search lands near it, often behind it.
 _INDEXED: Final = frozenset({_MP4, _MATROSKA, "wav", "flac", "avi"})
 # What these declare about their length is written there, not guessed from a bit rate.
-_TRUTHFUL: Final = frozenset({_MP4, _MATROSKA, "aiff", "avi", "flac", "flv", "mp3", "mxf", "wav"})
+_DECLARES_LENGTH: Final = frozenset(
+    {_MP4, _MATROSKA, "aiff", "avi", "flac", "flv", "mp3", "mxf", "wav"}
+)
 # The length of these is in the header of the file, not of its streams.
 _DECLARED_BY_FILE: Final = frozenset({"avi", "mp3", "wav"})
 # FFmpeg's own decoders of these ignore transparency.
@@ -177,7 +179,7 @@ def read_inspection(found: dict[str, Any]) -> Probed | None:
     return Probed(
         format=_STILL_CODECS.get(codec, codec) if still else _CONTAINERS.get(container, container),
         duration_s=round(max(ends), 3) if ends and not still else None,
-        declared_s=_declared_s(found, streams) if container in _TRUTHFUL else None,
+        declared_s=_declared_s(found, streams) if container in _DECLARES_LENGTH else None,
         video_s=moving[0]["ends_s"] if moving else None,
         audio_s=sounds[0]["ends_s"] if sounds else None,
         width=width,

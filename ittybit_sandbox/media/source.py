@@ -67,7 +67,7 @@ class Fetcher:
             await self._fetch_page(url, to)
 
     async def _fetch_object(self, url: str, to: Path) -> None:
-        given_up = threading.Event()
+        cancelled = threading.Event()
         try:
             await asyncio.to_thread(
                 self._bucket.download,
@@ -75,16 +75,16 @@ class Fetcher:
                 to,
                 max_bytes=self._config.max_input_bytes,
                 timeout_s=self._config.download_timeout_s,
-                given_up=given_up,
+                cancelled=cancelled,
             )
         finally:
-            given_up.set()
+            cancelled.set()
 
     async def _fetch_page(self, url: str, to: Path) -> None:
         try:
-            async with self._session.get(as_given(url), max_redirects=_MAX_REDIRECTS) as answer:
-                _check_status(answer.status)
-                await self._save(answer, to)
+            async with self._session.get(as_given(url), max_redirects=_MAX_REDIRECTS) as response:
+                _check_status(response.status)
+                await self._save(response, to)
         except TimeoutError:
             raise too_slow(self._config.download_timeout_s) from None
         except (aiohttp.InvalidURL, aiohttp.TooManyRedirects) as error:
@@ -94,13 +94,13 @@ class Fetcher:
             message = f"could not fetch the input: {type(error).__name__}"
             raise JobFailure(ErrorKind.INTERNAL_ERROR, message) from None
 
-    async def _save(self, answer: aiohttp.ClientResponse, to: Path) -> None:
+    async def _save(self, response: aiohttp.ClientResponse, to: Path) -> None:
         max_bytes = self._config.max_input_bytes
-        if (answer.content_length or 0) > max_bytes:
+        if (response.content_length or 0) > max_bytes:
             raise too_large(max_bytes)
         received = 0
         with to.open("wb") as file:
-            async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
+            async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
                 received += len(chunk)
                 if received > max_bytes:
                     raise too_large(max_bytes)

@@ -3,13 +3,13 @@
 from typing import Final
 
 from ittybit_sandbox.media.ffmpeg import Command
-from ittybit_sandbox.media.geometry import Size, frame_filters, shine_through, target_size
+from ittybit_sandbox.media.geometry import Size, backdrop, frame_filters, target_size
 from ittybit_sandbox.media.plan import (
     Recipe,
     cut,
     flat_filters,
-    need_picture,
     picture_stream,
+    require_picture,
     sound_stream,
     stereo,
 )
@@ -25,7 +25,7 @@ _CRF_STEP: Final = {
     Quality.HIGH: -3,
     Quality.VERY_HIGH: -7,
 }
-_SMALLEST_FOR_SVT_PX: Final = 64
+_MIN_SVT_PX: Final = 64
 EVEN: Final = 2
 
 
@@ -35,8 +35,8 @@ def video_recipe(options: VideoOptions, probed: Probed, stem: str) -> Recipe:
     Raises:
         JobFailure: The input has no video, or none at the asked time.
     """
-    source = need_picture(probed)
-    filters = flat_filters(probed, shine_through(options))
+    source = require_picture(probed)
+    filters = flat_filters(probed, backdrop(options))
     filters += frame_filters(options, source, EVEN)
     if options.fps is not None:
         filters.append(f"fps={options.fps:g}")
@@ -65,7 +65,7 @@ def _encoder(options: VideoOptions, size: Size) -> tuple[str, ...]:
         return ("-c:v", "libx265", "-preset", "ultrafast", "-tag:v", "hvc1", "-x265-params", quiet)
     if codec is Codec.VP9:
         return ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-row-mt", "1")
-    if min(size.width, size.height) < _SMALLEST_FOR_SVT_PX:
+    if min(size.width, size.height) < _MIN_SVT_PX:
         return ("-c:v", "libaom-av1", "-usage", "realtime", "-cpu-used", "8")
     return ("-c:v", "libsvtav1", "-preset", "12", "-svtav1-params", "lp=1")
 
