@@ -1,4 +1,4 @@
-"""Animations: gif with a palette of its own, or animated webp."""
+"""Animations: GIF with its own palette, or animated WebP."""
 
 from typing import Final
 
@@ -14,10 +14,10 @@ _WEBP_QUALITY: Final = dict(zip(Quality, ("30", "50", "70", "85", "95"), strict=
 
 
 def animation_recipe(options: AnimationOptions, probed: Probed, stem: str) -> Recipe:
-    """Work out how to make an animation.
+    """Build the command for an animation.
 
     Raises:
-        JobFailure: The input has no video, or none at the asked time.
+        JobFailure: The input has no video, or none at the requested time.
     """
     source = require_picture(probed)
     part = cut(options, probed)

@@ -1,4 +1,4 @@
-"""What an output would have been: for sandboxes that skip the encoding."""
+"""Computes outputs for sandboxes that do not encode."""
 
 import zlib
 from typing import Final
@@ -29,7 +29,7 @@ _LOSSLESS_BPS: Final = 1_411_200
 
 
 def estimate_output(job_id: str, request: JobRequest, base_url: str) -> MediaFile:
-    """Compute a plausible output, the same for the same request; nothing is stored."""
+    """Compute a plausible output, the same for equal requests; store nothing."""
     facts = MediaFile(format="mp4", size=0)
     if request.kind in JOB_KINDS:
         facts = _facts(OPTIONS[request.kind].model_validate(request.options), request.input)

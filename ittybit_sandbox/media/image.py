@@ -1,4 +1,4 @@
-"""Images: a picture in another size or format, or a frame of a video."""
+"""Images: a picture in another size or format, or a video frame."""
 
 from typing import Final
 
@@ -25,10 +25,10 @@ _LAST_FRAME_WITHIN_S: Final = 1.0
 
 
 def image_recipe(options: ImageOptions, probed: Probed, stem: str) -> Recipe:
-    """Work out how to make an image.
+    """Build the commands for an image.
 
     Raises:
-        JobFailure: The input has no picture, or none at the asked time.
+        JobFailure: The input has no picture, or none at the requested time.
     """
     if not probed.width or not probed.height:
         raise JobFailure(ErrorKind.INVALID_INPUT, "the input has no picture")
@@ -51,12 +51,12 @@ def _commands(
         return (Command((), plain),)
     require_whole(probed, options.start)
     require_moment(probed, options.start)
-    # Between the last frame and the end there is no later frame: the last one, held, is meant.
+    # Between the last frame and the end of the video, take the last frame.
     held = "tpad=stop=-1:stop_mode=clone,trim=start={:.6f}," + filters
     if not probed.seekable:
         late = ("-ss", f"{options.start:.6f}")
-        from_begin = (*one, "-vf", held.format(options.start), *encoder)
-        return (Command((), (*late, *plain)), Command((), from_begin))
+        from_start = (*one, "-vf", held.format(options.start), *encoder)
+        return (Command((), (*late, *plain)), Command((), from_start))
     before_s = min(options.start, _LAST_FRAME_WITHIN_S)
     begin = ("-ss", f"{options.start - before_s:.6f}")
     return (

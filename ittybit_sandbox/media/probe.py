@@ -1,4 +1,4 @@
-"""Looks at media: untrusted inputs in a process of their own, pictures we made with Pillow."""
+"""Probes media: untrusted inputs in a separate process, our own pictures with Pillow."""
 
 import asyncio
 import json
@@ -28,13 +28,13 @@ _STILL_CODECS: Final = {
     "libdav1d": "avif",
 }
 _PICTURES: Final = frozenset({"jpeg", "png", "webp", "avif", "gif"})
-# In these a moment is found by an index. Elsewhere a search lands near it, often behind it.
+# These have an index, so seeking is exact. In other formats a seek can land too late.
 _INDEXED: Final = frozenset({_MP4, _MATROSKA, "wav", "flac", "avi"})
-# What these declare about their length is written there, not guessed from a bit rate.
+# The headers of these state the length; in other formats it is a guess from the bit rate.
 _DECLARES_LENGTH: Final = frozenset(
     {_MP4, _MATROSKA, "aiff", "avi", "flac", "flv", "mp3", "mxf", "wav"}
 )
-# The length of these is in the header of the file, not of its streams.
+# These state the length in the header of the file, not per stream.
 _DECLARED_BY_FILE: Final = frozenset({"avi", "mp3", "wav"})
 # FFmpeg's own decoders of these ignore transparency.
 _ALPHA_DECODERS: Final = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
@@ -47,29 +47,29 @@ _MISSING_PART: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What an input is; width and height as it is shown, rotated and unsqueezed.
+    """Facts about an input; width and height with rotation and pixel aspect ratio applied.
 
     Args:
         format: The container, or the picture's format.
-        duration_s: Seconds until its last packet of sound or picture ends; None for a picture.
-        declared_s: Seconds that its header promises, where a header does.
-        video_s: Seconds of picture.
-        audio_s: Seconds of sound.
-        width: Pixels across.
-        height: Pixels down.
-        has_video: Whether pictures move in it.
-        has_audio: Whether there is sound.
-        cover_only: Whether its only picture is a cover.
-        still_format: The format of a picture; None for everything else.
-        tiled: Whether the picture is a grid of tiles, as phones write HEIC.
-        seekable: Whether a moment in it can be sought exactly.
-        hdr_transfer: The transfer function of a picture of high dynamic range.
-        has_alpha: Whether its picture may be transparent.
-        odd_channels: Channels whose layout has no usual mix to stereo; 0 where it has one.
-        video_index: Index of the stream to show.
-        audio_index: Index of the stream to play.
-        alpha_index: Index of the stream that holds a picture's transparency, as in AVIF.
-        decoder: FFmpeg's decoder for the picture, if not its default one.
+        duration_s: Seconds until the end of its last audio or video packet; None for a picture.
+        declared_s: Seconds that its header declares, if it does.
+        video_s: Seconds of video.
+        audio_s: Seconds of audio.
+        width: Width in pixels.
+        height: Height in pixels.
+        has_video: Whether it has video, not only a picture or a cover.
+        has_audio: Whether it has audio.
+        cover_only: Whether a cover is its only picture.
+        still_format: The format of a picture; None for other media.
+        tiled: Whether the picture is a grid of tiles, as in HEIC from phones.
+        seekable: Whether FFmpeg can seek in it exactly.
+        hdr_transfer: The transfer function of HDR video; None for SDR.
+        has_alpha: Whether its picture can be transparent.
+        odd_channels: Number of channels if their layout has no standard mix to stereo, else 0.
+        video_index: Index of the main video stream.
+        audio_index: Index of the first audio stream with a decoder.
+        alpha_index: Index of the stream with a picture's transparency, as in AVIF.
+        decoder: The decoder of the main video stream, if not FFmpeg's default one.
         incomplete: Whether the file lacks a part of its data, whatever its header declares.
     """
 
@@ -97,7 +97,7 @@ class Probed:
 
     @property
     def media_kind(self) -> str:
-        """Ittybit's word for it."""
+        """Ittybit's kind for it."""
         if self.still_format is not None:
             return "image"
         return "video" if self.has_video else "audio"
@@ -116,26 +116,26 @@ class Probed:
 
 
 async def probe_input(source: Path) -> Probed:
-    """Look at an input.
+    """Probe an input.
 
     Raises:
-        JobFailure: It is not media that can be read.
+        JobFailure: The input is not readable media.
     """
     found = await _inspect(source)
     if error := found.get("error"):
         raise JobFailure(ErrorKind.INVALID_INPUT, f"could not decode the input: {error}")
     probed = read_inspection(found)
     if probed is None:
-        message = "could not decode the input: it holds no sound and no picture"
+        message = "could not decode the input: it has no audio and no video"
         raise JobFailure(ErrorKind.INVALID_INPUT, message)
     return probed
 
 
 async def describe_output(made: Path, form: str) -> MediaFile:
-    """Measure what was made.
+    """Measure an output.
 
     Raises:
-        JobFailure: It is not what it should be.
+        JobFailure: The output cannot be read.
     """
     if form in _PICTURES:
         return await asyncio.to_thread(_describe_picture, made, form)
@@ -143,7 +143,7 @@ async def describe_output(made: Path, form: str) -> MediaFile:
         return await asyncio.to_thread(_describe_playlist, made)
     probed = read_inspection(await _inspect(made))
     if probed is None:
-        message = f"the {form} that was made cannot be read back"
+        message = f"the {form} output cannot be read"
         raise JobFailure(ErrorKind.INTERNAL_ERROR, message)
     facts = MediaFile(format=form)
     if probed.width and probed.height:
@@ -155,7 +155,7 @@ async def describe_output(made: Path, form: str) -> MediaFile:
 
 
 def read_inspection(found: dict[str, Any]) -> Probed | None:
-    """Make sense of what `inspection.py` prints; None where there is nothing to see or hear."""
+    """Interpret the output of `inspection.py`; None without audio and video."""
     streams = [each for each in found.get("streams", []) if each["packets"]]
     pictures = [each for each in streams if each["type"] == "video" and each["codec"]]
     moving = [each for each in pictures if each["moving"]]
@@ -202,7 +202,7 @@ def read_inspection(found: dict[str, Any]) -> Probed | None:
 
 
 def _declared_s(found: dict[str, Any], streams: list[dict[str, Any]]) -> float | None:
-    """The promised length of what is heard and seen: subtitles may outlast both."""
+    """Return the declared length of audio and video; subtitles can be longer than both."""
     own = [each["declared_s"] for each in streams if each["type"] in {"video", "audio"}]
     known = [seconds for seconds in own if seconds is not None]
     if found["format"] in _DECLARED_BY_FILE or not known:
@@ -215,7 +215,7 @@ def _declared_s(found: dict[str, Any], streams: list[dict[str, Any]]) -> float |
 
 def _odd_channels(stream: dict[str, Any]) -> int:
     layout, channels = str(stream["layout"]), int(stream["channels"])
-    # ffmpeg gives an unusual set of speakers in brackets, and knows no mix for it.
+    # FFmpeg puts an unusual layout in brackets and has no mix for it.
     odd = "(" in layout or "ambisonic" in layout or channels > _MOST_NAMED_CHANNELS
     return channels if odd else 0
 
@@ -231,10 +231,10 @@ def _shown_size(stream: dict[str, Any]) -> tuple[int | None, int | None]:
 
 
 async def _inspect(source: Path) -> dict[str, Any]:
-    """Have a process of its own look at a file.
+    """Run `inspection.py` on a file.
 
     Raises:
-        JobFailure: It took too long.
+        JobFailure: The inspection took too long.
     """
     with source.open("rb") as file:
         process = await asyncio.create_subprocess_exec(
@@ -248,7 +248,7 @@ async def _inspect(source: Path) -> dict[str, Any]:
         async with asyncio.timeout(_INSPECTION_TIMEOUT_S):
             out, _ = await process.communicate()
     except TimeoutError:
-        message = f"looking at the input took longer than {_INSPECTION_TIMEOUT_S:g} s"
+        message = f"probing the input took longer than {_INSPECTION_TIMEOUT_S:g} s"
         raise JobFailure(ErrorKind.INTERNAL_ERROR, message) from None
     finally:
         if process.returncode is None:
@@ -274,7 +274,7 @@ def _describe_picture(made: Path, form: str) -> MediaFile:
                     shown_ms += int(frame.info.get("duration", 0))
                 facts["duration"] = shown_ms / 1000
     except (UnidentifiedImageError, OSError):
-        message = f"the {form} that was made cannot be read back"
+        message = f"the {form} output cannot be read"
         raise JobFailure(ErrorKind.INTERNAL_ERROR, message) from None
     facts["size"] = made.stat().st_size
     return facts

@@ -1,4 +1,4 @@
-"""Which command makes which output."""
+"""Chooses the recipe of an output."""
 
 from ittybit_sandbox.media.adaptive import adaptive_recipe
 from ittybit_sandbox.media.animation import animation_recipe
@@ -19,15 +19,15 @@ __all__ = ["Recipe", "recipe_for"]
 
 
 def recipe_for(options: MediaOptions, probed: Probed, stem: str) -> Recipe:
-    """Work out how to make an output.
+    """Build the recipe of an output.
 
     Args:
-        options: What is asked for.
-        probed: What there is.
-        stem: The output's name without its extension, of safe characters alone.
+        options: The requested options.
+        probed: Facts about the input.
+        stem: The output's file name without extension; safe characters only.
 
     Raises:
-        JobFailure: The input has nothing of the asked kind, or nothing at the asked time.
+        JobFailure: The input has nothing of the requested kind, or nothing at the requested time.
     """
     if isinstance(options, VideoOptions):
         return video_recipe(options, probed, stem)

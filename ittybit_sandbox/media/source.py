@@ -1,4 +1,4 @@
-"""Fetches inputs, streamed to disk and bounded in size and time."""
+"""Downloads inputs to disk, with limits on size and time."""
 
 import asyncio
 import string
@@ -20,16 +20,16 @@ _MAX_REDIRECTS: Final = 5
 _CONNECT_TIMEOUT_S: Final = 10
 _SILENCE_TIMEOUT_S: Final = 60
 _OK: Final = 200
-# Answers that may be another tomorrow.
+# A retry may succeed after these.
 _TEMPORARY: Final = frozenset({408, 425, 429})
 _SERVER_ERRORS: Final = 500
 
 
 class Fetcher:
-    """Brings inputs from the web and from S3.
+    """Downloads inputs over HTTP and from S3.
 
     Args:
-        config: How large an input may be, and how slow.
+        config: Limits on size and time.
         bucket: Reads from S3.
     """
 
@@ -38,7 +38,7 @@ class Fetcher:
         self._bucket = bucket
 
     async def start(self) -> None:
-        """Open the connections' pool."""
+        """Open the connection pool."""
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(
                 total=self._config.download_timeout_s,
@@ -46,7 +46,7 @@ class Fetcher:
                 sock_read=_SILENCE_TIMEOUT_S,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            # The signature of an address covers how it is written: redirects are followed as given.
+            # A signed URL is only valid as written, also in a redirect.
             requote_redirect_url=False,
             headers={"User-Agent": "ittybit-sandbox", "Accept-Encoding": "identity"},
         )
@@ -56,15 +56,15 @@ class Fetcher:
         await self._session.close()
 
     async def fetch(self, url: str, to: Path) -> None:
-        """Bring an input.
+        """Download an input.
 
         Raises:
-            JobFailure: It cannot be had, is too large or too slow.
+            JobFailure: The input cannot be read, is too large, or takes too long.
         """
         if url[:5].lower() == "s3://":
             await self._fetch_object(url, to)
         else:
-            await self._fetch_page(url, to)
+            await self._fetch_url(url, to)
 
     async def _fetch_object(self, url: str, to: Path) -> None:
         cancelled = threading.Event()
@@ -80,7 +80,7 @@ class Fetcher:
         finally:
             cancelled.set()
 
-    async def _fetch_page(self, url: str, to: Path) -> None:
+    async def _fetch_url(self, url: str, to: Path) -> None:
         try:
             async with self._session.get(as_given(url), max_redirects=_MAX_REDIRECTS) as response:
                 _check_status(response.status)
@@ -108,7 +108,7 @@ class Fetcher:
 
 
 def as_given(url: str) -> URL:
-    """Take a URL as it is written: only what no URL may hold, such as a space, is escaped."""
+    """Keep a URL as it is written; escape only characters that no URL can contain, like spaces."""
     return URL(quote(url, safe=string.punctuation), encoded=True)
 
 

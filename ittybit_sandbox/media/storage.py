@@ -1,4 +1,4 @@
-"""Keeps outputs: on disk, to be served from here, or in the bucket that was asked for."""
+"""Stores outputs: on disk, served by the sandbox, or in the requested bucket."""
 
 import asyncio
 import shutil
@@ -8,11 +8,11 @@ from ittybit_sandbox.media.bucket import Bucket
 
 
 class Storage:
-    """Takes outputs in.
+    """Stores outputs.
 
     Args:
-        files_dir: Where outputs that nobody else takes are kept.
-        base_url: Where those are offered.
+        files_dir: Folder of the outputs that the sandbox serves.
+        base_url: Base of their URLs.
         bucket: Writes to S3.
     """
 
@@ -22,15 +22,15 @@ class Storage:
         self._bucket = bucket
 
     async def store(self, job_id: str, made: Path, *, target: str | None) -> str:
-        """Keep an output and the files beside it; return the output's URL.
+        """Store an output and the files beside it; return the output's URL.
 
         Args:
-            job_id: Whose output it is.
-            made: The output; what lies beside it, such as segments, goes where it goes.
-            target: `s3://bucket/key`, or None to keep it here.
+            job_id: The job that made it.
+            made: The output; files beside it, such as segments, go to the same place.
+            target: `s3://bucket/key`, or None for the sandbox's own disk.
 
         Raises:
-            JobFailure: The bucket does not take it.
+            JobFailure: The upload failed.
         """
         if target is None:
             await asyncio.to_thread(self._keep, job_id, made)
@@ -53,6 +53,6 @@ class Storage:
 
 
 def _main_last(made: Path) -> list[Path]:
-    # A playlist is not to be found before its segments.
+    # A playlist must not appear before its segments.
     beside = sorted(file for file in made.parent.iterdir() if file != made)
     return [*beside, made]

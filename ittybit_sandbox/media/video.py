@@ -1,4 +1,4 @@
-"""Videos: mp4, mov and webm, with fast settings because machines are small."""
+"""Video: MP4, MOV and WebM, with fast encoder settings for small machines."""
 
 from typing import Final
 
@@ -30,10 +30,10 @@ EVEN: Final = 2
 
 
 def video_recipe(options: VideoOptions, probed: Probed, stem: str) -> Recipe:
-    """Work out how to make a video.
+    """Build the command for a video.
 
     Raises:
-        JobFailure: The input has no video, or none at the asked time.
+        JobFailure: The input has no video, or none at the requested time.
     """
     source = require_picture(probed)
     filters = flat_filters(probed, backdrop(options))
