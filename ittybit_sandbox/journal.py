@@ -51,19 +51,19 @@ class Journal:
 
     def replay(self) -> Iterator[Entry]:
         """Read every complete line and truncate an incomplete one."""
-        whole = 0
+        complete_bytes = 0
         with self._path.open("rb") as file:
             for line in file:
                 if not line.endswith(b"\n"):
                     break
-                whole += len(line)
+                complete_bytes += len(line)
                 try:
                     entry = orjson.loads(line)
                 except orjson.JSONDecodeError:
                     continue
                 if isinstance(entry, dict):
                     yield entry
-        os.ftruncate(self._file, whole)
+        os.ftruncate(self._file, complete_bytes)
 
     def append(self, entry: Entry) -> None:
         """Write one line; the operating system has it when this returns."""

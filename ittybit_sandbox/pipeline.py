@@ -3,20 +3,26 @@
 import asyncio
 import re
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from ittybit_sandbox.config import SandboxConfig
 from ittybit_sandbox.errors import JobFailure
 from ittybit_sandbox.jobs import Job, MediaFile
+from ittybit_sandbox.media.adaptive import adaptive_recipe
+from ittybit_sandbox.media.animation import animation_recipe
+from ittybit_sandbox.media.audio import audio_recipe
 from ittybit_sandbox.media.ffmpeg import EmptyOutput, Ffmpeg
+from ittybit_sandbox.media.image import image_recipe
+from ittybit_sandbox.media.plan import Recipe
 from ittybit_sandbox.media.probe import Probed, describe_output, probe_input
-from ittybit_sandbox.media.recipe import Recipe, recipe_for
 from ittybit_sandbox.media.source import Fetcher
 from ittybit_sandbox.media.storage import Storage
+from ittybit_sandbox.media.video import video_recipe
 from ittybit_sandbox.memory import Memory
 from ittybit_sandbox.options import (
     OPTIONS,
@@ -27,10 +33,17 @@ from ittybit_sandbox.options import (
 )
 from ittybit_sandbox.vocabulary import JOB_KINDS, ErrorKind, Kind, Stage
 
+_RECIPES: Final[dict[Kind, Callable[[Any, Probed, str], Recipe]]] = {
+    Kind.VIDEO: video_recipe,
+    Kind.AUDIO: audio_recipe,
+    Kind.IMAGE: image_recipe,
+    Kind.ANIMATION: animation_recipe,
+    Kind.ADAPTIVE_VIDEO: adaptive_recipe,
+}
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _MAX_STEM_CHARS: Final = 80
 _INPUT_NAME: Final = "input"
-_WHOLE_NAME: Final = "whole.png"
+_JOINED_NAME: Final = "joined.png"
 _MISSING_S: Final = 1.0
 _MISSING_PART: Final = 0.05
 
@@ -91,14 +104,14 @@ class Pipeline:
 
     async def _join(self, folder: Path, source: Path, probed: Probed) -> tuple[Path, Probed]:
         """Join the streams of a picture: tiles, or colours and transparency."""
-        whole = folder / _WHOLE_NAME
+        joined = folder / _JOINED_NAME
         if probed.tiled:
-            await self._ffmpeg.stitch(source, whole)
+            await self._ffmpeg.stitch(source, joined)
         elif probed.video_index is not None and probed.alpha_index is not None:
             await self._ffmpeg.merge_alpha(
-                source, whole, colour=probed.video_index, alpha=probed.alpha_index
+                source, joined, colour=probed.video_index, alpha=probed.alpha_index
             )
-        return whole, replace(await probe_input(whole), still_format=probed.still_format)
+        return joined, replace(await probe_input(joined), still_format=probed.still_format)
 
     async def _encode(self, folder: Path, job: Job, source: Path, probed: Probed) -> MediaFile:
         request = job.request
@@ -107,26 +120,27 @@ class Pipeline:
             raise JobFailure(ErrorKind.INVALID_INPUT, message)
         self._memory.enter(job, Stage.ENCODE)
         options = OPTIONS[request.kind].model_validate(request.options)
-        recipe = recipe_for(options, probed, _stem(request.output or request.input))
-        made_in = folder / "made"
-        made_in.mkdir()
-        made = await self._run_commands(recipe, source, made_in, probed.decoder)
-        facts = await describe_output(made, recipe.format)
+        make_recipe = _RECIPES[request.kind]
+        recipe = make_recipe(options, probed, _stem(request.output or request.input))
+        output_dir = folder / "output"
+        output_dir.mkdir()
+        output = await self._run_commands(recipe, source, output_dir, probed.decoder)
+        facts = await describe_output(output, recipe.format)
         _check(facts, options, probed)
         self._memory.enter(job, Stage.EXPORT)
-        url = await self._storage.store(job.id, made, target=request.output)
+        url = await self._storage.store(job.id, output, target=request.output)
         return MediaFile(url=url, kind=request.kind) | facts
 
     async def _run_commands(
-        self, recipe: Recipe, source: Path, made_in: Path, decoder: str | None
+        self, recipe: Recipe, source: Path, output_dir: Path, decoder: str | None
     ) -> Path:
         for command in recipe.commands[:-1]:
             with suppress(EmptyOutput):
-                await self._ffmpeg.run(command, source=source, folder=made_in, decoder=decoder)
-                return made_in / recipe.file_name
+                await self._ffmpeg.run(command, source=source, folder=output_dir, decoder=decoder)
+                return output_dir / recipe.file_name
         last = recipe.commands[-1]
-        await self._ffmpeg.run(last, source=source, folder=made_in, decoder=decoder)
-        return made_in / recipe.file_name
+        await self._ffmpeg.run(last, source=source, folder=output_dir, decoder=decoder)
+        return output_dir / recipe.file_name
 
     async def _copy(self, job: Job, source: Path) -> MediaFile:
         suffix = Path(urlsplit(job.request.input).path).suffix

@@ -131,17 +131,17 @@ async def probe_input(source: Path) -> Probed:
     return probed
 
 
-async def describe_output(made: Path, form: str) -> MediaFile:
+async def describe_output(output: Path, form: str) -> MediaFile:
     """Measure an output.
 
     Raises:
         JobFailure: The output cannot be read.
     """
     if form in _PICTURES:
-        return await asyncio.to_thread(_describe_picture, made, form)
+        return await asyncio.to_thread(_describe_picture, output, form)
     if form == "hls":
-        return await asyncio.to_thread(_describe_playlist, made)
-    probed = read_inspection(await _inspect(made))
+        return await asyncio.to_thread(_describe_playlist, output)
+    probed = read_inspection(await _inspect(output))
     if probed is None:
         message = f"the {form} output cannot be read"
         raise JobFailure(ErrorKind.INTERNAL_ERROR, message)
@@ -150,7 +150,7 @@ async def describe_output(made: Path, form: str) -> MediaFile:
         facts |= {"width": probed.width, "height": probed.height}
     if probed.duration_s is not None:
         facts["duration"] = probed.duration_s
-    facts["size"] = (await asyncio.to_thread(made.stat)).st_size
+    facts["size"] = (await asyncio.to_thread(output.stat)).st_size
     return facts
 
 
@@ -261,11 +261,11 @@ async def _inspect(source: Path) -> dict[str, Any]:
     return found
 
 
-def _describe_picture(made: Path, form: str) -> MediaFile:
+def _describe_picture(output: Path, form: str) -> MediaFile:
     from PIL import Image, ImageSequence, UnidentifiedImageError  # noqa: PLC0415 - an extra
 
     try:
-        with Image.open(made) as picture:
+        with Image.open(output) as picture:
             facts = MediaFile(format=form, width=picture.width, height=picture.height)
             if getattr(picture, "is_animated", False):
                 shown_ms = 0
@@ -276,18 +276,18 @@ def _describe_picture(made: Path, form: str) -> MediaFile:
     except (UnidentifiedImageError, OSError):
         message = f"the {form} output cannot be read"
         raise JobFailure(ErrorKind.INTERNAL_ERROR, message) from None
-    facts["size"] = made.stat().st_size
+    facts["size"] = output.stat().st_size
     return facts
 
 
-def _describe_playlist(made: Path) -> MediaFile:
+def _describe_playlist(output: Path) -> MediaFile:
     facts = MediaFile(format="hls")
-    sizes = [(int(w), int(h)) for w, h in _RESOLUTION.findall(made.read_text())]
+    sizes = [(int(w), int(h)) for w, h in _RESOLUTION.findall(output.read_text())]
     if sizes:
         facts["width"], facts["height"] = max(sizes)
-    variants = sorted(path for path in made.parent.glob("*.m3u8") if path != made)
+    variants = sorted(path for path in output.parent.glob("*.m3u8") if path != output)
     if variants:
         lengths = _EXTINF.findall(variants[0].read_text())
         facts["duration"] = round(sum(map(float, lengths)), 3)
-    facts["size"] = sum(path.stat().st_size for path in made.parent.iterdir())
+    facts["size"] = sum(path.stat().st_size for path in output.parent.iterdir())
     return facts
