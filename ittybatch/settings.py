@@ -36,6 +36,8 @@ ENV_FILES = (*([CHECKOUT / ".env"] if IS_CHECKOUT else []), Path(".env"))
 PRICED_KINDS = ("video", "audio", "image", "animation", "adaptive_video")
 _PREFIX = "ITTYBATCH_"
 _SHORTEST_SECRET = 6
+# Prefect sets it for the process of a flow run, which works in a temporary folder.
+_FLOW_RUN = "PREFECT__FLOW_RUN_ID"
 _QUOTES = {'"', "'"}
 # URLs that SQLAlchemy can parse, of databases that the ledger has a driver for.
 _DATABASE = re.compile(
@@ -266,9 +268,17 @@ class Settings(BaseSettings):
         """The SQLAlchemy URL of the ledger: `DATABASE_URL`, or SQLite under `home`.
 
         Raises:
-            ConfigurationError: The home has another ledger, which is not reachable now.
+            ConfigurationError: The home has another ledger, which is not reachable now; or this
+                is a flow run whose worker has no home.
         """
         if self.database_url is None:
+            if not IS_CHECKOUT and "home" not in self.model_fields_set and _FLOW_RUN in os.environ:
+                raise ConfigurationError(
+                    "This flow run has no ledger, because its worker has neither DATABASE_URL nor "
+                    "ITTYBATCH_HOME in its environment. Nothing was submitted.",
+                    remedy="Set the one that your commands use, and start the worker again: "
+                    "`prefect worker start --pool ittybatch`.",
+                )
             return sqlite_ledger(self.home)
         url = self.database_url.get_secret_value()
         for scheme in ("postgres://", "postgresql://"):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ittybatch import settings
 from ittybatch.errors import ConfigurationError
 from ittybatch.ittybit.options import Kind
 from ittybatch.settings import PRICED_KINDS, Settings
@@ -84,6 +85,19 @@ def test_every_url_of_a_ledger_is_accepted(monkeypatch: pytest.MonkeyPatch, url:
     """A file, a server, a socket; with any characters in the password."""
     monkeypatch.setenv("DATABASE_URL", url)
     assert Settings().ledger_url.partition("://")[2] == url.partition("://")[2]
+
+
+def test_a_flow_run_of_a_wheel_never_starts_a_ledger_in_its_temporary_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every leg would find an empty one. The worker's environment has to name the ledger."""
+    monkeypatch.setattr(settings, "IS_CHECKOUT", False)
+    assert Settings().ledger_url.startswith("sqlite:")
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "1f0c")
+    with pytest.raises(ConfigurationError, match="DATABASE_URL nor ITTYBATCH_HOME"):
+        _ = Settings().ledger_url
+    monkeypatch.setenv("ITTYBATCH_HOME", str(Path.cwd() / "home"))
+    assert Settings().ledger_url == f"sqlite:///{Path.cwd()}/home/ledger.db"
 
 
 def test_every_kind_can_have_a_price() -> None:

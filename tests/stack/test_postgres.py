@@ -102,7 +102,7 @@ def test_a_server_that_outlived_its_stack_is_ended(
 def test_data_of_another_version_is_refused_untouched(cluster: PostgresCluster) -> None:
     """The message tells how to get at it."""
     (cluster.data / "PG_VERSION").write_text("17\n")
-    with pytest.raises(StackError, match="PostgreSQL 17 created the database.* version is 18"):
+    with pytest.raises(StackError, match=r"PostgreSQL 17 created the database.* version is 18"):
         cluster.prepare()
 
 
