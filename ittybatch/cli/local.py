@@ -1,4 +1,4 @@
-"""Commands beside a running `ittybatch up` find its services by themselves."""
+"""Commands use the services of a running `ittybatch up`."""
 
 import os
 
@@ -10,9 +10,9 @@ from ittybatch.settings import Settings
 
 
 def use_local_stack() -> None:
-    """Take the environment of the stack that runs in this home, unless Prefect is set.
+    """Load the environment of the stack that runs in this home, unless PREFECT_API_URL is set.
 
-    Call it before anything imports Prefect, which reads its settings once.
+    Call it before the first import of Prefect, which reads its settings once.
     """
     if os.environ.get("PREFECT_API_URL"):
         return
@@ -21,7 +21,7 @@ def use_local_stack() -> None:
         return
     environment = read_environment(home / STACK_ENVIRONMENT)
     if LOCAL_S3 in environment:
-        # An endpoint or a profile of a real bucket would go before the stack's own.
+        # An endpoint or a profile of a real bucket would override the stack's.
         for name in [each for each in os.environ if each.startswith("AWS_")]:
             del os.environ[name]
     os.environ.update(environment)
