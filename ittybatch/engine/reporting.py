@@ -25,7 +25,7 @@ from ittybatch.errors import ConfigurationError, IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.queries import batch_status, failure_reasons
 from ittybatch.ledger.results import Result, result_pages
-from ittybatch.sources.places import require_allowed
+from ittybatch.sources.origins import require_allowed
 from ittybatch.sources.s3 import SCHEME
 
 P = ParamSpec("P")
