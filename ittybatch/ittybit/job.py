@@ -1,4 +1,4 @@
-"""A job as Ittybit reports it, read from every dialect that its API and webhooks speak."""
+"""A job as Ittybit reports it, read from every version of its API and webhooks."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -24,11 +24,11 @@ _NO_MESSAGE = "Ittybit gave no message."
 
 
 class UnreadableJob(IttybatchError):
-    """A payload without anything that identifies a job."""
+    """The payload contains no job id."""
 
 
 class JobStatus(StrEnum):
-    """What a status word of any generation of the API comes down to."""
+    """The status of a job; every version of the API maps to one of these."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -37,12 +37,12 @@ class JobStatus(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether nothing more is to be expected of the job."""
+        """Whether the job has ended."""
         return self is not JobStatus.RUNNING
 
 
-# A word that is not here, `queued` and tomorrow's alike, means that the job still runs:
-# a job taken for finished by mistake is lost, one taken for running is polled again.
+# Any other word, `queued` or an unknown one, means that the job still runs: a job that is wrongly
+# considered finished is lost; one that is wrongly considered running is polled again.
 _STATUS_WORDS = {
     "succeeded": JobStatus.SUCCEEDED,
     "completed": JobStatus.SUCCEEDED,
@@ -56,7 +56,7 @@ _STATUS_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One file that a job made. `raw` is what Ittybit said of it."""
+    """One file that a job created. `raw` is Ittybit's object for it."""
 
     url: str
     format: str | None
@@ -69,7 +69,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class JobError:
-    """Why a job failed. `kind` is Ittybit's word for it, where it gave one."""
+    """Why a job failed. `kind` is Ittybit's name for the error, if it sent one."""
 
     kind: str | None
     message: str
@@ -77,7 +77,7 @@ class JobError:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job, as of one answer or webhook. `raw` is that answer's job object, unread."""
+    """A job as one answer or webhook reports it. `raw` is the job object of that answer."""
 
     id: str
     status: JobStatus
@@ -94,24 +94,24 @@ class Job:
 
 
 def status_of(word: str) -> JobStatus:
-    """What a status word means; a word nobody has heard of means running."""
+    """The status for a word; an unknown word means running."""
     return _STATUS_WORDS.get(word) or _STATUS_WORDS.get(word.strip().lower(), JobStatus.RUNNING)
 
 
 def read_job(payload: Mapping[str, Any]) -> Job:
-    """Read a job object from any generation of Ittybit's API.
+    """Read a job object from any version of Ittybit's API.
 
     Args:
         payload: The job itself, or wrapped in `data` as in an event or the oldest answers.
 
     Raises:
-        UnreadableJob: There is no id. Nothing else about a payload is ever an error: what
-            cannot be meant is left out, and stays visible in `raw`.
+        UnreadableJob: The payload has no usable id. Nothing else is an error: invalid values
+            are left out and stay visible in `raw`.
     """
     raw = _unwrapped(payload)
     job_id = identifier(raw.get("id"), _LONGEST_ID)
     if job_id is None:
-        raise UnreadableJob("The payload holds no job: it has no usable `id`.")
+        raise UnreadableJob("The payload contains no job: it has no usable `id`.")
     raw_status = text(raw.get("status"), _LONGEST_WORD) or ""
     status = status_of(raw_status)
     return Job(
@@ -135,7 +135,7 @@ def read_job(payload: Mapping[str, Any]) -> Job:
 def _unwrapped(payload: object) -> dict[str, Any]:
     found = record(payload)
     if found is None:
-        raise UnreadableJob("The payload holds no job: it is not a JSON object.")
+        raise UnreadableJob("The payload contains no job: it is not a JSON object.")
     for _ in range(_MOST_WRAPPERS):
         if found.get("id") is not None and found.get("object") != "event":
             break
@@ -156,7 +156,7 @@ def _input_of(raw: dict[str, Any]) -> str | None:
 
 
 def _outputs_of(raw: dict[str, Any]) -> Iterator[Output]:
-    """Every output, from `output`, `outputs` or `output_url`; a file object is its own."""
+    """Every output, from `output`, `outputs` or `output_url`; a file object is its own output."""
     if raw.get("object") == "file":
         candidates: object = raw
     else:
@@ -190,7 +190,7 @@ def _output(candidate: object) -> Output | None:
 
 
 def _error_of(raw: dict[str, Any], status: JobStatus) -> JobError | None:
-    """The job's error, or that of the first of its tasks that failed."""
+    """The job's error, or the error of its first failed task."""
     error = _error(raw.get("error"))
     if error is not None or status is JobStatus.SUCCEEDED:
         return error

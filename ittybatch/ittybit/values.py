@@ -1,7 +1,7 @@
-"""Reads single JSON values that may be anything: of the wrong type, huge, or hostile.
+"""Reads single JSON values from outside, which may have the wrong type or be huge or hostile.
 
-Whatever cannot be meant is None. Text comes out without NUL characters and lone surrogates,
-which databases refuse.
+An invalid value becomes None, never an error. NUL characters and lone surrogates, which
+databases refuse, are replaced.
 """
 
 import math
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-# Ittybit's generations write times as milliseconds, seconds, or ISO 8601.
+# Versions of Ittybit's API write times as milliseconds, seconds, or ISO 8601.
 _MILLISECONDS_FROM = 10**11
 _END_OF_TIME_S = 253_402_300_799  # 9999-12-31T23:59:59Z
 _LARGEST_INTEGER = 2**63 - 1
@@ -19,14 +19,14 @@ _LONGEST_DATE = 48
 
 
 def record(value: object) -> dict[str, Any] | None:
-    """The value as a dict where it is a JSON object."""
+    """The value as a dict if it is a JSON object."""
     if type(value) is dict:
         return value
     return dict(value) if isinstance(value, Mapping) else None
 
 
 def text(value: object, longest: int) -> str | None:
-    """The value where it is non-empty text, cut to `longest` characters."""
+    """The value if it is non-empty text, cut to `longest` characters."""
     if not isinstance(value, str) or not value:
         return None
     cut = value[:longest]
@@ -36,7 +36,7 @@ def text(value: object, longest: int) -> str | None:
 
 
 def identifier(value: object, longest: int) -> str | None:
-    """The value where it can be an id, a word or a URL: text that is worth nothing when cut."""
+    """The value if it can be an id, a word or a URL; text over `longest` is None, never cut."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if abs(value) <= _LARGEST_INTEGER else None
     if not isinstance(value, str) or len(value) > longest or not value.isprintable():
@@ -45,7 +45,7 @@ def identifier(value: object, longest: int) -> str | None:
 
 
 def number(value: object, largest: float = _LARGEST_NUMBER) -> float | None:
-    """The value where it is a finite number from 0 to `largest`, also written as text."""
+    """The value if it is a finite number from 0 to `largest`, also as text."""
     if isinstance(value, str):
         value = _numeral(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -54,7 +54,7 @@ def number(value: object, largest: float = _LARGEST_NUMBER) -> float | None:
 
 
 def whole(value: object, largest: int = _LARGEST_INTEGER) -> int | None:
-    """The value where it is a whole number from 0 to `largest`."""
+    """The value if it is a whole number from 0 to `largest`."""
     if type(value) is int:
         return value if 0 <= value <= largest else None
     found = number(value, largest)
@@ -73,7 +73,7 @@ def instant(value: object) -> datetime | None:
 
 
 def _numeral(value: str) -> float | None:
-    """The number that text spells, if it does; infinite where it is absurdly long."""
+    """The number in a text, if it is one; infinity for very large ones."""
     if len(value) > _LONGEST_NUMERAL or not value.isascii():
         return None
     try:
