@@ -75,14 +75,14 @@ class Refusal(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class FailureClass:
     """Whether a failed job is worth another attempt, and why, in words for its user."""
 
     retryable: bool
     reason: str
 
 
-def judge(error: JobError | None, status: JobStatus) -> Judgement:
+def classify_failure(error: JobError | None, status: JobStatus) -> FailureClass:
     """Decide whether another attempt at a job can end differently.
 
     Anything unrecognised is retryable, because attempts are bounded and a job given up too
@@ -91,33 +91,33 @@ def judge(error: JobError | None, status: JobStatus) -> Judgement:
     bill them.
     """
     if not status.terminal or status is JobStatus.SUCCEEDED:
-        return Judgement(retryable=False, reason=f"The job has not failed: it is {status}.")
+        return FailureClass(retryable=False, reason=f"The job has not failed: it is {status}.")
     verdict = _verdict(error) if error else None
     if verdict is not None:
         return verdict
     if status is JobStatus.CANCELLED:
-        return Judgement(
+        return FailureClass(
             retryable=False,
             reason="It was cancelled at Ittybit, so it is not sent again by itself.",
         )
     if error is None:
-        return Judgement(retryable=True, reason="Ittybit gave no reason for the failure.")
-    return Judgement(retryable=True, reason=f"Not a known permanent failure: {_shown(error)}.")
+        return FailureClass(retryable=True, reason="Ittybit gave no reason for the failure.")
+    return FailureClass(retryable=True, reason=f"Not a known permanent failure: {_shown(error)}.")
 
 
-def _verdict(error: JobError) -> Judgement | None:
+def _verdict(error: JobError) -> FailureClass | None:
     kind = (error.kind or "").lower()
     message = error.message.lower()
     if kind in _RETRYABLE_KINDS:
-        return Judgement(retryable=True, reason=f"Ittybit had a passing fault: {_shown(error)}.")
+        return FailureClass(retryable=True, reason=f"Ittybit had a passing fault: {_shown(error)}.")
     if kind in _PERMANENT_KINDS and kind not in _VAGUE_KINDS:
-        return Judgement(retryable=False, reason=f"It would fail again: {_shown(error)}.")
+        return FailureClass(retryable=False, reason=f"It would fail again: {_shown(error)}.")
     passing = _passing(f"{kind.replace('_', ' ')}: {message}", vague=kind in _VAGUE_KINDS)
     if passing is None:
         return None
     if passing:
-        return Judgement(retryable=True, reason=f"It may pass: {_shown(error)}.")
-    return Judgement(retryable=False, reason=f"It would fail again: {_shown(error)}.")
+        return FailureClass(retryable=True, reason=f"It may pass: {_shown(error)}.")
+    return FailureClass(retryable=False, reason=f"It would fail again: {_shown(error)}.")
 
 
 def _passing(message: str, *, vague: bool) -> bool | None:
@@ -138,7 +138,7 @@ def _shown(error: JobError) -> str:
     return f"{error.kind}: {message}" if error.kind and error.kind != message else message
 
 
-def judge_refusal(error: IttybitError) -> Refusal:
+def classify_refusal(error: IttybitError) -> Refusal:
     """Decide what becomes of a submission that ended in an error.
 
     `STOP` says nothing about whether an earlier try was accepted: ask `outcome_unknown`.
