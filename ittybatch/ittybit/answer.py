@@ -26,9 +26,9 @@ from ittybatch.ittybit.redaction import redacted
 from ittybatch.ittybit.values import identifier, number, record, text
 
 _MAX_BODY = 2000
-_LONGEST_MESSAGE = 500
-_LONGEST_WORD = 64
-_LONGEST_WAIT_S = 86_400.0
+_MAX_MESSAGE = 500
+_MAX_WORD = 64
+_MAX_WAIT_S = 86_400.0
 
 _BY_STATUS: dict[int, type[IttybitError]] = {
     HTTPStatus.UNAUTHORIZED: AuthenticationError,
@@ -117,7 +117,7 @@ def retry_after_s(header: str | None, now: datetime) -> float | None:
         if moment is None:
             return None
         wait_s = max(0.0, (moment - now).total_seconds())
-    return min(wait_s, _LONGEST_WAIT_S)
+    return min(wait_s, _MAX_WAIT_S)
 
 
 def _http_date(header: str) -> datetime | None:
@@ -150,10 +150,10 @@ def _error_in(body: str) -> tuple[str | None, str | None]:
         payload = read_json(body)
     except NotJson:
         plain = body.strip()
-        return None, None if plain.startswith("<") else text(plain, _LONGEST_MESSAGE)
+        return None, None if plain.startswith("<") else text(plain, _MAX_MESSAGE)
     outer = record(payload) or {}
     inner = outer.get("error")
     described = record(inner) or outer
-    kind = identifier(described.get("kind") or described.get("code"), _LONGEST_WORD)
-    message = text(described.get("message"), _LONGEST_MESSAGE) or text(inner, _LONGEST_MESSAGE)
+    kind = identifier(described.get("kind") or described.get("code"), _MAX_WORD)
+    message = text(described.get("message"), _MAX_MESSAGE) or text(inner, _MAX_MESSAGE)
     return kind, message

@@ -113,32 +113,32 @@ class IttybitClient:
                 "The Idempotency-Key must be 16 to 32 visible ASCII characters.",
                 remedy="Use the first 32 hex characters of a hash.",
             )
-        asked: dict[str, Any] = {"input": input, "kind": kind, "metadata": metadata}
+        body: dict[str, Any] = {"input": input, "kind": kind, "metadata": metadata}
         if connection_id:
             options = {"connection_id": connection_id, **options}
-        asked["options"] = options
+        body["options"] = options
         if output:
-            asked["output"] = output
+            body["output"] = output
         if webhook_url:
-            asked["webhook_url"] = webhook_url
-        content = _json(asked, f"job for {input[:200]}")
+            body["webhook_url"] = webhook_url
+        content = _json(body, f"job for {input[:200]}")
         return await self._policy.call(partial(self._created, content, idempotency_key))
 
     async def get_job(self, id: str) -> Job:  # noqa: A002 - Ittybit's name for it
         """Look up a job: `GET /jobs/{id}`.
 
         Raises:
-            NotFound: There is no such job.
+            NotFound: Ittybit has no job with this id.
             IttybitError: For any other failure.
         """
         if not _JOB_ID.fullmatch(id):
             raise InvalidRequest("The id of a job must have 1 to 255 characters.")
         path = f"/jobs/{quote(id, safe='')}"
 
-        async def looked_up() -> Job:
+        async def look_up() -> Job:
             return _job(await self._http.get(path))
 
-        return await self._policy.call(looked_up)
+        return await self._policy.call(look_up)
 
     async def list_jobs(
         self,
@@ -167,12 +167,12 @@ class IttybitClient:
         if not 1 <= page_size <= _MAX_PAGE_SIZE:
             raise InvalidRequest(f"A page of jobs must have 1 to {_MAX_PAGE_SIZE} jobs.")
         query = {"limit": str(page_size), "order": order}
-        asked = {"kind": kind, "status": status, "input": input}
-        query.update({name: value for name, value in asked.items() if value is not None})
+        filters = {"kind": kind, "status": status, "input": input}
+        query.update({name: value for name, value in filters.items() if value is not None})
         pages = Pages(page_size, after)
         while not pages.ended:
-            place = {"after": pages.cursor} if pages.cursor else {}
-            answer = await self._policy.call(partial(self._listed, query | place))
+            cursor = {"after": pages.cursor} if pages.cursor else {}
+            answer = await self._policy.call(partial(self._listed, query | cursor))
             for job in pages.take(answer):
                 yield job
 
@@ -190,10 +190,10 @@ def _job(answer: Answer) -> Job:
         raise answer.unreadable("its body contains no job with an id") from None
 
 
-def _json(asked: Mapping[str, Any], what: str) -> bytes:
+def _json(value: Mapping[str, Any], what: str) -> bytes:
     """The body of a request; sorted, because an Idempotency-Key stands for exactly these bytes."""
     try:
-        return orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError as error:
         raise InvalidRequest(
             f"The {what} cannot be written as JSON: {error}.",

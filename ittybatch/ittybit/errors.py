@@ -1,7 +1,7 @@
 """The errors of requests to Ittybit's API.
 
 `outcome_unknown` decides about money: can Ittybit have accepted the request although we have no
-answer? If so, it is retried under the same Idempotency-Key, never under a new one.
+answer? If so, the request is retried under the same Idempotency-Key, never under a new one.
 """
 
 from typing import ClassVar

@@ -12,13 +12,13 @@ from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.redaction import redacted
 from ittybatch.ittybit.values import identifier, instant, number, record, text, whole
 
-_LONGEST_ID = 255
-_LONGEST_WORD = 64
-_LONGEST_URL = 8192
-_LONGEST_MESSAGE = 2000
-_LARGEST_SIDE_PX = 2**31 - 1
-_MOST_OUTPUTS = 1000
-_MOST_WRAPPERS = 3
+_MAX_ID = 255
+_MAX_WORD = 64
+_MAX_URL = 8192
+_MAX_MESSAGE = 2000
+_MAX_SIDE_PX = 2**31 - 1
+_MAX_OUTPUTS = 1000
+_MAX_WRAPPERS = 3
 _SNAKE_CASE = re.compile(r"[a-z]+(?:_[a-z]+)+")
 _NO_MESSAGE = "Ittybit gave no message."
 
@@ -109,18 +109,18 @@ def read_job(payload: Mapping[str, Any]) -> Job:
             are left out and stay visible in `raw`.
     """
     raw = _unwrapped(payload)
-    job_id = identifier(raw.get("id"), _LONGEST_ID)
+    job_id = identifier(raw.get("id"), _MAX_ID)
     if job_id is None:
         raise UnreadableJob("The payload contains no job: it has no usable `id`.")
-    raw_status = text(raw.get("status"), _LONGEST_WORD) or ""
+    raw_status = text(raw.get("status"), _MAX_WORD) or ""
     status = status_of(raw_status)
     return Job(
         id=job_id,
         status=status,
         raw_status=raw_status,
-        kind=identifier(raw.get("kind"), _LONGEST_WORD),
+        kind=identifier(raw.get("kind"), _MAX_WORD),
         input=_input_of(raw),
-        outputs=tuple(islice(_outputs_of(raw), _MOST_OUTPUTS)),
+        outputs=tuple(islice(_outputs_of(raw), _MAX_OUTPUTS)),
         error=_error_of(raw, status),
         metadata=record(raw.get("metadata")) or {},
         created_at=_first_instant(raw, "created_at", "created"),
@@ -136,7 +136,7 @@ def _unwrapped(payload: object) -> dict[str, Any]:
     found = record(payload)
     if found is None:
         raise UnreadableJob("The payload contains no job: it is not a JSON object.")
-    for _ in range(_MOST_WRAPPERS):
+    for _ in range(_MAX_WRAPPERS):
         if found.get("id") is not None and found.get("object") != "event":
             break
         inner = record(found.get("data"))
@@ -152,7 +152,7 @@ def _input_of(raw: dict[str, Any]) -> str | None:
         inputs = raw.get("inputs")
         source = inputs[0] if isinstance(inputs, list) and inputs else None
     described = record(source)
-    return text(described.get("url") if described else source, _LONGEST_URL)
+    return text(described.get("url") if described else source, _MAX_URL)
 
 
 def _outputs_of(raw: dict[str, Any]) -> Iterator[Output]:
@@ -169,20 +169,20 @@ def _outputs_of(raw: dict[str, Any]) -> Iterator[Output]:
 
 def _output(candidate: object) -> Output | None:
     if isinstance(candidate, str):
-        url = identifier(candidate, _LONGEST_URL)
+        url = identifier(candidate, _MAX_URL)
         return Output(url, None, None, None, None, None, {"url": url}) if url else None
     raw = record(candidate)
     if raw is None:
         return None
-    url = identifier(raw.get("url"), _LONGEST_URL)
+    url = identifier(raw.get("url"), _MAX_URL)
     if url is None:
         return None
     size = raw.get("size")
     return Output(
         url=url,
-        format=identifier(raw.get("format"), _LONGEST_WORD),
-        width=whole(raw.get("width"), _LARGEST_SIDE_PX),
-        height=whole(raw.get("height"), _LARGEST_SIDE_PX),
+        format=identifier(raw.get("format"), _MAX_WORD),
+        width=whole(raw.get("width"), _MAX_SIDE_PX),
+        height=whole(raw.get("height"), _MAX_SIDE_PX),
         duration_s=number(raw.get("duration")),
         size_bytes=whole(raw.get("filesize") if size is None else size),
         raw=raw,
@@ -197,7 +197,7 @@ def _error_of(raw: dict[str, Any], status: JobStatus) -> JobError | None:
     tasks = raw.get("tasks") or raw.get("steps")
     if not isinstance(tasks, list):
         return None
-    described = (record(task) for task in tasks[:_MOST_OUTPUTS])
+    described = (record(task) for task in tasks[:_MAX_OUTPUTS])
     errors = (_error(task.get("error")) for task in described if task)
     return next((found for found in errors if found), None)
 
@@ -219,12 +219,12 @@ def _error(value: object) -> JobError | None:
 
 
 def _message(value: object) -> str | None:
-    found = text(value, _LONGEST_MESSAGE)
+    found = text(value, _MAX_MESSAGE)
     return redacted(found.strip()) or None if found else None
 
 
 def _first_identifier(raw: dict[str, Any], *keys: str) -> str | None:
-    found = (identifier(raw.get(key), _LONGEST_WORD) for key in keys)
+    found = (identifier(raw.get(key), _MAX_WORD) for key in keys)
     return next((word for word in found if word is not None), None)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-_LONGEST_NUMERAL = 40
+_MAX_NUMERAL = 40
 
 
 class NotJson(ValueError):
@@ -49,7 +49,7 @@ def _decoded(body: bytes | str) -> str:
 
 
 def _integer(numeral: str) -> int | None:
-    return int(numeral) if len(numeral) <= _LONGEST_NUMERAL else None
+    return int(numeral) if len(numeral) <= _MAX_NUMERAL else None
 
 
 def _float(numeral: str) -> float | None:

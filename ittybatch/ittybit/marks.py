@@ -13,7 +13,7 @@ _BATCH, _JOB_KEY, _ATTEMPT = (f"{PREFIX}{name}" for name in ("batch_id", "job_ke
 # The keys of earlier versions, whose jobs may still be in flight after an upgrade.
 _UNPREFIXED = ("batch_id", "job_id", "attempt")
 _MAX_ATTEMPT = 1_000_000
-_LONGEST_NAME = 64
+_MAX_NAME = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +73,4 @@ def marked_metadata(
 
 def _is_name(value: object) -> bool:
     # Ours are short and printable; a NUL would make Postgres refuse the whole group.
-    return isinstance(value, str) and len(value) <= _LONGEST_NAME and value.isprintable()
+    return isinstance(value, str) and len(value) <= _MAX_NAME and value.isprintable()

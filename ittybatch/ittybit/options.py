@@ -21,14 +21,14 @@ from ittybatch.ittybit.renditions import (
     VideoOptions,
 )
 
-_LONGEST_SHOWN = 60
+_MAX_SHOWN = 60
 _NOT_SET = "(not set)"
-_SIDE = 'Use a number of pixels such as 1280, or a percentage such as "50%".'
-_TIME = "Use a time in seconds such as 2.5, or as 90s, 1m30s, 1:30 or 00:01:30."
+_SIDE = 'Use a number of pixels like 1280, or a percentage like "50%".'
+_TIME = "Use a time in seconds like 2.5, or 90s, 1m30s, 1:30 or 00:01:30."
 _REMEDIES = {
-    "background": "Use a hex colour, such as #000000.",
+    "background": "Use a hex colour like #000000.",
     "bitrate": "Use bits a second as a number: video 300000 to 60000000, audio 32000 to 320000.",
-    "connection_id": "Use the id of a connection, such as conn_abc123.",
+    "connection_id": "Use the id of a connection like conn_abc123.",
     "end": _TIME,
     "fps": "Use 1 to 60 frames a second.",
     "height": _SIDE,
@@ -170,10 +170,10 @@ def _shown(given: Mapping[str, Any], field: str) -> str:
     if field not in given:
         return _NOT_SET
     try:
-        shown = redacted(repr(given[field])[: _LONGEST_SHOWN * 2])
+        shown = redacted(repr(given[field])[: _MAX_SHOWN * 2])
     except (ValueError, RecursionError):  # a number of thousands of digits, or deep nesting
         return "(too large to show)"
-    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."
+    return shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}..."
 
 
 def _choices(*words: str) -> str:

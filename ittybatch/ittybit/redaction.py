@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 # Long enough for any message, short enough to search quickly.
-_LONGEST = 8192
+_MAX_LENGTH = 8192
 _MASK = "[redacted]"
 # A user name and password before the host of any URL: people type `s3://KEY:SECRET@bucket`. AWS
 # secret keys may contain slashes, so after a colon the last `@` counts; a colon before a port
@@ -35,7 +35,7 @@ def redacted(text: str, *secrets: str) -> str:
     for secret in secrets:
         if secret:
             text = text.replace(secret, _MASK)
-    text = text[:_LONGEST]
+    text = text[:_MAX_LENGTH]
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text

@@ -11,9 +11,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from ittybatch.ittybit.times import seconds_by_clock, seconds_with_units
 
 # More than any codec supports.
-_LARGEST_SIDE_PX = 65_536
-_LARGEST_IMAGE_SIDE_PX = 8192
-_LONGEST_MEDIA_S = 10_000_000
+_MAX_SIDE_PX = 65_536
+_MAX_IMAGE_SIDE_PX = 8192
+_MAX_MEDIA_S = 10_000_000
 _PERCENT = re.compile(r"(\d{1,4}(?:\.\d{1,4})?)\s*%")
 _CONTAINERS_OF_CODEC = {
     "h264": ("mp4", "mov"),
@@ -61,7 +61,7 @@ Seconds = Annotated[
     float,
     BeforeValidator(_not_bool),
     BeforeValidator(_in_seconds),
-    Field(ge=0, le=_LONGEST_MEDIA_S, allow_inf_nan=False),
+    Field(ge=0, le=_MAX_MEDIA_S, allow_inf_nan=False),
     AfterValidator(_plain),
 ]
 FrameRate = Annotated[
@@ -70,7 +70,7 @@ FrameRate = Annotated[
     Field(ge=1, le=60, allow_inf_nan=False),
     AfterValidator(_plain),
 ]
-Pixels = Annotated[int, BeforeValidator(_not_bool), Field(ge=1, le=_LARGEST_SIDE_PX)]
+Pixels = Annotated[int, BeforeValidator(_not_bool), Field(ge=1, le=_MAX_SIDE_PX)]
 Percent = Annotated[str, AfterValidator(_percent)]
 Side = Annotated[Pixels | Percent, Field(union_mode="left_to_right")]
 Quality = Annotated[
@@ -119,7 +119,7 @@ class Options(BaseModel):
 class Frame(Options):
     """The options of every kind with a picture."""
 
-    largest_side_px: ClassVar[int] = _LARGEST_SIDE_PX
+    largest_side_px: ClassVar[int] = _MAX_SIDE_PX
 
     width: Side | None = None
     height: Side | None = None
@@ -208,7 +208,7 @@ class AudioOptions(Clip):
 class ImageOptions(Frame):
     """Options of an `image` job: a picture, or the frame of a video at `start` seconds."""
 
-    largest_side_px: ClassVar[int] = _LARGEST_IMAGE_SIDE_PX
+    largest_side_px: ClassVar[int] = _MAX_IMAGE_SIDE_PX
 
     format: Annotated[Literal["jpeg", "png", "webp", "avif"], BeforeValidator(_lower)] | None = None
     start: Seconds | None = None

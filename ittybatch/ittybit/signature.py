@@ -12,7 +12,7 @@ HEADER = "Ittybit-Signature"
 _CHECK = b'{"ittybatch_check":'
 _PREFIX = b"sha256="
 _HEX_LENGTH = 64
-_LONGEST_HEADER = 256
+_MAX_HEADER = 256
 
 
 def sign(body: bytes, secret: bytes) -> str:
@@ -49,7 +49,7 @@ def verify(body: bytes, header: str | None, secrets: Sequence[bytes]) -> bool:
 
     Tries every secret in constant time, so the duration reveals nothing.
     """
-    if header is None or len(header) > _LONGEST_HEADER:
+    if header is None or len(header) > _MAX_HEADER:
         return False
     given = header.encode("ascii", "replace").strip().lower().removeprefix(_PREFIX)
     if len(given) != _HEX_LENGTH:

@@ -12,10 +12,10 @@ from typing import Any
 # Versions of Ittybit's API write times as milliseconds, seconds, or ISO 8601.
 _MILLISECONDS_FROM = 10**11
 _END_OF_TIME_S = 253_402_300_799  # 9999-12-31T23:59:59Z
-_LARGEST_INTEGER = 2**63 - 1
-_LARGEST_NUMBER = 10**12
-_LONGEST_NUMERAL = 32
-_LONGEST_DATE = 48
+_MAX_INTEGER = 2**63 - 1
+_MAX_NUMBER = 10**12
+_MAX_NUMERAL = 32
+_MAX_DATE = 48
 
 
 def record(value: object) -> dict[str, Any] | None:
@@ -38,13 +38,13 @@ def text(value: object, longest: int) -> str | None:
 def identifier(value: object, longest: int) -> str | None:
     """The value if it can be an id, a word or a URL; text over `longest` is None, never cut."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value) if abs(value) <= _LARGEST_INTEGER else None
+        return str(value) if abs(value) <= _MAX_INTEGER else None
     if not isinstance(value, str) or len(value) > longest or not value.isprintable():
         return None
     return value.strip() or None
 
 
-def number(value: object, largest: float = _LARGEST_NUMBER) -> float | None:
+def number(value: object, largest: float = _MAX_NUMBER) -> float | None:
     """The value if it is a finite number from 0 to `largest`, also as text."""
     if isinstance(value, str):
         value = _numeral(value)
@@ -53,7 +53,7 @@ def number(value: object, largest: float = _LARGEST_NUMBER) -> float | None:
     return float(value) if 0 <= value <= largest else None
 
 
-def whole(value: object, largest: int = _LARGEST_INTEGER) -> int | None:
+def whole(value: object, largest: int = _MAX_INTEGER) -> int | None:
     """The value if it is a whole number from 0 to `largest`."""
     if type(value) is int:
         return value if 0 <= value <= largest else None
@@ -74,7 +74,7 @@ def instant(value: object) -> datetime | None:
 
 def _numeral(value: str) -> float | None:
     """The number in a text, if it is one; infinity for very large ones."""
-    if len(value) > _LONGEST_NUMERAL or not value.isascii():
+    if len(value) > _MAX_NUMERAL or not value.isascii():
         return None
     try:
         found = float(value)
@@ -91,7 +91,7 @@ def _since_epoch(value: float) -> datetime | None:
 
 
 def _date(value: str) -> datetime | None:
-    if len(value) > _LONGEST_DATE:
+    if len(value) > _MAX_DATE:
         return None
     try:
         found = datetime.fromisoformat(value.strip())

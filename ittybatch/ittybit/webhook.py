@@ -13,7 +13,7 @@ from ittybatch.ittybit.job import Job, UnreadableJob, read_job, status_of
 from ittybatch.ittybit.json_text import NotJson, read_json
 from ittybatch.ittybit.values import identifier
 
-_LONGEST_ID = 255
+_MAX_ID = 255
 _EVENT_NAME = re.compile(r"[a-z_]{1,40}\.[a-z_.]{1,40}")
 
 
@@ -48,7 +48,7 @@ def parse_webhook(body: bytes) -> WebhookEvent:
         job = read_job(payload if inner is None else inner)
     except UnreadableJob as error:
         raise MalformedWebhook(f"The webhook contains no job: {error.message}") from None
-    event_id = None if inner is None else identifier(payload.get("id"), _LONGEST_ID)
+    event_id = None if inner is None else identifier(payload.get("id"), _MAX_ID)
     return WebhookEvent(event_id, event, job if event is None else _with_event_status(job, event))
 
 

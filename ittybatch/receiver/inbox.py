@@ -16,10 +16,10 @@ from ittybatch.receiver.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-LARGEST_GROUP = 256
-_MOST_PENDING = 10_000
+MAX_GROUP = 256
+_MAX_PENDING = 10_000
 # Ittybit waits 5 s for an answer: a 503 within that time is better than a later 200.
-_LONGEST_COMMIT_S = 4.0
+_MAX_COMMIT_S = 4.0
 
 
 class NotKept(IttybatchError):
@@ -65,7 +65,7 @@ class Inbox:
         Raises:
             NotKept: The database was too slow, or too many webhooks wait already.
         """
-        if len(self._pending) >= _MOST_PENDING:
+        if len(self._pending) >= _MAX_PENDING:
             raise NotKept("Too many webhooks are waiting for the database.")
         future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
         self._pending.append((arrival, future))
@@ -77,14 +77,14 @@ class Inbox:
             await self._arrived.wait()
             self._arrived.clear()
             await asyncio.sleep(0)  # requests that are already here join the same group
-            while group := self._pending[:LARGEST_GROUP]:
+            while group := self._pending[:MAX_GROUP]:
                 del self._pending[: len(group)]
                 await self._commit_group(group)
 
     async def _commit_group(self, group: Sequence[_Waiting]) -> None:
         arrivals = [arrival for arrival, _ in group]
         commit = asyncio.create_task(self._commit(arrivals))
-        while not (await asyncio.wait({commit}, timeout=_LONGEST_COMMIT_S))[0]:
+        while not (await asyncio.wait({commit}, timeout=_MAX_COMMIT_S))[0]:
             # The commit may still succeed; a webhook that is sent again is then a duplicate.
             _fail([*group, *self._pending], "The database takes too long.")
             self._pending.clear()

@@ -2,7 +2,7 @@
 
 uvicorn's httptools parser has no limits: it joins the pieces of an endless header again and
 again, and waits forever for the rest. Its h11 parser limits bytes but not time, and takes a
-third more CPU per webhook.
+fifth more CPU per webhook.
 """
 
 import asyncio
@@ -14,13 +14,13 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 # Of a request line with its headers; also of chunk headers and trailers.
-MOST_HEAD_BYTES = 32_768
-MOST_HEADERS = 100
+MAX_HEAD_BYTES = 32_768
+MAX_HEADERS = 100
 # Requests that may wait on one connection for an earlier answer.
-MOST_PIPELINED = 16
+MAX_PIPELINED = 16
 # Half of the process's file descriptors; on most systems 512.
 _OPEN_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-MOST_CONNECTIONS = min(768, _OPEN_FILES // 2) if _OPEN_FILES > 0 else 768
+MAX_CONNECTIONS = min(768, _OPEN_FILES // 2) if _OPEN_FILES > 0 else 768
 HEAD_WITHIN_S = 10.0
 # Between two requests of one connection.
 IDLE_S = 30.0
@@ -55,7 +55,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._wants_upgrade = False
 
     @property
-    def is_waiting(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether the connection is idle: no request is being answered."""
         return self.cycle is None or self.cycle.response_complete
 
@@ -64,7 +64,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._expire_in(HEAD_WITHIN_S)
         self._set_timer()
-        if len(self.connections) > MOST_CONNECTIONS:
+        if len(self.connections) > MAX_CONNECTIONS:
             self._close_idle()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -80,10 +80,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._has_started = True
             self._expire_in(HEAD_WITHIN_S)
         try:
-            for start in range(0, len(data), MOST_HEAD_BYTES):
+            for start in range(0, len(data), MAX_HEAD_BYTES):
                 if self.transport.is_closing():
                     return
-                self._feed(data[start : start + MOST_HEAD_BYTES])
+                self._feed(data[start : start + MAX_HEAD_BYTES])
         except _LimitExceeded as error:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, str(error))
         except httptools.HttpParserError as error:
@@ -104,8 +104,8 @@ class BoundedProtocol(HttpToolsProtocol):
             else:
                 break
         self._stalled_bytes = 0 if self._has_progress else self._stalled_bytes + len(piece)
-        if self._stalled_bytes >= MOST_HEAD_BYTES:
-            raise _LimitExceeded(f"The request's head is over {MOST_HEAD_BYTES} bytes.")
+        if self._stalled_bytes >= MAX_HEAD_BYTES:
+            raise _LimitExceeded(f"The request's head is over {MAX_HEAD_BYTES} bytes.")
 
     def _without_upgrade(self) -> bytes:
         """Restart the request without its `Upgrade` header; with it, httptools reads no body.
@@ -127,10 +127,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Start the answer, unless the request has to be parsed again."""
         self._has_progress = True
-        if len(self.headers) > MOST_HEADERS:
-            raise _LimitExceeded(f"The request has more than {MOST_HEADERS} headers.")
-        if len(self.pipeline) >= MOST_PIPELINED:
-            raise _LimitExceeded(f"More than {MOST_PIPELINED} requests wait on this connection.")
+        if len(self.headers) > MAX_HEADERS:
+            raise _LimitExceeded(f"The request has more than {MAX_HEADERS} headers.")
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise _LimitExceeded(f"More than {MAX_PIPELINED} requests wait on this connection.")
         self._wants_upgrade = self.parser.should_upgrade()
         if not self._wants_upgrade:
             self._expire_in(ANSWER_WITHIN_S)
@@ -154,7 +154,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Wait for the next request; close the connection if this one has unread data."""
         super().on_response_complete()
-        if self.is_waiting:
+        if self.is_idle:
             self._has_started = False
             self._expire_in(IDLE_S)
             if self.cycle.more_body:
@@ -173,7 +173,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _close_idle(self) -> None:
         """Abort the idle connection that expires first; a new connection expires last."""
         ours = (each for each in self.connections if isinstance(each, BoundedProtocol))
-        first = min((each for each in ours if each.is_waiting), key=lambda each: each.deadline)
+        first = min((each for each in ours if each.is_idle), key=lambda each: each.deadline)
         first.transport.abort()
         # uvicorn removes it only later; until then it would be chosen again.
         self.connections.discard(first)
