@@ -1,4 +1,4 @@
-"""The options that each kind of job takes, as Ittybit documents them."""
+"""The options of each kind of job, as Ittybit documents them."""
 
 import re
 from collections.abc import Iterator

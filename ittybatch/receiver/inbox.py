@@ -22,7 +22,7 @@ _MAX_PENDING = 10_000
 _MAX_COMMIT_S = 4.0
 
 
-class NotKept(IttybatchError):
+class NotStored(IttybatchError):
     """The webhook may not be in the ledger; Ittybit must send it again."""
 
 
@@ -59,14 +59,14 @@ class Inbox:
             await self._task
         self._thread.shutdown(wait=True)
 
-    async def keep(self, arrival: Arrival) -> Verdict:
+    async def store(self, arrival: Arrival) -> Verdict:
         """Store one webhook; returns after its commit.
 
         Raises:
-            NotKept: The database was too slow, or too many webhooks wait already.
+            NotStored: The database was too slow, or too many webhooks wait already.
         """
         if len(self._pending) >= _MAX_PENDING:
-            raise NotKept("Too many webhooks are waiting for the database.")
+            raise NotStored("Too many webhooks are waiting for the database.")
         future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
         self._pending.append((arrival, future))
         self._arrived.set()
@@ -92,12 +92,12 @@ class Inbox:
             verdicts = commit.result()
         except LedgerUnavailable as error:
             # Webhooks that arrived meanwhile would wait as long and fail, too.
-            unkept = [*group, *self._pending]
+            not_stored = [*group, *self._pending]
             self._pending.clear()
-            logger.warning("%d webhooks were not stored: %s", len(unkept), error)
-            _fail(unkept, str(error))
+            logger.warning("%d webhooks were not stored: %s", len(not_stored), error)
+            _fail(not_stored, str(error))
             return
-        self._metrics.kept(verdict for verdict in verdicts if verdict is not None)
+        self._metrics.stored(verdict for verdict in verdicts if verdict is not None)
         for (_, future), verdict in zip(group, verdicts, strict=True):
             if verdict is None:
                 _fail([(_, future)], "It could not be stored.")
@@ -105,7 +105,7 @@ class Inbox:
                 future.set_result(verdict)
 
     async def _commit(self, arrivals: Sequence[Arrival]) -> Sequence[Verdict | None]:
-        began = time.perf_counter()
+        started = time.perf_counter()
         try:
             return await self._ledger.write_from_loop(self._thread, receive, arrivals)
         except LedgerUnavailable:
@@ -116,7 +116,7 @@ class Inbox:
                 self._thread, lambda: [self._commit_alone(arrival) for arrival in arrivals]
             )
         finally:
-            self._metrics.committed(len(arrivals), time.perf_counter() - began)
+            self._metrics.committed(len(arrivals), time.perf_counter() - started)
 
     def _commit_alone(self, arrival: Arrival) -> Verdict | None:
         for version in (arrival, Arrival(arrival.body, None)):
@@ -132,4 +132,4 @@ class Inbox:
 def _fail(waiting: Sequence[_Waiting], why: str) -> None:
     for _, future in waiting:
         if not future.done():
-            future.set_exception(NotKept(why))
+            future.set_exception(NotStored(why))

@@ -59,7 +59,7 @@ class Metrics:
             "ittybatch_runs_waiting", "Flow runs that are suspended.", registry=self._registry
         )
 
-    def kept(self, verdicts: Iterable[Verdict]) -> None:
+    def stored(self, verdicts: Iterable[Verdict]) -> None:
         """Count stored webhooks."""
         # Counting takes a lock: once per group, not per webhook.
         for verdict, count in Counting(verdicts).items():

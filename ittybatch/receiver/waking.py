@@ -13,7 +13,7 @@ from ittybatch.receiver.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-_SLOWEST_ROUND_S = 30.0
+_MAX_WAIT_S = 30.0
 
 
 class WakerThread:
@@ -56,21 +56,21 @@ class WakerThread:
                 with open_flow_runs() as flow_runs:
                     waker = Waker(self._ledger, flow_runs, lease_s=self._lease_s)
                     while not self._stopping.wait(self._every_s):
-                        self._note(waker.round())
+                        self._count(waker.round())
                         wait_s = self._every_s
             except IttybatchError as error:
-                wait_s = self._note_failure(str(error), wait_s)
+                wait_s = self._next_wait_s(str(error), wait_s)
             except Exception as error:  # the waker must survive any error of one round
                 logger.exception("The waker's round failed.")
-                wait_s = self._note_failure(type(error).__name__, wait_s)
+                wait_s = self._next_wait_s(type(error).__name__, wait_s)
 
-    def _note_failure(self, why: str, wait_s: float) -> float:
+    def _next_wait_s(self, why: str, wait_s: float) -> float:
         self._metrics.waker_failed()
-        wait_s = min(2 * wait_s, _SLOWEST_ROUND_S)
+        wait_s = min(2 * wait_s, _MAX_WAIT_S)
         logger.warning("The waker retries in %.0f s: %s", wait_s, why)
         return wait_s
 
-    def _note(self, woken: Woken) -> None:
+    def _count(self, woken: Woken) -> None:
         for how, owners in woken.by_kind():
             if owners:
                 self._metrics.woken(how, len(owners))
