@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
+from ittybatch.ittybit.failures import classify_failure
 from ittybatch.ittybit.job import JobError, JobStatus
-from ittybatch.ittybit.judgement import judge
 from ittybatch.ledger.states import JobState
 
 _MOST_COMMANDS = 3
@@ -36,7 +36,7 @@ def outlook(reason: Mapping[str, Any]) -> Outlook:
         case _:
             kind, message = reason["error_kind"], reason["error_message"]
             error = JobError(kind, message or kind) if message or kind else None
-            passing = judge(error, JobStatus.FAILED).retryable
+            passing = classify_failure(error, JobStatus.FAILED).retryable
             return Outlook.PASSING if passing else Outlook.WOULD_FAIL_AGAIN
 
 

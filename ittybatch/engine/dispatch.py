@@ -11,7 +11,7 @@ from ittybatch.engine.sending import Sending, is_on_its_way
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ittybit.errors import IttybitError, KeyConflict
-from ittybatch.ittybit.judgement import Refusal, judge_refusal
+from ittybatch.ittybit.failures import Refusal, classify_refusal
 from ittybatch.ittybit.webhook import MalformedWebhook, parse_webhook
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.asking import Problem, note_problems
@@ -272,7 +272,7 @@ class Dispatcher:
             self._answers.unsent.append(sent)
 
     def _note_failure(self, sent: tuple[int, int], error: IttybitError) -> None:
-        match judge_refusal(error):
+        match classify_refusal(error):
             case Refusal.FAIL:
                 self._in_a_row = 0
                 self._answers.refused.append(Refused(*sent, error.kind, _reason(error)))

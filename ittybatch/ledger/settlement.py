@@ -26,9 +26,9 @@ from sqlalchemy import (
     update,
 )
 
+from ittybatch.ittybit.failures import classify_failure
 from ittybatch.ittybit.job import Job as RemoteJob
 from ittybatch.ittybit.job import JobStatus
-from ittybatch.ittybit.judgement import judge
 from ittybatch.ledger import runs
 from ittybatch.ledger.batches import end_better
 from ittybatch.ledger.bulk import BulkStatement
@@ -199,14 +199,14 @@ class _Changes:
         }
 
     def _fail(self, job: RemoteJob, row: SpokenOf) -> None:
-        judgement = judge(job.error, job.status)
+        failure = classify_failure(job.error, job.status)
         change = {
             "job": row.id,
             "task": job.id,
             "reason_kind": _short(job.error.kind if job.error else None, 100),
-            "reason": _short(job.error.message if job.error else judgement.reason),
+            "reason": _short(job.error.message if job.error else failure.reason),
         }
-        if judgement.retryable and row.attempt < row.last_attempt:
+        if failure.retryable and row.attempt < row.last_attempt:
             row.state = JobState.PLANNED
             at = self._transaction.now + timedelta(seconds=_backoff_s(row))
             self._retry_at[row.chunk_id] = min(at, self._retry_at.get(row.chunk_id, at))
@@ -219,7 +219,7 @@ class _Changes:
             {
                 **change,
                 "state": row.state.value,
-                "keep": None if judgement.retryable else row.claim,
+                "keep": None if failure.retryable else row.claim,
                 "at": job.finished_at or self._transaction.now,
                 "raw": None if self._in_inbox else _written(job.raw),
             }
