@@ -171,7 +171,9 @@ def show_report(status: BatchStatus, told: str, written: Written) -> None:
         f"Batch {code(status.id)}, source: {source}, profile: {code(status.profile)}",
     ]
     if renditions := _added_up(written.tally):
-        lines += table(("Rendition", "Succeeded>", "Average>", "Longest>", "Saved>"), renditions)
+        lines += table(
+            ("Rendition", "Succeeded>", "Average>", "Longest>", "Size change>"), renditions
+        )
     if checks := written.tally.checks:
         lines += table(
             ("Outputs looked at", "Count>"),
@@ -191,7 +193,7 @@ def _added_up(tally: Tally) -> list[tuple[str, ...]]:
             f"{each.succeeded:,} of {each.jobs:,}",
             format_duration(each.average_s),
             format_duration(each.longest_s if each.timed else None),
-            each.saved,
+            each.size_change,
         )
         for name, each in sorted(tally.renditions.items())
     ]
