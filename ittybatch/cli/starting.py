@@ -19,7 +19,7 @@ from ittybatch.engine.amounts import format_total
 from ittybatch.engine.estimate import Estimate, estimate
 from ittybatch.engine.flow_runs import open_flow_runs
 from ittybatch.engine.options import BatchOptions, Priority
-from ittybatch.engine.plan_counts import describe_counts
+from ittybatch.engine.plan_counts import NOT_SUBMITTED
 from ittybatch.engine.planning import Preview, preview, wanted_of
 from ittybatch.engine.saving import save_plan
 from ittybatch.engine.scope import settle
@@ -32,13 +32,23 @@ from ittybatch.profiles import load_profile, refuse_overlap
 from ittybatch.settings import Settings
 from ittybatch.sources import FailedJobsSource, scanned_folders
 from ittybatch.sources.failed import EVERY_BATCH, RetryableState
-from ittybatch.sources.rules import Litter, left_out_by_rule, nothing_left
+from ittybatch.sources.rules import Litter, describe_rule, left_out_by_rule, nothing_left
 
 Follow = Annotated[bool, Parameter(negative="", help="Show progress until the batch has ended.")]
 Skip = Annotated[
     bool,
     Parameter(negative="", help="Look at each destination; leave out jobs whose output is there."),
 ]
+_RENDITION = "rendition:"
+_PLAN_LINES = (
+    ("found", "items found"),
+    ("items", "items with something to do"),
+    ("jobs", "jobs to submit"),
+    *((name, f"jobs {why}") for name, why in NOT_SUBMITTED.items()),
+    ("skipped", "renditions that a condition excludes"),
+    ("without_rendition", "items that no rendition wants"),
+    ("rejected", "rows and items that could not be used"),
+)
 
 
 def plan(
@@ -81,7 +91,7 @@ def plan(
                 chosen,
                 settings.profiles_dir,
                 on_page=tell,
-                skip_standing=skip_standing,
+                skip_existing=skip_standing,
             )
     expected = estimate(found.counts, asked, settings, ledger.read(experience))
     if json:
@@ -289,10 +299,24 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print_plan(found: Preview, expected: Estimate) -> None:
+    rows = [
+        (found.counts[name], what)
+        for name, what in _PLAN_LINES
+        if found.counts[name] or name in {"found", "items", "jobs"}
+    ]
+    rows += [
+        (count, f"jobs of rendition {what.removeprefix(_RENDITION)}")
+        for what, count in sorted(found.counts.items())
+        if what.startswith(_RENDITION)
+    ]
+    left_out = left_out_by_rule(found.counts)
+    rows += [
+        (count, f"left out by {name}: {describe_rule(name)}") for name, count in left_out.items()
+    ]
     if nothing := nothing_left(found.counts):
         console.print(nothing, markup=False)
-    print_table("Plan", ("Count>", "What"), list(describe_counts(found.counts)))
-    if litter := [name for name in left_out_by_rule(found.counts) if name in get_args(Litter)]:
+    print_table("Plan", ("Count>", "What"), rows)
+    if litter := [name for name in left_out if name in get_args(Litter)]:
         wanted = " ".join(f"--include {name}" for name in litter)
         console.print(f"To plan what a rule leaves out: {wanted}", markup=False)
     size = format_total(found.counts["bytes"], found.counts["items"])

@@ -237,7 +237,7 @@ def test_in_a_browser_it_shows_pictures_and_runs_nothing(
     if shots := os.environ.get("SCREENSHOTS"):
         for scheme in ("light", "dark"):
             for width in (1280, 390):
-                page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+                page.emulate_media(color_scheme=scheme)
                 page.set_viewport_size({"width": width, "height": 800})
                 page.screenshot(path=f"{shots}/report-{scheme}-{width}.png", full_page=True)
     page.set_viewport_size({"width": 390, "height": 800})
