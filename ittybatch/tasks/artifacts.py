@@ -54,8 +54,8 @@ def show_plan(
     size = "size unknown" if size == "unknown" else size
     lines = [escaped(nothing), ""] if (nothing := nothing_left(counts)) else []
     lines += [f"Source: {code(source_name(source))}, {size}, profile: {code(profile)}"]
-    lines += ["", f"- Cost: {escaped(expected.told_cost())}"]
-    lines += [f"- Time: {escaped(expected.told_time())}"]
+    lines += ["", f"- Cost: {escaped(expected.describe_cost())}"]
+    lines += [f"- Time: {escaped(expected.describe_time())}"]
     if jobs := _named(counts, "rendition:"):
         lines += table(("Rendition", "Jobs>"), jobs)
     excluded = [(escaped(what), f"{count:,}") for count, what in left_out(counts)]
