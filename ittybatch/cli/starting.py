@@ -91,7 +91,7 @@ def plan(
                 chosen,
                 settings.profiles_dir,
                 on_page=tell,
-                skip_standing=skip_standing,
+                skip_existing=skip_standing,
             )
     expected = estimate(found.counts, asked, settings, ledger.read(experience))
     if json:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.held import held_items
+from ittybatch.ledger.lookups import held_items
 from ittybatch.profiles import Item, Profile, Profiles
 from ittybatch.profiles.blueprint import Fit
 from ittybatch.profiles.item import S3_SCHEME
