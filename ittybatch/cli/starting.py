@@ -321,8 +321,8 @@ def _print_plan(found: Preview, expected: Estimate) -> None:
         console.print(f"To plan what a rule leaves out: {wanted}", markup=False)
     size = format_total(found.counts["bytes"], found.counts["items"])
     console.print(f"Size of the sources: {size}")
-    console.print(f"Cost: {expected.told_cost()}", markup=False)
-    console.print(f"Time: {expected.told_time()}", markup=False)
+    console.print(f"Cost: {expected.describe_cost()}", markup=False)
+    console.print(f"Time: {expected.describe_time()}", markup=False)
     if found.sample:
         columns = ("Input", "Rendition", "Kind", "Destination")
         print_table("First jobs", columns, [tuple(row.values()) for row in found.sample])

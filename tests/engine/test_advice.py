@@ -39,8 +39,8 @@ def test_each_failure_has_its_outlook(reason: dict[str, Any], found: Outlook) ->
 def test_what_would_fail_again_is_to_be_mended_first() -> None:
     """A retry of it alone would be billed for nothing."""
     [told] = advise("b1", [_reason("could not decode", "invalid_input", jobs=3)])
-    assert told.startswith("3 jobs would fail again, and be billed again. Mend")
-    assert told.index("Mend") < told.index("ittybatch retry b1 --state failed --reason")
+    assert told.startswith("3 jobs would fail again, and be billed again. Fix")
+    assert told.index("Fix") < told.index("ittybatch retry b1 --state failed --reason")
 
 
 def test_what_may_pass_is_sent_again() -> None:
