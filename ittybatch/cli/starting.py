@@ -25,8 +25,7 @@ from ittybatch.engine.saving import save_plan
 from ittybatch.engine.scope import settle
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import open_ledger
-from ittybatch.ledger.history import experience
-from ittybatch.ledger.queries import find_batch
+from ittybatch.ledger.queries import experience, find_batch
 from ittybatch.ledger.retrying import ended_jobs
 from ittybatch.profiles import load_profile, refuse_overlap
 from ittybatch.settings import Settings

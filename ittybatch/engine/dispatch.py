@@ -15,8 +15,8 @@ from ittybatch.ittybit.judgement import Refusal, judge_refusal
 from ittybatch.ittybit.webhook import MalformedWebhook, parse_webhook
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.asking import Problem, note_problems
-from ittybatch.ledger.batches import hold_batch
-from ittybatch.ledger.brakes import Circuit, gate_of, recovered, trip
+from ittybatch.ledger.brakes import Circuit, Terms, gate_of, recovered, terms_of, trip
+from ittybatch.ledger.control import hold_batch
 from ittybatch.ledger.inbox import settle_early
 from ittybatch.ledger.submission import (
     Accepted,
@@ -29,7 +29,6 @@ from ittybatch.ledger.submission import (
     return_unsent,
     unanswered,
 )
-from ittybatch.ledger.terms import Terms, terms_of
 
 _CLAIM_SIZE = 256
 _CLAIM_FOR_S = 10.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ittybatch.engine.amounts import format_count
 from ittybatch.engine.options import BatchOptions
-from ittybatch.ledger.history import Experience
+from ittybatch.ledger.queries import Experience
 from ittybatch.settings import Settings
 
 _KIND = "kind:"

@@ -18,7 +18,7 @@ from ittybatch.engine.alerting import show_held
 from ittybatch.engine.flow_runs import FlowRuns, NoDeployment, PrefectUnavailable, RunStatus
 from ittybatch.engine.orders import Order, order_for
 from ittybatch.ledger import Ledger, Transaction, identity, runs
-from ittybatch.ledger.batches import cancel_batch, cancel_chunk
+from ittybatch.ledger.control import cancel_batch, cancel_chunk
 from ittybatch.ledger.database import LedgerUnavailable
 from ittybatch.ledger.runs import OwnedRun
 from ittybatch.ledger.states import RunState

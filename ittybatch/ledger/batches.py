@@ -1,25 +1,21 @@
 """Batches: opened or adopted, held, cancelled, ended."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import exists, func, insert, or_, select, update
+from sqlalchemy import func, insert, select, update
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import identity
-from ittybatch.ledger.counters import COLUMNS, Moves
+from ittybatch.ledger.counters import COLUMNS
 from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.models import Batch, Chunk, Job, Run
-from ittybatch.ledger.room import wake_next
-from ittybatch.ledger.rousing import rouse
+from ittybatch.ledger.models import Batch, Chunk, Run
 from ittybatch.ledger.run_moves import new_run, wake
 from ittybatch.ledger.states import (
     ENDED_BATCHES,
-    OPEN_JOBS,
     BatchState,
     ChunkState,
-    JobState,
     RunState,
 )
 
@@ -193,141 +189,6 @@ def change_options(transaction: Transaction, batch: str, changes: Mapping[str, A
     return True
 
 
-def hold_batch(transaction: Transaction, batch: str, reason: str) -> None:
-    """Stop a batch for a reason that waiting will not mend; `resume_batch` goes on from here."""
-    transaction.execute(
-        update(Batch)
-        .where(Batch.id == batch, Batch.state.not_in([*_ENDED, BatchState.HELD.value]))
-        .values(state=BatchState.HELD.value, reason=reason)
-    )
-    wake_next(transaction)
-    wake(transaction, Run.batch_id == batch)
-
-
-def resume_batch(transaction: Transaction, batch: str) -> bool:
-    """Let a held batch go on; one that nobody has approved of waits for that again.
-
-    Its legs go on, and its runs that have ended are restarted, in the same transaction: a
-    batch that runs always has a run.
-
-    Returns:
-        Whether it was held.
-    """
-    row = transaction.execute(
-        select(Batch.state, Batch.scan_done, Batch.why_ask)
-        .where(Batch.id == batch)
-        .with_for_update()
-    ).one_or_none()
-    if row is None or row.state != BatchState.HELD:
-        return False
-    state = BatchState.UNAPPROVED if row.why_ask else BatchState.RUNNING
-    if not row.scan_done:
-        state = BatchState.PLANNING
-    canary_has_ended = exists().where(
-        Chunk.batch_id == batch, Chunk.number == CANARY, Chunk.state == ChunkState.DONE.value
-    )
-    transaction.execute(
-        update(Batch)
-        .where(Batch.id == batch)
-        .values(
-            state=state.value,
-            reason=row.why_ask,
-            resumed_at=transaction.now,
-            # Whoever resumes it has seen how the canary ended, if it has, and why the circuit
-            # opened.
-            canary_passed=or_(Batch.canary_passed, canary_has_ended),
-            trips=0,
-            closed_until=None,
-        )
-    )
-    rouse(transaction, batch)
-    return True
-
-
-def cancel_batch(transaction: Transaction, batch: str, reason: str) -> tuple[int, int]:
-    """Cancel what was not sent. What Ittybit already has may still run and be billed.
-
-    Jobs in flight stay so until their webhook or a poll settles them.
-
-    Returns:
-        How many jobs were cancelled, and how many are still in flight.
-    """
-    changed = transaction.execute(
-        update(Batch)
-        .where(Batch.id == batch, Batch.state.not_in(_ENDED))
-        .values(state=BatchState.CANCELLED.value, reason=reason, ended_at=transaction.now)
-    )
-    unsent = transaction.rows(
-        select(Job.id, Job.chunk_id)
-        .join(Chunk, Chunk.id == Job.chunk_id)
-        .where(Chunk.batch_id == batch, Job.state == JobState.PLANNED.value)
-        .order_by(Job.id)
-        .with_for_update(of=Job)
-    )
-    if changed.rowcount == 0 and not unsent:
-        return 0, _in_flight(transaction, batch)
-    cancel_unsent(transaction, [(row.id, row.chunk_id) for row in unsent], reason)
-    transaction.execute(
-        update(Chunk)
-        .where(
-            Chunk.batch_id == batch,
-            Chunk.state != ChunkState.DONE.value,
-            Chunk.planned == 0,
-            Chunk.in_flight == 0,
-        )
-        .values(state=ChunkState.DONE.value, ended_at=transaction.now)
-    )
-    wake_next(transaction)
-    # What a held batch had sent is to be collected, too: its runs have ended.
-    rouse(transaction, batch)
-    return len(unsent), _in_flight(transaction, batch)
-
-
-def cancel_chunk(transaction: Transaction, chunk: int, reason: str) -> int:
-    """Cancel what was not sent of one chunk.
-
-    Returns:
-        How many jobs were cancelled.
-    """
-    unsent = transaction.rows(
-        select(Job.id, Job.chunk_id)
-        .where(Job.chunk_id == chunk, Job.state == JobState.PLANNED.value)
-        .order_by(Job.id)
-        .with_for_update()
-    )
-    return cancel_unsent(transaction, [(row.id, row.chunk_id) for row in unsent], reason)
-
-
-def cancel_unsent(transaction: Transaction, jobs: Sequence[tuple[int, int]], reason: str) -> int:
-    """Cancel those of some jobs, given as (job, chunk), that are planned; give up their claims.
-
-    Returns:
-        How many were cancelled.
-    """
-    moves = Moves()
-    cancelled = 0
-    ids = sorted(job for job, _ in jobs)
-    for start in range(0, len(ids), 500):
-        # Counted is what has changed: a job may have been sent since the caller looked.
-        changed = transaction.execute(
-            update(Job)
-            .where(Job.id.in_(ids[start : start + 500]), Job.state == JobState.PLANNED.value)
-            .values(
-                state=JobState.CANCELLED.value,
-                claim=None,
-                completed_at=transaction.now,
-                error_kind="cancelled",
-                error_message=reason,
-            )
-            .returning(Job.chunk_id)
-        )
-        for row in changed:
-            moves.add(row.chunk_id, JobState.PLANNED, JobState.CANCELLED)
-            cancelled += 1
-    moves.apply(transaction)
-    return cancelled
-
-
 def end_batch(transaction: Transaction, batch: str) -> OpenBatch:
     """End a batch whose chunks are all done: all succeeded, or some failed."""
     unfinished = select(func.count()).where(
@@ -366,19 +227,3 @@ def job_totals(transaction: Transaction, batch: str) -> dict[str, int]:
     ).one()
     totals = {name: int(getattr(row, name)) for name in COLUMNS}
     return {"items": int(row.items), "jobs": sum(totals.values()), **totals}
-
-
-def _in_flight(transaction: Transaction, batch: str) -> int:
-    return job_totals(transaction, batch)["in_flight"]
-
-
-def open_jobs(transaction: Transaction, batch: str) -> int:
-    """How many of a batch's jobs have not ended, counted from the rows."""
-    return int(
-        transaction.execute(
-            select(func.count())
-            .select_from(Job)
-            .join(Chunk, Chunk.id == Job.chunk_id)
-            .where(Chunk.batch_id == batch, Job.state.in_([state.value for state in OPEN_JOBS]))
-        ).scalar_one()
-    )

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import orjson
 from sqlalchemy import (
+    ColumnElement,
     CursorResult,
     Dialect,
     Executable,
@@ -43,37 +44,66 @@ _BLOCKS = (1, 8, 64)
 _ANY = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Values that many rows have in common, given once.
+
+    Args:
+        columns: Their columns.
+        rows: Each set of values, in the columns' order.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+
 def insert_rows(
     transaction: Transaction,
     into: type[Base],
     columns: Sequence[str],
-    rows: Sequence[Sequence[object]],
+    rows: Sequence[Sequence[Any]],
+    shared: Shared | None = None,
 ) -> None:
     """Insert many rows into one table: with COPY on Postgres, with one statement on SQLite.
 
     Args:
         transaction: The transaction to insert in.
         into: The table.
-        columns: The columns that the rows give; others get what the database has for them.
-        rows: For each row its values, in the columns' order.
+        columns: The columns that each row gives.
+        rows: For each row its values, in the columns' order; then, with `shared`, the index of
+            its row there.
+        shared: Values of further columns.
     """
     if not rows:
         return
-    target = into.__table__
-    names = ", ".join(columns)
+    names = [*columns, *(shared.columns if shared else ())]
     if transaction.postgres:
+        if shared is not None:
+            rows = [(*row[:-1], *shared.rows[row[-1]]) for row in rows]
         transaction.connection.exec_driver_sql(
-            f"COPY {target.name} ({names}) FROM STDIN", execution_options={COPIED_ROWS: rows}
+            f"COPY {into.__tablename__} ({', '.join(names)}) FROM STDIN",
+            execution_options={COPIED_ROWS: rows},
         )
         return
     # As one JSON value: the driver releases the GIL once for all rows, not once for each.
-    given = func.json_each(_json(rows)).table_valued("value")
-    values = (
-        func.json_extract(given.c.value, f"$[{place}]", type_=target.c[name].type)
-        for place, name in enumerate(columns)
+    given = func.json_each(_json(rows)).table_valued("value", name="given")
+    query = select(*_extracted(given, len(columns)))
+    if shared is not None:
+        each = func.json_each(_json(shared.rows)).table_valued("key", "value", name="each")
+        read = select(each.c.key, *_extracted(each, len(shared.columns))).cte("shared")
+        read = read.prefix_with("MATERIALIZED")
+        place = func.json_extract(given.c.value, f"$[{len(columns)}]")
+        values = list(read.c)[1:]
+        # An outer join keeps the order of the rows, and with it that of their ids.
+        query = query.add_columns(*values).join_from(given, read, read.c.key == place, isouter=True)
+    transaction.execute(insert(into).from_select(names, query, include_defaults=False))
+
+
+def _extracted(given: FromClause, count: int) -> Iterator[ColumnElement[Any]]:
+    return (
+        func.json_extract(given.c.value, f"$[{place}]").label(f"value_{place}")
+        for place in range(count)
     )
-    query = select(*values)
-    transaction.execute(insert(target).from_select(columns, query, include_defaults=False))
 
 
 class BulkStatement:

@@ -7,11 +7,12 @@ from sqlalchemy import func, select, update
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import identity, runs
-from ittybatch.ledger.batches import cancel_chunk, read_batch
+from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.brakes import check_canary
+from ittybatch.ledger.capacity import room_for, wake_next
+from ittybatch.ledger.control import cancel_chunk
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Batch, Chunk, Run
-from ittybatch.ledger.room import room_for, wake_next
 from ittybatch.ledger.run_moves import Move, move, new_run, wake
 from ittybatch.ledger.states import BatchState, ChunkState, RunState
 

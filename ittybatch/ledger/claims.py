@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import update
 
-from ittybatch.ledger.batches import cancel_unsent
+from ittybatch.ledger.control import cancel_unsent
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.destinations import Destinations, refusal
 from ittybatch.ledger.lookups import KnownJob, Occupant, jobs_of_keys, lock_jobs, occupants_of

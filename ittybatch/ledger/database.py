@@ -21,9 +21,6 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy import (
-    text as sql_text,
-)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import CursorResult, Row, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -293,12 +290,3 @@ def _unavailable(engine: Engine, error: Exception) -> LedgerUnavailable:
     elif "pooling mode" in detail:
         remedy = "Set pool_mode = transaction, or session, for this database in the pooler."
     return LedgerUnavailable(f"The ledger at {where} cannot be used: {detail}.", remedy=remedy)
-
-
-def ping(transaction: Transaction) -> None:
-    """Ask the database for one row.
-
-    Raises:
-        sqlalchemy.exc.DBAPIError: when it does not answer.
-    """
-    transaction.execute(sql_text("SELECT 1"))

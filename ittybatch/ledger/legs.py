@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, func, or_, select, update
 
 from ittybatch.ledger import identity
-from ittybatch.ledger.batches import resume_batch
+from ittybatch.ledger.control import resume_batch
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Batch, Chunk, Job, Run
 from ittybatch.ledger.run_moves import Move, lock_place, move
@@ -230,3 +230,28 @@ def end_run(transaction: Transaction, leg: Leg) -> Ending:
 
 def _is(leg: Leg) -> tuple[ColumnElement[bool], ...]:
     return (Run.owner == leg.owner, Run.generation == leg.generation, Run.leg == leg.number)
+
+
+def asked_leg(transaction: Transaction, batch: str, flow_run_id: str | None) -> int | None:
+    """The number of the leg of a flow run that asked for approval last.
+
+    None where none has: the form of a run whose place was taken cannot be read in another.
+    """
+    row = transaction.execute(
+        select(Batch.asked_leg, Batch.asked_run).where(Batch.id == batch)
+    ).one()
+    return row.asked_leg if row.asked_run == flow_run_id else None
+
+
+def ask(transaction: Transaction, leg: Leg, flow_run_id: str | None) -> bool:
+    """Note that a leg of a flow run asks for approval, and that the run waits for the answer.
+
+    Returns:
+        Whether it does: not where another run has taken its place.
+    """
+    transaction.execute(
+        update(Batch)
+        .where(Batch.id == leg.batch_id)
+        .values(asked_leg=leg.number, asked_run=flow_run_id)
+    )
+    return begin_wait(transaction, leg)

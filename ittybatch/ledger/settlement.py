@@ -34,8 +34,8 @@ from ittybatch.ledger.batches import end_better
 from ittybatch.ledger.bulk import BulkStatement
 from ittybatch.ledger.counters import Moves
 from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.matching import SpokenOf, attempts_spoken_of
 from ittybatch.ledger.models import Attempt, Job, UtcDateTime
-from ittybatch.ledger.spoken import SpokenOf, attempts_spoken_of
 from ittybatch.ledger.states import AttemptState, JobState, Verdict
 
 _ENDED_AS = {

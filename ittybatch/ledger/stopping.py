@@ -7,7 +7,7 @@ from enum import Enum, auto
 
 from sqlalchemy import select
 
-from ittybatch.ledger.batches import hold_batch
+from ittybatch.ledger.control import hold_batch
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.legs import Leg
 from ittybatch.ledger.models import Batch, Run

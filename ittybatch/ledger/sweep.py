@@ -14,11 +14,10 @@ from typing import Any
 from sqlalchemy import String, and_, cast, exists, literal, or_, select
 
 from ittybatch.ledger import identity, runs
-from ittybatch.ledger.batches import hold_batch
 from ittybatch.ledger.chunks import finish_chunk
+from ittybatch.ledger.control import hold_batch, restart_runs
 from ittybatch.ledger.database import Ledger, Transaction
 from ittybatch.ledger.models import Batch, Chunk, Run
-from ittybatch.ledger.rousing import restart_runs
 from ittybatch.ledger.run_moves import Move, move, new_run, wake
 from ittybatch.ledger.states import BatchState, ChunkState, RunState
 

@@ -14,8 +14,8 @@ from ittybatch.engine.scope import settle
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import OpenBatch, read_batch
-from ittybatch.ledger.history import experience
 from ittybatch.ledger.legs import Leg
+from ittybatch.ledger.queries import experience
 from ittybatch.ledger.retrying import batches_with
 from ittybatch.ledger.states import BatchState
 from ittybatch.ledger.stopping import hold_and_end

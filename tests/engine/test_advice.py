@@ -7,7 +7,7 @@ import pytest
 
 from ittybatch.engine.advice import Outlook, advise, outlook
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.queries import failure_reasons
+from ittybatch.ledger.results import failure_reasons
 from ittybatch.ledger.retrying import Wanted, ended_jobs
 from ittybatch.ledger.settlement import settle
 from tests.ledger import library

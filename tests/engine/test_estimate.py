@@ -8,7 +8,7 @@ import pytest
 from ittybatch.engine.estimate import Estimate, estimate, why_ask
 from ittybatch.engine.options import BatchOptions
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.history import Experience, ended_per_minute, experience
+from ittybatch.ledger.queries import Experience, ended_per_minute, experience
 from ittybatch.ledger.settlement import settle
 from ittybatch.settings import Settings
 from tests.ledger import library

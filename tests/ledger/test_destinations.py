@@ -7,13 +7,14 @@ import pytest
 from sqlalchemy import select
 
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import cancel_batch, finish_planning, hold_batch, read_batch
+from ittybatch.ledger.batches import finish_planning, read_batch
+from ittybatch.ledger.control import cancel_batch, hold_batch
 from ittybatch.ledger.counters import recount
 from ittybatch.ledger.models import Item as ItemRow
 from ittybatch.ledger.models import Job
 from ittybatch.ledger.plan import PlannedItem, PlannedPage
 from ittybatch.ledger.planning import plan_page
-from ittybatch.ledger.queries import reject_rows
+from ittybatch.ledger.results import reject_rows
 from ittybatch.ledger.retrying import Wanted, ended_jobs
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.states import JobState

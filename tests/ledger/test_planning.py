@@ -10,22 +10,15 @@ import pytest
 from sqlalchemy import select
 
 from ittybatch.ledger import Ledger, Transaction, lookups
-from ittybatch.ledger.batches import (
-    UnknownBatch,
-    cancel_batch,
-    finish_planning,
-    hold_batch,
-    job_totals,
-    read_batch,
-    resume_batch,
-)
+from ittybatch.ledger.batches import UnknownBatch, finish_planning, job_totals, read_batch
 from ittybatch.ledger.claims import Claims
+from ittybatch.ledger.control import cancel_batch, hold_batch, resume_batch
 from ittybatch.ledger.counters import recount
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.models import Chunk, Item, Job
 from ittybatch.ledger.plan import PlannedItem, PlannedReject
 from ittybatch.ledger.planning import plan_page
-from ittybatch.ledger.queries import reject_rows
+from ittybatch.ledger.results import reject_rows
 from ittybatch.ledger.retrying import Wanted, ended_jobs
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.states import JobState

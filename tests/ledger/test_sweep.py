@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import delete, event, update
 
 from ittybatch.ledger import Ledger, Transaction, runs
-from ittybatch.ledger.batches import cancel_batch, hold_batch, read_batch
+from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.chunks import release_chunks
+from ittybatch.ledger.control import cancel_batch, hold_batch
 from ittybatch.ledger.identity import batch_owner, chunk_owner
 from ittybatch.ledger.legs import begin_leg, begin_wait
 from ittybatch.ledger.models import Run

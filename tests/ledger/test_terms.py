@@ -4,13 +4,14 @@ import pytest
 from sqlalchemy import select
 
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import cancel_batch, change_options, hold_batch, resume_batch
+from ittybatch.ledger.batches import change_options
+from ittybatch.ledger.brakes import terms_of
 from ittybatch.ledger.chunks import release_chunks
+from ittybatch.ledger.control import cancel_batch, hold_batch, resume_batch
 from ittybatch.ledger.identity import chunk_owner, owned_chunk
 from ittybatch.ledger.legs import begin_leg
 from ittybatch.ledger.models import Chunk
 from ittybatch.ledger.submission import claim_due
-from ittybatch.ledger.terms import terms_of
 from tests.ledger import library
 
 
