@@ -259,7 +259,7 @@ def _show_one(found: BatchStatus, speed: Speed, problems: Problems | None, *, js
     if found.reason:
         lines.append(("Reason", found.reason))
     if problems:
-        lines.append(("Waiting", problems.told()))
+        lines.append(("Waiting", problems.describe()))
     lines += [
         (name.title().replace("_", " "), f"{count:,}") for name, count in found.counts.items()
     ]

@@ -322,7 +322,7 @@ class Waker:
                 f"`ittybatch resume {run.batch_id}` goes on with it through Prefect.",
                 woken,
             )
-        elif run.stumbles >= runs.MOST_STUMBLES:
+        elif run.stumbles >= runs.MAX_FAILED_STARTS:
             last = (status.message if status else None) or "no reason given"
             self._give_up(
                 run,

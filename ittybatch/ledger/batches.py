@@ -1,4 +1,4 @@
-"""Batches: opened or adopted, held, cancelled, ended."""
+"""Batches: opened or adopted, read, and ended."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from ittybatch.ledger.states import (
     RunState,
 )
 
-# The chunk that goes ahead of the others, where one does.
+# The number of the chunk that is released before the others, in a batch with a canary.
 CANARY = 1
 _ENDED = [state.value for state in ENDED_BATCHES]
 
@@ -30,7 +30,7 @@ class UnknownBatch(IttybatchError):
 
 @dataclass(frozen=True, slots=True)
 class OpenBatch:
-    """A batch as a leg of `run_batch` finds it."""
+    """A batch as a leg of `run_batch` reads it."""
 
     id: str
     name: str
@@ -63,11 +63,11 @@ def open_batch(
         transaction: The transaction to do it in.
         flow_run_id: Prefect's id of the run that plans, or None outside Prefect.
         deployment_id: Prefect's id of its deployment, or None for a direct call.
-        name: What operators see beside the id.
+        name: The name that operators see beside the id.
         source: The source, as JSON.
         profile: The profile, as JSON: frozen for the whole life of the batch.
         options: The batch's options, as JSON.
-        adopt: The batch that this run is to go on with, whichever run it had before.
+        adopt: The batch that this run continues, whichever run it had before.
 
     Raises:
         UnknownBatch: when there is no batch to adopt.
@@ -104,12 +104,12 @@ def open_batch(
 def known_batch(
     transaction: Transaction, flow_run_id: str | None, *, adopt: str | None = None
 ) -> OpenBatch | None:
-    """The batch that a flow run goes on with, None where it is to begin one.
+    """The batch that a flow run continues; None if it has to open one.
 
     Args:
         transaction: The transaction to look in.
         flow_run_id: Prefect's id of the run, or None outside Prefect.
-        adopt: The batch that this run is to go on with, whichever run it had before.
+        adopt: The batch that this run continues, whichever run it had before.
 
     Raises:
         UnknownBatch: when there is no batch to adopt.
@@ -150,12 +150,12 @@ def read_batch(transaction: Transaction, batch: str) -> OpenBatch:
 
 
 def finish_planning(transaction: Transaction, batch: str, why_ask: str | None = None) -> OpenBatch:
-    """Note that the source has been read to its end; the batch may release chunks.
+    """Record that the source has been read to its end; the batch may release chunks.
 
     Args:
         transaction: The transaction to do it in.
         batch: The batch.
-        why_ask: Why somebody has to approve of it first, or None.
+        why_ask: Why the batch needs approval first, or None.
     """
     state = BatchState.UNAPPROVED if why_ask else BatchState.RUNNING
     transaction.execute(
@@ -167,15 +167,15 @@ def finish_planning(transaction: Transaction, batch: str, why_ask: str | None = 
 
 
 def change_options(transaction: Transaction, batch: str, changes: Mapping[str, Any]) -> bool:
-    """Run a batch otherwise from here on.
+    """Change the options of a batch from now on.
 
     Args:
         transaction: The transaction to do it in.
         batch: The batch.
-        changes: Options by name, as JSON; None takes one back.
+        changes: Options by name, as JSON; None resets one.
 
     Returns:
-        Whether the batch has not ended, so that it makes a difference.
+        False if the batch has ended: nothing is changed.
     """
     row = transaction.execute(
         select(Batch.state, Batch.options).where(Batch.id == batch).with_for_update()
@@ -207,7 +207,7 @@ def end_batch(transaction: Transaction, batch: str) -> OpenBatch:
 
 
 def end_better(transaction: Transaction, batch: str) -> None:
-    """Take a batch as succeeded whose last given-up job has succeeded after its end."""
+    """Mark a batch as succeeded if its last given-up job succeeded after the batch ended."""
     totals = job_totals(transaction, batch)
     if totals["succeeded"] == totals["jobs"]:
         transaction.execute(

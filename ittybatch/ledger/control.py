@@ -19,12 +19,12 @@ from ittybatch.ledger.states import (
 )
 
 _ENDED = [state.value for state in ENDED_BATCHES]
-# The reason alone tells a pause from other holds: both are the same state to everything else.
+# Only the reason distinguishes a pause from other holds: the state is the same.
 _PAUSED = "Paused by "
 
 
 def hold_batch(transaction: Transaction, batch: str, reason: str) -> None:
-    """Stop a batch for a reason that waiting will not mend; `resume_batch` goes on from here."""
+    """Stop a batch for a reason that needs an operator; `resume_batch` continues it."""
     transaction.execute(
         update(Batch)
         .where(Batch.id == batch, Batch.state.not_in([*_ENDED, BatchState.HELD.value]))
@@ -35,12 +35,12 @@ def hold_batch(transaction: Transaction, batch: str, reason: str) -> None:
 
 
 def pause_batch(transaction: Transaction, batch: str, by: str) -> None:
-    """Hold a batch because somebody asked for it; a batch that is held already keeps its reason.
+    """Hold a batch because an operator asked for it; a batch that is already held keeps its reason.
 
     Args:
         transaction: The transaction to do it in.
         batch: The batch.
-        by: The command, deployment or person that asked.
+        by: The command, deployment or person that paused it.
     """
     hold_batch(transaction, batch, f"{_PAUSED}{by}.")
 
@@ -51,10 +51,10 @@ def is_paused(state: BatchState, reason: str | None) -> bool:
 
 
 def resume_batch(transaction: Transaction, batch: str) -> bool:
-    """Let a held batch go on; one that nobody has approved of waits for that again.
+    """Resume a held batch; one that is not approved yet waits for approval again.
 
-    Its legs go on, and its runs that have ended are restarted, in the same transaction: a
-    batch that runs always has a run.
+    Its legs continue, and its ended runs are restarted in the same transaction: a running batch
+    always has a run.
 
     Returns:
         Whether it was held.
@@ -79,7 +79,7 @@ def resume_batch(transaction: Transaction, batch: str) -> bool:
             state=state.value,
             reason=row.why_ask,
             resumed_at=transaction.now,
-            # Whoever resumes it has seen how the canary ended, if it has, and why the circuit
+            # The operator who resumes it has seen how the canary ended and why the circuit
             # opened.
             canary_passed=or_(Batch.canary_passed, canary_has_ended),
             trips=0,
@@ -91,10 +91,10 @@ def resume_batch(transaction: Transaction, batch: str) -> bool:
 
 
 def approve(transaction: Transaction, batch: str) -> bool:
-    """Let a planned batch begin, and wake its run, or restart it where it has ended.
+    """Approve a planned batch, and wake its run, or restart it if it has ended.
 
     Returns:
-        Whether it waited for that.
+        Whether the batch was waiting for approval.
     """
     changed = transaction.execute(
         update(Batch)
@@ -110,12 +110,12 @@ def approve(transaction: Transaction, batch: str) -> bool:
 
 
 def cancel_batch(transaction: Transaction, batch: str, reason: str) -> tuple[int, int]:
-    """Cancel what was not sent. What Ittybit already has may still run and be billed.
+    """Cancel the jobs that were not sent. Jobs at Ittybit may still run and be billed.
 
-    Jobs in flight stay so until their webhook or a poll settles them.
+    Jobs in flight stay in flight until a webhook or a poll settles them.
 
     Returns:
-        How many jobs were cancelled, and how many are still in flight.
+        The number of cancelled jobs, and of jobs still in flight.
     """
     changed = transaction.execute(
         update(Batch)
@@ -143,13 +143,13 @@ def cancel_batch(transaction: Transaction, batch: str, reason: str) -> tuple[int
         .values(state=ChunkState.DONE.value, ended_at=transaction.now)
     )
     wake_next(transaction)
-    # What a held batch had sent is to be collected, too: its runs have ended.
+    # The runs of a held batch have ended, but what it sent must be collected too.
     wake_owners(transaction, batch)
     return len(unsent), job_totals(transaction, batch)["in_flight"]
 
 
 def cancel_chunk(transaction: Transaction, chunk: int, reason: str) -> int:
-    """Cancel what was not sent of one chunk.
+    """Cancel the unsent jobs of one chunk.
 
     Returns:
         How many jobs were cancelled.
@@ -164,7 +164,7 @@ def cancel_chunk(transaction: Transaction, chunk: int, reason: str) -> int:
 
 
 def cancel_unsent(transaction: Transaction, jobs: Sequence[tuple[int, int]], reason: str) -> int:
-    """Cancel those of some jobs, given as (job, chunk), that are planned; give up their claims.
+    """Cancel those of these (job, chunk) that are still planned, and release their claims.
 
     Returns:
         How many were cancelled.
@@ -173,7 +173,7 @@ def cancel_unsent(transaction: Transaction, jobs: Sequence[tuple[int, int]], rea
     cancelled = 0
     ids = sorted(job for job, _ in jobs)
     for start in range(0, len(ids), 500):
-        # Counted is what has changed: a job may have been sent since the caller looked.
+        # Count what changed: a job may have been sent since the caller read it.
         changed = transaction.execute(
             update(Job)
             .where(Job.id.in_(ids[start : start + 500]), Job.state == JobState.PLANNED.value)
@@ -194,10 +194,10 @@ def cancel_unsent(transaction: Transaction, jobs: Sequence[tuple[int, int]], rea
 
 
 def wake_owners(transaction: Transaction, batch: str) -> None:
-    """Have every owner of a batch that has something to do look at it at once.
+    """Wake every run of a batch after its state has changed, and restart ended ones.
 
-    For a batch whose state somebody has just changed: its row is locked. What waits or works
-    gets a reason to go on, what was suspended goes on, and what has ended is restarted.
+    The caller has locked the batch's row. Waiting and working runs become ready, suspended runs
+    continue, and ended runs are restarted if they are needed.
     """
     of_batch = Run.batch_id == batch
     move(transaction, Move.UNSUSPEND, of_batch)
@@ -209,15 +209,15 @@ def wake_owners(transaction: Transaction, batch: str) -> None:
 
 
 def restart_runs(transaction: Transaction, batch: str, *, only: str | None = None) -> list[str]:
-    """Have new runs made for those of a batch that have ended and are needed.
+    """Restart the runs of a batch that have ended and are needed.
 
     Args:
         transaction: The transaction to do it in.
         batch: The batch.
-        only: Restart the run of this owner alone.
+        only: Restart only the run of this owner.
 
     Returns:
-        The owners whose runs are to be made, the batch itself first.
+        The owners that need a new run, the batch itself first.
     """
     released = exists().where(Chunk.batch_id == batch, Chunk.state == ChunkState.RELEASED.value)
     state = BatchState(
@@ -226,7 +226,7 @@ def restart_runs(transaction: Transaction, batch: str, *, only: str | None = Non
     needed: list[ColumnElement[bool]] = []
     if state is BatchState.CANCELLED:
         needed += [(Run.owner == identity.batch_owner(batch)) & released]
-    # An unapproved one has somebody to ask: the run that asked before may have ended.
+    # An unapproved batch has to ask for approval: the run that asked may have ended.
     if state in {BatchState.PLANNING, BatchState.UNAPPROVED, BatchState.RUNNING}:
         needed += [Run.owner == identity.batch_owner(batch)]
     if state is not BatchState.HELD:

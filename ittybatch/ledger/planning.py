@@ -45,18 +45,18 @@ def plan_page(
     Args:
         transaction: The transaction to do it in.
         batch: The batch that is being planned.
-        page: What the page came to.
-        after: The cursor that the page was read from. A page that another leg has
-            committed already is passed over.
+        page: What the page contained.
+        after: The cursor that the page was read from. A page that another leg has already
+            committed is skipped.
         chunk_size: Items a chunk.
-        canary_items: Items of the first chunk, where that goes ahead of the rest.
+        canary_items: Items of the first chunk, if it is a canary.
 
     Returns:
         The batch's counts so far, by name: `jobs`, `already_done`, `in_flight_elsewhere`,
         `held_back`, `duplicates`, `same_destination`, and those of the page.
 
     Raises:
-        NotPlanning: when somebody has held or cancelled the batch; nothing is planned.
+        NotPlanning: when the batch has been held or cancelled; nothing is planned.
     """
     row = transaction.execute(
         select(Batch.state, Batch.scan_cursor, Batch.counts)
@@ -178,7 +178,7 @@ def _into_chunks(
     chunk_size: int,
     canary_items: int,
 ) -> Iterator[tuple[int, Sequence[PlannedItem]]]:
-    """Share items out to the batch's last chunk, where it has room, and to new ones."""
+    """Fill the batch's last chunk with items, then new chunks."""
     last = transaction.rows(
         select(Chunk.id, Chunk.number, Chunk.items)
         .where(Chunk.batch_id == batch)

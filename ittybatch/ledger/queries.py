@@ -1,4 +1,4 @@
-"""What people ask of the ledger: batches, their jobs, their failures, their rejects."""
+"""Queries about batches: status, open work, speed and how long jobs took."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,8 +52,8 @@ class BatchStatus:
     tidied_at: datetime | None
 
 
-# A scan that found nothing to do, and has ended. A queue is drained each minute: counted among
-# the others, such batches would hide those that did something.
+# A scan that found nothing to do, and has ended. A queue is drained each minute: in a list, its
+# idle batches would hide those that did something.
 _IDLE = and_(
     Batch.state == BatchState.SUCCEEDED.value,
     func.coalesce(Batch.counts["jobs"].as_integer(), 0) == 0,
@@ -77,7 +77,7 @@ def recent_batches(
 
 
 def idle_batches(transaction: Transaction) -> int:
-    """How many scans found nothing to do."""
+    """The number of scans that found nothing to do."""
     query = select(func.count()).select_from(Batch).where(_IDLE)
     return int(transaction.execute(query).scalar_one())
 
@@ -159,7 +159,7 @@ def accepted_attempts(transaction: Transaction, batch: str) -> dict[str, str | N
 
 
 def open_work(transaction: Transaction) -> tuple[dict[str, int], int]:
-    """Jobs of unfinished chunks by state, and how many flow runs wait."""
+    """Jobs of unfinished chunks by state, and the number of waiting flow runs."""
     row = transaction.execute(
         select(
             *(func.coalesce(func.sum(getattr(Chunk, name)), 0).label(name) for name in COLUMNS)
@@ -185,20 +185,20 @@ def batch_of_run(transaction: Transaction, flow_run: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Experience:
-    """How long jobs of a kind took, from their submission to their end.
+class PastDurations:
+    """How long jobs of a kind took, from submission to end.
 
     Args:
-        jobs: How many are remembered.
-        mean_s: Seconds, on average.
+        jobs: The number of jobs measured.
+        mean_s: Their mean duration in seconds.
     """
 
     jobs: int
     mean_s: float
 
 
-def experience(transaction: Transaction) -> Mapping[str, Experience]:
-    """How long successful jobs of the newest chunks took, by kind."""
+def past_durations(transaction: Transaction) -> Mapping[str, PastDurations]:
+    """How long the successful jobs of the newest chunks took, by kind."""
     chunks = transaction.rows(
         select(Chunk.id).where(Chunk.succeeded > 0).order_by(Chunk.id.desc()).limit(_NEWEST_CHUNKS)
     )
@@ -219,16 +219,16 @@ def experience(transaction: Transaction) -> Mapping[str, Experience]:
     for row in rows:
         took_s = (row.completed_at - row.sent_at).total_seconds()
         taken.setdefault(row.kind, []).append(max(0.0, took_s))
-    return {kind: Experience(len(each), sum(each) / len(each)) for kind, each in taken.items()}
+    return {kind: PastDurations(len(each), sum(each) / len(each)) for kind, each in taken.items()}
 
 
 def ended_per_minute(transaction: Transaction, batch: str, over_s: float = 600) -> float | None:
-    """Attempts of a batch that ended a minute, lately; None where none did.
+    """Attempts of a batch that ended per minute, lately; None if no attempt ended.
 
     Args:
         transaction: The transaction to look in.
         batch: The batch.
-        over_s: Seconds to look back, at most.
+        over_s: Seconds to look back at most.
     """
     since = transaction.now - timedelta(seconds=over_s)
     row = transaction.execute(
@@ -243,6 +243,6 @@ def ended_per_minute(transaction: Transaction, batch: str, over_s: float = 600) 
     ).one()
     if not row.ended:
         return None
-    # A batch that began a minute ago has not had ten.
+    # A batch that began a minute ago has no ten minutes to divide by.
     minutes = max((transaction.now - row.first).total_seconds(), 1.0) / 60
     return float(row.ended / minutes)

@@ -15,7 +15,7 @@ from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import OpenBatch, read_batch
 from ittybatch.ledger.legs import Leg
-from ittybatch.ledger.queries import experience
+from ittybatch.ledger.queries import past_durations
 from ittybatch.ledger.retrying import batches_with
 from ittybatch.ledger.states import BatchState
 from ittybatch.ledger.stopping import hold_and_end
@@ -60,7 +60,7 @@ def scan(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Open
             on_page=_teller(),
             skip_standing=options.skip_standing,
             why_ask=lambda counts: why_ask(
-                estimate(counts, options, settings, ledger.read(experience)), options
+                estimate(counts, options, settings, ledger.read(past_durations)), options
             ),
         )
     except IttybatchError as error:
@@ -77,7 +77,7 @@ def scan(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Open
         planned.counts,
         source=planned.source,
         profile=str(planned.profile["name"]),
-        expected=estimate(planned.counts, options, settings, ledger.read(experience)),
+        expected=estimate(planned.counts, options, settings, ledger.read(past_durations)),
         rejects=rejects,
     )
     return planned
@@ -102,7 +102,7 @@ def look(
         found.counts,
         source=source.model_dump(mode="json"),
         profile=chosen.name,
-        expected=estimate(found.counts, options, settings, ledger.read(experience)),
+        expected=estimate(found.counts, options, settings, ledger.read(past_durations)),
         sample=found.sample,
     )
     return found

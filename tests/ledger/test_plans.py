@@ -21,8 +21,8 @@ from ittybatch.ledger.quarantine import held_jobs, release
 from ittybatch.ledger.queries import (
     batch_status,
     ended_per_minute,
-    experience,
     open_work,
+    past_durations,
     unfinished_batches,
 )
 from ittybatch.ledger.retention import tidy
@@ -131,7 +131,7 @@ def test_no_everyday_statement_reads_through_a_table_that_grows(
         "finish chunk": lambda: ledger.write(finish_chunk, chunk),
         "alike": lambda: ledger.write(hold_if_alike, batch),
         "speed": lambda: ledger.read(ended_per_minute, batch),
-        "experience": lambda: ledger.read(experience),
+        "durations": lambda: ledger.read(past_durations),
         "end": lambda: ledger.write(end_batch, batch),
         "tidy": lambda: tidy(ledger, older_than=timedelta(days=400)),
     }
