@@ -25,13 +25,12 @@ from ittybatch.ledger import open_ledger
 from ittybatch.ledger.asking import Problems, problems_of
 from ittybatch.ledger.queries import (
     BatchStatus,
-    all_job_rows,
     batch_status,
-    failure_reasons,
     find_batch,
     idle_batches,
     recent_batches,
 )
+from ittybatch.ledger.results import all_job_rows, failure_reasons
 from ittybatch.ledger.states import JobState
 from ittybatch.settings import Settings
 
@@ -261,7 +260,7 @@ def _show_one(found: BatchStatus, speed: Speed, problems: Problems | None, *, js
     if found.reason:
         lines.append(("Reason", found.reason))
     if problems:
-        lines.append(("Waiting", problems.told()))
+        lines.append(("Waiting", problems.describe()))
     lines += [
         (name.title().replace("_", " "), f"{count:,}") for name, count in found.counts.items()
     ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ittybatch.engine.amounts import format_count
 from ittybatch.engine.options import BatchOptions
-from ittybatch.ledger.history import Experience
+from ittybatch.ledger.queries import PastDurations
 from ittybatch.settings import Settings
 
 _KIND = "kind:"
@@ -52,7 +52,7 @@ def estimate(
     counts: Mapping[str, int],
     options: BatchOptions,
     settings: Settings,
-    known: Mapping[str, Experience],
+    known: Mapping[str, PastDurations],
 ) -> Estimate:
     """Estimate the cost and time of a plan.
 
@@ -93,7 +93,7 @@ def _time(
     kinds: Mapping[str, int],
     jobs: int,
     items: int,
-    by: tuple[BatchOptions, Settings, Mapping[str, Experience]],
+    by: tuple[BatchOptions, Settings, Mapping[str, PastDurations]],
 ) -> tuple[float | None, str]:
     options, settings, known = by
     if not jobs:

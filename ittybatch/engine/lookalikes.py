@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.queries import all_job_rows
+from ittybatch.ledger.results import all_job_rows
 from ittybatch.ledger.states import JobState
 from ittybatch.sources import SourceError
 from ittybatch.sources.s3 import SCHEME, s3_client, split_uri

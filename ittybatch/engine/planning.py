@@ -21,7 +21,7 @@ from ittybatch.ledger.claims import Claims
 from ittybatch.ledger.lookups import Occupant
 from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
 from ittybatch.ledger.planning import NotPlanning, plan_page
-from ittybatch.ledger.retrying import Wanted, ended_jobs
+from ittybatch.ledger.retrying import JobFilter, ended_jobs
 from ittybatch.profiles import Item, Profile, ProfileError, Profiles
 from ittybatch.profiles.blueprint import Fit
 from ittybatch.sources import (
@@ -293,9 +293,9 @@ def _reject(item: Item, error: IttybatchError) -> PlannedReject:
     return PlannedReject(item.line, field_name, printable(str(error)), printable(item.shown[:500]))
 
 
-def wanted_of(source: FailedJobsSource) -> Wanted:
+def wanted_of(source: FailedJobsSource) -> JobFilter:
     """Say in the ledger's words which jobs a source means."""
-    return Wanted(
+    return JobFilter(
         None if source.batch == EVERY_BATCH else source.batch,
         [state.value for state in source.states],
         source.reason,

@@ -25,7 +25,8 @@ from ittybatch.engine.estimate import Estimate
 from ittybatch.engine.plan_counts import left_out
 from ittybatch.engine.reporting import Written
 from ittybatch.engine.reports.tally import Tally
-from ittybatch.ledger.queries import BatchStatus, JobRow
+from ittybatch.ledger.queries import BatchStatus
+from ittybatch.ledger.results import JobRow
 from ittybatch.ledger.states import JobState
 from ittybatch.profiles import Item
 from ittybatch.sources.rules import nothing_left

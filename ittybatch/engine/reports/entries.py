@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from ittybatch.ledger.queries import BatchStatus, JobRow
-from ittybatch.ledger.results import Result
+from ittybatch.ledger.queries import BatchStatus
+from ittybatch.ledger.results import JobRow, Result
 from ittybatch.ledger.states import JobState
 
 FAILED_STATES = (JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED)

@@ -9,7 +9,7 @@ from typing import IO
 from ittybatch.engine.reports.cells import BYTE_ORDER_MARK, cell
 from ittybatch.engine.reports.places import whole
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.queries import reject_rows
+from ittybatch.ledger.results import reject_rows
 
 _COLUMNS = ("line", "field", "reason", "row")
 
