@@ -22,6 +22,7 @@ from prefect.client.schemas.filters import (
 from ittybatch.engine.advice import advise, outlook
 from ittybatch.engine.amounts import format_bytes, format_count, format_duration, format_total
 from ittybatch.engine.estimate import Estimate
+from ittybatch.engine.naming import source_name
 from ittybatch.engine.plan_counts import NOT_SUBMITTED
 from ittybatch.engine.reporting import Written
 from ittybatch.engine.reports.tally import Tally
@@ -31,7 +32,6 @@ from ittybatch.profiles import Item
 from ittybatch.sources.rules import describe_rule, left_out_by_rule, nothing_left
 from ittybatch.tasks.leg import this_run
 from ittybatch.tasks.markdown import code, escaped, link, table
-from ittybatch.tasks.naming import source_name
 
 MOST_ROWS = 500
 # Wider cells push the others off the page; the failures are told in full elsewhere.

@@ -15,10 +15,10 @@ from ittybatch.errors import IttybatchError
 from ittybatch.ledger.chunks import ChunkPlace
 from ittybatch.ledger.queries import BatchStatus
 from ittybatch.ledger.states import BatchState, ChunkState
-from ittybatch.tasks.chunk_outcome import chunk_outcome, stopped_outcome
-from ittybatch.tasks.ending import ends_quietly
+from ittybatch.tasks.collect import chunk_outcome, stopped_outcome
 from ittybatch.tasks.leg import LegInterrupted
 from ittybatch.tasks.outcome import outcome, superseded_outcome
+from ittybatch.tasks.step import ends_quietly
 
 COUNTS = {"items": 4, "jobs": 4, "planned": 0, "in_flight": 0}
 ENDED = {"succeeded": 3, "failed": 1, "expired": 0, "cancelled": 0}
@@ -124,7 +124,7 @@ def test_an_error_of_ours_ends_a_run_in_words(
 ) -> None:
     """A leg of a batch that another run takes up has crashed, and not failed."""
     monkeypatch.setattr(
-        "ittybatch.tasks.ending.this_run", lambda: ("run", "deployment" if deployed else None)
+        "ittybatch.tasks.step.this_run", lambda: ("run", "deployment" if deployed else None)
     )
 
     @ends_quietly
@@ -145,7 +145,7 @@ def test_prefects_engine_is_given_nothing_to_log_a_traceback_of(
 ) -> None:
     """What it would raise at the end of a deployed run; a direct call raises what can be caught."""
     monkeypatch.setattr(
-        "ittybatch.tasks.ending.this_run", lambda: ("run", "deployment" if deployed else None)
+        "ittybatch.tasks.step.this_run", lambda: ("run", "deployment" if deployed else None)
     )
     state = ends_quietly(lambda: make(message="why"))()
     quiet = deployed and make is not Completed
@@ -155,6 +155,4 @@ def test_prefects_engine_is_given_nothing_to_log_a_traceback_of(
 @pytest.fixture
 def _silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Prefect's logger of a run, which there is none of."""
-    monkeypatch.setattr(
-        "ittybatch.tasks.ending.get_run_logger", lambda: logging.getLogger("nowhere")
-    )
+    monkeypatch.setattr("ittybatch.tasks.step.get_run_logger", lambda: logging.getLogger("nowhere"))
