@@ -1,5 +1,6 @@
 """The commands, and how they end."""
 
+import importlib.util
 import inspect
 import logging
 import os
@@ -16,8 +17,14 @@ from ittybatch.errors import IttybatchError
 _INTERRUPTED = 130
 # What a shell says of a program that SIGPIPE ended.
 _UNREAD = 141
+# Commands of the extra `local`, by the function that runs each.
+_LOCAL = {
+    "up": "ittybatch_local.commands:up",
+    "demo": "ittybatch_local.demo:demo",
+    "sandbox": "ittybatch_local.commands:sandbox",
+}
 # These are the stack, or run beside whatever else there is.
-_ON_THEIR_OWN = {"up", "demo", "receiver", "sandbox"}
+_ON_THEIR_OWN = {*_LOCAL, "receiver"}
 
 app = App(
     name="ittybatch",
@@ -32,7 +39,8 @@ app = App(
 _batches = Group("Batches", sort_key=1)
 _results = Group("Results", sort_key=2)
 _services = Group("Services", sort_key=3)
-_care = Group("Care", sort_key=4)
+_local = Group("Local", help="Needs: pip install 'ittybatch[local]'", sort_key=4)
+_care = Group("Care", sort_key=5)
 
 # By name, so that `--help` and a service start without what the other commands import.
 for _name, _where, _group, _help in (
@@ -50,15 +58,19 @@ for _name, _where, _group, _help in (
     ("failures", "looking:failures", _results, "Show why jobs of a batch failed."),
     ("quarantine", "quarantine:app", _results, "Jobs that no batch makes again by itself."),
     ("report", "looking:report", _results, "Write a batch's completion report."),
-    ("up", "serving:up", _services, "Run the whole local stack until Ctrl-C."),
-    ("demo", "demo:demo", _services, "Watch real files become real outputs, locally."),
     ("receiver", "serving:receiver", _services, "Run the webhook receiver."),
-    ("sandbox", "serving:sandbox", _services, "Run a local Ittybit with real ffmpeg."),
     ("deploy", "caring:deploy", _care, "Tell Prefect of work pool, deployments, automations."),
     ("reconcile", "caring:reconcile", _care, "Ask for what no webhook told; wake what waits."),
     ("doctor", "doctor:doctor", _care, "Check everything, and say how to mend it."),
 ):
     app.command(f"ittybatch.cli.{_where}", name=_name, group=_group, help=_help)
+
+for _name, _help in (
+    ("up", "Run the whole local stack until Ctrl-C."),
+    ("demo", "Watch real files become real outputs, locally."),
+    ("sandbox", "Run a local Ittybit with real ffmpeg."),
+):
+    app.command(_LOCAL[_name], name=_name, group=_local, help=_help)
 
 _db = App(name="db", help="The ledger's database.", group=_care)
 _db.command("ittybatch.cli.caring:upgrade", name="upgrade", help="Bring the tables up to date.")
@@ -81,6 +93,15 @@ def explain(arguments: list[str]) -> None:
         command.help = inspect.getdoc(command.default_command)
 
 
+def _refuse_missing_extra(arguments: list[str]) -> None:
+    for name in arguments[:1]:
+        if name in _LOCAL and importlib.util.find_spec("ittybatch_local") is None:
+            raise IttybatchError(
+                f"`ittybatch {name}` is not installed here; workers do not need it.",
+                remedy="Install it: pip install 'ittybatch[local]'",
+            )
+
+
 def main() -> None:
     """Run the command line and exit."""
     logging.basicConfig(
@@ -101,6 +122,7 @@ def _run(arguments: list[str]) -> int:
         if arguments and arguments[0] not in _ON_THEIR_OWN and not wants_help:
             # Before the command's module is imported: Prefect reads its settings once.
             use_local_stack()
+        _refuse_missing_extra(arguments)
         explain(arguments)
         result = app(
             arguments, exit_on_error=False, error_console=usage, result_action="return_value"

@@ -55,11 +55,13 @@ def step(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return make
 
 
-def ends_quietly(flow_function: Callable[P, State[R]]) -> Callable[P, State[R]]:
+def ends_quietly(flow_function: Callable[P, State[R]]) -> Callable[P, R]:
     """Turn an error of ours that a flow function raises into the flow's final state.
 
     An interrupted leg ends as Crashed, not Failed: its batch has not failed, and another run
     continues it. Alerts on Failed are about batches.
+
+    Its type is that of the state's data: Prefect gives a direct caller that and not the state.
     """
 
     @wraps(flow_function)
@@ -73,7 +75,7 @@ def ends_quietly(flow_function: Callable[P, State[R]]) -> Callable[P, State[R]]:
             get_run_logger().error("%s", error)
             return _without_traceback(Failed(message=str(error)))
 
-    return run
+    return cast("Callable[P, R]", run)
 
 
 def _interrupted(why: str) -> State[R]:

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from ittybatch.cli import output as printing
-from ittybatch.cli.demo import demo
 from ittybatch.cli.looking import report
 from ittybatch.engine.reports.forms import ReportFormat, UnknownForm, refuse_file
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine
+from ittybatch_local.demo import demo
 from tests.engine.reports import mixed_batch
 
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
 from prefect import State
@@ -127,11 +128,10 @@ def test_an_error_of_ours_ends_a_run_in_words(
         "ittybatch.tasks.step.this_run", lambda: ("run", "deployment" if deployed else None)
     )
 
-    @ends_quietly
     def flow_function() -> State[None]:
         raise raised("The disk is full.", remedy="Make room.")
 
-    state = flow_function()
+    state = _end_of(flow_function)
     # Nobody takes up what was called directly.
     assert state.name == (shown if deployed else "Failed")
     assert str(state.message).startswith("The disk is full. Make room.")
@@ -147,9 +147,14 @@ def test_prefects_engine_is_given_nothing_to_log_a_traceback_of(
     monkeypatch.setattr(
         "ittybatch.tasks.step.this_run", lambda: ("run", "deployment" if deployed else None)
     )
-    state = ends_quietly(lambda: make(message="why"))()
+    state = _end_of(lambda: make(message="why"))
     quiet = deployed and make is not Completed
     assert isinstance(state.data, Abort) == quiet
+
+
+def _end_of(flow_function: Callable[[], State[None]]) -> State[None]:
+    """The state that Prefect's engine is given."""
+    return cast("Callable[[], State[None]]", ends_quietly(flow_function))()
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from ittybatch.engine.amounts import format_bytes, format_duration
 from ittybatch.errors import IttybatchError
 from ittybatch.home import private_folder
 from ittybatch.settings import Settings
-from ittybatch_local import LocalStack, make_media
+from ittybatch_local.media import make_media
+from ittybatch_local.stack import LocalStack
 
 BUCKET, PREFIX = "demo-media", "library/"
 SOURCE = f"s3://{BUCKET}/{PREFIX}"
