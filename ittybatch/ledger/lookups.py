@@ -123,7 +123,7 @@ def occupants_of(transaction: Transaction, destinations: Sequence[str]) -> list[
         and_(
             _JOBS.c.destination == given.c.value,
             _JOBS.c.destination.is_not(None),
-            # What has succeeded has written there, also if a batch was to make it again.
+            # What has succeeded is there, also if a job that makes it again has the claim.
             or_(
                 _JOBS.c.state == JobState.SUCCEEDED.value,
                 and_(_JOBS.c.claim.is_not(None), _JOBS.c.state.not_in(_WROTE_NOTHING)),
