@@ -25,13 +25,13 @@ from ittybatch.engine.estimate import Estimate
 from ittybatch.engine.plan_counts import NOT_SUBMITTED
 from ittybatch.engine.reporting import Written
 from ittybatch.engine.reports.tally import Tally
+from ittybatch.engine.source_names import source_name
 from ittybatch.ledger.queries import BatchStatus, JobRow
 from ittybatch.ledger.states import JobState
 from ittybatch.profiles import Item
 from ittybatch.sources.rules import describe_rule, left_out_by_rule, nothing_left
 from ittybatch.tasks.leg import this_run
 from ittybatch.tasks.markdown import code, escaped, link, table
-from ittybatch.tasks.naming import source_name
 
 MOST_ROWS = 500
 # Wider cells push the others off the page; the failures are told in full elsewhere.

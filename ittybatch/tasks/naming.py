@@ -8,6 +8,8 @@ from prefect.context import FlowRunContext
 from prefect.runtime import deployment
 from pydantic import BaseModel
 
+from ittybatch.engine.source_names import source_name
+
 _LONGEST = 60
 # Prefect's own inventions, `witty-otter` and `rho3-wysanti-quadrant`: they say nothing.
 _INVENTED = re.compile(r"[a-z0-9'-]+")
@@ -35,19 +37,6 @@ def name_of(parameters: Mapping[str, Any], deployed_as: str | None) -> str:
     if source.get("type") != "failed":
         name += f", {parameters.get('profile')}"
     return f"{name} (dry run)" if options.get("dry_run") else name
-
-
-def source_name(source: Mapping[str, Any]) -> str:
-    """What people call a source."""
-    if source.get("type") == "failed":
-        return f"failed jobs of {source.get('batch')}"
-    if source.get("type") == "sql":
-        return f"query of {str(source.get('database', '')).rpartition('@')[2]}"
-    if named := source.get("manifest_uri") or source.get("queue_url"):
-        return str(named)
-    # The query of a URL may sign it.
-    uri = str(source.get("uri", ""))
-    return uri.partition("?")[0] if uri.startswith("http") else uri
 
 
 def deployment_name() -> str | None:

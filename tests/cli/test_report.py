@@ -7,7 +7,7 @@ import pytest
 
 from ittybatch.cli import output as printing
 from ittybatch.cli.demo import demo
-from ittybatch.cli.looking import report
+from ittybatch.cli.reporting import report
 from ittybatch.engine.reports.forms import ReportFormat, UnknownForm, refuse_file
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
