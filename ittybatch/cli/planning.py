@@ -58,7 +58,8 @@ def plan(
                 chosen,
                 settings.profiles_dir,
                 on_page=show,
-                skip_standing=options.skip_standing,
+                skip_existing=options.skip_existing,
+                again=options.again,
             )
     expected = estimate(found.counts, options, settings, ledger.read(experience))
     if json:

@@ -11,7 +11,7 @@ from ittybatch.cli.output import Json, Profile, console, errors, print_json
 from ittybatch.cli.sourcing import NO_OPTIONS, SourceOptions, SourceText, source_of
 from ittybatch.cli.status import SUCCEEDED
 from ittybatch.engine.flow_runs import open_flow_runs
-from ittybatch.engine.options import BatchOptions
+from ittybatch.engine.options import RunOptions
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import open_ledger
 from ittybatch.profiles import load_profile, refuse_overlap
@@ -19,13 +19,6 @@ from ittybatch.settings import Settings
 from ittybatch.sources import scanned_folders
 
 _AWAIT_BATCH_S = 15.0
-
-
-class RunOptions(BatchOptions):
-    """The options of a batch on the command line. Those not given stay the deployment's own."""
-
-    # The program sets it itself, when it replaces a lost run.
-    go_on_with: Annotated[str | None, Parameter(show=False)] = None
 
 
 Options = Annotated[RunOptions, Parameter(name="*", negative="", show_default=False)]

@@ -77,7 +77,7 @@ def estimate(
 
 def why_ask(found: Estimate, options: BatchOptions) -> str | None:
     """Why somebody has to approve of a plan before it begins; None where nobody has to."""
-    most_jobs, most_cost = options.approve_above_jobs, options.approve_above_cost
+    most_jobs, most_cost = options.approval_limit, options.approve_above_cost
     if not found.jobs:
         return None
     jobs = format_count(found.jobs, "job")

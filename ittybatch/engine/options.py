@@ -1,145 +1,164 @@
-"""How a batch is run: what its starter may choose beside source and profile."""
+"""The options of a batch: one model for the run form, the command line and Python."""
 
 from pathlib import PurePath
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ittybatch.errors import IttybatchError
-from ittybatch.profiles import list_profiles
-from ittybatch.settings import Settings
 from ittybatch.sources.form import as_form
 from ittybatch.sources.s3 import SCHEME, split_uri
 
-# Which batch goes first where not all can.
+# Which batch goes first where the jobs in flight are limited.
 Priority = Literal["high", "normal", "low"]
 
+_OLD_NAMES = {"skip_standing": "skip_existing"}
+# Accepted as `options`, but not shown in the run form: the form has a field of its own for the
+# approval, and the rest is set by the program or is an old name.
+_NOT_IN_FORM = ("approve_above_jobs", "go_on_with")
 
-class BatchOptions(BaseModel):
-    """How a batch is run."""
+
+def _as_options_form(schema: dict[str, Any]) -> None:
+    """Accept options that the form does not show: a JSON schema allows them by pattern."""
+    as_form(schema)
+    fields = schema["properties"]
+    hidden = {name: fields.pop(name) for name in _NOT_IN_FORM if name in fields}
+    hidden |= {old: fields[new] for old, new in _OLD_NAMES.items()}
+    schema["patternProperties"] = {f"^{name}$": field for name, field in hidden.items()}
+
+
+class RunOptions(BaseModel):
+    """What a person may choose for a batch beside its source and profile."""
 
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
         title="Options",
-        json_schema_extra=as_form,
+        json_schema_extra=_as_options_form,
         allow_inf_nan=False,
     )
 
     dry_run: bool = Field(
         default=False,
         title="Dry run",
-        description="Tell what the run would do, and what it would skip. Nothing is submitted.",
+        description="Report what the run would do and what it would skip. Nothing is submitted.",
+    )
+    again: bool = Field(
+        default=False,
+        title="Make finished jobs again",
+        description="Also submit jobs that have succeeded or failed before, each as a new attempt. "
+        "Every one may be billed again and overwrites its output.",
     )
     name: str | None = Field(
         None,
         title="Name",
-        description="What the batch is called beside its id. The deployment's name if empty.",
+        description="A name for the batch, shown beside its id. Default: the deployment's name.",
         max_length=100,
+    )
+    approve_above_jobs: int | None = Field(
+        None,
+        title="Ask for approval above (jobs)",
+        description="With more jobs than this to submit, the run suspends and asks for approval "
+        "in the Prefect UI. 0: always. Not set: never.",
+        ge=0,
+    )
+    approve_above_cost: float | None = Field(
+        None,
+        title="Ask for approval above (cost)",
+        description="The same for the estimated cost, in your own unit. An unknown cost asks too. "
+        "Not set: never.",
+        gt=0,
+    )
+    cost_per_job: float | None = Field(
+        None,
+        title="Cost of a job",
+        description="Your own estimate, in your own unit. Not set: unknown.",
+        gt=0,
+    )
+    max_cost: float | None = Field(
+        None,
+        title="Maximum cost",
+        description="Hold the batch when it reaches this cost, in your own unit. Needs the cost "
+        "of a job. Not set: no limit.",
+        gt=0,
+    )
+    max_submissions: int | None = Field(
+        None,
+        title="Maximum submissions",
+        description="Hold the batch after this many submissions, retries included: each may be "
+        "billed. Not set: no limit.",
+        ge=1,
+    )
+    canary_items: int = Field(
+        0,
+        title="Canary: items",
+        description="Process this many items first, as a chunk of their own. The rest follows "
+        "when they have succeeded. 0: no canary.",
+        ge=0,
+        le=5000,
+    )
+    canary_max_failed_percent: float = Field(
+        0,
+        title="Canary: allowed failures (%)",
+        description="Percentage of the canary's jobs that may fail. Above it the batch is held.",
+        ge=0,
+        le=100,
+    )
+    priority: Priority = Field(
+        "normal",
+        title="Priority",
+        description="Where the jobs in flight are limited, chunks of a higher priority go first.",
     )
     chunk_size: int = Field(
         500,
-        title="Items a chunk",
-        description="A chunk is one flow run of process-chunk: fewer and larger cost less, "
-        "more and smaller show progress sooner.",
+        title="Items per chunk",
+        description="A chunk is one flow run of process-chunk. Larger chunks cost less overhead, "
+        "smaller ones show progress sooner.",
         ge=1,
         le=5000,
     )
     max_active_chunks: int = Field(
         4,
         title="Active chunks",
-        description="Chunks whose jobs are at Ittybit at the same time.",
+        description="Maximum number of chunks that are processed at the same time.",
         ge=1,
         le=500,
     )
-    canary_items: int = Field(
-        0,
-        title="Canary",
-        description="So many items go first, as a chunk of their own; the rest follows once "
-        "they have ended well. 0: no canary.",
-        ge=0,
-        le=5000,
-    )
-    canary_max_failed_percent: float = Field(
-        0,
-        title="Failures a canary may have",
-        description="Percent of the canary's jobs. Above it the batch is held for you to look.",
-        ge=0,
-        le=100,
-    )
-    max_submissions: int | None = Field(
-        None,
-        title="Most submissions",
-        description="The batch is held once it has made so many, retries included: each may "
-        "be billed. Empty: no ceiling.",
-        ge=1,
-    )
-    max_cost: float | None = Field(
-        None,
-        title="Most it may cost",
-        description="In your own unit; needs the cost of a job. Empty: no ceiling.",
-        gt=0,
-    )
-    cost_per_job: float | None = Field(
-        None,
-        title="Cost of a job",
-        description="Your own estimate, in your own unit. Empty: unknown.",
-        gt=0,
-    )
-    approve_above_jobs: int | None = Field(
-        None,
-        title="Ask before more jobs than",
-        description="With more jobs than this to submit, the run asks in the Prefect UI and "
-        "waits, suspended. 0: always. Empty: never.",
-        ge=0,
-    )
-    approve_above_cost: float | None = Field(
-        None,
-        title="Ask before a cost above",
-        description="The same for the estimated cost, in your own unit. An unknown cost asks too. "
-        "Empty: never.",
-        gt=0,
-    )
-    priority: Priority = Field(
-        "normal",
-        title="Priority",
-        description="Where jobs in flight are limited, chunks of a higher priority go first: "
-        "tonight's news before the backfill.",
-    )
     submit_per_s: float | None = Field(
         None,
-        title="Submissions a second",
-        description="Of the whole batch, shared by its active chunks. Empty: as fast as they go.",
+        title="Submissions per second",
+        description="Maximum rate of the whole batch, shared by its chunks. Not set: no limit.",
         gt=0,
     )
-    skip_standing: bool = Field(
+    skip_existing: bool = Field(
         default=False,
-        title="Skip what stands already",
-        description="Look at each destination first, and leave out jobs whose output is there. "
-        "For libraries that were partly processed before; one request a job.",
-    )
-    report_to: str | None = Field(
-        None,
-        title="Copies of the report",
-        description="An absolute path, or s3://bucket/prefix/: a folder named for the batch gets "
-        "the report there as CSV, JSON, Parquet and HTML. Empty: only where the batch ran.",
-    )
-    report_only_failures: bool = Field(
-        default=False,
-        title="Copies tell only failures",
-        description="Jobs that succeeded are left out of these copies.",
+        title="Skip existing outputs",
+        description="Check each destination first, and skip jobs whose output exists. One request "
+        "per job. For libraries that were partly processed by something else.",
     )
     check_outputs: bool = Field(
         default=False,
-        title="Look at each output",
-        description="For the report: whether it is there, of the size that Ittybit told, and of "
-        "its format. One request an output; nothing is held against the batch.",
+        title="Check outputs",
+        description="For the report, check that each output exists and has the size and format "
+        "that Ittybit reported. One request per output. The batch's state does not change.",
     )
-    go_on_with: str | None = Field(
+    report_to: str | None = Field(
         None,
-        title="Go on with batch",
-        description="Id of a batch that lost its run, to be taken up where it stands.",
+        title="Copy the report to",
+        description="An absolute path, or s3://bucket/prefix/. A folder named after the batch "
+        "receives the report as CSV, JSON, Parquet and HTML. Not set: no copy.",
     )
+    report_only_failures: bool = Field(
+        default=False,
+        title="Copy only failures",
+        description="Leave succeeded jobs out of these copies.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rename(cls, given: object) -> object:
+        if isinstance(given, dict):
+            return {_OLD_NAMES.get(name, name): value for name, value in given.items()}
+        return given
 
     @field_validator("report_to")
     @classmethod
@@ -159,10 +178,30 @@ class BatchOptions(BaseModel):
         return self
 
 
-def known_profiles() -> list[str]:
-    """Name the profiles of this machine, none where the settings cannot be read."""
-    try:
-        return list_profiles(Settings().profiles_dir)
-    except IttybatchError:
-        # Told where it matters: a form is also made where nothing is ever run.
-        return []
+class BatchOptions(RunOptions):
+    """The options that a run of `run_batch` takes.
+
+    `go_on_with` is for the program: a run that takes the place of a lost one names its batch.
+    """
+
+    go_on_with: str | None = Field(
+        None,
+        title="Go on with batch",
+        description="Id of a batch that lost its run; this run continues it.",
+    )
+
+    @property
+    def approval_limit(self) -> int | None:
+        """Jobs above which the batch asks for approval; None for never.
+
+        A batch that makes finished jobs again always asks, unless its starter has set a limit:
+        the count that they have seen and confirmed.
+        """
+        return 0 if self.again and self.approve_above_jobs is None else self.approve_above_jobs
+
+    def to_store(self) -> dict[str, Any]:
+        """Give the options as the ledger keeps them with the batch: JSON without nulls."""
+        kept = self.model_dump(mode="json", exclude={"go_on_with"}, exclude_none=True)
+        # The ledger has kept this one under its old name since the first version.
+        old_names = {new: old for old, new in _OLD_NAMES.items()}
+        return {old_names.get(name, name): value for name, value in kept.items()}

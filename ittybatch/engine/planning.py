@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -67,7 +67,8 @@ def plan_batch(
     canary_items: int = 0,
     on_page: Callable[[Mapping[str, int]], None] = lambda _: None,
     why_ask: Callable[[Mapping[str, int]], str | None] = lambda _: None,
-    skip_standing: bool = False,
+    skip_existing: bool = False,
+    again: bool = False,
 ) -> OpenBatch:
     """Read a source to its end, or until the batch is held or cancelled.
 
@@ -82,7 +83,8 @@ def plan_batch(
         canary_items: Items of the first chunk, where that goes ahead of the rest.
         on_page: Told the counts after each page.
         why_ask: Tells by the plan's counts why somebody has to approve of it first, if so.
-        skip_standing: Leave out what stands at its destination already.
+        skip_existing: Leave out jobs whose output exists.
+        again: Make finished jobs again.
 
     Raises:
         SourceError: when the source cannot be read. What was planned by then stays.
@@ -100,7 +102,8 @@ def plan_batch(
                 (profile, profiles_dir),
                 cursor,
                 batch=batch.id,
-                skip_standing=skip_standing,
+                skip_existing=skip_existing,
+                again=again,
             )
         ) as pages,
     ):
@@ -141,7 +144,8 @@ def preview(
     profiles_dir: Path,
     *,
     on_page: Callable[[Mapping[str, int]], None] = lambda _: None,
-    skip_standing: bool = False,
+    skip_existing: bool = False,
+    again: bool = False,
 ) -> Preview:
     """Read a source to its end and tell what a run would do. Writes nothing.
 
@@ -151,7 +155,8 @@ def preview(
     result = Preview()
     # A key of 64 bits each is enough to count duplicates, and keeps a million of them small.
     seen: set[int] = set()
-    pages = _pages(ledger, source, (profile, profiles_dir), None, skip_standing=skip_standing)
+    by = (profile, profiles_dir)
+    pages = _pages(ledger, source, by, None, skip_existing=skip_existing, again=again)
     with SeenDestinations() as destinations:
         for page in pages:
             result.counts.update(page.counts)
@@ -198,7 +203,7 @@ def _unseen(page: PlannedPage, seen: set[int], counts: Counter[str]) -> PlannedP
                 new.append(job)
         if new:
             items.append(PlannedItem(planned.item, new))
-    return PlannedPage(items, page.rejects, {}, page.cursor, page.again)
+    return PlannedPage(items, page.rejects, {}, page.cursor, page.again, page.remake)
 
 
 def _pages(
@@ -208,7 +213,8 @@ def _pages(
     cursor: str | None,
     *,
     batch: str | None = None,
-    skip_standing: bool,
+    skip_existing: bool,
+    again: bool,
 ) -> Generator[PlannedPage]:
     if isinstance(source, FailedJobsSource):
         yield from _ended_pages(ledger, source, cursor)
@@ -216,15 +222,17 @@ def _pages(
     profile, profiles = by[0], Profiles(by[1])
     # What stands is counted as such, whoever made it. A manifest is mostly new: the look for what
     # is held would cost it more than it saves.
-    whole = skip_standing or isinstance(source, ManifestSource)
+    whole = skip_existing or again or isinstance(source, ManifestSource)
     pages = _read(source, profile, profiles, cursor, whole=whole)
     with closing(pages), Standing() as standing:
         planned = (
             _planned(page, leave_out_held(ledger, batch, page.items, objects), profile, profiles)
             for page, objects in pages
         )
-        if skip_standing:
+        if skip_existing:
             planned = (standing.without(page) for page in planned)
+        if again:
+            planned = (replace(page, remake=True) for page in planned)
         # A queue's messages are deleted after each page; what is left is given back at its end.
         yield from planned if isinstance(source, QueueSource) else read_ahead(planned)
 

@@ -56,7 +56,7 @@ def save_plan(
         name=options.name or chosen.name,
         source=settled.model_dump(mode="json", exclude_none=True),
         profile=chosen.model_dump(mode="json"),
-        options=options.model_dump(mode="json", exclude={"go_on_with"}, exclude_none=True),
+        options=options.to_store(),
     )
     leg = ledger.write(begin_leg, batch_owner(batch.id), None)
     if leg is None:
@@ -71,7 +71,8 @@ def save_plan(
                 chunk_size=options.chunk_size,
                 canary_items=options.canary_items,
                 on_page=on_page,
-                skip_standing=options.skip_standing,
+                skip_existing=options.skip_existing,
+                again=options.again,
                 why_ask=lambda _: _WHY,
             )
     except BaseException as error:

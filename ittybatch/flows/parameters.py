@@ -1,46 +1,92 @@
-"""What the flows are started with, and how Prefect's run form shows it.
+"""The parameters of the flows, and how Prefect's run form shows them.
 
-The form takes titles and descriptions of parameters from `json_schema_extra`, and ignores those
-that a `Field` of its own has.
+The form reads a parameter's title and description from `json_schema_extra`; it ignores those of
+its `Field`.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
-from ittybatch.engine.options import BatchOptions, known_profiles
+from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.steering import Action
 from ittybatch.engine.tuning import Tuning
+from ittybatch.errors import IttybatchError
+from ittybatch.profiles import list_profiles
+from ittybatch.settings import Settings
 from ittybatch.sources import Source
 
-# Not a select box: the form has none that takes other names too.
-_KNOWN = ", ".join(f"`{name}`" for name in known_profiles()) or "none yet"
+
+def known_profiles() -> list[str]:
+    """List the profiles of this machine; none where the settings cannot be read."""
+    try:
+        return list_profiles(Settings().profiles_dir)
+    except IttybatchError:
+        # The form is also made on machines that run nothing; a run reports the error.
+        return []
+
+
+def _profile_tabs() -> dict[str, Any]:
+    """A list of the known profiles, with a second tab for any other name or path."""
+    names = known_profiles()
+    if not names:
+        return {"type": "string"}
+    return {
+        "anyOf": [
+            {"title": "From the list", "type": "string", "enum": names},
+            {"title": "Other name or path", "type": "string"},
+        ]
+    }
+
 
 AnySource = Annotated[
     Source,
     Field(
         json_schema_extra={
             "title": "Source",
-            "description": "What to process. Fields not marked as optional are needed.",
+            "description": "What to process. Fields not marked as optional are required.",
         }
     ),
 ]
 ProfileName = Annotated[
     str,
+    WithJsonSchema(_profile_tabs()),
     Field(
         json_schema_extra={
             "title": "Profile",
-            "description": "The renditions that every item gets: a file of "
-            f"`deployments/profiles/` ({_KNOWN}), or the path of another. "
-            "A batch of failed jobs keeps the profile it had.",
+            "description": "The renditions that every item gets. A retry keeps the profiles that "
+            "its jobs had.",
         }
+    ),
+]
+ApproveAbove = Annotated[
+    int | None,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"title": "Do not ask", "type": "null"},
+                {"title": "Above a number", "type": "integer", "minimum": 0},
+            ]
+        }
+    ),
+    Field(
+        ge=0,
+        json_schema_extra={
+            "title": "Ask for approval",
+            "description": "With more jobs than this to submit, the run suspends and asks for "
+            "approval on its page. 0: always.",
+        },
     ),
 ]
 Options = Annotated[
     BatchOptions,
     # Each option has a default of its own in the form.
     Field(
-        json_schema_extra={"title": "Options", "description": "How to go about it.", "default": {}}
+        json_schema_extra={
+            "title": "Advanced",
+            "description": "Optional. Each field has a default.",
+            "default": {},
+        }
     ),
 ]
 SteerAction = Annotated[
@@ -48,10 +94,10 @@ SteerAction = Annotated[
     Field(
         json_schema_extra={
             "title": "Action",
-            "description": "**approve**: let a batch begin that waits for that. **pause**: submit "
-            "nothing more until it is resumed. **resume**: go on from where it stopped. "
-            "**cancel**: submit nothing more. What Ittybit has already may still run and be "
-            "billed. **tune**: go on with the changes below.",
+            "description": "**approve**: start a batch that waits for approval. **pause**: submit "
+            "nothing more until it is resumed. **resume**: continue from where it stopped. "
+            "**cancel**: submit nothing more; jobs that Ittybit has already may still run and be "
+            "billed. **tune**: apply the changes below.",
         }
     ),
 ]
@@ -60,7 +106,7 @@ Changes = Annotated[
     Field(
         json_schema_extra={
             "title": "Changes",
-            "description": "For **tune** only. What is empty stays as it is.",
+            "description": "For **tune** only. Empty fields stay as they are.",
             "default": {},
         }
     ),
@@ -70,7 +116,7 @@ BatchName = Annotated[
     Field(
         json_schema_extra={
             "title": "Batch",
-            "description": "Id of a batch, its beginning or end if that is enough, or `latest`.",
+            "description": "Id of a batch, the start or end of one, or `latest`.",
         }
     ),
 ]
@@ -83,14 +129,18 @@ BucketName = Annotated[
         }
     ),
 ]
+ChunkId = Annotated[
+    int,
+    Field(json_schema_extra={"title": "Chunk", "description": "The chunk's id in the ledger."}),
+]
 KeepDays = Annotated[
     int | None,
     Field(
         ge=1,
         json_schema_extra={
             "title": "Days to keep",
-            "description": "Webhooks' bodies, polled answers and rejected rows of batches that "
-            "ended longer ago are removed. Empty: ITTYBATCH_KEEP_DAYS.",
+            "description": "Removes webhook bodies, polled answers and rejected rows of batches "
+            "that ended longer ago. Empty: ITTYBATCH_KEEP_DAYS.",
         },
     ),
 ]

@@ -10,7 +10,7 @@ from prefect import State, flow
 
 from ittybatch.engine.options import BatchOptions
 from ittybatch.errors import IttybatchError
-from ittybatch.flows.parameters import DEFAULTS, AnySource, Options, ProfileName
+from ittybatch.flows.parameters import DEFAULTS, AnySource, ApproveAbove, Options, ProfileName
 from ittybatch.flows.process_chunk import process_chunk
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import OpenBatch, read_batch
@@ -35,9 +35,14 @@ from ittybatch.tasks.wait import wait
 @flow(name="run-batch", flow_run_name=batch_run_name, description=__doc__)
 @ends_quietly
 def run_batch(
-    source: AnySource, profile: ProfileName = "web", options: Options = DEFAULTS
+    source: AnySource,
+    profile: ProfileName = "web",
+    approve_above_jobs: ApproveAbove = None,
+    options: Options = DEFAULTS,
 ) -> State[None]:
     """Run one batch, or one leg of it: everything begins by reading the ledger."""
+    if approve_above_jobs is not None:
+        options = options.model_copy(update={"approve_above_jobs": approve_above_jobs})
     with open_books() as (settings, ledger):
         if options.dry_run:
             return preview_outcome(look(ledger, settings, source, profile, options))

@@ -40,18 +40,22 @@ class Claims:
     ) -> None:
         self._batch = batch
         self._again = frozenset(page.again)
+        self._remake = page.remake
         self._held: dict[str, str] = {}
         # Claims that this batch may take, by key: (job, chunk) that nobody will send, and jobs
         # that are to be made again.
         self._unsent: dict[str, tuple[int, int]] = {}
         self._ended: dict[str, int] = {}
         self.attempts: dict[str, int] = {}
+        self._succeeded: set[str] = set()
+        self._wanted_again: set[str] = set()
         # Each once: a key that the page names twice would find what is to be taken over twice.
         keys = dict.fromkeys(job.job_key for item in page.items for job in item.jobs)
         for row in jobs_of_keys(transaction, list(keys)):
             self._read(*row)
         if batch is not None and transaction.postgres:
             self._lock(transaction)
+        self._keep_succeeded()
         self.refused: list[PlannedReject] = []
         self._destinations = self._contested(transaction, page, earlier)
 
@@ -67,15 +71,21 @@ class Claims:
         batch_state: str,
     ) -> None:
         self.attempts[key] = max(attempt, self.attempts.get(key, 0))
+        state = JobState(state_name)
+        if job in self._again:
+            self._wanted_again.add(key)
+        if state is JobState.SUCCEEDED:
+            self._succeeded.add(key)
         if claim is None:
             return
-        state = JobState(state_name)
         if batch == self._batch:
             # Also while it is held: a batch takes nothing over from itself.
             self._held[key] = "duplicates"
         elif state is JobState.PLANNED and BatchState(batch_state) in WILL_NOT_SEND:
             self._unsent[key] = (job, chunk)
-        elif job in self._again and state.terminal and state is not JobState.SUCCEEDED:
+        elif state.terminal and (
+            self._remake or (job in self._again and state is not JobState.SUCCEEDED)
+        ):
             self._ended[key] = job
         elif state is JobState.SUCCEEDED:
             self._held[key] = "already_done"
@@ -111,6 +121,17 @@ class Claims:
             )
             for row in rows:
                 self._read(*row)
+
+    def _keep_succeeded(self) -> None:
+        """Hold what has succeeded, also where a batch that was to make it again has its claim.
+
+        That batch may have been held or cancelled: this one was not asked to pay again.
+        """
+        if self._remake:
+            return
+        for key in self._succeeded - self._wanted_again:
+            self._unsent.pop(key, None)
+            self._held.setdefault(key, "already_done")
 
     def _contested(
         self, transaction: Transaction, page: PlannedPage, earlier: Iterable[Occupant]
@@ -148,6 +169,9 @@ class Claims:
                 orders[job.kind, job.rendition] += 1
             size_bytes += item.item.size_bytes or 0
             found.append(item)
+        if self._remake:
+            keys = (job.job_key for item in found for job in item.jobs)
+            counts["again"] += sum(key in self._ended for key in keys)
         for (kind, rendition), count in orders.items():
             counts["jobs"] += count
             counts[f"kind:{kind}"] += count

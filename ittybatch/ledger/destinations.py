@@ -15,8 +15,11 @@ from ittybatch.profiles.item import S3_SCHEME
 _AT_ONCE = 5000
 # A job that failed or was cancelled has written nothing.
 _FOUND = """
-jobs.destination = given.value AND jobs.destination IS NOT NULL AND jobs.claim IS NOT NULL
-AND jobs.state NOT IN ('failed', 'cancelled')
+jobs.destination = given.value AND jobs.destination IS NOT NULL
+AND (
+    jobs.state = 'succeeded'
+    OR jobs.claim IS NOT NULL AND jobs.state NOT IN ('failed', 'cancelled')
+)
 """
 _SQLITE_FOUND = (
     f"SELECT json_group_array(jobs.id) FROM json_each(?) AS given CROSS JOIN jobs ON {_FOUND}"  # noqa: S608

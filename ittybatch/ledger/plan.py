@@ -34,6 +34,7 @@ class PlannedPage:
         counts: What else the page tells of, by name.
         cursor: Where the next page begins.
         again: Jobs, by their rows, that are to be made again although they are held back.
+        remake: Make every finished job of the page again, succeeded ones included.
         acknowledge: Tells the source that the page is committed; None where it need not be told.
     """
 
@@ -42,4 +43,5 @@ class PlannedPage:
     counts: Mapping[str, int]
     cursor: str
     again: Sequence[int] = field(default=())
+    remake: bool = False
     acknowledge: Callable[[], None] | None = None

@@ -1,5 +1,6 @@
 """The source that lists a bucket."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -16,10 +17,12 @@ from ittybatch.sources.lanes import Lane, Lanes, split_folder
 from ittybatch.sources.listing import MAX_ANSWER, Answer, Listing
 from ittybatch.sources.moment import Span
 from ittybatch.sources.page import Page, Reject
-from ittybatch.sources.s3 import split_uri
+from ittybatch.sources.s3 import SCHEME, split_uri
 
 DEFAULT_PAGE_SIZE = 1000
 _DAY_S = 86_400.0
+# For the run form: `s3://bucket/prefix/`, or the same without `s3://`.
+_BUCKET_OR_URI = r"^\s*(s3://)?[A-Za-z0-9][^/:]*(/.*)?$"
 
 
 class BucketSource(ObjectFilters):
@@ -35,6 +38,7 @@ class BucketSource(ObjectFilters):
         description="`s3://bucket/prefix/`. The prefix is a folder: `s3://media/up` holds "
         "`up/clip.mov`, not `upload.mov`. `s3://media/up/clip.mov` is one object.",
         examples=["s3://media/uploads/"],
+        json_schema_extra={"pattern": _BUCKET_OR_URI},
     )
     more_uris: tuple[str, ...] = Field(
         (),
@@ -101,11 +105,14 @@ class BucketSource(ObjectFilters):
 
 
 def _folder(uri: str) -> str:
-    bucket, key = split_uri(uri.strip())
+    uri = uri.strip()
+    if "://" not in uri and re.match(_BUCKET_OR_URI, uri):
+        uri = f"{SCHEME}{uri}"
+    bucket, key = split_uri(uri)
     if has_unseen(key):
         raise ValueError(f"{visible(uri)} holds a character that does not show")
     # With a suffix it may be an object; that shows when the bucket is read.
-    if not key or key.endswith("/") or Item(uri.strip()).suffix:
+    if not key or key.endswith("/") or Item(uri).suffix:
         return f"s3://{bucket}/{key}"
     return f"s3://{bucket}/{key}/"
 

@@ -60,5 +60,5 @@ def _opened(
         # A run that takes this one's place is started with these two: Prefect refuses nulls.
         source=source.model_dump(mode="json", exclude_none=True),
         profile=chosen.model_dump(mode="json"),
-        options=options.model_dump(mode="json", exclude={"go_on_with"}, exclude_none=True),
+        options=options.to_store(),
     )

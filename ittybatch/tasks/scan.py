@@ -58,7 +58,8 @@ def scan(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Open
             chunk_size=options.chunk_size,
             canary_items=options.canary_items,
             on_page=_teller(),
-            skip_standing=options.skip_standing,
+            skip_existing=options.skip_existing,
+            again=options.again,
             why_ask=lambda counts: why_ask(
                 estimate(counts, options, settings, ledger.read(experience)), options
             ),
@@ -95,7 +96,8 @@ def look(
         chosen,
         settings.profiles_dir,
         on_page=_teller(),
-        skip_standing=options.skip_standing,
+        skip_existing=options.skip_existing,
+        again=options.again,
     )
     show_plan(
         "dry-run",

@@ -66,7 +66,10 @@ def source(tmp_path: Path) -> ManifestSource:
 
 def _run(source: ManifestSource, **options: object) -> State[Any]:
     state = run_batch(
-        source, "web", BatchOptions.model_validate({"chunk_size": 5, **options}), return_state=True
+        source,
+        "web",
+        options=BatchOptions.model_validate({"chunk_size": 5, **options}),
+        return_state=True,
     )
     assert isinstance(state, State)
     return state
@@ -249,7 +252,7 @@ def test_a_direct_call_says_that_its_plan_waits_to_be_approved(
 ) -> None:
     """Nothing was done: a program must not take that for the end of the batch."""
     with pytest.raises(CancelledRun, match=r"Nothing was submitted\..*ittybatch approve"):
-        run_batch(source, "web", BatchOptions(approve_above_jobs=0))
+        run_batch(source, "web", approve_above_jobs=0)
     assert _seen(sandbox) == {}
     [batch] = ledger.read(recent_batches)
     assert batch.state is BatchState.UNAPPROVED

@@ -1,6 +1,7 @@
 """What Prefect knows of the flows' parameters."""
 
 import pytest
+from prefect.utilities.schema_tools.validation import validate
 
 from ittybatch.flows.check_bucket import check_bucket
 from ittybatch.flows.process_chunk import process_chunk
@@ -25,7 +26,26 @@ def test_every_parameter_has_a_title_and_a_description(flow: object) -> None:
 
 
 def test_the_profiles_there_are_are_named() -> None:
-    """Nobody has to know the folder by heart."""
+    """As a list, beside a tab for any other name."""
     profile = run_batch.parameters.model_dump()["properties"]["profile"]
-    assert "`web`" in profile["description"]
-    assert (profile["type"], profile["default"]) == ("string", "web")
+    listed, other = profile["anyOf"]
+    assert "web" in listed["enum"]
+    assert (other["type"], profile["default"]) == ("string", "web")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"approve_above_jobs": 5},
+        {"go_on_with": "20260131-020000-abcdef"},
+        {"skip_standing": True},
+        {"skip_existing": True, "chunk_size": 10},
+    ],
+)
+def test_options_that_the_form_does_not_show_are_accepted(options: dict[str, object]) -> None:
+    """By Prefect's API, which checks them by the same schema as the form."""
+    parameters = {"source": {"type": "bucket", "uri": "s3://media/in/"}, "options": options}
+    schema = run_batch.parameters.model_dump()
+    assert validate(parameters, schema, preprocess=True) == []
+    wrong = {**parameters, "options": {**options, "chunk_sise": 5}}
+    assert validate(wrong, schema, preprocess=True)

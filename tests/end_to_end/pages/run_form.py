@@ -1,6 +1,7 @@
 """The form that starts a run of a deployment."""
 
 import json
+import os
 import re
 from typing import Any
 
@@ -65,6 +66,25 @@ class RunForm:
         was = switch.get_attribute("aria-checked")
         switch.click()
         expect(switch).not_to_have_attribute("aria-checked", str(was))
+
+    def pick(self, title: str, option: str) -> None:
+        """Choose from a list."""
+        # A click opens the list and closes it again; an arrow key only opens it.
+        self._field(title).locator(".p-select-button__control").press("ArrowDown")
+        self._page.get_by_role("option", name=option).click()
+        self._settle()
+
+    def refusal(self) -> str:
+        """Submit what the form refuses to send; gives what it says."""
+        self._page.get_by_role("button", name="Submit").click()
+        errors = self._page.locator(".p-form-error, .p-label__message, .p-message")
+        expect(errors.first).to_be_visible()
+        return " ".join(errors.all_inner_texts())
+
+    def screenshot(self, name: str) -> None:
+        """Keep a picture of the page where ITTYBATCH_SCREENSHOTS names a folder."""
+        if folder := os.environ.get("ITTYBATCH_SCREENSHOTS"):
+            self._page.screenshot(path=f"{folder}/{name}.png", full_page=True)
 
     def submit(self) -> tuple[str, dict[str, Any]]:
         """Start the run.

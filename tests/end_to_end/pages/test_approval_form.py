@@ -18,9 +18,10 @@ def test_a_backfill_is_planned_approved_and_watched(
     """It asks, suspended; the form on its page lets it go; its artifacts tell the rest."""
     form = RunForm(page, system.stack.prefect_url, "adhoc")
     form.fill("Bucket and prefix", picture)
-    form.count("Ask before more jobs than", 0)
+    form.choose("Above a number")
+    form.count("Ask for approval", 0)
     flow_run, sent = form.submit()
-    assert sent["options"]["approve_above_jobs"] == 0
+    assert sent["approve_above_jobs"] == 0
     batch = until(lambda: system.ledger.read(batch_of_run, flow_run), "there is a batch")
     until(lambda: system.prefect.flow_run(flow_run)["state_type"] == "PAUSED", "the run asks")
     assert system.status(batch).state is BatchState.UNAPPROVED

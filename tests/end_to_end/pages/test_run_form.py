@@ -28,10 +28,11 @@ TYPES = {
 def test_the_form_starts_a_batch_that_succeeds(system: System, page: Page, picture: str) -> None:
     """With a bucket's name and nothing else; the run's page says what it was and came to."""
     form = RunForm(page, system.stack.prefect_url, "adhoc")
-    form.fill("Bucket and prefix", picture)
-    assert form.value("Profile") == "web"
+    form.fill("Bucket and prefix", picture.removeprefix("s3://"))
+    form.screenshot("run-form")
     flow_run, sent = form.submit()
-    assert {"type": "bucket", "uri": picture}.items() <= sent["source"].items()
+    assert sent["profile"] == "web"
+    assert sent["source"]["uri"] == picture.removeprefix("s3://")
 
     batch = until(lambda: system.ledger.read(batch_of_run, flow_run), "there is a batch")
     status = system.await_end(batch)
@@ -79,6 +80,27 @@ def test_every_source_has_a_tab_that_stays(
     assert sent["source"][first] in needed.values()
 
 
+def test_common_fields_come_first_and_profiles_are_a_list(system: System, page: Page) -> None:
+    """Source, profile and approval, then everything that has a default."""
+    form = RunForm(page, system.stack.prefect_url, "adhoc")
+    labels = [label.removesuffix(" (Optional)") for label in form.labels()]
+    shown = [labels.index(each) for each in ("Source", "Profile", "Ask for approval", "Advanced")]
+    assert shown == sorted(shown)
+    assert "Go on with batch" not in labels
+    form.fill("Bucket and prefix", "s3://pages/nothing/")
+    form.pick("Profile", "podcast")
+    form.toggle("Dry run")
+    _, sent = form.submit()
+    assert sent["profile"] == "podcast"
+
+
+def test_an_address_that_is_no_bucket_is_refused_in_the_form(system: System, page: Page) -> None:
+    """Before a flow run is made of it."""
+    form = RunForm(page, system.stack.prefect_url, "adhoc")
+    form.fill("Bucket and prefix", "/home/me/uploads")
+    assert "uploads" in form.refusal()
+
+
 def test_a_query_is_run_as_it_was_written(system: System, page: Page, tmp_path: Path) -> None:
     """From the form to the rows of a database."""
     place = tmp_path / "library.db"
@@ -104,13 +126,13 @@ def test_what_was_emptied_again_is_not_sent(
     form.choose("Manifest")
     form.fill("Manifest", str(manifest))
     form.toggle("Dry run")
-    for title in ("Name", "Go on with batch"):
+    for title in ("Name", "Copy the report to"):
         form.fill(title, "touched")
         form.fill(title, "")
     flow_run, sent = form.submit()
     assert {"type": "manifest", "uri": str(manifest)}.items() <= sent["source"].items()
     assert sent["options"]["dry_run"] is True
-    assert not {"name", "go_on_with"} & set(sent["options"]), sent
+    assert not {"name", "report_to"} & set(sent["options"]), sent
     assert _end_of(system, flow_run).startswith("Dry run: ")
     assert system.ledger.read(batch_of_run, flow_run) is None
 
