@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PANDAS := .venv-bench
 
-.PHONY: demo test bench check lint clean
+.PHONY: demo test bench check wheels clean
 
 demo: $(STAMP)
 	$(BIN)/ittybatch demo $(ARGS)
@@ -20,6 +20,13 @@ bench: $(STAMP) $(PANDAS)/.installed
 
 check: $(STAMP)
 	BIN=$(BIN) sh scripts/check
+
+# What is published: the product, and what its extra `local` brings along.
+wheels: $(STAMP)
+	rm -rf dist
+	$(BIN)/python -m hatchling build -t wheel
+	cd ittybit_sandbox && ../$(BIN)/python -m hatchling build -t wheel -d ../dist
+	cd ittybatch_local && ../$(BIN)/python -m hatchling build -t wheel -d ../dist
 
 $(STAMP): requirements-dev.txt pyproject.toml
 	$(PYTHON) scripts/require_python.py
@@ -37,4 +44,4 @@ $(PANDAS)/.installed: requirements-bench.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(PANDAS) .ittybatch
+	rm -rf $(VENV) $(PANDAS) .ittybatch dist

@@ -26,10 +26,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from ittybatch.env_file import export_env_files
 from ittybatch.errors import ConfigurationError
 from ittybatch.home import sqlite_ledger
+from ittybatch.project import CHECKOUT, IS_CHECKOUT, PROFILES_DIR, declared
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-# A flow run works in a folder of its own: the checkout's .env counts there too.
-ENV_FILES = (CHECKOUT / ".env", Path(".env"))
+__all__ = ["CHECKOUT", "ENV_FILES", "PRICED_KINDS", "Settings"]
+
+# A flow run works in a temporary folder, so the checkout's .env counts there, too.
+ENV_FILES = (*([CHECKOUT / ".env"] if IS_CHECKOUT else []), Path(".env"))
 # Those that Ittybit has; what is a layer above cannot be asked for them.
 PRICED_KINDS = ("video", "audio", "image", "animation", "adaptive_video")
 _PREFIX = "ITTYBATCH_"
@@ -44,9 +46,8 @@ _DATABASE = re.compile(
 
 
 def _default_home() -> Path:
-    """Keep state in the checkout, or in the current folder once installed elsewhere."""
-    root = CHECKOUT if (CHECKOUT / "prefect.yaml").exists() else Path.cwd()
-    return root / ".ittybatch"
+    """Keep state in the checkout, or in the current folder where the wheel is installed."""
+    return (CHECKOUT if IS_CHECKOUT else Path.cwd()) / ".ittybatch"
 
 
 def _named(name: str) -> AliasChoices:
@@ -97,7 +98,7 @@ class Settings(BaseSettings):
     port: int = Field(8300, validation_alias=_named("PORT"), ge=0, le=65535)
 
     home: Path = Field(default_factory=_default_home, description="Where local state lives.")
-    profiles_dir: Path = CHECKOUT / "deployments" / "profiles"
+    profiles_dir: Path = Field(default_factory=lambda: declared(PROFILES_DIR))
     allow_unsigned_webhooks: bool = Field(
         default=False, description="Accept webhooks that nobody signed. Never beyond a test."
     )

@@ -49,6 +49,8 @@ def shared_environment(
     return {
         "ITTYBATCH_HOME": str(home),
         "DATABASE_URL": ledger_url,
+        # Flow runs work in temporary folders, where no file of the project is found.
+        "ITTYBATCH_PROFILES_DIR": str(settings.profiles_dir),
         **_prefect(home, parts, ports, secrets),
         **_ittybit(parts, ports, secrets, settings),
         **(_s3(ports) if parts.s3 else {}),

@@ -34,11 +34,13 @@ class SandboxOptions:
         faults: A file of faults to inject.
         seed: What its random choices start from.
         is_instant: Whether jobs complete without any work being done.
+        dialect: The shape of its webhooks; None leaves it to the sandbox.
     """
 
     faults: Path | None = None
     seed: int | None = None
     is_instant: bool = False
+    dialect: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +119,8 @@ class Services:
             command += ["--seed", str(options.seed)]
         if options.faults is not None:
             command += ["--faults", str(options.faults.resolve())]
+        if options.dialect is not None:
+            command += ["--dialect", options.dialect]
         return self._spec(
             "sandbox", tuple(command), is_ready=is_healthy(f"http://{HOST}:{port}/healthz")
         )

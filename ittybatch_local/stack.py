@@ -10,7 +10,8 @@ from typing import Self
 import httpx
 
 from ittybatch.home import STACK_ENVIRONMENT, make_private, private_folder
-from ittybatch.settings import CHECKOUT, Settings
+from ittybatch.project import project_dir
+from ittybatch.settings import Settings
 from ittybatch_local.databases import LEDGER, PREFECT, choose_databases
 from ittybatch_local.environment import (
     Parts,
@@ -52,6 +53,7 @@ class LocalStack:
         faults: A file of faults for the sandbox to inject.
         seed: What the sandbox's random choices start from.
         instant: Whether the sandbox completes jobs without doing the work.
+        dialect: The shape of the sandbox's webhooks: flat, completed or envelope.
         on_event: Told, in one line, what a user should know; called from several threads.
         program: The command that offers `receiver`, `sandbox`, `deploy` and `db upgrade`.
 
@@ -73,13 +75,16 @@ class LocalStack:
         faults: Path | None = None,
         seed: int | None = None,
         instant: bool = False,
+        dialect: str | None = None,
         on_event: Callable[[str], None] = lambda _: None,
         program: tuple[str, ...] = PROGRAM,
     ) -> None:
         self.home = home.expanduser().resolve()
         self._parts = Parts(sandbox=sandbox, s3=s3, receiver=receiver, worker=worker, server=server)
         self._worker_limit = worker_limit
-        self._sandbox_options = SandboxOptions(faults=faults, seed=seed, is_instant=instant)
+        self._sandbox_options = SandboxOptions(
+            faults=faults, seed=seed, is_instant=instant, dialect=dialect
+        )
         self._on_event = on_event
         self._program = program
         self._supervisor = Supervisor(on_event)
@@ -198,7 +203,7 @@ class LocalStack:
         write_environment(self.env_file, self._environment)
         services = Services(
             home=self.home,
-            root=_root(),
+            root=project_dir(),
             parts=self._parts,
             ports=self._ports,
             shared=self._environment,
@@ -267,8 +272,3 @@ class LocalStack:
                 f"Prefect did not take {self._worker_limit} as the limit of work pool "
                 f"{WORK_POOL!r}: status {response.status_code}."
             )
-
-
-def _root() -> Path:
-    """The folder of the flows: the checkout, or where the command was started."""
-    return CHECKOUT if (CHECKOUT / "prefect.yaml").exists() else Path.cwd()

@@ -1,5 +1,6 @@
 """The commands, and how they end."""
 
+import importlib.util
 import inspect
 import logging
 import os
@@ -17,8 +18,17 @@ from ittybatch.errors import IttybatchError
 
 # As a shell reports a program that SIGPIPE ended.
 _UNREAD = 141
+# Commands of the extra `local`, by the function that runs each.
+_LOCAL = {
+    "up": "ittybatch_local.commands:up",
+    "demo": "ittybatch_local.demo:demo",
+    "sandbox": "ittybatch_local.commands:sandbox",
+}
 # Services take their settings from outside, not from a running stack. They log what they do.
-_SERVICES = {"up", "demo", "receiver", "sandbox"}
+_SERVICES = {*_LOCAL, "receiver"}
+
+# Options as they were called before; scripts go on using them.
+_OLD_OPTIONS = {"--skip-standing": "--skip-existing"}
 
 app = App(
     name="ittybatch",
@@ -33,7 +43,8 @@ app = App(
 _batches = Group("Batches", sort_key=1)
 _results = Group("Results", sort_key=2)
 _services = Group("Services", sort_key=3)
-_maintenance = Group("Maintenance", sort_key=4)
+_local = Group("Local", help="Needs: pip install 'ittybatch[local]'", sort_key=4)
+_maintenance = Group("Maintenance", sort_key=5)
 
 # By name, so that `--help` and services start without the imports of other commands.
 for _name, _where, _group, _help in (
@@ -52,15 +63,19 @@ for _name, _where, _group, _help in (
     ("failures", "jobs:failures", _results, "Show why jobs of a batch failed."),
     ("quarantine", "quarantine:app", _results, "Jobs that are held back after a final failure."),
     ("report", "reporting:report", _results, "Write a batch's completion report."),
-    ("up", "serving:up", _services, "Run the whole local stack until Ctrl-C."),
-    ("demo", "demo:demo", _services, "Watch real files become real outputs, locally."),
     ("receiver", "serving:receiver", _services, "Run the webhook receiver."),
-    ("sandbox", "serving:sandbox", _services, "Run a local Ittybit with real ffmpeg."),
     ("deploy", "maintenance:deploy", _maintenance, "Apply prefect.yaml and the automations."),
     ("reconcile", "maintenance:reconcile", _maintenance, "Poll overdue jobs; wake waiting runs."),
     ("doctor", "doctor:doctor", _maintenance, "Check the installation, and how to mend it."),
 ):
     app.command(f"ittybatch.cli.{_where}", name=_name, group=_group, help=_help)
+
+for _name, _help in (
+    ("up", "Run the whole local stack until Ctrl-C."),
+    ("demo", "Watch real files become real outputs, locally."),
+    ("sandbox", "Run a local Ittybit with real ffmpeg."),
+):
+    app.command(_LOCAL[_name], name=_name, group=_local, help=_help)
 
 _db = App(name="db", help="The ledger's database.", group=_maintenance)
 _db.command(
@@ -88,9 +103,18 @@ def explain(arguments: list[str]) -> None:
         command.help = inspect.getdoc(command.default_command)
 
 
+def _refuse_missing_extra(arguments: list[str]) -> None:
+    for name in arguments[:1]:
+        if name in _LOCAL and importlib.util.find_spec("ittybatch_local") is None:
+            raise IttybatchError(
+                f"`ittybatch {name}` is not installed here; workers do not need it.",
+                remedy="Install it: pip install 'ittybatch[local]'",
+            )
+
+
 def main() -> None:
     """Run the command line and exit."""
-    arguments = sys.argv[1:]
+    arguments = [_OLD_OPTIONS.get(each, each) for each in sys.argv[1:]]
     is_service = bool(arguments) and arguments[0] in _SERVICES
     logging.basicConfig(
         # Between the lines of a table or a spinner only warnings are worth their place.
@@ -111,6 +135,7 @@ def _run(arguments: list[str]) -> int:
         if is_command and arguments[0] not in _SERVICES and not wants_help:
             # Before the command's module is imported: Prefect reads its settings once.
             use_local_stack()
+        _refuse_missing_extra(arguments)
         explain(arguments)
         result = app(
             arguments, exit_on_error=False, print_error=False, result_action="return_value"

@@ -1,7 +1,8 @@
 """The command that shows what a run would do."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -9,16 +10,24 @@ from cyclopts import Parameter
 
 from ittybatch.cli.output import Json, Profile, Wide, console, errors, print_json
 from ittybatch.cli.plan_table import print_plan
-from ittybatch.cli.sourcing import NO_OPTIONS, SourceOptions, SourceText, source_of
-from ittybatch.cli.starting import USUAL, Options
+from ittybatch.cli.sourcing import (
+    NO_OPTIONS,
+    USUAL,
+    Options,
+    SourceOptions,
+    SourceText,
+    source_of,
+)
 from ittybatch.cli.status import SUCCEEDED
-from ittybatch.engine.estimate import estimate
+from ittybatch.engine.estimate import Estimate, estimate
+from ittybatch.engine.options import BatchOptions, RunOptions
 from ittybatch.engine.planning import Preview, preview
 from ittybatch.engine.saving import save_plan
 from ittybatch.engine.scope import settle
-from ittybatch.ledger import open_ledger
+from ittybatch.ledger import Ledger, open_ledger
 from ittybatch.ledger.history import experience
 from ittybatch.settings import Settings
+from ittybatch.sources import Source
 
 
 def plan(
@@ -41,27 +50,14 @@ def plan(
     ledger = open_ledger(settings)
     wanted = source_of(source, source_options)
     batch = None
-    # The spinner goes to standard error, so that what a program reads stays clean.
-    with errors.status("Reading the source ...") as status:
-
-        def show(counts: Mapping[str, int]) -> None:
-            status.update(f"{counts['found']:,} items read ...")
-
-        if save:
-            batch = save_plan(ledger, settings, wanted, profile, options, on_page=show)
-            found = Preview(counts=Counter(batch.counts))
-        else:
-            wanted, chosen = settle(ledger, wanted, profile, settings.profiles_dir)
-            found = preview(
-                ledger,
-                wanted,
-                chosen,
-                settings.profiles_dir,
-                on_page=show,
-                skip_existing=options.skip_existing,
-                again=options.again,
-            )
-    expected = estimate(found.counts, options, settings, ledger.read(experience))
+    if save:
+        with _reading() as show:
+            asked = BatchOptions.model_validate(options.model_dump(exclude_unset=True))
+            batch = save_plan(ledger, settings, wanted, profile, asked, on_page=show)
+        found = Preview(counts=Counter(batch.counts))
+        expected = estimate(found.counts, options, settings, ledger.read(experience))
+    else:
+        found, expected = preview_batch(settings, ledger, wanted, profile, options)
     if json:
         rejects = [
             {"line": each.line, "field": each.field, "reason": each.reason, "row": each.row}
@@ -75,3 +71,33 @@ def plan(
     if batch:
         console.print(f"Saved as batch {batch.id}. Begin it: ittybatch approve {batch.id}")
     return SUCCEEDED
+
+
+def preview_batch(
+    settings: Settings, ledger: Ledger, source: Source, profile: str, options: RunOptions
+) -> tuple[Preview, Estimate]:
+    """Read a source to its end, and count and price what a run would submit.
+
+    Raises:
+        SourceError: The source cannot be read.
+        ProfileError: The profile cannot be used.
+    """
+    with _reading() as show:
+        settled, chosen = settle(ledger, source, profile, settings.profiles_dir)
+        found = preview(
+            ledger,
+            settled,
+            chosen,
+            settings.profiles_dir,
+            on_page=show,
+            skip_existing=options.skip_existing,
+            again=options.again,
+        )
+    return found, estimate(found.counts, options, settings, ledger.read(experience))
+
+
+@contextmanager
+def _reading() -> Iterator[Callable[[Mapping[str, int]], None]]:
+    """A spinner on standard error, so that what a program reads stays clean."""
+    with errors.status("Reading the source ...") as status:
+        yield lambda counts: status.update(f"{counts['found']:,} items read ...")

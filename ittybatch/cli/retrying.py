@@ -7,7 +7,8 @@ from cyclopts import Parameter
 from pydantic import ValidationError
 
 from ittybatch.cli.output import Json, console, print_json, refused
-from ittybatch.cli.starting import USUAL, Follow, Options, options_given, start
+from ittybatch.cli.sourcing import USUAL, Options
+from ittybatch.cli.starting import Follow, options_given, start
 from ittybatch.cli.status import SUCCEEDED
 from ittybatch.engine.planning import wanted_of
 from ittybatch.ledger import open_ledger

@@ -1,4 +1,4 @@
-"""The source of a command: its text and its options."""
+"""What commands that plan or start a batch take: a source, its options, the batch's options."""
 
 import codecs
 from dataclasses import dataclass, fields
@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ittybatch.engine.options import RunOptions
 from ittybatch.errors import IttybatchError
 from ittybatch.sources import Source, parse_source
 from ittybatch.sources.rules import Litter
@@ -134,6 +135,9 @@ class SourceOptions:
 
 
 NO_OPTIONS = SourceOptions()
+# Without defaults in the help: an option that is not given is the deployment's own.
+Options = Annotated[RunOptions, Parameter(name="*", negative="", show_default=False)]
+USUAL = RunOptions()
 _FIELDS = {"suffix": "suffixes", "also": "more_uris", "under": "uri", "column": "columns"}
 # A shell makes it hard to type a tab.
 _DELIMITERS = {"\\t": "\t", "tab": "\t"}

@@ -1,29 +1,38 @@
 """The command that starts a batch."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
 
 from cyclopts import Parameter
+from rich.prompt import Confirm
 
 from ittybatch.cli.following import await_batch, follow_run
 from ittybatch.cli.output import Json, Profile, console, errors, print_json
-from ittybatch.cli.sourcing import NO_OPTIONS, SourceOptions, SourceText, source_of
+from ittybatch.cli.planning import preview_batch
+from ittybatch.cli.sourcing import (
+    NO_OPTIONS,
+    USUAL,
+    Options,
+    SourceOptions,
+    SourceText,
+    source_of,
+)
 from ittybatch.cli.status import SUCCEEDED
+from ittybatch.engine.amounts import format_count
 from ittybatch.engine.flow_runs import open_flow_runs
 from ittybatch.engine.options import RunOptions
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import open_ledger
 from ittybatch.profiles import load_profile, refuse_overlap
 from ittybatch.settings import Settings
-from ittybatch.sources import scanned_folders
+from ittybatch.sources import Source, scanned_folders
 
 _AWAIT_BATCH_S = 15.0
 
 
-Options = Annotated[RunOptions, Parameter(name="*", negative="", show_default=False)]
 Follow = Annotated[bool, Parameter(negative="", help="Show progress until the batch has ended.")]
-USUAL = RunOptions()
 
 
 def run(
@@ -36,11 +45,15 @@ def run(
         str, Parameter(help="The deployment of run-batch to start: adhoc, backfill, ...")
     ] = "adhoc",
     follow: Follow = False,
+    yes: Annotated[
+        bool, Parameter(negative="", help="With --again: do not ask before jobs are made again.")
+    ] = False,
     json: Json = False,
 ) -> int:
     """Start a batch: a flow run of a deployment, which a worker takes up.
 
-    An option that is not given is the deployment's own.
+    An option that is not given is the deployment's own. `--again` first counts and prices what it
+    would submit, and asks.
     """
     if options.dry_run and follow:
         raise IttybatchError(
@@ -58,7 +71,14 @@ def run(
         "source": wanted.model_dump(mode="json", exclude_none=True),
         "profile": _findable(profile),
     }
-    if given := options_given(options):
+    given = options_given(options)
+    if options.again and not options.dry_run:
+        count = _confirm_again(settings, wanted, profile, options, yes=yes)
+        if count is None:
+            return SUCCEEDED
+        # The flow asks for approval if it finds more than was confirmed here.
+        given["approve_above_jobs"] = count
+    if given:
         parameters["options"] = given
     return start(settings, deployment, parameters, follow=follow, json=json)
 
@@ -118,6 +138,35 @@ def start(
         console.print(f"Batch {batch}")
     console.print(f"Follow it: ittybatch follow {batch or flow_run}")
     return SUCCEEDED
+
+
+def _confirm_again(
+    settings: Settings, source: Source, profile: str, options: RunOptions, *, yes: bool
+) -> int | None:
+    """Show what `--again` would submit and what it may cost, and ask.
+
+    Returns:
+        How many jobs were confirmed; None where there is nothing to do, or the user said no.
+    """
+    found, expected = preview_batch(settings, open_ledger(settings), source, profile, options)
+    count, before = found.counts["jobs"], found.counts["again"]
+    errors.print(
+        f"{format_count(count, 'job')} to submit; {before:,} of them were made before. Each may "
+        "be billed again, and overwrites its output.\n"
+        f"Cost: {expected.told_cost()}",
+        markup=False,
+    )
+    if not count or yes:
+        return count or None
+    if not sys.stdin.isatty():
+        raise IttybatchError(
+            "Nothing was started: --again asks before it submits, and there is no terminal to ask.",
+            remedy="Add --yes to confirm.",
+        )
+    if Confirm.ask("Submit them?", console=errors, default=False):
+        return count
+    errors.print("Nothing was started.")
+    return None
 
 
 def _findable(profile: str) -> str:

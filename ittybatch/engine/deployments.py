@@ -6,7 +6,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from ittybatch.engine.undeclared import retire
 from ittybatch.errors import IttybatchError
-from ittybatch.settings import CHECKOUT
+from ittybatch.project import AUTOMATIONS_FILE, PREFECT_FILE, declared
 
 WORK_POOL = "ittybatch"
 RESUME_AUTOMATION = "ittybatch-resume"
@@ -37,20 +37,20 @@ class Declared:
     """Where the declarations lie.
 
     Args:
-        root: The folder of `prefect.yaml`.
+        root: The folder whose own files replace the package's.
     """
 
-    root: Path = CHECKOUT
+    root: Path = field(default_factory=Path.cwd)
 
     @property
     def prefect_file(self) -> Path:
         """The deployments."""
-        return self.root / "prefect.yaml"
+        return declared(PREFECT_FILE, self.root)
 
     @property
     def automations_file(self) -> Path:
         """The automations."""
-        return self.root / "deployments" / "automations.yaml"
+        return declared(AUTOMATIONS_FILE, self.root)
 
 
 def deploy(

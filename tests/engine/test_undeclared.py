@@ -28,6 +28,7 @@ class Project:
     """A folder with a `prefect.yaml` of its own, deployed to a real server."""
 
     def __init__(self, root: Path, client: SyncPrefectClient) -> None:
+        self.root = root
         self.declared = Declared(root)
         self.client = client
         (root / "deployments").mkdir()
@@ -38,7 +39,7 @@ class Project:
         pool = {"name": "ittybatch"}
         usual = {"entrypoint": "ittybatch.flows.run_batch.run_batch", "work_pool": pool, "pull": []}
         document = {"deployments": [usual | each for each in deployments]}
-        self.declared.prefect_file.write_text(yaml.safe_dump(document))
+        (self.root / "prefect.yaml").write_text(yaml.safe_dump(document))
         told: list[str] = []
         deploy(declared=self.declared, tell=told.append)
         return told
@@ -122,7 +123,7 @@ def test_parameters_and_limits_that_are_taken_out_are_taken_back(project: Projec
 
 def test_an_automation_that_is_taken_out_is_paused(project: Project) -> None:
     """Only ours, by their names."""
-    file = project.declared.automations_file
+    file = project.root / "deployments" / "automations.yaml"
     document = yaml.safe_load(file.read_text())
     [resume] = document["automations"]
     for name in ("ittybatch-extra", "somebody-elses"):

@@ -45,6 +45,7 @@ def test_the_whole_stack_runs_mends_itself_and_ends(
         seed=5,
         instant=True,
         faults=faults,
+        dialect="envelope",
         on_event=events.append,
         program=PROGRAM,
     ) as stack:
@@ -58,7 +59,10 @@ def test_the_whole_stack_runs_mends_itself_and_ends(
         shared = stack.environment()
         assert (home / "migrated").read_text() == shared["DATABASE_URL"]
         assert shared["DATABASE_URL"].endswith("/ledger")
-        assert f"--seed 5 --faults {faults}" in (home / "sandbox-arguments").read_text()
+        assert (
+            f"--seed 5 --faults {faults} --dialect envelope"
+            in (home / "sandbox-arguments").read_text()
+        )
         pool = httpx.get(
             f"{shared['PREFECT_API_URL']}/work_pools/ittybatch",
             headers=api_headers(shared),
