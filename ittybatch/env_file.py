@@ -1,15 +1,15 @@
-"""Settings in `.env` that other libraries read, which look at the environment alone."""
+"""Settings in `.env` for libraries that read the environment alone: AWS's and Prefect's."""
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from dotenv import dotenv_values
 
-# Set by a local stack with an S3 of its own: a real bucket's settings must not mix with it.
+# A local stack sets it for its own S3, which settings of a real bucket must not mix with.
 LOCAL_S3 = "ITTYBATCH_LOCAL_S3"
-# What belongs together: half from the environment and half from a file would be neither.
-_TOGETHER = (
+# Each group is one set of credentials or one region: the environment or `.env` gives all of it.
+_GROUPS = (
     {
         "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY",
@@ -24,24 +24,19 @@ _TOGETHER = (
 
 
 def export_env_files(paths: Iterable[str | Path]) -> None:
-    """Put the `AWS_*` and `PREFECT_*` of these files into the environment, which wins.
+    """Add the `AWS_*` and `PREFECT_*` variables of these files to the environment, which wins.
 
     Args:
-        paths: The files, the later ones before the earlier ones; those that are missing do
-            not matter.
+        paths: The files. Later ones override earlier ones; missing ones are skipped.
     """
     prefixes = ("PREFECT_",) if os.environ.get(LOCAL_S3) else ("AWS_", "PREFECT_")
-    found = _Everything(_env_file=tuple(paths)).model_extra or {}
+    found: dict[str, str | None] = {}
+    for path in paths:
+        found |= dotenv_values(Path(path).expanduser(), encoding="utf-8")
     given = {name: value for name, value in found.items() if name.startswith(prefixes) and value}
-    for group in _TOGETHER:
+    for group in _GROUPS:
         if any(os.environ.get(name) for name in group):
             given = {name: value for name, value in given.items() if name not in group}
     for name, value in given.items():
         if not os.environ.get(name):
             os.environ[name] = value
-
-
-class _Everything(BaseSettings):
-    """Whatever names a file has."""
-
-    model_config = SettingsConfigDict(extra="allow", case_sensitive=True)

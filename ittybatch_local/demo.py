@@ -1,6 +1,7 @@
-"""The command that shows the main job on real media."""
+"""The command `ittybatch demo`: the product's own commands, on real media."""
 
-import json as json_module
+import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,9 +11,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from ittybatch.cli.output import console, print_table
+from ittybatch.cli.output import console
 from ittybatch.cli.status import SUCCEEDED
-from ittybatch.engine.amounts import format_bytes, format_duration
+from ittybatch.engine.amounts import format_bytes
 from ittybatch.errors import IttybatchError
 from ittybatch.home import private_folder
 from ittybatch.settings import Settings
@@ -21,7 +22,6 @@ from ittybatch_local.stack import LocalStack
 
 BUCKET, PREFIX = "demo-media", "library/"
 SOURCE = f"s3://{BUCKET}/{PREFIX}"
-# One job fails the first time, as encoders on preempted machines do, and is tried again.
 _FAULTS = """\
 jobs:
   - match: {kind: image}
@@ -29,33 +29,37 @@ jobs:
     probability: 0.34
     error: {kind: internal_error, message: the encoder was preempted}
 """
-_WIDE = 170
+_FAULTS_EXPLAINED = (
+    "To show retries, the local Ittybit fails the first attempt of about every third picture."
+)
 _PROGRAM = (sys.executable, "-m", "ittybatch")
 
 
 def demo(
     *,
     media: Annotated[
-        Path | None, Parameter(help="A folder of your own files, in place of generated ones.")
+        Path | None, Parameter(help="A folder of your own files instead of generated ones.")
     ] = None,
     report: Annotated[
-        Path | None, Parameter(help="Write the completion report, as JSON, to this file.")
+        Path | None, Parameter(help="Also write the completion report to this .json file.")
     ] = None,
-    profile: Annotated[str, Parameter(help="The profile that every item gets.")] = "web",
+    profile: Annotated[str, Parameter(help="The profile to apply to every item.")] = "web",
     keep: Annotated[
-        bool, Parameter(negative="", help="Leave everything running until Ctrl-C, to look at it.")
+        bool, Parameter(negative="", help="Keep everything running until Ctrl-C.")
     ] = False,
 ) -> int:
     """Watch real files become real outputs, on this machine alone.
 
-    Starts Prefect, a worker, the receiver, a local Ittybit with real ffmpeg and a local S3;
-    runs a batch over real media; runs it a second time, which submits nothing; and ends.
+    Starts Prefect, a worker, the receiver, a local Ittybit with real ffmpeg and a local S3. Runs
+    a batch over real media, then the same batch again, which submits nothing.
     """
     if report:
         _check_report(report)
     home = private_folder(Settings().home) / "demo"
     folder = _media(media, home)
-    _start_clean(home)
+    # The demo starts from an empty ledger, or its first batch would submit nothing.
+    shutil.rmtree(home, ignore_errors=True)
+    private_folder(home)
     faults = home / "faults.yaml"
     faults.write_text(_FAULTS, encoding="utf-8")
     console.print("Starting Prefect, a worker, the receiver, a local Ittybit and a local S3 ...")
@@ -68,25 +72,35 @@ def demo(
             f"Up after {time.monotonic() - began:.0f} s. Prefect UI: {stack.prefect_url} "
             f"(sign in with {stack.prefect_auth})\n\n"
             f"{uploaded.count} files ({format_bytes(uploaded.size_bytes)}) are in {SOURCE}. "
-            f"Starting a batch with profile {profile}:\n"
-            f"  ittybatch run {SOURCE} --profile {profile} --follow\n"
+            f"{_FAULTS_EXPLAINED}"
         )
         environment = stack.process_environment()
-        result = _run(environment, profile)
-        found = _report(environment)
-        _show(found)
+        run = ("run", SOURCE, "--profile", profile, "--name", "demo", "--follow")
+        result = _show(environment, *run)
+        found = _json(environment, "report", "latest")
+        batch = found["batch"]["id"]
+        _show(environment, "jobs", batch)
         if report:
-            report.write_text(json_module.dumps(found, indent=2) + "\n", encoding="utf-8")
-            console.print(f"Report: {report}")
-        _run_again(environment, profile, found["batch"]["id"])
-        console.print(
-            f"\nThe Prefect UI was at {stack.prefect_url}. The outputs stay in "
-            f"{home / 'sandbox' / 'files'}, the logs in {home / 'logs'}.\n"
-            f"It took {time.monotonic() - began:.0f} s. `ittybatch demo --keep` leaves "
-            "everything up to look at."
-        )
+            report.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+            console.print(f"JSON report written to {report}.")
+        console.print("\nThe same batch again submits nothing, because every job is done:")
+        _show(environment, *run)
+        _check_second_batch(environment, batch)
+        console.print(f"\nThe demo took {time.monotonic() - began:.0f} s. It wrote:")
+        for what, where in (
+            ("HTML report", home / "batches" / batch / "report.html"),
+            ("Outputs", home / "sandbox" / "files"),
+            ("Logs", home / "logs"),
+        ):
+            console.print(f"  {what:12} {where}", markup=False)
         if keep:
-            _wait_for_interrupt(stack.prefect_url)
+            _wait_for_interrupt(stack)
+    if not keep:
+        console.print(
+            "\nEverything has stopped. To look again, start the same stack, which keeps its "
+            f"batches until the next demo:\n  {_with_home(home)} ittybatch up",
+            markup=False,
+        )
     return result
 
 
@@ -111,72 +125,51 @@ def _check_report(report: Path) -> None:
         raise IttybatchError(f"--report: there is no folder {report.absolute().parent}.")
 
 
-def _start_clean(home: Path) -> None:
-    """Forget the demo before: this one shows everything from the beginning."""
-    shutil.rmtree(home, ignore_errors=True)
-    private_folder(home)
+def _show(environment: dict[str, str], *arguments: str) -> int:
+    """Run a command of ours in this terminal, and show its command line first."""
+    console.print(f"\n$ ittybatch {shlex.join(arguments)}", style="bold", markup=False)
+    done = subprocess.run(  # noqa: S603  our own program
+        [*_PROGRAM, *arguments], env=_in_terminal(environment), check=False
+    )
+    return done.returncode
 
 
-def _run(environment: dict[str, str], profile: str) -> int:
-    command = [*_PROGRAM, "run", SOURCE, "--profile", profile, "--name", "demo", "--follow"]
-    return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603
+def _in_terminal(environment: dict[str, str]) -> dict[str, str]:
+    """The stack's environment, with colours where this terminal has them."""
+    if console.no_color or not console.is_terminal:
+        return environment
+    return {name: value for name, value in environment.items() if name != "NO_COLOR"}
 
 
-def _run_again(environment: dict[str, str], profile: str, first: str) -> None:
-    console.print("The same batch once more submits nothing that has been done:")
-    _run(environment, profile)
-    # `latest` passes over a batch that found nothing to do, as this one should.
-    [newest] = _told(environment, "status", "--all", "--limit", "1", "--json")
-    second = _report(environment, newest["id"])
-    if second["batch"]["id"] == first or second["counts"]["jobs"] != 0:
-        raise IttybatchError(f"The second batch submitted {second['counts']['jobs']} jobs.")
-
-
-def _report(environment: dict[str, str], batch: str = "latest") -> dict[str, Any]:
-    found: dict[str, Any] = _told(environment, "report", batch)
-    return found
-
-
-def _told(environment: dict[str, str], *arguments: str) -> Any:  # noqa: ANN401  JSON
-    """What a command of ours tells a program."""
+def _json(environment: dict[str, str], *arguments: str) -> Any:  # noqa: ANN401  JSON
+    """Run a command of ours and parse its output."""
     done = subprocess.run(  # noqa: S603  our own program
         [*_PROGRAM, *arguments], env=environment, check=False, capture_output=True
     )
     if done.returncode != SUCCEEDED:
         command = " ".join(arguments)
         raise IttybatchError(f"`ittybatch {command}` failed: {done.stderr.decode().strip()}")
-    return json_module.loads(done.stdout)
+    return json.loads(done.stdout)
 
 
-def _show(found: dict[str, Any]) -> None:
-    """A table of what came out, with the addresses where there is room for them."""
-    wide = console.width >= _WIDE or not console.is_terminal
-    columns = ["Item", "Rendition", "Status", "Attempts>", "Pixels", "Length>", "Size>"]
-    rows = []
-    for job in found["jobs"]:
-        output = job["output"] or {}
-        where = job["output_url"] or (job["error"] or {}).get("message")
-        row = [
-            job["input"].removeprefix(SOURCE),
-            job["rendition"],
-            job["status"],
-            job["attempts"],
-            f"{output['width']}x{output['height']}" if output.get("width") else "",
-            format_duration(output.get("duration_s")),
-            format_bytes(output.get("size_bytes")),
-        ]
-        rows.append([*row, where] if wide else row)
-    print_table("Results", [*columns, "Output"] if wide else columns, rows)
-    if not wide:
-        for job in found["jobs"]:
-            where = job["output_url"] or (job["error"] or {}).get("message")
-            console.print(f"{job['rendition']:10} {where}", markup=False)
+def _check_second_batch(environment: dict[str, str], first: str) -> None:
+    # `latest` skips a batch that found nothing to do, and the second one should be like that.
+    [newest] = _json(environment, "status", "--all", "--limit", "1", "--json")
+    second = _json(environment, "report", newest["id"])
+    if second["batch"]["id"] == first or second["counts"]["jobs"] != 0:
+        raise IttybatchError(f"The second batch submitted {second['counts']['jobs']} jobs.")
 
 
-def _wait_for_interrupt(url: str) -> None:
+def _with_home(home: Path) -> str:
+    return f"ITTYBATCH_HOME={shlex.quote(str(home))}"
+
+
+def _wait_for_interrupt(stack: LocalStack) -> None:
     console.print(
-        f"\nEverything stays up until Ctrl-C. Prefect UI: {url}\n"
-        "In another terminal: export ITTYBATCH_HOME=.ittybatch/demo; ittybatch status"
+        f"\nEverything keeps running until Ctrl-C. The Prefect UI is at {stack.prefect_url} "
+        f"(sign in with {stack.prefect_auth}).\n"
+        f"In another terminal: {_with_home(stack.home)} ittybatch status",
+        markup=False,
     )
     try:
         while True:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, case, func, not_, or_, select
+from sqlalchemy import ColumnElement, and_, case, func, not_, or_, select
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.redaction import shown_source
@@ -74,6 +74,30 @@ class JobRow:
     submitted_at: datetime | None
     completed_at: datetime | None
 
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which of a batch's jobs are wanted.
+
+    Args:
+        rendition: Only jobs of this rendition.
+        input_contains: Only jobs of items whose URI contains this.
+    """
+
+    rendition: str | None = None
+    input_contains: str | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """The filter as conditions of a query that joins jobs with their items."""
+        found: list[ColumnElement[bool]] = []
+        if self.rendition is not None:
+            found.append(Job.rendition == self.rendition)
+        if self.input_contains is not None:
+            found.append(Item.uri.contains(self.input_contains, autoescape=True))
+        return found
+
+
+EVERY_JOB = JobFilter()
 
 # What makes a `JobRow` out of a job and its item.
 JOB_COLUMNS = (
@@ -199,6 +223,7 @@ def job_rows(
     after: int = 0,
     limit: int = _PAGE,
     chunks: Sequence[int] | None = None,
+    only: JobFilter = EVERY_JOB,
 ) -> list[JobRow]:
     """A batch's jobs in the order they were planned, from right after one of them.
 
@@ -209,12 +234,13 @@ def job_rows(
         after: Only jobs with a larger id.
         limit: The most jobs to give.
         chunks: Only jobs of these. Without it all of the batch's are sorted for a few.
+        only: Only jobs that this filter keeps.
     """
     query = (
         select(*JOB_COLUMNS)
         .join(Chunk, Chunk.id == Job.chunk_id)
         .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
-        .where(Chunk.batch_id == batch, Job.id > after)
+        .where(Chunk.batch_id == batch, Job.id > after, *only.conditions())
         .order_by(Job.id)
         .limit(limit)
     )
@@ -228,12 +254,14 @@ def job_rows(
 
 
 def all_job_rows(
-    ledger: Ledger, batch: str, *, states: Sequence[JobState] = ()
+    ledger: Ledger, batch: str, *, states: Sequence[JobState] = (), only: JobFilter = EVERY_JOB
 ) -> Iterator[JobRow]:
     """Every job of a batch, chunk after chunk, read page by page."""
     for chunks in together(ledger.read(chunk_sizes, batch)):
         after = 0
-        while rows := ledger.read(job_rows, batch, states=states, after=after, chunks=chunks):
+        while rows := ledger.read(
+            job_rows, batch, states=states, after=after, chunks=chunks, only=only
+        ):
             yield from rows
             if len(rows) < _PAGE:
                 break
@@ -266,7 +294,21 @@ def together(chunks: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
         yield group
 
 
-def failure_reasons(transaction: Transaction, batch: str, limit: int = 50) -> list[dict[str, Any]]:
+def rendition_counts(transaction: Transaction, batch: str) -> list[tuple[str, JobState, int]]:
+    """A batch's jobs counted by rendition and state, as (rendition, state, jobs)."""
+    rows = transaction.rows(
+        select(Job.rendition, Job.state, func.count().label("jobs"))
+        .join(Chunk, Chunk.id == Job.chunk_id)
+        .where(Chunk.batch_id == batch)
+        .group_by(Job.rendition, Job.state)
+        .order_by(Job.rendition)
+    )
+    return [(row.rendition, JobState(row.state), row.jobs) for row in rows]
+
+
+def failure_reasons(
+    transaction: Transaction, batch: str, limit: int = 50, *, only: JobFilter = EVERY_JOB
+) -> list[dict[str, Any]]:
     """A batch's failures grouped by state and reason, the most frequent first."""
     count = func.count().label("jobs")
     rows = transaction.rows(
@@ -284,6 +326,7 @@ def failure_reasons(transaction: Transaction, batch: str, limit: int = 50) -> li
             Job.state.in_(
                 [JobState.FAILED.value, JobState.CANCELLED.value, JobState.EXPIRED.value]
             ),
+            *only.conditions(),
         )
         .group_by(Job.state, Job.error_kind, Job.error_message)
         .order_by(count.desc())

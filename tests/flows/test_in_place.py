@@ -10,7 +10,7 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import CancelledRun, FailedRun
 from prefect.testing.utilities import prefect_test_harness
 
-import ittybatch
+from ittybatch import api
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.saving import save_plan
 from ittybatch.errors import IttybatchError
@@ -106,7 +106,7 @@ def test_a_direct_call_returns_the_batchs_summary(
     ledger: Ledger, sandbox: Running, source: ManifestSource
 ) -> None:
     """Or raises it where jobs have failed."""
-    summary = ittybatch.run_batch(source, profile="web")
+    summary = api.run_batch(source, profile="web")
     [batch] = ledger.read(recent_batches)
     assert (summary.id, summary.state) == (batch.id, BatchState.SUCCEEDED)
     assert (summary.counts["jobs"], summary.counts["succeeded"]) == (ITEMS, ITEMS)
@@ -114,12 +114,12 @@ def test_a_direct_call_returns_the_batchs_summary(
     refusal = {"kind": "invalid_input", "message": "not media"}
     _strike(sandbox, {"jobs": [{"action": "fail_always", "error": refusal}]})
     options = BatchOptions(again=True, approve_above_jobs=ITEMS)
-    with pytest.raises(ittybatch.BatchFailed, match="ittybatch") as failed:
-        ittybatch.run_batch(source, profile="web", options=options)
+    with pytest.raises(api.BatchFailed, match="ittybatch") as failed:
+        api.run_batch(source, profile="web", options=options)
     assert failed.value.summary is not None
     assert failed.value.summary.counts["jobs"] == ITEMS
 
-    preview = ittybatch.run_batch(source, profile="web", options=BatchOptions(dry_run=True))
+    preview = api.run_batch(source, profile="web", options=BatchOptions(dry_run=True))
     assert (preview.id, preview.counts["jobs"]) == (None, 0)
 
 
