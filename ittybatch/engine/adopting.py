@@ -32,7 +32,7 @@ class Adoption:
     looked_for: int = 0
     adopted: Counter[JobState] = field(default_factory=Counter)
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """All of it in words, with what to do next."""
         found = sum(self.adopted.values())
         counts = ", ".join(f"{count:,} {state}" for state, count in sorted(self.adopted.items()))

@@ -98,7 +98,7 @@ def _check_deployments(client: SyncPrefectClient) -> Iterator[Finding]:
         yield Finding("Deployments", Grade.WARNING, error.message, error.remedy or "")
         return
     if leftovers:
-        told = "; ".join(leftover.told() for leftover in leftovers)
+        told = "; ".join(leftover.describe() for leftover in leftovers)
         yield Finding(
             "Deployments",
             Grade.WARNING,

@@ -20,7 +20,7 @@ class Speed:
     per_minute: float | None
     left_s: float | None
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """The speed, in words."""
         if self.per_minute is None or self.left_s is None:
             return "nothing has ended in the last ten minutes"

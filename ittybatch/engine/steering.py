@@ -56,7 +56,7 @@ class Steered:
     in_flight: int = 0
     flow_runs: tuple[str, ...] = ()
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """All of it in words."""
         lines = [f"Batch {self.batch} is {self.state.value}."]
         if self.state is BatchState.HELD:

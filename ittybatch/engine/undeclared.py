@@ -45,7 +45,7 @@ class Leftover:
     schedule: DeploymentSchedule
     deployment_id: Any
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """Which schedule it is."""
         why = "" if self.declared else ", a deployment that prefect.yaml does not declare"
         return f"the schedule {show_schedule(self.schedule)} of {self.deployment}{why}"
@@ -81,7 +81,7 @@ def retire(client: SyncPrefectClient, prefect_file: Path, automations: set[str])
         client.update_deployment_schedule(
             leftover.deployment_id, leftover.schedule.id, active=False
         )
-        yield f"SET INACTIVE: {leftover.told()}. It starts nothing any more."
+        yield f"SET INACTIVE: {leftover.describe()}. It starts nothing any more."
     declared = _declared(prefect_file)
     for name, deployment in our_deployments(client):
         if (entry := declared.get(deployment.name)) is not None:
