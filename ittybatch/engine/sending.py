@@ -146,7 +146,7 @@ def is_on_its_way(submission: Submission, cancelled_at: datetime | None = None) 
 
 
 def metadata_of(submission: Submission) -> dict[str, Any]:
-    """The metadata that Ittybit echoes in webhooks: the user's pairs, and ours that name the job."""
+    """The metadata that Ittybit echoes: the user's pairs, and ours that identify the job."""
     source = Item(submission.input)
     return marked_metadata(
         submission.metadata,
