@@ -6,16 +6,17 @@ import logging
 import os
 import sys
 
-from cyclopts import App, CycloptsError, Group
+from cyclopts import App, CycloptsError, CycloptsPanel, Group
+from pydantic import ValidationError
 from rich.console import Console
 
 from ittybatch import __version__
 from ittybatch.cli.local import use_local_stack
-from ittybatch.cli.status import COULD_NOT_RUN, SUCCEEDED, USAGE
+from ittybatch.cli.output import refused
+from ittybatch.cli.status import COULD_NOT_RUN, INTERRUPTED, SUCCEEDED, USAGE
 from ittybatch.errors import IttybatchError
 
-_INTERRUPTED = 130
-# What a shell says of a program that SIGPIPE ended.
+# As a shell reports a program that SIGPIPE ended.
 _UNREAD = 141
 # Commands of the extra `local`, by the function that runs each.
 _LOCAL = {
@@ -23,8 +24,11 @@ _LOCAL = {
     "demo": "ittybatch_local.demo:demo",
     "sandbox": "ittybatch_local.commands:sandbox",
 }
-# These are the stack, or run beside whatever else there is.
-_ON_THEIR_OWN = {*_LOCAL, "receiver"}
+# Services take their settings from outside, not from a running stack. They log what they do.
+_SERVICES = {*_LOCAL, "receiver"}
+
+# Options as they were called before; scripts go on using them.
+_OLD_OPTIONS = {"--skip-standing": "--skip-existing"}
 
 app = App(
     name="ittybatch",
@@ -40,28 +44,29 @@ _batches = Group("Batches", sort_key=1)
 _results = Group("Results", sort_key=2)
 _services = Group("Services", sort_key=3)
 _local = Group("Local", help="Needs: pip install 'ittybatch[local]'", sort_key=4)
-_care = Group("Care", sort_key=5)
+_maintenance = Group("Maintenance", sort_key=5)
 
-# By name, so that `--help` and a service start without what the other commands import.
+# By name, so that `--help` and services start without the imports of other commands.
 for _name, _where, _group, _help in (
-    ("plan", "starting:plan", _batches, "Tell what a run would do. Nothing is submitted."),
+    ("plan", "planning:plan", _batches, "Show what a run would do. Nothing is submitted."),
     ("run", "starting:run", _batches, "Start a batch."),
-    ("retry", "starting:retry", _batches, "Start a batch of what failed in an earlier one."),
+    ("follow", "following:follow", _batches, "Show a batch's progress until it has ended."),
+    ("retry", "retrying:retry", _batches, "Start a batch of what failed in an earlier one."),
     ("approve", "steering:approve", _batches, "Let a batch begin that waits to be approved."),
     ("pause", "steering:pause", _batches, "Submit nothing more of a batch until `resume`."),
-    ("tune", "tuning:tune", _batches, "Run a batch faster or slower, from here on."),
+    ("tune", "steering:tune", _batches, "Run a batch faster or slower from here on."),
     ("resume", "steering:resume", _batches, "Let a held batch go on from where it stopped."),
-    ("adopt", "adopting:adopt", _batches, "Record jobs that another ledger had Ittybit make."),
-    ("cancel", "steering:cancel", _batches, "Submit nothing more of a batch."),
-    ("status", "looking:status", _results, "Show the newest batches, or one."),
-    ("jobs", "looking:jobs", _results, "List a batch's jobs."),
-    ("failures", "looking:failures", _results, "Show why jobs of a batch failed."),
-    ("quarantine", "quarantine:app", _results, "Jobs that no batch makes again by itself."),
-    ("report", "looking:report", _results, "Write a batch's completion report."),
+    ("adopt", "steering:adopt", _batches, "Record jobs that another ledger had Ittybit make."),
+    ("cancel", "steering:cancel", _batches, "Submit nothing more of a batch, for good."),
+    ("status", "batches:status", _results, "Show the newest batches, or one."),
+    ("jobs", "jobs:jobs", _results, "List a batch's jobs."),
+    ("failures", "jobs:failures", _results, "Show why jobs of a batch failed."),
+    ("quarantine", "quarantine:app", _results, "Jobs that are held back after a final failure."),
+    ("report", "reporting:report", _results, "Write a batch's completion report."),
     ("receiver", "serving:receiver", _services, "Run the webhook receiver."),
-    ("deploy", "caring:deploy", _care, "Tell Prefect of work pool, deployments, automations."),
-    ("reconcile", "caring:reconcile", _care, "Ask for what no webhook told; wake what waits."),
-    ("doctor", "doctor:doctor", _care, "Check everything, and say how to mend it."),
+    ("deploy", "maintenance:deploy", _maintenance, "Apply prefect.yaml and the automations."),
+    ("reconcile", "maintenance:reconcile", _maintenance, "Poll overdue jobs; wake waiting runs."),
+    ("doctor", "doctor:doctor", _maintenance, "Check the installation, and how to mend it."),
 ):
     app.command(f"ittybatch.cli.{_where}", name=_name, group=_group, help=_help)
 
@@ -72,20 +77,25 @@ for _name, _help in (
 ):
     app.command(_LOCAL[_name], name=_name, group=_local, help=_help)
 
-_db = App(name="db", help="The ledger's database.", group=_care)
-_db.command("ittybatch.cli.caring:upgrade", name="upgrade", help="Bring the tables up to date.")
-_db.command("ittybatch.cli.tidying:tidy", name="tidy", help="Remove what only takes room.")
+_db = App(name="db", help="The ledger's database.", group=_maintenance)
+_db.command(
+    "ittybatch.cli.maintenance:upgrade", name="upgrade", help="Bring the tables up to date."
+)
+_db.command(
+    "ittybatch.cli.maintenance:tidy", name="tidy", help="Remove old webhooks and polled answers."
+)
 app.command(_db)
+app.register_install_completion_command()
 
 
 def explain(arguments: list[str]) -> None:
-    """Let the help of the command that is asked for be all that its docstring says.
+    """Give the command that was asked for its whole docstring as its help.
 
-    The list of commands keeps one line for each, for which nothing need be imported.
+    The list of commands keeps one line for each, which needs no import.
     """
     command = app
     for word in arguments:
-        # An option is a command to cyclopts where it is `--help`.
+        # Cyclopts has `--help` among the commands.
         if word.startswith("-") or word not in command:
             break
         command = command[word]
@@ -104,39 +114,52 @@ def _refuse_missing_extra(arguments: list[str]) -> None:
 
 def main() -> None:
     """Run the command line and exit."""
+    arguments = [_OLD_OPTIONS.get(each, each) for each in sys.argv[1:]]
+    is_service = bool(arguments) and arguments[0] in _SERVICES
     logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+        # Between the lines of a table or a spinner only warnings are worth their place.
+        level=logging.INFO if is_service else logging.WARNING,
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
     )
-    # A line for each request, migration context or set of credentials would bury the rest.
+    # They log a line for each request, migration or set of credentials.
     for name in ("httpx", "alembic", "botocore", "boto3"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    sys.exit(_run(sys.argv[1:]))
+    sys.exit(_run(arguments))
 
 
 def _run(arguments: list[str]) -> int:
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    # Its errors are panels, of which `soft_wrap` would cut off what is too wide.
-    usage = Console(stderr=True, highlight=False)
     try:
+        is_command = bool(arguments) and not arguments[0].startswith("-")
         wants_help = not {"--help", "-h"}.isdisjoint(arguments)
-        if arguments and arguments[0] not in _ON_THEIR_OWN and not wants_help:
+        if is_command and arguments[0] not in _SERVICES and not wants_help:
             # Before the command's module is imported: Prefect reads its settings once.
             use_local_stack()
         _refuse_missing_extra(arguments)
         explain(arguments)
         result = app(
-            arguments, exit_on_error=False, error_console=usage, result_action="return_value"
+            arguments, exit_on_error=False, print_error=False, result_action="return_value"
         )
-    except CycloptsError:
+    except CycloptsError as error:
+        if isinstance(error.__cause__, ValidationError):
+            # Understood, but out of range: the same error as for a value that we check ourselves.
+            _print_error(errors, str(refused(error.__cause__)))
+            return COULD_NOT_RUN
+        # A panel, which `soft_wrap` would cut off at the edge of the screen.
+        Console(stderr=True, highlight=False).print(CycloptsPanel(error))
         return USAGE
     except IttybatchError as error:
-        errors.print("error:", style="bold red", end=" ")
-        errors.print(str(error), markup=False)
+        _print_error(errors, str(error))
         return COULD_NOT_RUN
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read has read enough, such as `head`. Python would flush once more, and fail.
+        # The reader, such as `head`, has read enough. Python would flush once more, and fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _UNREAD
     return result if isinstance(result, int) else SUCCEEDED
+
+
+def _print_error(errors: Console, message: str) -> None:
+    errors.print("error:", style="bold red", end=" ")
+    errors.print(message, markup=False)

@@ -2,26 +2,51 @@
 
 import time
 from pathlib import Path
+from typing import Annotated
+from uuid import UUID
 
-from rich.console import Console
+from cyclopts import Parameter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ittybatch.cli.output import console, print_json
-from ittybatch.cli.status import COULD_NOT_RUN, status_of
-from ittybatch.engine.amounts import format_count
-from ittybatch.engine.flow_runs import FlowRuns
+from ittybatch.cli.output import Json, console, print_json
+from ittybatch.cli.output import errors as screen
+from ittybatch.cli.status import COULD_NOT_RUN, INTERRUPTED, status_of
+from ittybatch.engine.amounts import format_count, format_duration
+from ittybatch.engine.flow_runs import FlowRuns, open_flow_runs
 from ittybatch.engine.plan_counts import not_submitted
 from ittybatch.engine.reports.entries import batch_summary
-from ittybatch.ledger import Ledger
+from ittybatch.engine.speed import Speed, speed_of
+from ittybatch.ledger import Ledger, open_ledger
 from ittybatch.ledger.identity import batch_owner
-from ittybatch.ledger.queries import BatchStatus, batch_of_run, batch_status
+from ittybatch.ledger.queries import BatchStatus, batch_of_run, batch_status, find_batch
 from ittybatch.ledger.runs import read_run
 from ittybatch.ledger.states import BatchState, RunState
+from ittybatch.settings import Settings
 
 _LOOK_EVERY_S = 0.5
 _ASK_PREFECT_EVERY_S = 3.0
+_MEASURE_EVERY_S = 3.0
 _LOOKS_FOR_REPORT = 120
 _ENDED = ("succeeded", "failed", "cancelled", "expired")
+
+
+def follow(
+    batch: Annotated[
+        str, Parameter(help="Id of a batch or of its flow run, or `latest`: the newest batch.")
+    ],
+    *,
+    json: Json = False,
+) -> int:
+    """Show a batch's progress until it has ended. Ctrl-C ends only this, not the batch.
+
+    The exit status is the batch's: 0 all succeeded, 1 some failed, 3 it is held.
+    """
+    settings = Settings()
+    ledger = open_ledger(settings)
+    if _is_flow_run(batch):
+        with open_flow_runs() as flow_runs:
+            return follow_run(ledger, flow_runs, batch, home=settings.home, json=json)
+    return _follow(ledger, ledger.read(find_batch, batch), home=settings.home, json=json)
 
 
 def follow_run(
@@ -34,73 +59,121 @@ def follow_run(
         flow_runs: Prefect.
         flow_run: The flow run.
         home: Where reports lie, if the worker has the same.
-        json: Whether its end is told as JSON.
+        json: Whether to print the batch's end as JSON.
 
     Returns:
-        The exit status that its end comes to.
+        The exit status for the batch's end.
     """
     # Progress goes to standard error, so that what a program reads stays clean.
-    screen = Console(stderr=True, highlight=False, soft_wrap=True)
-    screen.print(f"Flow run: {flow_runs.url(flow_run)}")
-    batch = _await_batch(ledger, flow_runs, flow_run, screen)
+    screen.print(f"Flow run {flow_run}: {flow_runs.url(flow_run)}")
+    try:
+        batch = await_batch(ledger, flow_runs, flow_run)
+    except KeyboardInterrupt:
+        _print_how_to_attach(flow_run)
+        return INTERRUPTED
     if batch is None:
         return COULD_NOT_RUN
-    status = _show_progress(ledger, batch, screen)
-    if json:
-        print_json({"batch": batch_summary(status), "counts": status.counts})
-    else:
-        _tell(status, home)
-    return status_of(status.state)
+    return _follow(ledger, batch, home=home, json=json)
 
 
-def _await_batch(ledger: Ledger, flow_runs: FlowRuns, flow_run: str, screen: Console) -> str | None:
-    """The batch of a run; None where the run ended before it had one."""
-    with screen.status("Waiting for a worker to take it up ..."):
-        asked_at = 0.0
+def await_batch(
+    ledger: Ledger, flow_runs: FlowRuns, flow_run: str, *, within_s: float | None = None
+) -> str | None:
+    """Wait until a worker has begun the batch of a flow run.
+
+    Args:
+        ledger: Where the batch will be.
+        flow_runs: Prefect.
+        flow_run: The flow run.
+        within_s: Seconds to wait; without it, until the run has a batch or has ended.
+
+    Returns:
+        The batch's id; None where the run ended before it had one, or the time is over.
+    """
+    began = time.monotonic()
+    with screen.status("Waiting for a worker to begin the batch ..."):
+        # A run that ends without a batch is rare: Prefect is asked less often than the ledger.
+        asked_at = began
         while True:
             if batch := ledger.read(batch_of_run, flow_run):
                 return batch
-            if time.monotonic() - asked_at >= _ASK_PREFECT_EVERY_S:
-                asked_at = time.monotonic()
+            now = time.monotonic()
+            if within_s is not None and now - began >= within_s:
+                return None
+            if now - asked_at >= _ASK_PREFECT_EVERY_S:
+                asked_at = now
                 found = flow_runs.statuses([flow_run]).get(flow_run)
                 if found is None or found.ended:
                     why = found.message if found else "it was deleted"
-                    screen.print(f"The flow run ended before it began a batch: {why}")
+                    screen.print(f"The flow run ended before it began a batch: {why}", markup=False)
                     return None
             time.sleep(_LOOK_EVERY_S)
 
 
-def _show_progress(ledger: Ledger, batch: str, screen: Console) -> BatchStatus:
+def _follow(ledger: Ledger, batch: str, *, home: Path, json: bool) -> int:
+    try:
+        status = _show_progress(ledger, batch)
+    except KeyboardInterrupt:
+        _print_how_to_attach(batch)
+        return INTERRUPTED
+    if json:
+        print_json({"batch": batch_summary(status), "counts": status.counts})
+    else:
+        _print_end(status, home)
+    return status_of(status.state)
+
+
+def _is_flow_run(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _print_how_to_attach(what: str) -> None:
+    screen.print(
+        f"\nThe batch goes on without this window. Follow it again: ittybatch follow {what}"
+    )
+
+
+def _show_progress(ledger: Ledger, batch: str) -> BatchStatus:
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[told]}"),
+        TextColumn("{task.fields[said]}"),
         TimeElapsedColumn(),
     )
+    screen.print(f"Batch {batch}")
     with Progress(*columns, console=screen) as bar:
-        line = bar.add_task(f"Batch {batch}", total=None, told="")
-        told_at = ""
+        line = bar.add_task("", total=None, said="")
+        said_before = ""
         asked = False
         looked = 0
+        speed = Speed(None, None)
+        measured_at = 0.0
         while True:
             status = ledger.read(batch_status, batch)
+            if time.monotonic() - measured_at >= _MEASURE_EVERY_S:
+                measured_at = time.monotonic()
+                speed = speed_of(ledger, status)
             counts = status.counts
-            told = f"{status.state.value}, {counts['in_flight']:,} at Ittybit"
-            if counts["failed"]:
-                told += f", {counts['failed']:,} failed"
+            done = sum(counts[name] for name in _ENDED)
+            said = _state_in_words(status)
             bar.update(
                 line,
+                description=status.state.value,
                 total=counts["jobs"] or None,
-                completed=sum(counts[name] for name in _ENDED),
-                told=told,
+                completed=done,
+                said=", ".join(filter(None, (said, _speed_in_words(speed)))),
             )
-            if not screen.is_terminal and told != told_at:
-                screen.print(f"  {sum(counts[name] for name in _ENDED)}/{counts['jobs']} {told}")
-                told_at = told
+            if not screen.is_terminal and said != said_before:
+                screen.print(f"  {done}/{counts['jobs']} {status.state.value}, {said}")
+                said_before = said
             if status.state is BatchState.UNAPPROVED and not asked:
                 asked = True
-                _tell_asks(status, screen)
+                _print_approval(status)
             # A cancelled batch still waits for what it had sent.
             if status.state is BatchState.HELD:
                 return status
@@ -111,7 +184,19 @@ def _show_progress(ledger: Ledger, batch: str, screen: Console) -> BatchStatus:
             time.sleep(_LOOK_EVERY_S)
 
 
-def _tell_asks(status: BatchStatus, screen: Console) -> None:
+def _state_in_words(status: BatchStatus) -> str:
+    said = f"{status.counts['in_flight']:,} at Ittybit"
+    failed = status.counts["failed"]
+    return f"{said}, {failed:,} failed" if failed else said
+
+
+def _speed_in_words(speed: Speed) -> str:
+    if not speed.per_minute or not speed.left_s:
+        return ""
+    return f"{speed.per_minute:,.0f}/min, {format_duration(speed.left_s)} left"
+
+
+def _print_approval(status: BatchStatus) -> None:
     screen.print(f"It waits to be approved: {status.reason}", markup=False)
     screen.print(
         f"Begin it: ittybatch approve {status.id}. Give it up: ittybatch cancel {status.id}."
@@ -124,7 +209,7 @@ def _reported(ledger: Ledger, batch: str, looked: int) -> bool:
     return run is None or run.state is RunState.ENDED or looked >= _LOOKS_FOR_REPORT
 
 
-def _tell(status: BatchStatus, home: Path) -> None:
+def _print_end(status: BatchStatus, home: Path) -> None:
     counts = status.counts
     console.print(
         f"Batch {status.id}: {status.state.value}. {counts['succeeded']:,} of "

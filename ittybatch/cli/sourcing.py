@@ -1,4 +1,4 @@
-"""The source of a command: its text, and the options that go with it."""
+"""What commands that plan or start a batch take: a source, its options, the batch's options."""
 
 import codecs
 from dataclasses import dataclass, fields
@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ittybatch.engine.options import RunOptions
 from ittybatch.errors import IttybatchError
 from ittybatch.sources import Source, parse_source
 from ittybatch.sources.rules import Litter
@@ -25,13 +26,20 @@ SourceText = Annotated[
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceOptions:
-    """What goes with a source. Each is named for what it means; not every source takes each."""
+    """Options of a source. A source refuses those it does not take, by name."""
 
     suffix: Annotated[
         list[str] | None,
         Parameter(negative="", help="Only keys with this suffix, such as .mov. May be repeated."),
     ] = None
     glob: Annotated[str | None, Parameter(help="Only keys that match this pattern.")] = None
+    exclude: Annotated[str | None, Parameter(help="Leave out keys that match this pattern.")] = None
+    min_size: Annotated[
+        str | None, Parameter(help="Leave out smaller objects: 500kB, 10MB, 2GiB.")
+    ] = None
+    max_size: Annotated[
+        str | None, Parameter(help="Leave out larger objects: 500kB, 10MB, 2GiB.")
+    ] = None
     also: Annotated[
         list[str] | None,
         Parameter(negative="", help="A bucket: this prefix, too. May be repeated."),
@@ -52,15 +60,43 @@ class SourceOptions:
         str | None,
         Parameter(help="Only objects changed since: 2d, 6h, or 2026-01-31T00:00:00Z."),
     ] = None
+    modified_before: Annotated[
+        str | None,
+        Parameter(help="Only objects last changed before: 2d, 6h, or 2026-01-31T00:00:00Z."),
+    ] = None
+    versioned: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="A versioned bucket: identify objects by version id and not by ETag. Changing "
+            "this makes every object a new one.",
+        ),
+    ] = False
     since_last_scan: Annotated[
         bool,
         Parameter(negative="", help="A bucket: only what changed since it was last scanned."),
     ] = False
+    overlap: Annotated[
+        str | None,
+        Parameter(help="A bucket, with --since-last-scan: how far before it to begin, as 24h."),
+    ] = None
+    parallel: Annotated[
+        int | None, Parameter(help="A bucket: folders to list at the same time.")
+    ] = None
+    prefix: Annotated[
+        str | None, Parameter(help="An inventory: only objects in this folder, as uploads/.")
+    ] = None
     under: Annotated[
         str | None, Parameter(help="A queue: the s3://bucket/prefix/ whose events are wanted.")
     ] = None
     dead_letter_url: Annotated[
         str | None, Parameter(help="A queue: where messages go that cannot be read.")
+    ] = None
+    max_messages: Annotated[
+        int | None, Parameter(help="A queue: the most messages of one batch.")
+    ] = None
+    max_time: Annotated[
+        str | None, Parameter(help="A queue: how long to read it at most, as 15m.")
     ] = None
     format: Annotated[
         str | None,
@@ -99,8 +135,11 @@ class SourceOptions:
 
 
 NO_OPTIONS = SourceOptions()
+# Without defaults in the help: an option that is not given is the deployment's own.
+Options = Annotated[RunOptions, Parameter(name="*", negative="", show_default=False)]
+USUAL = RunOptions()
 _FIELDS = {"suffix": "suffixes", "also": "more_uris", "under": "uri", "column": "columns"}
-# A tab can hardly be typed.
+# A shell makes it hard to type a tab.
 _DELIMITERS = {"\\t": "\t", "tab": "\t"}
 
 
@@ -108,7 +147,7 @@ def source_of(text: str, options: SourceOptions) -> Source:
     """Read a source as it was typed.
 
     Raises:
-        IttybatchError: It is none, or takes no such option.
+        IttybatchError: The text names no source, or the source does not take an option.
     """
     given = {
         _FIELDS.get(field.name, field.name): value

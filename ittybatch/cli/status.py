@@ -3,10 +3,12 @@
 from ittybatch.ledger.states import BatchState
 
 SUCCEEDED, SOME_FAILED, USAGE, COULD_NOT_RUN = 0, 1, 2, 3
+# As a shell reports a program that SIGINT ended.
+INTERRUPTED = 130
 
 
 def status_of(state: BatchState) -> int:
-    """The exit status that a batch's state comes to."""
+    """The exit status for a batch's state."""
     match state:
         case BatchState.SUCCEEDED:
             return SUCCEEDED

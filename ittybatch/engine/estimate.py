@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ittybatch.engine.amounts import format_count
-from ittybatch.engine.options import BatchOptions
+from ittybatch.engine.options import BatchOptions, RunOptions
 from ittybatch.ledger.queries import PastDurations
 from ittybatch.settings import Settings
 
@@ -50,7 +50,7 @@ class Estimate:
 
 def estimate(
     counts: Mapping[str, int],
-    options: BatchOptions,
+    options: RunOptions,
     settings: Settings,
     known: Mapping[str, PastDurations],
 ) -> Estimate:
@@ -93,7 +93,7 @@ def _time(
     kinds: Mapping[str, int],
     jobs: int,
     items: int,
-    by: tuple[BatchOptions, Settings, Mapping[str, PastDurations]],
+    by: tuple[RunOptions, Settings, Mapping[str, PastDurations]],
 ) -> tuple[float | None, str]:
     options, settings, known = by
     if not jobs:

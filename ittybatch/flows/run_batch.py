@@ -1,14 +1,9 @@
-"""A batch: plan a source, release its chunks, sleep until they are done, report.
-
-from ittybatch.flows.run_batch import run_batch
-from ittybatch.sources import BucketSource
-
-run_batch(BucketSource(uri="s3://media/uploads/"), profile="web")
-"""
+"""A batch: plan a source, release its chunks, suspend until they are done, report."""
 
 from prefect import State, flow
 
 from ittybatch.engine.options import BatchOptions
+from ittybatch.engine.summary import BatchSummary
 from ittybatch.errors import IttybatchError
 from ittybatch.flows.parameters import DEFAULTS, AnySource, ApproveAbove, Options, ProfileName
 from ittybatch.flows.process_chunk import process_chunk
@@ -16,19 +11,18 @@ from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import OpenBatch, read_batch
 from ittybatch.ledger.identity import batch_owner
 from ittybatch.ledger.legs import Leg
-from ittybatch.ledger.queries import BatchStatus
+from ittybatch.ledger.queries import BatchStatus, batch_status
 from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
 from ittybatch.tasks.adopt import adopt
 from ittybatch.tasks.approve import approve
-from ittybatch.tasks.ending import ends_quietly
-from ittybatch.tasks.leg import at_work, in_place, leave, open_books
-from ittybatch.tasks.naming import batch_run_name
+from ittybatch.tasks.labels import batch_run_name, tag_outcome
+from ittybatch.tasks.leg import at_work, in_place, leave, settings_and_ledger
 from ittybatch.tasks.outcome import outcome, preview_outcome, superseded_outcome, unapproved_outcome
 from ittybatch.tasks.release import release
 from ittybatch.tasks.report import progress, report
 from ittybatch.tasks.scan import look, scan
-from ittybatch.tasks.tags import tag_outcome
+from ittybatch.tasks.step import ends_quietly
 from ittybatch.tasks.wait import wait
 
 
@@ -39,11 +33,11 @@ def run_batch(
     profile: ProfileName = "web",
     approve_above_jobs: ApproveAbove = None,
     options: Options = DEFAULTS,
-) -> State[None]:
-    """Run one batch, or one leg of it: everything begins by reading the ledger."""
+) -> State[BatchSummary]:
+    """Run a batch, or one leg of it: each leg starts from the ledger."""
     if approve_above_jobs is not None:
         options = options.model_copy(update={"approve_above_jobs": approve_above_jobs})
-    with open_books() as (settings, ledger):
+    with settings_and_ledger() as (settings, ledger):
         if options.dry_run:
             return preview_outcome(look(ledger, settings, source, profile, options))
         batch = adopt(ledger, settings, source, profile, options)
@@ -51,37 +45,36 @@ def run_batch(
             return _work(ledger, settings, batch, leg) if leg else superseded_outcome()
 
 
-def _work(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> State[None]:
-    """Plan, see the batch through, and report, until this run may end."""
+def _work(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> State[BatchSummary]:
+    """Plan the batch, wait for its chunks, and report, until this run may end."""
     while True:
         batch = scan(ledger, settings, batch, leg)
         approved = approve(ledger, settings, batch, leg)
         if approved is None:
-            end = unapproved_outcome(batch)
+            end = unapproved_outcome(ledger.read(batch_status, batch.id))
         else:
-            seen = _see_through(ledger, settings, batch, approved)
-            if seen is None:
+            finished = _run_chunks(ledger, settings, batch, approved)
+            if finished is None:
                 return superseded_outcome()
-            status, leg = seen
+            status, leg = finished
             report(ledger, settings, status)
             tag_outcome(status)
             end = outcome(status)
         if leave(ledger, settings, leg):
             return end
-        # Somebody has resumed or approved it just now, and relies on this run.
+        # Somebody has resumed or approved it in the meantime, and relies on this run.
         batch = ledger.read(read_batch, batch.id)
 
 
-def _see_through(
+def _run_chunks(
     ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg
 ) -> tuple[BatchStatus, Leg] | None:
     """Release chunks and wait for them, until nothing is left to wait for.
 
-    A run that cannot suspend works through the chunks itself, one after the other.
+    A run that cannot suspend runs the chunks itself, one after the other.
 
     Returns:
-        How the batch stands then, and the leg that found it so; None where another run has
-        taken this one's place.
+        The batch's status then, and the current leg; None if another run has replaced this one.
     """
     stays = in_place()
     max_active = BatchOptions.model_validate(batch.options).max_active_chunks
@@ -91,7 +84,7 @@ def _see_through(
         if status.state is not BatchState.RUNNING and not _still_billing(status):
             return status, leg
         for chunk in released:
-            _work_through(chunk)
+            _run_here(chunk)
         if not released:
             next_leg = wait(ledger, settings, leg)
             if next_leg is None:
@@ -99,11 +92,11 @@ def _see_through(
             leg = next_leg
 
 
-def _work_through(chunk: int) -> None:
+def _run_here(chunk: int) -> None:
     """Run a chunk in this process.
 
     Raises:
-        IttybatchError: when the chunk's flow has failed, which has logged why.
+        IttybatchError: The chunk's flow has failed, and has logged why.
     """
     state = process_chunk(chunk, return_state=True)
     if not state.is_completed():
@@ -111,5 +104,5 @@ def _work_through(chunk: int) -> None:
 
 
 def _still_billing(status: BatchStatus) -> bool:
-    """Whether a cancelled batch still waits to hear what became of the jobs it had sent."""
+    """Whether a cancelled batch still waits for the results of jobs at Ittybit."""
     return status.state is BatchState.CANCELLED and status.chunks_done < status.chunks

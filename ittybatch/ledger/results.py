@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, func, select, tuple_
+from sqlalchemy import ColumnElement, and_, func, select, tuple_
 
 from ittybatch.ledger.counters import COLUMNS, attempts_of
 from ittybatch.ledger.database import Ledger, Transaction
@@ -83,6 +83,31 @@ class Result(JobRow):
     check: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which of a batch's jobs are wanted.
+
+    Args:
+        rendition: Only jobs of this rendition.
+        input_contains: Only jobs of items whose URI contains this.
+    """
+
+    rendition: str | None = None
+    input_contains: str | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """The filter as conditions of a query that joins jobs with their items."""
+        found: list[ColumnElement[bool]] = []
+        if self.rendition is not None:
+            found.append(Job.rendition == self.rendition)
+        if self.input_contains is not None:
+            found.append(Item.uri.contains(self.input_contains, autoescape=True))
+        return found
+
+
+EVERY_JOB = JobFilter()
+
+
 def _chunk_sizes(transaction: Transaction, batch: str) -> list[tuple[int, int]]:
     """A batch's chunks, each with how many jobs it has."""
     first, *others = (getattr(Chunk, name) for name in COLUMNS)
@@ -109,7 +134,21 @@ def _pages_of(chunks: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
         yield group
 
 
-def failure_reasons(transaction: Transaction, batch: str, limit: int = 50) -> list[dict[str, Any]]:
+def rendition_counts(transaction: Transaction, batch: str) -> list[tuple[str, JobState, int]]:
+    """A batch's jobs counted by rendition and state, as (rendition, state, jobs)."""
+    rows = transaction.rows(
+        select(Job.rendition, Job.state, func.count().label("jobs"))
+        .join(Chunk, Chunk.id == Job.chunk_id)
+        .where(Chunk.batch_id == batch)
+        .group_by(Job.rendition, Job.state)
+        .order_by(Job.rendition)
+    )
+    return [(row.rendition, JobState(row.state), row.jobs) for row in rows]
+
+
+def failure_reasons(
+    transaction: Transaction, batch: str, limit: int = 50, *, only: JobFilter = EVERY_JOB
+) -> list[dict[str, Any]]:
     """A batch's failures grouped by state and reason, the most frequent first."""
     count = func.count().label("jobs")
     rows = transaction.rows(
@@ -127,6 +166,7 @@ def failure_reasons(transaction: Transaction, batch: str, limit: int = 50) -> li
             Job.state.in_(
                 [JobState.FAILED.value, JobState.CANCELLED.value, JobState.EXPIRED.value]
             ),
+            *only.conditions(),
         )
         .group_by(Job.state, Job.error_kind, Job.error_message)
         .order_by(count.desc())
@@ -147,7 +187,7 @@ def reject_rows(transaction: Transaction, batch: str, after: int = -1) -> list[d
 
 
 def result_pages(
-    ledger: Ledger, batch: str, *, states: Sequence[JobState] = ()
+    ledger: Ledger, batch: str, *, states: Sequence[JobState] = (), only: JobFilter = EVERY_JOB
 ) -> Iterator[list[Result]]:
     """Every job of a batch in the order it was planned, a page at a time.
 
@@ -157,10 +197,11 @@ def result_pages(
         ledger: The ledger to read.
         batch: The batch's id.
         states: Only jobs in these states; all jobs if empty.
+        only: Only jobs that this filter keeps.
     """
     for chunks in _pages_of(ledger.read(_chunk_sizes, batch)):
         after = (0, 0)
-        while rows := ledger.read(_results, chunks, after, states):
+        while rows := ledger.read(_results, chunks, after, states, only):
             yield rows
             if len(rows) < PAGE:
                 break
@@ -168,10 +209,10 @@ def result_pages(
 
 
 def all_job_rows(
-    ledger: Ledger, batch: str, *, states: Sequence[JobState] = ()
+    ledger: Ledger, batch: str, *, states: Sequence[JobState] = (), only: JobFilter = EVERY_JOB
 ) -> Iterator[Result]:
     """Every job of a batch in the order it was planned; arguments as for `result_pages`."""
-    for page in result_pages(ledger, batch, states=states):
+    for page in result_pages(ledger, batch, states=states, only=only):
         yield from page
 
 
@@ -186,6 +227,7 @@ def _results(
     chunks: Sequence[int],
     after: tuple[int, int],
     states: Sequence[JobState],
+    only: JobFilter,
 ) -> list[Result]:
     query = (
         select(
@@ -195,7 +237,7 @@ def _results(
             Item.size_bytes.label("input_size_bytes"),
         )
         .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
-        .where(Job.chunk_id.in_(chunks), tuple_(Job.chunk_id, Job.id) > after)
+        .where(Job.chunk_id.in_(chunks), tuple_(Job.chunk_id, Job.id) > after, *only.conditions())
         .order_by(Job.chunk_id, Job.id)
         .limit(PAGE)
     )

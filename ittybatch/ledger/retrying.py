@@ -24,7 +24,7 @@ class EndedJob:
 
 
 @dataclass(frozen=True, slots=True)
-class JobFilter:
+class RetryFilter:
     """Which ended jobs to find.
 
     Args:
@@ -57,7 +57,7 @@ class JobFilter:
         return found
 
 
-def batches_with(transaction: Transaction, wanted: JobFilter) -> list[str]:
+def batches_with(transaction: Transaction, wanted: RetryFilter) -> list[str]:
     """The batches that have jobs that match."""
     rows = transaction.rows(
         select(Chunk.batch_id)
@@ -70,7 +70,7 @@ def batches_with(transaction: Transaction, wanted: JobFilter) -> list[str]:
 
 
 def ended_jobs(
-    transaction: Transaction, wanted: JobFilter, *, after: int, limit: int
+    transaction: Transaction, wanted: RetryFilter, *, after: int, limit: int
 ) -> list[EndedJob]:
     """Jobs that ended without success, in the order of their ids.
 

@@ -1,4 +1,4 @@
-"""Report: how far a batch is, and what it came to, as files and artifacts."""
+"""Report: publish progress and results of a batch as artifacts and files."""
 
 from itertools import islice
 
@@ -28,22 +28,22 @@ from ittybatch.tasks.step import step
 
 @step("progress")
 def progress(ledger: Ledger, batch: str) -> BatchStatus:
-    """Publish how far the batch is, and end it if everything in it has ended."""
+    """Publish the batch's progress, and end it if all of it has ended."""
     ledger.write(end_batch, batch)
     status = ledger.read(batch_status, batch)
-    told = progress_of(status)
+    text = progress_of(status)
     if not status.state.ended:
-        told += f"; {speed_of(ledger, status).told()}"
+        text += f"; {speed_of(ledger, status).describe()}"
     if status.waits_for_room:
-        told += "; the next chunk waits for room"
-    show_progress(status, told)
-    get_run_logger().info("Batch %s: %s.", batch, told)
+        text += "; the next chunk waits for the limit of jobs in flight"
+    show_progress(status, text)
+    get_run_logger().info("Batch %s: %s.", batch, text)
     return status
 
 
 @step("report")
 def report(ledger: Ledger, settings: Settings, status: BatchStatus) -> None:
-    """Write the completion report, and publish what an operator wants to see of it."""
+    """Write the completion report, and publish its main parts as artifacts."""
     options = BatchOptions.model_validate(ledger.read(options_of, status.id))
     written = write_files(
         ledger,

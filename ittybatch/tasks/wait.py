@@ -1,32 +1,34 @@
-"""Wait: suspend at no cost until the ledger has news, or stay where there is no deployment."""
+"""Wait: suspend until the ledger has news; a run that cannot suspend waits in its process."""
 
 import time
 
-from prefect.flow_runs import suspend_flow_run
 from prefect.logging import get_run_logger
 
-from ittybatch.ledger import Ledger
+from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.chunks import chunk_of
 from ittybatch.ledger.legs import Leg, begin_wait, has_news
+from ittybatch.ledger.queries import batch_status
 from ittybatch.settings import Settings
-from ittybatch.tasks.leg import in_place, new_leg
+from ittybatch.tasks.leg import in_place, new_leg, suspend
 from ittybatch.tasks.poll import poll
 
-_LOOK_EVERY_S = 0.5
-_LOOK_CLOSELY_EVERY_S = 0.1
-# Jobs of which none ends for so long are taken to need their time.
+_CHECK_EVERY_S = 0.5
+_LINGER_CHECK_EVERY_S = 0.1
+# If no job ends for this long, the others are taken to need more time.
 _LULL_S = 2.0
 
 
 def wait(ledger: Ledger, settings: Settings, leg: Leg, *, chunk: int | None = None) -> Leg | None:
-    """Wait for a reason to go on.
+    """Wait for a reason to continue.
 
-    In a deployed run this hardly ever returns: the process ends, and another begins the flow
-    anew. Only where a chunk's jobs end as one looks on does the process stay for the last of
-    them. Where it returns, it gives the next leg, or None where another run has taken over.
+    In a deployed run this rarely returns: the process ends, and another one runs the flow again.
+    The process only stays for jobs of a chunk that are about to end.
 
-    The ledger says that the run waits before Prefect does, so that no news falls in between. A
-    pause fires once a key and flow run, hence the leg's number in it.
+    The ledger records the wait before Prefect suspends the run, so that no news is lost in between.
+    Prefect suspends a run once for each key, so the key holds the leg's number.
+
+    Returns:
+        The next leg; None if another run has replaced this one.
     """
     if in_place():
         _stay(ledger, settings, leg, chunk)
@@ -36,18 +38,17 @@ def wait(ledger: Ledger, settings: Settings, leg: Leg, *, chunk: int | None = No
     if not ledger.write(begin_wait, leg):
         return None
     get_run_logger().info("Nothing to do until there is news: suspending.")
-    suspend_flow_run(
-        key=f"{'chunk-leg' if chunk is not None else 'batch-wait'}-{leg.number}",
-        timeout=int(settings.suspend_timeout_s),
-    )
+    kind = "batch-wait" if chunk is None else "chunk-leg"
+    reason = ledger.read(_what_for, leg, chunk)
+    suspend(f"{kind}-{leg.number}", settings.suspend_timeout_s, reason)
     return new_leg(ledger, leg.owner, after=leg)
 
 
 def _linger(ledger: Ledger, leg: Leg, chunk: int, at_most_s: float) -> bool:
-    """Stay for as long as jobs end one after the other, but no longer than a new process costs.
+    """Wait in this process while jobs keep ending, but no longer than a new process would take.
 
     Returns:
-        Whether there is a reason to go on.
+        Whether there is a reason to continue.
     """
     ledger.write(begin_wait, leg, in_place=True)
     began = ended_at = time.monotonic()
@@ -55,7 +56,7 @@ def _linger(ledger: Ledger, leg: Leg, chunk: int, at_most_s: float) -> bool:
     while (now := time.monotonic()) - began < at_most_s and now - ended_at < _LULL_S:
         if ledger.read(has_news, leg):
             return True
-        time.sleep(_LOOK_CLOSELY_EVERY_S)
+        time.sleep(_LINGER_CHECK_EVERY_S)
         if (left := ledger.read(chunk_of, chunk).in_flight) < in_flight:
             in_flight, ended_at = left, now
     return False
@@ -65,8 +66,25 @@ def _stay(ledger: Ledger, settings: Settings, leg: Leg, chunk: int | None) -> No
     ledger.write(begin_wait, leg, in_place=True)
     asked_at = time.monotonic()
     while not ledger.read(has_news, leg):
-        # A process that stays has nothing better to do than to look.
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(_CHECK_EVERY_S)
         if chunk is not None and time.monotonic() - asked_at >= settings.silence_s:
             poll(ledger, settings, chunk)
             asked_at = time.monotonic()
+
+
+def _what_for(transaction: Transaction, leg: Leg, chunk: int | None) -> str:
+    """Say what a run waits for, for its state in the Prefect UI."""
+    if chunk is None:
+        status = batch_status(transaction, leg.batch_id)
+        return (
+            f"Waits for {status.chunks - status.chunks_done:,} of {status.chunks:,} chunks: flow "
+            f"runs tagged batch:{leg.batch_id}."
+        )
+    place = chunk_of(transaction, chunk)
+    reasons = []
+    if place.in_flight:
+        reasons.append(f"{place.in_flight:,} jobs at Ittybit to end")
+    if place.planned:
+        reasons.append(f"{place.planned:,} jobs to become due")
+    waits = " and ".join(reasons) or "news"
+    return f"Waits for {waits}; chunk {place.number} of {place.of} of batch {place.batch_id}."

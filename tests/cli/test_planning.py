@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ittybatch.cli import starting
+from ittybatch.cli import planning
 from ittybatch.cli.sourcing import SourceOptions
 from ittybatch.errors import IttybatchError
 from tests.sources.store import Answered, Store, entry, listing, serving
@@ -37,7 +37,7 @@ def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sqlite_url: str) -> I
 
 def planned(capsys: pytest.CaptureFixture[str], **options: object) -> str:
     given = SourceOptions(**options)  # type: ignore[arg-type]
-    assert starting.plan("s3://media/in/", profile="sd.yaml", options=given) == 0
+    assert planning.plan("s3://media/in/", profile="sd.yaml", source_options=given) == 0
     return capsys.readouterr().out
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ittybatch.cli import output as printing
-from ittybatch.cli.looking import report
+from ittybatch.cli.reporting import report
 from ittybatch.engine.reports.forms import ReportFormat, UnknownForm, refuse_file
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
@@ -105,6 +105,6 @@ def test_what_is_piped_is_the_report_alone(capfdbinary: pytest.CaptureFixture[by
 
 def test_a_key_cannot_command_the_terminal() -> None:
     """Nor be taken for markup, with or without a backslash before it."""
-    shown = printing._text("\x1b]0;owned\x07\x9b2J\\[bold red]x[/]")
+    shown = printing.styled("\x1b]0;owned\x07\x9b2J\\[bold red]x[/]")
     assert shown.plain == "\ufffd]0;owned\ufffd\ufffd2J\\[bold red]x[/]"
     assert shown.spans == []

@@ -9,6 +9,7 @@ import pytest
 
 from ittybatch.cli import starting
 from ittybatch.engine.flow_runs import FlowRuns
+from ittybatch.engine.options import RunOptions
 from ittybatch.errors import IttybatchError
 
 PROFILE = "renditions: [{name: sd, kind: video, options: {height: 480}}]"
@@ -42,6 +43,7 @@ def prefect(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recorder:
         yield recorder
 
     monkeypatch.setattr(starting, "open_flow_runs", opened)
+    monkeypatch.setattr(starting, "_AWAIT_BATCH_S", 0)
     monkeypatch.setenv("ITTYBATCH_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "here").mkdir()
@@ -92,7 +94,7 @@ def test_a_dry_run_says_where_its_plan_is(
 ) -> None:
     """It makes no batch, so that `ittybatch status` never shows it."""
     Path("ps.yaml").write_text(PROFILE)
-    starting.run("list.csv", profile="ps.yaml", dry_run=True)
+    starting.run("list.csv", profile="ps.yaml", options=RunOptions(dry_run=True))
     told = capsys.readouterr().out
     assert "among the flow run's artifacts" in told
     assert "ittybatch status" not in told
@@ -105,6 +107,6 @@ def test_a_dry_run_says_where_its_plan_is(
 def test_a_dry_run_cannot_be_followed(prefect: Recorder) -> None:
     """There is no batch to show; nothing is started."""
     with pytest.raises(IttybatchError, match="--dry-run") as caught:
-        starting.run("list.csv", dry_run=True, follow=True)
+        starting.run("list.csv", options=RunOptions(dry_run=True), follow=True)
     assert "`ittybatch plan`" in str(caught.value)
     assert prefect.asked == []

@@ -8,7 +8,7 @@ import pytest
 from ittybatch.engine.advice import Outlook, advise, outlook
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.results import failure_reasons
-from ittybatch.ledger.retrying import JobFilter, ended_jobs
+from ittybatch.ledger.retrying import RetryFilter, ended_jobs
 from ittybatch.ledger.settlement import settle
 from tests.ledger import library
 
@@ -73,7 +73,7 @@ def test_a_mixed_batch_gets_a_command_for_each_that_touches_no_other(ledger: Led
         command = shlex.split(told.rpartition(": `")[2].removesuffix("`"))
         assert command[:5] == ["ittybatch", "retry", batch, "--state", "failed"]
         found = ledger.read(
-            ended_jobs, JobFilter(batch, ["failed"], reason=command[6]), after=0, limit=10
+            ended_jobs, RetryFilter(batch, ["failed"], reason=command[6]), after=0, limit=10
         )
         assert [each.item.uri.rpartition("/")[2] for each in found] == wanted
 

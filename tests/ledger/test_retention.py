@@ -17,7 +17,7 @@ from ittybatch.ledger.quarantine import held_jobs
 from ittybatch.ledger.queries import batch_status, find_batch
 from ittybatch.ledger.results import all_job_rows, failure_reasons, reject_rows, result_pages
 from ittybatch.ledger.retention import tidy
-from ittybatch.ledger.retrying import JobFilter, ended_jobs
+from ittybatch.ledger.retrying import RetryFilter, ended_jobs
 from ittybatch.ledger.settlement import expire, settle
 from ittybatch.ledger.states import BatchState, JobState, Verdict
 from ittybatch.ledger.submission import claim_due
@@ -118,7 +118,7 @@ def test_claims_and_results_stay(night: tuple[Ledger, str]) -> None:
     assert sum(len(page) for page in result_pages(ledger, batch)) == len(before)
     assert ledger.read(find_batch, "latest") == batch
     assert len(ledger.read(held_jobs)) == 2
-    wanted = JobFilter(batch, [JobState.FAILED.value, JobState.EXPIRED.value])
+    wanted = RetryFilter(batch, [JobState.FAILED.value, JobState.EXPIRED.value])
     assert len(ledger.read(ended_jobs, wanted, after=0, limit=10)) == 2
     assert len(ledger.read(expired_jobs, batch)) == 1
     again = library.planned_batch(ledger, *(library.job(f"{name}.mov") for name in "abcd"))

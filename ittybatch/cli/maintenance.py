@@ -1,6 +1,9 @@
 """Commands that keep an installation in order."""
 
 import asyncio
+import re
+from dataclasses import asdict
+from datetime import timedelta
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -13,7 +16,10 @@ from ittybatch.engine.reconciling import reconcile as bring_together
 from ittybatch.errors import ConfigurationError
 from ittybatch.ledger import open_ledger
 from ittybatch.ledger.migrate import upgrade as migrate
+from ittybatch.ledger.retention import tidy as remove_old
 from ittybatch.settings import Settings
+
+_UNITS = {"d": "days", "w": "weeks"}
 
 
 def deploy(
@@ -50,7 +56,7 @@ def upgrade(*, json: Json = False) -> int:
 
 
 def reconcile(*, json: Json = False) -> int:
-    """Ask for what no webhook told, wake what waits, replace runs that are gone.
+    """Poll jobs whose webhook is overdue, wake waiting runs, replace lost ones.
 
     The `reconcile` deployment does this on a schedule; two at once do no harm.
     """
@@ -62,3 +68,50 @@ def reconcile(*, json: Json = False) -> int:
     for what, count in done.items():
         console.print(f"{count:>7,}  {what}")
     return SUCCEEDED
+
+
+def tidy(
+    *,
+    older_than: Annotated[
+        str | None,
+        Parameter(
+            help="Only of batches that ended longer ago than this: 30d, 8w. The default is "
+            "ITTYBATCH_KEEP_DAYS days."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, Parameter(negative="", help="Count what would be removed; remove nothing.")
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Remove webhooks' bodies, polled answers and rejected rows of old batches.
+
+    Jobs, attempts, results and what keeps a job from being paid for twice stay. Safe to repeat,
+    to interrupt, and to run beside everything else.
+    """
+    settings = Settings()
+    age = _age(older_than) if older_than else timedelta(days=settings.keep_days)
+    removed = remove_old(open_ledger(settings), older_than=age, dry_run=dry_run)
+    if json:
+        print_json(asdict(removed))
+        return SUCCEEDED
+    for what, count in (
+        ("batches that ended before", removed.batches),
+        ("webhooks", removed.deliveries),
+        ("polled answers", removed.outcomes),
+        ("rejected rows", removed.rejects),
+        ("bytes in them", removed.size_bytes),
+    ):
+        console.print(f"{count:>15,}  {what}")
+    if dry_run:
+        console.print("Nothing was removed. `ittybatch db tidy` removes it.")
+    return SUCCEEDED
+
+
+def _age(text: str) -> timedelta:
+    found = re.fullmatch(r"([1-9][0-9]{0,3})([dw])", text.strip())
+    if found is None:
+        raise ConfigurationError(
+            f"--older-than cannot be {text!r}.", remedy="Write days or weeks, such as 30d or 8w."
+        )
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})

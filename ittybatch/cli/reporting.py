@@ -1,0 +1,73 @@
+"""The command that writes a batch's report."""
+
+import sys
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from ittybatch.cli.output import Batch, console, errors
+from ittybatch.cli.status import SUCCEEDED
+from ittybatch.engine.reporting import Written, report_output, table_output, write_report
+from ittybatch.engine.reports.forms import ReportFormat, form_of
+from ittybatch.ledger import open_ledger
+from ittybatch.ledger.queries import find_batch
+from ittybatch.settings import Settings
+
+
+def report(
+    batch: Batch,
+    *,
+    format: Annotated[  # noqa: A002  the option's name
+        ReportFormat | None,
+        Parameter(
+            help="csv, json, parquet or html; without it what the output's name ends in, else json."
+        ),
+    ] = None,
+    output: Annotated[
+        str | None,
+        Parameter(
+            alias="-o",
+            help="A path or s3://bucket/key to write to; standard output if not given.",
+        ),
+    ] = None,
+    only_failures: Annotated[
+        bool, Parameter(negative="", help="Only jobs that did not succeed.")
+    ] = False,
+    check_outputs: Annotated[
+        bool,
+        Parameter(
+            negative="", help="Look whether each output is there, of its size and format, first."
+        ),
+    ] = False,
+    dynamodb: Annotated[
+        str | None,
+        Parameter(help="Write jobs to this DynamoDB table, too; alone without `--output`."),
+    ] = None,
+) -> int:
+    """Write a batch's completion report."""
+    form = form_of(output, format)
+    ledger = open_ledger(Settings())
+    found = ledger.read(find_batch, batch)
+    outputs = [table_output(dynamodb, found)] if dynamodb else []
+    if output is None and form is ReportFormat.PARQUET:
+        output = f"{found}.parquet"
+    printed = output is None and (format is not None or not dynamodb)
+    if output is not None or printed:
+        place = sys.stdout.buffer if output is None else output
+        outputs.append(report_output(ledger, found, form, place, only_failures=only_failures))
+    written = write_report(ledger, found, outputs, check_outputs=check_outputs)
+    sys.stdout.buffer.flush()
+    # What is piped stays the report alone.
+    _print_written(written, output, dynamodb, to=errors if printed else console)
+    return SUCCEEDED
+
+
+def _print_written(written: Written, output: str | None, table: str | None, *, to: Console) -> None:
+    if output:
+        to.print(f"Wrote {output}.", markup=False)
+    if table:
+        to.print(f"Wrote the jobs to the DynamoDB table {table}.", markup=False)
+    if written.tally.checks:
+        counts = ", ".join(f"{count:,} {check}" for check, count in written.tally.checks.items())
+        to.print(f"Outputs looked at: {counts}.", markup=False)
