@@ -4,13 +4,17 @@ import asyncio
 import re
 from dataclasses import asdict
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
+import yaml
 from cyclopts import Parameter
 from prefect.settings import get_current_settings
 
-from ittybatch.cli.output import Json, console, print_json
+from ittybatch.cli.output import Column, Json, console, print_json, print_table
 from ittybatch.cli.status import SUCCEEDED
+from ittybatch.engine.deployed import read_deployed
+from ittybatch.engine.deployments import WORK_POOL, Declared
 from ittybatch.engine.deployments import deploy as apply_declarations
 from ittybatch.engine.reconciling import reconcile as bring_together
 from ittybatch.errors import ConfigurationError
@@ -24,6 +28,13 @@ _UNITS = {"d": "days", "w": "weeks"}
 
 def deploy(
     *,
+    file: Annotated[
+        Path | None,
+        Parameter(
+            help="The file of deployments. Without it, prefect.yaml of this folder if it has a "
+            "deployment for our work pool, else the one that comes with ittybatch."
+        ),
+    ] = None,
     concurrency: Annotated[
         int | None, Parameter(help="Flow runs at a time in the work pool; each is a process.")
     ] = None,
@@ -35,14 +46,47 @@ def deploy(
         ),
     ] = None,
 ) -> int:
-    """Create or update work pool, deployments and automations in Prefect. Safe to repeat."""
+    """Create or update work pool, deployments and automations in Prefect. Safe to repeat.
+
+    It prints the file that it applied, and each deployment with its schedule and next run.
+    """
     if get_current_settings().api.url is None:
         raise ConfigurationError(
             "PREFECT_API_URL is not set.",
             remedy="Set it to your Prefect server's API, or start one with `ittybatch up`.",
         )
-    apply_declarations(concurrency=concurrency, python=python, tell=console.print)
+    declared = Declared.in_file(file) if file else _declared_here()
+    console.print(f"Applying {declared.prefect_file} ...", markup=False)
+    apply_declarations(
+        concurrency=concurrency, python=python, declared=declared, tell=console.print
+    )
+    print_table(
+        "Deployments",
+        ("Deployment", "Schedule", Column("Next run", prose=True)),
+        [
+            (
+                each.name,
+                each.schedule,
+                f"{each.next_run.astimezone():%Y-%m-%d %H:%M %Z}"
+                if each.next_run
+                else each.schedule and "never: the schedule is not active",
+            )
+            for each in read_deployed()
+        ],
+    )
     return SUCCEEDED
+
+
+def _declared_here() -> Declared:
+    """The declarations of the current folder, if its prefect.yaml is about our work pool."""
+    here = Path("prefect.yaml")
+    try:
+        entries = yaml.safe_load(here.read_text(encoding="utf-8"))["deployments"]
+        ours = any(each["work_pool"]["name"] == WORK_POOL for each in entries)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
+        # Missing, or a file of another project.
+        return Declared()
+    return Declared.in_file(here) if ours else Declared()
 
 
 def upgrade(*, json: Json = False) -> int:
