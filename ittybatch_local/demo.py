@@ -97,8 +97,8 @@ def demo(
             _wait_for_interrupt(stack)
     if not keep:
         console.print(
-            "\nEverything has stopped. To look again, start the same stack, which keeps its batches "
-            f"until the next demo:\n  {_with_home(home)} ittybatch up",
+            "\nEverything has stopped. To look again, start the same stack, which keeps its "
+            f"batches until the next demo:\n  {_with_home(home)} ittybatch up",
             markup=False,
         )
     return result

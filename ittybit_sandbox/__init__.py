@@ -4,13 +4,45 @@
 
     serve(SandboxConfig(port=8400, webhook_secret="whsec_local"))
 
-It is the other side of the wire, so it shares no code with the client that talks to it.
+It shares no code with the clients that talk to it, so a mistake on one side shows on the other.
 """
 
-from ittybit_sandbox.app import create_app
-from ittybit_sandbox.config import SandboxConfig, WebhookDialect
-from ittybit_sandbox.errors import SandboxError
-from ittybit_sandbox.faults import Faults
-from ittybit_sandbox.server import serve
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = ["Faults", "SandboxConfig", "SandboxError", "WebhookDialect", "create_app", "serve"]
+if TYPE_CHECKING:
+    from ittybit_sandbox.app import create_app
+    from ittybit_sandbox.background import RunningSandbox, running
+    from ittybit_sandbox.config import SandboxConfig, WebhookDialect
+    from ittybit_sandbox.errors import SandboxError
+    from ittybit_sandbox.faults import Faults
+    from ittybit_sandbox.server import serve
+
+__all__ = [
+    "Faults",
+    "RunningSandbox",
+    "SandboxConfig",
+    "SandboxError",
+    "WebhookDialect",
+    "create_app",
+    "running",
+    "serve",
+]
+
+_MODULES = {
+    "Faults": "faults",
+    "RunningSandbox": "background",
+    "SandboxConfig": "config",
+    "SandboxError": "errors",
+    "WebhookDialect": "config",
+    "create_app": "app",
+    "running": "background",
+    "serve": "server",
+}
+
+
+def __getattr__(name: str) -> object:
+    # pytest loads the plugin in every run; only a run that uses it should import boto3 and PyAV.
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

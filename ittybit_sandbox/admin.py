@@ -87,6 +87,12 @@ async def replace_faults(sandbox: Sandbox, request: Request) -> Response:
     return await show_faults(sandbox, request)
 
 
+async def reset(sandbox: Sandbox, _request: Request) -> Response:
+    """Forget every job, endpoint, key, count and fault."""
+    await sandbox.reset()
+    return answer({"status": "reset"})
+
+
 async def check_health(_request: Request) -> Response:
     """Say that the sandbox is up."""
     return answer({"status": "ok"})
@@ -166,4 +172,5 @@ def admin_routes() -> list[Route]:
         Route("/_sandbox/redeliver/{id}", _local(redeliver), methods=["POST"]),
         Route("/_sandbox/faults", _local(show_faults), methods=["GET"]),
         Route("/_sandbox/faults", _local(replace_faults), methods=["POST"]),
+        Route("/_sandbox/reset", _local(reset), methods=["POST"]),
     ]

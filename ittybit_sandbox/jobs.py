@@ -108,7 +108,19 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class ListingQuery:
-    """What `GET /jobs` can ask for; `after` and `before` are sequences."""
+    """Filters and position of a listing.
+
+    Args:
+        kind: Only jobs of this kind.
+        status: Only jobs of this status.
+        input: Only jobs of exactly this URL.
+        limit: Jobs on a page.
+        page: Which page, from 1.
+        after: Sequence of the job that the page follows.
+        before: Sequence of the job that the page ends at.
+        descending: Newest first.
+        with_tasks: Standalone tasks as well.
+    """
 
     kind: Kind | None = None
     status: Status | None = None
@@ -117,11 +129,13 @@ class ListingQuery:
     after: int | None = None
     before: int | None = None
     descending: bool = True
+    page: int = 1
+    with_tasks: bool = False
 
     def admits(self, job: Job) -> bool:
         """Whether a job belongs to the listing."""
         return (
-            not job.standalone
+            (self.with_tasks or not job.standalone)
             and (self.kind is None or job.request.kind is self.kind)
             and (self.status is None or job.status is self.status)
         )
@@ -194,7 +208,8 @@ class JobStore:
             low = bisect_right(found, oldest, key=_sequence)
         places = range(high - 1, low - 1, -1) if query.descending else range(low, high)
         admitted = (found[place] for place in places if query.admits(found[place]))
-        jobs = list(islice(admitted, query.limit + 1))
+        skipped = (query.page - 1) * query.limit
+        jobs = list(islice(admitted, skipped, skipped + query.limit + 1))
         return Listing(jobs[: query.limit], len(jobs) > query.limit)
 
 

@@ -71,8 +71,12 @@ class Journal:
         while line:
             line = line[os.write(self._file, line) :]
 
+    def clear(self) -> None:
+        """Remove every line."""
+        os.ftruncate(self._file, 0)
+
     def close(self) -> None:
-        """Let another process have it."""
+        """Release the lock, so that another process can open it."""
         os.close(self._file)
 
 

@@ -138,11 +138,6 @@ class Memory:
         for entry in self._journal.replay():
             recallers[entry["what"]](entry)
 
-    def close(self) -> None:
-        """Let go of the journal."""
-        if self._journal is not None:
-            self._journal.close()
-
     def _recall_job(self, entry: Entry) -> None:
         raw: dict[str, Any] = entry["request"]
         job = self.jobs.create(

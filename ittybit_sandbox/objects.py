@@ -1,5 +1,6 @@
 """Jobs and tasks as the API shows them."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from ittybit_sandbox.jobs import Job, MediaFile
@@ -45,6 +46,27 @@ def show_job(job: Job) -> Shown:
         "finished_at": job.finished_at,
         "updated_at": job.updated_at,
     }
+
+
+def show_created_task(job: Job) -> Shown:
+    """Show the answer to `POST /tasks`."""
+    return with_sdk_times(show_created(job))
+
+
+def show_task(job: Job) -> Shown:
+    """Show a job or a standalone task in its current state, for the routes under `/tasks`."""
+    return with_sdk_times(show_job(job))
+
+
+def with_sdk_times(shown: Shown) -> Shown:
+    """Add `created` and `updated`, the ISO 8601 times that the official SDK reads."""
+    names = {"created": "created_at", "updated": "updated_at"}
+    return shown | {name: _iso(shown[ms_name]) for name, ms_name in names.items()}
+
+
+def _iso(moment_ms: int) -> str:
+    moment = datetime.fromtimestamp(moment_ms / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def show_standalone(job: Job) -> Shown:

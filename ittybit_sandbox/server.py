@@ -1,4 +1,4 @@
-"""Serves a sandbox until it is told to end."""
+"""Serves a sandbox until a signal ends it."""
 
 import logging
 import signal
@@ -18,11 +18,11 @@ from ittybit_sandbox.errors import ConfigurationError
 
 _BACKLOG: Final = 2048
 _GRACE_S: Final = 5
-_UNFINISHED_ANSWER: Final = "ASGI callable returned without completing response."
+_UNFINISHED_RESPONSE: Final = "ASGI callable returned without completing response."
 
 
-class _Server(uvicorn.Server):
-    """Says where it listens, once it does."""
+class _AnnouncingServer(uvicorn.Server):
+    """Prints the URL once it listens."""
 
     def __init__(self, config: uvicorn.Config, url: str) -> None:
         super().__init__(config)
@@ -36,39 +36,54 @@ class _Server(uvicorn.Server):
 
 
 def serve(config: SandboxConfig) -> None:
-    """Serve until SIGTERM or SIGINT; prints one line with the URL when it listens.
+    """Serve until SIGTERM or SIGINT; print one line with the URL once the socket listens.
 
     Args:
-        config: How the sandbox is set up; port 0 takes a free one.
+        config: The sandbox's settings; port 0 takes a free one.
 
     Raises:
-        ConfigurationError: The port is taken, ffmpeg is missing, or the folder of the state
-            cannot be used.
+        ConfigurationError: The port is taken, ffmpeg is missing, or `state_dir` cannot be used.
     """
-    with _listen(config) as listener:
+    with listen(config) as listener:
         bound = config.model_copy(update={"port": listener.getsockname()[1]})
-        settings = uvicorn.Config(
-            create_app(bound),
-            log_level="warning",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            backlog=_BACKLOG,
-            timeout_graceful_shutdown=_GRACE_S,
-            lifespan="on",
-        )
-        logging.getLogger("uvicorn.error").addFilter(_is_worth_telling)
-        server = _Server(settings, bound.base_url)
-        with _signals_end_here():
+        server = _AnnouncingServer(server_settings(bound, grace_s=_GRACE_S), bound.base_url)
+        with _handling_signals():
             server.run(sockets=[listener])
         if not server.started:
             raise ConfigurationError("The sandbox could not start; its log says why.")
 
 
-def _listen(config: SandboxConfig) -> socket.socket:
+def server_settings(config: SandboxConfig, *, grace_s: int) -> uvicorn.Config:
+    """Configure uvicorn for a sandbox whose port is known.
+
+    Args:
+        config: The sandbox's settings.
+        grace_s: Seconds that open requests may take at the end.
+    """
+    settings = uvicorn.Config(
+        create_app(config),
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=grace_s,
+        lifespan="on",
+    )
+    # After `uvicorn.Config`, which sets up its loggers.
+    logging.getLogger("uvicorn.error").addFilter(_is_unexpected)
+    return settings
+
+
+def listen(config: SandboxConfig) -> socket.socket:
+    """Bind the socket of a sandbox.
+
+    Raises:
+        ConfigurationError: The address cannot be bound.
+    """
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    # asyncio turns Nagle's algorithm off only where the protocol is named; left on, it holds
-    # back every answer on a kept connection for 40 ms.
+    # asyncio disables Nagle's algorithm only if the protocol is given; Nagle delays every response
+    # on a kept-alive connection by 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -77,20 +92,20 @@ def _listen(config: SandboxConfig) -> socket.socket:
         listener.close()
         raise ConfigurationError(
             f"The sandbox cannot listen on {config.host}:{config.port}: {error.strerror}.",
-            remedy="Give it another port, or 0 for any free one.",
+            remedy="Choose another port, or 0 for a free one.",
         ) from None
     return listener
 
 
-def _is_worth_telling(record: logging.LogRecord) -> bool:
-    # Answers are cut off on purpose.
-    return record.getMessage() != _UNFINISHED_ANSWER
+def _is_unexpected(record: logging.LogRecord) -> bool:
+    # The fault `cut_after_accept` breaks responses off on purpose.
+    return record.getMessage() != _UNFINISHED_RESPONSE
 
 
 @contextmanager
-def _signals_end_here() -> Iterator[None]:
-    # After a clean shutdown uvicorn raises the signal again, which would end the process as
-    # if it had been killed.
+def _handling_signals() -> Iterator[None]:
+    # After a clean shutdown uvicorn raises the signal again. Without a handler of ours the process
+    # would exit as if it had been killed.
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,5 +1,7 @@
-"""One sandbox: all its parts, put together, started and stopped."""
+"""One sandbox: builds its parts, starts, resets and stops them."""
 
+import asyncio
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -31,14 +33,18 @@ class Sandbox:
         self.config = config
         if not config.instant:
             ffmpeg_path()
-        journal = Journal(config.state_dir) if config.state_dir else None
+        self._journal = Journal(config.state_dir) if config.state_dir else None
         self._borrowed = None if config.state_dir else tempfile.TemporaryDirectory()
         root = config.state_dir or Path(self._borrowed.name if self._borrowed else ".")
         self.files_dir = root / "files"
         self._work_dir = root / "work"
+        self._assemble()
+
+    def _assemble(self) -> None:
+        config = self.config
         self.tally = Tally()
         self.plan = FaultPlan(config.faults, config.seed)
-        self.memory = Memory(journal)
+        self.memory = Memory(self._journal)
         self.deliveries = Deliveries(config, self.memory, self.plan, self.tally)
         bucket = Bucket()
         self._fetcher = Fetcher(config, bucket)
@@ -47,7 +53,7 @@ class Sandbox:
         self.encoder = Encoder(config, self.memory, self.plan, self.deliveries, pipeline)
 
     async def start(self) -> None:
-        """Recall what is written down and go on with it."""
+        """Read the journal back and continue the jobs in it."""
         for folder in (self.files_dir, self._work_dir):
             folder.mkdir(parents=True, exist_ok=True)
         self.memory.recall()
@@ -56,11 +62,24 @@ class Sandbox:
         await self._fetcher.start()
         self.encoder.start()
 
+    async def reset(self) -> None:
+        """Forget everything, as if the sandbox had just started in an empty folder."""
+        await self._halt()
+        if self._journal is not None:
+            self._journal.clear()
+        await asyncio.to_thread(shutil.rmtree, self.files_dir, ignore_errors=True)
+        self._assemble()
+        await self.start()
+
     async def stop(self) -> None:
         """Stop everything, running encodes included."""
+        await self._halt()
+        if self._journal is not None:
+            self._journal.close()
+        if self._borrowed is not None:
+            self._borrowed.cleanup()
+
+    async def _halt(self) -> None:
         await self.encoder.stop()
         await self.deliveries.stop()
         await self._fetcher.stop()
-        self.memory.close()
-        if self._borrowed is not None:
-            self._borrowed.cleanup()

@@ -20,9 +20,9 @@ from ittybatch.cli.output import (
 )
 from ittybatch.cli.plan_table import plan_lines
 from ittybatch.cli.status import SUCCEEDED
+from ittybatch.engine.naming import source_name
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.reports.entries import batch_summary
-from ittybatch.engine.source_names import source_name
 from ittybatch.engine.speed import Speed, speed_of
 from ittybatch.ledger import open_ledger
 from ittybatch.ledger.asking import Problems, problems_of

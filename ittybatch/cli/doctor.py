@@ -11,7 +11,8 @@ from rich.text import Text
 from ittybatch.cli.output import Json, console, print_json
 from ittybatch.cli.status import COULD_NOT_RUN, SUCCEEDED
 from ittybatch.engine.bucket_checks import check_bucket
-from ittybatch.engine.checking import Grade, check_all, check_api
+from ittybatch.engine.checking import check_all, check_api
+from ittybatch.engine.finding import Grade
 from ittybatch.settings import Settings
 
 _MARKS = {

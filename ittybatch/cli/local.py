@@ -1,28 +1,16 @@
 """Commands beside a running `ittybatch up` find its services by themselves."""
 
-import os
-
 from rich.console import Console
 
-from ittybatch.env_file import LOCAL_S3
-from ittybatch.home import STACK_ENVIRONMENT, read_environment, stack_runs
-from ittybatch.settings import Settings
+from ittybatch.engine.local_stack import join_local_stack
 
 
 def use_local_stack() -> None:
-    """Take the environment of the stack that runs in this home, unless Prefect is set.
+    """Join the stack that runs in this home, and say so.
 
     Call it before anything imports Prefect, which reads its settings once.
     """
-    if os.environ.get("PREFECT_API_URL"):
-        return
-    home = Settings().home
-    if not stack_runs(home):
-        return
-    environment = read_environment(home / STACK_ENVIRONMENT)
-    if LOCAL_S3 in environment:
-        # An endpoint or a profile of a real bucket would go before the stack's own.
-        for name in [each for each in os.environ if each.startswith("AWS_")]:
-            del os.environ[name]
-    os.environ.update(environment)
-    Console(stderr=True, highlight=False).print(f"Using the local stack of {home}.", style="dim")
+    if home := join_local_stack():
+        Console(stderr=True, highlight=False).print(
+            f"Using the local stack of {home}.", style="dim"
+        )

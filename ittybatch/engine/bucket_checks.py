@@ -7,7 +7,7 @@ from uuid import uuid4
 from botocore.exceptions import BotoCoreError, ClientError
 from prefect.client.schemas.objects import StateType
 
-from ittybatch.engine.checking import Finding, Grade
+from ittybatch.engine.finding import Finding, Grade
 from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable, RunStatus, open_flow_runs
 from ittybatch.errors import IttybatchError
 from ittybatch.sources.s3 import SCHEME, failure, s3_client, split_uri

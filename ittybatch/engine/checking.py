@@ -1,27 +1,15 @@
 """Checks of an installation: what is wrong, and how to mend it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from http import HTTPStatus
 from secrets import token_hex
 from urllib.parse import urlsplit
 
 import httpx
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.settings import get_current_settings
 
 from ittybatch.engine.connection import connect
-from ittybatch.engine.deployments import RESUME_AUTOMATION, WORK_POOL, Declared
-from ittybatch.engine.flow_runs import (
-    BATCH_DEPLOYMENT,
-    CHUNK_DEPLOYMENT,
-    FlowRuns,
-    PrefectUnavailable,
-)
-from ittybatch.engine.undeclared import UnreadableDeclarations, leftover_schedules
+from ittybatch.engine.finding import Finding, Grade
+from ittybatch.engine.prefect_checks import check_prefect
 from ittybatch.errors import ConfigurationError, IttybatchError
 from ittybatch.ittybit.errors import AuthenticationError, IttybitError
 from ittybatch.ittybit.signature import HEADER, check_body, sign
@@ -32,32 +20,6 @@ from ittybatch.settings import Settings
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 # Shorter secrets are taken, for they may have been given; they are warned of.
 _GUESSABLE = 12
-_WORKER_SILENT_AFTER = timedelta(minutes=3)
-
-
-class Grade(StrEnum):
-    """How a check came out."""
-
-    OK = "ok"
-    WARNING = "warning"
-    BROKEN = "broken"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One check.
-
-    Args:
-        check: What was looked at.
-        grade: How it came out.
-        what: What was found.
-        remedy: How to mend it, empty where there is nothing to mend.
-    """
-
-    check: str
-    grade: Grade
-    what: str
-    remedy: str = ""
 
 
 def check_all(settings: Settings) -> Iterator[Finding]:
@@ -65,7 +27,7 @@ def check_all(settings: Settings) -> Iterator[Finding]:
     yield from _check_secret(settings)
     yield from _check_webhook_url(settings)
     yield from _check_ledger(settings)
-    yield from _check_prefect()
+    yield from check_prefect()
 
 
 async def check_api(settings: Settings) -> Finding:
@@ -230,125 +192,3 @@ def _check_ledger(settings: Settings) -> Iterator[Finding]:
     else:
         at = f"at revision {revision}" if revision else "empty"
         yield Finding("Ledger", Grade.BROKEN, f"{where} is {at}.", "Run `ittybatch db upgrade`.")
-
-
-def _check_prefect() -> Iterator[Finding]:
-    url = get_current_settings().api.url
-    if url is None:
-        yield Finding(
-            "Prefect API",
-            Grade.BROKEN,
-            "PREFECT_API_URL is not set.",
-            "Set it to your server's API, or start one with `ittybatch up`.",
-        )
-        return
-    try:
-        with get_client(sync_client=True) as client:
-            version = client.api_version()
-            yield Finding("Prefect API", Grade.OK, f"{url}, version {version}.")
-            for check in (_check_worker, _check_deployments, _check_automation, _check_events):
-                yield from check(client)
-    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
-        yield Finding(
-            "Prefect API",
-            Grade.BROKEN,
-            f"{url} does not answer as it should ({type(error).__name__}).",
-            "Check PREFECT_API_URL and the server's log.",
-        )
-
-
-def _check_worker(client: SyncPrefectClient) -> Iterator[Finding]:
-    try:
-        pool = client.read_work_pool(WORK_POOL)
-    except ObjectNotFound:
-        yield Finding(
-            "Worker", Grade.BROKEN, f"There is no work pool {WORK_POOL}.", "Run `ittybatch deploy`."
-        )
-        return
-    if pool.is_paused:
-        yield Finding(
-            "Worker",
-            Grade.BROKEN,
-            f"Work pool {WORK_POOL} is paused.",
-            f"Run `prefect work-pool resume {WORK_POOL}`.",
-        )
-        return
-    workers = client.read_workers_for_work_pool(WORK_POOL)
-    heard = [worker.last_heartbeat_time for worker in workers if worker.last_heartbeat_time]
-    if heard and datetime.now(UTC) - max(heard) < _WORKER_SILENT_AFTER:
-        yield Finding(
-            "Worker",
-            Grade.OK,
-            f"heard of at {max(heard):%H:%M:%S} UTC; {pool.concurrency_limit} flow runs at a time.",
-        )
-    else:
-        yield Finding(
-            "Worker",
-            Grade.BROKEN,
-            "No worker has been heard of for minutes: nothing would start or resume.",
-            f"Run `prefect worker start --pool {WORK_POOL}` (without --limit).",
-        )
-
-
-def _check_deployments(client: SyncPrefectClient) -> Iterator[Finding]:
-    missing = []
-    for name in (BATCH_DEPLOYMENT, CHUNK_DEPLOYMENT, "reconcile/reconcile"):
-        try:
-            client.read_deployment_by_name(name)
-        except ObjectNotFound:
-            missing.append(name)
-    if missing:
-        yield Finding(
-            "Deployments", Grade.BROKEN, f"missing: {', '.join(missing)}", "Run `ittybatch deploy`."
-        )
-        return
-    try:
-        leftovers = leftover_schedules(client, Declared().prefect_file)
-    except UnreadableDeclarations as error:
-        yield Finding("Deployments", Grade.WARNING, error.message, error.remedy or "")
-        return
-    if leftovers:
-        told = "; ".join(leftover.told() for leftover in leftovers)
-        yield Finding(
-            "Deployments",
-            Grade.WARNING,
-            f"still active, and not declared: {told}.",
-            "Run `ittybatch deploy`, which sets them inactive, or declare them in prefect.yaml.",
-        )
-    else:
-        yield Finding("Deployments", Grade.OK, "all there.")
-
-
-def _check_automation(client: SyncPrefectClient) -> Iterator[Finding]:
-    found = client.read_automations_by_name(RESUME_AUTOMATION)
-    if not found:
-        yield Finding(
-            "Automation",
-            Grade.WARNING,
-            f"{RESUME_AUTOMATION} is missing: runs are resumed through the API, seconds later.",
-            "Run `ittybatch deploy`.",
-        )
-    elif not found[0].enabled:
-        yield Finding(
-            "Automation",
-            Grade.WARNING,
-            f"{RESUME_AUTOMATION} is disabled: runs are resumed through the API, seconds later.",
-            "Enable it in Prefect's UI, or run `ittybatch deploy`.",
-        )
-    else:
-        yield Finding("Automation", Grade.OK, f"{RESUME_AUTOMATION} is enabled.")
-
-
-def _check_events(client: SyncPrefectClient) -> Iterator[Finding]:
-    try:
-        FlowRuns(client).send_test_event()
-    except PrefectUnavailable as error:
-        yield Finding(
-            "Events",
-            Grade.WARNING,
-            f"{error.message} Runs are resumed through the API, seconds later.",
-            "Let this machine POST to /api/events: look at the proxy before Prefect, and at "
-            "the role of its API key.",
-        )
-    else:
-        yield Finding("Events", Grade.OK, "Prefect takes the events that runs are woken with.")

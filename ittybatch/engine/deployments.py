@@ -1,12 +1,14 @@
 """Deploying: the work pool, the deployments and the automations that are declared as files."""
 
+import asyncio
 import copy
 import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,13 @@ import httpx
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.workers.process import ProcessWorker
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from ittybatch.engine.undeclared import retire
+from ittybatch.engine.undeclared import our_deployments, retire, show_schedule
 from ittybatch.errors import IttybatchError
 from ittybatch.project import AUTOMATIONS_FILE, PREFECT_FILE, declared
 
@@ -53,26 +56,55 @@ class Declared:
         return declared(AUTOMATIONS_FILE, self.root)
 
 
+@dataclass(frozen=True, slots=True)
+class DeployedSchedule:
+    """A schedule of a deployment.
+
+    Args:
+        when: The schedule, such as `` `0 2 * * *` `` or `every 300 s`.
+        active: Whether it starts runs.
+        next_run: When it starts the next one; None if it is inactive.
+    """
+
+    when: str
+    active: bool
+    next_run: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What was deployed.
+
+    Args:
+        prefect_file: The file that was applied.
+        deployments: The schedules of each of our deployments in Prefect, by `flow/deployment`.
+    """
+
+    prefect_file: Path
+    deployments: Mapping[str, Sequence[DeployedSchedule]]
+
+
 def deploy(
     *,
     concurrency: int | None = None,
     python: str | None = None,
     declared: Declared | None = None,
     tell: Callable[[str], None] = lambda _: None,
-) -> None:
-    """Apply everything that is declared, and let nothing else of ours run on. Safe to repeat.
+) -> Deployed:
+    """Apply everything that is declared, and deactivate the rest of ours. Safe to repeat.
 
     Args:
-        concurrency: Flow runs at a time in the work pool. A new pool without it gets two a
-            core: each leg is a process.
+        concurrency: Concurrent flow runs in the work pool. Default for a new pool: two per
+            core, because each leg is a process.
         python: The interpreter of flow runs, as every worker finds it. Prefect's worker then
-            starts the engine at once, and not by way of a process of its own that prepares a
-            workspace which these flows do not have. Without it, the pool keeps what it has.
-        declared: Where the declarations lie.
-        tell: Told each step.
+            starts the engine directly. Without it, a process of its own first prepares a
+            workspace that these flows do not need. Default: the pool's setting stays.
+        declared: Where the declarations are. Default: the current folder's `prefect.yaml` if it
+            has flows of ours, else the package's.
+        tell: Called with a line for each step.
 
     Raises:
-        DeployFailed: when Prefect refuses, or the declarations cannot be read.
+        DeployFailed: Prefect refuses, or the declarations cannot be read.
     """
     declared = declared or Declared()
     automations = read_automations(declared.automations_file)
@@ -87,6 +119,7 @@ def deploy(
                 client, declared.prefect_file, {automation.name for automation in automations}
             ):
                 tell(told)
+            return Deployed(declared.prefect_file, _schedules(client))
     except PrefectHTTPStatusError as error:
         raise DeployFailed(
             f"Prefect's API answered {error.response.status_code} while deploying.",
@@ -97,6 +130,31 @@ def deploy(
             f"Prefect's API could not be reached: {type(error).__name__}.",
             remedy="Check PREFECT_API_URL, or start everything with `ittybatch up`.",
         ) from error
+
+
+def _schedules(client: SyncPrefectClient) -> dict[str, list[DeployedSchedule]]:
+    now = datetime.now(UTC)
+    return {
+        name: [
+            DeployedSchedule(
+                show_schedule(each), each.active, _next_run(each, now) if each.active else None
+            )
+            for each in deployment.schedules
+        ]
+        for name, deployment in our_deployments(client)
+    }
+
+
+def _next_run(schedule: DeploymentSchedule, now: datetime) -> datetime | None:
+    """The next run of a schedule, as Prefect's scheduler computes it."""
+    # It takes a second to import.
+    from prefect.server.schemas.schedules import SCHEDULE_TYPES  # noqa: PLC0415
+
+    found: SCHEDULE_TYPES = TypeAdapter(SCHEDULE_TYPES).validate_python(
+        schedule.schedule.model_dump()
+    )
+    dates = asyncio.run(found.get_dates(n=1, start=now))
+    return dates[0] if dates else None
 
 
 def read_automations(path: Path) -> list[AutomationCore]:

@@ -1,9 +1,15 @@
-"""Orders: what to ask Prefect for when an owner needs a flow run."""
+"""Orders: what to request from Prefect when a batch or chunk needs a flow run."""
 
 from dataclasses import dataclass
 
-from ittybatch.engine.flow_runs import BATCH_DEPLOYMENT, CHUNK_DEPLOYMENT
-from ittybatch.ledger import Transaction, identity
+from ittybatch.engine.flow_runs import (
+    BATCH_DEPLOYMENT,
+    CHUNK_DEPLOYMENT,
+    FlowRuns,
+    NoDeployment,
+)
+from ittybatch.engine.naming import run_name
+from ittybatch.ledger import Ledger, Transaction, identity, runs
 from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.chunks import chunk_of
 from ittybatch.ledger.runs import OwnedRun
@@ -11,11 +17,11 @@ from ittybatch.ledger.runs import OwnedRun
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A flow run to be made.
+    """A flow run to create.
 
     Args:
-        deployment: Name or id of the deployment that is to run it.
-        fallback: The deployment that can do it, too, where that one is gone.
+        deployment: Name or id of the deployment to run.
+        fallback: The deployment to run if that one has been deleted.
         parameters: The flow's parameters, as JSON.
         name: The run's name in Prefect's UI.
     """
@@ -27,7 +33,7 @@ class Order:
 
 
 def order_for(transaction: Transaction, run: OwnedRun) -> Order:
-    """What to ask Prefect for, for the owner of a run."""
+    """Describe the flow run that the owner of a run needs."""
     batch = read_batch(transaction, run.batch_id)
     number = identity.owned_chunk(run.owner)
     if number is not None:
@@ -46,5 +52,39 @@ def order_for(transaction: Transaction, run: OwnedRun) -> Order:
             "profile": str(batch.profile["name"]),
             "options": {**batch.options, "go_on_with": batch.id},
         },
-        f"{batch.name} (goes on)",
+        run_name(batch.name, batch.source, str(batch.profile["name"]), "resumed"),
+    )
+
+
+def make_run(ledger: Ledger, flow_runs: FlowRuns, owner: str) -> str | None:
+    """Create the flow run that an owner is waiting for; repeated, it is the same run.
+
+    Returns:
+        The flow run's id, or None if the owner no longer needs one.
+
+    Raises:
+        PrefectUnavailable: Prefect does not answer, or refuses.
+    """
+    run = ledger.write(runs.run_to_make, owner)
+    if run is None:
+        return None
+    order = ledger.read(order_for, run)
+    try:
+        flow_run = _request(flow_runs, order.deployment, order, run)
+    except NoDeployment:
+        if order.fallback == order.deployment:
+            raise
+        flow_run = _request(flow_runs, order.fallback, order, run)
+    ledger.write(runs.bind_run, owner, run.generation, flow_run)
+    return flow_run
+
+
+def _request(flow_runs: FlowRuns, deployment: str, order: Order, run: OwnedRun) -> str:
+    return flow_runs.make(
+        deployment,
+        parameters=order.parameters,
+        name=order.name,
+        tags=[f"batch:{run.batch_id}"],
+        # With the batch's id: chunk numbers of another ledger start at 1 too.
+        idempotency_key=f"{run.batch_id}:{run.owner}:{run.generation}",
     )

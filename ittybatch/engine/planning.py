@@ -18,12 +18,12 @@ from ittybatch.ittybit.options import InvalidOptions
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.batches import OpenBatch, finish_planning, read_batch
 from ittybatch.ledger.claims import Claims
-from ittybatch.ledger.destinations import Occupant
+from ittybatch.ledger.lookups import Occupant
 from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
 from ittybatch.ledger.planning import NotPlanning, plan_page
 from ittybatch.ledger.retrying import Wanted, ended_jobs
 from ittybatch.profiles import Item, Profile, ProfileError, Profiles
-from ittybatch.profiles.fitting import Fit
+from ittybatch.profiles.blueprint import Fit
 from ittybatch.sources import (
     BucketSource,
     FailedJobsSource,

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ittybatch.engine.connection import connect
 from ittybatch.engine.listed import listed_jobs
 from ittybatch.engine.lookup import find_own
 from ittybatch.ittybit.client import IttybitClient
@@ -30,6 +31,7 @@ from ittybatch.ledger.runs import wake_chunks_at
 from ittybatch.ledger.settlement import expire, settle
 from ittybatch.ledger.states import Verdict
 from ittybatch.ledger.submission import Accepted, record_accepted, return_unsent
+from ittybatch.settings import Settings
 
 _GROUP = 200
 _CONCURRENCY = 32
@@ -77,6 +79,14 @@ async def poll_overdue(
         if not answered:
             break
     return result
+
+
+async def poll_silent(settings: Settings, ledger: Ledger, chunk: int | None = None) -> Polled:
+    """Poll the jobs that nothing was heard of, of one chunk or of all; connect only if any are."""
+    if not ledger.read(overdue_jobs, silent_s=settings.silence_s, chunk=chunk, limit=1):
+        return Polled()
+    async with connect(settings) as client:
+        return await poll_overdue(ledger, client, silent_s=settings.silence_s, chunk=chunk)
 
 
 async def poll_expired(ledger: Ledger, client: IttybitClient, batch: str) -> Polled:

@@ -1,10 +1,11 @@
-"""Reconciling: the ledger, Ittybit and Prefect are brought to one view."""
+"""Reconciling: bring the ledger, Ittybit and Prefect in line."""
+
+import logging
 
 from prefect.settings import get_current_settings
 
-from ittybatch.engine.connection import connect
 from ittybatch.engine.flow_runs import open_flow_runs
-from ittybatch.engine.polling import poll_overdue
+from ittybatch.engine.polling import poll_silent
 from ittybatch.engine.tidying import tidy
 from ittybatch.engine.waking import Waker
 from ittybatch.ledger import Ledger
@@ -12,28 +13,40 @@ from ittybatch.ledger.counters import recount_all
 from ittybatch.ledger.sweep import sweep
 from ittybatch.settings import Settings
 
+logger = logging.getLogger(__name__)
+
 
 async def reconcile(settings: Settings, ledger: Ledger) -> dict[str, int]:
-    """Poll what is overdue, check counters, wake what is ready. Two at once do no harm.
+    """Poll overdue jobs, check counters, and wake, create or replace flow runs.
+
+    Two at once do no harm.
 
     Returns:
         What was done, in counts by name.
 
     Raises:
-        ConfigurationError: when there is no API key.
-        PrefectUnavailable: when Prefect does not answer; what came before it is done.
+        ConfigurationError: A job is overdue and there is no API key.
+        PrefectUnavailable: Prefect does not answer. The steps before it are done.
     """
-    async with connect(settings) as client:
-        polled = await poll_overdue(ledger, client, silent_s=settings.silence_s)
-    mended = sum(1 for _ in recount_all(ledger))
+    polled = await poll_silent(settings, ledger)
+    mended = 0
+    for mended, counters in enumerate(recount_all(ledger), 1):  # noqa: B007  counted, then logged
+        logger.warning(
+            "Batch %s, chunk %d: its counters were wrong; they are %s now.",
+            counters.batch,
+            counters.number,
+            counters.counts,
+        )
     done = {
-        "silent jobs asked after": polled.asked,
+        "silent jobs polled": polled.asked,
         "settled": polled.settled,
         "given up as expired": polled.expired,
-        "could not be asked after": polled.failed,
-        "chunks' counters mended": mended,
-        "owners without a run mended": len(sweep(ledger, settings.lease_s)),
+        "could not be polled": polled.failed,
+        "chunk counters corrected": mended,
+        "batches and chunks without a run repaired": len(sweep(ledger, settings.lease_s)),
     }
+    if polled.trouble:
+        logger.warning("%d jobs could not be polled: %s", polled.failed, polled.trouble)
     if get_current_settings().api.url is None:
         return done
     with open_flow_runs() as flow_runs:
@@ -42,5 +55,5 @@ async def reconcile(settings: Settings, ledger: Ledger) -> dict[str, int]:
             for how, owners in woken.by_kind():
                 name = f"runs {how}"
                 done[name] = done.get(name, 0) + len(owners)
-        done["stuck runs of reconcile ended"] = len(tidy(flow_runs))
+        done["stuck runs of reconcile and steer-batch ended"] = len(tidy(flow_runs))
     return done

@@ -11,7 +11,7 @@ from typing import Self
 
 import orjson
 
-from ittybatch.ledger.destinations import Occupant
+from ittybatch.ledger.lookups import Occupant
 from ittybatch.ledger.plan import PlannedItem, PlannedPage
 
 _TABLE = "CREATE TABLE seen (destination TEXT, uri TEXT, fingerprint TEXT, line INTEGER)"

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.held import held_items
+from ittybatch.ledger.lookups import held_items
 from ittybatch.profiles import Item, Profile, Profiles
-from ittybatch.profiles.fitting import Fit
+from ittybatch.profiles.blueprint import Fit
 from ittybatch.profiles.item import S3_SCHEME
 from ittybatch.profiles.job import item_key
 

@@ -48,7 +48,7 @@ class Leftover:
     def told(self) -> str:
         """Which schedule it is."""
         why = "" if self.declared else ", a deployment that prefect.yaml does not declare"
-        return f"the schedule {_shown(self.schedule)} of {self.deployment}{why}"
+        return f"the schedule {show_schedule(self.schedule)} of {self.deployment}{why}"
 
 
 def leftover_schedules(client: SyncPrefectClient, prefect_file: Path) -> list[Leftover]:
@@ -60,7 +60,7 @@ def leftover_schedules(client: SyncPrefectClient, prefect_file: Path) -> list[Le
     declared = _declared(prefect_file)
     return [
         Leftover(name, deployment.name in declared, schedule, deployment.id)
-        for name, deployment in _ours(client)
+        for name, deployment in our_deployments(client)
         for schedule in deployment.schedules
         if schedule.active and not _declares(declared.get(deployment.name), schedule)
     ]
@@ -83,7 +83,7 @@ def retire(client: SyncPrefectClient, prefect_file: Path, automations: set[str])
         )
         yield f"SET INACTIVE: {leftover.told()}. It starts nothing any more."
     declared = _declared(prefect_file)
-    for name, deployment in _ours(client):
+    for name, deployment in our_deployments(client):
         if (entry := declared.get(deployment.name)) is not None:
             yield from _take_back(client, name, deployment, entry)
     for automation in client.read_automations():
@@ -106,7 +106,7 @@ def _take_back(
         yield f"TAKEN BACK: the concurrency limit of {name}."
 
 
-def _ours(client: SyncPrefectClient) -> Iterator[tuple[str, DeploymentResponse]]:
+def our_deployments(client: SyncPrefectClient) -> Iterator[tuple[str, DeploymentResponse]]:
     """Deployments of our flows in our work pool, with their whole names."""
     flows: dict[Any, str] = {}
     in_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=["ittybatch"]))
@@ -144,7 +144,8 @@ def _declares(entry: Mapping[str, Any] | None, schedule: DeploymentSchedule) -> 
     return bool(schedules) and (schedule.slug is None or schedule.slug in named)
 
 
-def _shown(schedule: DeploymentSchedule) -> str:
+def show_schedule(schedule: DeploymentSchedule) -> str:
+    """Show when a schedule starts runs, as `prefect.yaml` has it."""
     match schedule.schedule:
         case CronSchedule(cron=cron):
             return f"`{cron}`"

@@ -8,30 +8,25 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
 from datetime import datetime
 
 import httpx
 from prefect.client.schemas.objects import StateType
 
-from ittybatch.engine.alerting import show_held
-from ittybatch.engine.flow_runs import FlowRuns, NoDeployment, PrefectUnavailable, RunStatus
-from ittybatch.engine.orders import Order, order_for
-from ittybatch.ledger import Ledger, Transaction, identity, runs
-from ittybatch.ledger.batches import cancel_batch, cancel_chunk
+from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable, RunStatus
+from ittybatch.engine.orders import make_run
+from ittybatch.engine.replacing import Replacer, Woken, age_s, is_dead
+from ittybatch.ledger import Ledger, runs
 from ittybatch.ledger.database import LedgerUnavailable
 from ittybatch.ledger.runs import OwnedRun
 from ittybatch.ledger.states import RunState
-from ittybatch.ledger.stopping import Stopped, give_up, suspended_in_prefect
+from ittybatch.ledger.stopping import suspended_in_prefect
 from ittybatch.ledger.sweep import sweep
 
 logger = logging.getLogger(__name__)
 
 # The automation answers in well under a second when it is well; past this we do its work.
 _PATIENCE_S = 4.0
-# A process needs a few seconds from Pending to its first line in the ledger, and from its
-# first word of waiting to its suspension.
-_SLOWEST_START_S = 60.0
 _NOT_MADE_AFTER_S = 5.0
 # Runs that queue for a worker are silent too: asking after them each second buys nothing.
 _LOOKS_A_LEASE = 4
@@ -46,25 +41,6 @@ _REFUSES_ANYBODY = {
 _LONGEST_REASON = 500
 # Prefect has been asked to resume it for two minutes by then, and has not.
 _MOST_CALLS = 30
-
-
-@dataclass(slots=True)
-class Woken:
-    """What one round of waking did, by owners."""
-
-    called: list[str] = field(default_factory=list)
-    resumed: list[str] = field(default_factory=list)
-    made: list[str] = field(default_factory=list)
-    replaced: list[str] = field(default_factory=list)
-    cancelled: list[str] = field(default_factory=list)
-    ended: list[str] = field(default_factory=list)
-    held: list[str] = field(default_factory=list)
-    troubled: list[str] = field(default_factory=list)
-    mended: list[str] = field(default_factory=list)
-
-    def by_kind(self) -> list[tuple[str, list[str]]]:
-        """What was done, and to which owners."""
-        return [(each.name, getattr(self, each.name)) for each in fields(self)]
 
 
 class Waker:
@@ -83,6 +59,7 @@ class Waker:
         self._ledger = ledger
         self._flow_runs = flow_runs
         self._lease_s = lease_s
+        self._replacer = Replacer(ledger, flow_runs)
         self._looked_at = -math.inf
 
     def round(self) -> Woken:
@@ -124,7 +101,7 @@ class Waker:
         made: list[str] = []
 
         def make(run: OwnedRun, _woken: Woken) -> None:
-            if flow_run := self.make(run.owner):
+            if flow_run := make_run(self._ledger, self._flow_runs, run.owner):
                 made.append(flow_run)
 
         self._each(self._ledger.read(runs.unmade_runs, batch), make, Woken())
@@ -145,46 +122,14 @@ class Waker:
             status = statuses.get(run.flow_run_id or "")
             if run.state is RunState.AWAKE:
                 # A beating heart is believed over Prefect, which may not know of the process.
-                silent = _age_s(run.heartbeat_at, now) >= self._lease_s
+                silent = age_s(run.heartbeat_at, now) >= self._lease_s
                 dead = silent or (status is not None and status.ended)
             else:
-                dead = _dead(status, run, now, self._lease_s)
+                dead = is_dead(status, run, now, self._lease_s)
             if dead:
-                self._succeed(run, status)
+                self._replacer.succeed(run, status)
 
         self._each(live, bury, Woken())
-
-    def make(self, owner: str) -> str | None:
-        """Make the flow run that an owner is waiting for. The same run, however often.
-
-        Returns:
-            The flow run's id, or None where the owner needs none any more.
-
-        Raises:
-            PrefectUnavailable: when Prefect does not answer, or refuses.
-        """
-        run = self._ledger.write(runs.run_to_make, owner)
-        if run is None:
-            return None
-        order = self._ledger.read(order_for, run)
-        try:
-            flow_run = self._ask_for(order.deployment, order, run)
-        except NoDeployment:
-            if order.fallback == order.deployment:
-                raise
-            flow_run = self._ask_for(order.fallback, order, run)
-        self._ledger.write(runs.bind_run, owner, run.generation, flow_run)
-        return flow_run
-
-    def _ask_for(self, deployment: str, order: Order, run: OwnedRun) -> str:
-        return self._flow_runs.make(
-            deployment,
-            parameters=order.parameters,
-            name=order.name,
-            tags=[f"batch:{run.batch_id}"],
-            # With the batch in it: another ledger counts its chunks from 1 too.
-            idempotency_key=f"{run.batch_id}:{run.owner}:{run.generation}",
-        )
 
     def _each(
         self, owned: Sequence[OwnedRun], act: Callable[[OwnedRun, Woken], None], woken: Woken
@@ -208,7 +153,7 @@ class Waker:
         woken.troubled.append(f"{run.owner}: {why}")
         failures = self._ledger.write(runs.note_failure, run.owner, count=not everybody)
         if failures >= runs.MOST_FAILURES:
-            self._give_up(
+            self._replacer.give_up(
                 run,
                 f"No flow run could be had for {run.owner}, {failures} times in a row: {why} "
                 f"Once that is mended: `ittybatch resume {run.batch_id}`.",
@@ -216,7 +161,7 @@ class Waker:
             )
 
     def _make(self, run: OwnedRun, woken: Woken) -> None:
-        if self.make(run.owner):
+        if make_run(self._ledger, self._flow_runs, run.owner):
             woken.made.append(run.owner)
 
     def _wake(self, ready: Sequence[OwnedRun], woken: Woken) -> None:
@@ -232,11 +177,11 @@ class Waker:
                 if run.called_at is None:
                     call.append(run)
                 elif run.calls >= _MOST_CALLS:
-                    self._replace(run, status, woken)
-                elif _age_s(run.called_at, now) >= _PATIENCE_S:
+                    self._replacer.replace(run, status, woken)
+                elif age_s(run.called_at, now) >= _PATIENCE_S:
                     self._resume(run, woken)
-            elif _dead(status, run, now, self._lease_s):
-                self._replace(run, status, woken)
+            elif is_dead(status, run, now, self._lease_s):
+                self._replacer.replace(run, status, woken)
 
         self._each(ready, wake, woken)
         if call:
@@ -266,10 +211,10 @@ class Waker:
             awake = run.state is RunState.AWAKE
             if status is not None and status.suspended:
                 self._hold_suspended(run, woken)
-            elif _dead(status, run, now, self._lease_s) or (
+            elif is_dead(status, run, now, self._lease_s) or (
                 awake and status and status.type is StateType.RUNNING
             ):
-                self._replace(run, status, woken)
+                self._replacer.replace(run, status, woken)
 
         self._each(bound, look, woken)
 
@@ -298,7 +243,7 @@ class Waker:
         def check(run: OwnedRun, woken: Woken) -> None:
             status = statuses.get(run.flow_run_id or "")
             if status is None or status.ended:
-                self._replace(run, status, woken)
+                self._replacer.replace(run, status, woken)
 
         self._each(waiting, check, woken)
 
@@ -307,95 +252,9 @@ class Waker:
             logger.warning("Mended: %s", each.describe())
             woken.mended.append(each.describe())
 
-    def _replace(self, run: OwnedRun, status: RunStatus | None, woken: Woken) -> None:
-        cancelled = status is not None and status.type in {
-            StateType.CANCELLED,
-            StateType.CANCELLING,
-        }
-        if cancelled:
-            self._ledger.write(_cancel, run)
-            woken.cancelled.append(run.owner)
-        if self._ledger.read(_in_place, run):
-            self._give_up(
-                run,
-                "The process that ran it in place is gone. "
-                f"`ittybatch resume {run.batch_id}` goes on with it through Prefect.",
-                woken,
-            )
-        elif run.stumbles >= runs.MOST_STUMBLES:
-            last = (status.message if status else None) or "no reason given"
-            self._give_up(
-                run,
-                f"The flow runs of {run.owner} ended {run.stumbles + 1} times in a row without "
-                f"getting on; the last: {last[:_LONGEST_REASON]}",
-                woken,
-            )
-        elif self._succeed(run, status):
-            self.make(run.owner)
-            woken.replaced.append(run.owner)
-        else:
-            woken.ended.append(run.owner)
-
-    def _succeed(self, run: OwnedRun, status: RunStatus | None) -> bool:
-        """Give a run up, for another or, in a held batch, for none; tell whether for another."""
-        replaced = self._ledger.write(runs.replace_run, run.owner, run.generation, seen=run)
-        now = self._ledger.read(runs.read_run, run.owner)
-        ended = now is not None and now.state is RunState.ENDED
-        if (replaced or ended) and status is not None and not status.ended and run.flow_run_id:
-            try:
-                self._flow_runs.give_up(run.flow_run_id, "Its process went silent.")
-            except PrefectUnavailable as error:
-                logger.warning("Flow run %s keeps its slot in Prefect: %s", run.flow_run_id, error)
-        return replaced
-
-    def _give_up(self, run: OwnedRun, reason: str, woken: Woken) -> None:
-        match self._ledger.write(give_up, run, reason):
-            case Stopped.HELD:
-                logger.error("Batch %s is held: %s", run.batch_id, reason)
-                show_held(self._ledger, self._flow_runs, run.batch_id)
-                woken.held.append(run.owner)
-                show_held(self._ledger, self._flow_runs, run.batch_id)
-            case Stopped.ENDED:
-                logger.error("Nothing more is tried for %s: %s", run.owner, reason)
-                woken.ended.append(run.owner)
-            case Stopped.MOVED:
-                pass
-
     def _statuses(self, owned: Sequence[OwnedRun]) -> Mapping[str, RunStatus]:
         ids = [run.flow_run_id for run in owned if run.flow_run_id]
         return self._flow_runs.statuses(ids) if ids else {}
 
     def _now(self) -> datetime:
         return self._ledger.read(lambda transaction: transaction.now)
-
-
-def _dead(status: RunStatus | None, run: OwnedRun, now: datetime, lease_s: float) -> bool:
-    """Whether nothing will come of a run that should be working, or suspended by now.
-
-    A leg may have worked for hours before it began to wait: the time counts from when both
-    Prefect and the ledger have had the run as it is.
-    """
-    if status is None or status.ended:
-        return True
-    working = status.type in {StateType.PENDING, StateType.RUNNING}
-    age_s = min(status.age_s(), _age_s(run.since, now))
-    return working and age_s >= max(lease_s, _SLOWEST_START_S)
-
-
-def _in_place(transaction: Transaction, run: OwnedRun) -> bool:
-    """Whether the batch was run by a direct call, which no deployment can take up."""
-    owner = runs.read_run(transaction, identity.batch_owner(run.batch_id))
-    return owner is not None and owner.deployment_id is None and owner.generation == 0
-
-
-def _cancel(transaction: Transaction, run: OwnedRun) -> None:
-    """Take a cancel in Prefect for what it says: nothing more is sent."""
-    chunk = identity.owned_chunk(run.owner)
-    if chunk is None:
-        cancel_batch(transaction, run.batch_id, "Its flow run was cancelled in Prefect.")
-    else:
-        cancel_chunk(transaction, chunk, "Its flow run was cancelled in Prefect.")
-
-
-def _age_s(then: datetime, now: datetime) -> float:
-    return (now - then).total_seconds()

@@ -8,12 +8,10 @@ from pydantic import Field
 
 from ittybatch.ledger.identity import chunk_owner
 from ittybatch.ledger.states import ChunkState
-from ittybatch.tasks.brake import brake
-from ittybatch.tasks.chunk_outcome import chunk_outcome, stopped_outcome
-from ittybatch.tasks.collect import collect
-from ittybatch.tasks.ending import ends_quietly
-from ittybatch.tasks.leg import at_work, leave, open_books
+from ittybatch.tasks.collect import brake, chunk_outcome, collect, stopped_outcome
+from ittybatch.tasks.leg import at_work, leave, settings_and_ledger
 from ittybatch.tasks.poll import poll
+from ittybatch.tasks.step import ends_quietly
 from ittybatch.tasks.submit import submit
 from ittybatch.tasks.wait import wait
 
@@ -28,7 +26,7 @@ ChunkId = Annotated[
 def process_chunk(chunk_id: ChunkId) -> State[None]:
     """Run one chunk, or one leg of it: everything begins by reading the ledger."""
     with (
-        open_books() as (settings, ledger),
+        settings_and_ledger() as (settings, ledger),
         at_work(ledger, chunk_owner(chunk_id), settings.lease_s) as first,
     ):
         leg = first

@@ -1,21 +1,23 @@
-"""Reconcile: what no webhook told is asked for, and what nobody woke is woken."""
+"""Reconcile: poll jobs that no webhook reported, and wake or replace flow runs that need it."""
+
+import asyncio
 
 from prefect import State, flow
+from prefect.logging import get_run_logger
 from prefect.states import Completed
 
-from ittybatch.tasks.ending import ends_quietly
-from ittybatch.tasks.leg import open_books
-from ittybatch.tasks.poll import poll
-from ittybatch.tasks.recount import recount_batches
-from ittybatch.tasks.wake import wake
+from ittybatch.engine.reconciling import reconcile as reconcile_all
+from ittybatch.tasks.leg import settings_and_ledger
+from ittybatch.tasks.step import ends_quietly
 
 
 @flow(name="reconcile", flow_run_name="reconcile", description=__doc__)
 @ends_quietly
 def reconcile() -> State[None]:
-    """Bring the ledger, Ittybit and Prefect to one view. Safe to run twice at once."""
-    with open_books() as (settings, ledger):
-        poll(ledger, settings)
-        recount_batches(ledger)
-        wake(ledger, settings)
+    """Bring the ledger, Ittybit and Prefect in line. Safe to run twice at once."""
+    with settings_and_ledger() as (settings, ledger):
+        done = asyncio.run(reconcile_all(settings, ledger))
+    for what, count in done.items():
+        if count:
+            get_run_logger().info("%s: %d", what, count)
     return Completed(message="Ledger, Ittybit and Prefect agree.")

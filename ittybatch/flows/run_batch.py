@@ -1,14 +1,9 @@
-"""A batch: plan a source, release its chunks, sleep until they are done, report.
-
-from ittybatch.flows.run_batch import run_batch
-from ittybatch.sources import BucketSource
-
-run_batch(BucketSource(uri="s3://media/uploads/"), profile="web")
-"""
+"""A batch: plan a source, release its chunks, suspend until they are done, report."""
 
 from prefect import State, flow
 
 from ittybatch.engine.options import BatchOptions
+from ittybatch.engine.summary import BatchSummary
 from ittybatch.errors import IttybatchError
 from ittybatch.flows.parameters import DEFAULTS, AnySource, ApproveAbove, Options, ProfileName
 from ittybatch.flows.process_chunk import process_chunk
@@ -16,19 +11,18 @@ from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import OpenBatch, read_batch
 from ittybatch.ledger.identity import batch_owner
 from ittybatch.ledger.legs import Leg
-from ittybatch.ledger.queries import BatchStatus
+from ittybatch.ledger.queries import BatchStatus, batch_status
 from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
 from ittybatch.tasks.adopt import adopt
 from ittybatch.tasks.approve import approve
-from ittybatch.tasks.ending import ends_quietly
-from ittybatch.tasks.leg import at_work, in_place, leave, open_books
-from ittybatch.tasks.naming import batch_run_name
+from ittybatch.tasks.labels import batch_run_name, tag_outcome
+from ittybatch.tasks.leg import at_work, in_place, leave, settings_and_ledger
 from ittybatch.tasks.outcome import outcome, preview_outcome, superseded_outcome, unapproved_outcome
 from ittybatch.tasks.release import release
 from ittybatch.tasks.report import progress, report
 from ittybatch.tasks.scan import look, scan
-from ittybatch.tasks.tags import tag_outcome
+from ittybatch.tasks.step import ends_quietly
 from ittybatch.tasks.wait import wait
 
 
@@ -39,11 +33,11 @@ def run_batch(
     profile: ProfileName = "web",
     approve_above_jobs: ApproveAbove = None,
     options: Options = DEFAULTS,
-) -> State[None]:
+) -> State[BatchSummary]:
     """Run one batch, or one leg of it: everything begins by reading the ledger."""
     if approve_above_jobs is not None:
         options = options.model_copy(update={"approve_above_jobs": approve_above_jobs})
-    with open_books() as (settings, ledger):
+    with settings_and_ledger() as (settings, ledger):
         if options.dry_run:
             return preview_outcome(look(ledger, settings, source, profile, options))
         batch = adopt(ledger, settings, source, profile, options)
@@ -51,13 +45,13 @@ def run_batch(
             return _work(ledger, settings, batch, leg) if leg else superseded_outcome()
 
 
-def _work(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> State[None]:
+def _work(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> State[BatchSummary]:
     """Plan, see the batch through, and report, until this run may end."""
     while True:
         batch = scan(ledger, settings, batch, leg)
         approved = approve(ledger, settings, batch, leg)
         if approved is None:
-            end = unapproved_outcome(batch)
+            end = unapproved_outcome(ledger.read(batch_status, batch.id))
         else:
             seen = _see_through(ledger, settings, batch, approved)
             if seen is None:
@@ -68,7 +62,7 @@ def _work(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Sta
             end = outcome(status)
         if leave(ledger, settings, leg):
             return end
-        # Somebody has resumed or approved it just now, and relies on this run.
+        # Somebody has resumed or approved it in the meantime, and relies on this run.
         batch = ledger.read(read_batch, batch.id)
 
 

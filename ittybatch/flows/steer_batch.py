@@ -3,10 +3,11 @@
 from prefect import State, flow
 from prefect.states import Completed
 
+from ittybatch.engine.steering import steer
 from ittybatch.flows.parameters import NO_CHANGES, BatchName, Changes, SteerAction
-from ittybatch.tasks.ending import ends_quietly
-from ittybatch.tasks.leg import open_books
-from ittybatch.tasks.steer import steer
+from ittybatch.ledger.queries import find_batch
+from ittybatch.tasks.leg import settings_and_ledger
+from ittybatch.tasks.step import ends_quietly
 
 
 @flow(name="steer-batch", flow_run_name="{action} {batch}", description=__doc__)
@@ -14,6 +15,9 @@ from ittybatch.tasks.steer import steer
 def steer_batch(
     action: SteerAction, batch: BatchName = "latest", changes: Changes = NO_CHANGES
 ) -> State[None]:
-    """Carry out what an operator wants of a batch."""
-    with open_books() as (settings, ledger):
-        return Completed(message=steer(ledger, settings, batch, action, changes).told())
+    """Do what an operator wants with a batch."""
+    with settings_and_ledger() as (settings, ledger):
+        found = ledger.read(find_batch, batch)
+        by = "the steer-batch deployment"
+        done = steer(ledger, settings, found, action, by=by, changes=changes)
+        return Completed(message=done.told())

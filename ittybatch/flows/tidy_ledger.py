@@ -1,14 +1,23 @@
-"""Tidy: what the ledger keeps only to look at is removed when it is old."""
+"""Tidy: remove old data that the ledger keeps only for reference."""
 
-from prefect import flow
+from dataclasses import asdict
+from datetime import timedelta
+
+from prefect import State, flow
+from prefect.states import Completed
 
 from ittybatch.flows.parameters import KeepDays
-from ittybatch.tasks.leg import open_books
-from ittybatch.tasks.tidy import tidy
+from ittybatch.ledger.retention import tidy
+from ittybatch.tasks.leg import settings_and_ledger
+from ittybatch.tasks.step import ends_quietly
 
 
 @flow(name="tidy-ledger", flow_run_name="tidy-ledger", description=__doc__)
-def tidy_ledger(keep_days: KeepDays = None) -> None:
-    """Remove it in small steps, beside everything else. Safe to repeat and to cut off."""
-    with open_books() as (settings, ledger):
-        tidy(ledger, keep_days or settings.keep_days)
+@ends_quietly
+def tidy_ledger(keep_days: KeepDays = None) -> State[None]:
+    """Remove it in small steps while batches go on. Safe to repeat and to interrupt."""
+    with settings_and_ledger() as (settings, ledger):
+        days = keep_days or settings.keep_days
+        removed = tidy(ledger, older_than=timedelta(days=days))
+    counts = ", ".join(f"{name} {count:,}" for name, count in asdict(removed).items())
+    return Completed(message=f"Removed of batches that ended over {days} days ago: {counts}.")

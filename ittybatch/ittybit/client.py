@@ -7,15 +7,14 @@ from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import quote
 
-import httpx
 import orjson
 
 from ittybatch.ittybit.answer import Answer
 from ittybatch.ittybit.errors import InvalidRequest
+from ittybatch.ittybit.http_client import HttpClient
 from ittybatch.ittybit.job import Job, UnreadableJob, read_job
 from ittybatch.ittybit.paging import Pages
 from ittybatch.ittybit.retrying import RetryHook, RetryPolicy
-from ittybatch.ittybit.wire import Wire
 
 DEFAULT_URL = "https://api.ittybit.com"
 _LARGEST_PAGE = 100
@@ -38,7 +37,6 @@ class IttybitClient:
         retry_wait_cap_s: The longest wait between two tries, also where `Retry-After` asks
             for more; the error then carries the full figure in `retry_after_s`.
         on_retry: Called before each wait, with the error and the wait in seconds.
-        transport: Takes the place of real connections.
 
     Raises:
         ConfigurationError: The key or the address cannot be used.
@@ -55,22 +53,20 @@ class IttybitClient:
         retry_wait_initial_s: float = 0.5,
         retry_wait_cap_s: float = 60,
         on_retry: RetryHook | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._wire = Wire(
+        self._http = HttpClient(
             api_key,
             base_url=base_url,
             timeout_s=timeout_s,
             max_connections=max_connections,
-            transport=transport,
         )
         self._policy = RetryPolicy(attempts, retry_wait_initial_s, retry_wait_cap_s, on_retry)
 
     def __repr__(self) -> str:
-        return f"<IttybitClient of {self._wire.address}>"
+        return f"<IttybitClient for {self._http.base_url}>"
 
     async def __aenter__(self) -> Self:
-        await self._wire.__aenter__()
+        await self._http.__aenter__()
         return self
 
     async def __aexit__(
@@ -79,7 +75,7 @@ class IttybitClient:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._wire.__aexit__(exc_type, exc, traceback)
+        await self._http.__aexit__(exc_type, exc, traceback)
 
     async def create_job(
         self,
@@ -140,7 +136,7 @@ class IttybitClient:
         path = f"/jobs/{quote(id, safe='')}"
 
         async def looked_up() -> Job:
-            return _job(await self._wire.get(path))
+            return _job(await self._http.get(path))
 
         return await self._policy.call(looked_up)
 
@@ -181,10 +177,10 @@ class IttybitClient:
                 yield job
 
     async def _created(self, content: bytes, idempotency_key: str) -> Job:
-        return _job(await self._wire.post("/jobs", content, idempotency_key))
+        return _job(await self._http.post("/jobs", content, idempotency_key))
 
     async def _listed(self, query: dict[str, str]) -> Answer:
-        return await self._wire.get("/jobs", query)
+        return await self._http.get("/jobs", query)
 
 
 def _job(answer: Answer) -> Job:

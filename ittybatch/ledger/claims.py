@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from ittybatch.ledger.batches import cancel_unsent
 from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.destinations import Destinations, Occupant, occupants_of, refusal
-from ittybatch.ledger.models import Batch, Chunk, Job
+from ittybatch.ledger.destinations import Destinations, refusal
+from ittybatch.ledger.lookups import KnownJob, Occupant, jobs_of_keys, lock_jobs, occupants_of
+from ittybatch.ledger.models import Job
 from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
-from ittybatch.ledger.planned_rows import jobs_of_keys
 from ittybatch.ledger.states import WILL_NOT_SEND, BatchState, JobState
 from ittybatch.profiles import Item, JobSpec
 
@@ -51,42 +51,33 @@ class Claims:
         self._wanted_again: set[str] = set()
         # Each once: a key that the page names twice would find what is to be taken over twice.
         keys = dict.fromkeys(job.job_key for item in page.items for job in item.jobs)
-        for row in jobs_of_keys(transaction, list(keys)):
-            self._read(*row)
+        for known in jobs_of_keys(transaction, list(keys)):
+            self._read(known)
         if batch is not None and transaction.postgres:
             self._lock(transaction)
         self._keep_succeeded()
         self.refused: list[PlannedReject] = []
         self._destinations = self._contested(transaction, page, earlier)
 
-    def _read(  # noqa: PLR0917  a row of jobs_of_keys
-        self,
-        job: int,
-        chunk: int,
-        key: str,
-        claim: bool | None,
-        state_name: str,
-        attempt: int,
-        batch: str,
-        batch_state: str,
-    ) -> None:
-        self.attempts[key] = max(attempt, self.attempts.get(key, 0))
-        state = JobState(state_name)
-        if job in self._again:
+    def _read(self, job: KnownJob) -> None:
+        key = job.job_key
+        self.attempts[key] = max(job.attempt, self.attempts.get(key, 0))
+        state = JobState(job.state)
+        if job.id in self._again:
             self._wanted_again.add(key)
         if state is JobState.SUCCEEDED:
             self._succeeded.add(key)
-        if claim is None:
+        if job.claim is None:
             return
-        if batch == self._batch:
+        if job.batch_id == self._batch:
             # Also while it is held: a batch takes nothing over from itself.
             self._held[key] = "duplicates"
-        elif state is JobState.PLANNED and BatchState(batch_state) in WILL_NOT_SEND:
-            self._unsent[key] = (job, chunk)
+        elif state is JobState.PLANNED and BatchState(job.batch_state) in WILL_NOT_SEND:
+            self._unsent[key] = (job.id, job.chunk_id)
         elif state.terminal and (
-            self._remake or (job in self._again and state is not JobState.SUCCEEDED)
+            self._remake or (job.id in self._again and state is not JobState.SUCCEEDED)
         ):
-            self._ended[key] = job
+            self._ended[key] = job.id
         elif state is JobState.SUCCEEDED:
             self._held[key] = "already_done"
         elif state.terminal:
@@ -99,28 +90,10 @@ class Claims:
 
         Its batch may have been resumed or cancelled since, or its job may have ended.
         """
-        jobs = sorted([*(job for job, _ in self._unsent.values()), *self._ended.values()])
+        jobs = [*(job for job, _ in self._unsent.values()), *self._ended.values()]
         self._unsent, self._ended = {}, {}
-        for start in range(0, len(jobs), _AT_ONCE):
-            rows = transaction.rows(
-                select(
-                    Job.id,
-                    Job.chunk_id,
-                    Job.job_key,
-                    Job.claim,
-                    Job.state,
-                    Job.attempt,
-                    Chunk.batch_id,
-                    Batch.state,
-                )
-                .join(Chunk, Chunk.id == Job.chunk_id)
-                .join(Batch, Batch.id == Chunk.batch_id)
-                .where(Job.id.in_(jobs[start : start + _AT_ONCE]))
-                .order_by(Job.id)
-                .with_for_update(of=Job)
-            )
-            for row in rows:
-                self._read(*row)
+        for known in lock_jobs(transaction, jobs):
+            self._read(known)
 
     def _keep_succeeded(self) -> None:
         """Hold what has succeeded, also where a batch that was to make it again has its claim.

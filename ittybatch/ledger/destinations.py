@@ -1,73 +1,11 @@
 """Destinations: two items never write one, whichever batch they belong to."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
-import orjson
-from sqlalchemy import and_, select
-
-from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.models import Chunk, Item, Job
+from ittybatch.ledger.lookups import Occupant
 from ittybatch.profiles import Item as SourceItem
 from ittybatch.profiles import JobSpec
 from ittybatch.profiles.item import S3_SCHEME
-
-_AT_ONCE = 5000
-# A job that failed or was cancelled has written nothing.
-_FOUND = """
-jobs.destination = given.value AND jobs.destination IS NOT NULL
-AND (
-    jobs.state = 'succeeded'
-    OR jobs.claim IS NOT NULL AND jobs.state NOT IN ('failed', 'cancelled')
-)
-"""
-_SQLITE_FOUND = (
-    f"SELECT json_group_array(jobs.id) FROM json_each(?) AS given CROSS JOIN jobs ON {_FOUND}"  # noqa: S608
-)
-# The planner expects many jobs of a destination, and would read them all: OFFSET 0 has it look
-# for one destination after the other.
-_POSTGRES_FOUND = f"""
-SELECT json_agg(found.id) FROM json_array_elements_text(%s::json) AS given(value),
-LATERAL (SELECT jobs.id FROM jobs WHERE {_FOUND} OFFSET 0) AS found
-"""  # noqa: S608
-
-
-@dataclass(frozen=True, slots=True)
-class Occupant:
-    """A job that writes to a destination, or has written there.
-
-    Args:
-        destination: Where.
-        batch: Its batch; None in a dry run for a job of that dry run.
-        uri: URI of its item.
-        fingerprint: Fingerprint of its item.
-        line: Line of the manifest that named its item.
-    """
-
-    destination: str
-    batch: str | None
-    uri: str
-    fingerprint: str | None
-    line: int | None
-
-
-def occupants_of(transaction: Transaction, destinations: Sequence[str]) -> list[Occupant]:
-    """Find the jobs of any batch that write to these destinations, or have written there."""
-    text = _POSTGRES_FOUND if transaction.postgres else _SQLITE_FOUND
-    given = orjson.dumps(destinations).decode()
-    found = transaction.connection.exec_driver_sql(text, (given,)).scalar_one()
-    jobs: list[int] = orjson.loads(found) if isinstance(found, str) else found or []
-    return [
-        Occupant(*row)
-        for start in range(0, len(jobs), _AT_ONCE)
-        for row in transaction.rows(
-            select(Job.destination, Chunk.batch_id, Item.uri, Item.fingerprint, Item.line)
-            .join(Chunk, Chunk.id == Job.chunk_id)
-            .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
-            .where(Job.id.in_(jobs[start : start + _AT_ONCE]))
-            .order_by(Job.id)
-        )
-    ]
 
 
 class Destinations:

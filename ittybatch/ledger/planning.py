@@ -2,28 +2,26 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any
 
 import orjson
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from ittybatch.errors import IttybatchError
+from ittybatch.ledger.bulk import insert_rows
 from ittybatch.ledger.claims import Claims
 from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.models import Batch, Chunk
+from ittybatch.ledger.models import Batch, Chunk, Item, Job, Reject
 from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
-from ittybatch.ledger.planned_rows import (
-    Order,
-    insert_chunks,
-    insert_items,
-    insert_jobs,
-    insert_rejects,
-)
-from ittybatch.ledger.states import BatchState
-from ittybatch.profiles import JobSpec
+from ittybatch.ledger.states import BatchState, ChunkState, JobState
 
 _dumps = orjson.dumps
+_ITEM_COLUMNS = ("chunk_id", "number", "uri", "fingerprint", "size_bytes", "modified_at", "line")
+_JOB_COLUMNS = (
+    "chunk_id", "item_number", "kind", "rendition", "options", "recipe", "destination",
+    "user_metadata", "job_key", "claim", "state", "attempt", "attempts", "last_attempt",
+    "backoff_s", "deadline_s",
+)  # fmt: skip
+_REJECT_COLUMNS = ("batch_id", "number", "line", "field", "reason", "row")
 
 
 class NotPlanning(IttybatchError):
@@ -94,83 +92,58 @@ def _insert_items(  # noqa: PLR0917
 ) -> None:
     if not new:
         return
-    first_number = counts["items"] - len(new)
-    orders = _Orders()
-    item_rows: list[tuple[Any, ...]] = []
-    job_rows: list[tuple[Any, ...]] = []
-    moment = _moment_for_postgres if transaction.postgres else _moment_for_sqlite
+    items: list[tuple[object, ...]] = []
+    jobs: list[tuple[object, ...]] = []
     attempts = claims.attempts
-    number = first_number
+    # Jobs of a rendition share their options.
+    written: dict[int, str] = {}
+    number = counts["items"] - len(new)
     for chunk, part in _into_chunks(transaction, batch, new, *sizes):
         for planned in part:
-            item = planned.item
-            modified_at = item.modified_at and moment(item.modified_at)
-            item_rows.append(
+            each = planned.item
+            items.append(
                 (
                     chunk,
                     number,
-                    item.uri,
-                    item.fingerprint,
-                    item.size_bytes,
-                    modified_at,
-                    item.line,
+                    each.uri,
+                    each.fingerprint,
+                    each.size_bytes,
+                    each.modified_at,
+                    each.line,
                 )
             )
             for job in planned.jobs:
-                key = job.job_key
-                job_rows.append(
+                options = written.get(id(job.options))
+                if options is None:
+                    options = written[id(job.options)] = _dumps(
+                        job.options, option=orjson.OPT_SORT_KEYS
+                    ).decode()
+                # An attempt's number is part of its Idempotency-Key: counting continues where
+                # an earlier batch stopped, or Ittybit would answer with that batch's failed job.
+                attempt = attempts.get(job.job_key, 0)
+                jobs.append(
                     (
                         chunk,
                         number,
-                        orders.place_of(job),
+                        job.kind.value,
+                        job.rendition,
+                        options,
+                        job.recipe,
                         job.destination,
                         _dumps(job.metadata).decode(),
-                        key,
-                        # An attempt's number is part of its Idempotency-Key: counting goes on
-                        # where an earlier batch left off, or Ittybit would answer with that
-                        # batch's failed job.
-                        attempts.get(key, 0),
+                        job.job_key,
+                        True,
+                        JobState.PLANNED.value,
+                        attempt,
+                        job.attempts,
+                        attempt + job.attempts,
+                        job.backoff_s,
+                        job.deadline_s,
                     )
                 )
             number += 1
-    insert_items(transaction, item_rows)
-    insert_jobs(transaction, orders.found, job_rows)
-
-
-class _Orders:
-    """What the jobs of a page have in common, each once."""
-
-    def __init__(self) -> None:
-        self.found: list[Order] = []
-        self._known: dict[Any, int] = {}
-        self._places: dict[Order, int] = {}
-
-    def place_of(self, job: JobSpec) -> int:
-        # Jobs of a rendition share their options, so that those need not be compared.
-        mark = (
-            id(job.options),
-            job.rendition,
-            job.recipe,
-            job.attempts,
-            job.backoff_s,
-            job.deadline_s,
-        )
-        place = self._known.get(mark)
-        if place is None:
-            order = (
-                job.kind.value,
-                job.rendition,
-                orjson.dumps(job.options, option=orjson.OPT_SORT_KEYS).decode(),
-                job.recipe,
-                job.attempts,
-                job.backoff_s,
-                job.deadline_s,
-            )
-            place = self._places.setdefault(order, len(self._places))
-            if place == len(self.found):
-                self.found.append(order)
-            self._known[mark] = place
-        return place
+    insert_rows(transaction, Item, _ITEM_COLUMNS, items)
+    insert_rows(transaction, Job, _JOB_COLUMNS, jobs)
 
 
 def _into_chunks(
@@ -204,7 +177,27 @@ def _into_chunks(
         )
         start += len(parts[-1])
     sizes = [(len(part), sum(len(planned.jobs) for planned in part)) for part in parts]
-    yield from zip(insert_chunks(transaction, batch, number + 1, sizes), parts, strict=True)
+    if sizes:
+        yield from zip(_insert_chunks(transaction, batch, number + 1, sizes), parts, strict=True)
+
+
+def _insert_chunks(
+    transaction: Transaction, batch: str, first_number: int, sizes: Sequence[tuple[int, int]]
+) -> Iterator[int]:
+    """Insert chunks with these numbers of items and jobs; gives their ids."""
+    return transaction.execute(
+        insert(Chunk).returning(Chunk.id, sort_by_parameter_order=True),
+        [
+            {
+                "batch_id": batch,
+                "number": number,
+                "state": ChunkState.PLANNED.value,
+                "items": items,
+                "planned": jobs,
+            }
+            for number, (items, jobs) in enumerate(sizes, first_number)
+        ],
+    ).scalars()
 
 
 def _add_to_chunk(transaction: Transaction, chunk: int, part: Sequence[PlannedItem]) -> None:
@@ -216,22 +209,15 @@ def _add_to_chunk(transaction: Transaction, chunk: int, part: Sequence[PlannedIt
     )
 
 
-def _moment_for_sqlite(value: datetime) -> str:
-    # As SQLAlchemy writes it, for there times are compared as text.
-    return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
-
-
-def _moment_for_postgres(value: datetime) -> str:
-    return value.isoformat()
-
-
 def _insert_rejects(
     transaction: Transaction, batch: str, rejects: Sequence[PlannedReject], counts: Counter[str]
 ) -> None:
     first = counts["rejected"]
     counts["rejected"] += len(rejects)
-    insert_rejects(
+    insert_rows(
         transaction,
+        Reject,
+        _REJECT_COLUMNS,
         [
             (batch, number, reject.line, reject.field, reject.reason, reject.row)
             for number, reject in enumerate(rejects, first)

@@ -15,6 +15,8 @@ from ittybatch.errors import ConfigurationError
 POOL_SIZE = 4
 _CONNECT_TIMEOUT_S = 10
 _POOLED = "ittybatch_pooled"
+# The execution option with which a COPY ... FROM STDIN brings its rows.
+COPIED_ROWS = "ittybatch_copied_rows"
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _REMEDIES = {
     "schema": "Remove it. The ledger is in the first schema of the role's search_path: "
@@ -111,7 +113,22 @@ def create_postgres_engine(url: URL, limits: SessionLimits) -> Engine:
 
     event.listen(engine, "connect", set_up)
     event.listen(engine, "begin", begin)
+    event.listen(engine, "do_execute", _copy)
     return engine
+
+
+def _copy(cursor: Any, statement: str, _parameters: Any, context: Any) -> bool:  # noqa: ANN401
+    """Run a statement that brings rows with psycopg's COPY; others are left to SQLAlchemy.
+
+    Here, in place of SQLAlchemy's own call, so that errors are handled as any statement's.
+    """
+    rows = context.execution_options.get(COPIED_ROWS)
+    if rows is None:
+        return False
+    with cursor.copy(statement) as copy:
+        for row in rows:
+            copy.write_row(row)
+    return True
 
 
 def _is_pooled(connection: Any, cursor: Any) -> bool:  # noqa: ANN401  psycopg's

@@ -5,17 +5,12 @@ for job in profile.jobs_for(Item("s3://media/uploads/clip.mov", fingerprint="1f3
     print(job.rendition, job.job_key)
 """
 
-from ittybatch.profiles.destinations import (
-    Destination,
-    DestinationOverlap,
-    destination_overlap,
-    refuse_overlap,
-    static_prefix,
-)
+from ittybatch.profiles.destinations import Destination
 from ittybatch.profiles.errors import Problem, ProfileError, UnusableItem
 from ittybatch.profiles.item import Item
 from ittybatch.profiles.job import JobSpec, own_job
 from ittybatch.profiles.media import Media
+from ittybatch.profiles.overlap import DestinationOverlap, refuse_overlap
 from ittybatch.profiles.profile import Profile
 from ittybatch.profiles.registry import Profiles, list_profiles, load_profile
 from ittybatch.profiles.rendition import Rendition
@@ -32,10 +27,8 @@ __all__ = [
     "Profiles",
     "Rendition",
     "UnusableItem",
-    "destination_overlap",
     "list_profiles",
     "load_profile",
     "own_job",
     "refuse_overlap",
-    "static_prefix",
 ]

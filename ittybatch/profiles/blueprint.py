@@ -1,7 +1,8 @@
-"""A rendition made ready to be filled with items, a great many a second."""
+"""A rendition, prepared once to make the jobs of many items quickly."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from ittybatch.profiles.condition import SOURCES_OF_KIND, Condition
 from ittybatch.profiles.destinations import Destination, parse_destination
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Blueprint:
-    """What of a rendition is the same for every item, worked out once.
+    """Everything about a rendition that is the same for every item.
 
     Args:
         rendition: The rendition.
@@ -26,6 +27,7 @@ class Blueprint:
 
     def __init__(self, rendition: Rendition, profile_name: str) -> None:
         self.rendition = rendition
+        # Without a condition, a known suffix decides.
         self._media: tuple[Media, ...] = ()
         if rendition.when == Condition():
             self._media = SOURCES_OF_KIND[rendition.kind]
@@ -33,7 +35,7 @@ class Blueprint:
         self.destination: Destination | None = None
         if rendition.destination is not None:
             self.destination = parse_destination(rendition.destination, rendition.constants)
-        #: Tells renditions apart whose jobs of an item differ; an item's part is left open.
+        #: Identifies what is asked for, with the item's own values left open.
         self.recipe = order_digest(
             rendition.kind.value,
             self.options_json,
@@ -45,12 +47,11 @@ class Blueprint:
             for name, text in rendition.metadata.items()
         ]
 
-    def reason_against(self, subject: Subject) -> str | None:
-        """Say why an item gets no job of this rendition; None where it gets one."""
+    def fits(self, subject: Subject) -> bool:
+        """Say whether an item gets a job of this rendition."""
         if subject.media in self._media:
-            # A condition that asks for nothing, and an item of a suffix that says enough.
-            return None
-        return self.rendition.when.reason_against(subject, self.rendition.kind)
+            return True
+        return self.rendition.when.fits(subject, self.rendition.kind)
 
     def job_for(self, subject: Subject) -> JobSpec:
         """Make an item's job.
@@ -85,13 +86,66 @@ class Blueprint:
         return metadata
 
 
-def check_apart(item: Item, jobs: list[JobSpec]) -> None:
-    """Refuse an item two of whose outputs would meet.
+class Fit(NamedTuple):
+    """Which renditions an object gets.
+
+    Args:
+        recipes: Recipes of the renditions that it gets.
+        excluded: Number of renditions that it does not get.
+    """
+
+    recipes: tuple[str, ...]
+    excluded: int
+
+
+class Fitting:
+    """Finds the renditions of objects without making their jobs, and remembers the answers.
+
+    Objects with the same suffix get the same renditions, unless a condition asks for more: for
+    sizes, the answer is remembered by suffix and by the limits around the size; for names
+    (`glob`), nothing is remembered.
+
+    Args:
+        blueprints: The profile's renditions.
+    """
+
+    def __init__(self, blueprints: Sequence[Blueprint]) -> None:
+        conditions = [blueprint.rendition.when for blueprint in blueprints]
+        limits = [each.min_size for each in conditions if each.min_size is not None]
+        limits += [each.max_size + 1 for each in conditions if each.max_size is not None]
+        self._blueprints = blueprints
+        self._limits = sorted(limits)
+        self._by_name = any(each.glob is not None for each in conditions)
+        self._known: dict[tuple[str, bool, int | None], Fit] = {}
+
+    def of(self, item: Item) -> Fit:
+        """Find the renditions of an S3 object."""
+        before, _, ending = item.uri.rpartition(".")
+        # A dot in a folder's name, or at the start of the file's, does not begin a suffix.
+        if self._by_name or "/" in ending or before[-1:] == "/":
+            return self._find(item)
+        size_bytes, between = item.size_bytes, None
+        if self._limits and size_bytes is not None:
+            between = bisect_right(self._limits, size_bytes)
+        same = (ending, item.line is None, between)
+        fit = self._known.get(same)
+        if fit is None:
+            fit = self._known[same] = self._find(item)
+        return fit
+
+    def _find(self, item: Item) -> Fit:
+        subject = Subject(item)
+        recipes = [each.recipe for each in self._blueprints if each.fits(subject)]
+        return Fit(tuple(recipes), len(self._blueprints) - len(recipes))
+
+
+def refuse_shared_destination(item: Item, jobs: Sequence[JobSpec]) -> None:
+    """Refuse an item if two of its jobs would write to the same destination.
 
     Raises:
         UnusableItem: Naming both renditions.
     """
-    if len(jobs) < 2:  # noqa: PLR2004  one cannot meet itself
+    if len(jobs) == 1:
         return
     seen: dict[str, str] = {}
     for job in jobs:

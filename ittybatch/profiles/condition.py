@@ -10,7 +10,7 @@ from ittybatch.profiles.media import Media
 from ittybatch.profiles.quantities import ByteCount
 from ittybatch.profiles.subject import Subject
 
-# What each kind can be made from, where a profile does not say.
+# The media that each kind can be made from.
 SOURCES_OF_KIND: dict[Kind, tuple[Media, ...]] = {
     Kind.VIDEO: (Media.VIDEO,),
     Kind.AUDIO: (Media.VIDEO, Media.AUDIO),
@@ -25,10 +25,10 @@ def _as_list(value: object) -> object:
 
 
 class Condition(BaseModel):
-    """What must hold of an item; everything that is given must.
+    """What an item must be like to get a rendition: every given field must match.
 
-    Without `media`, `suffix` and `glob`, an item fits if its suffix says that its medium is
-    one the rendition's kind can be made from.
+    Without `media`, `suffix` and `glob`, an item fits if its suffix names a medium that the
+    rendition's kind can be made from.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,7 +45,7 @@ class Condition(BaseModel):
         dotted = tuple(f".{suffix.strip().lower().removeprefix('.')}" for suffix in suffixes)
         for suffix in dotted:
             if suffix == "." or "." in suffix[1:] or "/" in suffix:
-                raise ValueError(f"{suffix!r} is not the suffix of a file name; write .mov")
+                raise ValueError(f"{suffix!r} is not a file suffix; write .mov")
         return dotted
 
     @model_validator(mode="after")
@@ -56,48 +56,30 @@ class Condition(BaseModel):
             )
         return self
 
-    def reason_against(self, subject: Subject, kind: Kind) -> str | None:
-        """Say why an item is left out, in words that many items can share.
-
-        Returns:
-            The reason, or None where the item fits.
-        """
+    def fits(self, subject: Subject, kind: Kind) -> bool:
+        """Say whether an item meets the condition of a rendition of this kind."""
         return (
-            self._against_media(subject, kind)
-            or self._against_name(subject)
-            or self._against_size(subject.item.size_bytes)
+            self._fits_media(subject, kind)
+            and (not self.suffix or subject.suffix in self.suffix)
+            and (self.glob is None or glob_matches(self.glob, subject.key))
+            and self._fits_size(subject.item.size_bytes)
         )
 
-    def _against_media(self, subject: Subject, kind: Kind) -> str | None:
-        media = subject.media
+    def _fits_media(self, subject: Subject, kind: Kind) -> bool:
         if self.media:
-            wanted = self.media
-        elif self.suffix or self.glob:
-            return None
-        else:
-            wanted = SOURCES_OF_KIND[kind]
-            # Whoever writes an item into a manifest has seen what it is.
-            if media is None and subject.item.line is not None:
-                return None
-        if media in wanted:
-            return None
-        found = media.value if media else "not a known media file"
-        return f"media: {found}, wanted {' or '.join(wanted)}"
+            return subject.media in self.media
+        if self.suffix or self.glob:
+            return True
+        # Whoever lists an item in a manifest knows what it is.
+        if subject.media is None and subject.item.line is not None:
+            return True
+        return subject.media in SOURCES_OF_KIND[kind]
 
-    def _against_name(self, subject: Subject) -> str | None:
-        if self.suffix and subject.suffix not in self.suffix:
-            return f"suffix: not {' or '.join(self.suffix)}"
-        if self.glob and not glob_matches(self.glob, subject.key):
-            return f"glob: does not match {self.glob}"
-        return None
-
-    def _against_size(self, size_bytes: int | None) -> str | None:
+    def _fits_size(self, size_bytes: int | None) -> bool:
         if self.min_size is None and self.max_size is None:
-            return None
+            return True
         if size_bytes is None:
-            return "size: unknown, and the rendition asks for one"
-        if self.min_size is not None and size_bytes < self.min_size:
-            return f"size: below {self.min_size} bytes"
-        if self.max_size is not None and size_bytes > self.max_size:
-            return f"size: above {self.max_size} bytes"
-        return None
+            return False
+        too_small = self.min_size is not None and size_bytes < self.min_size
+        too_large = self.max_size is not None and size_bytes > self.max_size
+        return not too_small and not too_large

@@ -1,7 +1,7 @@
-"""YAML that knows on which line each of its values stands.
+"""Parse YAML and keep the line of each value.
 
-Its plain values are those of YAML 1.2. PyYAML's own are of 1.1, in which 0720 is octal, 1:30 is 90,
-and `no` is false.
+Plain values are read as YAML 1.2. PyYAML's own loader reads 1.1, in which 0720 is octal, 1:30 is
+90, and `no` is false.
 """
 
 import re
@@ -13,7 +13,7 @@ import yaml
 from ittybatch.profiles.errors import Location, Problem, field_path
 
 MAX_BYTES = 256 * 1024
-# Aliases let a small file stand for an enormous one.
+# With aliases, a small file can expand to an enormous one.
 MAX_NODES = 20_000
 
 
@@ -21,18 +21,18 @@ _TAG = "tag:yaml.org,2002:"
 
 
 class _Loader(yaml.SafeLoader):
-    """Builds nothing but plain data, by the core schema of YAML 1.2."""
+    """Builds plain data only, by the core schema of YAML 1.2."""
 
-    yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012  read and filled as PyYAML does
+    yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012  PyYAML fills it
 
     def construct_int(self, node: yaml.ScalarNode) -> int:
-        """Read a whole number; a leading zero means nothing."""
+        """Read a whole number; a leading zero has no meaning."""
         text = node.value
         base = {"0o": 8, "0x": 16}.get(text[:2], 10)
         return int(text[2:] if base != 10 else text, base)  # noqa: PLR2004
 
 
-# https://yaml.org/spec/1.2.2/#1032-tag-resolution, and `<<`, which 1.1 had and people use.
+# https://yaml.org/spec/1.2.2/#1032-tag-resolution, and `<<` of YAML 1.1, which people use.
 for _kind, _pattern, _first in (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
@@ -53,9 +53,9 @@ class Document:
     """A parsed file.
 
     Args:
-        data: Its content as plain data; None where it could not be read.
+        data: Its content as plain data; None if it could not be read.
         lines: Line of each value by its location, counted from 1.
-        problems: What YAML itself has against it.
+        problems: Errors in the YAML itself.
     """
 
     data: Any = None
@@ -63,14 +63,14 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
 
     def line_of(self, location: Location) -> int:
-        """Give the line of a value, or of the closest one around it that stands in the file."""
+        """Return the line of a value, or of the closest value around it."""
         while location and location not in self.lines:
             location = location[:-1]
         return self.lines.get(location, 1)
 
 
 def parse_document(text: str) -> Document:
-    """Read one YAML document of plain values, keeping each value's line."""
+    """Parse one YAML document of plain values and keep the line of each."""
     document = Document()
     try:
         loader = _Loader(text)
@@ -84,20 +84,20 @@ def parse_document(text: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else None
-        document.problems.append(Problem(line, "profile", f"not YAML: {_told(error)}"))
+        document.problems.append(Problem(line, "profile", f"not YAML: {_describe(error)}"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         document.problems.append(Problem(None, "profile", f"not YAML: {error}"))
     return document
 
 
-def _told(error: yaml.MarkedYAMLError) -> str:
+def _describe(error: yaml.MarkedYAMLError) -> str:
     if error.problem and "'\\t'" in error.problem:
         return "the line begins with a tab; indent it with spaces"
     return str(error.problem)
 
 
 def _is_text(location: Location) -> bool:
-    """Whether a value stands where only text can: `007` is not 7 there."""
+    """Whether the field holds text, so that `007` stays text."""
     match location:
         case ("renditions", int(), "metadata", str()) | ("renditions", int(), "name"):
             return True
@@ -106,9 +106,9 @@ def _is_text(location: Location) -> bool:
 
 
 class _Walk:
-    """Notes lines, and finds what would be lost without a word.
+    """Records lines, and finds duplicate keys and keys without a value.
 
-    That are keys that stand twice, of which YAML's loader takes the last, and keys without a value.
+    YAML's own loader silently keeps the last of two equal keys.
     """
 
     def __init__(self, document: Document) -> None:
@@ -147,7 +147,7 @@ class _Walk:
                 self._refuse(line, location, "a key must be plain text")
                 continue
             if name in seen:
-                self._refuse(line, (*location, name), "stands twice; keep one")
+                self._refuse(line, (*location, name), "is given twice; keep one")
                 continue
             seen.add(name)
             self._document.lines[*location, name] = line

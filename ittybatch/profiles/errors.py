@@ -1,20 +1,20 @@
-"""What can be wrong with a profile, and with an item under one."""
+"""Errors of profiles, and of items that a profile cannot be applied to."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ittybatch.errors import IttybatchError
 
-# Steps that lead from a document's root to one of its values.
+# The path from a document's root to one of its values.
 Location = tuple[int | str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to mend in a profile's file.
+    """One mistake in a profile.
 
     Args:
-        line: Line of the file, counted from 1; None where the profile came from no file.
+        line: Line of the file, counted from 1; None if the profile was not read from a file.
         field: Path of the field, such as `renditions[0].options.width`.
         message: What is wrong with its value.
     """
@@ -29,16 +29,16 @@ class Problem:
 
 
 def field_path(location: Location) -> str:
-    """Write a location as people do, such as `renditions[0].options.width`."""
+    """Format a location as a path, such as `renditions[0].options.width`."""
     path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
     return path.removeprefix(".") or "profile"
 
 
 class ProfileError(IttybatchError):
-    """A profile cannot be found, read or used; nothing has been dispatched for it.
+    """A profile cannot be found, read or used. Nothing was submitted for it.
 
     Args:
-        message: What happened, and to which file.
+        message: What happened, and with which file.
         problems: Every problem found, in the file's order.
         remedy: What to do next.
     """
@@ -50,10 +50,10 @@ class ProfileError(IttybatchError):
         self.problems = tuple(problems)
 
     def __str__(self) -> str:
-        # A list ends before the advice on what to do about it begins.
+        # After a list, the remedy starts on a line of its own.
         parts = (self.message, self.remedy or "")
         return ("\n" if "\n" in self.message else " ").join(filter(None, parts))
 
 
 class UnusableItem(IttybatchError):
-    """One item cannot be given its jobs; the others of its batch are unharmed."""
+    """The jobs of one item cannot be made. Other items of the batch are not affected."""

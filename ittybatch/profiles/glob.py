@@ -1,10 +1,10 @@
-"""Shell patterns over keys."""
+"""Shell patterns for keys."""
 
 import fnmatch
 import re
 from functools import lru_cache
 
-# A set such as `[ab]`, whose braces and commas mean themselves; a brace; what separates choices.
+# A set such as `[ab]`, in which braces and commas are literal; a brace, a comma, or `**/`.
 _PARTS = re.compile(r"(\[!?\]?[^\]]*\]|[{},]|\*\*/)")
 _ANY_FOLDERS = "(?:.*/)?"
 _BEFORE_A_FOLDER = frozenset({"(?:", "|", _ANY_FOLDERS})
@@ -45,7 +45,7 @@ def _begins_a_folder(plain: str, written: list[str]) -> bool:
 
 
 def _pairs(parts: list[str]) -> dict[int, int]:
-    """Where braces close that hold a choice; `{x}` without one means itself, as in a shell."""
+    """Match each brace that holds a choice with its end; `{x}` is literal, as in a shell."""
     found: dict[int, int] = {}
     open_at: list[tuple[int, bool]] = []
     for place, part in enumerate(parts):
@@ -65,12 +65,12 @@ def _shell(pattern: str) -> str:
 
 
 def glob_matches(pattern: str, path: str) -> bool:
-    """Say whether a path fits a shell pattern, minding case.
+    """Say whether a path matches a shell pattern; case matters.
 
     Args:
-        pattern: `*`, `?`, `[...]`, and choices such as `{mov,mp4}`. Without a slash it is held
-            against the file name alone; with one, against the whole path, where `*` crosses
-            slashes as well and `**/` stands for any folders, or none.
+        pattern: `*`, `?`, `[...]`, and choices such as `{mov,mp4}`. Without a slash it is
+            matched against the file name; with one, against the whole path, where `*` also
+            matches slashes and `**/` matches any number of folders.
         path: Slash-separated, without a leading slash.
     """
     pattern = pattern.removeprefix("./").removeprefix("/") if "/" in pattern else pattern

@@ -6,25 +6,23 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from ittybatch.profiles.media import Media, media_of
-
 S3_SCHEME = "s3://"
 
 
 @dataclass(slots=True)
 class Item:
-    """One source object, as a source saw it. Not to be changed; not frozen, for speed.
+    """One source object, as a source found it. Do not change it; it is not frozen, for speed.
 
     Args:
-        uri: `s3://bucket/key` with the key as it is, or an http(s) URL.
+        uri: `s3://bucket/key` with the key unencoded, or an http(s) URL.
         fingerprint: Version or ETag of the content; None where unknown.
         size_bytes: Size of the object; None where unknown.
         modified_at: Aware UTC time of the last change; None where unknown.
-        line: Line of the manifest that names the item, counted from 1.
-        kind: With `options`, the one job that the item asks for itself.
+        line: Line of the manifest that lists the item, counted from 1.
+        kind: Kind of the item's only job, where its manifest row asks for one.
         options: Options of `kind`.
-        profile: Name of the profile that the item asks for in place of the batch's.
-        metadata: The user's own pairs, sent with every job of the item.
+        profile: Name of the profile to use for this item instead of the batch's.
+        metadata: The user's own name-value pairs, sent with every job of the item.
     """
 
     uri: str
@@ -39,21 +37,21 @@ class Item:
 
     @property
     def bucket(self) -> str:
-        """Bucket of an S3 object, host of a URL."""
+        """Bucket of an S3 object, or host of a URL."""
         if self.uri.startswith(S3_SCHEME):
             return self.uri[5:].partition("/")[0]
         return urlsplit(self.uri).hostname or ""
 
     @property
     def key(self) -> str:
-        """Key of an S3 object, decoded path of a URL without its leading slash."""
+        """Key of an S3 object, or decoded path of a URL without its leading slash."""
         if self.uri.startswith(S3_SCHEME):
             return self.uri[5:].partition("/")[2]
         return unquote(urlsplit(self.uri).path).removeprefix("/")
 
     @property
     def shown(self) -> str:
-        """The URI for messages: a URL's query may sign it, and stays out of them."""
+        """The URI for messages, without a URL's password and query, which may hold a signature."""
         if self.uri.startswith(S3_SCHEME):
             return self.uri
         parts = urlsplit(self.uri)
@@ -66,15 +64,3 @@ class Item:
         name = self.key.rpartition("/")[2]
         stem, dot, suffix = name.rpartition(".")
         return f".{suffix.lower()}" if dot and stem and suffix else ""
-
-    @property
-    def stem(self) -> str:
-        """File name without its suffix."""
-        name = self.key.rpartition("/")[2]
-        suffix = self.suffix
-        return name[: -len(suffix)] if suffix else name
-
-    @property
-    def media(self) -> Media | None:
-        """What the suffix says the file holds; None where it says nothing."""
-        return media_of(self.suffix)

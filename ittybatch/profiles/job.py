@@ -1,4 +1,4 @@
-"""One rendition of one item, and the key that makes it the same job for ever."""
+"""One rendition of one item, and the key that identifies the job forever."""
 
 import hashlib
 from collections.abc import Mapping
@@ -15,33 +15,33 @@ DEFAULT_ATTEMPTS = 3
 DEFAULT_DEADLINE_S = 6 * 3600.0
 DEFAULT_BACKOFF_S = 30.0
 JOB_KEY_LENGTH = 32
-# What all jobs of an item begin with.
+# The first part of a job key, shared by all jobs of an item.
 ITEM_KEY_LENGTH = 21
 
 _SHARED_LENGTH = 5
-# Three digits and a suffix, such as `042.mov`: neighbours are some hundreds.
+# Three digits and a suffix, such as `042.mov`: a few hundred items count as neighbours.
 _OWN_CHARACTERS = 7
 
 
 @dataclass(slots=True)
 class JobSpec:
-    """What is to be submitted for one rendition of one item. Not to be changed.
+    """What to submit for one rendition of one item. Do not change it.
 
-    It is not frozen, as making a frozen one takes longer than all else that a plan does for it.
+    It is not frozen: creating a frozen one takes longer than everything else a plan does for it.
 
     Args:
-        rendition: Name of the rendition; the kind where the item asked by itself.
+        rendition: Name of the rendition; the kind if the item's manifest row asks for the job.
         kind: Kind of job.
         input: URI of the item.
-        options: Canonical options; shared between jobs, never to be changed.
+        options: Canonical options, shared between jobs. Do not change them.
         destination: `s3://bucket/key` of the output; None for Ittybit's own store.
-        metadata: The user's own pairs.
-        attempts: Submissions allowed in all.
-        deadline_s: Seconds from a submission until it is given up as expired.
+        metadata: The user's own name-value pairs.
+        attempts: Maximum number of submissions.
+        deadline_s: Seconds from a submission until it counts as expired.
         backoff_s: Base of the wait before the next attempt, in seconds.
         job_key: 32 hex characters, equal for equal jobs.
-        recipe: What the rendition says of how it is made, the same for every item; None where
-            the item asked by itself.
+        recipe: Digest of what the rendition asks for, the same for every item; None if the
+            item's manifest row asks for the job.
     """
 
     rendition: str
@@ -58,25 +58,25 @@ class JobSpec:
 
 
 def identifying_json(options: Mapping[str, Any]) -> str:
-    """Write canonical options so that those that ask for the same output are written equally.
+    """Serialise canonical options; options that ask for the same output give the same JSON.
 
-    A connection says how a bucket is reached, not what is made of its objects.
+    `connection_id` is left out: it says how a bucket is reached, not what is made.
     """
-    telling = {name: value for name, value in options.items() if name != "connection_id"}
-    return orjson.dumps(telling, option=orjson.OPT_SORT_KEYS).decode()
+    identifying = {name: value for name, value in options.items() if name != "connection_id"}
+    return orjson.dumps(identifying, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def item_key(item: Item) -> str:
-    """Derive what the keys of all jobs of an item begin with.
+    """Derive the first part of the job keys of an item.
 
     Args:
-        item: Known by its URI and its fingerprint; by the URI alone where it has none.
+        item: Identified by its URI and its fingerprint, if it has one.
 
     Returns:
-        21 hex characters: 5 that neighbours share, and 16 of a SHA-256.
+        21 hex characters: 5 shared with neighbours, and 16 of a SHA-256.
     """
     name = _name(item)
-    # An array keeps the parts apart: no value can pass for the end of another.
+    # As an array, so that no value can run into the next one.
     digest = hashlib.sha256(orjson.dumps([name, item.fingerprint])).hexdigest()
     own_length = ITEM_KEY_LENGTH - _SHARED_LENGTH
     return _neighbourhood(name[:-_OWN_CHARACTERS]) + digest[:own_length]
@@ -85,8 +85,8 @@ def item_key(item: Item) -> str:
 def job_key(item: str, kind: str, options_json: str, destination: str | None) -> str:
     """Derive a job's key.
 
-    Names of profiles and renditions, metadata and limits are left out on purpose: none of
-    them changes what Ittybit makes, so none may make it, and charge it, again.
+    Names of profiles and renditions, metadata and limits are left out on purpose: they do not
+    change what Ittybit makes, so changing them must not make, and charge, it again.
 
     Args:
         item: The item's `item_key`.
@@ -103,7 +103,7 @@ def job_key(item: str, kind: str, options_json: str, destination: str | None) ->
 
 
 def order_digest(kind: str, options_json: str, destination: object) -> str:
-    """Digest what is asked for, whatever it is asked of: 11 hex characters.
+    """Digest what is asked for, independent of the item: 11 hex characters.
 
     Args:
         kind: Kind of job.
@@ -121,23 +121,23 @@ def _order_without_destination(kind: str, options_json: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _neighbourhood(beginning: str) -> str:
-    """What the keys of items share whose names differ only in their last characters.
+    """The prefix shared by the keys of items whose names differ only in their last characters.
 
-    A source gives neighbours together. Were their keys strewn over the whole of the ledger's
-    index, each page that is planned would write all of it anew: the more it held, the more.
+    A source lists neighbours together. With a shared prefix their keys go to the same pages of
+    the ledger's index; with random keys, planning a page would write to the whole index.
     """
     return hashlib.sha256(beginning.encode()).hexdigest()[:_SHARED_LENGTH]
 
 
 def _name(item: Item) -> str:
-    """Give what an item is known by: with a fingerprint, a URL's signature says nothing of it."""
+    """The URI that identifies an item: without a URL's query where there is a fingerprint."""
     if item.fingerprint is None or item.uri.startswith(S3_SCHEME):
         return item.uri
     return item.uri.partition("?")[0]
 
 
 def own_job(item: Item) -> JobSpec:
-    """Make the one job of an item that brings its own kind and options.
+    """Make the only job of an item whose manifest row gives a kind and options.
 
     Raises:
         InvalidOptions: The kind is unknown, or the options do not fit it.
@@ -158,7 +158,7 @@ def own_job(item: Item) -> JobSpec:
     )
 
 
-# Rows of a manifest repeat the same few options; checking them anew would be most of the work.
+# Rows of a manifest repeat the same few options, and checking them takes most of the time.
 @lru_cache(maxsize=4096)
 def _own_options(kind: str, options_text: bytes) -> tuple[Kind, dict[str, Any], str]:
     options = canonical_options(kind, orjson.loads(options_text))

@@ -1,4 +1,4 @@
-"""Which medium a file holds, told from its suffix."""
+"""Which medium a file holds, by its suffix."""
 
 import mimetypes
 from enum import StrEnum
@@ -6,15 +6,15 @@ from functools import lru_cache
 
 
 class Media(StrEnum):
-    """What a source file is to a person: something to watch, hear or look at."""
+    """What a source file is: something to watch, hear or look at."""
 
     VIDEO = "video"
     AUDIO = "audio"
     IMAGE = "image"
 
 
-# Python's own table comes partly from the machine it runs on: what media libraries
-# hold is pinned here, so that a plan is the same on every worker.
+# Python's own table depends on the machine. Common suffixes are listed here, so that a plan is
+# the same on every worker.
 _SUFFIXES = {
     Media.VIDEO: """
         .3g2 .3gp .asf .avi .dv .f4v .flv .m1v .m2ts .m2v .m4v .mkv .mov .mp4 .mpe .mpeg
@@ -33,7 +33,7 @@ _BY_SUFFIX = {suffix: media for media, suffixes in _SUFFIXES.items() for suffix 
 
 @lru_cache(maxsize=4096)
 def media_of(suffix: str) -> Media | None:
-    """Tell the medium of a suffix.
+    """Return the medium of a suffix.
 
     Args:
         suffix: With its dot, in any case, such as `.MOV`.
@@ -46,7 +46,7 @@ def media_of(suffix: str) -> Media | None:
         return known
     guess, _ = mimetypes.guess_type(f"file{suffix}", strict=False)
     family = guess.partition("/")[0] if guess else ""
-    # Vector drawings are images to a browser, not to an encoder.
+    # A browser treats vector drawings as images; an encoder does not.
     if family not in set(Media) or guess == "image/svg+xml":
         return None
     return Media(family)

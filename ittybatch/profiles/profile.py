@@ -8,10 +8,9 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from ittybatch.profiles.blueprint import Blueprint, check_apart
+from ittybatch.profiles.blueprint import Blueprint, Fitting, refuse_shared_destination
 from ittybatch.profiles.destinations import Destination
 from ittybatch.profiles.errors import Location, Problem, ProfileError, field_path
-from ittybatch.profiles.fitting import Fitting
 from ittybatch.profiles.item import Item
 from ittybatch.profiles.job import JobSpec, own_job
 from ittybatch.profiles.rendition import SEVERAL, Rendition, Slug
@@ -23,7 +22,7 @@ MAX_RENDITIONS = 100
 class Profile(BaseModel):
     """Named renditions, checked as a whole.
 
-    `model_dump(mode="json")` gives a copy that `from_mapping` reads again, for ledgers.
+    The ledger keeps `model_dump(mode="json")`, which `from_mapping` reads again.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,53 +51,37 @@ class Profile(BaseModel):
     @field_validator("renditions", mode="before")
     @classmethod
     def _at_least_one(cls, renditions: object) -> object:
-        # Pydantic's own limit counts only what is sound, and so would report unsound ones twice.
+        # Pydantic's own limit counts valid entries only, and would report invalid ones twice.
         if isinstance(renditions, Sequence) and not renditions:
-            raise ValueError("holds no rendition; give it at least one")
+            raise ValueError("is empty; add at least one rendition")
         return renditions
 
     @model_validator(mode="after")
-    def _renditions_keep_apart(self) -> Self:
+    def _renditions_do_not_clash(self) -> Self:
         names = [(place, rendition.name) for place, rendition in enumerate(self.renditions)]
-        clashes = [*twin_names(names), *meeting_outputs(enumerate(self.renditions))]
+        clashes = [*duplicate_names(names), *duplicate_jobs(enumerate(self.renditions))]
         if clashes:
             raise PydanticCustomError(SEVERAL, "renditions clash", {"problems": clashes})
         return self
 
     def jobs_for(self, item: Item) -> list[JobSpec]:
-        """Make the jobs of an item; its own kind, where it has one, replaces the renditions.
+        """Make the jobs of an item. A kind in its manifest row replaces the profile's renditions.
 
         Raises:
-            UnusableItem: One of its outputs has nowhere to go.
-            InvalidOptions: Its own kind is unknown, or its options do not fit it.
+            UnusableItem: The destination of an output cannot be used.
+            InvalidOptions: The row's kind is unknown, or its options do not fit the kind.
         """
         if item.kind is not None:
             return [own_job(item)]
         subject = Subject(item)
         jobs = [
-            blueprint.job_for(subject)
-            for blueprint in self._blueprints
-            if blueprint.reason_against(subject) is None
+            blueprint.job_for(subject) for blueprint in self._blueprints if blueprint.fits(subject)
         ]
-        check_apart(item, jobs)
+        refuse_shared_destination(item, jobs)
         return jobs
 
-    def excluded_for(self, item: Item) -> list[tuple[str, str]]:
-        """List the renditions that an item does not get, each with the reason.
-
-        The reasons name no item, so that a report can count them.
-        """
-        if item.kind is not None:
-            return []
-        subject = Subject(item)
-        return [
-            (blueprint.rendition.name, reason)
-            for blueprint in self._blueprints
-            if (reason := blueprint.reason_against(subject)) is not None
-        ]
-
     def destinations(self) -> dict[str, Destination]:
-        """Give the destination of each rendition that has one, by the rendition's name."""
+        """Return the destinations of renditions by the rendition's name, where they have one."""
         return {
             blueprint.rendition.name: blueprint.destination
             for blueprint in self._blueprints
@@ -107,7 +90,7 @@ class Profile(BaseModel):
 
     @cached_property
     def fitting(self) -> Fitting:
-        """Tells which renditions objects get, without making out their jobs."""
+        """Finds which renditions objects get, without making their jobs."""
         return Fitting(self._blueprints)
 
     @cached_property
@@ -115,32 +98,32 @@ class Profile(BaseModel):
         return tuple(Blueprint(rendition, self.name) for rendition in self.renditions)
 
 
-def twin_names(names: Iterable[tuple[int, str]]) -> Iterator[tuple[Location, str]]:
+def duplicate_names(names: Iterable[tuple[int, str]]) -> Iterator[tuple[Location, str]]:
     """Find renditions that share a name.
 
     Args:
-        names: Each with its rendition's place in the profile.
+        names: Names of renditions, each with its index in the profile.
 
     Yields:
-        The location of the later of two, and what is wrong with it.
+        The location of the later rendition, and the problem.
     """
     seen: set[str] = set()
     for place, name in names:
         if name in seen:
-            yield ("renditions", place, "name"), f"{name} names two renditions"
+            yield ("renditions", place, "name"), f"{name} is the name of two renditions"
         seen.add(name)
 
 
-def meeting_outputs(
+def duplicate_jobs(
     renditions: Iterable[tuple[int, Rendition]],
 ) -> Iterator[tuple[Location, str]]:
-    """Find renditions that share a destination or, without one, all that makes a job.
+    """Find renditions that share a destination or, without destinations, kind and options.
 
     Args:
-        renditions: Each with its place in the profile.
+        renditions: The renditions, each with its index in the profile.
 
     Yields:
-        The location of the later of two, and what it shares with the earlier one.
+        The location of the later rendition, and what it shares with the earlier one.
     """
     seen: dict[object, str] = {}
     for place, rendition in renditions:
@@ -158,11 +141,11 @@ def meeting_outputs(
 
 
 def problems_of(error: ValidationError, data: object) -> list[tuple[Location, str]]:
-    """List every problem of a profile's data: those of its fields, then those between them.
+    """List every problem of a profile's data: first of single fields, then between renditions.
 
     Args:
-        error: What pydantic said.
-        data: What it said it about.
+        error: Pydantic's error.
+        data: The data that it validated.
     """
     problems: list[tuple[Location, str]] = []
     for detail in error.errors(include_url=False, include_input=False):
@@ -173,7 +156,7 @@ def problems_of(error: ValidationError, data: object) -> list[tuple[Location, st
             continue
         message = detail["msg"].removeprefix("Value error, ")
         problems.append((detail["loc"], message[:1].lower() + message[1:]))
-    # Pydantic looks at the whole only where every rendition is sound by itself.
+    # Pydantic validates the whole only if every rendition is valid.
     known = set(problems)
     raw = data.get("renditions") if isinstance(data, Mapping) else None
     places = list(enumerate(raw)) if isinstance(raw, list) else []
@@ -182,11 +165,11 @@ def problems_of(error: ValidationError, data: object) -> list[tuple[Location, st
         for place, entry in places
         if isinstance(entry, Mapping) and isinstance(entry.get("name"), str)
     ]
-    clashes = [*twin_names(names), *meeting_outputs(_sound_renditions(places))]
+    clashes = [*duplicate_names(names), *duplicate_jobs(_valid_renditions(places))]
     return problems + [clash for clash in clashes if clash not in known]
 
 
-def _sound_renditions(places: Iterable[tuple[int, object]]) -> Iterator[tuple[int, Rendition]]:
+def _valid_renditions(places: Iterable[tuple[int, object]]) -> Iterator[tuple[int, Rendition]]:
     for place, entry in places:
         with suppress(ValidationError):
             yield place, Rendition.model_validate(entry)

@@ -16,7 +16,7 @@ _FACTORS = {
 
 
 def parse_duration(value: object) -> object:
-    """Read `6h`, `1h30m` or `90` as seconds; anything else is left for pydantic to refuse."""
+    """Read `6h`, `1h30m` or `90` as seconds; pydantic refuses other types."""
     if not isinstance(value, str):
         return value
     seconds = seconds_with_units(value)
@@ -26,7 +26,7 @@ def parse_duration(value: object) -> object:
 
 
 def parse_size(value: object) -> object:
-    """Read `10MB` or `1.5GiB` as bytes; anything else is left for pydantic to refuse."""
+    """Read `10MB` or `1.5GiB` as bytes; pydantic refuses other types."""
     if not isinstance(value, str):
         return value
     match = _SIZE.fullmatch(value.strip())

@@ -1,4 +1,4 @@
-"""Profiles as they lie in a folder, one a file."""
+"""Read profiles from a folder, one profile a file."""
 
 import re
 from pathlib import Path
@@ -26,10 +26,10 @@ class Profiles:
         self._read: dict[str, Profile | ProfileError] = {}
 
     def get(self, name: str) -> Profile:
-        """Give a profile by its name; paths are not followed, as rows of manifests name it.
+        """Return a profile by name. Paths are not followed, because manifest rows give the name.
 
         Raises:
-            ProfileError: There is none, or it cannot be used; the same each time it is asked for.
+            ProfileError: It does not exist or cannot be used; later calls raise the same error.
         """
         if name not in self._read:
             try:
@@ -46,9 +46,9 @@ def load_profile(name_or_path: str, profiles_dir: Path) -> Profile:
     """Read and check a profile.
 
     Args:
-        name_or_path: A name in the folder, or the path of a file: whatever has a slash or ends
+        name_or_path: A name in the folder, or the path of a file, which has a slash or ends
             with `.yaml` or `.yml`.
-        profiles_dir: Folder of the named profiles.
+        profiles_dir: Folder in which names are looked up.
 
     Raises:
         ProfileError: Listing every problem with its line and field.
@@ -59,7 +59,7 @@ def load_profile(name_or_path: str, profiles_dir: Path) -> Profile:
 
 
 def list_profiles(directory: Path) -> list[str]:
-    """Name the profiles of a folder, usable or not, in order."""
+    """List the names of a folder's profiles in order, valid or not."""
     if not directory.is_dir():
         return []
     return sorted({path.stem for path in directory.iterdir() if path.suffix in _SUFFIXES})
@@ -116,5 +116,5 @@ def _unusable(path: Path, problems: list[Problem]) -> ProfileError:
     return ProfileError(
         f"Profile {path} has {count}:",
         problems=ordered,
-        remedy="Nothing has been sent to Ittybit; mend the file and start again.",
+        remedy="Nothing was sent to Ittybit. Fix the file and start again.",
     )

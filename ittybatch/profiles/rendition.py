@@ -25,7 +25,7 @@ from ittybatch.profiles.template import parse_template
 SLUG = r"[a-z0-9][a-z0-9_-]{0,62}"
 METADATA_FIELDS = METADATA_ITEM_FIELDS | {"rendition", "kind", "ext"}
 MAX_PAIRS = 32
-# Type of an error that stands for several: its context lists (location below it, message).
+# Type of an error that holds several: its context lists (location below it, message).
 SEVERAL = "several"
 
 _METADATA_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -37,7 +37,7 @@ _EXTENSIONS = {"jpeg": "jpg", "hls": "m3u8"}
 
 def _check_slug(name: str) -> str:
     if not re.fullmatch(SLUG, name):
-        raise ValueError(f"{name[:80]!r} is no name; use up to 63 of a-z, 0-9, - and _")
+        raise ValueError(f"{name[:80]!r} is not a valid name; use up to 63 of a-z, 0-9, - and _")
     return name
 
 
@@ -45,7 +45,7 @@ Slug = Annotated[str, AfterValidator(_check_slug)]
 
 
 class Rendition(BaseModel):
-    """One output that every fitting item gets."""
+    """One output that every item gets if it meets the condition."""
 
     # The order matters: a destination is checked with the name, kind and options before it.
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -80,7 +80,7 @@ class Rendition(BaseModel):
         data = info.data
         if destination is None or "name" not in data or "kind" not in data:
             return destination
-        # Where the options are wrong, the template is judged as if they named a format.
+        # If the options are invalid, the template is checked as if they named a format.
         options = data.get("options", {"format": "ext"})
         parse_destination(destination, constants_of(data["name"], data["kind"], options))
         return destination
@@ -105,19 +105,19 @@ class Rendition(BaseModel):
 
     @property
     def constants(self) -> dict[str, str]:
-        """Values of template fields that are the same for every item."""
+        """Values of the template fields that all items share."""
         return constants_of(self.name, self.kind, self.options)
 
 
 def constants_of(name: str, kind: Kind, options: Mapping[str, Any]) -> dict[str, str]:
-    """Give the template fields of a rendition; `ext` only where its format is known."""
+    """Return a rendition's template fields; `ext` only if its format is known."""
     constants = {"rendition": name, "kind": kind.value}
     extension = extension_of(kind, options)
     return constants if extension is None else {**constants, "ext": extension}
 
 
 def extension_of(kind: Kind, options: Mapping[str, Any]) -> str | None:
-    """Give the suffix of an output without its dot; None where only the input decides it."""
+    """Return an output's suffix without the dot; None if it depends on the input."""
     if kind is Kind.ADAPTIVE_VIDEO:
         return "m3u8"
     name = options.get("format") or _DEFAULT_FORMATS.get(kind)
@@ -125,12 +125,14 @@ def extension_of(kind: Kind, options: Mapping[str, Any]) -> str | None:
 
 
 def check_metadata_name(name: str) -> None:
-    """Refuse a metadata name that cannot be sent, or that ittybatch itself sends.
+    """Refuse a metadata name that is invalid or reserved for ittybatch.
 
     Raises:
-        ValueError: Saying which names can be used.
+        ValueError: Saying which names are allowed.
     """
     if not _METADATA_NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name for metadata; use letters, digits, _, - and .")
     if name.lower().startswith(_RESERVED):
-        raise ValueError(f"{name!r} is reserved; names beginning with {_RESERVED} are its own")
+        raise ValueError(
+            f"{name!r} is reserved; choose a name that does not begin with {_RESERVED}"
+        )

@@ -1,11 +1,11 @@
-"""An item as templates and conditions see it, worked out once for all its renditions."""
+"""An item's values for templates and conditions, computed once for all its renditions."""
 
 import hashlib
 from collections.abc import Callable, Mapping
 
-from ittybatch.profiles.cleaning import clean_bucket, clean_path, clean_segment
 from ittybatch.profiles.item import S3_SCHEME, Item
 from ittybatch.profiles.job import item_key
+from ittybatch.profiles.keys import clean_bucket, clean_path, clean_segment
 from ittybatch.profiles.media import media_of
 
 DESTINATION_ITEM_FIELDS = frozenset({"bucket", "key", "stem", "suffix", "dir", "item"})
@@ -14,7 +14,7 @@ _ITEM_HASH_LENGTH = 16
 
 
 class Subject:
-    """One item with what its renditions ask about it."""
+    """One item, with its values for templates and conditions."""
 
     __slots__ = (
         "_item_key", "_safe", "bucket", "folder", "item", "key", "media", "name", "stem", "suffix",
@@ -37,19 +37,19 @@ class Subject:
 
     @property
     def item_key(self) -> str:
-        """What the keys of all its jobs begin with."""
+        """The first part of the job keys of all its jobs."""
         if not self._item_key:
             self._item_key = item_key(self.item)
         return self._item_key
 
     @property
     def item_hash(self) -> str:
-        """Short name of the item that no other item of a library shares."""
+        """A short hash that identifies the item in a library."""
         digest = hashlib.sha256(self.item.uri.encode("utf-8", "surrogatepass"))
         return digest.hexdigest()[:_ITEM_HASH_LENGTH]
 
     def destination_value(self, name: str) -> str:
-        """A value that cannot lead out of the place a template puts it in."""
+        """Return a field's value, cleaned so that it cannot leave its place in the key."""
         found = self._safe.get(name)
         if found is None:
             found = self._safe[name] = _SAFE[name](self)
@@ -57,7 +57,7 @@ class Subject:
 
     @property
     def metadata_values(self) -> dict[str, str]:
-        """Values as they are, for metadata."""
+        """Values for metadata, not cleaned."""
         return {
             "uri": self.item.uri,
             "bucket": self.bucket,

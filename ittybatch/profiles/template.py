@@ -1,4 +1,4 @@
-"""Text with `{fields}`, checked when a profile is loaded and filled once a job."""
+"""Text with `{fields}`: checked when a profile is loaded, filled in for each job."""
 
 import difflib
 import string
@@ -10,7 +10,7 @@ METADATA_PREFIX = "metadata."
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A place in a template where an item's value goes."""
+    """A field of a template, to be replaced by an item's value."""
 
     name: str
 
@@ -19,15 +19,15 @@ Part = str | Field
 
 
 def parse_template(text: str, fields: Iterable[str], *, metadata: bool = False) -> list[Part]:
-    """Split a template into its literal texts and its fields.
+    """Split a template into literal text and fields.
 
     Args:
-        text: Such as `s3://out/{stem}.{ext}`; `{{` and `}}` stand for braces.
-        fields: Names that may stand between braces.
-        metadata: Whether `{metadata.NAME}` may, too.
+        text: Such as `s3://out/{stem}.{ext}`; `{{` and `}}` are literal braces.
+        fields: Allowed field names.
+        metadata: Whether `{metadata.NAME}` is allowed, too.
 
     Raises:
-        ValueError: A field is unknown, or the braces do not pair up.
+        ValueError: A field is unknown, or the braces do not match.
     """
     known = sorted(fields)
     parts: list[Part] = []
@@ -49,19 +49,19 @@ def parse_template(text: str, fields: Iterable[str], *, metadata: bool = False) 
 
 
 def fill_constants(parts: Iterable[Part], constants: Mapping[str, str]) -> list[Part]:
-    """Put values that are the same for every item in their places."""
+    """Fill in the values that all items share."""
     return _joined(
         constants.get(part.name, part) if isinstance(part, Field) else part for part in parts
     )
 
 
 def render(parts: Iterable[Part], values: Mapping[str, str]) -> str:
-    """Fill a template; a `metadata.` field without a value becomes nothing."""
+    """Fill in a template; a `metadata.` field without a value becomes an empty string."""
     return "".join([part if isinstance(part, str) else values.get(part.name, "") for part in parts])
 
 
 def field_names(parts: Iterable[Part]) -> set[str]:
-    """Name the fields that a template still waits for."""
+    """List the fields that are not filled in yet."""
     return {part.name for part in parts if isinstance(part, Field)}
 
 

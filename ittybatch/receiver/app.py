@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import Route
-from starlette.types import Lifespan, Receive, Scope, Send
+from starlette.exceptions import HTTPException
 
 from ittybatch.errors import ConfigurationError
 from ittybatch.ledger import open_ledger
@@ -16,7 +15,7 @@ from ittybatch.receiver.metrics import Metrics
 from ittybatch.receiver.pages import Pages
 from ittybatch.receiver.protocol import IDLE_S, BoundedProtocol
 from ittybatch.receiver.waking import WakerThread
-from ittybatch.receiver.webhooks import PATH, WebhookRoute
+from ittybatch.receiver.webhooks import WebhookRoute
 from ittybatch.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -25,26 +24,7 @@ logger = logging.getLogger(__name__)
 _LEDGER_PATIENCE_S = 3.0
 
 
-class Receiver(Starlette):
-    """Pages for operators, and the route for webhooks, which goes past the framework."""
-
-    def __init__(
-        self, webhooks: WebhookRoute, pages: list[Route], lifespan: Lifespan["Receiver"]
-    ) -> None:
-        super().__init__(routes=[Route(PATH, webhooks), *pages], lifespan=lifespan)
-        # It would send whoever adds a slash to whatever Host a stranger has named.
-        self.router.redirect_slashes = False
-        self._webhooks = webhooks
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on to whom it concerns."""
-        if scope["type"] == "http" and scope["path"] == PATH:
-            await self._webhooks(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
-
-
-def create_app(settings: Settings, *, waker: bool = True) -> Receiver:
+def create_app(settings: Settings, *, waker: bool = True) -> Starlette:
     """Make the receiver.
 
     Args:
@@ -64,18 +44,23 @@ def create_app(settings: Settings, *, waker: bool = True) -> Receiver:
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         inbox.start()
-        webhooks.start()
         if waker:
             thread.start()
         yield
         thread.stop()
-        webhooks.stop()
         await inbox.stop()
         ledger.close()
 
     token = settings.metrics_token
     pages = Pages(ledger, metrics, token.get_secret_value() if token else None)
-    return Receiver(webhooks, pages.routes(), lifespan)
+    app = Starlette(
+        routes=[webhooks.route(), *pages.routes()],
+        exception_handlers={HTTPException: webhooks.refuse},
+        lifespan=lifespan,
+    )
+    # A redirect would go to whatever Host a stranger named.
+    app.router.redirect_slashes = False
+    return app
 
 
 def serve(settings: Settings, *, host: str = "127.0.0.1", port: int | None = None) -> None:
@@ -95,7 +80,7 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int | None = Non
     ).run()
 
 
-def server_config(app: Receiver, *, host: str, port: int) -> uvicorn.Config:
+def server_config(app: Starlette, *, host: str, port: int) -> uvicorn.Config:
     """How the receiver is served."""
     return uvicorn.Config(
         app,

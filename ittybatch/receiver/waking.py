@@ -6,7 +6,8 @@ import threading
 from prefect.settings import get_current_settings
 
 from ittybatch.engine.flow_runs import open_flow_runs
-from ittybatch.engine.waking import Waker, Woken
+from ittybatch.engine.replacing import Woken
+from ittybatch.engine.waking import Waker
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.receiver.metrics import Metrics

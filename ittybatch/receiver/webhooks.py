@@ -1,15 +1,14 @@
-"""The one route that strangers may call.
+"""The webhook route, the only one that strangers may call."""
 
-A bare ASGI application: what a framework puts around a handler takes longer than all that is
-done with a webhook before it goes to the ledger.
-"""
-
+import asyncio
 import logging
 from http import HTTPStatus
 
-from starlette.types import Receive, Scope, Send
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
-from ittybatch.ittybit.deadline import Deadline
 from ittybatch.ittybit.signature import HEADER, is_check, verify
 from ittybatch.ittybit.webhook import MalformedWebhook, parse_webhook
 from ittybatch.ledger.inbox import Arrival
@@ -22,30 +21,22 @@ logger = logging.getLogger(__name__)
 PATH = "/webhooks/ittybit"
 _VERIFIED = "verified"
 _UNVERIFIED = "unverified"
-_SIGNATURE = HEADER.lower().encode()
-# Ittybit itself gives up after 5 s; whoever needs longer to send a few kilobytes means no good.
-_LONGEST_BODY_S = 10.0
+# Ittybit gives up after 5 s; no honest sender needs longer for a few kilobytes.
+_MAX_BODY_S = 10.0
 _RETRY_AFTER_S = 5
-
-
-class _Refused(Exception):
-    """A request that is not kept. Past the body's limits its connection is closed, unread."""
-
-    def __init__(self, status: HTTPStatus, why: str, *headers: tuple[bytes, bytes]) -> None:
-        super().__init__(why)
-        self.status = status
-        self.headers = headers
+# Past a limit of the body, the rest of it stays unread.
+_CLOSE = {"Connection": "close"}
 
 
 class WebhookRoute:
-    """Checks, keeps and answers webhooks.
+    """Verifies webhooks, commits them, and answers them.
 
     Args:
-        inbox: Where they are kept.
-        secrets: Every secret that a signature may have been made with. Empty only where
-            unsigned webhooks were allowed by name.
-        max_body_bytes: Largest body read.
-        metrics: Told of every request.
+        inbox: Commits them.
+        secrets: Every secret that may have signed a webhook. Empty only if the settings allow
+            unsigned webhooks.
+        max_body_bytes: The largest body read.
+        metrics: Counts refused requests.
     """
 
     def __init__(
@@ -56,103 +47,79 @@ class WebhookRoute:
         self._max_body_bytes = max_body_bytes
         self._metrics = metrics
 
-    def start(self) -> None:
-        """Begin, in the event loop that serves it."""
-        self._deadline = Deadline(_LONGEST_BODY_S)
+    def route(self) -> Route:
+        """The route for Starlette."""
+        return Route(PATH, self.post, methods=["POST"])
 
-    def stop(self) -> None:
-        """Stop watching the time that bodies take."""
-        self._deadline.close()
+    async def post(self, request: Request) -> Response:
+        """Answer one webhook: 200 once it is committed, whatever it says.
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one webhook: 200 once it is committed, whatever it says."""
-        try:
-            said = await self._kept(scope, receive)
-        except _Refused as refused:
-            self._metrics.refused(refused.status)
-            await _answer(send, refused.status, str(refused), *refused.headers)
-        else:
-            await _answer(send, HTTPStatus.OK, said)
-
-    async def _kept(self, scope: Scope, receive: Receive) -> str:
-        if scope["method"] != "POST":
-            raise _Refused(
-                HTTPStatus.METHOD_NOT_ALLOWED, "POST webhooks here.", (b"allow", b"POST")
+        Raises:
+            HTTPException: The webhook is not kept.
+        """
+        body = await self._body(request)
+        if self._secrets and not verify(body, _signature(request), self._secrets):
+            raise HTTPException(
+                HTTPStatus.UNAUTHORIZED, f"The {HEADER} header does not match the body."
             )
-        body = await self._body(scope, receive)
-        if self._secrets and not verify(body, _header(scope, _SIGNATURE), self._secrets):
-            raise _Refused(HTTPStatus.UNAUTHORIZED, f"The {HEADER} header does not match the body.")
         if is_check(body):
-            # Of `ittybatch doctor`: there is nothing in it to keep.
-            return _VERIFIED if self._secrets else _UNVERIFIED
+            # From `ittybatch doctor`: there is nothing to keep.
+            return PlainTextResponse(_VERIFIED if self._secrets else _UNVERIFIED)
         arrival = _read(body)
         try:
             verdict = await self._inbox.keep(arrival)
         except NotKept:
-            raise _Refused(
+            raise HTTPException(
                 HTTPStatus.SERVICE_UNAVAILABLE,
-                "It cannot be kept just now; send it again.",
-                (b"retry-after", str(_RETRY_AFTER_S).encode()),
+                "The webhook could not be stored; send it again.",
+                {"Retry-After": str(_RETRY_AFTER_S)},
             ) from None
         if verdict is Verdict.UNKNOWN and arrival.job is not None:
             logger.info("Kept a webhook for a job that is not in the ledger: %s", arrival.job.id)
-        return verdict.value
+        return PlainTextResponse(verdict.value)
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+    async def refuse(self, request: Request, error: Exception) -> Response:
+        """Turn an HTTPException of any route into its answer; count those of this route."""
+        if not isinstance(error, HTTPException):  # pragma: no cover - registered for no other
+            raise error
+        if request.url.path == PATH:
+            self._metrics.refused(error.status_code)
+        return PlainTextResponse(error.detail, error.status_code, error.headers)
+
+    async def _body(self, request: Request) -> bytes:
         """The exact bytes received."""
-        announced = _header(scope, b"content-length") or "0"
-        if not announced.isdecimal() or int(announced) > self._max_body_bytes:
+        content_length = request.headers.get("content-length", "0")
+        if not content_length.isdecimal() or int(content_length) > self._max_body_bytes:
             raise self._too_large()
-        try:
-            return await self._deadline.run(self._read_all(receive))
-        except TimeoutError:
-            raise _Refused(
-                HTTPStatus.REQUEST_TIMEOUT, "The body took too long.", (b"connection", b"close")
-            ) from None
-
-    async def _read_all(self, receive: Receive) -> bytes:
         body = bytearray()
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] != "http.request":
-                raise _Refused(HTTPStatus.BAD_REQUEST, "The body was cut short.")
-            body += message.get("body", b"")
-            if len(body) > self._max_body_bytes:
-                raise self._too_large()
-            more = message.get("more_body", False)
+        try:
+            async with asyncio.timeout(_MAX_BODY_S):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > self._max_body_bytes:
+                        raise self._too_large()
+        except TimeoutError:
+            raise HTTPException(
+                HTTPStatus.REQUEST_TIMEOUT, "The body took too long.", _CLOSE
+            ) from None
+        except ClientDisconnect:
+            raise HTTPException(HTTPStatus.BAD_REQUEST, "The body was cut short.") from None
         return bytes(body)
 
-    def _too_large(self) -> _Refused:
-        why = f"The body is over {self._max_body_bytes} bytes."
-        return _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, why, (b"connection", b"close"))
+    def _too_large(self) -> HTTPException:
+        reason = f"The body is over {self._max_body_bytes} bytes."
+        return HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, reason, _CLOSE)
 
 
 def _read(body: bytes) -> Arrival:
     try:
         return Arrival(body, parse_webhook(body).job)
     except MalformedWebhook as error:
-        logger.warning("A signed webhook could not be read and is kept as it is: %s", error)
+        logger.warning("Kept a signed webhook as it is, because it is unreadable: %s", error)
         return Arrival(body, None)
 
 
-def _header(scope: Scope, wanted: bytes) -> str | None:
-    """A header's value; one that is given twice is as good as forged."""
-    found: list[bytes] = [value for name, value in scope["headers"] if name == wanted]
-    return found[0].decode("latin-1") if len(found) == 1 else None
-
-
-async def _answer(send: Send, status: HTTPStatus, text: str, *headers: tuple[bytes, bytes]) -> None:
-    body = text.encode()
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [
-                (b"content-type", b"text/plain; charset=utf-8"),
-                (b"content-length", b"%d" % len(body)),
-                *headers,
-            ],
-        }
-    )
-    await send({"type": "http.response.body", "body": body})
+def _signature(request: Request) -> str | None:
+    """The signature header; None if it is given twice, which only a forger does."""
+    values = request.headers.getlist(HEADER)
+    return values[0] if len(values) == 1 else None

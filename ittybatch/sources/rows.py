@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from ittybatch.ittybit.options import InvalidOptions, canonical_options
 from ittybatch.profiles import Item
-from ittybatch.profiles.buckets import S3_OBJECT
+from ittybatch.profiles.keys import S3_OBJECT
 from ittybatch.profiles.rendition import SLUG
 from ittybatch.sources.cells import NO_TEXT
 from ittybatch.sources.columns import METADATA_PREFIX, Columns

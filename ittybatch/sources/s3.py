@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from botocore.loaders import Loader
 
 from ittybatch.ittybit.redaction import has_user
-from ittybatch.profiles.buckets import is_bucket_name
+from ittybatch.profiles.keys import is_bucket_name
 from ittybatch.sources.errors import SourceError
 
 if TYPE_CHECKING:

@@ -10,10 +10,9 @@ from ittybatch.ledger.batches import OpenBatch, known_batch, open_batch
 from ittybatch.ledger.sweep import sweep
 from ittybatch.settings import Settings
 from ittybatch.sources import Source
+from ittybatch.tasks.labels import deployment_name, tag_batch
 from ittybatch.tasks.leg import in_place, this_run
-from ittybatch.tasks.naming import deployment_name
 from ittybatch.tasks.step import step
-from ittybatch.tasks.tags import tag_batch
 
 
 @step("adopt")

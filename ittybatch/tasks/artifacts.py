@@ -22,10 +22,10 @@ from prefect.client.schemas.filters import (
 from ittybatch.engine.advice import advise, outlook
 from ittybatch.engine.amounts import format_bytes, format_count, format_duration, format_total
 from ittybatch.engine.estimate import Estimate
+from ittybatch.engine.naming import source_name
 from ittybatch.engine.plan_counts import NOT_SUBMITTED
 from ittybatch.engine.reporting import Written
 from ittybatch.engine.reports.tally import Tally
-from ittybatch.engine.source_names import source_name
 from ittybatch.ledger.queries import BatchStatus, JobRow
 from ittybatch.ledger.states import JobState
 from ittybatch.profiles import Item

@@ -2,10 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from uuid import UUID
 
+from prefect import State
+from prefect._flow_run_suspension import mark_flow_run_suspension_requested
+from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
-from prefect.flow_runs import suspend_flow_run
+from prefect.exceptions import Abort, Pause
 from prefect.logging import get_run_logger
+from prefect.states import Suspended
+from prefect.utilities.engine import propose_state_sync
 
 from ittybatch.engine.heart import beating
 from ittybatch.errors import IttybatchError
@@ -35,7 +41,7 @@ def in_place() -> bool:
 
 
 @contextmanager
-def open_books() -> Iterator[tuple[Settings, Ledger]]:
+def settings_and_ledger() -> Iterator[tuple[Settings, Ledger]]:
     """Read the settings and open the ledger, for one flow."""
     settings = Settings()
     ledger = open_ledger(settings)
@@ -96,5 +102,38 @@ def leave(ledger: Ledger, settings: Settings, leg: Leg) -> bool:
     """
     ending = ledger.write(end_run, leg)
     if ending is Ending.SUSPENDED and not in_place():
-        suspend_flow_run(key=f"left-{leg.number}", timeout=int(settings.suspend_timeout_s))
+        suspend(
+            f"left-{leg.number}",
+            settings.suspend_timeout_s,
+            "Suspended by hand. Resume it here to continue.",
+        )
     return ending is not Ending.GO_ON
+
+
+def suspend(key: str, timeout_s: float, message: str) -> None:
+    """Suspend this flow run: its process ends, and another one runs the flow again.
+
+    The same as Prefect's `suspend_flow_run`, which cannot give the state a message. Returns only
+    if a suspension with this key has been resumed before.
+
+    Args:
+        key: Prefect suspends a run only once for each key.
+        timeout_s: Seconds after which Prefect fails the run.
+        message: What the run waits for, shown in the Prefect UI.
+
+    Raises:
+        LegInterrupted: Prefect does not allow it.
+    """
+    flow_run, _ = this_run()
+    wanted = Suspended(State[None], timeout_seconds=int(timeout_s), pause_key=key, message=message)
+    with get_client(sync_client=True) as client:
+        try:
+            state = propose_state_sync(client, wanted, flow_run_id=UUID(flow_run))
+        except Abort as error:
+            raise LegInterrupted(f"Prefect does not suspend this flow run: {error}") from error
+    if state.is_running():
+        return
+    if not state.is_paused():
+        raise LegInterrupted(f"Prefect does not suspend this flow run; it is {state.name}.")
+    mark_flow_run_suspension_requested(UUID(flow_run), state)
+    raise Pause(state=state)

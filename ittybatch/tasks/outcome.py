@@ -1,4 +1,4 @@
-"""Outcome: the state that a batch's flow run ends in, and what it tells in a sentence."""
+"""Outcome: the state that a batch's flow run ends in, with one sentence about the batch."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -7,58 +7,70 @@ from prefect import State
 from prefect.states import Cancelled, Completed, Failed
 
 from ittybatch.engine.plan_counts import not_submitted
-from ittybatch.ledger.batches import OpenBatch
+from ittybatch.engine.summary import BatchFailed, BatchStopped, BatchSummary, summarise
 from ittybatch.ledger.pausing import is_paused
 from ittybatch.ledger.queries import BatchStatus
 from ittybatch.ledger.states import BatchState
 from ittybatch.sources.rules import left_out_by_rule, nothing_left
-from ittybatch.tasks.chunk_outcome import and_bad
+from ittybatch.tasks.collect import with_unsuccessful
 
 if TYPE_CHECKING:
     from ittybatch.engine.planning import Preview
 
 
-def outcome(status: BatchStatus) -> State[None]:
-    """The state of a batch's run: Failed only where somebody has to look, and once a batch.
+def outcome(status: BatchStatus) -> State[BatchSummary]:
+    """The state of a batch's run: Failed only where somebody has to look, and once per batch.
 
-    Prefect's automations, filters and events go by a state's name, so all are Prefect's own.
+    Prefect's automations, filters and events use a state's name, so all names are Prefect's own.
+    Completed carries the summary for a direct caller; the other states raise it in an exception.
     """
-    summary = f"{summary_of(status)}."
+    sentence = f"{summary_of(status)}."
     match status.state:
         case BatchState.SUCCEEDED:
-            return Completed(message=summary)
+            return Completed(message=sentence, data=summarise(status))
         case BatchState.CANCELLED:
-            return Cancelled(message=f"{status.reason or 'Cancelled.'} {summary}")
+            return _stopped(f"{status.reason or 'Cancelled.'} {sentence}", status)
         case BatchState.HELD:
-            goes_on = f"`ittybatch resume {status.id}` goes on, in a new flow run."
-            message = f"{status.reason} {goes_on} {summary}"
-            # Neither a failure nor complete: what waits for the batch's end must not begin.
-            paused = is_paused(status.state, status.reason)
-            return Cancelled(message=message) if paused else Failed(message=message)
+            resume = f"`ittybatch resume {status.id}` continues, in a new flow run."
+            message = f"{status.reason} {resume} {sentence}"
+            # Neither failed nor complete: what waits for the batch's end must not start.
+            if is_paused(status.state, status.reason):
+                return _stopped(message, status)
+            return _failed(message, status)
         case _:
             todo = f"Why, and what to do: `ittybatch failures {status.id}`."
-            return Failed(message=f"{summary} {todo}")
+            return _failed(f"{sentence} {todo}", status)
 
 
-def preview_outcome(found: "Preview") -> State[None]:
+def _failed(message: str, status: BatchStatus) -> State[BatchSummary]:
+    return Failed(message=message, data=BatchFailed(message, summarise(status)))
+
+
+def _stopped(message: str, status: BatchStatus) -> State[BatchSummary]:
+    return Cancelled(message=message, data=BatchStopped(message, summarise(status)))
+
+
+def preview_outcome(found: "Preview") -> State[BatchSummary]:
     """The state of a dry run."""
     return Completed(
         message=f"Dry run: {found.counts['jobs']:,} jobs of {found.counts['items']:,} items would "
-        f"be submitted: {_found(found.counts)}."
+        f"be submitted: {_found(found.counts)}.",
+        data=BatchSummary(id=None, state=None, counts=dict(found.counts)),
     )
 
 
-def unapproved_outcome(batch: OpenBatch) -> State[None]:
-    """The state of a run that nobody can answer in place."""
-    return Cancelled(
-        message=f"Nothing was submitted. {batch.reason} `ittybatch approve {batch.id}` begins the "
-        "batch through Prefect."
+def unapproved_outcome(status: BatchStatus) -> State[BatchSummary]:
+    """The state of a run that cannot be answered because it was called directly."""
+    return _stopped(
+        f"Nothing was submitted. {status.reason} `ittybatch approve {status.id}` starts the "
+        "batch through Prefect.",
+        status,
     )
 
 
-def superseded_outcome() -> State[None]:
-    """The state of a batch's run whose place another has taken."""
-    return Cancelled(message="Another flow run goes on with this batch.")
+def superseded_outcome() -> State[BatchSummary]:
+    """The state of a batch's run that another one has replaced."""
+    return Cancelled(message="Another flow run continues this batch.")
 
 
 def summary_of(status: BatchStatus) -> str:
@@ -70,7 +82,9 @@ def summary_of(status: BatchStatus) -> str:
         if status.state is not BatchState.SUCCEEDED:
             return "No job has been planned yet"
         return f"There was nothing new to do: {_found(status.plan)}"
-    return and_bad(f"{counts['succeeded']:,} of {counts['jobs']:,} jobs succeeded", counts)
+    return with_unsuccessful(
+        f"{counts['succeeded']:,} of {counts['jobs']:,} jobs succeeded", counts
+    )
 
 
 def _found(plan: Mapping[str, int]) -> str:

@@ -2,14 +2,14 @@
 
 import time
 
-from prefect.flow_runs import suspend_flow_run
 from prefect.logging import get_run_logger
 
-from ittybatch.ledger import Ledger
+from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.chunks import chunk_of
 from ittybatch.ledger.legs import Leg, begin_wait, has_news
+from ittybatch.ledger.queries import batch_status
 from ittybatch.settings import Settings
-from ittybatch.tasks.leg import in_place, new_leg
+from ittybatch.tasks.leg import in_place, new_leg, suspend
 from ittybatch.tasks.poll import poll
 
 _LOOK_EVERY_S = 0.5
@@ -36,10 +36,9 @@ def wait(ledger: Ledger, settings: Settings, leg: Leg, *, chunk: int | None = No
     if not ledger.write(begin_wait, leg):
         return None
     get_run_logger().info("Nothing to do until there is news: suspending.")
-    suspend_flow_run(
-        key=f"{'chunk-leg' if chunk is not None else 'batch-wait'}-{leg.number}",
-        timeout=int(settings.suspend_timeout_s),
-    )
+    kind = "batch-wait" if chunk is None else "chunk-leg"
+    reason = ledger.read(_what_for, leg, chunk)
+    suspend(f"{kind}-{leg.number}", settings.suspend_timeout_s, reason)
     return new_leg(ledger, leg.owner, after=leg)
 
 
@@ -70,3 +69,21 @@ def _stay(ledger: Ledger, settings: Settings, leg: Leg, chunk: int | None) -> No
         if chunk is not None and time.monotonic() - asked_at >= settings.silence_s:
             poll(ledger, settings, chunk)
             asked_at = time.monotonic()
+
+
+def _what_for(transaction: Transaction, leg: Leg, chunk: int | None) -> str:
+    """Say what a run waits for, for its state in the Prefect UI."""
+    if chunk is None:
+        status = batch_status(transaction, leg.batch_id)
+        return (
+            f"Waits for {status.chunks - status.chunks_done:,} of {status.chunks:,} chunks: flow "
+            f"runs tagged batch:{leg.batch_id}."
+        )
+    place = chunk_of(transaction, chunk)
+    reasons = []
+    if place.in_flight:
+        reasons.append(f"{place.in_flight:,} jobs at Ittybit to end")
+    if place.planned:
+        reasons.append(f"{place.planned:,} jobs to become due")
+    waits = " and ".join(reasons) or "news"
+    return f"Waits for {waits}; chunk {place.number} of {place.of} of batch {place.batch_id}."

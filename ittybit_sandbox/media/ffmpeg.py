@@ -62,7 +62,7 @@ def ffmpeg_path() -> str:
     except (ImportError, RuntimeError):
         raise ConfigurationError(
             "The sandbox has no ffmpeg to encode with.",
-            remedy="Install it: pip install 'ittybatch[local]'; or skip encoding with --instant.",
+            remedy="Install it: pip install imageio-ffmpeg. Or skip encoding with --instant.",
         ) from None
 
 

@@ -78,13 +78,14 @@ class Alert:
         return until(fired, "the alert has fired", within_s=60)
 
     def _runs(self) -> list[str]:
+        # Actions first: what triggered them is among the events by then.
+        done = self._prefect.events(
+            "prefect.automation.action.executed", f"prefect.automation.{self._automation}"
+        )
         failed = {
             f"prefect.event.{event['id']}": event["resource"]["prefect.resource.id"]
             for event in self._prefect.events("prefect.flow-run.Failed")
         }
-        done = self._prefect.events(
-            "prefect.automation.action.executed", f"prefect.automation.{self._automation}"
-        )
         triggers = (
             related["prefect.resource.id"]
             for event in done
@@ -228,7 +229,8 @@ def test_a_mistake_in_the_form_is_one_line(system: System, tmp_path: Path, alert
         assert "nobody's" in system.prefect.flow_run(run)["state"]["message"]
         lines = [line["message"] for line in system.prefect.logs(run)]
         assert not [line for line in lines if "Traceback" in line], "\n".join(lines)
-    assert sorted(alert.fired_for(*runs)) == sorted(runs)
+    # A run of an earlier test may fail just now.
+    assert sorted(run for run in alert.fired_for(*runs) if run in runs) == sorted(runs)
 
 
 @_of(12)

@@ -9,6 +9,7 @@ from prefect.states import Running, Suspended
 from sqlalchemy import update
 
 from ittybatch.engine.flow_runs import FlowRuns
+from ittybatch.engine.orders import make_run
 from ittybatch.engine.waking import Waker
 from ittybatch.ledger import Ledger, runs
 from ittybatch.ledger.chunks import release_chunks
@@ -45,7 +46,7 @@ class Scene:
         batch = library.planned_batch(ledger, library.job("a.mov"), library.job("b.mov"))
         self.batch = batch
         [self.owner] = ledger.write(release_chunks, batch, 1)
-        self.flow_run = self.waker.make(self.owner) or ""
+        self.flow_run = make_run(self.ledger, self.flow_runs, self.owner) or ""
         self.chunk = int(self.owner.partition(":")[2])
 
     def put(self, state: State) -> None:

@@ -7,6 +7,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.states import Crashed, Suspended
 from sqlalchemy import update
 
+from ittybatch.engine.orders import make_run
 from ittybatch.engine.waking import Waker
 from ittybatch.ledger.identity import batch_owner
 from ittybatch.ledger.models import Run
@@ -38,7 +39,9 @@ def test_a_batch_held_by_the_waker_fails_in_prefect_once(
     )
     scene.client.set_flow_run_state(UUID(own), last, force=True)
     for _ in range(6):
-        scene.flow_run = scene.run.flow_run_id or scene.waker.make(scene.owner) or ""
+        scene.flow_run = (
+            scene.run.flow_run_id or make_run(scene.ledger, scene.flow_runs, scene.owner) or ""
+        )
         scene.begin()
         scene.put(Crashed(message="the database was away"))
         scene.age(LEASE_S + 1)

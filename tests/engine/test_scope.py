@@ -8,8 +8,7 @@ import pytest
 from ittybatch.engine.scope import settle
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import finish_planning, open_batch
-from ittybatch.profiles import Profile
-from ittybatch.profiles.destinations import DestinationOverlap
+from ittybatch.profiles import DestinationOverlap, Profile
 from ittybatch.sources import BucketSource, FailedJobsSource, QueueSource, Source, SourceError
 
 PROFILE = """

@@ -7,6 +7,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Failed, Pending, Suspended
 from sqlalchemy import update
 
+from ittybatch.engine.orders import make_run
 from ittybatch.engine.waking import Waker
 from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.identity import chunk_owner
@@ -20,7 +21,7 @@ from tests.ledger import library
 def test_a_run_is_made_once_however_often_it_is_asked_for(scene: Scene) -> None:
     """A crash between making it and noting it leads to the same run."""
     scene.ledger.write(lambda tx: tx.execute(update(Run).values(flow_run_id=None)))
-    assert scene.waker.make(scene.owner) == scene.flow_run
+    assert make_run(scene.ledger, scene.flow_runs, scene.owner) == scene.flow_run
     made = scene.client.read_flow_run(UUID(scene.flow_run))
     assert made.parameters == {"chunk_id": scene.chunk}
     assert made.name == f"{scene.batch} chunk 1 of 1"
@@ -106,14 +107,16 @@ def test_a_run_stuck_in_pending_is_replaced(scene: Scene, monkeypatch: pytest.Mo
     scene.put(Pending())
     scene.age(LEASE_S + 1)
     assert scene.waker.round().replaced == [], "a process may take a while to start"
-    monkeypatch.setattr("ittybatch.engine.waking._SLOWEST_START_S", 0)
+    monkeypatch.setattr("ittybatch.engine.replacing._SLOWEST_START_S", 0)
     assert Waker(scene.ledger, scene.flow_runs, lease_s=0.01).round().replaced == [scene.owner]
 
 
 def test_a_run_that_fails_again_and_again_holds_its_batch(scene: Scene) -> None:
     """Nobody is woken at night by a thousand runs of the same mistake."""
     for _ in range(6):
-        scene.flow_run = scene.run.flow_run_id or scene.waker.make(scene.owner) or ""
+        scene.flow_run = (
+            scene.run.flow_run_id or make_run(scene.ledger, scene.flow_runs, scene.owner) or ""
+        )
         scene.begin()
         scene.put(Failed(message="ValueError: a broken deploy"))
         scene.age(LEASE_S + 1)

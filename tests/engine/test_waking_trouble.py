@@ -8,8 +8,9 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.states import Failed, Running, Suspended
 from sqlalchemy import update
 
-from ittybatch.engine.checking import Grade, _check_events
+from ittybatch.engine.finding import Grade
 from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable
+from ittybatch.engine.prefect_checks import _check_events
 from ittybatch.engine.waking import Waker
 from ittybatch.ledger import Ledger, runs
 from ittybatch.ledger.batches import cancel_batch, hold_batch, read_batch, resume_batch

@@ -10,6 +10,7 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import CancelledRun, FailedRun
 from prefect.testing.utilities import prefect_test_harness
 
+from ittybatch import api
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.saving import save_plan
 from ittybatch.errors import IttybatchError
@@ -99,6 +100,27 @@ def test_a_batch_ends_by_waiting_in_place(
     assert again.is_completed()
     assert "nothing new to do" in str(again.message)
     assert len(_seen(sandbox)) == ITEMS
+
+
+def test_a_direct_call_returns_the_batchs_summary(
+    ledger: Ledger, sandbox: Running, source: ManifestSource
+) -> None:
+    """Or raises it where jobs have failed."""
+    summary = api.run_batch(source, profile="web")
+    [batch] = ledger.read(recent_batches)
+    assert (summary.id, summary.state) == (batch.id, BatchState.SUCCEEDED)
+    assert (summary.counts["jobs"], summary.counts["succeeded"]) == (ITEMS, ITEMS)
+
+    refusal = {"kind": "invalid_input", "message": "not media"}
+    _strike(sandbox, {"jobs": [{"action": "fail_always", "error": refusal}]})
+    options = BatchOptions(again=True, approve_above_jobs=ITEMS)
+    with pytest.raises(api.BatchFailed, match="ittybatch") as failed:
+        api.run_batch(source, profile="web", options=options)
+    assert failed.value.summary is not None
+    assert failed.value.summary.counts["jobs"] == ITEMS
+
+    preview = api.run_batch(source, profile="web", options=BatchOptions(dry_run=True))
+    assert (preview.id, preview.counts["jobs"]) == (None, 0)
 
 
 def test_a_dry_run_submits_and_writes_nothing(

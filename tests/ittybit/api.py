@@ -108,9 +108,9 @@ class Api:
 
 
 @asynccontextmanager
-async def api(*replies: bytes) -> AsyncIterator[Api]:
+async def api(*replies: bytes, port: int = 0) -> AsyncIterator[Api]:
     answering = Api(list(replies))
-    server = await asyncio.start_server(answering.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(answering.serve, "127.0.0.1", port)
     answering.port = server.sockets[0].getsockname()[1]
     try:
         yield answering

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from ittybatch.ledger import Ledger, Transaction, planned_rows
+from ittybatch.ledger import Ledger, Transaction, lookups
 from ittybatch.ledger.batches import (
     UnknownBatch,
     cancel_batch,
@@ -251,7 +251,7 @@ def test_a_take_over_that_comes_too_late_counts_nothing(
     with closing(Ledger(create_ledger_engine(postgres_url), patience_s=5)) as ledger:
         held = library.planned_batch(ledger, job, library.job("b.mov"))
         ledger.write(hold_batch, held, "paused")
-        meanwhile, look = what(ledger, held), planned_rows.jobs_of_keys
+        meanwhile, look = what(ledger, held), lookups.jobs_of_keys
 
         def look_and_let_it_happen(tx: Transaction, keys: Sequence[str]) -> object:
             found = look(tx, keys)

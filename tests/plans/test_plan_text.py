@@ -9,8 +9,8 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from ittybatch.cli.planning import plan
 from ittybatch.cli.sourcing import NO_OPTIONS, SourceOptions
-from ittybatch.cli.starting import plan
 from ittybatch.ledger import open_ledger
 from ittybatch.ledger.migrate import upgrade
 from ittybatch.settings import Settings

@@ -112,7 +112,6 @@ def test_a_row_with_its_own_kind_gets_exactly_that() -> None:
     (job,) = profile(video()).jobs_for(item)
     assert (job.rendition, job.kind, job.options) == ("audio", "audio", {"format": "mp3"})
     assert job.metadata == {"id": "7"}
-    assert profile(video()).excluded_for(item) == []
 
 
 def test_a_rows_own_job_is_the_profiles_job_where_they_agree() -> None:

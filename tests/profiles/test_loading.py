@@ -77,14 +77,14 @@ renditions:
 
 
 def test_an_error_shows_file_line_field_and_remedy(tmp_path: Path) -> None:
-    """The message alone is enough to mend it."""
+    """The message alone is enough to fix it."""
     path = write(tmp_path, "renditions:\n  - name: a\n    kind: vidio\n")
     with pytest.raises(ProfileError) as caught:
         load_profile("mine", tmp_path)
     message = str(caught.value)
     assert f"{path} has 1 problem" in message
     assert "line 3, renditions[0].kind: input should be 'video'" in message
-    assert message.endswith("\nNothing has been sent to Ittybit; mend the file and start again.")
+    assert message.endswith("\nNothing was sent to Ittybit. Fix the file and start again.")
 
 
 def test_a_missing_field_is_reported_where_it_should_stand(tmp_path: Path) -> None:

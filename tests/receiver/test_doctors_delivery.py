@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from ittybatch.engine.checking import Finding, Grade, check_all
+from ittybatch.engine.checking import check_all
+from ittybatch.engine.finding import Finding, Grade
 from ittybatch.ittybit.signature import check_body, is_check, sign
 from ittybatch.ledger import Ledger
 from ittybatch.settings import Settings

@@ -125,7 +125,7 @@ def test_a_body_that_never_ends_is_given_up(
     ledger_url: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """408, and the connection is closed; others are served meanwhile."""
-    monkeypatch.setattr(webhooks, "_LONGEST_BODY_S", 0.5)
+    monkeypatch.setattr(webhooks, "_MAX_BODY_S", 0.5)
     with running(ledger_url) as up, up.connection() as connection:
         connection.sendall(head(f"Content-Length: {len(BODY)}") + BODY[:10])
         assert up.post(told("task-2")).status_code == 200

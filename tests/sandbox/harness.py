@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import socket
 import subprocess
 import threading
 import time
@@ -15,9 +14,9 @@ from typing import Any, Self, TypeVar
 
 import httpx
 import orjson
-import uvicorn
 
-from ittybit_sandbox import SandboxConfig, create_app
+from ittybit_sandbox import SandboxConfig
+from ittybit_sandbox import running as run_sandbox
 from ittybit_sandbox.media.ffmpeg import ffmpeg_path
 
 KEY = "sandbox-key"
@@ -166,24 +165,10 @@ class Running:
 @contextmanager
 def running(**changes: object) -> Iterator[Running]:
     """Run a sandbox on a free port until the block ends."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-        usual = {"port": port, "webhook_secret": SECRET, "webhook_base_delay_s": 0.02}
-        config = SandboxConfig.model_validate(usual | changes)
-        settings = uvicorn.Config(
-            create_app(config), log_level="critical", lifespan="on", timeout_graceful_shutdown=1
-        )
-        server = uvicorn.Server(settings)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        sandbox = Running(f"http://127.0.0.1:{port}")
+    usual = {"port": 0, "webhook_secret": SECRET, "webhook_base_delay_s": 0.02}
+    with run_sandbox(SandboxConfig.model_validate(usual | changes)) as started:
+        sandbox = Running(started.url)
         try:
-            wait_for(lambda: server.started or not thread.is_alive())
-            assert server.started
             yield sandbox
         finally:
             sandbox.client.close()
-            server.should_exit = True
-            thread.join(10)
-            assert not thread.is_alive()

@@ -5,9 +5,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ittybatch.errors import ConfigurationError
 from ittybit_sandbox import Faults, SandboxConfig
 from ittybit_sandbox import faults as module
+from ittybit_sandbox.errors import ConfigurationError
 from ittybit_sandbox.faults import Chance, FaultPlan, parse_faults
 from tests.sandbox.harness import Json, Running, Sink, running, wait_for
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ittybatch.errors import ConfigurationError
 from ittybit_sandbox import SandboxConfig, create_app
+from ittybit_sandbox.errors import ConfigurationError
 from tests.sandbox.harness import Running, Sink, running, wait_for
 
 PROGRAM = """

@@ -15,11 +15,10 @@ from tests.end_to_end.system import System
 from tests.soak.alone import DATABASES, alone
 from tests.soak.operator import random_steps
 from tests.soak.plan import CORE, Plan, random_kills
-from tests.soak.run import Soaked, reconciling, soak
+from tests.soak.run import LEASE_S, Soaked, reconciling, soak
 
 SETTINGS = {
-    # A process that was killed is missed after so long.
-    "ITTYBATCH_LEASE_S": "15",
+    "ITTYBATCH_LEASE_S": f"{LEASE_S:g}",
     # Longer than any deadline here: lost webhooks are found out by their deadline.
     "ITTYBATCH_POLL_AFTER_S": "300",
 }

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ittybatch.ledger.sweep import find_broken
 from tests.end_to_end.system import System
 from tests.end_to_end.waiting import until
 from tests.soak.acting import Acting
@@ -18,6 +19,8 @@ from tests.soak.plan import Kill, Part, Plan
 from tests.soak.verdict import Verdict, judge
 
 _LOOK_EVERY_S = 0.25
+# A process that was killed is missed after this time.
+LEASE_S = 15.0
 # What is delayed or refused comes within a minute or two of its job's end.
 _DELIVERED_WITHIN_S = 150.0
 _QUIET_WITHIN_S = 180.0
@@ -96,11 +99,20 @@ def soak(
         main = begin(system, plan, folder, of="soak", jobs=plan.jobs)
         tell(f"batch {main.id} has begun: {main.jobs} jobs")
         with Acting.over(system, plan, main, folder, tell) as acting:
+            broken: set[str] = set()
             ended = _see_through(
-                system, main.id, killer, kills=plan.kills, within_s=within_s, tell=tell
+                system,
+                main.id,
+                killer,
+                kills=plan.kills,
+                within_s=within_s,
+                broken=broken,
+                tell=tell,
             )
             took_s = time.monotonic() - began
-            notes = [] if ended else [f"the batch has not ended within {within_s:g} s"]
+            notes = [f"broke the invariant: {line}" for line in sorted(broken)]
+            if not ended:
+                notes.append(f"the batch has not ended within {within_s:g} s")
             left = len(plan.kills) - killer.done.total()
             if left:
                 notes.append(f"the batch was over before {left} of the kills")
@@ -130,9 +142,13 @@ def _see_through(
     *,
     kills: Sequence[Kill],
     within_s: float,
+    broken: set[str],
     tell: Callable[[str], None],
 ) -> bool:
-    """Kill what is due until the batch has ended, or should have."""
+    """Kill what is due until the batch has ended, or should have.
+
+    `broken` gets each owner that breaks the invariant, of any batch, as soon as it is seen.
+    """
     pending = list(kills)
     now = began = told_at = time.monotonic()
     due = now + pending[0].after_s if pending else 0.0
@@ -140,6 +156,8 @@ def _see_through(
         if pending and now >= due and killer.carry_out(pending[0]):
             tell(f"{now - began:5.0f} s: SIGKILL for the {pending.pop(0).part}")
             due = time.monotonic() + (pending[0].after_s if pending else 0.0)
+        for each in trying(lambda: system.ledger.read(find_broken, LEASE_S)) or ():
+            broken.add(each.describe())
         status = trying(lambda: system.status(batch))
         if status and status.state.ended and not status.counts["in_flight"]:
             return True

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from ittybatch.engine.naming import source_name
 from ittybatch.engine.options import BatchOptions
 from ittybatch.sources import BucketSource
-from ittybatch.tasks.naming import name_of, source_name
+from ittybatch.tasks.labels import name_of
 
 BUCKET = {"type": "bucket", "uri": "s3://media/uploads/"}
 

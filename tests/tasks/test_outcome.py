@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
 from prefect import State
@@ -15,10 +16,10 @@ from ittybatch.errors import IttybatchError
 from ittybatch.ledger.chunks import ChunkPlace
 from ittybatch.ledger.queries import BatchStatus
 from ittybatch.ledger.states import BatchState, ChunkState
-from ittybatch.tasks.chunk_outcome import chunk_outcome, stopped_outcome
-from ittybatch.tasks.ending import ends_quietly
+from ittybatch.tasks.collect import chunk_outcome, stopped_outcome
 from ittybatch.tasks.leg import LegInterrupted
 from ittybatch.tasks.outcome import outcome, superseded_outcome
+from ittybatch.tasks.step import ends_quietly
 
 COUNTS = {"items": 4, "jobs": 4, "planned": 0, "in_flight": 0}
 ENDED = {"succeeded": 3, "failed": 1, "expired": 0, "cancelled": 0}
@@ -124,14 +125,13 @@ def test_an_error_of_ours_ends_a_run_in_words(
 ) -> None:
     """A leg of a batch that another run takes up has crashed, and not failed."""
     monkeypatch.setattr(
-        "ittybatch.tasks.ending.this_run", lambda: ("run", "deployment" if deployed else None)
+        "ittybatch.tasks.step.this_run", lambda: ("run", "deployment" if deployed else None)
     )
 
-    @ends_quietly
     def flow_function() -> State[None]:
         raise raised("The disk is full.", remedy="Make room.")
 
-    state = flow_function()
+    state = _end_of(flow_function)
     # Nobody takes up what was called directly.
     assert state.name == (shown if deployed else "Failed")
     assert str(state.message).startswith("The disk is full. Make room.")
@@ -145,16 +145,19 @@ def test_prefects_engine_is_given_nothing_to_log_a_traceback_of(
 ) -> None:
     """What it would raise at the end of a deployed run; a direct call raises what can be caught."""
     monkeypatch.setattr(
-        "ittybatch.tasks.ending.this_run", lambda: ("run", "deployment" if deployed else None)
+        "ittybatch.tasks.step.this_run", lambda: ("run", "deployment" if deployed else None)
     )
-    state = ends_quietly(lambda: make(message="why"))()
+    state = _end_of(lambda: make(message="why"))
     quiet = deployed and make is not Completed
     assert isinstance(state.data, Abort) == quiet
+
+
+def _end_of(flow_function: Callable[[], State[None]]) -> State[None]:
+    """The state that Prefect's engine is given."""
+    return cast("Callable[[], State[None]]", ends_quietly(flow_function))()
 
 
 @pytest.fixture
 def _silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Prefect's logger of a run, which there is none of."""
-    monkeypatch.setattr(
-        "ittybatch.tasks.ending.get_run_logger", lambda: logging.getLogger("nowhere")
-    )
+    monkeypatch.setattr("ittybatch.tasks.step.get_run_logger", lambda: logging.getLogger("nowhere"))

@@ -75,15 +75,15 @@ class RunForm:
         self._settle()
 
     def refusal(self) -> str:
-        """Submit what the form refuses to send; gives what it says."""
+        """Submit what Prefect's API refuses; gives the message that the page shows."""
         self._page.get_by_role("button", name="Submit").click()
-        errors = self._page.locator(".p-form-error, .p-label__message, .p-message")
-        expect(errors.first).to_be_visible()
-        return " ".join(errors.all_inner_texts())
+        message = self._page.get_by_text("Error creating flow run").first
+        expect(message).to_be_visible()
+        return message.inner_text()
 
     def screenshot(self, name: str) -> None:
-        """Keep a picture of the page where ITTYBATCH_SCREENSHOTS names a folder."""
-        if folder := os.environ.get("ITTYBATCH_SCREENSHOTS"):
+        """Keep a picture of the page where SCREENSHOTS names a folder."""
+        if folder := os.environ.get("SCREENSHOTS"):
             self._page.screenshot(path=f"{folder}/{name}.png", full_page=True)
 
     def submit(self) -> tuple[str, dict[str, Any]]:

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import pickle
+import socket
 import traceback
 
 import httpx
 import pytest
 
 from ittybatch.errors import ConfigurationError
-from ittybatch.ittybit import wire
+from ittybatch.ittybit import http_client
 from ittybatch.ittybit.client import DEFAULT_URL, IttybitClient
 from ittybatch.ittybit.errors import (
     AuthenticationError,
@@ -18,7 +19,7 @@ from ittybatch.ittybit.errors import (
     RateLimited,
     UnreadableAnswer,
 )
-from tests.ittybit.api import DROP, HANG, JOB, KEY, api, reply, submission
+from tests.ittybit.api import DROP, HANG, JOB, KEY, api, pages, reply, submission
 
 
 @pytest.mark.parametrize(
@@ -89,21 +90,18 @@ def test_the_client_must_be_open() -> None:
 
 def test_a_client_opens_again() -> None:
     """After it was closed, in another event loop of the same process."""
-    transport = httpx.MockTransport(_slow_job)
-    client = IttybitClient(KEY, max_connections=1, transport=transport)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    client = IttybitClient(KEY, base_url=f"http://127.0.0.1:{port}", max_connections=1)
 
     async def main() -> None:
-        async with client:
+        async with api(reply(200, JOB), port=port), client:
             jobs = await asyncio.gather(client.get_job("job_1"), client.get_job("job_2"))
             assert {job.id for job in jobs} == {"job_abc123"}
 
     for _ in range(2):
         asyncio.run(main())
-
-
-async def _slow_job(_: httpx.Request) -> httpx.Response:
-    await asyncio.sleep(0.01)
-    return httpx.Response(200, json=JOB)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +183,7 @@ def test_a_dripping_answer_is_cut_off() -> None:
 
 def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is ours to give."""
-    monkeypatch.setattr(wire, "_LARGEST_ANSWER_BYTES", 100_000)
+    monkeypatch.setattr(http_client, "_MAX_ANSWER_BYTES", 100_000)
 
     async def main(status: int) -> IttybitError:
         async with api(reply(status, b" " * 1_000_000)) as answering:
@@ -266,15 +264,17 @@ def test_no_cookie_is_kept() -> None:
     asyncio.run(main())
 
 
-def test_a_transport_can_be_put_in_place() -> None:
-    """For tests that need no wire."""
+def test_httpx_logs_no_query(caplog: pytest.LogCaptureFixture) -> None:
+    """The address of an input can be a signed one, which grants access to whoever reads it."""
 
     async def main() -> None:
-        transport = httpx.MockTransport(lambda _: httpx.Response(200, content=b'{"id":"x"}'))
-        async with IttybitClient(KEY, base_url=DEFAULT_URL, transport=transport) as client:
-            assert (await client.create_job(**submission())).id == "x"
+        async with api(*pages([])) as answering, answering.client() as ittybit:
+            assert [job async for job in ittybit.list_jobs(input="https://b/k?sig=topsecret")] == []
 
-    asyncio.run(main())
+    with caplog.at_level(logging.DEBUG):
+        asyncio.run(main())
+    assert "/jobs" in caplog.text
+    assert "topsecret" not in caplog.text
 
 
 def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,9 +283,9 @@ def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:3128")
-    proxy = wire.proxy_for(httpx.URL(DEFAULT_URL))
+    proxy = http_client.proxy_for(httpx.URL(DEFAULT_URL))
     assert proxy is not None
     assert str(proxy.url) == "http://127.0.0.1:3128"
-    assert wire.proxy_for(httpx.URL("https://localhost:1")) is None
+    assert http_client.proxy_for(httpx.URL("https://localhost:1")) is None
     monkeypatch.setenv("no_proxy", "ittybit.com")
-    assert wire.proxy_for(httpx.URL(DEFAULT_URL)) is None
+    assert http_client.proxy_for(httpx.URL(DEFAULT_URL)) is None

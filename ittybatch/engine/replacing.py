@@ -1,0 +1,164 @@
+"""Replacing flow runs that are dead or ended, and giving up after too many of them."""
+
+import logging
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+
+from prefect.client.schemas.objects import StateType
+from prefect.states import Failed
+
+from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable, RunStatus
+from ittybatch.engine.orders import make_run
+from ittybatch.ledger import Ledger, Transaction, identity, runs
+from ittybatch.ledger.batches import cancel_batch, cancel_chunk, read_batch
+from ittybatch.ledger.runs import OwnedRun
+from ittybatch.ledger.states import BatchState, RunState
+from ittybatch.ledger.stopping import Stopped
+from ittybatch.ledger.stopping import give_up as stop_trying
+
+logger = logging.getLogger(__name__)
+
+# A process needs a few seconds from Pending to its first write in the ledger, and from the
+# start of its wait to its suspension.
+_SLOWEST_START_S = 60.0
+_LONGEST_REASON = 500
+
+
+@dataclass(slots=True)
+class Woken:
+    """What one round of waking did, by owners."""
+
+    called: list[str] = field(default_factory=list)
+    resumed: list[str] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
+    troubled: list[str] = field(default_factory=list)
+    mended: list[str] = field(default_factory=list)
+
+    def by_kind(self) -> list[tuple[str, list[str]]]:
+        """What was done, and to which owners."""
+        return [(each.name, getattr(self, each.name)) for each in fields(self)]
+
+
+class Replacer:
+    """Replaces the flow runs of batches and chunks, or gives them up.
+
+    Args:
+        ledger: Which runs there are.
+        flow_runs: Prefect.
+    """
+
+    def __init__(self, ledger: Ledger, flow_runs: FlowRuns) -> None:
+        self._ledger = ledger
+        self._flow_runs = flow_runs
+
+    def replace(self, run: OwnedRun, status: RunStatus | None, woken: Woken) -> None:
+        """Replace a run that is dead or has ended, or hold its batch after too many failures."""
+        cancelled = status is not None and status.type in {
+            StateType.CANCELLED,
+            StateType.CANCELLING,
+        }
+        if cancelled:
+            self._ledger.write(_cancel, run)
+            woken.cancelled.append(run.owner)
+        if self._ledger.read(_in_place, run):
+            self.give_up(
+                run,
+                "The process that ran it in place is gone. "
+                f"`ittybatch resume {run.batch_id}` goes on with it through Prefect.",
+                woken,
+            )
+        elif run.stumbles >= runs.MOST_STUMBLES:
+            last = (status.message if status else None) or "no reason given"
+            self.give_up(
+                run,
+                f"The flow runs of {run.owner} ended {run.stumbles + 1} times in a row without "
+                f"getting on; the last: {last[:_LONGEST_REASON]}",
+                woken,
+            )
+        elif self.succeed(run, status):
+            make_run(self._ledger, self._flow_runs, run.owner)
+            woken.replaced.append(run.owner)
+        else:
+            woken.ended.append(run.owner)
+
+    def succeed(self, run: OwnedRun, status: RunStatus | None) -> bool:
+        """Give a run up, for another or, in a held batch, for none; tell whether for another."""
+        replaced = self._ledger.write(runs.replace_run, run.owner, run.generation, seen=run)
+        now = self._ledger.read(runs.read_run, run.owner)
+        ended = now is not None and now.state is RunState.ENDED
+        if (replaced or ended) and status is not None and not status.ended and run.flow_run_id:
+            try:
+                self._flow_runs.give_up(run.flow_run_id, "Its process went silent.")
+            except PrefectUnavailable as error:
+                logger.warning("Flow run %s keeps its slot in Prefect: %s", run.flow_run_id, error)
+        return replaced
+
+    def give_up(self, run: OwnedRun, reason: str, woken: Woken) -> None:
+        """Hold the batch of a run for this reason, or end the run if there is no batch to hold."""
+        match self._ledger.write(stop_trying, run, reason):
+            case Stopped.HELD:
+                logger.error("Batch %s is held: %s", run.batch_id, reason)
+                woken.held.append(run.owner)
+                show_held(self._ledger, self._flow_runs, run.batch_id)
+            case Stopped.ENDED:
+                logger.error("Nothing more is tried for %s: %s", run.owner, reason)
+                woken.ended.append(run.owner)
+            case Stopped.MOVED:
+                pass
+
+
+def is_dead(status: RunStatus | None, run: OwnedRun, now: datetime, lease_s: float) -> bool:
+    """Whether nothing will come of a run that should be working, or suspended by now.
+
+    A leg may have worked for hours before it began to wait: the time counts from when both
+    Prefect and the ledger have had the run as it is.
+    """
+    if status is None or status.ended:
+        return True
+    working = status.type in {StateType.PENDING, StateType.RUNNING}
+    in_state_s = min(status.age_s(), age_s(run.since, now))
+    return working and in_state_s >= max(lease_s, _SLOWEST_START_S)
+
+
+def _in_place(transaction: Transaction, run: OwnedRun) -> bool:
+    """Whether the batch was run by a direct call, which no deployment can take up."""
+    owner = runs.read_run(transaction, identity.batch_owner(run.batch_id))
+    return owner is not None and owner.deployment_id is None and owner.generation == 0
+
+
+def _cancel(transaction: Transaction, run: OwnedRun) -> None:
+    """Take a cancel in Prefect for what it says: nothing more is sent."""
+    chunk = identity.owned_chunk(run.owner)
+    if chunk is None:
+        cancel_batch(transaction, run.batch_id, "Its flow run was cancelled in Prefect.")
+    else:
+        cancel_chunk(transaction, chunk, "Its flow run was cancelled in Prefect.")
+
+
+def show_held(ledger: Ledger, flow_runs: FlowRuns, batch: str) -> None:
+    """End a held batch's flow run as Failed, with the reason.
+
+    For a batch whose runs are given up: no leg of it will say so. The run may be suspended, and
+    would stay so until its timeout; or it has crashed, which no alert on Failed is about.
+    """
+    found = ledger.read(read_batch, batch)
+    run = ledger.read(runs.read_run, identity.batch_owner(batch))
+    if found.state is not BatchState.HELD or run is None or run.flow_run_id is None:
+        return
+    try:
+        status = flow_runs.statuses([run.flow_run_id]).get(run.flow_run_id)
+        if status is None or status.type is StateType.FAILED:
+            return
+        resume = f"`ittybatch resume {batch}` goes on, in a new flow run."
+        flow_runs.set_state(run.flow_run_id, Failed(message=f"{found.reason} {resume}"))
+    except PrefectUnavailable as error:
+        logger.warning("Prefect does not show that batch %s is held: %s", batch, error)
+
+
+def age_s(then: datetime, now: datetime) -> float:
+    """Seconds from one time to another."""
+    return (now - then).total_seconds()

@@ -1,0 +1,243 @@
+"""HTTP to Ittybit: adds the API key and bounds the time and size of every answer."""
+
+import asyncio
+import ipaddress
+import logging
+import re
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from types import TracebackType
+from typing import Self
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from ittybatch import __version__
+from ittybatch.errors import ConfigurationError
+from ittybatch.ittybit.answer import Answer
+from ittybatch.ittybit.errors import IttybitConnectionError, IttybitError, IttybitTimeout
+from ittybatch.ittybit.redaction import redacted
+
+_MAX_ANSWER_BYTES = 16 * 1024 * 1024
+_MAX_CONNECT_S = 10.0
+_KEY = re.compile(r"[\x21-\x7e]+")
+
+
+class HttpClient:
+    """The connections to one API, open inside `async with`.
+
+    Args:
+        api_key: Sent as a bearer token; never shown.
+        base_url: The API's address; https, or http on a loopback address.
+        timeout_s: Seconds for one request, up to the last byte of its answer.
+        max_connections: Requests that run at once; further requests wait.
+
+    Raises:
+        ConfigurationError: The key or the address is unusable.
+    """
+
+    def __init__(
+        self,
+        api_key: str,
+        *,
+        base_url: str,
+        timeout_s: float,
+        max_connections: int,
+    ) -> None:
+        self._key = _checked_key(api_key)
+        self._base = checked_url(base_url)
+        self._timeout_s = timeout_s
+        self._max_connections = max_connections
+        self._client: httpx.AsyncClient | None = None
+
+    def __repr__(self) -> str:
+        return f"<HttpClient for {self._base}>"
+
+    @property
+    def base_url(self) -> str:
+        """The API's address."""
+        return str(self._base)
+
+    async def __aenter__(self) -> Self:
+        logging.getLogger("httpx").addFilter(_hide_queries)
+        # Created here because they belong to the event loop that opens the client.
+        self._free = asyncio.Semaphore(self._max_connections)
+        self._client = httpx.AsyncClient(
+            base_url=self._base,
+            headers={
+                "Authorization": f"Bearer {self._key}",
+                "Accept": "application/json",
+                # A compressed answer could be small on the network and huge in memory.
+                "Accept-Encoding": "identity",
+                "User-Agent": f"ittybatch/{__version__}",
+            },
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            # Everything after connecting falls under the one limit for the whole request.
+            timeout=httpx.Timeout(None, connect=min(self._timeout_s, _MAX_CONNECT_S)),
+            transport=_transport(self._base, self._max_connections),
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    async def post(self, path: str, content: bytes, idempotency_key: str) -> Answer:
+        """Send a JSON body.
+
+        Raises:
+            IttybitError: The API refused the request or did not answer it.
+        """
+        headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
+        return await self._request("POST", path, content=content, headers=headers)
+
+    async def get(self, path: str, query: dict[str, str] | None = None) -> Answer:
+        """Request a resource.
+
+        Raises:
+            IttybitError: The API refused the request or did not answer it.
+        """
+        return await self._request("GET", path, query=query)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        query: dict[str, str] | None = None,
+    ) -> Answer:
+        if self._client is None:
+            raise ConfigurationError(
+                "The connection to Ittybit is not open.",
+                remedy="Use the client inside `async with`.",
+            )
+        what = f"{method} {path}"
+        try:
+            # The time limit does not include the wait for a free connection.
+            async with (
+                self._free,
+                asyncio.timeout(self._timeout_s),
+                self._client.stream(
+                    method, path, content=content, headers=headers, params=query
+                ) as response,
+            ):
+                answer = await _read(response, what)
+        except (TimeoutError, httpx.HTTPError, aiohttp.ClientError, OSError) as error:
+            failure = self._failure(what, error)
+        else:
+            if answer.accepted:
+                return answer
+            failure = answer.refusal(self._key)
+        # Raised outside of `except`: no traceback may lead to a request and its Authorization.
+        raise failure
+
+    def _failure(self, what: str, error: Exception) -> IttybitError:
+        # The transport reports broken connections as timeouts, too; its cause is the real error.
+        cause = (error.__cause__ if isinstance(error, httpx.HTTPError) else None) or error
+        if isinstance(cause, TimeoutError | httpx.TimeoutException):
+            return IttybitTimeout(
+                f"Ittybit did not answer {what} within {self._timeout_s:g} s.",
+                remedy="Ittybit may have accepted the request all the same.",
+            )
+        reason = redacted(str(cause), self._key).strip() or "no reason given"
+        return IttybitConnectionError(
+            f"The connection to {self._base.host} failed during {what}: "
+            f"{type(cause).__name__}: {reason[:300].rstrip('.')}.",
+            remedy="Check the network and ITTYBIT_API_URL.",
+        )
+
+
+async def _read(response: httpx.Response, what: str) -> Answer:
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > _MAX_ANSWER_BYTES:
+            break
+    answer = Answer(what, response.status_code, response.headers, bytes(body))
+    if answer.accepted and len(body) > _MAX_ANSWER_BYTES:
+        raise answer.unreadable(f"its body is larger than {_MAX_ANSWER_BYTES} bytes")
+    return answer
+
+
+def _hide_queries(record: logging.LogRecord) -> bool:
+    """Cut queries from the URLs that httpx logs: the address of an input can be a signed one."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(
+            arg.copy_with(query=None) if isinstance(arg, httpx.URL) else arg for arg in record.args
+        )
+    return True
+
+
+def checked_url(base_url: str) -> httpx.URL:
+    """The API's address, without a trailing slash.
+
+    Raises:
+        ConfigurationError: It is not a plain http(s) address, or it is http on another machine.
+    """
+    remedy = "Set ITTYBIT_API_URL to an address like https://api.ittybit.com."
+    try:
+        url = httpx.URL(base_url.rstrip("/"))
+    except (httpx.InvalidURL, TypeError):
+        raise ConfigurationError("The API's address is not a URL.", remedy=remedy) from None
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ConfigurationError("The API's address is not an http(s) URL.", remedy=remedy)
+    if url.userinfo or url.query or url.fragment:
+        raise ConfigurationError(
+            "The API's address contains more than a host and a path.", remedy=remedy
+        )
+    if url.scheme == "http" and not is_loopback(url.host):
+        raise ConfigurationError(
+            f"The API key would travel to {url.host} unencrypted.",
+            remedy="Use https; http is for loopback addresses only.",
+        )
+    return url
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _checked_key(api_key: str) -> str:
+    if not _KEY.fullmatch(api_key):
+        raise ConfigurationError(
+            "The API key is empty, or contains spaces or characters that no key has.",
+            remedy="Set ITTYBIT_API_KEY to a key of your Ittybit project.",
+        )
+    return api_key
+
+
+def _transport(base: httpx.URL, max_connections: int) -> AiohttpTransport:
+    context = httpx.create_ssl_context()
+
+    def session() -> aiohttp.ClientSession:
+        # The transport's own session would keep cookies.
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=max_connections, ssl=context),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    return AiohttpTransport(verify=context, client=session, proxy=proxy_for(base))
+
+
+def proxy_for(base: httpx.URL) -> httpx.Proxy | None:
+    """The proxy that the environment sets for an address; none for loopback addresses."""
+    if is_loopback(base.host) or proxy_bypass(base.host):
+        return None
+    proxies = getproxies()
+    proxy = proxies.get(base.scheme) or proxies.get("all")
+    return httpx.Proxy(proxy) if proxy else None

@@ -1,0 +1,268 @@
+"""What planning looks up for a page: the jobs of its keys, its destinations and its items.
+
+Each lookup is one statement for a whole page. Postgres looks up one value after the other in
+an index: a LATERAL with a limit or an offset keeps its planner from reading the whole table,
+which it would do while a table that grows by the page has no statistics yet.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    FromClause,
+    Select,
+    Text,
+    and_,
+    case,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+)
+
+from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.models import Batch, Chunk, Item, Job
+from ittybatch.ledger.states import WILL_NOT_SEND, JobState
+
+_AT_ONCE = 5000
+_WILL_NOT_SEND = sorted(state.value for state in WILL_NOT_SEND)
+_HELD_BACK = [JobState.FAILED.value, JobState.CANCELLED.value, JobState.EXPIRED.value]
+_WROTE_NOTHING = [JobState.FAILED.value, JobState.CANCELLED.value]
+_JOBS = Job.__table__
+# Every hexadecimal digit sorts before a `g`.
+_AFTER_ANY_DIGIT = "g"
+
+
+class HeldItems(NamedTuple):
+    """Items whose jobs are all held by other batches.
+
+    Args:
+        places: Their places among the items that were asked about.
+        counts: Their jobs, counted by what holds them as `plan_page` counts them.
+    """
+
+    places: Sequence[int]
+    counts: dict[str, int]
+
+
+class KnownJob(NamedTuple):
+    """A job that some batch has made earlier, and how it stands."""
+
+    id: int
+    chunk_id: int
+    job_key: str
+    claim: bool | None
+    state: str
+    attempt: int
+    batch_id: str
+    batch_state: str
+
+
+class Occupant(NamedTuple):
+    """A job that writes to a destination, or has written there.
+
+    Args:
+        destination: The destination.
+        batch: Its batch; None in a dry run for a job of that dry run.
+        uri: URI of its item.
+        fingerprint: Fingerprint of its item.
+        line: Line of the manifest that named its item.
+    """
+
+    destination: str
+    batch: str | None
+    uri: str
+    fingerprint: str | None
+    line: int | None
+
+
+def jobs_of_keys(transaction: Transaction, keys: Sequence[str]) -> list[KnownJob]:
+    """Find every job with these keys, of any batch.
+
+    Args:
+        transaction: The transaction to look in.
+        keys: Job keys, each once.
+    """
+    given = _given(transaction, keys)
+    source, jobs = _each(transaction, given, _JOBS.c.job_key == given.c.value)
+    query = _known(jobs).select_from(source).join(Chunk, Chunk.id == jobs.chunk_id)
+    query = query.join(Batch, Batch.id == Chunk.batch_id)
+    return [KnownJob(*row) for row in _fetch(transaction, query)]
+
+
+def lock_jobs(transaction: Transaction, ids: Sequence[int]) -> Iterator[KnownJob]:
+    """Lock jobs in the order of their ids, and read them again."""
+    for some in _parts(sorted(ids)):
+        rows = transaction.rows(
+            _known(_JOBS.c)
+            .join(Chunk, Chunk.id == Job.chunk_id)
+            .join(Batch, Batch.id == Chunk.batch_id)
+            .where(Job.id.in_(some))
+            .order_by(Job.id)
+            .with_for_update(of=Job)
+        )
+        yield from (KnownJob(*row) for row in rows)
+
+
+def occupants_of(transaction: Transaction, destinations: Sequence[str]) -> list[Occupant]:
+    """Find the jobs of any batch that write to these destinations, or have written there.
+
+    Args:
+        transaction: The transaction to look in.
+        destinations: The destinations, each once.
+    """
+    given = _given(transaction, destinations)
+    source, jobs = _each(
+        transaction,
+        given,
+        and_(
+            _JOBS.c.destination == given.c.value,
+            _JOBS.c.destination.is_not(None),
+            # What has succeeded is there, also if a job that makes it again has the claim.
+            or_(
+                _JOBS.c.state == JobState.SUCCEEDED.value,
+                and_(_JOBS.c.claim.is_not(None), _JOBS.c.state.not_in(_WROTE_NOTHING)),
+            ),
+        ),
+    )
+    ids = [row[0] for row in _fetch(transaction, select(jobs.id).select_from(source))]
+    return [
+        Occupant(*row)
+        for some in _parts(ids)
+        for row in transaction.rows(
+            select(Job.destination, Chunk.batch_id, Item.uri, Item.fingerprint, Item.line)
+            .join(Chunk, Chunk.id == Job.chunk_id)
+            .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
+            .where(Job.id.in_(some))
+            .order_by(Job.id)
+        )
+    ]
+
+
+def held_items(
+    transaction: Transaction, batch: str | None, item_keys: Sequence[str], recipes: Sequence[str]
+) -> HeldItems:
+    """Find the items that have a held job of each of these recipes, before their jobs are made.
+
+    A job's key begins with its item's, so an item's jobs are neighbours in the index. Its
+    recipe says which rendition made it, without a look at the item's part of the destination.
+    Items that may have a new job, one to take over, or one named twice are left to `plan_page`.
+
+    Args:
+        transaction: The transaction to look in.
+        batch: The batch that is being planned; None for a dry run.
+        item_keys: The items, through `profiles.job.item_key`.
+        recipes: What each of them is to get, each once.
+    """
+    given = _given(transaction, item_keys)
+    of_item = and_(
+        _JOBS.c.job_key > given.c.value, _JOBS.c.job_key < given.c.value + _AFTER_ANY_DIGIT
+    )
+    source, jobs = _each(
+        transaction,
+        given,
+        and_(of_item, _JOBS.c.recipe.in_(recipes), _is_held(batch)),
+        # The planner expects one job in two hundred to be in a range; the limit, which no item
+        # exceeds, corrects it.
+        limit=len(recipes),
+    )
+    items = (
+        select(
+            given.c.key,
+            func.count().label("jobs"),
+            func.sum(case((jobs.state == JobState.SUCCEEDED.value, 1), else_=0)).label("done"),
+            func.sum(case((jobs.state.in_(_HELD_BACK), 1), else_=0)).label("held_back"),
+        )
+        .select_from(source)
+        .group_by(given.c.key)
+        .having(func.count() == len(recipes))
+    )
+    rows = _fetch(transaction, items)
+    if not rows:
+        return HeldItems((), {})
+    places, *sums = zip(*rows, strict=True)
+    total, done, held_back = map(sum, sums)
+    counts = {
+        "already_done": done,
+        "held_back": held_back,
+        "in_flight_elsewhere": total - done - held_back,
+    }
+    first = 1 if transaction.postgres else 0
+    return HeldItems(
+        [place - first for place in places],
+        {name: count for name, count in counts.items() if count},
+    )
+
+
+def _is_held(batch: str | None) -> ColumnElement[bool]:
+    """Whether a job is claimed, and by a batch that will send it unless it is sent already.
+
+    The batch that is being planned has sent nothing yet, so its own jobs are planned ones.
+    """
+    will_be_sent = exists().where(
+        Chunk.id == _JOBS.c.chunk_id,
+        Batch.id == Chunk.batch_id,
+        Batch.id != (batch or ""),
+        Batch.state.not_in(_WILL_NOT_SEND),
+    )
+    return and_(
+        _JOBS.c.claim.is_not(None), or_(_JOBS.c.state != JobState.PLANNED.value, will_be_sent)
+    )
+
+
+def _known(jobs: Any) -> Select[Any]:  # noqa: ANN401  the columns of jobs, or of a subquery
+    return select(
+        jobs.id,
+        jobs.chunk_id,
+        jobs.job_key,
+        jobs.claim,
+        jobs.state,
+        jobs.attempt,
+        Chunk.batch_id,
+        Batch.state.label("batch_state"),
+    )
+
+
+def _given(transaction: Transaction, values: Sequence[str]) -> FromClause:
+    """These strings as a table of `value` and `key`, their place, which Postgres begins with 1."""
+    if transaction.postgres:
+        strings = func.unnest(literal(list(values), ARRAY(Text)))
+        given = strings.table_valued("value", with_ordinality="key", name="given")
+        return given.render_derived()
+    return func.json_each(orjson.dumps(values).decode()).table_valued("key", "value", name="given")
+
+
+def _each(
+    transaction: Transaction,
+    given: FromClause,
+    condition: ColumnElement[bool],
+    *,
+    limit: int | None = None,
+) -> tuple[FromClause, Any]:
+    """Join jobs to given values, and name the columns of those jobs."""
+    if not transaction.postgres:
+        return given.join(_JOBS, condition), _JOBS.c
+    found = select(_JOBS).where(condition).limit(limit)
+    if limit is None:
+        found = found.offset(0)
+    jobs = found.lateral("found")
+    return given.join(jobs, true()), jobs.c
+
+
+def _fetch(transaction: Transaction, query: Select[Any]) -> Sequence[Sequence[Any]]:
+    if transaction.postgres:
+        return transaction.rows(query)
+    # As one row: the driver releases the GIL for each row that it fetches.
+    found = query.subquery("found")
+    rows = select(func.json_group_array(func.json_array(*found.c)))
+    fetched: list[list[Any]] = orjson.loads(transaction.execute(rows).scalar_one())
+    return fetched
+
+
+def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE))

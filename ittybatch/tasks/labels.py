@@ -1,0 +1,83 @@
+"""Labels: the name and the tags of this flow run in the Prefect UI."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from prefect.context import FlowRunContext
+from prefect.logging import get_run_logger
+from prefect.runtime import deployment
+from pydantic import BaseModel
+
+from ittybatch.engine.flow_runs import PrefectUnavailable, open_flow_runs
+from ittybatch.engine.naming import run_name
+from ittybatch.ledger.pausing import is_paused
+from ittybatch.ledger.queries import BatchStatus
+
+# Names that Prefect generates, `witty-otter` and `rho3-wysanti-quadrant`: they mean nothing.
+_GENERATED = re.compile(r"[a-z0-9'-]+")
+_OUTCOME = "outcome:"
+
+
+def batch_run_name() -> str:
+    """Name this run for what it does, unless somebody has named it.
+
+    Prefect asks again in each leg; the name that the first leg gave stays.
+    """
+    context = FlowRunContext.get()
+    if context is None:
+        return "run-batch"
+    given = context.flow_run.name if context.flow_run else ""
+    if given and not _GENERATED.fullmatch(given):
+        return given
+    return name_of(context.parameters or {}, deployment_name())
+
+
+def name_of(parameters: Mapping[str, Any], deployed_as: str | None) -> str:
+    """Name a run by its parameters: `nightly: s3://media/uploads/, web`."""
+    options, source = _plain(parameters.get("options")), _plain(parameters.get("source"))
+    what = options.get("name") or deployed_as or "run-batch"
+    remark = "dry run" if options.get("dry_run") else ""
+    return run_name(what, source, str(parameters.get("profile")), remark)
+
+
+def deployment_name() -> str | None:
+    """The name of the deployment that this run is of; None for a direct call."""
+    name = deployment.name
+    return str(name) if name else None
+
+
+def tag_batch(batch: str) -> None:
+    """Tag this flow run as the batch's chunks are tagged, so that one filter shows all."""
+    _tag([f"batch:{batch}"])
+
+
+def tag_outcome(status: BatchStatus) -> None:
+    """Tag this flow run with the state that its batch has in the ledger, or `paused`.
+
+    Prefect's Failed covers both some_failed and held.
+    """
+    paused = is_paused(status.state, status.reason)
+    _tag([f"{_OUTCOME}{'paused' if paused else status.state.value}"])
+
+
+def _tag(tags: list[str]) -> None:
+    """Add tags to this flow run; an outcome replaces an earlier one."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    if run is None or set(tags) <= set(run.tags):
+        return
+    kept = [tag for tag in run.tags if tag not in tags and not tag.startswith(_OUTCOME)]
+    try:
+        with open_flow_runs() as flow_runs:
+            flow_runs.tag(str(run.id), [*kept, *tags])
+    except PrefectUnavailable as error:
+        get_run_logger().warning("The flow run could not be tagged: %s", error)
+        return
+    run.tags = [*kept, *tags]
+
+
+def _plain(value: object) -> Mapping[str, Any]:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return value if isinstance(value, Mapping) else {}
