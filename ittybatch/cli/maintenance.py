@@ -2,19 +2,18 @@
 
 import asyncio
 import re
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from cyclopts import Parameter
 from prefect.settings import get_current_settings
 
 from ittybatch.cli.output import Column, Json, console, print_json, print_table
 from ittybatch.cli.status import SUCCEEDED
-from ittybatch.engine.deployed import read_deployed
-from ittybatch.engine.deployments import WORK_POOL, Declared
+from ittybatch.engine.deployments import Declared, Deployed
 from ittybatch.engine.deployments import deploy as apply_declarations
 from ittybatch.engine.reconciling import reconcile as bring_together
 from ittybatch.errors import ConfigurationError
@@ -31,8 +30,8 @@ def deploy(
     file: Annotated[
         Path | None,
         Parameter(
-            help="The file of deployments. Without it, prefect.yaml of this folder if it has a "
-            "deployment for our work pool, else the one that comes with ittybatch."
+            help="The file of deployments. Without it, this folder's prefect.yaml if it deploys "
+            "flows of ittybatch, else the one that comes with ittybatch."
         ),
     ] = None,
     concurrency: Annotated[
@@ -55,38 +54,26 @@ def deploy(
             "PREFECT_API_URL is not set.",
             remedy="Set it to your Prefect server's API, or start one with `ittybatch up`.",
         )
-    declared = Declared.in_file(file) if file else _declared_here()
-    console.print(f"Applying {declared.prefect_file} ...", markup=False)
-    apply_declarations(
-        concurrency=concurrency, python=python, declared=declared, tell=console.print
+    deployed = apply_declarations(
+        concurrency=concurrency,
+        python=python,
+        declared=Declared(file=file) if file else None,
+        tell=console.print,
     )
+    console.print(f"Applied {deployed.prefect_file}", markup=False, style="bold")
     print_table(
-        "Deployments",
-        ("Deployment", "Schedule", Column("Next run", prose=True)),
-        [
-            (
-                each.name,
-                each.schedule,
-                f"{each.next_run.astimezone():%Y-%m-%d %H:%M %Z}"
-                if each.next_run
-                else each.schedule and "never: the schedule is not active",
-            )
-            for each in read_deployed()
-        ],
+        "Deployments", ("Deployment", "Schedule", Column("Next run", prose=True)), _rows(deployed)
     )
     return SUCCEEDED
 
 
-def _declared_here() -> Declared:
-    """The declarations of the current folder, if its prefect.yaml is about our work pool."""
-    here = Path("prefect.yaml")
-    try:
-        entries = yaml.safe_load(here.read_text(encoding="utf-8"))["deployments"]
-        ours = any(each["work_pool"]["name"] == WORK_POOL for each in entries)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
-        # Missing, or a file of another project.
-        return Declared()
-    return Declared.in_file(here) if ours else Declared()
+def _rows(deployed: Deployed) -> Iterator[tuple[str, str, str]]:
+    for name, schedules in sorted(deployed.deployments.items()):
+        if not schedules:
+            yield name, "", ""
+        for each in schedules:
+            next_run = f"{each.next_run.astimezone():%Y-%m-%d %H:%M %Z}" if each.next_run else ""
+            yield name, each.when, next_run if each.active else "none: it is not active"
 
 
 def upgrade(*, json: Json = False) -> int:
