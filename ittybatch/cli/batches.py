@@ -132,7 +132,7 @@ def _show_one(found: BatchStatus, speed: Speed, problems: Problems | None) -> No
     lines: list[tuple[str, object]] = [
         ("State", found.state),
         ("Reason", found.reason),
-        ("Waiting", problems.told() if problems else None),
+        ("Waiting", problems.describe() if problems else None),
         ("Name", found.name),
         ("Source", source_name(found.source)),
         ("Profile", found.profile),
@@ -143,7 +143,7 @@ def _show_one(found: BatchStatus, speed: Speed, problems: Problems | None) -> No
         ("Jobs", ", ".join(done)),
         ("Retried", f"{found.retried:,} took more than one attempt" if found.retried else None),
         ("Chunks", f"{found.chunks_done:,} of {found.chunks:,} done"),
-        ("Speed", speed.told() if found.state is BatchState.RUNNING else None),
+        ("Speed", speed.describe() if found.state is BatchState.RUNNING else None),
     ]
     if found.waits_for_room:
         lines.append(("Next chunk", "waits for capacity under ITTYBATCH_MAX_IN_FLIGHT"))

@@ -73,7 +73,7 @@ def adopt(batch: Batch, *, json: Json = False) -> int:
     if json:
         print_json({**asdict(done), "adopted": {str(k): n for k, n in done.adopted.items()}})
     else:
-        console.print(done.told(), markup=False)
+        console.print(done.describe(), markup=False)
     return SUCCEEDED
 
 
@@ -90,5 +90,5 @@ def _steer(batch: str, action: Action, *, json: bool) -> int:
     if json:
         print_json({**asdict(done), "state": done.state.value})
     else:
-        console.print(done.told(), markup=False)
+        console.print(done.describe(), markup=False)
     return SUCCEEDED

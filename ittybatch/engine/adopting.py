@@ -1,4 +1,4 @@
-"""Adopting: jobs that another ledger had Ittybit make become a batch's own."""
+"""Adopting: record jobs that another ledger submitted as a batch's own."""
 
 import asyncio
 from collections import Counter
@@ -18,13 +18,13 @@ _CONCURRENCY = 16
 
 @dataclass(slots=True)
 class Adoption:
-    """What adopting came to.
+    """The result of adopting.
 
     Args:
         batch: The batch.
         state: Its state.
-        looked_for: Jobs that were looked for.
-        adopted: Jobs that were found and recorded, by their state now.
+        looked_for: Jobs that were looked up.
+        adopted: Numbers of jobs that were found and recorded, by state.
     """
 
     batch: str
@@ -32,25 +32,25 @@ class Adoption:
     looked_for: int = 0
     adopted: Counter[JobState] = field(default_factory=Counter)
 
-    def told(self) -> str:
-        """All of it in words, with what to do next."""
+    def describe(self) -> str:
+        """Describe the result in words, with what to do next."""
         found = sum(self.adopted.values())
         counts = ", ".join(f"{count:,} {state}" for state, count in sorted(self.adopted.items()))
-        told = (
+        text = (
             f"Looked for {self.looked_for:,} unsent jobs of batch {self.batch} at Ittybit: "
             f"{found:,} are there and were recorded{f' ({counts})' if counts else ''}, "
             f"{self.looked_for - found:,} are not. Nothing was sent or paid for."
         )
         if self.state is BatchState.HELD:
-            told += f" `ittybatch resume {self.batch}` sends the rest."
-        return told
+            text += f" `ittybatch resume {self.batch}` sends the rest."
+        return text
 
 
 async def adopt_batch(ledger: Ledger, client: IttybitClient, batch: str) -> Adoption:
-    """Look for each unsent job of a batch at Ittybit, and record those that are there.
+    """Look up each unsent job of a batch at Ittybit, and record those that exist.
 
-    Jobs are recognised by input, and by the job key in their metadata: the same item, options
-    and destination. Safe to repeat, and to break off: what was recorded stays so.
+    Jobs match by input and by the job key in their metadata, which means the same item, options
+    and destination. Safe to repeat and to interrupt: recorded jobs stay recorded.
 
     Args:
         ledger: Where the batch is.
@@ -58,7 +58,7 @@ async def adopt_batch(ledger: Ledger, client: IttybitClient, batch: str) -> Adop
         batch: The batch's id.
 
     Raises:
-        IttybitError: Ittybit could not be asked; ask again.
+        IttybitError: A lookup failed; run it again.
     """
     done = Adoption(batch, ledger.read(read_batch, batch).state)
     after = 0
@@ -82,7 +82,7 @@ async def _find(ledger: Ledger, client: IttybitClient, jobs: Sequence[UnsentJob]
             there = await find_all(client, uri)
         marks = {each.mark for each in there}
         for job in wanted:
-            # One that this ledger has sent itself is found by its next leg.
+            # The next leg finds jobs that this ledger has sent itself.
             if job.mark is not None and job.mark in marks:
                 continue
             other = made_elsewhere(ledger, there, job.job_key)

@@ -1,4 +1,4 @@
-"""Reading ahead: the next page is read while the last one is committed."""
+"""Reading ahead: read the next page while the last one is committed."""
 
 import gc
 import sys
@@ -9,18 +9,18 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# A page is tens of thousands of objects without a cycle among them. By its own rule the
-# collector would walk through them again and again, for a third of all the time.
-_OBJECTS_A_COLLECTION = 50_000
-# For the thread that commits it takes this long to get the interpreter back from the one that
-# reads, a dozen times a page.
+# A page is tens of thousands of objects without a cycle. With its default thresholds the garbage
+# collector would take a third of the time.
+_OBJECTS_PER_COLLECTION = 50_000
+# The thread that commits waits this long for the GIL while the other one reads, a dozen times
+# per page.
 _SWITCH_S = 0.0005
 
 
 def read_ahead(pages: Generator[T, None, None]) -> Generator[T, None, None]:
-    """Give what a generator gives, with the next one being made meanwhile in a thread.
+    """Yield what a generator yields, and prepare the next item in a thread meanwhile.
 
-    An error is raised where the page would have come: those before it are given first.
+    An error is raised in the item's place, after all items before it.
     """
     end = object()
     with closing(pages), ThreadPoolExecutor(1, "read-ahead") as thread:
@@ -32,9 +32,9 @@ def read_ahead(pages: Generator[T, None, None]) -> Generator[T, None, None]:
 
 @contextmanager
 def bulk_work() -> Iterator[None]:
-    """Set the interpreter up for a great many objects, and two threads that share it."""
+    """Tune garbage collection and thread switching for many objects and two busy threads."""
     thresholds, switch_s = gc.get_threshold(), sys.getswitchinterval()
-    gc.set_threshold(_OBJECTS_A_COLLECTION, *thresholds[1:])
+    gc.set_threshold(_OBJECTS_PER_COLLECTION, *thresholds[1:])
     sys.setswitchinterval(_SWITCH_S)
     try:
         yield

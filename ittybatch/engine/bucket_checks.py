@@ -14,13 +14,13 @@ from ittybatch.sources.s3 import SCHEME, failure, s3_client, split_uri
 
 CHECK_DEPLOYMENT = "check-bucket/check-bucket"
 LISTED = "It can be listed."
-# A process of its own has to start, on a machine that may be busy.
+# A process has to start, on a machine that may be busy.
 _WORKER_WITHIN_S = 90.0
 _LOOK_EVERY_S = 0.5
 
 
 def why_not_listed(bucket: str) -> IttybatchError | None:
-    """Say why a bucket or `s3://bucket/prefix/` cannot be listed with this process's settings."""
+    """Say why this process cannot list a bucket or `s3://bucket/prefix/`; None if it can."""
     uri = _uri(bucket)
     try:
         name, prefix = split_uri(uri)
@@ -35,11 +35,11 @@ def why_not_listed(bucket: str) -> IttybatchError | None:
 
 
 def check_bucket(bucket: str, *, worker_is_there: bool) -> Iterator[Finding]:
-    """List a bucket from here, and let a worker do so.
+    """List a bucket from here, and have a worker list it.
 
     Args:
-        bucket: A bucket, or `s3://bucket/prefix/`, that sources are read from.
-        worker_is_there: Whether there is a worker to ask.
+        bucket: A bucket, or `s3://bucket/prefix/`, that a source reads.
+        worker_is_there: Whether a worker is running.
     """
     uri = _uri(bucket)
     why = why_not_listed(bucket)
@@ -64,15 +64,15 @@ def _ask_worker(uri: str) -> Finding:
         return Finding(
             check,
             Grade.WARNING,
-            f"No worker was asked: {error.message}",
+            f"No worker has tried: {error.message}",
             "Run `ittybatch deploy`, then `ittybatch doctor` again.",
         )
     if status is None:
         return Finding(
             check,
             Grade.WARNING,
-            f"No worker has answered within {_WORKER_WITHIN_S:g} s.",
-            "See on Prefect's pages what keeps the run of check-bucket, then ask again.",
+            f"No worker has answered in {_WORKER_WITHIN_S:g} s.",
+            "Look in the Prefect UI why the run of check-bucket does not end, then try again.",
         )
     if status.type is StateType.COMPLETED and status.message == LISTED:
         return Finding(check, Grade.OK, f"{uri} can be listed by a worker.")

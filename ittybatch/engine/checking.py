@@ -1,4 +1,4 @@
-"""Checks of an installation: what is wrong, and how to mend it."""
+"""Checks of an installation: what is wrong, and how to fix it."""
 
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
@@ -18,12 +18,12 @@ from ittybatch.ledger.migrate import current_revision, newest_revision
 from ittybatch.settings import Settings
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-# Shorter secrets are taken, for they may have been given; they are warned of.
+# Shorter secrets are accepted with a warning: Ittybit may have issued them.
 _GUESSABLE = 12
 
 
 def check_all(settings: Settings) -> Iterator[Finding]:
-    """Check everything that a batch relies on but its source, one after the other."""
+    """Check everything that a batch relies on, except its source."""
     yield from _check_secret(settings)
     yield from _check_webhook_url(settings)
     yield from _check_ledger(settings)
@@ -31,7 +31,7 @@ def check_all(settings: Settings) -> Iterator[Finding]:
 
 
 async def check_api(settings: Settings) -> Finding:
-    """Check that Ittybit takes the key."""
+    """Check that Ittybit accepts the key."""
     try:
         async with connect(settings) as client:
             async for _ in client.list_jobs(page_size=1):
@@ -46,28 +46,28 @@ async def check_api(settings: Settings) -> Finding:
         )
     except IttybatchError as error:
         return Finding("API key", Grade.BROKEN, error.message, error.remedy or "")
-    return Finding("API key", Grade.OK, f"{settings.api_url} takes it.")
+    return Finding("API key", Grade.OK, f"{settings.api_url} accepts it.")
 
 
 def _check_secret(settings: Settings) -> Iterator[Finding]:
     if settings.webhook_secrets:
         count = len(settings.webhook_secrets)
-        told = "set" if count == 1 else f"{count} tried: remove the old ones after rotating"
+        state = "set" if count == 1 else f"{count} accepted: remove the old ones after rotating"
         shortest = min(map(len, settings.webhook_secrets))
         if shortest < _GUESSABLE:
             yield Finding(
                 "Webhook secret",
                 Grade.WARNING,
-                f"{told}, and {shortest} characters long: it could be guessed.",
+                f"{state}, but only {shortest} characters long: it could be guessed.",
                 f"Set ITTYBIT_WEBHOOK_SECRET to one of {_GUESSABLE} characters or more.",
             )
             return
-        yield Finding("Webhook secret", Grade.OK, told)
+        yield Finding("Webhook secret", Grade.OK, state)
     elif settings.allow_unsigned_webhooks:
         yield Finding(
             "Webhook secret",
             Grade.WARNING,
-            "none: anybody can tell the ledger anything.",
+            "none: anyone can send false results to the ledger.",
             "Set ITTYBIT_WEBHOOK_SECRET, and unset ITTYBATCH_ALLOW_UNSIGNED_WEBHOOKS.",
         )
     else:
@@ -85,7 +85,7 @@ def _check_webhook_url(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "Webhook URL",
             Grade.WARNING,
-            "none: batches only end by polling.",
+            "none: the ends of jobs are found by polling only.",
             "Set WEBHOOK_URL to the public https:// address of /webhooks/ittybit.",
         )
         return
@@ -103,7 +103,7 @@ def _check_webhook_url(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "Webhook URL",
             Grade.BROKEN,
-            f"{url} is this machine, which Ittybit cannot reach.",
+            f"{url} is on this machine, which Ittybit cannot reach.",
             "Set WEBHOOK_URL to a public https:// address.",
         )
         return
@@ -111,7 +111,7 @@ def _check_webhook_url(settings: Settings) -> Iterator[Finding]:
 
 
 def _probe_webhook_url(url: str, secrets: Sequence[bytes]) -> Finding:
-    """An unsigned request must be refused: that shows who answers there."""
+    """Send an unsigned request: a receiver refuses it."""
     try:
         answer = httpx.post(url, content=b"{}", timeout=10)
     except httpx.HTTPError as error:
@@ -128,20 +128,20 @@ def _probe_webhook_url(url: str, secrets: Sequence[bytes]) -> Finding:
             return Finding(
                 "Webhook URL",
                 Grade.WARNING,
-                f"{url} takes unsigned webhooks.",
+                f"{url} accepts unsigned webhooks.",
                 "Set ITTYBIT_WEBHOOK_SECRET for the receiver.",
             )
         case status:
             return Finding(
                 "Webhook URL",
                 Grade.BROKEN,
-                f"{url} answers {status}; a receiver would refuse with 401.",
-                "See that the path is /webhooks/ittybit and reaches `ittybatch receiver`.",
+                f"{url} answers {status}; a receiver answers 401.",
+                "Check that the path is /webhooks/ittybit and leads to `ittybatch receiver`.",
             )
 
 
 def _probe_signature(url: str, secrets: Sequence[bytes]) -> Finding:
-    """Sign deliveries as Ittybit would; a receiver with the same secret verifies them."""
+    """Send signed deliveries, as Ittybit does: a receiver with the same secret accepts them."""
     try:
         statuses = {_signed_status(url, secret) for secret in secrets}
     except httpx.HTTPError as error:
@@ -152,8 +152,8 @@ def _probe_signature(url: str, secrets: Sequence[bytes]) -> Finding:
             "Look at the receiver's log.",
         )
     if statuses <= {HTTPStatus.OK}:
-        told = "takes what these settings sign" if secrets else "wants a signature"
-        return Finding("Webhook URL", Grade.OK, f"{url} answers, and {told}.")
+        what = "accepts this secret's signature" if secrets else "requires a signature"
+        return Finding("Webhook URL", Grade.OK, f"{url} answers, and {what}.")
     refused = HTTPStatus.UNAUTHORIZED in statuses
     what = "it has another ITTYBIT_WEBHOOK_SECRET" if refused else f"answers {max(statuses)}"
     return Finding(
@@ -161,7 +161,7 @@ def _probe_signature(url: str, secrets: Sequence[bytes]) -> Finding:
         Grade.BROKEN,
         f"{url} refuses a delivery that is signed with ITTYBIT_WEBHOOK_SECRET: {what}.",
         "Start `ittybatch receiver` with the same ITTYBIT_WEBHOOK_SECRET as here, the one that "
-        "Ittybit shows; see that nothing on the way changes bodies or drops headers.",
+        "Ittybit shows; check that no proxy changes bodies or drops headers.",
     )
 
 

@@ -1,4 +1,4 @@
-"""The API client as the settings describe it."""
+"""The client of Ittybit's API, as the settings describe it."""
 
 from collections.abc import Callable
 
@@ -15,10 +15,10 @@ def connect(
 
     Args:
         settings: `ITTYBIT_API_KEY`, `ITTYBIT_API_URL`.
-        on_retry: Told of each request that is tried again, and after how many seconds.
+        on_retry: Called before each retry with the error and the seconds until it.
 
     Raises:
-        ConfigurationError: when there is no key, or the address cannot be used.
+        ConfigurationError: There is no key, or the address cannot be used.
     """
     if settings.api_key is None or not settings.api_key.get_secret_value():
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""Deploying: the work pool, the deployments and the automations that are declared as files."""
+"""Deploying: create the declared work pool, deployments and automations in Prefect."""
 
 import asyncio
 import copy
@@ -32,12 +32,12 @@ _DEPLOY_WITHIN_S = 300
 
 
 class DeployFailed(IttybatchError):
-    """Prefect did not take what is declared."""
+    """Prefect refuses the declarations, or they cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """Where the declarations lie.
+    """Where the declarations are.
 
     Args:
         root: The folder whose own files replace the package's.
@@ -163,14 +163,14 @@ def read_automations(path: Path) -> list[AutomationCore]:
     """Read the declared automations.
 
     Raises:
-        DeployFailed: when the file is missing, or an automation is not one.
+        DeployFailed: The file is missing, or an automation is invalid.
     """
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
         return [AutomationCore.model_validate(each) for each in found["automations"]]
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValidationError) as error:
         raise DeployFailed(
-            f"{path.name} cannot be used: {error}", remedy="Mend the file and deploy again."
+            f"{path.name} cannot be used: {error}", remedy="Correct the file and deploy again."
         ) from error
 
 
@@ -188,19 +188,19 @@ def _apply_work_pool(client: SyncPrefectClient, concurrency: int | None, python:
                 base_job_template=_with_python(template, python),
             )
         )
-        return f"Work pool {WORK_POOL} created: {limit} flow runs at a time."
+        return f"Work pool {WORK_POOL} created: {limit} concurrent flow runs."
     allowed = concurrency or pool.concurrency_limit
     template = _with_python(pool.base_job_template, python)
-    verb = "stands"
+    verb = "unchanged"
     if allowed != pool.concurrency_limit or template != pool.base_job_template:
         wanted = WorkPoolUpdate(concurrency_limit=allowed, base_job_template=template)
         client.update_work_pool(WORK_POOL, wanted)
         verb = "updated"
-    return f"Work pool {WORK_POOL} {verb}: {allowed or 'any number of'} flow runs at a time."
+    return f"Work pool {WORK_POOL} {verb}: {allowed or 'any number of'} concurrent flow runs."
 
 
 def _with_python(template: dict[str, Any], python: str | None) -> dict[str, Any]:
-    """The pool's template, with the command that starts a flow run."""
+    """Set the command that starts a flow run in a work pool's template."""
     if python is None:
         return template
     changed = copy.deepcopy(template)
@@ -221,7 +221,7 @@ def _apply_deployments(declared: Declared) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise DeployFailed(f"`prefect deploy` did not end within {_DEPLOY_WITHIN_S} s.") from error
+        raise DeployFailed(f"`prefect deploy` did not finish in {_DEPLOY_WITHIN_S} s.") from error
     if done.returncode:
         lines = (done.stdout + done.stderr).strip().splitlines()
         raise DeployFailed("`prefect deploy` failed:\n" + "\n".join(lines[-15:]))
@@ -235,4 +235,4 @@ def _apply_automation(client: SyncPrefectClient, wanted: AutomationCore) -> str:
     client.update_automation(found[0].id, wanted)
     for extra in found[1:]:
         client.delete_automation(extra.id)
-    return f"Automation {wanted.name} stands."
+    return f"Automation {wanted.name} updated."

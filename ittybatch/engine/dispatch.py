@@ -1,4 +1,4 @@
-"""Dispatch: a chunk's due jobs go to Ittybit, each under a key the ledger holds already."""
+"""Dispatch: send a chunk's due jobs to Ittybit, each under a key that the ledger already holds."""
 
 import asyncio
 import time
@@ -33,22 +33,22 @@ from ittybatch.ledger.terms import Terms, terms_of
 
 _CLAIM_SIZE = 256
 _CLAIM_FOR_S = 10.0
-# Whoever pauses or tunes a batch should not have to wait for it.
-_HEED_EVERY_S = 2.0
+# How long a pause or a change of speed may take to show.
+_READ_TERMS_EVERY_S = 2.0
 _RECORD_EVERY_S = 0.05
 _UNKNOWN_WAIT_S = 15.0
-# Failures in a row, each after the client's own retries, that mean: the service is down.
+# Consecutive failures, each after the client's own retries, after which the service counts as down.
 _TRIP_AFTER = 20
 _LIMITED_WAIT_S = 30.0
 _KEYS_IN_USE = (
     "Ittybit has seen the Idempotency-Keys of these jobs with other requests, and lists no jobs "
-    "for them. Nothing new was made. See what else uses this Ittybit project, then resume."
+    "for them. No new job was made. Find out what else uses this Ittybit project, then resume."
 )
 
 
 @dataclass(slots=True)
 class Dispatched:
-    """What a dispatch came to."""
+    """The result of a dispatch."""
 
     accepted: int = 0
     refused: int = 0
@@ -60,13 +60,13 @@ class Dispatched:
 
     @property
     def total(self) -> int:
-        """How many submissions were tried."""
+        """How many submissions were attempted."""
         return self.accepted + self.refused + self.unknown + self.put_back
 
 
 @dataclass(slots=True)
 class _Answers:
-    """Answers that the ledger does not know yet."""
+    """Answers that are not yet in the ledger."""
 
     accepted: list[Accepted] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
@@ -93,10 +93,10 @@ class Dispatcher:
         client: The API.
         chunk: The chunk's id.
         concurrency: Submissions in flight at once.
-        webhook_url: Where Ittybit tells of a job's end, or None to poll only.
-        connection_id: The storage connection that inputs are read through, if any.
-        pace: How fast submissions leave, at most; the batch's own rate is in the ledger.
-        on_progress: Told the state of the dispatch after each group of answers.
+        webhook_url: Where Ittybit reports the end of a job; None to poll only.
+        connection_id: Ittybit's storage connection for buckets, if any.
+        pace: The maximum rate of submissions; the batch's own rate is in the ledger.
+        on_progress: Called with the result so far after each group of answers.
     """
 
     def __init__(
@@ -123,23 +123,23 @@ class Dispatcher:
         self._result = Dispatched()
         self._batch = ""
         self._terms = Terms(sending=True, rate_per_s=None, cancelled_at=None)
-        self._in_a_row = 0
+        self._consecutive_failures = 0
         self._conflicts = 0
         self._sent_before: set[int] = set()
-        self._heeded_at = 0.0
+        self._terms_read_at = 0.0
 
     async def run(self) -> Dispatched:
         """Send everything that is due, and record every answer.
 
-        Of a cancelled batch nothing is sent: what an earlier leg may have sent is looked for.
+        For a cancelled batch nothing is sent; jobs that an earlier leg may have sent are looked up.
 
         Raises:
-            LedgerUnavailable: when the database stays away. What was sent by then is sent
-                again under the same keys by the next leg.
+            LedgerUnavailable: The database does not come back. The next leg sends what was sent
+                by then again, under the same keys.
         """
         gate = self._ledger.read(gate_of, self._chunk)
         self._batch = gate.batch
-        self._heed()
+        self._read_terms()
         if gate.circuit is Circuit.OPEN:
             return self._result
         if self._going_on and (other := await self._sending.sampled_elsewhere(self._chunk)):
@@ -163,12 +163,12 @@ class Dispatcher:
         return self._result
 
     async def _probe(self) -> bool:
-        """Send one submission to see whether the service is up again."""
+        """Send one submission to check whether the service is up again."""
         group = self._unanswered() or self._ledger.write(claim_due, self._chunk, 1)
         if not group:
             return True
         await self._send(group[0])
-        up = self._in_a_row == 0 and not self._result.stopped
+        up = self._consecutive_failures == 0 and not self._result.stopped
         self._record()
         if up:
             self._ledger.write(recovered, self._batch)
@@ -177,7 +177,7 @@ class Dispatcher:
         return up
 
     async def _feed(self, queue: asyncio.Queue[Submission | None]) -> None:
-        """Queue what an earlier leg left unanswered, then claim what is due, until none is."""
+        """Queue what an earlier leg left unanswered, then claim due jobs until none is left."""
         for submission in self._unanswered():
             await self._turn(regardless=True)
             await queue.put(submission)
@@ -193,8 +193,8 @@ class Dispatcher:
             await queue.put(None)
 
     def _unanswered(self) -> list[Submission]:
-        """What was left without an answer, noted as sent before."""
-        # Ittybit may have them: what became of them matters, whatever became of the batch.
+        """Submissions without an answer; they count as sent before."""
+        # Ittybit may have them, so they are followed even if the batch is held or cancelled.
         found = self._ledger.read(unanswered, self._chunk)
         self._sent_before.update(submission.job_id for submission in found)
         return found
@@ -202,30 +202,30 @@ class Dispatcher:
     def _claim(self) -> list[Submission]:
         if not self._going_on:
             return []
-        # What is claimed waits here for its turn: the slower that goes, the less of it.
+        # Claimed jobs wait here for their turn: at a slow rate only a few are claimed.
         size = self._pace.most_in(_CLAIM_FOR_S, _CLAIM_SIZE)
         return self._ledger.write(claim_due, self._chunk, size)
 
     async def _turn(self, *, regardless: bool = False) -> None:
-        """Wait for the next place in the line, at a pace that may change meanwhile.
+        """Wait until the next submission may be sent, at a rate that may change meanwhile.
 
         Args:
-            regardless: Also where the batch was called off.
+            regardless: Also if the batch no longer sends.
         """
         while True:
-            if time.monotonic() - self._heeded_at >= _HEED_EVERY_S:
-                self._heed()
+            if time.monotonic() - self._terms_read_at >= _READ_TERMS_EVERY_S:
+                self._read_terms()
             wait_s = self._pace.wait_s
             if wait_s <= 0 or self._stopping or not (self._terms.sending or regardless):
                 break
-            await asyncio.sleep(min(wait_s, _HEED_EVERY_S))
+            await asyncio.sleep(min(wait_s, _READ_TERMS_EVERY_S))
         self._pace.leave()
 
-    def _heed(self) -> None:
-        """Go by what the batch's operator wants by now: another pace, or none of it."""
+    def _read_terms(self) -> None:
+        """Read whether the batch still sends, and at which rate."""
         self._terms = self._ledger.read(terms_of, self._chunk)
         self._pace.go_at(self._terms.rate_per_s)
-        self._heeded_at = time.monotonic()
+        self._terms_read_at = time.monotonic()
 
     async def _send_all(self, queue: asyncio.Queue[Submission | None]) -> None:
         while (submission := await queue.get()) is not None:
@@ -238,12 +238,12 @@ class Dispatcher:
                 left.append((submission.job_id, submission.attempt))
 
     async def _record_until(self, senders: Sequence[asyncio.Task[None]]) -> None:
-        """Record, by one commit for all of them, what has been answered since the last time."""
+        """Record the answers since the last time, all in one commit."""
         sending = set(senders)
         while sending:
             _, sending = await asyncio.wait(sending, timeout=_RECORD_EVERY_S)
-            # Not in a thread: the ledger's driver and this loop would fight for the
-            # interpreter at every row, and there is nothing else to do meanwhile.
+            # Not in a thread: the driver and this loop would compete for the GIL at every row,
+            # and there is nothing else to do meanwhile.
             self._record()
 
     async def _send(self, submission: Submission) -> None:
@@ -259,11 +259,11 @@ class Dispatcher:
             self._note_failure(sent, error)
             return
         except MadeElsewhere as elsewhere:
-            # This request was refused; only what was sent before may be there all the same.
+            # This request was refused; only an earlier one may have been accepted.
             (self._answers.unknown if before else self._answers.unsent).append(sent)
             self._result.stopped = str(elsewhere)
             return
-        self._in_a_row = 0
+        self._consecutive_failures = 0
         if task is not None:
             self._answers.accepted.append(Accepted(*sent, task))
         elif is_on_its_way(submission, self._terms.cancelled_at):
@@ -274,7 +274,7 @@ class Dispatcher:
     def _note_failure(self, sent: tuple[int, int], error: IttybitError) -> None:
         match judge_refusal(error):
             case Refusal.FAIL:
-                self._in_a_row = 0
+                self._consecutive_failures = 0
                 self._answers.refused.append(Refused(*sent, error.kind, _reason(error)))
             case Refusal.LATER:
                 before = sent[0] in self._sent_before
@@ -293,19 +293,19 @@ class Dispatcher:
                 self._result.stopped = str(error)
 
     def _note_conflict(self, error: KeyConflict) -> None:
-        """Stop where key after key was used for something else: the service is not down."""
+        """Stop when many keys were used for other requests: the service is not down."""
         self._conflicts += 1
         if self._conflicts >= _TRIP_AFTER:
             self._result.stopped = f"{_KEYS_IN_USE} {error.message}"
 
     def _note_trouble(self, error: IttybitError) -> None:
-        self._in_a_row += 1
-        if self._in_a_row >= _TRIP_AFTER:
+        self._consecutive_failures += 1
+        if self._consecutive_failures >= _TRIP_AFTER:
             self._result.tripped = str(error)
 
     @property
     def _going_on(self) -> bool:
-        """Whether anything is to be sent that was not sent before."""
+        """Whether to send jobs that were not sent before."""
         return self._terms.sending and not self._stopping
 
     @property

@@ -1,4 +1,4 @@
-"""Prefect, as far as batches need it: flow runs made, looked at, called, resumed, given up."""
+"""The part of Prefect's API that batches need: create, read, resume and end flow runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ from ittybatch.ittybit.redaction import redacted
 RESUME_EVENT = "ittybatch.run.ready"
 CHUNK_DEPLOYMENT = "process-chunk/process-chunk"
 BATCH_DEPLOYMENT = "run-batch/adhoc"
-# Prefect's API gives at most this many rows an answer.
+# Prefect's API returns at most this many rows at once.
 _PAGE = 200
 _LONGEST_REASON = 500
 
@@ -39,7 +39,7 @@ class PrefectUnavailable(IttybatchError):
     Args:
         message: What happened.
         remedy: What to do next.
-        status: The HTTP status that it answered, or None where it did not answer.
+        status: The HTTP status of the answer, or None if there was no answer.
     """
 
     def __init__(
@@ -50,12 +50,12 @@ class PrefectUnavailable(IttybatchError):
 
 
 class NoDeployment(PrefectUnavailable):
-    """Prefect answers, and has no such deployment."""
+    """Prefect does not have this deployment."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """Where Prefect says that a flow run stands."""
+    """The state of a flow run in Prefect."""
 
     type: StateType
     name: str
@@ -69,7 +69,7 @@ class RunStatus:
 
     @property
     def ended(self) -> bool:
-        """Whether Prefect will do nothing more with the run by itself."""
+        """Whether Prefect has finished with the run."""
         return self.type in {
             StateType.COMPLETED,
             StateType.FAILED,
@@ -103,20 +103,20 @@ class FlowRuns:
         tags: Sequence[str],
         idempotency_key: str,
     ) -> str:
-        """Make a run of a deployment; the same key again gives the same run.
+        """Create a run of a deployment; the same key again returns the same run.
 
         Args:
             deployment: `flow/deployment`, or the deployment's id.
             parameters: The flow's parameters, as JSON.
-            name: The run's name in the UI; one of Prefect's own where there is none.
+            name: The run's name in the UI; None lets Prefect generate one.
             tags: The run's tags.
             idempotency_key: What makes the run the same one.
 
         Raises:
-            NoDeployment: when Prefect has no such deployment.
-            PrefectUnavailable: when Prefect does not answer, or refuses.
+            NoDeployment: Prefect does not have the deployment.
+            PrefectUnavailable: Prefect does not answer, or refuses.
         """
-        with _told(f"make a run of {deployment}"):
+        with _translating_errors(f"make a run of {deployment}"):
             number = self._deployment(deployment)
             try:
                 run = self._client.create_flow_run_from_deployment(
@@ -129,23 +129,23 @@ class FlowRuns:
             except PrefectHTTPStatusError as error:
                 if error.response.status_code != httpx.codes.NOT_FOUND:
                     raise
-                # It may have been made anew since, under another id.
+                # It may have been created again since, under another id.
                 self._deployments.pop(deployment, None)
                 raise _no_deployment(deployment) from error
         return str(run.id)
 
     def defaults(self, deployment: str) -> dict[str, Any]:
-        """The parameters that a deployment's runs have unless they are given others.
+        """The default parameters of a deployment's runs.
 
         Raises:
-            PrefectUnavailable: when Prefect does not answer, or has no such deployment.
+            PrefectUnavailable: Prefect does not answer, or does not have the deployment.
         """
-        with _told(f"read deployment {deployment}"):
+        with _translating_errors(f"read deployment {deployment}"):
             found = self._client.read_deployment(self._deployment(deployment))
         return dict(found.parameters)
 
     def statuses(self, ids: Sequence[str]) -> dict[str, RunStatus]:
-        """Where each of these runs stands. A run that Prefect does not know is left out."""
+        """The states of these runs. Runs that Prefect does not know are left out."""
         found: dict[str, RunStatus] = {}
         known = [number for each in ids if (number := _uuid(each)) is not None]
         for start in range(0, len(known), _PAGE):
@@ -154,32 +154,32 @@ class FlowRuns:
         return found
 
     def probe(self) -> None:
-        """Ask Prefect for a row of its database: is it well, whatever it just refused?
+        """Check that Prefect works at all, after it has refused something.
 
         Raises:
-            PrefectUnavailable: when it is not.
+            PrefectUnavailable: It does not.
         """
-        with _told("read flow runs"):
+        with _translating_errors("read flow runs"):
             self._client.read_flow_runs(limit=1)
 
     def send_test_event(self) -> None:
-        """Emit an event that nothing listens to, the way that runs are woken.
+        """Emit an event that nothing listens to, in the same way as resume events.
 
         Raises:
-            PrefectUnavailable: when Prefect does not take it.
+            PrefectUnavailable: Prefect does not accept it.
         """
-        with _told("emit a test event"):
+        with _translating_errors("emit a test event"):
             self._client.request("POST", "/events", json=[_event("ittybatch.doctor", "doctor")])
 
     def begun(self, deployment: str, types: Sequence[StateType]) -> dict[str, RunStatus]:
-        """The runs of a deployment that stand in one of these states: a page of them at most.
+        """The runs of a deployment in one of these states, at most one page of them.
 
         Raises:
-            PrefectUnavailable: when Prefect does not answer, or has no such deployment.
+            PrefectUnavailable: Prefect does not answer, or does not have the deployment.
         """
-        with _told(f"read deployment {deployment}"):
+        with _translating_errors(f"read deployment {deployment}"):
             number = self._deployment(deployment)
-        # Schedules make a hundred runs ahead; the earliest is what matters.
+        # Schedules create a hundred runs in advance; the earliest ones matter.
         return self._find(
             FlowRunFilter(
                 deployment_id=FlowRunFilterDeploymentId(any_=[number]),
@@ -188,7 +188,7 @@ class FlowRuns:
         )
 
     def _find(self, wanted: FlowRunFilter) -> dict[str, RunStatus]:
-        with _told("read flow runs"):
+        with _translating_errors("read flow runs"):
             runs = self._client.read_flow_runs(
                 flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=_PAGE
             )
@@ -201,7 +201,7 @@ class FlowRuns:
         }
 
     def call(self, ids: Sequence[str]) -> None:
-        """Emit the event that an automation resumes these runs on, all in one request."""
+        """Emit the events on which an automation resumes these runs, in one request."""
         events = [
             {
                 **_event(RESUME_EVENT, f"run.{each}"),
@@ -214,7 +214,7 @@ class FlowRuns:
             }
             for each in ids
         ]
-        with _told("emit resume events"):
+        with _translating_errors("emit resume events"):
             self._client.request("POST", "/events", json=events)
 
     def url(self, flow_run: str) -> str:
@@ -226,31 +226,31 @@ class FlowRuns:
         """Resume a run without the automation.
 
         Returns:
-            Whether Prefect accepted: it does not where the run is not suspended (yet).
+            Whether Prefect accepted. It does not if the run is not suspended (yet).
         """
-        with _told(f"resume flow run {flow_run}"):
+        with _translating_errors(f"resume flow run {flow_run}"):
             answer = self._client.resume_flow_run(UUID(flow_run))
         return answer.status.value == "ACCEPT"
 
     def tag(self, flow_run: str, tags: Sequence[str]) -> None:
-        """Give a run these tags in place of those it has."""
-        with _told(f"tag flow run {flow_run}"):
+        """Replace the tags of a run."""
+        with _translating_errors(f"tag flow run {flow_run}"):
             self._client.update_flow_run(UUID(flow_run), tags=list(tags))
 
     def give_up(self, flow_run: str, why: str) -> None:
-        """Mark a run Crashed whose process is gone, so that it no longer holds a slot."""
+        """Mark a run as Crashed if its process is gone, to free its slot in the work pool."""
         self._set(flow_run, Crashed(message=why))
 
     def set_state(self, flow_run: str, state: State[Any]) -> None:
-        """Put a run into a state whatever its own rules say."""
+        """Set the state of a run, whatever orchestration rules say."""
         self._set(flow_run, state)
 
     def _set(self, flow_run: str, state: State[Any]) -> None:
         try:
-            with _told(f"end flow run {flow_run}"):
+            with _translating_errors(f"end flow run {flow_run}"):
                 self._client.set_flow_run_state(UUID(flow_run), state, force=True)
         except ObjectNotFound:
-            return  # deleted: it holds nothing any more
+            return  # deleted: it holds no slot
 
     def _deployment(self, name: str) -> UUID:
         if "/" not in name:
@@ -288,13 +288,13 @@ def _event(name: str, resource: str) -> dict[str, Any]:
 
 @contextmanager
 def open_flow_runs() -> Iterator[FlowRuns]:
-    """Reach Prefect's API where its settings say it is."""
+    """Connect to the Prefect API of the settings."""
     with get_client(sync_client=True) as client:
         yield FlowRuns(client)
 
 
 @contextmanager
-def _told(doing: str) -> Iterator[None]:
+def _translating_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except PrefectHTTPStatusError as error:

@@ -1,4 +1,4 @@
-"""Looking a job up at Ittybit by its input and its marks, where its id is not known."""
+"""Find a job at Ittybit by its input and its metadata, when its id is not known."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,20 +24,20 @@ class MarkedJob:
 
     @property
     def billed(self) -> bool:
-        """Whether it has made its output, or may yet."""
+        """Whether it has made its output, or may still do so."""
         return self.job.status in {JobStatus.SUCCEEDED, JobStatus.RUNNING}
 
 
 class MadeElsewhere(IttybatchError):
-    """Another ledger has had Ittybit make the same job."""
+    """Another ledger has submitted the same job."""
 
     def __init__(self, batch: str, other: MarkedJob) -> None:
         source = Item(other.job.input).shown if other.job.input else "the same input"
         super().__init__(
-            f"Another ledger has sent the same job to this Ittybit project already: {other.job.id} "
+            f"Another ledger has already sent the same job to this Ittybit project: {other.job.id} "
             f"of its batch {other.mark.batch_id}, for {source}; it is {other.job.status}. Making "
-            "it again would be paid for again, so this batch is held.",
-            remedy=f"`ittybatch adopt {batch}` records the jobs that are there as this batch's, "
+            "it again would be billed again, so this batch is held.",
+            remedy=f"`ittybatch adopt {batch}` records the existing jobs as this batch's, "
             f"and `ittybatch resume {batch}` then sends the rest. If DATABASE_URL names the wrong "
             "ledger, correct it instead.",
         )
@@ -59,7 +59,7 @@ async def find_own(client: IttybitClient, mark: Mark, kind: str, uri: str) -> Re
 
 
 async def find_all(client: IttybitClient, uri: str) -> list[MarkedJob]:
-    """Find all jobs of an input that any ledger's ittybatch submitted, the newest first."""
+    """Find all jobs of an input that ittybatch submitted for any ledger, newest first."""
     return [
         MarkedJob(mark, job)
         async for job in client.list_jobs(input=uri)
@@ -68,15 +68,15 @@ async def find_all(client: IttybitClient, uri: str) -> list[MarkedJob]:
 
 
 def made_elsewhere(ledger: Ledger, found: Sequence[MarkedJob], job_key: str) -> MarkedJob | None:
-    """Choose the job that another ledger has had made of the very same thing.
+    """Choose the same job as another ledger submitted it.
 
     Args:
-        ledger: This ledger; what it knows of is its own.
-        found: Jobs of one input, the newest first.
-        job_key: What is to be made.
+        ledger: This ledger; jobs that it has recorded are its own.
+        found: Jobs of one input, newest first.
+        job_key: The job.
 
     Returns:
-        One that has succeeded, else one that may yet, else the newest; None where there is none.
+        One that has succeeded, else one that is running, else the newest; None if there is none.
     """
     same = [each for each in found if each.mark.job_key == job_key]
     if not same:

@@ -1,20 +1,20 @@
-"""How fast submissions leave: a rate, and a common pause when Ittybit asks for one."""
+"""The rate of submissions, and a common pause when Ittybit asks for one."""
 
 import asyncio
 from collections.abc import Callable
 
 from ittybatch.ittybit.errors import IttybitError, RateLimited
 
-# A loop that was busy for a moment makes up for it; more would be a burst.
-_MADE_UP_FOR_S = 0.05
+# A loop that was busy for a moment may catch up this much; more would be a burst.
+_CATCH_UP_S = 0.05
 
 
 class Pace:
     """Spaces out the submissions of one leg.
 
     Args:
-        most_per_s: Submissions a second, whatever `go_at` says; None for as fast as they go.
-        on_hold: Told how many seconds everything pauses for, and why.
+        most_per_s: Submissions per second, whatever `go_at` says; None for no limit.
+        on_hold: Called with the error and the seconds when everything pauses.
     """
 
     def __init__(
@@ -29,30 +29,30 @@ class Pace:
         self._held_until = 0.0
 
     def go_at(self, rate_per_s: float | None) -> None:
-        """Go on at another rate: submissions a second, None for no limit but the leg's own."""
+        """Change the rate, in submissions per second; None for no limit but the leg's own."""
         rates = [rate for rate in (rate_per_s, self._most_per_s) if rate]
         self._gap_s = 1 / min(rates) if rates else 0.0
 
     def most_in(self, seconds: float, most: int) -> int:
-        """How many submissions leave in a time: from 1 up to `most`."""
+        """How many submissions may be sent in a time: from 1 up to `most`."""
         return most if not self._gap_s else max(1, min(most, int(seconds / self._gap_s)))
 
     @property
     def wait_s(self) -> float:
-        """Seconds until the next submission may leave, as things stand."""
+        """Seconds until the next submission may be sent."""
         return max(self._last_at + self._gap_s, self._held_until) - self._now
 
     def leave(self) -> None:
-        """Note that a submission leaves."""
-        self._last_at = max(self._last_at + self._gap_s, self._now - _MADE_UP_FOR_S)
+        """Note that a submission is sent."""
+        self._last_at = max(self._last_at + self._gap_s, self._now - _CATCH_UP_S)
 
     async def pause_over(self) -> None:
-        """Wait for as long as Ittybit has asked for."""
-        while (wait_s := self._held_until - self._now) > 0:  # noqa: ASYNC110  it may be put off
+        """Wait as long as Ittybit has asked for."""
+        while (wait_s := self._held_until - self._now) > 0:  # noqa: ASYNC110  it may be extended
             await asyncio.sleep(wait_s)
 
     def note_retry(self, error: IttybitError, wait_s: float) -> None:
-        """Let one request's 429 slow down all of them: the limit is the account's."""
+        """Let a 429 to one request pause all of them: the limit is the account's."""
         if not isinstance(error, RateLimited):
             return
         until = self._now + wait_s

@@ -1,4 +1,4 @@
-"""Polling: jobs that nothing was heard of are asked after, and settled by the same path."""
+"""Polling: ask Ittybit for the state of silent jobs, and settle them as a webhook would."""
 
 import asyncio
 from collections.abc import Sequence
@@ -35,12 +35,12 @@ from ittybatch.settings import Settings
 
 _GROUP = 200
 _CONCURRENCY = 32
-_NEVER_ACCEPTED = "Ittybit did not have it, however often it was sent."
+_NEVER_ACCEPTED = "Ittybit did not have it, although it was sent again."
 
 
 @dataclass(slots=True)
 class Polled:
-    """What a round of polling came to."""
+    """The result of a round of polling."""
 
     asked: int = 0
     settled: int = 0
@@ -57,20 +57,20 @@ async def poll_overdue(
     chunk: int | None = None,
     limit: int = 10_000,
 ) -> Polled:
-    """Ask Ittybit after the jobs that were silent for too long; give up those past a deadline.
+    """Poll the jobs that were silent for too long; give up those past their deadline.
 
     Args:
         ledger: Where the jobs are.
         client: The API.
-        silent_s: Seconds of silence after which a job is asked after.
-        chunk: Only this chunk's jobs, where given.
-        limit: At most so many a call.
+        silent_s: Seconds of silence after which a job is polled.
+        chunk: Only this chunk's jobs, if given.
+        limit: Maximum number of jobs.
     """
     result = Polled()
     seen: set[int] = set()
     while result.asked < limit:
         found = ledger.read(overdue_jobs, silent_s=silent_s, chunk=chunk, limit=_GROUP)
-        # The longest silent come first: where all were asked already, the round is complete.
+        # The longest silent come first. If all were polled already, the round is complete.
         jobs = [job for job in found if job.id not in seen]
         if not jobs:
             break
@@ -90,9 +90,9 @@ async def poll_silent(settings: Settings, ledger: Ledger, chunk: int | None = No
 
 
 async def poll_expired(ledger: Ledger, client: IttybitClient, batch: str) -> Polled:
-    """Ask once more after the jobs of a batch that were given up.
+    """Poll the given-up jobs of a batch once more.
 
-    One that has succeeded meanwhile is taken as succeeded: it is paid for, and needs no retry.
+    A job that has succeeded since is recorded as succeeded: it is billed, and needs no retry.
     """
     result = Polled()
     after = 0
@@ -105,7 +105,7 @@ async def poll_expired(ledger: Ledger, client: IttybitClient, batch: str) -> Pol
 async def _poll_group(
     ledger: Ledger, client: IttybitClient, jobs: Sequence[OverdueJob], result: Polled
 ) -> int:
-    """Ask after some jobs; tell about how many there was an answer."""
+    """Poll some jobs; returns for how many there was an answer."""
     slots = asyncio.Semaphore(_CONCURRENCY)
     listed = await listed_jobs(client, jobs)
 
@@ -137,7 +137,7 @@ async def _poll_group(
 
 
 async def _is_away(client: IttybitClient, errors: Sequence[IttybitError]) -> bool:
-    """Whether Ittybit answers nothing, rather than nothing usable about some jobs."""
+    """Whether Ittybit does not answer at all, rather than fails for some jobs."""
     if all(isinstance(error, IttybitConnectionError | IttybitTimeout) for error in errors):
         return True
     try:
@@ -151,7 +151,7 @@ async def _is_away(client: IttybitClient, errors: Sequence[IttybitError]) -> boo
 
 
 async def _ask(client: IttybitClient, job: OverdueJob) -> RemoteJob | None:
-    """What Ittybit says of a job; None where it does not know of it and nothing was recorded."""
+    """Request a job; None if Ittybit does not have it and its submission had no answer."""
     if job.task_id is None:
         mark = Mark(job.batch_id, job.job_key, job.attempt)
         return await find_own(client, mark, job.kind, job.input)
@@ -159,12 +159,12 @@ async def _ask(client: IttybitClient, job: OverdueJob) -> RemoteJob | None:
         found = await client.get_job(job.task_id)
     except NotFound:
         return lost(job.task_id)
-    # It was asked for under this id, whichever spelling the answer gives.
+    # The requested id counts, however the answer spells it.
     return replace(found, id=job.task_id)
 
 
 def lost(task_id: str) -> RemoteJob:
-    """A job that Ittybit took and no longer knows: as good as failed, and worth another try."""
+    """A job that Ittybit accepted and no longer has: it counts as failed, and is retried."""
     return RemoteJob(
         id=task_id,
         status=JobStatus.FAILED,
@@ -172,7 +172,7 @@ def lost(task_id: str) -> RemoteJob:
         kind=None,
         input=None,
         outputs=(),
-        error=JobError("job_lost", "Ittybit took this job and no longer knows of it."),
+        error=JobError("job_lost", "Ittybit accepted this job and no longer has it."),
         metadata={},
         created_at=None,
         started_at=None,
@@ -207,7 +207,7 @@ def _apply(
 def _note_failed(
     transaction: Transaction, failed: Sequence[tuple[OverdueJob, IttybitError]], *, away: bool
 ) -> int:
-    """Keep why jobs could not be asked after; give up those that were for too long."""
+    """Record why jobs could not be polled; give up those for which that lasts too long."""
     note_polled(transaction, [job.id for job, _ in failed])
     problems = {job: Problem(job.id, error.message) for job, error in failed}
     note_problems(transaction, list(problems.values()))
@@ -219,10 +219,10 @@ def _note_failed(
 
 
 def _send_again(transaction: Transaction, jobs: Sequence[OverdueJob]) -> None:
-    """Put back what Ittybit was asked for and does not have: it is sent under the same key.
+    """Return jobs that Ittybit does not have, to be sent again under the same key.
 
-    Its process died between the claim and the request, and nobody went on in time. Given up
-    as expired it would be held back for a bill that cannot come.
+    Their process died between the claim and the request, and no other leg continued in time. As
+    expired jobs they would be quarantined although they cannot have been billed.
     """
     return_unsent(transaction, [(job.id, job.attempt) for job in jobs], 0)
     if jobs:

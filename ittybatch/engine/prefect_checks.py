@@ -42,7 +42,7 @@ def check_prefect() -> Iterator[Finding]:
         yield Finding(
             "Prefect API",
             Grade.BROKEN,
-            f"{url} does not answer as it should ({type(error).__name__}).",
+            f"{url} does not answer correctly ({type(error).__name__}).",
             "Check PREFECT_API_URL and the server's log.",
         )
 
@@ -69,13 +69,13 @@ def _check_worker(client: SyncPrefectClient) -> Iterator[Finding]:
         yield Finding(
             "Worker",
             Grade.OK,
-            f"heard of at {max(heard):%H:%M:%S} UTC; {pool.concurrency_limit} flow runs at a time.",
+            f"last seen at {max(heard):%H:%M:%S} UTC; {pool.concurrency_limit} flow runs at once.",
         )
     else:
         yield Finding(
             "Worker",
             Grade.BROKEN,
-            "No worker has been heard of for minutes: nothing would start or resume.",
+            "No worker has been seen for minutes: no run would start or resume.",
             f"Run `prefect worker start --pool {WORK_POOL}` (without --limit).",
         )
 
@@ -98,15 +98,15 @@ def _check_deployments(client: SyncPrefectClient) -> Iterator[Finding]:
         yield Finding("Deployments", Grade.WARNING, error.message, error.remedy or "")
         return
     if leftovers:
-        told = "; ".join(leftover.told() for leftover in leftovers)
+        names = "; ".join(leftover.describe() for leftover in leftovers)
         yield Finding(
             "Deployments",
             Grade.WARNING,
-            f"still active, and not declared: {told}.",
+            f"still active, and not declared: {names}.",
             "Run `ittybatch deploy`, which sets them inactive, or declare them in prefect.yaml.",
         )
     else:
-        yield Finding("Deployments", Grade.OK, "all there.")
+        yield Finding("Deployments", Grade.OK, "all exist.")
 
 
 def _check_automation(client: SyncPrefectClient) -> Iterator[Finding]:
@@ -137,8 +137,8 @@ def _check_events(client: SyncPrefectClient) -> Iterator[Finding]:
             "Events",
             Grade.WARNING,
             f"{error.message} Runs are resumed through the API, seconds later.",
-            "Let this machine POST to /api/events: look at the proxy before Prefect, and at "
+            "Allow this machine to POST to /api/events: check the proxy in front of Prefect, and "
             "the role of its API key.",
         )
     else:
-        yield Finding("Events", Grade.OK, "Prefect takes the events that runs are woken with.")
+        yield Finding("Events", Grade.OK, "Prefect accepts the events that resume runs.")

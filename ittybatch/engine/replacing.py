@@ -1,4 +1,4 @@
-"""Replacing flow runs that are dead or ended, and giving up after too many of them."""
+"""Replacing flow runs that are dead or have ended, and giving up after too many."""
 
 import logging
 from dataclasses import dataclass, field, fields
@@ -44,7 +44,7 @@ class Woken:
 
 
 class Replacer:
-    """Replaces the flow runs of batches and chunks, or gives them up.
+    """Replaces the flow runs of batches and chunks, or gives up.
 
     Args:
         ledger: Which runs there are.
@@ -68,7 +68,7 @@ class Replacer:
             self.give_up(
                 run,
                 "The process that ran it in place is gone. "
-                f"`ittybatch resume {run.batch_id}` goes on with it through Prefect.",
+                f"`ittybatch resume {run.batch_id}` continues it through Prefect.",
                 woken,
             )
         elif run.stumbles >= runs.MOST_STUMBLES:
@@ -76,17 +76,21 @@ class Replacer:
             self.give_up(
                 run,
                 f"The flow runs of {run.owner} ended {run.stumbles + 1} times in a row without "
-                f"getting on; the last: {last[:_LONGEST_REASON]}",
+                f"progress; the last: {last[:_LONGEST_REASON]}",
                 woken,
             )
-        elif self.succeed(run, status):
+        elif self.retire(run, status):
             make_run(self._ledger, self._flow_runs, run.owner)
             woken.replaced.append(run.owner)
         else:
             woken.ended.append(run.owner)
 
-    def succeed(self, run: OwnedRun, status: RunStatus | None) -> bool:
-        """Give a run up, for another or, in a held batch, for none; tell whether for another."""
+    def retire(self, run: OwnedRun, status: RunStatus | None) -> bool:
+        """Mark a run as over, also in Prefect.
+
+        Returns:
+            Whether another run is to replace it; in a held batch none is.
+        """
         replaced = self._ledger.write(runs.replace_run, run.owner, run.generation, seen=run)
         now = self._ledger.read(runs.read_run, run.owner)
         ended = now is not None and now.state is RunState.ENDED
@@ -105,17 +109,17 @@ class Replacer:
                 woken.held.append(run.owner)
                 show_held(self._ledger, self._flow_runs, run.batch_id)
             case Stopped.ENDED:
-                logger.error("Nothing more is tried for %s: %s", run.owner, reason)
+                logger.error("No further run is created for %s: %s", run.owner, reason)
                 woken.ended.append(run.owner)
             case Stopped.MOVED:
                 pass
 
 
 def is_dead(status: RunStatus | None, run: OwnedRun, now: datetime, lease_s: float) -> bool:
-    """Whether nothing will come of a run that should be working, or suspended by now.
+    """Whether the process of a run that should be working, or suspended by now, is gone.
 
-    A leg may have worked for hours before it began to wait: the time counts from when both
-    Prefect and the ledger have had the run as it is.
+    A leg may have worked for hours before it began to wait. So the time counts from when both
+    Prefect and the ledger have had the run in its present state.
     """
     if status is None or status.ended:
         return True
@@ -125,13 +129,13 @@ def is_dead(status: RunStatus | None, run: OwnedRun, now: datetime, lease_s: flo
 
 
 def _in_place(transaction: Transaction, run: OwnedRun) -> bool:
-    """Whether the batch was run by a direct call, which no deployment can take up."""
+    """Whether the batch was run by a direct call, which no deployment can continue."""
     owner = runs.read_run(transaction, identity.batch_owner(run.batch_id))
     return owner is not None and owner.deployment_id is None and owner.generation == 0
 
 
 def _cancel(transaction: Transaction, run: OwnedRun) -> None:
-    """Take a cancel in Prefect for what it says: nothing more is sent."""
+    """Obey a cancellation in Prefect: nothing more is sent."""
     chunk = identity.owned_chunk(run.owner)
     if chunk is None:
         cancel_batch(transaction, run.batch_id, "Its flow run was cancelled in Prefect.")
@@ -142,8 +146,8 @@ def _cancel(transaction: Transaction, run: OwnedRun) -> None:
 def show_held(ledger: Ledger, flow_runs: FlowRuns, batch: str) -> None:
     """End a held batch's flow run as Failed, with the reason.
 
-    For a batch whose runs are given up: no leg of it will say so. The run may be suspended, and
-    would stay so until its timeout; or it has crashed, which no alert on Failed is about.
+    For a batch whose runs were given up: no leg of it will report that. The run may be suspended,
+    and would stay so until its timeout; or it has crashed, which no alert on Failed covers.
     """
     found = ledger.read(read_batch, batch)
     run = ledger.read(runs.read_run, identity.batch_owner(batch))
@@ -153,7 +157,7 @@ def show_held(ledger: Ledger, flow_runs: FlowRuns, batch: str) -> None:
         status = flow_runs.statuses([run.flow_run_id]).get(run.flow_run_id)
         if status is None or status.type is StateType.FAILED:
             return
-        resume = f"`ittybatch resume {batch}` goes on, in a new flow run."
+        resume = f"`ittybatch resume {batch}` continues, in a new flow run."
         flow_runs.set_state(run.flow_run_id, Failed(message=f"{found.reason} {resume}"))
     except PrefectUnavailable as error:
         logger.warning("Prefect does not show that batch %s is held: %s", batch, error)

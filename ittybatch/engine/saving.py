@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from ittybatch.engine.heart import beating
+from ittybatch.engine.heartbeat import heartbeat
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.planning import plan_batch
 from ittybatch.engine.scope import settle
@@ -62,7 +62,7 @@ def save_plan(
     if leg is None:
         raise AssertionError("unreachable: nobody else knows of this batch")
     try:
-        with beating(ledger, leg, settings.lease_s):
+        with heartbeat(ledger, leg, settings.lease_s):
             planned = plan_batch(
                 ledger,
                 batch,

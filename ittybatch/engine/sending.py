@@ -1,4 +1,4 @@
-"""Sending one submission: to Ittybit, unless Ittybit has its job already."""
+"""Send one submission to Ittybit, unless Ittybit already has its job."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -14,11 +14,11 @@ from ittybatch.ledger.submission import Submission
 from ittybatch.profiles import Item
 from ittybatch.profiles.item import S3_SCHEME
 
-# Ittybit replays the first answer to a key for 24 hours; past that the same key pays again.
+# Ittybit replays the first answer to a key for 24 hours; later the same key is billed again.
 KEY_WINDOW = timedelta(hours=23)
-# What was sent may still be on its way to Ittybit for so long after its sender has died.
+# A request may still reach Ittybit for this long after its sender has died.
 _ON_ITS_WAY = timedelta(seconds=60)
-# Jobs of a chunk, spread over it, that are looked for before the first of it is sent.
+# Jobs of a chunk, spread over it, that are looked up before the first one is sent.
 _SAMPLE = 5
 
 
@@ -26,10 +26,10 @@ class Sending:
     """Sends submissions, and finds those that were sent before.
 
     Args:
-        ledger: Where it is looked up which jobs at Ittybit are this ledger's.
+        ledger: Which jobs at Ittybit are this ledger's.
         client: The API.
-        webhook_url: Where Ittybit reports a job's end, or None to poll only.
-        connection_id: The storage connection that buckets are reached through, if any.
+        webhook_url: Where Ittybit reports the end of a job; None to poll only.
+        connection_id: Ittybit's storage connection for buckets, if any.
     """
 
     def __init__(
@@ -46,15 +46,18 @@ class Sending:
         self._connection_id = connection_id
 
     async def task_of(self, submission: Submission, *, sent_before: bool) -> str:
-        """Ittybit's id for a submission: found, where it may have been accepted, or new.
+        """Send a submission, or find its job if it may have been accepted before.
 
         Args:
             submission: What to send.
             sent_before: Whether an earlier leg may have sent it.
 
+        Returns:
+            Ittybit's id of the job.
+
         Raises:
             MadeElsewhere: Another ledger's submission of the same job has used its key.
-            IttybitError: It was refused, or what became of it is unknown.
+            IttybitError: It was refused, or its outcome is unknown.
         """
         if datetime.now(UTC) - submission.first_sent_at >= KEY_WINDOW:
             found = await self.found_again(submission)
@@ -65,8 +68,8 @@ class Sending:
         except InvalidRequest as error:
             if not (sent_before or error.outcome_unknown):
                 raise
-            # This request is refused. An earlier one may have been accepted, before a setting
-            # changed its bytes: then there is a job, and it is paid for.
+            # This request is refused. An earlier one may have been accepted before a setting
+            # changed the body: then there is a job, and it is billed.
             found = await self.found_again(submission)
             if found is not None:
                 return found
@@ -77,27 +80,27 @@ class Sending:
             raise
 
     async def found_again(self, submission: Submission) -> str | None:
-        """Look for a submission's job by its input, kind and metadata."""
+        """Find a submission's job by its input, kind and metadata; returns its id."""
         mark = mark_of(submission)
         try:
             found = await find_own(self._client, mark, submission.kind, submission.input)
         except IttybitError as error:
-            # The question failed, and says nothing about the submission.
+            # The lookup failed; that says nothing about the submission.
             error.earlier_try_unknown = True
             raise
         return found.id if found else None
 
     async def sampled_elsewhere(self, chunk: int) -> MarkedJob | None:
-        """Look whether another ledger has had some of a chunk made, before anything of it is sent.
+        """Check a sample of a chunk's jobs for submissions by another ledger, before any is sent.
 
-        After a day Ittybit forgets the keys that would show it, and all would be paid for again.
+        After a day Ittybit forgets the keys that would show it, and all would be billed again.
         """
         sample = self._ledger.read(sample_unsent, chunk, _SAMPLE)
         looks = (find_all(self._client, uri) for uri in dict.fromkeys(job.input for job in sample))
         try:
             found = [job for jobs in await asyncio.gather(*looks) for job in jobs]
         except IttybitError:
-            return None  # the submissions meet the same trouble, and the next leg looks again
+            return None  # the submissions meet the same error, and the next leg checks again
         others = (made_elsewhere(self._ledger, found, job.job_key) for job in sample)
         return next((other for other in others if other is not None and other.billed), None)
 
@@ -125,14 +128,14 @@ class Sending:
         return job.id
 
     def _connection_of(self, submission: Submission) -> str | None:
-        """The connection, where there is a bucket that Ittybit has to reach."""
+        """The storage connection, if Ittybit has to reach a bucket."""
         places = (submission.input, submission.destination or "")
         in_bucket = any(place.startswith(S3_SCHEME) for place in places)
         return self._connection_id if in_bucket else None
 
 
 def is_on_its_way(submission: Submission, cancelled_at: datetime | None = None) -> bool:
-    """Whether a sender that has died may have sent it just now.
+    """Whether a request by a dead sender may still be on its way.
 
     Args:
         submission: What may have been sent.
@@ -143,7 +146,7 @@ def is_on_its_way(submission: Submission, cancelled_at: datetime | None = None) 
 
 
 def metadata_of(submission: Submission) -> dict[str, Any]:
-    """What Ittybit echoes in the webhook: the user's own pairs, and ours to find the job by."""
+    """The metadata that Ittybit echoes: the user's pairs, and ours that identify the job."""
     source = Item(submission.input)
     return marked_metadata(
         submission.metadata,
@@ -156,5 +159,5 @@ def metadata_of(submission: Submission) -> dict[str, Any]:
 
 
 def mark_of(submission: Submission) -> Mark:
-    """The mark that Ittybit's job of a submission carries."""
+    """The mark in the metadata of a submission's job."""
     return Mark(submission.batch_id, submission.job_key, submission.attempt)

@@ -1,4 +1,4 @@
-"""How fast a batch gets on, and how long it still takes at that."""
+"""The speed of a batch, and the time it still needs."""
 
 from dataclasses import dataclass
 
@@ -10,26 +10,26 @@ from ittybatch.ledger.queries import BatchStatus
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """How fast a batch gets on.
+    """The speed of a batch.
 
     Args:
-        per_minute: Jobs that ended a minute, over the last ten; None where none did.
-        left_s: Seconds until all have ended at that speed; None where there is none.
+        per_minute: Jobs that ended per minute, over the last ten minutes; None if none did.
+        left_s: Seconds until all have ended at that speed; None if it is unknown.
     """
 
     per_minute: float | None
     left_s: float | None
 
-    def told(self) -> str:
-        """The speed, in words."""
+    def describe(self) -> str:
+        """Describe the speed in words."""
         if self.per_minute is None or self.left_s is None:
             return "nothing has ended in the last ten minutes"
         left = format_duration(self.left_s)
-        return f"{self.per_minute:,.0f} jobs a minute, about {left} left at that"
+        return f"{self.per_minute:,.0f} jobs a minute, about {left} left"
 
 
 def speed_of(ledger: Ledger, status: BatchStatus) -> Speed:
-    """Measure how fast a batch gets on, by what has ended lately."""
+    """Measure the speed of a batch by the jobs that ended lately."""
     per_minute = ledger.read(ended_per_minute, status.id)
     if not per_minute:
         return Speed(None, None)

@@ -25,7 +25,7 @@ from ittybatch.settings import Settings
 
 
 class Action(StrEnum):
-    """What can be done to a batch that was planned."""
+    """What an operator can do with a batch."""
 
     APPROVE = "approve"
     PAUSE = "pause"
@@ -35,19 +35,19 @@ class Action(StrEnum):
 
 
 class CannotSteer(IttybatchError):
-    """The batch is in no state for that."""
+    """The batch's state does not allow the action."""
 
 
 @dataclass(frozen=True, slots=True)
 class Steered:
-    """What steering came to.
+    """The result of an action.
 
     Args:
         batch: The batch's id.
         state: Its state now.
         cancelled: Jobs that will not be sent.
-        in_flight: Jobs that Ittybit has, which may still run and be billed.
-        flow_runs: Flow runs that were made to go on with it.
+        in_flight: Jobs at Ittybit, which may still run and be billed.
+        flow_runs: Flow runs that were created to continue it.
     """
 
     batch: str
@@ -56,20 +56,20 @@ class Steered:
     in_flight: int = 0
     flow_runs: tuple[str, ...] = ()
 
-    def told(self) -> str:
-        """All of it in words."""
+    def describe(self) -> str:
+        """Describe the result in words."""
         lines = [f"Batch {self.batch} is {self.state.value}."]
         if self.state is BatchState.HELD:
-            lines.append(f"`ittybatch resume {self.batch}` lets it go on.")
+            lines.append(f"`ittybatch resume {self.batch}` continues it.")
         if self.cancelled:
             lines.append(f"{format_count(self.cancelled, 'job')} will not be sent.")
         if self.in_flight and self.state is not BatchState.RUNNING:
             lines.append(
                 f"{self.in_flight:,} are at Ittybit already: they may still run, and be "
-                "billed. What becomes of them is recorded."
+                "billed. Their results are recorded."
             )
         if self.flow_runs:
-            lines.append(f"It goes on in {len(self.flow_runs)} flow runs.")
+            lines.append(f"It continues in {len(self.flow_runs)} flow runs.")
         return " ".join(lines)
 
 
@@ -86,17 +86,17 @@ def steer(
 
     Args:
         ledger: Where it is.
-        settings: How long a leg may be silent.
+        settings: The lease of a leg.
         batch: Its id.
         action: What to do.
-        by: Who asks, for the batch's record.
-        changes: What to tune.
+        by: Who does it, for the batch's record.
+        changes: What to change, for `tune`.
 
     Raises:
-        CannotTune: when the changes would make no sense.
-        CannotSteer: when the batch has ended, or is to be resumed and is not held.
-        PrefectUnavailable: when Prefect does not answer. The ledger has been changed even so,
-            and the flow runs are made once Prefect does.
+        CannotTune: The changes are invalid for this batch.
+        CannotSteer: The batch has ended, or is to be resumed and is not held.
+        PrefectUnavailable: Prefect does not answer. The ledger is changed all the same, and the
+            flow runs are created when Prefect answers again.
     """
     match action:
         case Action.APPROVE:
@@ -104,8 +104,8 @@ def steer(
                 state = ledger.read(read_batch, batch).state
                 held = state is BatchState.HELD
                 raise CannotSteer(
-                    f"Batch {batch} waits for no approval; it is {state.value}.",
-                    remedy=f"`ittybatch resume {batch}` lets it go on." if held else None,
+                    f"Batch {batch} does not wait for approval; it is {state.value}.",
+                    remedy=f"`ittybatch resume {batch}` continues it." if held else None,
                 )
             return _steered(ledger, batch, None, _go_on(ledger, settings, batch))
         case Action.PAUSE:
@@ -133,9 +133,9 @@ def _go_on(ledger: Ledger, settings: Settings, batch: str) -> tuple[str, ...]:
 
 
 def _collect(ledger: Ledger, settings: Settings, batch: str) -> tuple[str, ...]:
-    """Make the runs that collect what a held batch had sent, or leave that to the waker.
+    """Create the runs that collect the results of a cancelled batch, or leave that to the waker.
 
-    The cancel itself needs no Prefect.
+    The cancellation itself does not need Prefect.
     """
     if get_current_settings().api.url is None or not ledger.read(unmade_runs, batch):
         return ()

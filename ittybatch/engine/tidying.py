@@ -1,8 +1,8 @@
-"""Tidying: runs of reconcile and steer-batch that nothing will come of are ended.
+"""Tidying: end runs of reconcile and steer-batch that are stuck or no longer needed.
 
-The ledger looks after the runs of batches and chunks. These are nobody's: one whose worker was
-killed stays Pending or Running in Prefect for ever, and keeps a slot of the work pool. After a
-night without a worker there are a hundred Late ones, where one does the work of all.
+The ledger tracks the runs of batches and chunks, but not these. One whose worker was killed stays
+Pending or Running in Prefect for ever, and holds a slot of the work pool. After a night without a
+worker a hundred of them are Late, and one would do.
 """
 
 from prefect.client.schemas.objects import StateType
@@ -12,25 +12,25 @@ from ittybatch.engine.flow_runs import FlowRuns, RunStatus
 
 RECONCILE_DEPLOYMENT = "reconcile/reconcile"
 STEER_DEPLOYMENT = "steer-batch/steer-batch"
-# Slow machines start a process in a minute. A reconcile that works for longer goes on in the
-# ledger even so; only Prefect takes it for ended.
+# Slow machines need a minute to start a process. A reconcile that works for longer than this
+# continues; only Prefect shows it as ended.
 _LONGEST_S = {StateType.PENDING: 120.0, StateType.RUNNING: 1800.0}
 
 
 def tidy(flow_runs: FlowRuns) -> list[str]:
-    """End what is stuck, and what another run of reconcile has done meanwhile.
+    """End runs that are stuck, and runs whose work another run of reconcile has done.
 
     Returns:
         The flow runs that were ended.
 
     Raises:
-        PrefectUnavailable: when Prefect does not answer.
+        PrefectUnavailable: Prefect does not answer.
     """
     ended = []
     for deployment in (RECONCILE_DEPLOYMENT, STEER_DEPLOYMENT):
         for flow_run, status in flow_runs.begun(deployment, [*_LONGEST_S]).items():
             if status.age_s() >= _LONGEST_S[status.type]:
-                flow_runs.give_up(flow_run, "Nothing was heard of its process any more.")
+                flow_runs.give_up(flow_run, "Its process went silent.")
                 ended.append(flow_run)
     for flow_run, status in flow_runs.begun(RECONCILE_DEPLOYMENT, [StateType.SCHEDULED]).items():
         if _is_late(status):

@@ -1,4 +1,4 @@
-"""Tuning a batch that has begun: more of it at a time, or less."""
+"""Tuning: change the speed and limits of a running batch."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from ittybatch.sources.form import as_form
 
 
 class CannotTune(IttybatchError):
-    """The batch has ended, or would run with options that make no sense."""
+    """The batch has ended, or the options would be invalid."""
 
 
 class Tuning(BaseModel):
-    """How a batch is run otherwise. What is empty stays as it is."""
+    """The options of a batch that can change while it runs. Empty ones stay as they are."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -29,29 +29,31 @@ class Tuning(BaseModel):
     max_active_chunks: int | None = Field(
         None,
         title="Active chunks",
-        description="Chunks whose jobs are at Ittybit at the same time.",
+        description="Maximum number of chunks that are processed at the same time.",
         ge=1,
         le=500,
     )
     submit_per_s: float | None = Field(
         None,
-        title="Submissions a second",
-        description="Of the whole batch. 0: as fast as they go.",
+        title="Submissions per second",
+        description="Maximum rate of the whole batch. 0: no limit.",
         ge=0,
     )
     priority: Priority | None = Field(
-        None, title="Priority", description="Who goes first where jobs in flight are limited."
+        None,
+        title="Priority",
+        description="Chunks of a higher priority go first where jobs in flight are limited.",
     )
     max_submissions: int | None = Field(
         None,
-        title="Most submissions",
-        description="The batch is held once it has made so many, retries included.",
+        title="Maximum submissions",
+        description="Hold the batch after this many submissions, retries included.",
         ge=1,
     )
 
 
 def tune_batch(ledger: Ledger, batch: str, changes: Tuning) -> dict[str, Any]:
-    """Run a batch otherwise from here on. What is being submitted goes by it within seconds.
+    """Change options of a batch. Running submissions follow within seconds.
 
     Args:
         ledger: Where it is.
@@ -62,7 +64,7 @@ def tune_batch(ledger: Ledger, batch: str, changes: Tuning) -> dict[str, Any]:
         The batch's options as they are now, as JSON.
 
     Raises:
-        CannotTune: when the batch has ended, or the options would make no sense together.
+        CannotTune: The batch has ended, or the options would be invalid together.
     """
     given: dict[str, Any] = changes.model_dump(mode="json", exclude_none=True)
     if given.get("submit_per_s") == 0:

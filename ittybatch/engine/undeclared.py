@@ -1,7 +1,7 @@
-"""What Prefect's server still has of us although `prefect.yaml` does not declare it any more.
+"""What the Prefect server still has although `prefect.yaml` no longer declares it.
 
-`prefect deploy` sends schedules, parameters and limits only where there are some. A schedule
-that was taken out of the file would run on, and what it starts is paid for.
+`prefect deploy` sends schedules, parameters and limits only if the file has some. A schedule that
+was removed from the file would stay active, and its runs cost money.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,7 +31,7 @@ class UnreadableDeclarations(IttybatchError):
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """An active schedule that no file declares any more.
+    """An active schedule that no file declares.
 
     Args:
         deployment: The deployment's name, with its flow's.
@@ -45,8 +45,8 @@ class Leftover:
     schedule: DeploymentSchedule
     deployment_id: Any
 
-    def told(self) -> str:
-        """Which schedule it is."""
+    def describe(self) -> str:
+        """Name the schedule and its deployment."""
         why = "" if self.declared else ", a deployment that prefect.yaml does not declare"
         return f"the schedule {show_schedule(self.schedule)} of {self.deployment}{why}"
 
@@ -67,7 +67,7 @@ def leftover_schedules(client: SyncPrefectClient, prefect_file: Path) -> list[Le
 
 
 def retire(client: SyncPrefectClient, prefect_file: Path, automations: set[str]) -> Iterator[str]:
-    """Let nothing run on that is not declared; tell each thing that was changed.
+    """Deactivate what is not declared; yield a line for each change.
 
     Args:
         client: Prefect's server, to which the file has just been deployed.
@@ -81,11 +81,11 @@ def retire(client: SyncPrefectClient, prefect_file: Path, automations: set[str])
         client.update_deployment_schedule(
             leftover.deployment_id, leftover.schedule.id, active=False
         )
-        yield f"SET INACTIVE: {leftover.told()}. It starts nothing any more."
+        yield f"SET INACTIVE: {leftover.describe()}. It starts no more runs."
     declared = _declared(prefect_file)
     for name, deployment in our_deployments(client):
         if (entry := declared.get(deployment.name)) is not None:
-            yield from _take_back(client, name, deployment, entry)
+            yield from _remove_undeclared(client, name, deployment, entry)
     for automation in client.read_automations():
         ours = automation.name.startswith(OUR_AUTOMATIONS)
         if ours and automation.enabled and automation.name not in automations:
@@ -93,21 +93,21 @@ def retire(client: SyncPrefectClient, prefect_file: Path, automations: set[str])
             yield f"PAUSED: automation {automation.name}, which automations.yaml does not declare."
 
 
-def _take_back(
+def _remove_undeclared(
     client: SyncPrefectClient, name: str, deployment: DeploymentResponse, entry: Mapping[str, Any]
 ) -> Iterator[str]:
     parameters = entry.get("parameters") or {}
     if gone := sorted(deployment.parameters.keys() - parameters.keys()):
         kept = {key: value for key, value in deployment.parameters.items() if key not in gone}
         client.update_deployment(deployment.id, DeploymentUpdate(parameters=kept))
-        yield f"TAKEN BACK: parameters {', '.join(gone)} of {name}."
+        yield f"REMOVED: parameters {', '.join(gone)} of {name}."
     if deployment.global_concurrency_limit is not None and "concurrency_limit" not in entry:
         client.update_deployment(deployment.id, DeploymentUpdate(concurrency_limit=None))
-        yield f"TAKEN BACK: the concurrency limit of {name}."
+        yield f"REMOVED: the concurrency limit of {name}."
 
 
 def our_deployments(client: SyncPrefectClient) -> Iterator[tuple[str, DeploymentResponse]]:
-    """Deployments of our flows in our work pool, with their whole names."""
+    """Yield the deployments of our flows in our work pool, by `flow/deployment`."""
     flows: dict[Any, str] = {}
     in_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=["ittybatch"]))
     for page in count():
@@ -128,14 +128,14 @@ def _declared(prefect_file: Path) -> dict[str, Mapping[str, Any]]:
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise UnreadableDeclarations(
             f"{prefect_file.name} cannot be read as deployments: {error}.",
-            remedy="Mend the file and run `ittybatch deploy` again.",
+            remedy="Correct the file and run `ittybatch deploy` again.",
         ) from error
 
 
 def _declares(entry: Mapping[str, Any] | None, schedule: DeploymentSchedule) -> bool:
-    """Whether a deployment's entry accounts for a schedule that is on the server.
+    """Whether a deployment's entry in the file declares a schedule of the server.
 
-    Prefect replaces all schedules by those of the file where it has any, but for named ones.
+    If the file has schedules, Prefect replaces all but the named ones with them.
     """
     schedules = (entry or {}).get("schedules") or []
     if entry and entry.get("schedule"):

@@ -1,7 +1,7 @@
-"""Waking: ready runs are called until they say that they are awake; lost ones are replaced.
+"""Waking: resume runs that are ready until their process has started, and replace lost ones.
 
-One owner's trouble is its own: it is counted, tried again later, and in the end its batch is
-held. All others go on being woken.
+An owner is a batch or a chunk. A failure for one owner does not stop the others: it is counted and
+tried again later, and after too many its batch is held.
 """
 
 import logging
@@ -25,13 +25,13 @@ from ittybatch.ledger.sweep import sweep
 
 logger = logging.getLogger(__name__)
 
-# The automation answers in well under a second when it is well; past this we do its work.
+# A healthy automation resumes a run in under a second; after this the API is used.
 _PATIENCE_S = 4.0
 _NOT_MADE_AFTER_S = 5.0
-# Runs that queue for a worker are silent too: asking after them each second buys nothing.
-_LOOKS_A_LEASE = 4
-# These are no fault of the run that was asked for.
-_REFUSES_ANYBODY = {
+# Runs that queue for a worker are silent too: checking them every second gains nothing.
+_CHECKS_PER_LEASE = 4
+# Answers that are not about the requested run.
+_REFUSES_EVERY_RUN = {
     httpx.codes.UNAUTHORIZED,
     httpx.codes.FORBIDDEN,
     httpx.codes.REQUEST_TIMEOUT,
@@ -39,20 +39,20 @@ _REFUSES_ANYBODY = {
     httpx.codes.SERVICE_UNAVAILABLE,
 }
 _LONGEST_REASON = 500
-# Prefect has been asked to resume it for two minutes by then, and has not.
-_MOST_CALLS = 30
+# Prefect has not resumed the run in two minutes of requests.
+_MAX_CALLS = 30
 
 
 class Waker:
-    """Looks after the flow runs of batches and chunks.
+    """Wakes, creates and replaces the flow runs of batches and chunks.
 
-    Several may work on one ledger at once: a run called twice wakes once, and of two that
-    would replace a run one does.
+    Several wakers may work on one ledger at once: a run that is resumed twice starts once, and
+    only one waker replaces a run.
 
     Args:
-        ledger: What says which runs are ready.
+        ledger: Which runs are ready.
         flow_runs: Prefect.
-        lease_s: Seconds without a sign of life after which a leg is taken for dead.
+        lease_s: Seconds without a heartbeat after which a leg counts as dead.
     """
 
     def __init__(self, ledger: Ledger, flow_runs: FlowRuns, *, lease_s: float) -> None:
@@ -63,40 +63,40 @@ class Waker:
         self._looked_at = -math.inf
 
     def round(self) -> Woken:
-        """Wake what is ready, make what is missing, replace what is dead.
+        """Wake ready runs, create missing ones, replace dead ones.
 
-        Asks nothing of Prefect when there is nothing to do.
+        Sends no request to Prefect if there is nothing to do.
 
         Raises:
-            PrefectUnavailable: when Prefect does not answer. The next round goes on.
-            LedgerUnavailable: when the database does not.
+            PrefectUnavailable: Prefect does not answer. The next round continues.
+            LedgerUnavailable: The database does not answer.
         """
         woken = Woken()
         self._each(self._ledger.read(runs.unbound_runs, _NOT_MADE_AFTER_S), self._make, woken)
         self._wake(self._ledger.read(runs.ready_runs), woken)
-        if time.monotonic() - self._looked_at >= self._lease_s / _LOOKS_A_LEASE:
+        if time.monotonic() - self._looked_at >= self._lease_s / _CHECKS_PER_LEASE:
             self._looked_at = time.monotonic()
             self._look_after(self._ledger.read(runs.silent_runs, self._lease_s), woken)
             self._watch(self._ledger.read(runs.working_runs), woken)
-            # A batch cancelled in the UI is to stop soon, not at its next chunk's end.
+            # A batch that is cancelled in the UI stops now, not when its next chunk ends.
             self._check(self._ledger.read(runs.waiting_runs, batches_only=True), woken)
             self._mend(woken)
         return woken
 
     def check_waiting(self) -> Woken:
-        """Look at every run that waits, ready or not, for those that ended behind our back."""
+        """Check every waiting run, ready or not, for those that were ended in Prefect."""
         woken = Woken()
         self._check(self._ledger.read(runs.waiting_runs), woken)
         return woken
 
     def make_missing(self, batch: str) -> list[str]:
-        """Make the flow runs that a batch and its chunks are waiting for.
+        """Create the flow runs that a batch and its chunks are waiting for.
 
         Returns:
             The flow runs' ids.
 
         Raises:
-            PrefectUnavailable: when Prefect does not answer; a later round makes them.
+            PrefectUnavailable: Prefect does not answer; a later round creates them.
         """
         made: list[str] = []
 
@@ -108,28 +108,28 @@ class Waker:
         return made
 
     def replace_dead(self, batch: str) -> None:
-        """Give up the runs of a batch whose processes are gone, without waiting for a lease.
+        """Retire the runs of a batch whose processes are gone, without waiting for a lease.
 
-        For a batch that was just resumed: what is left to it may have died while it was held.
+        For a batch that was just resumed: its runs may have died while it was held.
 
         Raises:
-            PrefectUnavailable: when Prefect does not answer; a later round finds them.
+            PrefectUnavailable: Prefect does not answer; a later round finds them.
         """
         live = self._ledger.read(runs.live_runs, batch)
         statuses, now = self._statuses(live), self._now()
 
-        def bury(run: OwnedRun, _woken: Woken) -> None:
+        def retire(run: OwnedRun, _woken: Woken) -> None:
             status = statuses.get(run.flow_run_id or "")
             if run.state is RunState.AWAKE:
-                # A beating heart is believed over Prefect, which may not know of the process.
+                # A heartbeat outweighs Prefect, which may not know about the process.
                 silent = age_s(run.heartbeat_at, now) >= self._lease_s
                 dead = silent or (status is not None and status.ended)
             else:
                 dead = is_dead(status, run, now, self._lease_s)
             if dead:
-                self._replacer.succeed(run, status)
+                self._replacer.retire(run, status)
 
-        self._each(live, bury, Woken())
+        self._each(live, retire, Woken())
 
     def _each(
         self, owned: Sequence[OwnedRun], act: Callable[[OwnedRun, Woken], None], woken: Woken
@@ -145,18 +145,18 @@ class Waker:
     def _note_trouble(self, run: OwnedRun, error: Exception, woken: Woken) -> None:
         refused = isinstance(error, PrefectUnavailable)
         if refused:
-            # Where Prefect as a whole is unwell, this raises, and the round ends.
+            # If Prefect as a whole is unavailable, this raises and the round ends.
             self._flow_runs.probe()
-        everybody = refused and getattr(error, "status", None) in _REFUSES_ANYBODY
+        every_run = refused and getattr(error, "status", None) in _REFUSES_EVERY_RUN
         why = str(error)[:_LONGEST_REASON] or type(error).__name__
         logger.warning("%s: %s", run.owner, why, exc_info=None if refused else error)
         woken.troubled.append(f"{run.owner}: {why}")
-        failures = self._ledger.write(runs.note_failure, run.owner, count=not everybody)
+        failures = self._ledger.write(runs.note_failure, run.owner, count=not every_run)
         if failures >= runs.MOST_FAILURES:
             self._replacer.give_up(
                 run,
-                f"No flow run could be had for {run.owner}, {failures} times in a row: {why} "
-                f"Once that is mended: `ittybatch resume {run.batch_id}`.",
+                f"No flow run could be created for {run.owner}, {failures} times in a row: {why} "
+                f"When that is fixed: `ittybatch resume {run.batch_id}`.",
                 woken,
             )
 
@@ -176,7 +176,7 @@ class Waker:
             if status is not None and status.suspended:
                 if run.called_at is None:
                     call.append(run)
-                elif run.calls >= _MOST_CALLS:
+                elif run.calls >= _MAX_CALLS:
                     self._replacer.replace(run, status, woken)
                 elif age_s(run.called_at, now) >= _PATIENCE_S:
                     self._resume(run, woken)
@@ -189,13 +189,16 @@ class Waker:
 
     def _call(self, call: Sequence[OwnedRun], woken: Woken) -> None:
         owners = [run.owner for run in call]
-        # Noted first: the event is only the faster way, and what it does not wake is resumed.
+        # Recorded first: runs that the event does not wake are resumed through the API.
         self._ledger.write(runs.note_call, owners)
         woken.called.extend(owners)
         try:
             self._flow_runs.call([run.flow_run_id or "" for run in call])
         except PrefectUnavailable as error:
-            logger.warning("Runs are resumed through the API, seconds later: %s", error)
+            logger.warning(
+                "No resume events; runs are resumed through the API instead, seconds later: %s",
+                error,
+            )
 
     def _resume(self, run: OwnedRun, woken: Woken) -> None:
         self._ledger.write(runs.note_call, [run.owner])
@@ -219,9 +222,9 @@ class Waker:
         self._each(bound, look, woken)
 
     def _watch(self, working: Sequence[OwnedRun], woken: Woken) -> None:
-        """Hold the batches of runs that somebody suspends while they work.
+        """Hold the batches of runs that somebody suspends in Prefect while they work.
 
-        Prefect does not tell the process, and the ledger did not ask for it.
+        Prefect does not notify the process, and the ledger did not request it.
         """
         statuses = self._statuses(working)
 
@@ -249,7 +252,7 @@ class Waker:
 
     def _mend(self, woken: Woken) -> None:
         for each in sweep(self._ledger, self._lease_s):
-            logger.warning("Mended: %s", each.describe())
+            logger.warning("Repaired: %s", each.describe())
             woken.mended.append(each.describe())
 
     def _statuses(self, owned: Sequence[OwnedRun]) -> Mapping[str, RunStatus]:

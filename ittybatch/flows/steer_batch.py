@@ -20,4 +20,4 @@ def steer_batch(
         found = ledger.read(find_batch, batch)
         by = "the steer-batch deployment"
         done = steer(ledger, settings, found, action, by=by, changes=changes)
-        return Completed(message=done.told())
+        return Completed(message=done.describe())

@@ -51,7 +51,7 @@ class Problems:
     requests: int
     message: str
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """All of it in a sentence."""
         return (
             f"Ittybit gave no usable answer about {self.jobs:,} jobs in flight; "

@@ -13,7 +13,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Suspended
 from prefect.utilities.engine import propose_state_sync
 
-from ittybatch.engine.heart import beating
+from ittybatch.engine.heartbeat import heartbeat
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger, open_ledger
 from ittybatch.ledger.legs import Ending, Leg, begin_leg, end_run
@@ -71,7 +71,7 @@ def at_work(ledger: Ledger, owner: str, lease_s: float) -> Iterator[Leg | None]:
             yield None
             return
         get_run_logger().info("Leg %d of %s begins.", leg.number, owner)
-        with beating(ledger, leg, lease_s):
+        with heartbeat(ledger, leg, lease_s):
             yield leg
     except IttybatchError as error:
         raise LegInterrupted(error.message, remedy=error.remedy) from error

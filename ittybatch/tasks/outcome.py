@@ -55,7 +55,7 @@ def preview_outcome(found: "Preview") -> State[BatchSummary]:
     return Completed(
         message=f"Dry run: {found.counts['jobs']:,} jobs of {found.counts['items']:,} items would "
         f"be submitted: {_found(found.counts)}.",
-        data=BatchSummary(id=None, state=None, counts=dict(found.counts)),
+        data=BatchSummary(id=None, state=None, counts={"items": 0, "jobs": 0, **found.counts}),
     )
 
 

@@ -33,7 +33,7 @@ def progress(ledger: Ledger, batch: str) -> BatchStatus:
     status = ledger.read(batch_status, batch)
     told = progress_of(status)
     if not status.state.ended:
-        told += f"; {speed_of(ledger, status).told()}"
+        told += f"; {speed_of(ledger, status).describe()}"
     if status.waits_for_room:
         told += "; the next chunk waits for room"
     show_progress(status, told)

@@ -123,7 +123,7 @@ def test_what_is_there_is_adopted_and_only_the_rest_is_sent(
     _dispatch(ledger, sandbox.url, chunk)
     done = _adopt(ledger, sandbox.url, batch)
     assert (done.looked_for, dict(done.adopted)) == (3, {JobState.SUCCEEDED: 2})
-    assert f"ittybatch resume {batch}" in done.told()
+    assert f"ittybatch resume {batch}" in done.describe()
     assert len(sandbox.all_jobs()) == 2, "nothing was sent"
 
     ledger.write(resume_batch, batch)

@@ -82,7 +82,7 @@ def test_the_docs_show_what_a_plan_says(
     options: SourceOptions,
 ) -> None:
     """Each rule is counted and in words, and each refusal names the line, the field and why."""
-    assert plan(source, profile=str(folder / "small.yaml"), options=options) == 0
+    assert plan(source, profile=str(folder / "small.yaml"), source_options=options) == 0
     said = squeezed(capsys.readouterr().out)
     expected = squeezed(shown(what).partition("\n")[2])
     assert said[: len(expected)] == expected
@@ -95,7 +95,7 @@ def test_a_plan_in_which_nothing_is_left_says_so_first(
     plan(
         "s3://library/in/",
         profile=str(folder / "small.yaml"),
-        options=SourceOptions(suffix=[".mxf"]),
+        source_options=SourceOptions(suffix=[".mxf"]),
     )
     assert capsys.readouterr().out.startswith(
         "Nothing is planned: the filters leave out everything"
@@ -107,7 +107,7 @@ def test_litter_can_be_asked_for(folder: Path, capsys: pytest.CaptureFixture[str
     plan(
         "s3://library/in/",
         profile=str(folder / "small.yaml"),
-        options=SourceOptions(include=["hidden"]),
+        source_options=SourceOptions(include=["hidden"]),
     )
     said = capsys.readouterr().out
     assert "left out by hidden" not in said

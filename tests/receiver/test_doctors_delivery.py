@@ -29,7 +29,7 @@ def test_a_receiver_with_the_same_secret_is_found_to_be_right(
     """And keeps nothing of what it verified."""
     found = _found(ledger_url, receiver, SECRET)
     assert found.grade is Grade.OK
-    assert "takes what these settings sign" in found.what
+    assert "accepts this secret's signature" in found.what
     assert deliveries(ledger) == []
 
 

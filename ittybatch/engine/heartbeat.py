@@ -1,4 +1,4 @@
-"""A leg's heart: it says in the ledger that its process is alive, for as long as that works."""
+"""The heartbeat of a leg: while its process works, it renews its lease in the ledger."""
 
 import threading
 from collections.abc import Iterator
@@ -8,25 +8,25 @@ from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.legs import Leg, beat
 
-_BEATS_A_LEASE = 4
+_BEATS_PER_LEASE = 4
 
 
 @contextmanager
-def beating(ledger: Ledger, leg: Leg, lease_s: float) -> Iterator[None]:
-    """Beat until the end of the block, or until another run has taken the leg's place."""
+def heartbeat(ledger: Ledger, leg: Leg, lease_s: float) -> Iterator[None]:
+    """Send heartbeats until the end of the block, or until another run has replaced the leg."""
     stopping = threading.Event()
-    heart = threading.Thread(
+    thread = threading.Thread(
         target=_beat,
-        args=(ledger, leg, lease_s / _BEATS_A_LEASE, stopping),
+        args=(ledger, leg, lease_s / _BEATS_PER_LEASE, stopping),
         name="heartbeat",
         daemon=True,
     )
-    heart.start()
+    thread.start()
     try:
         yield
     finally:
         stopping.set()
-        heart.join()
+        thread.join()
 
 
 def _beat(ledger: Ledger, leg: Leg, every_s: float, stopping: threading.Event) -> None:
@@ -35,4 +35,4 @@ def _beat(ledger: Ledger, leg: Leg, every_s: float, stopping: threading.Event) -
             if not ledger.write(beat, leg):
                 return
         except IttybatchError:
-            continue  # the database is away; the leg itself meets that where it matters
+            continue  # the database is away; the leg itself fails where it matters
