@@ -1,12 +1,12 @@
-"""The root of every error that ittybatch raises on purpose."""
+"""The base class of the errors of ittybatch."""
 
 
 class IttybatchError(Exception):
-    """Something a user can act on.
+    """An error that a user can act on.
 
     Args:
         message: What happened, and to which item or field.
-        remedy: What to do next, with the command where there is one.
+        remedy: What to do next, with the exact command if possible.
     """
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The home: a folder for its owner alone, with one ledger."""
+"""The home: a private folder with one ledger."""
 
 import contextlib
 import fcntl
@@ -20,16 +20,16 @@ _GROUP_AND_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def make_private(home: Path) -> None:
-    """Take a home's files from other users of the machine; they hold signed URLs.
+    """Close a home's files to other users of the machine; they contain signed URLs.
 
-    What is directly in the home is closed, and everything below with it. A home that its group
-    shares on purpose, by the set-group-ID bit, stays open to the group.
+    Only the home and its direct entries change: nobody reaches what is below closed folders. A
+    home that is shared with its group, by the set-group-ID bit, stays open to the group.
     """
     if not home.exists():
         return
     closed = _closed_below(home)
     was_open = _close(home, closed & ~_search_for_database(home))
-    # Where the database's account may enter, the names within are reached, too.
+    # A database account that may search the home reaches the entries by name.
     for path in home.iterdir():
         was_open = _close(path, closed) or was_open
     if was_open:
@@ -37,7 +37,7 @@ def make_private(home: Path) -> None:
 
 
 def private_folder(folder: Path) -> Path:
-    """Make a folder, and what is missing above it, for its owner alone; gives it back.
+    """Make a private folder and its missing parents, and return it.
 
     Raises:
         ConfigurationError: The folder cannot be made.
@@ -55,14 +55,14 @@ def private_folder(folder: Path) -> Path:
 
 
 def private_file(path: Path) -> None:
-    """Make an empty file for its owner alone, unless there is one."""
+    """Make an empty private file, unless it exists."""
     with contextlib.suppress(FileExistsError):
         mode = 0o666 & ~_closed_below(path.parent)
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
 
 
 def read_environment(path: Path) -> dict[str, str]:
-    """Read what a stack has written for other shells; nothing where there is no file."""
+    """Read the `stack.env` of a stack, a shell script; empty if there is no file."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -72,7 +72,7 @@ def read_environment(path: Path) -> dict[str, str]:
 
 
 def stack_runs(home: Path) -> bool:
-    """Whether a stack holds this home."""
+    """Whether a stack runs in this home."""
     try:
         with (home / _STACK_LOCK).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -89,7 +89,7 @@ def stack_ledger(home: Path) -> str | None:
 
 
 def is_own_postgres(home: Path, url: str) -> bool:
-    """Whether a URL is that of the PostgreSQL that this home's stack runs."""
+    """Whether a URL leads to the PostgreSQL of this home's stack."""
     try:
         password = json.loads((home / "secrets.json").read_bytes())["database_password"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -98,11 +98,11 @@ def is_own_postgres(home: Path, url: str) -> bool:
 
 
 def sqlite_ledger(home: Path) -> str:
-    """The URL of the SQLite ledger of a home: the ledger where nothing else was chosen.
+    """The URL of a home's SQLite ledger, the default.
 
     Raises:
-        ConfigurationError: The home's ledger is another one, so this one would be empty, and
-            whatever was done before would be paid for again.
+        ConfigurationError: The home has another ledger. The SQLite one would be empty, and every
+            job would be paid for again.
     """
     own = f"sqlite:///{home / 'ledger.db'}"
     recorded = stack_ledger(home)
@@ -112,27 +112,27 @@ def sqlite_ledger(home: Path) -> str:
     if not is_own_postgres(home, recorded):
         parts = urlsplit(recorded)
         where = f"at {parts.scheme}://{parts.hostname or ''}{parts.path}"
-        remedy = "Set DATABASE_URL to it, as the local stack had it, or"
+        remedy = "Set DATABASE_URL to that database, or"
     elif stack_runs(home):
         remedy = (
-            f"That stack runs; with PREFECT_API_URL set, or as a service of its own, this command "
-            f"needs its settings: `set -a; . {home / STACK_ENVIRONMENT}`. Or"
+            f"That stack is running. Load its settings, because PREFECT_API_URL is set or this "
+            f"command is a service: `set -a; . {home / STACK_ENVIRONMENT}`. Or"
         )
     else:
         remedy = "Start it with `ittybatch up` and leave it running, or"
     raise ConfigurationError(
         f"The ledger of {home} is {where}, which this command does not reach. Nothing was changed.",
-        remedy=f"{remedy} set ITTYBATCH_HOME to another folder to begin a ledger of its own.",
+        remedy=f"{remedy} set ITTYBATCH_HOME to another folder to start a new ledger.",
     )
 
 
 def _closed_below(folder: Path) -> int:
-    """The permissions that nothing in a folder should give."""
+    """The permission bits to remove from a folder's entries."""
     return stat.S_IRWXO if folder.stat().st_mode & stat.S_ISGID else _GROUP_AND_OTHERS
 
 
 def _search_for_database(home: Path) -> int:
-    """The search permission that a database needs which runs under another account."""
+    """The search permission that a database of another account needs."""
     try:
         foreign = (home / "postgres").stat().st_uid != os.geteuid()
     except FileNotFoundError:
@@ -141,12 +141,12 @@ def _search_for_database(home: Path) -> int:
 
 
 def _close(path: Path, bits: int) -> bool:
-    """Take permissions away; says whether any of them were given. Others' files are theirs."""
+    """Remove permissions from a file of ours; returns whether it had any of them."""
     try:
         found = path.lstat()
         if found.st_uid != os.geteuid() or stat.S_ISLNK(found.st_mode) or not found.st_mode & bits:
             return False
         path.chmod(stat.S_IMODE(found.st_mode) & ~bits)
-    except OSError:  # gone meanwhile, or on a file system without permissions
+    except OSError:  # deleted meanwhile, or on a file system without permissions
         return False
     return True

@@ -1,7 +1,7 @@
-"""What ittybatch reads from the environment and from `.env`.
+"""The settings of ittybatch, read from the environment and from `.env`.
 
-The names without a prefix are the ones Ittybit's own guides use, so that whoever has
-followed a guide has set them already.
+The names without a prefix are those of Ittybit's own guides, so a reader of the guides has set
+them already.
 """
 
 import csv
@@ -32,12 +32,14 @@ __all__ = ["CHECKOUT", "ENV_FILES", "PRICED_KINDS", "Settings"]
 
 # A flow run works in a temporary folder, so the checkout's .env counts there, too.
 ENV_FILES = (*([CHECKOUT / ".env"] if IS_CHECKOUT else []), Path(".env"))
-# Those that Ittybit has; what is a layer above cannot be asked for them.
+# Ittybit's kinds, repeated here because settings may not import `ittybit`.
 PRICED_KINDS = ("video", "audio", "image", "animation", "adaptive_video")
 _PREFIX = "ITTYBATCH_"
 _SHORTEST_SECRET = 6
+# Prefect sets it for the process of a flow run, which works in a temporary folder.
+_FLOW_RUN = "PREFECT__FLOW_RUN_ID"
 _QUOTES = {'"', "'"}
-# What SQLAlchemy can take apart, and what the ledger has a driver for.
+# URLs that SQLAlchemy can parse, of databases that the ledger has a driver for.
 _DATABASE = re.compile(
     r"sqlite(\+pysqlite)?://(/.*)?"
     r"|postgres(ql(\+psycopg)?)?://([^:/]*(:[^@]*)?@)?(\[[^/?]+\]|[^/:?]+)?(:\d*)?([/?].*)?",
@@ -62,7 +64,7 @@ class Settings(BaseSettings):
         env_prefix=_PREFIX,
         extra="ignore",
         populate_by_name=True,
-        # What is wrong is told; what was given may be a password.
+        # An error names the setting, not its value, which may be a password.
         hide_input_in_errors=True,
     )
 
@@ -72,102 +74,102 @@ class Settings(BaseSettings):
     webhook_secret: SecretStr | None = Field(
         None,
         validation_alias=_named("ITTYBIT_WEBHOOK_SECRET"),
-        description="One secret, or several separated by commas while rotating. Quotes around "
-        "one are no part of it; a secret that holds a comma is put in double quotes.",
+        description="One secret, or several separated by commas during a rotation. Quotes around a "
+        "secret are not part of it. Put a secret that contains a comma in double quotes.",
     )
     webhook_url: str | None = Field(None, validation_alias=_named("WEBHOOK_URL"))
     database_url: SecretStr | None = Field(None, validation_alias=_named("DATABASE_URL"))
     db_idle_transaction_s: float = Field(
         10,
         ge=0.1,
-        description="Seconds after which Postgres ends a session that is silent inside a "
-        "transaction, such as a lost machine's, and gives its locks back.",
+        description="Seconds after which Postgres ends a session that is idle in a transaction, "
+        "for example of a lost machine, and releases its locks.",
     )
     db_lock_timeout_s: float = Field(
         5,
         ge=0.1,
-        description="Seconds after which a statement stops waiting for a lock of Postgres; its "
-        "transaction is tried again.",
+        description="Seconds after which a statement stops waiting for a Postgres lock. Its "
+        "transaction is retried.",
     )
     db_network_timeout_s: int = Field(
         20,
         ge=2,
-        description="Seconds after which either side gives up a connection with Postgres on "
-        "which nothing arrives any more.",
+        description="Seconds without a packet after which either side closes a Postgres "
+        "connection.",
     )
     port: int = Field(8300, validation_alias=_named("PORT"), ge=0, le=65535)
 
-    home: Path = Field(default_factory=_default_home, description="Where local state lives.")
+    home: Path = Field(default_factory=_default_home, description="The folder of local state.")
     profiles_dir: Path = Field(default_factory=lambda: declared(PROFILES_DIR))
     allow_unsigned_webhooks: bool = Field(
-        default=False, description="Accept webhooks that nobody signed. Never beyond a test."
+        default=False, description="Accept unsigned webhooks. For tests only."
     )
-    max_body_bytes: int = Field(1_048_576, gt=0, description="Largest webhook body accepted.")
+    max_body_bytes: int = Field(1_048_576, gt=0, description="The largest webhook body to accept.")
     metrics_token: SecretStr | None = Field(
-        None, description="Bearer token of the receiver's /metrics. Without it: loopback alone."
+        None, description="Bearer token of the receiver's /metrics. Without it: loopback only."
     )
-    submit_concurrency: int = Field(64, ge=1, le=1024, description="Submissions in flight a leg.")
-    submit_rate_per_s: float | None = Field(None, gt=0, description="Submissions a second a leg.")
+    submit_concurrency: int = Field(64, ge=1, le=1024, description="Parallel submissions per leg.")
+    submit_rate_per_s: float | None = Field(None, gt=0, description="Submissions a second per leg.")
     max_in_flight: int | None = Field(
         None,
         ge=1,
-        description="Jobs of all batches together that may be at Ittybit or next in line. A batch "
-        "waits with its next chunk for room, those of higher priority first.",
+        description="The most jobs of all batches together that may be at Ittybit or about to be "
+        "submitted. A batch waits with its next chunk; higher priority goes first.",
     )
-    # Not decoded by the library, whose error names no variable.
+    # Decoded below: pydantic-settings' own error does not name the variable.
     kind_costs: Annotated[dict[str, float], NoDecode] = Field(
         default_factory=dict,
-        description='What a job of each kind costs, in your unit: {"video": 0.05, "image": 0.001}.',
+        description='The cost of a job by kind, in your unit: {"video": 0.05, "image": 0.001}.',
     )
     jobs_per_minute: float | None = Field(
-        None, gt=0, description="What your account gets done, for estimates of time."
+        None, gt=0, description="Your account's throughput, for time estimates."
     )
     poll_after_s: float = Field(
-        900, gt=0, description="Seconds of silence after which a submitted job is polled."
+        900, gt=0, description="Seconds without a webhook after which a submitted job is polled."
     )
     linger_s: float = Field(
         15,
         ge=0,
-        description="Seconds that a chunk's leg stays awake at most, while its last jobs end one "
-        "after the other. Waking it again would cost about as much.",
+        description="The most seconds that a chunk's leg stays awake while its last jobs end. "
+        "Waking it again would cost about as much.",
     )
     lease_s: float = Field(
-        60, gt=0, description="Seconds without a heartbeat after which a leg is taken for dead."
+        60, gt=0, description="Seconds without a heartbeat after which a leg counts as dead."
     )
     keep_days: int = Field(
         30,
         ge=1,
-        description="Days after a batch's end for which webhooks' bodies, polled answers and "
-        "rejected rows are kept, where the ledger is tidied.",
+        description="Days after a batch's end for which `db tidy` keeps webhook bodies, polled "
+        "answers and rejected rows.",
     )
 
     source_retry_s: float = Field(
         300,
         ge=0,
-        description="Seconds for which a web server or bucket that answers 429 or 5xx, or not at "
-        "all, is asked again for a manifest. After that the batch is held.",
+        description="Seconds to retry a manifest's web server or bucket that answers 429 or 5xx, "
+        "or does not answer. After that the batch is held.",
     )
-    # Not decoded by the library, which would expect JSON.
+    # Decoded below: pydantic-settings would expect JSON.
     file_dirs: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(),
-        description="Folders, separated as in PATH, that manifests and SQLite files may be read "
-        "from, and `report_to` may write to. Empty: any folder.",
+        description="Folders, separated as in PATH, that manifests and SQLite files may be in and "
+        "`report_to` may write to. Empty: any folder.",
     )
 
     dynamodb_table: str | None = Field(
-        None, min_length=1, description="DynamoDB table that is told of each job at a batch's end."
+        None, min_length=1, description="DynamoDB table to write each job to at a batch's end."
     )
     suspend_timeout_s: float = Field(
-        30 * 86_400, gt=0, description="Seconds after which Prefect gives up a suspended run."
+        30 * 86_400, gt=0, description="Seconds after which Prefect fails a suspended run."
     )
 
     def __init__(self, **values: Any) -> None:  # noqa: ANN401 - any field
-        """Read the settings; what is given here goes before the environment.
+        """Read the settings. Values given here override the environment.
 
-        What `.env` has for AWS's and Prefect's own libraries goes into the environment.
+        Also exports the `AWS_*` and `PREFECT_*` variables of `.env` to the environment.
 
         Raises:
-            ConfigurationError: A setting cannot be used. Its variable is named.
+            ConfigurationError: A setting cannot be used. The message names its variable.
         """
         export_env_files(ENV_FILES)
         try:
@@ -180,7 +182,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _empty_is_not_set(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """As in a shell: `PORT=` takes back what `.env` says, and gives nothing."""
+        """Ignore empty values, so that `PORT=` in a shell undoes the `PORT` of `.env`."""
         return {name: value for name, value in values.items() if value != ""}
 
     @field_validator("kind_costs", mode="before")
@@ -191,7 +193,7 @@ class Settings(BaseSettings):
         try:
             return json.loads(value)
         except ValueError:
-            raise ValueError('it is no JSON; write it like {"video": 0.05}') from None
+            raise ValueError('it is not JSON; write it like {"video": 0.05}') from None
 
     @field_validator("file_dirs", mode="before")
     @classmethod
@@ -218,7 +220,7 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _of_a_database(cls, url: SecretStr | None) -> SecretStr | None:
-        # Not repeated, for it may hold a password.
+        # The message does not repeat it: it may contain a password.
         if url is not None and not _DATABASE.fullmatch(url.get_secret_value()):
             raise ValueError(
                 "it is not the URL of a Postgres or SQLite database; write it like "
@@ -231,11 +233,11 @@ class Settings(BaseSettings):
     def _hard_to_guess(cls, value: SecretStr | None) -> SecretStr | None:
         for number, secret in enumerate(_secrets_in(value.get_secret_value() if value else ""), 1):
             if len(secret) < _SHORTEST_SECRET:
-                # Not repeated, for it may be half of a secret.
+                # The message does not repeat it: it may be half of a secret.
                 raise ValueError(
-                    f"secret {number} of it has {len(secret)} characters, and at least "
-                    f"{_SHORTEST_SECRET} are needed. A comma separates secrets: put double quotes "
-                    "around one that holds a comma itself"
+                    f"its secret {number} has {len(secret)} characters, and the minimum is "
+                    f"{_SHORTEST_SECRET}. A comma separates secrets: put a secret that contains a "
+                    "comma in double quotes"
                 )
         return value
 
@@ -251,14 +253,14 @@ class Settings(BaseSettings):
 
     @cached_property
     def webhook_secrets(self) -> tuple[bytes, ...]:
-        """Every secret a signature may have been made with, the newest first."""
+        """Every secret that may have signed a webhook, the newest first."""
         if self.webhook_secret is None:
             return ()
         return tuple(part.encode() for part in _secrets_in(self.webhook_secret.get_secret_value()))
 
     @property
     def silence_s(self) -> float:
-        """Seconds of silence after which a job is asked after; short where no webhook comes."""
+        """Seconds without a webhook after which a job is polled; few if there is no webhook URL."""
         return self.poll_after_s if self.webhook_url else min(self.poll_after_s, 5.0)
 
     @property
@@ -266,9 +268,17 @@ class Settings(BaseSettings):
         """The SQLAlchemy URL of the ledger: `DATABASE_URL`, or SQLite under `home`.
 
         Raises:
-            ConfigurationError: The home has another ledger, which cannot be used now.
+            ConfigurationError: The home has another ledger, which is not reachable now; or this
+                is a flow run whose worker has no home.
         """
         if self.database_url is None:
+            if not IS_CHECKOUT and "home" not in self.model_fields_set and _FLOW_RUN in os.environ:
+                raise ConfigurationError(
+                    "This flow run has no ledger, because its worker has neither DATABASE_URL nor "
+                    "ITTYBATCH_HOME in its environment. Nothing was submitted.",
+                    remedy="Set the one that your commands use, and start the worker again: "
+                    "`prefect worker start --pool ittybatch`.",
+                )
             return sqlite_ledger(self.home)
         url = self.database_url.get_secret_value()
         for scheme in ("postgres://", "postgresql://"):
@@ -278,10 +288,10 @@ class Settings(BaseSettings):
 
 
 def _secrets_in(text: str) -> list[str]:
-    """The secrets that a setting holds, the newest first.
+    """Parse the secrets of a setting, the newest first.
 
-    Docker's `--env-file` keeps the quotes that a shell takes away. A comma without quotes may
-    separate secrets or belong to one, so the whole is one as well.
+    Docker's `--env-file` keeps quotes that a shell removes. A comma without quotes may separate
+    secrets or be part of one, so the whole text counts as a secret, too.
     """
     given = text.strip()
     try:
@@ -307,5 +317,5 @@ def _unusable(error: ValidationError) -> ConfigurationError:
     what = first["msg"].removeprefix("Value error, ")
     return ConfigurationError(
         f"{variable}{below} cannot be used: {what[:1].lower()}{what[1:]}.",
-        remedy="Correct it in the environment or in .env, or leave it out.",
+        remedy="Correct it in the environment or in .env, or remove it.",
     )

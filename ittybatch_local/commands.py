@@ -17,10 +17,10 @@ from ittybit_sandbox import SandboxConfig, SandboxError, WebhookDialect
 from ittybit_sandbox import serve as serve_sandbox
 
 Faults = Annotated[
-    Path | None, Parameter(help="A YAML or JSON file of faults that the sandbox injects.")
+    Path | None, Parameter(help="A YAML or JSON file of faults for the sandbox to inject.")
 ]
-Seed = Annotated[int, Parameter(help="What the faults' chances start from.")]
-Instant = Annotated[bool, Parameter(negative="", help="Complete jobs without encoding, for load.")]
+Seed = Annotated[int, Parameter(help="Seed of the random choice of faults.")]
+Instant = Annotated[bool, Parameter(negative="", help="Complete jobs without encoding.")]
 Dialect = Annotated[
     WebhookDialect,
     Parameter(
@@ -33,22 +33,22 @@ Dialect = Annotated[
 def sandbox(
     *,
     host: Annotated[str, Parameter(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, Parameter(help="The port; 0 takes a free one.")] = 8400,
+    port: Annotated[int, Parameter(help="The port; 0 chooses a free one.")] = 8400,
     instant: Instant = False,
     seed: Seed = 0,
     faults: Faults = None,
     dialect: Dialect = WebhookDialect.FLAT,
     state: Annotated[
-        Path | None, Parameter(help="Where jobs and outputs are kept across restarts.")
+        Path | None, Parameter(help="The folder that keeps jobs and outputs across restarts.")
     ] = None,
 ) -> int:
     """Run a local Ittybit: the same API and signed webhooks, with real ffmpeg behind them.
 
-    It takes ITTYBIT_API_KEY and ITTYBIT_WEBHOOK_SECRET as its own, and reaches s3:// inputs
-    and outputs with the usual AWS settings. Never expose it beyond this machine.
+    It accepts ITTYBIT_API_KEY, signs with ITTYBIT_WEBHOOK_SECRET, and reads and writes s3:// with
+    the usual AWS settings. Never expose it to other machines.
     """
     settings = Settings()
-    # The newest secret signs; older ones are only for checking.
+    # The newest secret signs; older ones only verify.
     secret = next((each.decode() for each in settings.webhook_secrets), None)
     given = {"api_key": settings.api_key, "webhook_secret": secret}
     try:
@@ -81,14 +81,14 @@ def up(
     dialect: Dialect = WebhookDialect.FLAT,
     real: Annotated[
         bool,
-        Parameter(negative="", help="Use the real Ittybit and your own S3, not local ones."),
+        Parameter(negative="", help="Use the real Ittybit and your own S3."),
     ] = False,
-    worker_limit: Annotated[int | None, Parameter(help="Flow runs at a time.")] = None,
+    worker_limit: Annotated[int | None, Parameter(help="Concurrent flow runs.")] = None,
 ) -> int:
     """Run the whole local stack until Ctrl-C: Prefect, worker, receiver, sandbox, S3.
 
-    Each service has its log in .ittybatch/logs/ and is started again if it dies. Other
-    `ittybatch` commands in this folder find the stack by themselves.
+    Each service logs to .ittybatch/logs/ and is restarted if it dies. Other `ittybatch` commands
+    in this folder use the stack.
     """
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
@@ -115,7 +115,7 @@ def up(
                 console.print(f"{what:12} {url}")
         console.print(f"{'Logs':12} {stack.home / 'logs'}")
         console.print(f"{'Environment':12} set -a; . {stack.env_file}\n")
-        console.print("Ctrl-C ends all of it.")
+        console.print("Ctrl-C stops everything.")
         try:
             stopping.wait()
         except KeyboardInterrupt:

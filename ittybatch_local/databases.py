@@ -1,7 +1,7 @@
-"""Which databases a stack uses, and why it never quietly changes its mind.
+"""The databases that a stack uses.
 
-The ledger is what keeps a job from being paid for twice, so once a home has a ledger, every
-later start uses that one, or fails.
+The ledger prevents paying for a job twice. Once a home has a ledger, every later start uses it
+or fails.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ LEDGER, PREFECT = "ledger", "prefect"
 
 @dataclass(frozen=True)
 class Databases:
-    """The two databases of a stack, and the server that holds them if it is ours."""
+    """The two databases of a stack, and its own server, if it has one."""
 
     ledger_url: str = field(repr=False)
     prefect_url: str = field(repr=False)
@@ -34,17 +34,17 @@ def choose_databases(
     given_url: str | None,
     on_event: Callable[[str], None],
 ) -> Databases:
-    """Prepare the embedded PostgreSQL, or fall back to SQLite where it cannot be had.
+    """Prepare the embedded PostgreSQL, or fall back to SQLite if that fails.
 
     Args:
         home: The stack's home.
-        cluster: The cluster to use; made here the first time.
-        given_url: The user's own `DATABASE_URL` for the ledger, which wins.
-        on_event: Told of a choice that a user would not expect.
+        cluster: The cluster to use; created here the first time.
+        given_url: The user's own `DATABASE_URL`, which overrides the ledger's.
+        on_event: Called with a line about a choice that a user may not expect.
 
     Raises:
-        StackError: This home has its data in PostgreSQL, and PostgreSQL cannot be had; or its
-            ledger in a database that is not named any more.
+        StackError: This home has its data in PostgreSQL, which is not available; or its ledger in
+            a database that `DATABASE_URL` no longer names.
     """
     fallback = Databases(given_url or _sqlite_url(home), sqlite_prefect_url(home))
     _refuse_other_ledger(home, given_url, on_event)
@@ -74,7 +74,7 @@ def choose_databases(
 def _refuse_other_ledger(
     home: Path, given_url: str | None, on_event: Callable[[str], None]
 ) -> None:
-    """Hold a home to the ledger that it has had, unless another one is asked for by name."""
+    """Refuse a start without the home's own ledger, unless DATABASE_URL names another."""
     recorded = stack_ledger(home)
     if recorded is None or recorded == given_url:
         return
@@ -83,19 +83,19 @@ def _refuse_other_ledger(
     where = f"{shown.scheme}://{shown.hostname or ''}{shown.path}"
     if given_url is not None:
         on_event(
-            f"DATABASE_URL names another ledger than the one of this home so far ({where}): "
-            "what is recorded there is not known here, and would be paid for again"
+            f"DATABASE_URL names another ledger than this home had so far ({where}): jobs that "
+            "are recorded only there would be paid for again"
         )
     elif not is_own:
         raise StackError(
-            f"The ledger of {home} is at {where}, and DATABASE_URL is not set now. With an empty "
-            "ledger everything would be paid for again.",
+            f"The ledger of {home} is at {where}, and DATABASE_URL is not set. With an empty "
+            "ledger every job would be paid for again.",
             remedy="Set DATABASE_URL to it, or ITTYBATCH_HOME to another folder.",
         )
 
 
 def _stays_in_sqlite(home: Path, on_event: Callable[[str], None]) -> bool:
-    """Whether the home had its records in SQLite before there was a PostgreSQL for them."""
+    """Whether the home had a SQLite ledger before it had a PostgreSQL."""
     note, ledger = home / "ledger-in-sqlite", home / "ledger.db"
     if note.exists():
         return True
@@ -104,8 +104,8 @@ def _stays_in_sqlite(home: Path, on_event: Callable[[str], None]) -> bool:
     recorded = stack_ledger(home)
     if recorded is not None and is_own_postgres(home, recorded):
         on_event(
-            f"{ledger} has records, too, of commands that ran without the stack; "
-            "they are not used: the ledger of this home is in its PostgreSQL"
+            f"{ledger} has records of commands that ran without the stack. They are not used: "
+            "the ledger of this home is in its PostgreSQL"
         )
         return False
     on_event(f"the ledger stays in {ledger}, where its records are")
@@ -118,12 +118,12 @@ def _sqlite_url(home: Path) -> str:
 
 
 def sqlite_prefect_url(home: Path) -> str:
-    """Prefect's database where there is no PostgreSQL."""
+    """Prefect's database without PostgreSQL."""
     return f"sqlite+aiosqlite:///{home / 'prefect' / 'prefect.db'}"
 
 
 def holds_rows(database: Path) -> bool:
-    """Whether any table of a SQLite database, but for its schema's version, has a row."""
+    """Whether any table of a SQLite database, except for `alembic_version`, has a row."""
     if not database.exists():
         return False
     uri = f"{database.as_uri()}?mode=ro"

@@ -17,6 +17,7 @@ from ittybatch.engine.amounts import format_bytes
 from ittybatch.errors import IttybatchError
 from ittybatch.home import private_folder
 from ittybatch.settings import Settings
+from ittybatch_local.keys import write_private
 from ittybatch_local.media import make_media
 from ittybatch_local.stack import LocalStack
 
@@ -61,7 +62,7 @@ def demo(
     shutil.rmtree(home, ignore_errors=True)
     private_folder(home)
     faults = home / "faults.yaml"
-    faults.write_text(_FAULTS, encoding="utf-8")
+    write_private(faults, _FAULTS)
     console.print("Starting Prefect, a worker, the receiver, a local Ittybit and a local S3 ...")
     began = time.monotonic()
     with LocalStack(
@@ -97,8 +98,8 @@ def demo(
             _wait_for_interrupt(stack)
     if not keep:
         console.print(
-            "\nEverything has stopped. To look again, start the same stack, which keeps its "
-            f"batches until the next demo:\n  {_with_home(home)} ittybatch up",
+            "\nEverything has stopped. To look again, start the same stack. It keeps its batches "
+            f"until the next demo:\n  {_with_home(home)} ittybatch up",
             markup=False,
         )
     return result

@@ -1,4 +1,4 @@
-"""The environment that every process of a stack shares, and the file that hands it on."""
+"""The environment that the processes of a stack share, and its file for other shells."""
 
 import os
 import shlex
@@ -17,17 +17,16 @@ from ittybatch_local.ports import HOST
 WEBHOOK_PATH = "/webhooks/ittybit"
 LOCAL_NAMES = f"{HOST},localhost"
 S3_REGION = "us-east-1"
-# Local S3 takes any key; these two are what its documentation uses.
+# Local S3 accepts any key. This one is from moto's documentation.
 S3_KEY = "testing"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """Which parts of the stack run here; what does not is the user's own."""
+    """The parts that the stack runs. The user's own settings lead to the others."""
 
     sandbox: bool = True
     s3: bool = True
-    receiver: bool = True
     worker: bool = True
     server: bool = True
 
@@ -41,10 +40,10 @@ def shared_environment(
     ledger_url: str,
     settings: Settings,
 ) -> dict[str, str]:
-    """Build what the command line, the worker and the services must agree on.
+    """Build the settings that the command line, the worker and the services share.
 
     Raises:
-        ConfigurationError: A part that is not run here was not given either.
+        ConfigurationError: The stack does not run a part, and no setting leads to another.
     """
     return {
         "ITTYBATCH_HOME": str(home),
@@ -61,11 +60,11 @@ def shared_environment(
 def process_environment(
     shared: Mapping[str, str], parts: Parts, inherited: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """The complete environment of a child: ours over the user's, less what would interfere.
+    """Build a child's complete environment: the shared settings over the user's.
 
     Args:
-        shared: What `shared_environment` has built.
-        parts: Which parts run here: the user's settings for these are left out.
+        shared: From `shared_environment`.
+        parts: The parts that the stack runs. The user's own settings for them are removed.
         inherited: The user's environment, by default this process's.
     """
     theirs = os.environ if inherited is None else inherited
@@ -85,7 +84,7 @@ def write_environment(path: Path, environment: Mapping[str, str]) -> None:
 
 
 def secret_text(secret: SecretStr | None) -> str | None:
-    """The text of a setting that may be missing."""
+    """The text of an optional setting."""
     return None if secret is None else secret.get_secret_value()
 
 
@@ -93,7 +92,7 @@ def _prefect(
     home: Path, parts: Parts, ports: Mapping[str, int], secrets: StackSecrets
 ) -> dict[str, str]:
     own_home = {
-        # The user's own profiles and database are neither read nor written.
+        # Leave the user's own Prefect profiles and database alone.
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_PROFILES_PATH": str(home / "prefect" / "profiles.toml"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -110,8 +109,8 @@ def _prefect(
     given = os.environ.get("PREFECT_API_URL")
     if not given:
         raise ConfigurationError(
-            "PREFECT_API_URL is not set, and no Prefect server is started here.",
-            remedy="Set it to your server's, or start the stack with a server of its own.",
+            "PREFECT_API_URL is not set, and the stack starts no Prefect server.",
+            remedy="Set it to your server's API, or start the stack with its own server.",
         )
     return {**own_home, "PREFECT_API_URL": given}
 
@@ -119,33 +118,29 @@ def _prefect(
 def _ittybit(
     parts: Parts, ports: Mapping[str, int], secrets: StackSecrets, settings: Settings
 ) -> dict[str, str]:
-    webhook_url = f"http://{HOST}:{ports['receiver']}{WEBHOOK_PATH}" if parts.receiver else None
     if parts.sandbox:
-        # A real key or secret has no business with the sandbox, nor its jobs with a real one.
+        # The sandbox must never see a real key or secret.
         return {
             "ITTYBIT_API_URL": f"http://{HOST}:{ports['sandbox']}",
             "ITTYBIT_API_KEY": secrets.api_key,
             "ITTYBIT_WEBHOOK_SECRET": secrets.webhook_secret,
-            **_present({"WEBHOOK_URL": webhook_url or settings.webhook_url}),
+            "WEBHOOK_URL": f"http://{HOST}:{ports['receiver']}{WEBHOOK_PATH}",
         }
     api_key = settings.api_key
     if api_key is None:
         raise ConfigurationError(
-            "ITTYBIT_API_KEY is not set, and no sandbox is started here.",
+            "ITTYBIT_API_KEY is not set, and the stack starts no sandbox.",
             remedy="Set it to a key of your project, or start the stack with its sandbox.",
         )
-    return {
+    given = {
         "ITTYBIT_API_URL": settings.api_url,
         "ITTYBIT_API_KEY": api_key.get_secret_value(),
-        **_present(
-            {
-                "ITTYBIT_WEBHOOK_SECRET": secret_text(settings.webhook_secret),
-                "ITTYBIT_CONNECTION_ID": settings.connection_id,
-                # Ours would be of no use: Ittybit cannot reach a loopback address.
-                "WEBHOOK_URL": settings.webhook_url,
-            }
-        ),
+        "ITTYBIT_WEBHOOK_SECRET": secret_text(settings.webhook_secret),
+        "ITTYBIT_CONNECTION_ID": settings.connection_id,
+        # Never the receiver's own URL: Ittybit cannot reach a loopback address.
+        "WEBHOOK_URL": settings.webhook_url,
     }
+    return {name: value for name, value in given.items() if value}
 
 
 def _s3(ports: Mapping[str, int]) -> dict[str, str]:
@@ -154,7 +149,7 @@ def _s3(ports: Mapping[str, int]) -> dict[str, str]:
         "AWS_ENDPOINT_URL": f"http://{HOST}:{ports['s3']}",
         "AWS_ACCESS_KEY_ID": S3_KEY,
         "AWS_SECRET_ACCESS_KEY": S3_KEY,
-        # boto3 reads the one, every other SDK the other.
+        # boto3 reads AWS_DEFAULT_REGION, other SDKs AWS_REGION.
         "AWS_REGION": S3_REGION,
         "AWS_DEFAULT_REGION": S3_REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
@@ -165,7 +160,3 @@ def _without_proxy() -> dict[str, str]:
     found = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
     value = f"{found},{LOCAL_NAMES}" if found else LOCAL_NAMES
     return {"NO_PROXY": value, "no_proxy": value}
-
-
-def _present(values: Mapping[str, str | None]) -> dict[str, str]:
-    return {name: value for name, value in values.items() if value}

@@ -1,7 +1,7 @@
-"""What goes wrong with the local stack."""
+"""The error of the local stack."""
 
 from ittybatch.errors import IttybatchError
 
 
 class StackError(IttybatchError):
-    """A part of the local stack could not be started, or is not there."""
+    """A part of the local stack does not start or is missing."""

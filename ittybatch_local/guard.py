@@ -1,17 +1,15 @@
-"""The parent of one service: it outlives whoever started it just long enough to clean up.
+"""The parent process of one service. It stops the service when the stack ends, even by SIGKILL.
 
-Run as a script, never imported by the stack. Its standard input is a lifeline: the write end
-is held by the stack alone, so the kernel closes it however the stack ends, SIGKILL included.
-At end of file the guard stops the service and everything that descends from it. That is also
-how an orderly stop works, so both ends share one path.
+The stack runs this file as a script. The script's standard input is a pipe that only the stack
+has the write end of, so the kernel closes it when the stack ends. At end of file, the guard stops
+the service and all its descendants. The stack's own `stop` closes the pipe, too.
 
-A process group would not do: Prefect starts each flow run in a session of its own. On Linux
-the guard is a subreaper, so whatever loses its parent below it becomes its child and stays
-within reach, whatever session it chose; and should the guard itself be killed, the kernel
-kills the service (PR_SET_PDEATHSIG, prctl(2)). Set here and not in the stack, because that
-signal is tied to the *thread* that forked, and the guard has only one.
+A process group is not enough: Prefect starts each flow run in a session of its own. On Linux the
+guard is a subreaper: orphans below it become its children, whatever their session. If the guard
+itself is killed, the kernel kills the service (PR_SET_PDEATHSIG, prctl(2)). The guard sets that
+signal and not the stack, because it depends on the *thread* that forked, and the guard has one.
 
-Only the standard library, and no site-packages: there is one of these for each service.
+It uses the standard library without site-packages, because every service has a guard.
 """
 
 import argparse
@@ -36,7 +34,7 @@ TICK_S = 0.05
 
 
 class Row(NamedTuple):
-    """One process of the system's table."""
+    """One row of the system's process table."""
 
     pid: int
     parent: int
@@ -45,12 +43,12 @@ class Row(NamedTuple):
 
 
 def main() -> int:
-    """Run the service until it and all that it started have ended."""
+    """Run the service until it and its descendants have ended."""
     options = _parse(sys.argv[1:])
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     os.set_inheritable(options.status_fd, False)
     woken_fd = _wake_on_signals()
-    # The libc handle is looked up before the fork: nothing may be imported or loaded after it.
+    # Load libc before the fork: the child may not import or load anything.
     die_with_guard = _prctl_later(PR_SET_PDEATHSIG, signal.SIGKILL)
     user = pwd.getpwnam(options.user) if options.user else None
     try:
@@ -86,16 +84,16 @@ class Guard:
         self._reported = False
 
     def watch(self, woken_fd: int) -> None:
-        """Return once nothing is left: the lifeline was cut, or all ended by themselves."""
+        """Return when all processes have ended, by themselves or because the pipe was closed."""
         with selectors.DefaultSelector() as selector:
             selector.register(LIFELINE_FD, selectors.EVENT_READ)
             selector.register(woken_fd, selectors.EVENT_READ)
             while True:
                 ready = {key.fd for key, _ in selector.select()}
-                told = set(os.read(woken_fd, 4096)) if woken_fd in ready else set()
+                signals = set(os.read(woken_fd, 4096)) if woken_fd in ready else set()
                 self._reap()
                 is_cut = LIFELINE_FD in ready and not os.read(LIFELINE_FD, 4096)
-                if is_cut or told & {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}:
+                if is_cut or signals & {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}:
                     self._stop()
                     return
                 if self.exit_code is not None and not self._keeps_orphans:
@@ -108,7 +106,7 @@ class Guard:
                         return
 
     def _stop(self) -> None:
-        """Ask the service to end, and end by force what is left after the grace."""
+        """Send the stop signal to the service, and SIGKILL to what is left after the grace."""
         if self.exit_code is None:
             _send(self._service, self._stop_signal)
             self._until(lambda: self.exit_code is not None, self._grace_s)
@@ -123,7 +121,7 @@ class Guard:
                 return
 
         def kill_all() -> bool:
-            # Each look may find what was forked since the last one.
+            # Each pass may find processes that were forked since the last one.
             family = self._family()
             for pid in family:
                 _send(pid, signal.SIGKILL)
@@ -152,7 +150,7 @@ class Guard:
             _report(self._status_fd, f"exit {self.exit_code}")
 
     def _family(self) -> list[int]:
-        """Everything below this process, and what shares the service's group."""
+        """The descendants of this process, and the process group of the service."""
         rows = [row for row in _process_table() if not row.is_zombie]
         known, found = {os.getpid()}, True
         while found:
@@ -180,7 +178,7 @@ def _wake_on_signals() -> int:
     read_fd, write_fd = os.pipe()
     os.set_blocking(write_fd, False)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        # A handler, not SIG_IGN: what is ignored would stay ignored in the service.
+        # A handler, not SIG_IGN, which the service would inherit.
         signal.signal(number, lambda *_: None)
     signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
     return read_fd
@@ -204,7 +202,7 @@ def _send(pid: int, number: int) -> None:
 
 
 def _report(status_fd: int, line: str) -> None:
-    # A reader that is gone is the ordinary case of a stack that was killed.
+    # A killed stack does not read any more.
     with contextlib.suppress(OSError):
         os.write(status_fd, f"{line}\n".encode())
 
@@ -224,7 +222,7 @@ def _process_table() -> list[Row]:
 def _stat(pid: str) -> Row | None:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - pathlib costs start-up
-            # The name stands in brackets and may itself hold spaces and brackets.
+            # The name is in brackets and may contain spaces and brackets.
             state, parent, group = file.read().rpartition(b")")[2].split()[:3]
     except OSError:
         return None

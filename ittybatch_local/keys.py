@@ -1,4 +1,4 @@
-"""What a stack keeps to itself: made once a home, readable by its owner alone."""
+"""The secrets of a stack: created once per home, readable only by their owner."""
 
 import json
 import os
@@ -20,12 +20,12 @@ class StackSecrets:
 
 
 def load_secrets(home: Path) -> StackSecrets:
-    """Read the secrets of a home, making them the first time.
+    """Read the secrets of a home, or create them.
 
-    Homes of earlier versions have no `prefect_auth`; they get one.
+    Homes of earlier versions have no `prefect_auth`; this adds it.
 
     Raises:
-        StackError: The file is there and cannot be used.
+        StackError: The file exists and is not usable.
     """
     path = home / "secrets.json"
     if not path.exists():
@@ -43,8 +43,8 @@ def load_secrets(home: Path) -> StackSecrets:
         found = StackSecrets(**{"prefect_auth": _new_prefect_auth(), **content})
     except (OSError, ValueError, TypeError, AttributeError):
         raise StackError(
-            f"{path} does not hold this stack's secrets.",
-            remedy=f"Restore it, or remove {home} to start afresh without its data.",
+            f"{path} does not contain this stack's secrets.",
+            remedy=f"Restore it, or remove {home} to start again without its data.",
         ) from None
     if "prefect_auth" not in content:
         _write(path, {**content, "prefect_auth": found.prefect_auth})
@@ -52,7 +52,7 @@ def load_secrets(home: Path) -> StackSecrets:
 
 
 def _new_prefect_auth() -> str:
-    # The form that the sign-in page of Prefect asks for.
+    # `user:password`, as Prefect expects it.
     return f"admin:{secrets.token_hex(16)}"
 
 
@@ -61,7 +61,7 @@ def _write(path: Path, content: dict[str, str]) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, at once or not at all."""
+    """Write a file that only its owner can read, atomically."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

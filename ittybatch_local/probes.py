@@ -1,4 +1,4 @@
-"""How the stack finds out that a service answers."""
+"""Health checks of the stack's services."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -10,42 +10,26 @@ TIMEOUT_S = 2.0
 
 
 def answers(url: str) -> Callable[[], bool]:
-    """Probe a URL: any answer that is not a server error means ready."""
-
-    def probe() -> bool:
-        try:
-            # Never through a proxy: these are this machine's own ports.
-            response = httpx.get(url, timeout=TIMEOUT_S, trust_env=False)
-        except httpx.HTTPError:
-            return False
-        return response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
-
-    return probe
+    """Probe a URL: any status below 500 means ready."""
+    return lambda: _status(url) < HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def is_healthy(url: str) -> Callable[[], bool]:
-    """Probe a health page: only success means ready."""
-
-    def probe() -> bool:
-        try:
-            return httpx.get(url, timeout=TIMEOUT_S, trust_env=False).is_success
-        except httpx.HTTPError:
-            return False
-
-    return probe
+    """Probe a health endpoint: only status 200 means ready."""
+    return lambda: _status(url) == HTTPStatus.OK
 
 
 def worker_is_online(
     api_url: str, pool: str, name: str, *, since: datetime, headers: Mapping[str, str]
 ) -> Callable[[], bool]:
-    """Probe Prefect's API for a worker that has announced itself to its pool.
+    """Probe Prefect's API for the heartbeat of a worker.
 
     Args:
-        api_url: The API's address.
+        api_url: The API's URL.
         pool: The work pool.
         name: The worker's name.
-        since: What it has announced before this moment was an earlier worker's word.
-        headers: What the API wants by way of authorization.
+        since: Earlier heartbeats count as a previous worker's.
+        headers: The headers that authorize the request.
     """
 
     def probe() -> bool:
@@ -66,3 +50,11 @@ def worker_is_online(
         )
 
     return probe
+
+
+def _status(url: str) -> int:
+    try:
+        # Never through a proxy: the ports are on this machine.
+        return httpx.get(url, timeout=TIMEOUT_S, trust_env=False).status_code
+    except httpx.HTTPError:
+        return HTTPStatus.SERVICE_UNAVAILABLE

@@ -1,4 +1,4 @@
-"""One life of one service, held through its guard."""
+"""One process of a service, run by its guard."""
 
 import contextlib
 import os
@@ -26,18 +26,18 @@ class ProcessSpec:
     """How to run one service.
 
     Args:
-        name: What users call it; also the name of its log.
+        name: The service's name, also of its log.
         command: The argument vector.
-        log: Where its output is appended.
-        environment: The complete environment, nothing is inherited.
-        cwd: The working folder.
-        is_ready: Tells whether it answers; None if being alive is enough.
-        ready_within_s: Seconds until an unanswering service counts as failed.
-        stop_signal: The signal that asks it to end.
+        log: The file that its output is appended to.
+        environment: The complete environment; nothing is inherited.
+        cwd: The working directory.
+        is_ready: Checks whether it answers; None if being alive is enough.
+        ready_within_s: Seconds after which a service that does not answer has failed.
+        stop_signal: The signal that stops it.
         grace_s: Seconds between that signal and SIGKILL.
-        keeps_orphans: Whether its children may finish their work when it dies by itself.
-        user: The account to run as, when started as root.
-        shared_fds: Descriptors its guard holds open (the lock of the stack's home).
+        keeps_orphans: Whether its children may finish their work after it dies.
+        user: The account to run as, if started as root.
+        shared_fds: File descriptors that its guard keeps open: the lock of the stack's home.
     """
 
     name: str
@@ -55,7 +55,7 @@ class ProcessSpec:
 
 
 class GuardedProcess:
-    """One life of a service: from its start to the end of its last descendant."""
+    """A service's process and its descendants."""
 
     def __init__(
         self, spec: ProcessSpec, on_exit: Callable[["GuardedProcess"], None] | None = None
@@ -70,10 +70,10 @@ class GuardedProcess:
         self._guard: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the service and return as soon as its process id is known.
+        """Start the service and wait for its process id.
 
         Raises:
-            StackError: The command cannot be run at all.
+            StackError: The command does not start.
         """
         spec = self.spec
         status_read, status_write = os.pipe()
@@ -88,7 +88,7 @@ class GuardedProcess:
                     cwd=spec.cwd,
                     pass_fds=(status_write, *spec.shared_fds),
                     start_new_session=True,
-                    umask=0o077,  # logs, outputs and databases are for the owner alone
+                    umask=0o077,  # logs, outputs and databases are private
                 )
         except OSError as error:
             os.close(status_read)
@@ -104,12 +104,12 @@ class GuardedProcess:
             raise StackError(f"{spec.name} did not start within {START_WAIT_S:g} s.")
         if self.pid is None:
             self.stop()
-            reason = self.failure or "its guard ended at once"
+            reason = self.failure or "its guard ended immediately"
             raise StackError(f"{spec.name} cannot be started: {reason}.")
 
     @property
     def is_alive(self) -> bool:
-        """Whether the service itself runs; its children are not asked."""
+        """Whether the service itself runs, apart from its children."""
         return self.pid is not None and not self._exited.is_set()
 
     @property
@@ -118,7 +118,7 @@ class GuardedProcess:
         return self._guard is None or self._guard.poll() is not None
 
     def wait(self, timeout_s: float | None = None) -> int | None:
-        """Wait for the service's end and return its exit status, or None while it runs."""
+        """Wait for the service to end; returns its exit code, or None at the timeout."""
         self._exited.wait(timeout_s)
         return self.exit_code
 
@@ -133,17 +133,17 @@ class GuardedProcess:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
         if number is signal.SIGKILL:
-            # Nothing survives it, so whoever asks next need not be told of the old process.
+            # Wait, so that the next caller does not see the dead process as alive.
             self._exited.wait(KILL_WAIT_S)
 
     def cut(self) -> None:
-        """Ask the guard to end the service and all its descendants; do not wait."""
+        """Make the guard stop the service and all its descendants, without waiting."""
         if self._guard is not None and self._guard.stdin is not None:
             with contextlib.suppress(OSError):
                 self._guard.stdin.close()
 
     def stop(self) -> None:
-        """End the service and all its descendants, gently and then by force."""
+        """Stop the service and all its descendants, finally by SIGKILL."""
         if self._guard is None:
             return
         self.cut()
@@ -175,7 +175,7 @@ class GuardedProcess:
                 elif word == "exit":
                     self._finish(None if rest == "None" else int(rest))
         if not self._exited.is_set():
-            # The guard was killed; the kernel has killed the service, not its children.
+            # The guard was killed. The kernel has killed the service, but not its children.
             self._kill_group()
             self._finish(-signal.SIGKILL)
 
@@ -195,7 +195,7 @@ class GuardedProcess:
 
 def _guard_command(spec: ProcessSpec, status_fd: int) -> list[str]:
     command = [
-        # Isolated and without site-packages: a guard starts in 20 ms and imports nothing of ours.
+        # Isolated and without site-packages, a guard starts in 20 ms.
         *(sys.executable, "-I", "-S", str(GUARD)),
         *("--status-fd", str(status_fd)),
         *("--stop-signal", str(int(spec.stop_signal))),
@@ -208,13 +208,8 @@ def _guard_command(spec: ProcessSpec, status_fd: int) -> list[str]:
     return command
 
 
-def rotate_log(log: Path) -> None:
-    """Move a log that has grown large aside, keeping one older one."""
-    if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
-        log.replace(log.with_name(f"{log.name}.1"))
-
-
 def _open_log(log: Path) -> IO[bytes]:
     log.parent.mkdir(parents=True, exist_ok=True)
-    rotate_log(log)
+    if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
+        log.replace(log.with_name(f"{log.name}.1"))
     return os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")

@@ -19,7 +19,7 @@ OWNED = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 
 @dataclass(frozen=True)
 class Uploaded:
-    """What an upload came to."""
+    """The files that an upload copied."""
 
     count: int
     size_bytes: int
@@ -28,16 +28,16 @@ class Uploaded:
 def upload(
     folder: Path, bucket: str, prefix: str = "", *, environment: Mapping[str, str]
 ) -> Uploaded:
-    """Copy every file below a folder to `s3://bucket/prefix`, and create the bucket if need be.
+    """Copy every file below a folder to `s3://bucket/prefix`; create the bucket if it is missing.
 
     Args:
-        folder: What to copy; names that begin with a dot are passed over.
+        folder: The folder to copy, without names that begin with a dot.
         bucket: The bucket's name.
-        prefix: What the keys begin with.
-        environment: The stack's environment: its endpoint is the only one written to.
+        prefix: The prefix of the keys.
+        environment: The stack's environment, with the endpoint to write to.
 
     Raises:
-        StackError: There is no such folder, no local S3, or it refuses.
+        StackError: The folder or the local S3 does not exist, or the S3 refuses the files.
     """
     if not folder.is_dir():
         raise StackError(f"There is no folder {folder} to upload.")
@@ -52,7 +52,7 @@ def upload(
             count += 1
             size_bytes += path.stat().st_size
     except (BotoCoreError, ClientError) as error:
-        raise StackError(f"The local S3 did not take {folder} into {bucket!r}: {error}") from error
+        raise StackError(f"The local S3 refused {folder} in {bucket!r}: {error}") from error
     return Uploaded(count, size_bytes)
 
 
@@ -61,9 +61,9 @@ def _client(environment: Mapping[str, str]) -> "S3Client":
     if not endpoint:
         raise StackError(
             "This stack has no local S3 to upload to.",
-            remedy="Start it with one, or copy the files to your own bucket.",
+            remedy="Start it with a local S3, or copy the files to your own bucket.",
         )
-    # A session of its own: a profile in the user's environment would win over these keys.
+    # A new session: a profile in the user's environment would override these keys.
     session = boto3.Session(
         aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],

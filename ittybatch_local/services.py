@@ -1,8 +1,7 @@
-"""The command lines of a stack's services, and how each is known to answer."""
+"""The command lines and health checks of a stack's services."""
 
 import base64
 import hashlib
-import importlib.util
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,22 +18,22 @@ from ittybatch_local.process import ProcessSpec
 PROGRAM = (sys.executable, "-m", "ittybatch")
 PREFECT = (sys.executable, "-m", "prefect")
 WORK_POOL = "ittybatch"
-# The first start runs all of Prefect's migrations, on a busy machine for over a minute.
+# The first start runs all of Prefect's migrations, which can take over a minute.
 SERVER_READY_WITHIN_S = 180.0
 STEP_WITHIN_S = 180.0
-# More than it takes itself to answer the deliveries it has begun to read.
+# Longer than the receiver's own shutdown, in which it answers open requests.
 RECEIVER_GRACE_S = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class SandboxOptions:
-    """What the sandbox is told.
+    """The options of the sandbox.
 
     Args:
         faults: A file of faults to inject.
-        seed: What its random choices start from.
-        is_instant: Whether jobs complete without any work being done.
-        dialect: The shape of its webhooks; None leaves it to the sandbox.
+        seed: Seed of its random choices.
+        is_instant: Whether jobs complete without any work.
+        dialect: The shape of its webhooks; None for the sandbox's default.
     """
 
     faults: Path | None = None
@@ -48,14 +47,14 @@ class Services:
     """Builds the specification of each service of one stack.
 
     Args:
-        home: The stack's home, where the logs go.
-        root: The folder the processes work in: the one with `prefect.yaml`.
-        parts: Which parts run here.
+        home: The stack's home, which has the logs.
+        root: The working directory of the services: the project's.
+        parts: The parts that the stack runs.
         ports: The port of each service that listens.
-        shared: The environment that they share.
-        databases: Where the ledger and Prefect keep their tables.
-        program: The command that offers `receiver`, `sandbox`, `deploy` and `db upgrade`.
-        shared_fds: Descriptors for the guards to hold.
+        shared: The environment that the services share.
+        databases: The databases of the ledger and of Prefect.
+        program: The command with `receiver`, `sandbox`, `deploy` and `db upgrade`.
+        shared_fds: File descriptors for the guards to keep open.
     """
 
     home: Path
@@ -71,16 +70,12 @@ class Services:
         """The database server."""
         if self.databases.cluster is None:
             raise StackError("This stack runs on SQLite and has no database server.")
-        # Without the stack's secrets: the server has no need of them.
+        # Without the stack's secrets, which the server does not need.
         environment = process_environment({}, Parts())
         return self.databases.cluster.spec(self._log("postgres"), environment, self.shared_fds)
 
     def s3(self) -> ProcessSpec:
-        """Local S3, in memory: what is in it goes when it stops."""
-        if importlib.util.find_spec("moto") is None:
-            raise StackError(
-                "The local S3 (moto) is not installed.", remedy="pip install 'ittybatch[local]'"
-            )
+        """The local S3, in memory: its content is lost when it stops."""
         port = self.ports["s3"]
         command = (sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(port))
         probe = answers(f"http://{HOST}:{port}/moto-api/")
@@ -98,10 +93,10 @@ class Services:
                 "PREFECT_API_DATABASE_CONNECTION_URL": self.databases.prefect_url,
                 "PREFECT_SERVER_API_HOST": HOST,
                 "PREFECT_SERVER_API_PORT": port,
-                # Without it the pages look for the API on port 4200.
+                # By default the UI calls the API on port 4200.
                 "PREFECT_SERVER_UI_API_URL": f"http://{HOST}:{port}/api",
-                # Whoever can start a flow run chooses its command, so a page open in the user's
-                # browser must not: neither by its scripts nor by a name that it has rebound.
+                # A client that can start a flow run can choose its command. So no page in the
+                # user's browser may call the API: neither cross-origin nor by DNS rebinding.
                 "PREFECT_SERVER_API_AUTH_STRING": self.shared["PREFECT_API_AUTH_STRING"],
                 "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(
                     f"http://{name}:{port}" for name in (HOST, "localhost")
@@ -131,7 +126,7 @@ class Services:
         return self._spec(
             "receiver",
             (*self.program, "receiver", "--host", HOST, "--port", port),
-            # Ready is more than listening: it has found the ledger and its tables.
+            # Ready means more than listening: it has checked the ledger's tables.
             is_ready=is_healthy(f"http://{HOST}:{port}/readyz"),
             grace_s=RECEIVER_GRACE_S,
         )
@@ -139,10 +134,10 @@ class Services:
     def worker(self) -> ProcessSpec:
         """The worker that runs each flow run as a process.
 
-        Never with `--limit`: with it, a run that is resumed before the process of its last leg
-        has gone crashes the worker. The work pool's concurrency limit does the same safely.
+        Never with `--limit`: a run that is resumed before the process of its last leg has ended
+        would crash the worker. The work pool's concurrency limit is safe.
         """
-        # The same at each start, or Prefect's page would fill with workers that are no more.
+        # The same name at each start, or the Prefect UI would list every past worker.
         name = f"local-{hashlib.sha256(str(self.home).encode()).hexdigest()[:8]}"
         probe = worker_is_online(
             self.shared["PREFECT_API_URL"],
@@ -155,18 +150,18 @@ class Services:
             "worker",
             (*PREFECT, "worker", "start", "--pool", WORK_POOL, "--type", "process", "--name", name),
             is_ready=probe,
-            # Flow runs that survive a worker finish their leg; ending them gains nothing.
+            # Flow runs that survive their worker finish their leg; killing them has no use.
             keeps_orphans=True,
         )
 
     def migration(self) -> ProcessSpec:
-        """The step that brings the ledger's tables up to date."""
+        """The step that migrates the ledger."""
         command = (*self.program, "db", "upgrade")
         return self._spec("db-upgrade", command, ready_within_s=STEP_WITHIN_S)
 
     def deployment(self) -> ProcessSpec:
-        """The step that registers pool, deployments, automations and limits."""
-        # The worker is this machine's, so its flow runs have this very interpreter.
+        """The step that registers work pool, deployments and automations."""
+        # The worker runs on this machine, so its flow runs can use this interpreter.
         command = (*self.program, "deploy", "--python", sys.executable)
         return self._spec("deploy", command, ready_within_s=STEP_WITHIN_S)
 
@@ -199,7 +194,7 @@ class Services:
 
 
 def api_headers(environment: Mapping[str, str]) -> dict[str, str]:
-    """The headers that a Prefect server wants, from the settings and in the order of its client."""
+    """The headers that authorize a request to Prefect, by the precedence of its own client."""
     if user_and_password := environment.get("PREFECT_API_AUTH_STRING"):
         return {"Authorization": f"Basic {base64.b64encode(user_and_password.encode()).decode()}"}
     if key := environment.get("PREFECT_API_KEY"):

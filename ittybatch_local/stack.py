@@ -1,7 +1,6 @@
-"""The local stack: everything that a batch needs, on this machine, under one supervisor."""
+"""The local stack: everything that a batch needs, on this machine."""
 
 import contextlib
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -33,33 +32,34 @@ PORT_NAMES = ("prefect", "postgres", "s3", "sandbox", "receiver")
 API_TIMEOUT_S = 10.0
 
 
-class LocalStack:
-    """Runs the stack for as long as its context lasts.
+class LocalStack(Supervisor):
+    """Supervises the stack's services until its context ends.
 
         with LocalStack(Path(".ittybatch"), on_event=print) as stack:
             subprocess.run(["ittybatch", "status"], env=stack.process_environment())
 
-    Nothing is left behind when the context ends, and neither when this process is killed.
-    Databases, secrets and ports stay in the home from one start to the next; local S3 does not.
+    No process outlives the context, or this process if it is killed. Databases, secrets and ports
+    stay in the home between starts. The content of the local S3 is lost.
+
+    The services are `postgres`, `prefect-server`, `s3`, `sandbox`, `receiver` and `worker`.
 
     Args:
-        home: Where databases, logs and secrets live; made if need be. One stack a home.
-        sandbox: Run the local Ittybit; otherwise the real one is used with the user's key.
-        s3: Run a local S3; otherwise the user's own AWS settings hold.
-        receiver: Run the webhook receiver.
+        home: The folder of databases, logs and secrets; created if missing. One stack per home.
+        sandbox: Run the local Ittybit; otherwise use the real one with the user's key.
+        s3: Run a local S3; otherwise use the user's own AWS settings.
         worker: Run a worker.
-        server: Run Prefect's server; otherwise `PREFECT_API_URL` says where it is.
-        worker_limit: Flow runs at a time; None leaves the work pool as the deployment made it.
+        server: Run Prefect's server; otherwise use the one at `PREFECT_API_URL`.
+        worker_limit: Concurrent flow runs; None keeps the limit of the work pool.
         faults: A file of faults for the sandbox to inject.
-        seed: What the sandbox's random choices start from.
+        seed: Seed of the sandbox's random choices.
         instant: Whether the sandbox completes jobs without doing the work.
         dialect: The shape of the sandbox's webhooks: flat, completed or envelope.
-        on_event: Told, in one line, what a user should know; called from several threads.
-        program: The command that offers `receiver`, `sandbox`, `deploy` and `db upgrade`.
+        on_event: Called with a line that a user should see, from several threads.
+        program: The command with `receiver`, `sandbox`, `deploy` and `db upgrade`.
 
     Raises:
-        StackError: Another stack runs in this home, or a part does not come up.
-        ConfigurationError: A part is neither run here nor given.
+        StackError: Another stack runs in this home, or a service does not start.
+        ConfigurationError: The stack does not run a part, and no setting leads to another.
     """
 
     def __init__(
@@ -68,7 +68,6 @@ class LocalStack:
         *,
         sandbox: bool = True,
         s3: bool = True,
-        receiver: bool = True,
         worker: bool = True,
         server: bool = True,
         worker_limit: int | None = None,
@@ -79,15 +78,14 @@ class LocalStack:
         on_event: Callable[[str], None] = lambda _: None,
         program: tuple[str, ...] = PROGRAM,
     ) -> None:
+        super().__init__(on_event)
         self.home = home.expanduser().resolve()
-        self._parts = Parts(sandbox=sandbox, s3=s3, receiver=receiver, worker=worker, server=server)
+        self._parts = Parts(sandbox=sandbox, s3=s3, worker=worker, server=server)
         self._worker_limit = worker_limit
         self._sandbox_options = SandboxOptions(
             faults=faults, seed=seed, is_instant=instant, dialect=dialect
         )
-        self._on_event = on_event
         self._program = program
-        self._supervisor = Supervisor(on_event)
         self._ports: dict[str, int] = {}
         self._environment: dict[str, str] = {}
         self._cleanup = contextlib.ExitStack()
@@ -97,8 +95,8 @@ class LocalStack:
             private_folder(self.home)
             make_private(self.home)
             lock_fd = cleanup.enter_context(home_lock(self.home))
-            self._supervisor = cleanup.enter_context(Supervisor(self._on_event))
-            self._start(lock_fd)
+            cleanup.callback(self.close)
+            self._start_all(lock_fd)
             make_private(self.home)
             self._cleanup = cleanup.pop_all()
         return self
@@ -112,74 +110,50 @@ class LocalStack:
         self._cleanup.close()
 
     def environment(self) -> dict[str, str]:
-        """What the command line, the worker and tests must share; also in `env_file`."""
+        """The settings that all processes of the stack share, as in `env_file`."""
         if not self._environment:
             raise StackError("The local stack has not been started.")
         return dict(self._environment)
 
     def process_environment(self) -> dict[str, str]:
-        """The whole environment for a child process, without the user's settings in its way."""
+        """The complete environment of a child process, without conflicting user settings."""
         return process_environment(self.environment(), self._parts)
 
     @property
     def env_file(self) -> Path:
-        """The file that hands the environment to other shells: `set -a; . FILE`."""
+        """The file of the environment for other shells: `set -a; . FILE`."""
         return self.home / STACK_ENVIRONMENT
 
     @property
     def prefect_url(self) -> str:
-        """Where Prefect's pages are."""
+        """The URL of the Prefect UI."""
         return self.environment()["PREFECT_API_URL"].removesuffix("/api")
 
     @property
     def prefect_auth(self) -> str | None:
-        """What Prefect's pages ask for before they show anything, None if none is known."""
+        """The `user:password` of the Prefect UI; None if unknown."""
         return self.environment().get("PREFECT_API_AUTH_STRING")
 
     @property
-    def receiver_url(self) -> str | None:
-        """Where the receiver listens, None if it is not run here."""
-        return f"http://{HOST}:{self._ports['receiver']}" if self._parts.receiver else None
+    def receiver_url(self) -> str:
+        """The receiver's URL."""
+        return f"http://{HOST}:{self._ports['receiver']}"
 
     @property
     def sandbox_url(self) -> str | None:
-        """Where the local Ittybit listens, None if it is not run here."""
+        """The local Ittybit's URL; None if the stack does not run it."""
         return f"http://{HOST}:{self._ports['sandbox']}" if self._parts.sandbox else None
 
     @property
     def s3_url(self) -> str | None:
-        """Where the local S3 listens, None if it is not run here."""
+        """The local S3's URL; None if the stack does not run it."""
         return f"http://{HOST}:{self._ports['s3']}" if self._parts.s3 else None
 
     def upload(self, folder: Path, bucket: str, prefix: str = "") -> Uploaded:
-        """Copy a folder into the local S3, creating the bucket if need be."""
+        """Copy a folder into the local S3, and create the bucket if it is missing."""
         return upload(folder, bucket, prefix, environment=self.environment())
 
-    def pid(self, name: str) -> int:
-        """The process id of a service: `worker`, `receiver`, `prefect-server`, ..."""
-        return self._supervisor.pid(name)
-
-    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
-        """Send a signal to a service; it is restarted if it dies of it."""
-        self._supervisor.kill(name, number)
-
-    def stop(self, name: str) -> None:
-        """Stop a service until `start`."""
-        self._supervisor.stop(name)
-
-    def start(self, name: str) -> None:
-        """Start a service that was stopped and wait until it answers."""
-        self._supervisor.start(name)
-
-    def restart(self, name: str) -> None:
-        """Stop and start a service, as a deploy does, and wait until it answers."""
-        self._supervisor.restart(name)
-
-    def await_ready(self, name: str) -> None:
-        """Wait until a service answers, after a `kill` for example."""
-        self._supervisor.await_ready(name)
-
-    def _start(self, lock_fd: int) -> None:
+    def _start_all(self, lock_fd: int) -> None:
         settings = Settings()
         secrets = load_secrets(self.home)
         self._ports = self._choose_ports(settings)
@@ -216,45 +190,44 @@ class LocalStack:
     def _choose_ports(self, settings: Settings) -> dict[str, int]:
         ports = choose_ports(PORT_NAMES, self.home / "ports.json")
         if "port" in settings.model_fields_set:
-            # A tunnel or a proxy points at the port that the user has chosen.
+            # The user's tunnel or proxy leads to it.
             ports["receiver"] = settings.port
         return ports
 
     def _launch(self, services: Services) -> None:
-        """Start in the order of need, and wait as late as possible: imports take seconds."""
-        supervisor, parts = self._supervisor, self._parts
+        """Start in the order of dependence, and wait as late as possible: imports take seconds."""
+        parts = self._parts
         self._start_database(services)
         if parts.server:
-            supervisor.launch(services.server())
+            self.launch(services.server())
         if parts.s3:
-            supervisor.launch(services.s3())
-        supervisor.run_step(services.migration())
+            self.launch(services.s3())
+        self.run_step(services.migration())
         if parts.sandbox:
-            supervisor.launch(services.sandbox(self._sandbox_options))
-        if parts.receiver:
-            supervisor.launch(services.receiver())
+            self.launch(services.sandbox(self._sandbox_options))
+        self.launch(services.receiver())
         if parts.server:
-            supervisor.await_ready("prefect-server")
+            self.await_ready("prefect-server")
         if parts.server or parts.worker:
-            supervisor.run_step(services.deployment())
+            self.run_step(services.deployment())
             self._limit_worker()
         if parts.worker:
-            supervisor.launch(services.worker())
+            self.launch(services.worker())
         for name, runs in (
             ("s3", parts.s3),
             ("sandbox", parts.sandbox),
-            ("receiver", parts.receiver),
+            ("receiver", True),
             ("worker", parts.worker),
         ):
             if runs:
-                supervisor.await_ready(name)
+                self.await_ready(name)
 
     def _start_database(self, services: Services) -> None:
         cluster = services.databases.cluster
         if cluster is None:
             return
-        self._supervisor.launch(services.postgres())
-        self._supervisor.await_ready("postgres")
+        self.launch(services.postgres())
+        self.await_ready("postgres")
         cluster.create_databases((PREFECT, LEDGER))
 
     def _limit_worker(self) -> None:
@@ -269,6 +242,6 @@ class LocalStack:
         )
         if response.is_error:
             raise StackError(
-                f"Prefect did not take {self._worker_limit} as the limit of work pool "
-                f"{WORK_POOL!r}: status {response.status_code}."
+                f"Prefect refused {self._worker_limit} as the limit of work pool {WORK_POOL!r}: "
+                f"status {response.status_code}."
             )

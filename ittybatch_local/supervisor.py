@@ -1,4 +1,4 @@
-"""Keeps services running: started in order, restarted when they die, stopped in reverse."""
+"""Starts services, restarts them when they die, and stops them in reverse order."""
 
 import signal
 import threading
@@ -17,10 +17,10 @@ PROBE_EVERY_S = 0.1
 
 
 class Supervisor:
-    """Runs services under guards; a context manager that leaves nothing behind.
+    """Runs each service under a guard; a context manager that stops all of them at its end.
 
     Args:
-        on_event: Told, in one line, what a user should know. It is called from other threads.
+        on_event: Called with a line that a user should see, from other threads.
     """
 
     def __init__(self, on_event: Callable[[str], None] = lambda _: None) -> None:
@@ -39,22 +39,22 @@ class Supervisor:
         self.close()
 
     def launch(self, spec: ProcessSpec) -> None:
-        """Start a service without waiting until it answers."""
+        """Start a service without waiting for its health check."""
         if spec.name in self._services:
             raise StackError(f"{spec.name} is already part of this stack.")
         self._services[spec.name] = service = _Service(spec, self._on_event)
         service.start()
 
     def await_ready(self, name: str) -> None:
-        """Wait until a service answers its probe.
+        """Wait until a service passes its health check.
 
         Raises:
-            StackError: It died, or did not answer in time; names its log and shows its end.
+            StackError: It died or did not answer in time. The message ends with its log's tail.
         """
         self._service(name).await_ready()
 
     def run_step(self, spec: ProcessSpec) -> None:
-        """Run a command to its end.
+        """Run a command and wait for its end.
 
         Raises:
             StackError: It failed, or took longer than `spec.ready_within_s`.
@@ -79,26 +79,26 @@ class Supervisor:
         return self._service(name).pid()
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
-        """Send a signal to a service, as if from outside: it is restarted if it dies of it."""
+        """Send a signal to a service, which is restarted if it dies."""
         self._service(name).kill(number)
 
     def stop(self, name: str) -> None:
-        """Stop a service and all its descendants until it is started again."""
+        """Stop a service and all its descendants until `start`."""
         self._service(name).stop()
 
     def start(self, name: str) -> None:
-        """Start a service that was stopped, and wait until it answers."""
+        """Start a stopped service and wait until it is ready."""
         service = self._service(name)
         service.start()
         service.await_ready()
 
     def restart(self, name: str) -> None:
-        """Stop a service, start it again and wait until it answers."""
+        """Stop a service, start it again and wait until it is ready."""
         self.stop(name)
         self.start(name)
 
     def close(self) -> None:
-        """Stop everything, the last started first."""
+        """Stop all services, the last started first."""
         for name in reversed(list(self._services)):
             self._services[name].stop()
         self._services.clear()
@@ -112,7 +112,7 @@ class Supervisor:
 
 
 class _Service:
-    """One service over all its lives."""
+    """One service across restarts."""
 
     def __init__(self, spec: ProcessSpec, on_event: Callable[[str], None]) -> None:
         self._spec = spec
@@ -121,7 +121,7 @@ class _Service:
         self._unwanted = threading.Event()
         self._unwanted.set()
         self._current: GuardedProcess | None = None
-        # Lives that are over, but whose children may still be finishing their work.
+        # Processes that died, but whose children may still finish their work.
         self._past: list[GuardedProcess] = []
         self._has_answered = False
         self._started_at = 0.0
@@ -143,11 +143,11 @@ class _Service:
     def stop(self) -> None:
         self._unwanted.set()
         with self._lock:
-            lives = [*self._past, *([self._current] if self._current else [])]
-            for life in lives:
-                life.cut()
-            for life in lives:
-                life.stop()
+            processes = [*self._past, *([self._current] if self._current else [])]
+            for process in processes:
+                process.cut()
+            for process in processes:
+                process.stop()
             self._past.clear()
             self._current = None
 
@@ -176,7 +176,7 @@ class _Service:
                 )
             if self._answers():
                 with self._lock:
-                    # Alive after its answer, so its end is still to come, and will be seen to.
+                    # Alive after its answer: from here on `_ended` restarts it.
                     if current.is_alive:
                         self._has_answered = True
                         return
@@ -194,11 +194,11 @@ class _Service:
         self._current = GuardedProcess(self._spec, self._ended)
         self._current.start()
 
-    def _ended(self, life: GuardedProcess) -> None:
-        """Runs in the thread of the life that ended."""
+    def _ended(self, process: GuardedProcess) -> None:
+        """Restart the service; runs in the thread of the process that ended."""
         with self._lock:
             if not self._has_answered:
-                return  # whoever waits for the first answer reports it
+                return  # `await_ready` reports it
         while not self._unwanted.is_set():
             if time.monotonic() - self._started_at > STEADY_AFTER_S:
                 self._backoff_s = FIRST_BACKOFF_S
@@ -206,26 +206,28 @@ class _Service:
                 return
             self._backoff_s = min(self._backoff_s * 2, LONGEST_BACKOFF_S)
             with self._lock:
-                if self._unwanted.is_set() or self._current is not life:
+                if self._unwanted.is_set() or self._current is not process:
                     return
-                if self._revive(life):
+                if self._revive(process):
                     return
 
-    def _revive(self, life: GuardedProcess) -> bool:
+    def _revive(self, process: GuardedProcess) -> bool:
         name = self._spec.name
         if not self._spec.keeps_orphans:
-            life.stop()
+            process.stop()
         try:
             self._spawn()
         except StackError as error:
-            self._current = life
-            self._on_event(f"{name} died (exit {life.exit_code}) and is not back: {error.message}")
+            self._current = process
+            self._on_event(
+                f"{name} died (exit {process.exit_code}) and did not restart: {error.message}"
+            )
             return False
-        self._past.append(life)
+        self._past.append(process)
         for past in [past for past in self._past if past.is_gone]:
             past.stop()
             self._past.remove(past)
-        self._on_event(f"{name} died (exit {life.exit_code}), restarted")
+        self._on_event(f"{name} died (exit {process.exit_code}), restarted")
         return True
 
 

@@ -1,9 +1,10 @@
-"""Settings: what cannot be used is told by its variable, and what is secret stays unseen."""
+"""Settings: an error names the variable, and repeats no secret."""
 
 from pathlib import Path
 
 import pytest
 
+from ittybatch import settings
 from ittybatch.errors import ConfigurationError
 from ittybatch.ittybit.options import Kind
 from ittybatch.settings import PRICED_KINDS, Settings
@@ -14,7 +15,7 @@ from ittybatch.settings import PRICED_KINDS, Settings
     [
         ("PORT", "abc", "valid integer"),
         ("ITTYBATCH_SUBMIT_CONCURRENCY", "0", "greater than or equal to 1"),
-        ("ITTYBATCH_KIND_COSTS", "abc", "no JSON"),
+        ("ITTYBATCH_KIND_COSTS", "abc", "not JSON"),
         ("ITTYBATCH_KIND_COSTS", "[1]", "valid dictionary"),
         ("ITTYBATCH_KIND_COSTS", '{"video": -1}', "the cost of 'video' is not 0 or more"),
         ("ITTYBATCH_KIND_COSTS", '{"video": Infinity}', "the cost of 'video' is not 0 or more"),
@@ -25,10 +26,10 @@ from ittybatch.settings import PRICED_KINDS, Settings
         ("DATABASE_URL", "postgres://host:port/x", "not the URL of a Postgres or SQLite database"),
     ],
 )
-def test_what_cannot_be_used_is_told_by_its_variable(
+def test_an_error_names_the_variable(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str
 ) -> None:
-    """With what is wrong, and where to mend it."""
+    """And says what is wrong, and where to correct it."""
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigurationError) as caught:
         Settings()
@@ -44,8 +45,8 @@ def test_the_one_of_several_values_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         Settings()
 
 
-def test_a_password_is_never_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even by what led to the error: a worker logs that, too."""
+def test_an_error_repeats_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even in its cause, which a worker logs, too."""
     monkeypatch.setenv("DATABASE_URL", "mysql://me:s3cr3t@host/db")
     with pytest.raises(ConfigurationError) as caught:
         Settings()
@@ -56,8 +57,8 @@ def test_a_password_is_never_told(monkeypatch: pytest.MonkeyPatch) -> None:
     "variable",
     ["PORT", "DATABASE_URL", "ITTYBATCH_LEASE_S", "ITTYBATCH_KIND_COSTS", "ITTYBIT_API_KEY"],
 )
-def test_empty_is_as_good_as_not_set(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
-    """Also where `.env` has a value, which can so be taken back for one command."""
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    """It overrides the value of `.env` for one command."""
     Path(".env").write_text("PORT=8301\nITTYBIT_API_KEY=key\n", encoding="utf-8")
     usual = Settings()
     assert usual.port == 8301
@@ -80,20 +81,33 @@ def test_empty_is_as_good_as_not_set(monkeypatch: pytest.MonkeyPatch, variable: 
         "postgresql+psycopg:///db?host=/var/run/postgresql",
     ],
 )
-def test_whatever_the_ledger_can_be_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    """A file, a server, a socket; with a password of any letters."""
+def test_every_url_of_a_ledger_is_accepted(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """A file, a server, a socket; with any characters in the password."""
     monkeypatch.setenv("DATABASE_URL", url)
     assert Settings().ledger_url.partition("://")[2] == url.partition("://")[2]
 
 
+def test_a_flow_run_of_a_wheel_never_starts_a_ledger_in_its_temporary_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every leg would find an empty one. The worker's environment has to name the ledger."""
+    monkeypatch.setattr(settings, "IS_CHECKOUT", False)
+    assert Settings().ledger_url.startswith("sqlite:")
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "1f0c")
+    with pytest.raises(ConfigurationError, match="DATABASE_URL nor ITTYBATCH_HOME"):
+        _ = Settings().ledger_url
+    monkeypatch.setenv("ITTYBATCH_HOME", str(Path.cwd() / "home"))
+    assert Settings().ledger_url == f"sqlite:///{Path.cwd()}/home/ledger.db"
+
+
 def test_every_kind_can_have_a_price() -> None:
-    """All that Ittybit has, and no other."""
+    """All kinds of Ittybit, and no others."""
     assert set(PRICED_KINDS) == set(Kind)
 
 
 @pytest.fixture(autouse=True)
 def _own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Where no `.env` lies but the test's own."""
+    """A folder without a `.env` but the test's own."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -124,7 +138,7 @@ def test_a_webhook_secret_is_read_as_it_is_meant(
 def test_a_secret_that_can_be_guessed_at_once_is_refused(
     monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
-    """Also as one of several; and the others are not told."""
+    """Also as one of several, and the message does not repeat the others."""
     monkeypatch.setenv("ITTYBIT_WEBHOOK_SECRET", value)
     with pytest.raises(ConfigurationError, match="ITTYBIT_WEBHOOK_SECRET cannot be used") as caught:
         Settings()

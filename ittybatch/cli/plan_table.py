@@ -55,8 +55,8 @@ def print_plan(found: Preview, expected: Estimate, *, wide: bool) -> None:
         console.print(f"To plan what a rule leaves out: {wanted}", markup=False)
     size = format_total(found.counts["bytes"], found.counts["items"])
     console.print(f"Size of the sources: {size}")
-    console.print(f"Cost: {expected.told_cost()}", markup=False)
-    console.print(f"Time: {expected.told_time()}", markup=False)
+    console.print(f"Cost: {expected.describe_cost()}", markup=False)
+    console.print(f"Time: {expected.describe_time()}", markup=False)
     if found.sample:
         print_table(
             "First jobs",

@@ -12,11 +12,11 @@ from ittybatch.settings import Settings
 def receiver(
     *,
     host: Annotated[str, Parameter(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int | None, Parameter(help="The port; PORT if not given.")] = None,
+    port: Annotated[int | None, Parameter(help="The port; PORT by default.")] = None,
 ) -> int:
-    """Run the webhook receiver. It also wakes the flow runs that webhooks make ready.
+    """Run the webhook receiver. It also resumes the flow runs that have new webhooks.
 
-    Settings: ITTYBIT_WEBHOOK_SECRET (several, separated by commas, while rotating),
+    Settings: ITTYBIT_WEBHOOK_SECRET (several, separated by commas, during a rotation),
     DATABASE_URL, PREFECT_API_URL, PORT.
     """
     serve(Settings(), host=host, port=port)

@@ -153,7 +153,7 @@ def _confirm_again(
     errors.print(
         f"{format_count(count, 'job')} to submit; {before:,} of them were made before. Each may "
         "be billed again, and overwrites its output.\n"
-        f"Cost: {expected.told_cost()}",
+        f"Cost: {expected.describe_cost()}",
         markup=False,
     )
     if not count or yes:

@@ -120,7 +120,7 @@ def test_records_beside_those_of_the_stack_are_told(home: Path, events: list[str
     _last_stack(home, "postgresql://ittybatch:password@127.0.0.1:9/ledger")
     _sqlite_ledger(home, rows=1)
     assert _choose(home, events).ledger_url == "postgresql://ittybatch:password@127.0.0.1:1/ledger"
-    assert "ledger.db has records, too" in events[0]
+    assert "ledger.db has records of commands" in events[0]
 
 
 @pytest.mark.usefixtures("_quick_cluster")

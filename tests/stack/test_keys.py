@@ -41,7 +41,7 @@ def test_a_home_of_an_earlier_version_gets_what_it_lacks(tmp_path: Path) -> None
 def test_damaged_secrets_are_refused(tmp_path: Path, content: str) -> None:
     """New ones would not open the database that the old ones have closed."""
     (tmp_path / "secrets.json").write_text(content)
-    with pytest.raises(StackError, match="does not hold this stack's secrets"):
+    with pytest.raises(StackError, match="does not contain this stack's secrets"):
         load_secrets(tmp_path)
 
 
