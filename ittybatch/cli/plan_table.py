@@ -1,45 +1,21 @@
 """A plan's counts in words, and the whole of what `ittybatch plan` prints."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import get_args
 
 from ittybatch.cli.output import Column, console, print_table
 from ittybatch.engine.amounts import format_total
 from ittybatch.engine.estimate import Estimate
-from ittybatch.engine.plan_counts import NOT_SUBMITTED
+from ittybatch.engine.plan_counts import describe_counts
 from ittybatch.engine.planning import Preview
-from ittybatch.sources.rules import Litter, describe_rule, left_out_by_rule, nothing_left
-
-_RENDITION = "rendition:"
-_COUNTS = {
-    "found": "items found",
-    "items": "items with something to do",
-    "jobs": "jobs to submit",
-    **{name: f"jobs {why}" for name, why in NOT_SUBMITTED.items()},
-    "skipped": "renditions that a condition excludes",
-    "without_rendition": "items that no rendition wants",
-    "rejected": "rows and items that could not be used",
-}
-_ALWAYS = {"found", "items", "jobs"}
-
-
-def plan_counts(counts: Mapping[str, int]) -> Iterator[tuple[int, str]]:
-    """A plan's counts with their words: what was found, what is submitted, what is left out."""
-    for name, words in _COUNTS.items():
-        if counts.get(name) or name in _ALWAYS:
-            yield counts.get(name, 0), words
-    for name, count in sorted(counts.items()):
-        if name.startswith(_RENDITION):
-            yield count, f"jobs of rendition {name.removeprefix(_RENDITION)}"
-    for name, count in left_out_by_rule(counts).items():
-        yield count, f"left out by {name}: {describe_rule(name)}"
+from ittybatch.sources.rules import Litter, left_out_by_rule, nothing_left
 
 
 def plan_lines(counts: Mapping[str, int]) -> list[str]:
     """A plan's counts as sentences for `ittybatch status`, which counts renditions by itself."""
     return [
         f"{count:,} {words}"
-        for count, words in plan_counts(counts)
+        for count, words in describe_counts(counts)
         if not words.startswith("jobs of rendition ")
     ]
 
@@ -49,7 +25,7 @@ def print_plan(found: Preview, expected: Estimate, *, wide: bool) -> None:
     if nothing := nothing_left(found.counts):
         console.print(nothing, markup=False)
     columns = ("Count>", Column("What", prose=True))
-    print_table("Plan", columns, plan_counts(found.counts), wide=wide)
+    print_table("Plan", columns, describe_counts(found.counts), wide=wide)
     if litter := [name for name in left_out_by_rule(found.counts) if name in get_args(Litter)]:
         wanted = " ".join(f"--include {name}" for name in litter)
         console.print(f"To plan what a rule leaves out: {wanted}", markup=False)

@@ -32,13 +32,13 @@ class Estimate:
     unpriced: tuple[str, ...]
     basis: str
 
-    def told_cost(self) -> str:
+    def describe_cost(self) -> str:
         """The cost, in words."""
         if self.cost is None:
             return f"unknown: no rate for {', '.join(self.unpriced)} (ITTYBATCH_KIND_COSTS)"
         return f"{self.cost:,.2f} in your unit, if each job is made once"
 
-    def told_time(self) -> str:
+    def describe_time(self) -> str:
         """The time, in words."""
         if not self.jobs:
             return f"none: {self.basis}"
@@ -85,7 +85,7 @@ def why_ask(found: Estimate, options: BatchOptions) -> str | None:
         are = "is" if found.jobs == 1 else "are"
         return f"{jobs} {are} to be submitted, more than {most_jobs:,}."
     if most_cost is not None and (found.cost is None or found.cost > most_cost):
-        return f"The cost of {jobs} is {found.told_cost()}; asked above {most_cost:g}."
+        return f"The cost of {jobs} is {found.describe_cost()}; asked above {most_cost:g}."
     return None
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import orjson
 
 from ittybatch.engine.ahead import bulk_work, read_ahead
+from ittybatch.engine.existing import ExistingOutputs
 from ittybatch.engine.seen_destinations import SeenDestinations
-from ittybatch.engine.standing import Standing
 from ittybatch.engine.unchanged import Alike, Remaining, leave_out_held, objects_by_fit
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.options import InvalidOptions
@@ -224,7 +224,7 @@ def _pages(
     # is held would cost it more than it saves.
     whole = skip_existing or again or isinstance(source, ManifestSource)
     pages = _read(source, profile, profiles, cursor, whole=whole)
-    with closing(pages), Standing() as standing:
+    with closing(pages), ExistingOutputs() as standing:
         planned = (
             _planned(page, leave_out_held(ledger, batch, page.items, objects), profile, profiles)
             for page, objects in pages

@@ -61,6 +61,14 @@ _PERMANENT = re.compile(
 )
 
 
+# Ittybit documents no message for this.
+_PAST_END = re.compile(
+    r"\b(?:past|beyond|after|outside) the (?:end|duration|length|range)"
+    r"|\bstart\b.*(?:\bends? at\b|past|beyond|after|outside|exceed|longer|greater|out of range)"
+    r"|nothing at the asked time"
+)
+
+
 class Refusal(StrEnum):
     """What the refusal of a submission means for its job and its batch."""
 
@@ -136,6 +144,16 @@ def _passing(message: str, *, vague: bool) -> bool | None:
 def _shown(error: JobError) -> str:
     message = error.message.rstrip(". ")
     return f"{error.kind}: {message}" if error.kind and error.kind != message else message
+
+
+def is_past_end(kind: str | None, message: str | None) -> bool:
+    """Say whether a job failed because its `start` lies past the end of the input.
+
+    Args:
+        kind: The error's kind.
+        message: The error's message.
+    """
+    return (kind or "").lower() in _VAGUE_KINDS and bool(_PAST_END.search((message or "").lower()))
 
 
 def judge_refusal(error: IttybitError) -> Refusal:

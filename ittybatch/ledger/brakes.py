@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import func, select, update
 
+from ittybatch.ittybit.judgement import is_past_end
 from ittybatch.ledger.batches import CANARY, hold_batch
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Attempt, Batch, Chunk, Job
@@ -157,6 +158,8 @@ def hold_if_alike(transaction: Transaction, batch: str) -> bool:
         (each.error_kind, each.error_message)
         for each in newest
         if each.state in {AttemptState.FAILED, AttemptState.REFUSED}
+        # Short clips say nothing about the other items.
+        and not is_past_end(each.error_kind, each.error_message)
     )
     if not reasons:
         return False

@@ -28,7 +28,8 @@ from sqlalchemy import (
 
 from ittybatch.ittybit.job import Job as RemoteJob
 from ittybatch.ittybit.job import JobStatus
-from ittybatch.ittybit.judgement import judge
+from ittybatch.ittybit.judgement import is_past_end, judge
+from ittybatch.ittybit.options import Kind
 from ittybatch.ledger import runs
 from ittybatch.ledger.batches import end_better
 from ittybatch.ledger.bulk import BulkStatement
@@ -206,9 +207,11 @@ class _Changes:
             "reason_kind": _short(job.error.kind if job.error else None, 100),
             "reason": _short(job.error.message if job.error else judgement.reason),
         }
-        if judgement.retryable and row.attempt < row.last_attempt:
+        first_frame = row.attempt < row.last_attempt and self._take_first_frame(job, row)
+        if first_frame or (judgement.retryable and row.attempt < row.last_attempt):
             row.state = JobState.PLANNED
-            at = self._transaction.now + timedelta(seconds=_backoff_s(row))
+            wait_s = 0.0 if first_frame else _backoff_s(row)
+            at = self._transaction.now + timedelta(seconds=wait_s)
             self._retry_at[row.chunk_id] = min(at, self._retry_at.get(row.chunk_id, at))
             self._retries.append({**change, "at": at})
             return
@@ -224,6 +227,25 @@ class _Changes:
                 "raw": None if self._in_inbox else _written(job.raw),
             }
         )
+
+    def _take_first_frame(self, job: RemoteJob, row: SpokenOf) -> bool:
+        """Change a picture's `start` to the first frame, if the input ends before it.
+
+        Returns:
+            Whether it was changed, so that another attempt is worth making.
+        """
+        error = job.error
+        if row.kind != Kind.IMAGE or error is None or not is_past_end(error.kind, error.message):
+            return False
+        this = Job.id == row.id
+        options = orjson.loads(
+            self._transaction.execute(select(Job.options).where(this)).scalar_one()
+        )
+        if not options.pop("start", None):
+            return False
+        changed = orjson.dumps(options, option=orjson.OPT_SORT_KEYS).decode()
+        self._transaction.execute(update(Job).where(this).values(options=changed))
+        return True
 
     def write(self) -> None:
         """Write what was decided; wake the chunks that have nothing in flight any more."""

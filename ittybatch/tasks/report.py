@@ -53,6 +53,7 @@ def report(ledger: Ledger, settings: Settings, status: BatchStatus) -> None:
         only_failures=options.report_only_failures,
         check_outputs=options.check_outputs,
         dynamodb_table=settings.dynamodb_table,
+        settings=settings,
     )
     for warning in (*written.failures, *describe_lookalikes(ledger, status.id)):
         get_run_logger().warning("%s", warning)

@@ -29,8 +29,8 @@ def test_without_rates_cost_and_time_are_unknown() -> None:
     """And it is said what is missing, and where to set it."""
     found = _estimate()
     assert (found.cost, found.minutes) == (None, None)
-    assert found.told_cost() == "unknown: no rate for image, video (ITTYBATCH_KIND_COSTS)"
-    assert "no image or video job has ended yet" in found.told_time()
+    assert found.describe_cost() == "unknown: no rate for image, video (ITTYBATCH_KIND_COSTS)"
+    assert "no image or video job has ended yet" in found.describe_time()
 
 
 def test_one_kind_without_a_rate_leaves_the_whole_unknown() -> None:
@@ -49,7 +49,7 @@ def test_time_follows_from_what_earlier_jobs_took() -> None:
     known = {"video": Experience(10, 100.0), "image": Experience(5, 20.0)}
     found = _estimate(known, max_in_flight=20)
     assert found.minutes == pytest.approx(6)
-    assert found.told_time() == "about 6 min, as 15 earlier jobs took, 20 at a time"
+    assert found.describe_time() == "about 6 min, as 15 earlier jobs took, 20 at a time"
 
 
 def test_nothing_ends_sooner_than_its_longest_job() -> None:
@@ -60,7 +60,7 @@ def test_nothing_ends_sooner_than_its_longest_job() -> None:
 
 def test_the_users_own_speed_counts_first() -> None:
     """Who knows the account knows better."""
-    assert _estimate(jobs_per_minute=60).told_time() == "about 2 min, at 60 jobs a minute"
+    assert _estimate(jobs_per_minute=60).describe_time() == "about 2 min, at 60 jobs a minute"
 
 
 @pytest.mark.parametrize("settings", [{}, {"jobs_per_minute": 60}, {"max_in_flight": 5}])
@@ -69,7 +69,7 @@ def test_what_submits_nothing_takes_no_time(settings: dict[str, Any]) -> None:
     given = Settings(home=Path("nowhere"), **settings)
     found = estimate({"jobs": 0, "already_done": 7}, BatchOptions(), given, {})
     assert (found.minutes, found.cost) == (0, 0)
-    assert found.told_time() == "none: there is nothing to submit"
+    assert found.describe_time() == "none: there is nothing to submit"
 
 
 @pytest.mark.parametrize(

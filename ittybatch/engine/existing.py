@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ALREADY_THERE = "already_there"
 
 
-class Standing:
+class ExistingOutputs:
     """Leaves out of a plan what stands at its destination already."""
 
     def __init__(self) -> None:
