@@ -15,7 +15,7 @@ _FIRST = (
     "tests/end_to_end/test_approval.py",
     "tests/end_to_end/",
     "tests/flows/",
-    "tests/stack/",
+    "tests/local/",
     "tests/cli/",
     "tests/receiver/",
     "tests/ledger/",

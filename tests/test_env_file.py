@@ -1,4 +1,4 @@
-"""What `.env` says to AWS's and Prefect's libraries reaches every part."""
+"""The `AWS_*` and `PREFECT_*` variables of `.env` reach every part."""
 
 import json
 import os
@@ -21,7 +21,7 @@ LOOK = (
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """An environment that is as it was after the test, whatever was put there."""
+    """Restores the environment after the test."""
     before = dict(os.environ)
     yield monkeypatch
     for name in set(os.environ) - set(before):
@@ -43,7 +43,7 @@ def s3_url() -> Iterator[str]:
 
 
 def exported(path: Path, text: str) -> dict[str, str]:
-    """What a file puts into the environment."""
+    """The variables that a file adds to the environment."""
     path.write_text(text, encoding="utf-8")
     before = dict(os.environ)
     export_env_files([path])
@@ -73,7 +73,7 @@ def run(cwd: Path, *command: str, **environment: str) -> subprocess.CompletedPro
 
 
 def test_commands_and_flows_use_the_bucket_of_env_files(tmp_path: Path, s3_url: str) -> None:
-    """A command in a shell, and a leg in a worker: neither was given anything else."""
+    """A command in a shell and a leg in a worker have no other settings."""
     (tmp_path / ".env").write_text(
         f"AWS_ENDPOINT_URL={s3_url}\nAWS_ACCESS_KEY_ID=key\nAWS_SECRET_ACCESS_KEY='secret'\n"
     )
@@ -88,7 +88,7 @@ def test_commands_and_flows_use_the_bucket_of_env_files(tmp_path: Path, s3_url: 
 
 
 def test_the_environment_wins_name_by_name(tmp_path: Path, environment: pytest.MonkeyPatch) -> None:
-    """What it has is left, what it lacks is added; what is empty counts as not there."""
+    """A set variable stays, a missing or empty one is added."""
     environment.setenv("AWS_ENDPOINT_URL", "https://environment.test")
     environment.setenv("AWS_MAX_ATTEMPTS", "")
     text = (
@@ -113,7 +113,7 @@ def test_the_environment_wins_name_by_name(tmp_path: Path, environment: pytest.M
 def test_what_belongs_together_is_not_mixed(
     tmp_path: Path, environment: pytest.MonkeyPatch, given: dict[str, str], text: str
 ) -> None:
-    """Keys of a file beside another's token or profile would be nobody's credentials."""
+    """Half from the environment and half from a file would be invalid credentials."""
     for name, value in given.items():
         environment.setenv(name, value)
     assert exported(tmp_path / ".env", text) == {}
@@ -122,16 +122,16 @@ def test_what_belongs_together_is_not_mixed(
 def test_a_local_s3_is_not_mixed_with_a_real_one(
     tmp_path: Path, environment: pytest.MonkeyPatch
 ) -> None:
-    """`AWS_ENDPOINT_URL_S3` would go before the stack's own."""
+    """`AWS_ENDPOINT_URL_S3` would override the stack's endpoint."""
     environment.setenv(LOCAL_S3, "true")
     text = "AWS_ENDPOINT_URL_S3=https://s3.test\nPREFECT_API_URL=http://127.0.0.1:1/api\n"
     assert exported(tmp_path / ".env", text) == {"PREFECT_API_URL": "http://127.0.0.1:1/api"}
 
 
-def test_a_later_file_goes_before_an_earlier_one(
+def test_a_later_file_overrides_an_earlier_one(
     tmp_path: Path, environment: pytest.MonkeyPatch
 ) -> None:
-    """As for all settings: the current folder's before the checkout's."""
+    """As for all settings: the current folder's overrides the checkout's."""
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         environment.delenv(name, raising=False)
     (tmp_path / "first").write_text("AWS_REGION=us-east-1\n")

@@ -1,4 +1,4 @@
-"""The home: whose it is, and which ledger it has."""
+"""The home: its permissions and its ledger."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ OWN_POSTGRES = "postgresql://ittybatch:c@127.0.0.1:15000/ledger"
 
 @pytest.fixture(autouse=True)
 def _usual_umask() -> Iterator[None]:
-    """The one that most accounts have: everybody may read."""
+    """The umask of most accounts: everyone can read."""
     before = os.umask(0o022)
     yield
     os.umask(before)
@@ -41,12 +41,12 @@ def mode(path: Path) -> int:
 
 
 def open_below(folder: Path) -> dict[str, str]:
-    """Everything in a folder that somebody else might read, and its mode."""
+    """Everything in a folder that others can access, with its mode."""
     paths = [folder, *folder.rglob("*")]
     return {str(path): f"{mode(path):o}" for path in paths if mode(path) & 0o077}
 
 
-def test_the_tables_of_a_new_home_are_their_owners_alone(home: Path) -> None:
+def test_the_tables_of_a_new_home_are_private(home: Path) -> None:
     """`db upgrade` is often the first command; SQLite gives its other files the same mode."""
     environment = {"PATH": os.environ["PATH"], "ITTYBATCH_HOME": str(home)}
     command = [sys.executable, "-m", "ittybatch", "db", "upgrade"]
@@ -62,7 +62,7 @@ def test_the_tables_of_a_new_home_are_their_owners_alone(home: Path) -> None:
 def test_a_home_that_all_could_read_is_closed_with_a_line(
     home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Homes of earlier versions; said once."""
+    """Homes of earlier versions; logged once."""
     caplog.set_level(logging.INFO)
     report = home / "batches" / "b1" / "report.json"
     report.parent.mkdir(parents=True)
@@ -77,7 +77,7 @@ def test_a_home_that_all_could_read_is_closed_with_a_line(
 
 
 def test_a_home_that_its_group_shares_stays_the_groups(home: Path) -> None:
-    """The set-group-ID bit says that it is meant; others have no business there."""
+    """The set-group-ID bit says that it is intended; others get no access."""
     home.mkdir()
     home.chmod(0o2775)
     (home / "ledger.db").write_text("")
@@ -90,7 +90,7 @@ def test_a_home_that_its_group_shares_stays_the_groups(home: Path) -> None:
 
 
 def test_a_report_is_for_those_who_may_enter_its_folder(home: Path, tmp_path: Path) -> None:
-    """In the home it is its owner's alone; in a folder for all it is for all."""
+    """In the home it is private; in a public folder it is public."""
     shared = tmp_path / "shared"
     shared.mkdir(mode=0o755)
     for folder, expected in ((private_folder(home / "batches" / "b1"), 0o600), (shared, 0o644)):
@@ -100,7 +100,7 @@ def test_a_report_is_for_those_who_may_enter_its_folder(home: Path, tmp_path: Pa
 
 
 def test_where_a_link_leads_is_left_alone(home: Path, tmp_path: Path) -> None:
-    """A home may keep its reports elsewhere; that folder is its owner's affair."""
+    """A home may link to reports elsewhere, and that folder keeps its mode."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir(mode=0o755)
     home.mkdir()
@@ -116,7 +116,7 @@ def _stack_was_here(home: Path, ledger_url: str) -> None:
 
 
 def test_a_ledger_in_a_stopped_stack_is_not_replaced_by_an_empty_one(home: Path) -> None:
-    """Nothing is made beside it, and the advice leads to the one that is there."""
+    """No ledger is created beside it, and the advice leads to the existing one."""
     _stack_was_here(home, OWN_POSTGRES)
     with pytest.raises(ConfigurationError, match="PostgreSQL of its local stack") as refused:
         open_ledger(Settings(home=home))
@@ -129,7 +129,7 @@ def test_a_ledger_in_a_stopped_stack_is_not_replaced_by_an_empty_one(home: Path)
     "command", [("status",), ("db", "upgrade"), ("plan", "s3://b/in/", "--profile", "web")]
 )
 def test_no_command_begins_a_second_ledger(home: Path, command: tuple[str, ...]) -> None:
-    """Also one that an earlier version has begun there is not used."""
+    """Not even if an earlier version has created one there."""
     open_ledger(Settings(home=home)).close()
     _stack_was_here(home, OWN_POSTGRES)
     done = subprocess.run(
@@ -155,7 +155,7 @@ def test_a_running_stack_that_a_setting_hides_is_named(home: Path) -> None:
 
 
 def test_a_ledger_elsewhere_is_named_without_its_password(home: Path) -> None:
-    """The stack had a DATABASE_URL that this command has not."""
+    """The stack had a DATABASE_URL, and this command has none."""
     _stack_was_here(home, "postgresql://me:hush@db.example.com:5432/ledger")
     with pytest.raises(ConfigurationError, match=r"postgresql://db\.example\.com/ledger") as said:
         open_ledger(Settings(home=home))

@@ -1,7 +1,9 @@
 """An installation: the wheel alone, and deploy and doctor against the running stack."""
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from ittybatch_local.probes import worker_is_online
 from ittybatch_local.process import ProcessSpec
 from ittybatch_local.services import api_headers
 from ittybatch_local.supervisor import Supervisor
+from tests.docs.pages import fences
 from tests.end_to_end.installed import Installed, build_wheel
 from tests.end_to_end.system import System
 
@@ -169,6 +172,28 @@ def test_a_worker_of_the_wheel_runs_a_batch(
     batch = instant_system.newest(str(installed.project / "manifest.csv"))
     assert instant_system.counted(batch) == {"succeeded": 6}
     assert instant_system.outcome(batch) == "Completed"
+
+
+def test_prefect_commands_of_the_docs_run_in_a_fresh_terminal(
+    system: System, tmp_path: Path
+) -> None:
+    """In the folder of `ittybatch up`, with no settings but those that the docs load."""
+    (tmp_path / ".ittybatch").symlink_to(system.stack.home)
+    system.stack.upload(system.stack.home / "logs", "my-media-bucket", "uploads/")
+    shown = [each.text for each in fences("sh") if "\nprefect deployment run" in f"\n{each.text}"]
+    assert shown
+    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    for text in shown:
+        done = subprocess.run(
+            ["sh", "-e", "-c", text],
+            cwd=tmp_path,
+            env={"PATH": programs, "HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_deploying_again_changes_nothing(system: System) -> None:

@@ -1,4 +1,4 @@
-"""Real processes, real servers; each test has a home of its own."""
+"""Fixtures with real processes and servers; each test has its own home."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ STAND_IN = Path(__file__).with_name("stand_in.py")
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A folder that another account may enter: PostgreSQL does not run as root."""
+    """A folder that other accounts can search, because PostgreSQL does not run as root."""
     folder = Path(tempfile.mkdtemp(prefix="ittybatch-stack-"))
     folder.chmod(0o755)
     yield folder
@@ -49,7 +49,7 @@ def until() -> Callable[[Callable[[], object]], None]:
 
 @pytest.fixture
 def is_running() -> Callable[[int], bool]:
-    """Tells whether a process runs; one that has ended and was not collected does not."""
+    """Checks whether a process runs; a zombie does not."""
 
     def runs(pid: int) -> bool:
         with contextlib.suppress(OSError):

@@ -38,14 +38,14 @@ def test_a_second_stack_is_refused_with_the_first_ones_process(tmp_path: Path) -
 
 
 def test_a_home_is_free_again_after_its_stack(tmp_path: Path) -> None:
-    """An orderly end leaves no lock."""
+    """A normal end releases the lock."""
     for _ in range(2):
         with home_lock(tmp_path) as lock_fd:
             assert os.pread(lock_fd, 32, 0).decode().strip() == str(os.getpid())
 
 
 def test_a_killed_stack_is_waited_for_while_its_guards_clean_up(tmp_path: Path) -> None:
-    """The next start neither fails nor meets services that are still ending."""
+    """The next start waits until its services have ended."""
     holder = [sys.executable, "-c", HOLDER, str(tmp_path), "leave a guard"]
     with subprocess.Popen(holder, stdout=subprocess.PIPE) as first:
         assert first.stdout is not None

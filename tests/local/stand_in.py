@@ -1,4 +1,4 @@
-"""Stands in for the services of a stack: small, quick to start, and badly behaved on request."""
+"""Replaces the services of a stack: small, quick to start, and misbehaving on request."""
 
 import http.server
 import os
@@ -25,7 +25,7 @@ def serve() -> None:
 
 
 def with_children() -> None:
-    """Has one child in its own group and one in a session of its own, as flow runs are."""
+    """Has one child in its process group, and one in its own session, as flow runs are."""
     near = subprocess.Popen(SLEEPER)
     far = subprocess.Popen(SLEEPER, start_new_session=True)
     note("children", f"{near.pid} {far.pid}")

@@ -73,7 +73,7 @@ def test_a_changed_recipe_is_rendered_again(
 def test_ffmpegs_own_words_are_in_the_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And nothing half made is left."""
+    """And no partial file is left."""
     monkeypatch.setattr(media, "RECIPES", {"a.png": ("-f", "lavfi", "-i", "nosuchsource")})
     with pytest.raises(StackError, match=r"(?s)could not make a\.png: .*nosuchsource"):
         make_media(tmp_path)
@@ -81,7 +81,7 @@ def test_ffmpegs_own_words_are_in_the_error(
 
 
 def test_the_broken_file_is_no_video(tmp_path: Path) -> None:
-    """It has the looks of one, and no index."""
+    """It has a header, but no index."""
     path = make_broken(tmp_path / "in" / "broken.mp4")
     assert "moov atom not found" in _probe(path)
     assert make_broken(tmp_path / "again.mp4").read_bytes() == path.read_bytes()

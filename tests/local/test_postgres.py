@@ -18,7 +18,7 @@ from ittybatch_local.supervisor import Supervisor
 
 @pytest.fixture(scope="module")
 def made_once() -> Iterator[Path]:
-    """Data that each test gets a copy of: making them takes a second."""
+    """Data that each test copies, because `initdb` takes a second."""
     folder = Path(tempfile.mkdtemp(prefix="ittybatch-stack-"))
     folder.chmod(0o755)
     PostgresCluster(folder / "postgres", 1, "a-password").prepare()
@@ -50,7 +50,7 @@ def _run(cluster: PostgresCluster, query: str) -> list[tuple[object, ...]]:
 def test_two_databases_outlive_a_crash_and_a_restart(
     supervisor: Supervisor, cluster: PostgresCluster
 ) -> None:
-    """What was committed is there after SIGKILL, and at the next start."""
+    """Commits survive SIGKILL."""
     _launch(supervisor, cluster)
     cluster.create_databases(("prefect", "ledger"))
     cluster.create_databases(("prefect", "ledger"))
@@ -87,7 +87,7 @@ def test_a_stale_pid_file_whose_number_is_anothers_is_dropped(
 def test_a_server_that_outlived_its_stack_is_ended(
     cluster: PostgresCluster, home: Path, until: Callable[..., None]
 ) -> None:
-    """Its data are not opened twice."""
+    """No second server opens its data."""
     spec = cluster.spec(home / "postgres.log", dict(os.environ))
     with (home / "leftover.log").open("wb") as log:
         leftover = subprocess.Popen(
@@ -100,14 +100,14 @@ def test_a_server_that_outlived_its_stack_is_ended(
 
 
 def test_data_of_another_version_is_refused_untouched(cluster: PostgresCluster) -> None:
-    """The message tells how to get at it."""
+    """The message says how to read it."""
     (cluster.data / "PG_VERSION").write_text("17\n")
     with pytest.raises(StackError, match=r"PostgreSQL 17 created the database.* version is 18"):
         cluster.prepare()
 
 
 def test_a_first_start_that_was_cut_short_leaves_nothing_half_made(home: Path, port: int) -> None:
-    """Only whole data have their final name."""
+    """Only complete data get the final name."""
     draft = home / "postgres.new"
     draft.mkdir()
     (draft / "PG_VERSION").write_text("18\n")

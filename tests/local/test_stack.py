@@ -1,4 +1,4 @@
-"""The whole stack: real PostgreSQL, Prefect, worker and S3; ours are stood in for."""
+"""The whole stack: real PostgreSQL, Prefect, worker and S3; stand-ins for our own services."""
 
 import os
 import signal
@@ -87,7 +87,7 @@ def test_the_whole_stack_runs_mends_itself_and_ends(
 
 
 def _refuses_strangers(api_url: str) -> None:
-    """A page open in the browser can start nothing: flow runs may bring a command of their own."""
+    """A page in the browser cannot start a flow run, which may have its own command."""
     for authorization in ({}, {"Authorization": "Basic YWRtaW46cGFzcw=="}):
         answer = httpx.post(
             f"{api_url}/deployments/filter", json={}, headers=authorization, trust_env=False
@@ -142,7 +142,7 @@ def test_a_start_that_fails_leaves_nothing(home: Path, monkeypatch: pytest.Monke
 
 
 def test_before_its_start_a_stack_has_no_environment(home: Path) -> None:
-    """Asking too early is told so."""
+    """The error says so."""
     with pytest.raises(StackError, match="has not been started"):
         LocalStack(home).environment()
 
@@ -150,7 +150,7 @@ def test_before_its_start_a_stack_has_no_environment(home: Path) -> None:
 def test_a_users_own_port_is_the_receivers(
     home: Path, monkeypatch: pytest.MonkeyPatch, port: int
 ) -> None:
-    """A tunnel points at it."""
+    """A tunnel leads to it."""
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     monkeypatch.setenv("PORT", str(port))
     with LocalStack(home, server=False, worker=False, s3=False, program=PROGRAM) as stack:

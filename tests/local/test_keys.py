@@ -11,7 +11,7 @@ from ittybatch_local.keys import load_secrets, write_private
 
 
 def test_secrets_are_made_once_and_are_their_owners_alone(tmp_path: Path) -> None:
-    """The same secrets at each start, in a file that nobody else can read."""
+    """The same secrets at each start, in a private file."""
     secrets = load_secrets(tmp_path)
     assert load_secrets(tmp_path) == secrets
     assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
@@ -19,7 +19,7 @@ def test_secrets_are_made_once_and_are_their_owners_alone(tmp_path: Path) -> Non
 
 
 def test_secrets_do_not_show_in_a_repr(tmp_path: Path) -> None:
-    """A log line that holds the object holds no secret."""
+    """A log line with the object contains no secret."""
     secrets = load_secrets(tmp_path)
     assert secrets.webhook_secret not in repr(secrets)
     assert secrets.database_password not in repr(secrets)
@@ -27,7 +27,7 @@ def test_secrets_do_not_show_in_a_repr(tmp_path: Path) -> None:
 
 
 def test_a_home_of_an_earlier_version_gets_what_it_lacks(tmp_path: Path) -> None:
-    """Its other secrets stay, for its database is closed with them."""
+    """Its other secrets stay, because its database needs them."""
     before = {"api_key": "a", "webhook_secret": "b", "database_password": "c"}
     (tmp_path / "secrets.json").write_text(json.dumps(before))
     secrets = load_secrets(tmp_path)
@@ -39,7 +39,7 @@ def test_a_home_of_an_earlier_version_gets_what_it_lacks(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '{"api_key": "x"}'])
 def test_damaged_secrets_are_refused(tmp_path: Path, content: str) -> None:
-    """New ones would not open the database that the old ones have closed."""
+    """The database would refuse new ones."""
     (tmp_path / "secrets.json").write_text(content)
     with pytest.raises(StackError, match="does not contain this stack's secrets"):
         load_secrets(tmp_path)

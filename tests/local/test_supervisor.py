@@ -27,7 +27,7 @@ def _children(home: Path) -> list[int]:
 def test_a_killed_service_is_restarted_and_said_so(
     supervisor: Supervisor, web: ProcessSpec, events: list[str]
 ) -> None:
-    """A service that dies of SIGKILL comes back as another process."""
+    """A service that dies of SIGKILL is restarted as another process."""
     supervisor.launch(web)
     supervisor.await_ready("web")
     first = supervisor.pid("web")
@@ -42,7 +42,7 @@ def test_a_killed_service_is_restarted_and_said_so(
 def test_a_stopped_service_stays_down_until_started(
     supervisor: Supervisor, web: ProcessSpec, is_running: IsRunning, events: list[str]
 ) -> None:
-    """Stopping on purpose is no death, and needs no restart."""
+    """`stop` causes no restart."""
     supervisor.launch(web)
     supervisor.await_ready("web")
     first = supervisor.pid("web")
@@ -69,7 +69,7 @@ def test_restart_replaces_the_process(supervisor: Supervisor, web: ProcessSpec) 
 def test_stopping_ends_children_in_other_sessions_too(
     supervisor: Supervisor, spec: MakeSpec, port: int, home: Path, is_running: IsRunning
 ) -> None:
-    """A child that left the group is ended with the rest."""
+    """A child that left the process group is stopped with the rest."""
     url = f"http://127.0.0.1:{port}/"
     supervisor.launch(spec("with-children", "--port", str(port), is_ready=is_healthy(url)))
     supervisor.await_ready("web")
@@ -97,7 +97,7 @@ def test_what_ignores_sigterm_is_killed_after_the_grace(
 def test_a_dead_service_takes_its_children_along(
     supervisor: Supervisor, spec: MakeSpec, port: int, home: Path, is_running: IsRunning
 ) -> None:
-    """Left-over children could hold the port that the next life needs."""
+    """Left-over children could occupy the port."""
     url = f"http://127.0.0.1:{port}/"
     supervisor.launch(spec("with-children", "--port", str(port), is_ready=is_healthy(url)))
     supervisor.await_ready("web")
@@ -190,7 +190,7 @@ def test_services_are_stopped_in_reverse(spec: MakeSpec, monkeypatch: pytest.Mon
 
 
 def test_a_large_log_is_moved_aside(supervisor: Supervisor, web: ProcessSpec) -> None:
-    """Logs are appended to from start to start, but do not grow for ever."""
+    """Each start appends to the log, which is rotated."""
     web.log.parent.mkdir()
     web.log.write_bytes(b"x" * (LOG_LIMIT_BYTES + 1))
     supervisor.launch(web)
@@ -202,7 +202,7 @@ def test_a_large_log_is_moved_aside(supervisor: Supervisor, web: ProcessSpec) ->
 def test_nothing_survives_a_parent_that_is_killed(
     home: Path, port: int, until: Until, is_running: IsRunning
 ) -> None:
-    """SIGKILL leaves the parent no say; its guards end everything."""
+    """The guards stop everything after SIGKILL of their parent."""
     program = textwrap.dedent(f"""
         import os, sys, time
         from pathlib import Path

@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_folder_is_copied_without_what_is_hidden(
     folder: Path, environment: dict[str, str]
 ) -> None:
-    """Twice is no error."""
+    """A second upload is not an error."""
     for _ in range(2):
         uploaded = upload(folder, "only-uploads", "media/", environment=environment)
         assert uploaded == Uploaded(count=2, size_bytes=6)
@@ -60,18 +60,18 @@ def test_a_folder_is_copied_without_what_is_hidden(
 
 
 def test_a_refusal_names_folder_and_bucket(folder: Path, environment: dict[str, str]) -> None:
-    """With the reason that S3 gave."""
+    """With S3's reason."""
     with pytest.raises(StackError, match=r"into 'B!': .*InvalidBucketName|Invalid bucket name"):
         upload(folder, "B!", environment=environment)
 
 
 def test_only_a_local_s3_is_written_to(folder: Path) -> None:
-    """Without an endpoint of ours nothing is sent anywhere."""
+    """Without a local endpoint, nothing is sent."""
     with pytest.raises(StackError, match="no local S3"):
         upload(folder, "only-uploads", environment={})
 
 
 def test_a_missing_folder_is_named(tmp_path: Path, environment: dict[str, str]) -> None:
-    """A misspelt folder is no empty library."""
+    """A misspelt folder is an error, not an empty library."""
     with pytest.raises(StackError, match="There is no folder"):
         upload(tmp_path / "nowhere", "only-uploads", environment=environment)

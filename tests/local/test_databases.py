@@ -16,7 +16,7 @@ from ittybatch_local.postgres import PostgresCluster
 
 @pytest.fixture
 def _quick_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes the data's folder alone: these tests are about the choice, not the server."""
+    """Creates only the data folder: these tests are about the choice, not the server."""
     monkeypatch.setattr(
         PostgresCluster, "prepare", lambda cluster, _: cluster.data.mkdir(exist_ok=True)
     )
@@ -69,7 +69,7 @@ def test_without_the_wheel_sqlite_is_used_and_said_so(
 def test_a_first_start_that_fails_falls_back(
     home: Path, events: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The reason is told."""
+    """With the reason."""
 
     def fail(*_: object) -> None:
         raise StackError("no room")
@@ -92,7 +92,7 @@ def test_a_ledger_in_postgres_is_never_silently_left(
 
 @pytest.mark.usefixtures("_quick_cluster")
 def test_a_ledger_in_sqlite_is_never_silently_left(home: Path, events: list[str]) -> None:
-    """What was recorded before the first stack counts, at every later start too."""
+    """Records from before the first stack count at every later start, too."""
     _sqlite_ledger(home, rows=1)
     for _ in range(2):
         chosen = _choose(home, events)
@@ -103,7 +103,7 @@ def test_a_ledger_in_sqlite_is_never_silently_left(home: Path, events: list[str]
 
 @pytest.mark.usefixtures("_quick_cluster")
 def test_an_empty_ledger_in_sqlite_does_not_count(home: Path, events: list[str]) -> None:
-    """A mere `status` before the first stack must not tie it to SQLite."""
+    """A `status` before the first stack must not bind it to SQLite."""
     _sqlite_ledger(home, rows=0)
     assert not holds_rows(home / "ledger.db")
     assert _choose(home, events).ledger_url.startswith("postgresql://")
@@ -115,7 +115,7 @@ def _last_stack(home: Path, ledger_url: str) -> None:
 
 
 @pytest.mark.usefixtures("_quick_cluster")
-def test_records_beside_those_of_the_stack_are_told(home: Path, events: list[str]) -> None:
+def test_records_beside_those_of_the_stack_are_reported(home: Path, events: list[str]) -> None:
     """Commands of an earlier version began a ledger of their own while the stack was down."""
     _last_stack(home, "postgresql://ittybatch:password@127.0.0.1:9/ledger")
     _sqlite_ledger(home, rows=1)
