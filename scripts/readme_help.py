@@ -1,8 +1,8 @@
 # ruff: noqa: INP001  a folder of programs, not a package
-"""Write the program's own help texts into the README, or check that they stand there.
+"""Write docs/commands.md from the program's own help texts, or check that it is up to date.
 
-python scripts/readme_help.py           writes them
-python scripts/readme_help.py --check   exits with 1 where they differ
+python scripts/readme_help.py           writes it
+python scripts/readme_help.py --check   exits with 1 if it differs
 """
 
 import io
@@ -14,14 +14,21 @@ from rich.console import Console
 
 from ittybatch.cli.app import app, explain
 
-README = Path(__file__).resolve().parents[1] / "README.md"
-BEGIN = "<!-- help: begin (written by scripts/readme_help.py) -->"
-END = "<!-- help: end -->"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "commands.md"
 WIDTH = 88
+_HEAD = """\
+# Commands
+
+<!-- Written by scripts/readme_help.py from the program's own help. -->
+
+`--json` prints JSON for programs wherever there is output. Tables cut long names in the middle;
+`--wide` prints them whole, and so does every command whose output goes to a pipe or a file.
+`ittybatch --install-completion` installs completion for your shell.
+"""
 
 
 def commands() -> Iterator[tuple[str, ...]]:
-    """Every command by its words, in the order that the program names them in."""
+    """Every command as a tuple of its words, in the program's order."""
     for name in (name for name in app if not name.startswith("-")):
         below = [word for word in app[name] if not word.startswith("-")]
         yield from ((name, word) for word in below) if below else [(name,)]
@@ -37,52 +44,33 @@ def help_of(*words: str) -> str:
         color_system=None,
         force_terminal=False,
         legacy_windows=False,
-        # Neither NO_COLOR nor COLUMNS of whoever runs this has a say.
+        # Without the NO_COLOR and COLUMNS of the terminal that this runs in.
         _environ={},
     )
     app.help_print(list(words), console=console)
     return "\n".join(line.rstrip() for line in text.getvalue().strip().splitlines())
 
 
-def section() -> str:
-    """What stands between the markers."""
-    parts = ["", "```text", help_of(), "```", ""]
+def page() -> str:
+    """The whole page."""
+    parts = [_HEAD, "```text", help_of(), "```"]
     for words in commands():
-        name = " ".join(words)
-        parts += [f"### ittybatch {name}", "", "```text", help_of(*words), "```", ""]
-    return "\n".join(parts)
-
-
-def written(readme: str) -> str:
-    """Put the help texts into a README's text.
-
-    Raises:
-        ValueError: A marker is missing.
-    """
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{README.name} lacks the marker {BEGIN if not begin else END}")
-    return f"{before}{BEGIN}\n{section()}\n{END}{after}"
+        parts += ["", f"## ittybatch {' '.join(words)}", "", "```text", help_of(*words), "```"]
+    return "\n".join(parts) + "\n"
 
 
 def main() -> int:
     """Write or check."""
-    text = README.read_text(encoding="utf-8")
-    try:
-        wanted = written(text)
-    except ValueError as error:
-        sys.stderr.write(f"error: {error}.\n")
-        return 1
-    if text == wanted:
+    wanted = page()
+    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == wanted:
         return 0
     if "--check" in sys.argv[1:]:
         sys.stderr.write(
-            "error: the help texts in README.md are not the program's.\n"
+            f"error: docs/{PAGE.name} does not have the program's help texts.\n"
             "Run: .venv/bin/python scripts/readme_help.py\n"
         )
         return 1
-    README.write_text(wanted, encoding="utf-8")
+    PAGE.write_text(wanted, encoding="utf-8")
     return 0
 
 

@@ -34,7 +34,7 @@ from ittybatch.ledger.queries import (
     recent_batches,
 )
 from ittybatch.ledger.results import rendition_counts
-from ittybatch.ledger.states import IN_FLIGHT_JOBS, JobState
+from ittybatch.ledger.states import IN_FLIGHT_JOBS, BatchState, JobState
 from ittybatch.settings import Settings
 
 _ENDED_BADLY = (JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED)
@@ -101,7 +101,8 @@ def status(
     )
     for each in batches:
         if each.reason and not each.state.ended:
-            console.print(f"{each.id} is {each.state.value}: {each.reason}", markup=False)
+            line = f"{each.id} is {each.state.value}: {each.reason}"
+            console.print(line, markup=False, soft_wrap=False)
     if not every and (idle := ledger.read(idle_batches)):
         scans = "1 scan" if idle == 1 else f"{idle:,} scans"
         console.print(f"{scans} found nothing to do; `ittybatch status --all` shows all batches.")
@@ -142,7 +143,7 @@ def _show_one(found: BatchStatus, speed: Speed, problems: Problems | None) -> No
         ("Jobs", ", ".join(done)),
         ("Retried", f"{found.retried:,} took more than one attempt" if found.retried else None),
         ("Chunks", f"{found.chunks_done:,} of {found.chunks:,} done"),
-        ("Speed", None if found.state.ended else speed.describe()),
+        ("Speed", speed.describe() if found.state is BatchState.RUNNING else None),
     ]
     if found.waits_for_room:
         lines.append(("Next chunk", "waits for capacity under ITTYBATCH_MAX_IN_FLIGHT"))

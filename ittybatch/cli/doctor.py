@@ -5,6 +5,8 @@ from dataclasses import asdict
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.table import Table
+from rich.text import Text
 
 from ittybatch.cli.output import Json, console, print_json
 from ittybatch.cli.status import COULD_NOT_RUN, SUCCEEDED
@@ -13,7 +15,11 @@ from ittybatch.engine.checking import check_all, check_api
 from ittybatch.engine.finding import Grade
 from ittybatch.settings import Settings
 
-_MARKS = {Grade.OK: "[green]ok[/]", Grade.WARNING: "[yellow]warn[/]", Grade.BROKEN: "[red]BAD[/]"}
+_MARKS = {
+    Grade.OK: ("ok", "green"),
+    Grade.WARNING: ("warn", "yellow"),
+    Grade.BROKEN: ("BAD", "bold red"),
+}
 
 
 def doctor(
@@ -39,10 +45,13 @@ def doctor(
     if json:
         print_json([asdict(finding) for finding in findings])
     else:
+        table = Table.grid(padding=(0, 2))
+        for _ in range(3):
+            table.add_column(overflow="fold")
         for finding in findings:
-            console.print(f"{_MARKS[finding.grade]:14} {finding.check:16}", end="")
-            console.print(finding.what, markup=False)
-            if finding.remedy:
-                console.print(f"{'':22} -> {finding.remedy}", markup=False)
+            mark, style = _MARKS[finding.grade]
+            remedy = f"\n-> {finding.remedy}" if finding.remedy else ""
+            table.add_row(Text(mark, style=style), finding.check, Text(finding.what + remedy))
+        console.print(table)
     broken = any(finding.grade is Grade.BROKEN for finding in findings)
     return COULD_NOT_RUN if broken else SUCCEEDED

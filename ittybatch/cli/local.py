@@ -1,4 +1,4 @@
-"""Commands use the services of a running `ittybatch up`."""
+"""Commands beside a running `ittybatch up` find its services by themselves."""
 
 from rich.console import Console
 
@@ -8,7 +8,7 @@ from ittybatch.engine.local_stack import join_local_stack
 def use_local_stack() -> None:
     """Join the stack that runs in this home, and say so.
 
-    Call it before the first import of Prefect, which reads its settings once.
+    Call it before anything imports Prefect, which reads its settings once.
     """
     if home := join_local_stack():
         Console(stderr=True, highlight=False).print(

@@ -2,15 +2,18 @@
 
 import asyncio
 import re
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 from prefect.settings import get_current_settings
 
-from ittybatch.cli.output import Json, console, print_json
+from ittybatch.cli.output import Column, Json, console, print_json, print_table
 from ittybatch.cli.status import SUCCEEDED
+from ittybatch.engine.deployments import Declared, Deployed
 from ittybatch.engine.deployments import deploy as apply_declarations
 from ittybatch.engine.reconciling import reconcile as bring_together
 from ittybatch.errors import ConfigurationError
@@ -24,6 +27,13 @@ _UNITS = {"d": "days", "w": "weeks"}
 
 def deploy(
     *,
+    file: Annotated[
+        Path | None,
+        Parameter(
+            help="The file of deployments. Without it, this folder's prefect.yaml if it deploys "
+            "flows of ittybatch, else the one that comes with ittybatch."
+        ),
+    ] = None,
     concurrency: Annotated[
         int | None, Parameter(help="Flow runs at a time in the work pool; each is a process.")
     ] = None,
@@ -35,14 +45,35 @@ def deploy(
         ),
     ] = None,
 ) -> int:
-    """Create or update work pool, deployments and automations in Prefect. Safe to repeat."""
+    """Create or update work pool, deployments and automations in Prefect. Safe to repeat.
+
+    It prints the file that it applied, and each deployment with its schedule and next run.
+    """
     if get_current_settings().api.url is None:
         raise ConfigurationError(
             "PREFECT_API_URL is not set.",
             remedy="Set it to your Prefect server's API, or start one with `ittybatch up`.",
         )
-    apply_declarations(concurrency=concurrency, python=python, tell=console.print)
+    deployed = apply_declarations(
+        concurrency=concurrency,
+        python=python,
+        declared=Declared(file=file) if file else None,
+        tell=console.print,
+    )
+    console.print(f"Applied {deployed.prefect_file}", markup=False, style="bold")
+    print_table(
+        "Deployments", ("Deployment", "Schedule", Column("Next run", prose=True)), _rows(deployed)
+    )
     return SUCCEEDED
+
+
+def _rows(deployed: Deployed) -> Iterator[tuple[str, str, str]]:
+    for name, schedules in sorted(deployed.deployments.items()):
+        if not schedules:
+            yield name, "", ""
+        for each in schedules:
+            next_run = f"{each.next_run.astimezone():%Y-%m-%d %H:%M %Z}" if each.next_run else ""
+            yield name, each.when, next_run if each.active else "none: it is not active"
 
 
 def upgrade(*, json: Json = False) -> int:

@@ -156,7 +156,8 @@ def print_table(
     whole = width >= _WHOLE
     chosen = [each if isinstance(each, Column) else Column.of(each) for each in columns]
     shown = [number for number, each in enumerate(chosen) if width >= each.from_width]
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    shown_title = cut_in_the_middle(title, width)
+    table = Table(title=shown_title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in (chosen[number] for number in shown):
         table.add_column(
             column.title,

@@ -4,7 +4,16 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from ittybatch.cli.output import Json, Limit, console, print_json, print_table
+from ittybatch.cli.output import (
+    Column,
+    Json,
+    Limit,
+    Wide,
+    common_folder,
+    console,
+    print_json,
+    print_table,
+)
 from ittybatch.cli.status import SUCCEEDED, USAGE
 from ittybatch.engine.amounts import format_count
 from ittybatch.ledger import Ledger, open_ledger
@@ -27,10 +36,11 @@ def list_held(
     *,
     batch: OfBatch = None,
     input_prefix: OfInput = None,
-    limit: Annotated[Limit, Parameter(help="At most so many.")] = 100,
+    limit: Annotated[Limit, Parameter(help="The most jobs to list.")] = 100,
+    wide: Wide = False,
     json: Json = False,
 ) -> int:
-    """List what is held back, and why: it failed for good, or ended without an answer."""
+    """List jobs that are held back, and why: they failed for good, or ended without an answer."""
     ledger = open_ledger(Settings())
     jobs = ledger.read(
         held.held_jobs, batch=_found(ledger, batch), input_prefix=input_prefix, limit=limit
@@ -38,13 +48,27 @@ def list_held(
     if json:
         print_json(jobs)
         return SUCCEEDED
+    folder = common_folder([job.input for job in jobs], wide=wide)
     print_table(
-        "Held back",
-        ("Input", "Rendition", "State", "Batch", "Reason"),
+        f"Held back, inputs in {folder}" if folder else "Held back",
+        (
+            Column("Input", cut=True),
+            "Rendition",
+            "State",
+            Column("Batch", from_width=100),
+            Column("Reason", cut=True),
+        ),
         [
-            (job.input, job.rendition, job.state.value, job.batch_id, job.error_message)
+            (
+                job.input.removeprefix(folder),
+                job.rendition,
+                job.state,
+                job.batch_id,
+                job.error_message,
+            )
             for job in jobs
         ],
+        wide=wide,
     )
     console.print("`ittybatch quarantine release` lets the next batch make them again.")
     return SUCCEEDED
@@ -56,11 +80,11 @@ def release(
     batch: OfBatch = None,
     input_prefix: OfInput = None,
     all: Annotated[  # noqa: A002  the option's name
-        bool, Parameter(negative="", help="Everything that is held back.")
+        bool, Parameter(negative="", help="All jobs that are held back.")
     ] = False,
     json: Json = False,
 ) -> int:
-    """Let held jobs be made by the next batch that finds their items. They are paid for again."""
+    """Let the next batch that finds their items make held jobs again. They are paid for again."""
     if not (batch or input_prefix or all):
         console.print("Say what to release: --batch, --input or --all.")
         return USAGE

@@ -41,14 +41,16 @@ class Declared:
 
     Args:
         root: The folder whose own files replace the package's.
+        file: The file of deployments, whatever the folder has.
     """
 
     root: Path = field(default_factory=Path.cwd)
+    file: Path | None = None
 
     @property
     def prefect_file(self) -> Path:
         """The deployments."""
-        return declared(PREFECT_FILE, self.root)
+        return self.file.absolute() if self.file else declared(PREFECT_FILE, self.root)
 
     @property
     def automations_file(self) -> Path:

@@ -92,16 +92,16 @@ def test_a_profile_that_is_named_is_the_workers_own(
 def test_a_dry_run_says_where_its_plan_is(
     prefect: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It makes no batch, so that `ittybatch status` never shows it."""
+    """It makes no batch, so that nothing can follow it."""
     Path("ps.yaml").write_text(PROFILE)
     starting.run("list.csv", profile="ps.yaml", options=RunOptions(dry_run=True))
     told = capsys.readouterr().out
     assert "among the flow run's artifacts" in told
-    assert "ittybatch status" not in told
+    assert "ittybatch follow" not in told
     assert prefect.asked[0]["options"] == {"chunk_size": 7, "dry_run": True}
 
     starting.run("list.csv", profile="ps.yaml")
-    assert "ittybatch status" in capsys.readouterr().out
+    assert "ittybatch follow run-1" in capsys.readouterr().out
 
 
 def test_a_dry_run_cannot_be_followed(prefect: Recorder) -> None:

@@ -15,9 +15,13 @@ PAGES = (
     "README.md",
     "CHANGELOG.md",
     "docs/architecture.md",
+    "docs/aws.md",
+    "docs/commands.md",
+    "docs/compare.md",
     "docs/operations.md",
     "docs/profiles.md",
     "docs/sources.md",
+    "docs/tutorial.md",
 )
 
 

@@ -32,6 +32,7 @@ def test_every_example_says_what_it_is(fence: Fence) -> None:
         ("csv", "manifest"),
         ("jsonl", "manifest"),
         ("json", "parameters"),
+        ("json", "policy"),
     }
 
 
@@ -72,3 +73,12 @@ def test_parameters_start_a_batch(fence: Fence) -> None:
     parameters = json.loads(fence.text)
     taken = run_batch.validate_parameters(parameters)
     assert set(parameters["options"]) == taken["options"].model_fields_set
+
+
+@each("json", what="policy")
+def test_a_policy_of_aws_is_whole(fence: Fence) -> None:
+    """AWS refuses a statement without one of these."""
+    policy = json.loads(fence.text)
+    assert policy["Version"] == "2012-10-17"
+    for statement in policy["Statement"]:
+        assert {"Effect", "Action", "Resource"} <= set(statement)
