@@ -25,13 +25,12 @@ from ittybatch.ledger import open_ledger
 from ittybatch.ledger.asking import Problems, problems_of
 from ittybatch.ledger.queries import (
     BatchStatus,
-    all_job_rows,
     batch_status,
-    failure_reasons,
     find_batch,
     idle_batches,
     recent_batches,
 )
+from ittybatch.ledger.results import all_job_rows, failure_reasons
 from ittybatch.ledger.states import JobState
 from ittybatch.settings import Settings
 
@@ -201,7 +200,8 @@ def report(
 ) -> int:
     """Write a batch's completion report."""
     form = form_of(output, format)
-    ledger = open_ledger(Settings())
+    settings = Settings()
+    ledger = open_ledger(settings)
     found = ledger.read(find_batch, batch)
     outputs = [table_output(dynamodb, found)] if dynamodb else []
     if output is None and form is ReportFormat.PARQUET:
@@ -210,7 +210,7 @@ def report(
     if output is not None or printed:
         place = sys.stdout.buffer if output is None else output
         outputs.append(report_output(ledger, found, form, place, only_failures=only_failures))
-    written = write_report(ledger, found, outputs, check_outputs=check_outputs)
+    written = write_report(ledger, found, outputs, check_outputs=check_outputs, settings=settings)
     sys.stdout.buffer.flush()
     # What is piped stays the report alone.
     _tell(written, output, dynamodb, to=errors if printed else console)
@@ -260,7 +260,7 @@ def _show_one(found: BatchStatus, speed: Speed, problems: Problems | None, *, js
     if found.reason:
         lines.append(("Reason", found.reason))
     if problems:
-        lines.append(("Waiting", problems.told()))
+        lines.append(("Waiting", problems.describe()))
     lines += [
         (name.title().replace("_", " "), f"{count:,}") for name, count in found.counts.items()
     ]

@@ -25,8 +25,7 @@ from ittybatch.engine.saving import save_plan
 from ittybatch.engine.scope import settle
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import open_ledger
-from ittybatch.ledger.history import experience
-from ittybatch.ledger.queries import find_batch
+from ittybatch.ledger.queries import find_batch, past_durations
 from ittybatch.ledger.retrying import ended_jobs
 from ittybatch.profiles import load_profile, refuse_overlap
 from ittybatch.settings import Settings
@@ -93,7 +92,7 @@ def plan(
                 on_page=tell,
                 skip_existing=skip_standing,
             )
-    expected = estimate(found.counts, asked, settings, ledger.read(experience))
+    expected = estimate(found.counts, asked, settings, ledger.read(past_durations))
     if json:
         rejects = [
             {"line": each.line, "field": each.field, "reason": each.reason, "row": each.row}
@@ -321,8 +320,8 @@ def _print_plan(found: Preview, expected: Estimate) -> None:
         console.print(f"To plan what a rule leaves out: {wanted}", markup=False)
     size = format_total(found.counts["bytes"], found.counts["items"])
     console.print(f"Size of the sources: {size}")
-    console.print(f"Cost: {expected.told_cost()}", markup=False)
-    console.print(f"Time: {expected.told_time()}", markup=False)
+    console.print(f"Cost: {expected.describe_cost()}", markup=False)
+    console.print(f"Time: {expected.describe_time()}", markup=False)
     if found.sample:
         columns = ("Input", "Rendition", "Kind", "Destination")
         print_table("First jobs", columns, [tuple(row.values()) for row in found.sample])

@@ -1,10 +1,12 @@
-"""Why a plan leaves out jobs: each count's name, and its words wherever it is reported.
+"""The words for a plan's counts, wherever a plan is shown.
 
-What filters leave out is described with the sources. A chunk's leg imports this module, so it
+The counts of filters are described with the sources. A chunk's leg imports this module, so it
 imports nothing large.
 """
 
 from collections.abc import Iterator, Mapping
+
+from ittybatch.sources.rules import describe_rule, left_out_by_rule
 
 # To be read after "jobs".
 NOT_SUBMITTED: Mapping[str, str] = {
@@ -15,10 +17,40 @@ NOT_SUBMITTED: Mapping[str, str] = {
     "same_destination": "refused: their destination belongs to another item",
     "duplicates": "named twice by the source",
 }
+PLANNED: Mapping[str, str] = {
+    "found": "items found",
+    "items": "items with something to do",
+    "jobs": "jobs to submit",
+}
+LEFT_OUT: Mapping[str, str] = {
+    **{name: f"jobs {why}" for name, why in NOT_SUBMITTED.items()},
+    "skipped": "renditions that a condition excludes",
+    "without_rendition": "items that no rendition wants",
+    "rejected": "rows and items that could not be used",
+}
 
 
 def not_submitted(counts: Mapping[str, int]) -> Iterator[tuple[int, str]]:
-    """Give the jobs that a plan leaves out: how many, and why in words that follow "jobs"."""
+    """Yield the jobs that a plan leaves out: how many, and why, in words that follow "jobs"."""
     for name, why in NOT_SUBMITTED.items():
         if count := counts.get(name):
             yield count, why
+
+
+def left_out(counts: Mapping[str, int]) -> Iterator[tuple[int, str]]:
+    """Yield everything that a plan leaves out: how many, and what with the reason."""
+    for name, what in LEFT_OUT.items():
+        if count := counts.get(name):
+            yield count, what
+    for name, count in left_out_by_rule(counts).items():
+        yield count, f"left out by {name}: {describe_rule(name)}"
+
+
+def describe_counts(counts: Mapping[str, int]) -> Iterator[tuple[int, str]]:
+    """Yield a plan's counts with their words: found, planned, by rendition, left out."""
+    for name, what in PLANNED.items():
+        yield counts.get(name, 0), what
+    for name, count in sorted(counts.items()):
+        if name.startswith("rendition:"):
+            yield count, f"jobs of rendition {name.removeprefix('rendition:')}"
+    yield from left_out(counts)

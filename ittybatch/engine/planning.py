@@ -10,8 +10,8 @@ from pathlib import Path
 import orjson
 
 from ittybatch.engine.ahead import bulk_work, read_ahead
+from ittybatch.engine.existing import ExistingOutputs
 from ittybatch.engine.seen_destinations import SeenDestinations
-from ittybatch.engine.standing import Standing
 from ittybatch.engine.unchanged import Alike, Remaining, leave_out_held, objects_by_fit
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.options import InvalidOptions
@@ -21,7 +21,7 @@ from ittybatch.ledger.claims import Claims
 from ittybatch.ledger.lookups import Occupant
 from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
 from ittybatch.ledger.planning import NotPlanning, plan_page
-from ittybatch.ledger.retrying import Wanted, ended_jobs
+from ittybatch.ledger.retrying import JobFilter, ended_jobs
 from ittybatch.profiles import Item, Profile, ProfileError, Profiles
 from ittybatch.profiles.blueprint import Fit
 from ittybatch.sources import (
@@ -224,7 +224,7 @@ def _pages(
     # is held would cost it more than it saves.
     whole = skip_existing or again or isinstance(source, ManifestSource)
     pages = _read(source, profile, profiles, cursor, whole=whole)
-    with closing(pages), Standing() as standing:
+    with closing(pages), ExistingOutputs() as standing:
         planned = (
             _planned(page, leave_out_held(ledger, batch, page.items, objects), profile, profiles)
             for page, objects in pages
@@ -293,9 +293,9 @@ def _reject(item: Item, error: IttybatchError) -> PlannedReject:
     return PlannedReject(item.line, field_name, printable(str(error)), printable(item.shown[:500]))
 
 
-def wanted_of(source: FailedJobsSource) -> Wanted:
+def wanted_of(source: FailedJobsSource) -> JobFilter:
     """Say in the ledger's words which jobs a source means."""
-    return Wanted(
+    return JobFilter(
         None if source.batch == EVERY_BATCH else source.batch,
         [state.value for state in source.states],
         source.reason,

@@ -1,4 +1,4 @@
-"""The completion report: one pass over a batch's jobs, written in every form at once."""
+"""The completion report: one pass over a batch's jobs writes every format at once."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import IO, ParamSpec, Self
 
 from ittybatch.engine.reports.checks import OutputChecks
+from ittybatch.engine.reports.durations import InputDurations
 from ittybatch.engine.reports.dynamodb import open_table
 from ittybatch.engine.reports.entries import FAILED_STATES
 from ittybatch.engine.reports.forms import (
@@ -23,27 +24,28 @@ from ittybatch.engine.reports.rejects import write_rejects_to
 from ittybatch.engine.reports.tally import Tally
 from ittybatch.errors import ConfigurationError, IttybatchError
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.queries import batch_status, failure_reasons
-from ittybatch.ledger.results import Result, result_pages
-from ittybatch.sources.places import require_allowed
+from ittybatch.ledger.queries import batch_status
+from ittybatch.ledger.results import Result, failure_reasons, result_pages
+from ittybatch.settings import Settings
+from ittybatch.sources.origins import require_allowed
 from ittybatch.sources.s3 import SCHEME
 
 P = ParamSpec("P")
 
-# What lies beside the ledger; Parquet is for whoever asks for it.
+# Written beside the ledger for every batch; Parquet only on request.
 _AT_HOME = (ReportFormat.JSON, ReportFormat.CSV, ReportFormat.HTML)
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One thing that a report is written as.
+    """One file, object or table that a report is written to.
 
     Args:
-        name: What it is called where it fails: its place.
-        opened: Gives what takes the jobs; leaving it makes the report whole, or takes it back.
-        only_failures: Whether it is told only of jobs that did not succeed.
-        may_fail: Whether the others are written all the same where this one cannot be.
-        adds_up: Whether it tells what all jobs add up to, the succeeded ones too.
+        name: Its place, for error messages.
+        opened: Yields the report to write to; leaving it completes the report, or undoes it.
+        only_failures: Whether it gets only jobs that did not succeed.
+        may_fail: Whether the other outputs are written even if this one fails.
+        adds_up: Whether it shows totals of all jobs, including those that succeeded.
     """
 
     name: str
@@ -55,12 +57,12 @@ class Output:
 
 @dataclass(slots=True)
 class Written:
-    """What became of a report.
+    """The result of writing a report.
 
     Args:
-        tally: What the jobs add up to.
-        places: Where it was written to, by what it is.
-        failures: Why something that may fail was not written.
+        tally: Totals of the jobs.
+        places: Where it was written, by format.
+        failures: Why outputs that may fail were not written.
     """
 
     tally: Tally = field(default_factory=Tally)
@@ -77,41 +79,49 @@ def report_output(
     only_failures: bool = False,
     may_fail: bool = False,
 ) -> Output:
-    """A report at a path, at `s3://bucket/key`, or on a stream that stays open."""
+    """Describe a report at a path, at `s3://bucket/key`, or on a stream that stays open."""
     opened = _opened(ledger, batch, form, place, only_failures=only_failures)
     name = place if isinstance(place, str) else form.value
     return Output(name, opened, only_failures, may_fail, adds_up=form is ReportFormat.HTML)
 
 
 def table_output(table: str, batch: str, *, may_fail: bool = False) -> Output:
-    """Each job that has ended as an item of a DynamoDB table."""
+    """Describe a DynamoDB table that gets each ended job as an item."""
     return Output(table, open_table(table, batch), may_fail=may_fail)
 
 
 def write_report(
-    ledger: Ledger, batch: str, outputs: Sequence[Output], *, check_outputs: bool = False
+    ledger: Ledger,
+    batch: str,
+    outputs: Sequence[Output],
+    *,
+    check_outputs: bool = False,
+    settings: Settings | None = None,
 ) -> Written:
-    """Read a batch's jobs once, page by page, and write everything that is made of them.
+    """Read a batch's jobs once, page by page, and write every output from them.
 
     Args:
         ledger: Where the batch is.
         batch: Its id.
         outputs: What to write.
-        check_outputs: Whether each job's output is looked at.
+        check_outputs: Whether to check each job's output.
+        settings: How to ask Ittybit for the durations of inputs, which the checks compare with
+            those of outputs; None to compare none.
 
     Raises:
-        NotWritten: A report that must not fail cannot be written; it is as it was before.
-        TableUnavailable: The same of a table.
+        NotWritten: A report that must not fail cannot be written; it is unchanged.
+        TableUnavailable: A table that must not fail cannot be written to.
     """
     written = Written()
     needs_all = check_outputs or any(
         output.adds_up or not output.only_failures for output in outputs
     )
     with ExitStack() as stack:
-        checks = stack.enter_context(OutputChecks()) if check_outputs else None
+        durations = InputDurations(settings) if settings else None
+        checks = stack.enter_context(OutputChecks(durations)) if check_outputs else None
         writings = [stack.enter_context(_Writing(output)) for output in outputs]
         for read in result_pages(ledger, batch, states=() if needs_all else FAILED_STATES):
-            rows = checks.look(read) if checks else read
+            rows = checks.check(read) if checks else read
             written.tally.add(rows)
             for writing in writings:
                 writing.add(rows)
@@ -130,19 +140,21 @@ def write_files(
     only_failures: bool = False,
     check_outputs: bool = False,
     dynamodb_table: str | None = None,
+    settings: Settings | None = None,
 ) -> Written:
-    """Write what a batch leaves behind at its end.
+    """Write the files of a batch's end.
 
     Args:
         ledger: Where the batch is.
         batch: Its id.
         folder: Where `report.json`, `report.csv`, `report.html` and, if there were bad rows,
-            `rejects.csv` go. Nothing but these must not fail.
-        copies_to: Folder or `s3://bucket/prefix/` below which the batch gets a folder with the
-            same and `report.parquet`.
-        only_failures: Only jobs that did not succeed in the copies.
-        check_outputs: Whether each job's output is looked at.
-        dynamodb_table: Table that is told of each job.
+            `rejects.csv` go. Only these must not fail.
+        copies_to: Folder or `s3://bucket/prefix/` in which the batch gets a folder with copies
+            and `report.parquet`.
+        only_failures: Whether the copies list only jobs that did not succeed.
+        check_outputs: Whether to check each job's output.
+        dynamodb_table: Table to write each job to.
+        settings: As in `write_report`.
 
     Raises:
         NotWritten: The folder cannot be written to.
@@ -167,7 +179,7 @@ def write_files(
         ]
     if dynamodb_table:
         outputs.append(table_output(dynamodb_table, batch, may_fail=True))
-    written = write_report(ledger, batch, outputs, check_outputs=check_outputs)
+    written = write_report(ledger, batch, outputs, check_outputs=check_outputs, settings=settings)
     written.failures += refused
     written.places = {form.value: place for form, place in here.items()}
     if rejects := write_rejects_to(ledger, batch, str(folder / "rejects.csv")):
@@ -182,7 +194,7 @@ def write_files(
 
 
 def _refused(copies: str | None) -> list[str]:
-    """Why copies may not go to a folder; nothing where they may."""
+    """Why copies may not be written to a folder; empty if they may."""
     if copies is None or copies.startswith(SCHEME):
         return []
     try:
@@ -211,7 +223,7 @@ def _opened(
 
 
 class _Writing:
-    """An output while it is written. Where it may fail, its failure ends it and nothing else."""
+    """An output while it is written. If it may fail, its failure does not stop the others."""
 
     def __init__(self, output: Output) -> None:
         self.failure: str | None = None
@@ -233,14 +245,14 @@ class _Writing:
             self._output.opened.__exit__(kind, error, trace)
 
     def add(self, rows: Sequence[Result]) -> None:
-        """Tell it of these jobs."""
+        """Write these jobs."""
         if self._output.only_failures and not self._output.adds_up:
             rows = [row for row in rows if row.state in FAILED_STATES]
         if self._form is not None and rows:
             self._guarded(self._form.add, rows)
 
     def end(self, tally: Tally) -> None:
-        """Make it whole."""
+        """Complete the output."""
         if self._form is not None:
             self._guarded(self._form.end, tally)
         if self._form is not None:
@@ -256,14 +268,14 @@ class _Writing:
         except Exception as error:
             if not self._output.may_fail:
                 raise
-            self.failure = self._taken_back(error)
+            self.failure = self._undo(error)
 
-    def _taken_back(self, error: Exception) -> str:
-        """Leave the output with its error, which may put it into better words."""
+    def _undo(self, error: Exception) -> str:
+        """Close the output with its error, and return the message; closing may improve it."""
         try:
             self.__exit__(type(error), error, error.__traceback__)
-        except Exception as told:  # noqa: BLE001  whatever it is, it ends nothing but this output
-            error = told
+        except Exception as better:  # noqa: BLE001  any error ends only this output
+            error = better
         if isinstance(error, IttybatchError):
             return str(error)
         return f"{self._output.name} was not written: {type(error).__name__}: {error}"

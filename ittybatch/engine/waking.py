@@ -18,7 +18,7 @@ from ittybatch.engine.alerting import show_held
 from ittybatch.engine.flow_runs import FlowRuns, NoDeployment, PrefectUnavailable, RunStatus
 from ittybatch.engine.orders import Order, order_for
 from ittybatch.ledger import Ledger, Transaction, identity, runs
-from ittybatch.ledger.batches import cancel_batch, cancel_chunk
+from ittybatch.ledger.control import cancel_batch, cancel_chunk
 from ittybatch.ledger.database import LedgerUnavailable
 from ittybatch.ledger.runs import OwnedRun
 from ittybatch.ledger.states import RunState
@@ -322,7 +322,7 @@ class Waker:
                 f"`ittybatch resume {run.batch_id}` goes on with it through Prefect.",
                 woken,
             )
-        elif run.stumbles >= runs.MOST_STUMBLES:
+        elif run.stumbles >= runs.MAX_FAILED_STARTS:
             last = (status.message if status else None) or "no reason given"
             self._give_up(
                 run,

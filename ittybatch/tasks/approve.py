@@ -8,10 +8,10 @@ from prefect.logging import get_run_logger
 from pydantic import ConfigDict, Field
 
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.approval import approve as let_begin
-from ittybatch.ledger.approval import ask, asked_leg
-from ittybatch.ledger.batches import OpenBatch, cancel_batch, read_batch
-from ittybatch.ledger.legs import Leg
+from ittybatch.ledger.batches import OpenBatch, read_batch
+from ittybatch.ledger.control import approve as let_begin
+from ittybatch.ledger.control import cancel_batch
+from ittybatch.ledger.legs import Leg, ask, asked_leg
 from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
 from ittybatch.tasks.leg import in_place, this_run

@@ -22,13 +22,14 @@ from prefect.client.schemas.filters import (
 from ittybatch.engine.advice import advise, outlook
 from ittybatch.engine.amounts import format_bytes, format_count, format_duration, format_total
 from ittybatch.engine.estimate import Estimate
-from ittybatch.engine.plan_counts import NOT_SUBMITTED
+from ittybatch.engine.plan_counts import left_out
 from ittybatch.engine.reporting import Written
 from ittybatch.engine.reports.tally import Tally
-from ittybatch.ledger.queries import BatchStatus, JobRow
+from ittybatch.ledger.queries import BatchStatus
+from ittybatch.ledger.results import JobRow
 from ittybatch.ledger.states import JobState
 from ittybatch.profiles import Item
-from ittybatch.sources.rules import describe_rule, left_out_by_rule, nothing_left
+from ittybatch.sources.rules import nothing_left
 from ittybatch.tasks.leg import this_run
 from ittybatch.tasks.markdown import code, escaped, link, table
 from ittybatch.tasks.naming import source_name
@@ -37,12 +38,6 @@ MOST_ROWS = 500
 # Wider cells push the others off the page; the failures are told in full elsewhere.
 _WIDEST = 50
 _ENDED = ("succeeded", "failed", "expired", "cancelled")
-_LEFT_OUT = (
-    *((name, f"Jobs {why}") for name, why in NOT_SUBMITTED.items()),
-    ("skipped", "Renditions that a condition excludes"),
-    ("without_rendition", "Items that no rendition wants"),
-    ("rejected", "Rows and items that could not be used"),
-)
 
 
 def show_plan(
@@ -60,17 +55,13 @@ def show_plan(
     size = "size unknown" if size == "unknown" else size
     lines = [escaped(nothing), ""] if (nothing := nothing_left(counts)) else []
     lines += [f"Source: {code(source_name(source))}, {size}, profile: {code(profile)}"]
-    lines += ["", f"- Cost: {escaped(expected.told_cost())}"]
-    lines += [f"- Time: {escaped(expected.told_time())}"]
+    lines += ["", f"- Cost: {escaped(expected.describe_cost())}"]
+    lines += [f"- Time: {escaped(expected.describe_time())}"]
     if jobs := _named(counts, "rendition:"):
         lines += table(("Rendition", "Jobs>"), jobs)
-    left_out = [(title, f"{counts[name]:,}") for name, title in _LEFT_OUT if counts.get(name)]
-    left_out += [
-        (f"Left out by {code(name)}: {escaped(describe_rule(name))}", f"{count:,}")
-        for name, count in left_out_by_rule(counts).items()
-    ]
-    if left_out:
-        lines += table(("Nothing to do, or left out", "Count>"), left_out)
+    excluded = [(escaped(what), f"{count:,}") for count, what in left_out(counts)]
+    if excluded:
+        lines += table(("Nothing to do, or left out", "Count>"), excluded)
     if rejects:
         lines += ["", f"Rows and items that could not be used, and why: {code(rejects)}"]
     if sample:
@@ -171,7 +162,9 @@ def show_report(status: BatchStatus, told: str, written: Written) -> None:
         f"Batch {code(status.id)}, source: {source}, profile: {code(status.profile)}",
     ]
     if renditions := _added_up(written.tally):
-        lines += table(("Rendition", "Succeeded>", "Average>", "Longest>", "Saved>"), renditions)
+        lines += table(
+            ("Rendition", "Succeeded>", "Average>", "Longest>", "Size change>"), renditions
+        )
     if checks := written.tally.checks:
         lines += table(
             ("Outputs looked at", "Count>"),
@@ -191,7 +184,7 @@ def _added_up(tally: Tally) -> list[tuple[str, ...]]:
             f"{each.succeeded:,} of {each.jobs:,}",
             format_duration(each.average_s),
             format_duration(each.longest_s if each.timed else None),
-            each.saved,
+            each.size_change,
         )
         for name, each in sorted(tally.renditions.items())
     ]

@@ -8,7 +8,7 @@ from prefect.states import Cancelled, Completed, Failed
 
 from ittybatch.engine.plan_counts import not_submitted
 from ittybatch.ledger.batches import OpenBatch
-from ittybatch.ledger.pausing import is_paused
+from ittybatch.ledger.control import is_paused
 from ittybatch.ledger.queries import BatchStatus
 from ittybatch.ledger.states import BatchState
 from ittybatch.sources.rules import left_out_by_rule, nothing_left

@@ -11,8 +11,8 @@ from ittybatch.engine.reports.places import folder_of
 from ittybatch.engine.speed import speed_of
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import end_batch
-from ittybatch.ledger.queries import BatchStatus, all_job_rows, batch_status, failure_reasons
-from ittybatch.ledger.results import options_of
+from ittybatch.ledger.queries import BatchStatus, batch_status
+from ittybatch.ledger.results import all_job_rows, failure_reasons, options_of
 from ittybatch.settings import Settings
 from ittybatch.tasks.artifacts import (
     MOST_ROWS,
@@ -53,6 +53,7 @@ def report(ledger: Ledger, settings: Settings, status: BatchStatus) -> None:
         only_failures=options.report_only_failures,
         check_outputs=options.check_outputs,
         dynamodb_table=settings.dynamodb_table,
+        settings=settings,
     )
     for warning in (*written.failures, *describe_lookalikes(ledger, status.id)):
         get_run_logger().warning("%s", warning)

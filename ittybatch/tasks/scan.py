@@ -14,8 +14,8 @@ from ittybatch.engine.scope import settle
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import OpenBatch, read_batch
-from ittybatch.ledger.history import experience
 from ittybatch.ledger.legs import Leg
+from ittybatch.ledger.queries import past_durations
 from ittybatch.ledger.retrying import batches_with
 from ittybatch.ledger.states import BatchState
 from ittybatch.ledger.stopping import hold_and_end
@@ -61,7 +61,7 @@ def scan(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Open
             skip_existing=options.skip_existing,
             again=options.again,
             why_ask=lambda counts: why_ask(
-                estimate(counts, options, settings, ledger.read(experience)), options
+                estimate(counts, options, settings, ledger.read(past_durations)), options
             ),
         )
     except IttybatchError as error:
@@ -78,7 +78,7 @@ def scan(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Open
         planned.counts,
         source=planned.source,
         profile=str(planned.profile["name"]),
-        expected=estimate(planned.counts, options, settings, ledger.read(experience)),
+        expected=estimate(planned.counts, options, settings, ledger.read(past_durations)),
         rejects=rejects,
     )
     return planned
@@ -104,7 +104,7 @@ def look(
         found.counts,
         source=source.model_dump(mode="json"),
         profile=chosen.name,
-        expected=estimate(found.counts, options, settings, ledger.read(experience)),
+        expected=estimate(found.counts, options, settings, ledger.read(past_durations)),
         sample=found.sample,
     )
     return found

@@ -4,7 +4,7 @@ from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 
 from ittybatch.engine.flow_runs import PrefectUnavailable, open_flow_runs
-from ittybatch.ledger.pausing import is_paused
+from ittybatch.ledger.control import is_paused
 from ittybatch.ledger.queries import BatchStatus
 
 _OUTCOME = "outcome:"

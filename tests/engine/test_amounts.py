@@ -14,7 +14,7 @@ def test_one_is_told_in_the_singular(count: int, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "items", "said"), [(0, 0, "0 B"), (0, 3, "unknown"), (1500, 3, "1.5 kB")]
+    ("size", "items", "said"), [(0, 0, "0 Bytes"), (0, 3, "unknown"), (1500, 3, "1.5 kB")]
 )
 def test_a_size_that_nobody_knows_is_not_nothing(size: int, items: int, said: str) -> None:
     """Manifests and queries have no sizes but those that they are given."""

@@ -8,7 +8,7 @@ import pytest
 from ittybatch.engine.estimate import Estimate, estimate, why_ask
 from ittybatch.engine.options import BatchOptions
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.history import Experience, ended_per_minute, experience
+from ittybatch.ledger.queries import PastDurations, ended_per_minute, past_durations
 from ittybatch.ledger.settlement import settle
 from ittybatch.settings import Settings
 from tests.ledger import library
@@ -17,7 +17,7 @@ _COUNTS = {"jobs": 120, "items": 60, "kind:video": 60, "kind:image": 60}
 
 
 def _estimate(
-    known: dict[str, Experience] | None = None,
+    known: dict[str, PastDurations] | None = None,
     options: dict[str, Any] | None = None,
     **settings: Any,  # noqa: ANN401
 ) -> Estimate:
@@ -29,8 +29,8 @@ def test_without_rates_cost_and_time_are_unknown() -> None:
     """And it is said what is missing, and where to set it."""
     found = _estimate()
     assert (found.cost, found.minutes) == (None, None)
-    assert found.told_cost() == "unknown: no rate for image, video (ITTYBATCH_KIND_COSTS)"
-    assert "no image or video job has ended yet" in found.told_time()
+    assert found.describe_cost() == "unknown: no rate for image, video (ITTYBATCH_KIND_COSTS)"
+    assert "no image or video job has ended yet" in found.describe_time()
 
 
 def test_one_kind_without_a_rate_leaves_the_whole_unknown() -> None:
@@ -46,21 +46,21 @@ def test_the_cost_of_a_job_given_with_the_batch_counts_first() -> None:
 
 def test_time_follows_from_what_earlier_jobs_took() -> None:
     """Sixty videos of 100 s and as many images of 20 s, twenty at a time."""
-    known = {"video": Experience(10, 100.0), "image": Experience(5, 20.0)}
+    known = {"video": PastDurations(10, 100.0), "image": PastDurations(5, 20.0)}
     found = _estimate(known, max_in_flight=20)
     assert found.minutes == pytest.approx(6)
-    assert found.told_time() == "about 6 min, as 15 earlier jobs took, 20 at a time"
+    assert found.describe_time() == "about 6 min, as 15 earlier jobs took, 20 at a time"
 
 
 def test_nothing_ends_sooner_than_its_longest_job() -> None:
     """However many run at a time."""
-    known = {"video": Experience(10, 600.0), "image": Experience(5, 1.0)}
+    known = {"video": PastDurations(10, 600.0), "image": PastDurations(5, 1.0)}
     assert _estimate(known).minutes == pytest.approx(10)
 
 
 def test_the_users_own_speed_counts_first() -> None:
     """Who knows the account knows better."""
-    assert _estimate(jobs_per_minute=60).told_time() == "about 2 min, at 60 jobs a minute"
+    assert _estimate(jobs_per_minute=60).describe_time() == "about 2 min, at 60 jobs a minute"
 
 
 @pytest.mark.parametrize("settings", [{}, {"jobs_per_minute": 60}, {"max_in_flight": 5}])
@@ -69,7 +69,7 @@ def test_what_submits_nothing_takes_no_time(settings: dict[str, Any]) -> None:
     given = Settings(home=Path("nowhere"), **settings)
     found = estimate({"jobs": 0, "already_done": 7}, BatchOptions(), given, {})
     assert (found.minutes, found.cost) == (0, 0)
-    assert found.told_time() == "none: there is nothing to submit"
+    assert found.describe_time() == "none: there is nothing to submit"
 
 
 @pytest.mark.parametrize(
@@ -100,10 +100,10 @@ def test_the_ledger_remembers_how_long_jobs_took(ledger: Ledger) -> None:
     """By kind, and how many ended lately."""
     chunk, sent = library.submitted(ledger, library.job("a.mov"), library.job("b.mov"))
     batch = library.place(ledger, chunk).batch_id
-    assert ledger.read(experience) == {}
+    assert ledger.read(past_durations) == {}
     assert ledger.read(ended_per_minute, batch) is None
     ledger.write(settle, [library.remote("task-0"), library.remote("task-1")])
-    found = ledger.read(experience)
+    found = ledger.read(past_durations)
     assert found.keys() == {"video"}
     assert found["video"].jobs == len(sent)
     assert (ledger.read(ended_per_minute, batch) or 0) > 1

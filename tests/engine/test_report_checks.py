@@ -118,7 +118,7 @@ def ledger(sqlite_url: str) -> Iterator[Ledger]:
 def found(ledger: Ledger, batch: str) -> dict[str, str | None]:
     """What a look at each output came to, by its item's name."""
     with OutputChecks() as checks:
-        rows = [row for page in result_pages(ledger, batch) for row in checks.look(page)]
+        rows = [row for page in result_pages(ledger, batch) for row in checks.check(page)]
     return {row.input.removeprefix("s3://media/"): row.check for row in rows}
 
 

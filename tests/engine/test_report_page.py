@@ -1,11 +1,13 @@
 """The page: what an operator wants to see first, and nothing that a key or an error does."""
 
+import io
 import os
 import re
 import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -13,14 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from ittybatch.engine.reporting import report_output, write_report
+from ittybatch.engine.reports import page as page_module
 from ittybatch.engine.reports.forms import ReportFormat
-from ittybatch.engine.reports.html import link, shown, web_address
+from ittybatch.engine.reports.page import ENVIRONMENT, is_web_address
+from ittybatch.engine.reports.tally import Tally
 from ittybatch.ittybit.options import Kind
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine
+from ittybatch.ledger.queries import batch_status
 from ittybatch.ledger.settlement import settle
 from tests.engine.reports import mixed_batch, output, settled_batch, succeeded, written
 from tests.ledger import library
@@ -57,8 +62,8 @@ def test_it_tells_what_came_of_the_batch(ledger: Ledger) -> None:
     page = page_of(ledger, mixed_batch(ledger))
     assert "Failures by reason" in page
     assert "HYPERLINK" in page
-    assert "100 B" in page  # the input
-    assert "900 B (900%) more" in page
+    assert "100 Bytes" in page  # the input
+    assert "900% larger (900 Bytes)" in page
     assert "a.mov" in page
     assert "ittybatch retry" in page
 
@@ -88,15 +93,43 @@ def test_it_shows_some_of_many_pictures_and_says_of_how_many(ledger: Ledger) -> 
 )
 def test_only_web_addresses_become_links(url: str | None) -> None:
     """Anything else is text."""
-    assert web_address(url) is None
-    assert link(url, "x") == "x"
+    assert not is_web_address(url)
+
+
+def test_every_output_is_linked_up_to_a_limit(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A larger batch says how many there are, and which command lists all of them."""
+    monkeypatch.setattr(page_module, "MOST_OUTPUTS", 20)
+    urls = [f"https://cdn.test/{n}.mp4" for n in range(22)]
+    outputs = {f"{number}.mov": output(url) for number, url in enumerate(urls)}
+    outputs["1.mov"] = output("s3://out/1.mp4")
+    outputs["2.mov"] = output("javascript:alert(1)")
+    page = page_of(ledger, batch := settled_batch(ledger, outputs))
+    assert page.count('<a href="https://cdn.test/') == 18
+    assert "Outputs: the first 20 of 22" in page
+    assert f"ittybatch report {batch} --format csv" in page
+    assert "s3://out/1.mp4" in page
+    assert 'href="javascript' not in page
+
+
+def test_it_says_when_the_batch_started_and_ended(ledger: Ledger) -> None:
+    """A batch that still runs has no end."""
+    batch = mixed_batch(ledger)
+    status = ledger.read(batch_status, batch)
+    started = f"Started {status.created_at:%Y-%m-%d %H:%M:%S} UTC"
+    assert f"{started}, has not ended" in page_of(ledger, batch)
+    stream = io.BytesIO()
+    ended_at = datetime(2026, 11, 27, 5, 6, 7, tzinfo=UTC)
+    page_module.PageReport(stream, replace(status, ended_at=ended_at), []).end(Tally())
+    assert f"{started}, ended 2026-11-27 05:06:07 UTC" in stream.getvalue().decode()
 
 
 def test_no_picture_is_taken_from_elsewhere_than_the_web(ledger: Ledger) -> None:
     """Nor is there an image without an address."""
     page = page_of(ledger, pictures(ledger, "javascript:alert(1)", "data:image/png;base64,AAAA"))
     assert "<img" not in page
-    assert "javascript:" not in page
+    assert '="javascript:' not in page
 
 
 def test_an_input_that_is_signed_keeps_its_signature(ledger: Ledger) -> None:
@@ -112,17 +145,18 @@ def test_an_input_that_is_signed_keeps_its_signature(ledger: Ledger) -> None:
 @given(st.text() | st.sampled_from(HOSTILE))
 def test_text_is_never_markup(text: str) -> None:
     """Nor does it hold what cannot be seen, such as a sign that turns the text around."""
-    found = shown(text)
+    found = ENVIRONMENT.from_string("{{ text }}").render(text=text)
     assert not re.search(r"[<>\"']", found)
-    assert not re.search(r"&(?!(amp|lt|gt|quot|#x27);)", found)
+    assert not re.search(r"&(?!(amp|lt|gt|#34|#39);)", found)
     assert found.isprintable()
 
 
 @given(st.text())
 def test_an_address_cannot_end_its_attribute(tail: str) -> None:
     """Whatever follows the host."""
-    found = web_address(f"https://cdn.test/{tail}")
-    assert found is None or not re.search(r"[<>\"'\s]", found)
+    url = f"https://cdn.test/{tail}"
+    if is_web_address(url):
+        assert not re.search(r"[<>\"'\s]", ENVIRONMENT.from_string("{{ url }}").render(url=url))
 
 
 @pytest.fixture(scope="module")
@@ -197,8 +231,46 @@ def test_in_a_browser_it_shows_pictures_and_runs_nothing(
     for name in HOSTILE[:3]:
         assert page.get_by_text(name, exact=False).count() >= 1, name
     assert trouble == []
+    assert poor_contrasts(page) == []
+    page.emulate_media(color_scheme="dark")
+    assert poor_contrasts(page) == []
     if shots := os.environ.get("SCREENSHOTS"):
-        page.screenshot(path=f"{shots}/report.png", full_page=True)
-    page.set_viewport_size({"width": 380, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 380
+        for scheme in ("light", "dark"):
+            for width in (1280, 390):
+                page.emulate_media(color_scheme=scheme)
+                page.set_viewport_size({"width": width, "height": 800})
+                page.screenshot(path=f"{shots}/report-{scheme}-{width}.png", full_page=True)
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert (
+        page.evaluate(
+            "Math.min(...[...document.querySelectorAll('td')].map(cell => cell.offsetWidth || 999))"
+        )
+        > 200
+    )
     context.close()
+
+
+def poor_contrasts(page: Page) -> list[str]:
+    """Texts of the page whose contrast with the page's background is below 4.5.
+
+    By https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio; no element has a background of its own.
+    """
+    found: list[str] = page.evaluate(
+        """() => {
+          const light = colour => {
+            const [r, g, b] = colour.match(/[0-9.]+/g).map(Number).map(each => each / 255)
+              .map(each => each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4);
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+          };
+          const page = light(getComputedStyle(document.body).backgroundColor);
+          const ratio = each => {
+            const text = light(getComputedStyle(each).color);
+            return (Math.max(text, page) + 0.05) / (Math.min(text, page) + 0.05);
+          };
+          return [...document.querySelectorAll("body *")]
+            .filter(each => each.textContent.trim() && ratio(each) < 4.5)
+            .map(each => each.textContent.trim());
+        }"""
+    )
+    return found

@@ -3,13 +3,16 @@
 import contextlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow.parquet as pq
 import pytest
+from boto3.s3.transfer import TransferConfig
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
 
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.reporting import (
@@ -260,7 +263,9 @@ def test_an_object_of_many_parts_is_there_once_it_is_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """And one that is given up leaves no parts behind that would be paid for."""
-    monkeypatch.setattr("ittybatch.engine.reports.places._PART_BYTES", 5 * 1024 * 1024)
+    part = 5 * 1024 * 1024
+    parts = TransferConfig(multipart_threshold=part, multipart_chunksize=part)
+    monkeypatch.setattr("ittybatch.engine.reports.places.TRANSFER", parts)
     line = b"x" * 99_999 + b"\n"
     with whole(f"s3://{bucket}/big.csv") as stream:
         for _ in range(120):
@@ -272,8 +277,25 @@ def test_an_object_of_many_parts_is_there_once_it_is_whole(
     with contextlib.suppress(RuntimeError), whole(f"s3://{bucket}/cut.csv") as stream:
         stream.write(line * 60)
         raise RuntimeError
+    monkeypatch.setattr(
+        "botocore.client.BaseClient._make_api_call",
+        failing(cast("Any", BaseClient)._make_api_call, part=2),
+    )
+    with pytest.raises(NotWritten), whole(f"s3://{bucket}/cut.csv") as stream:
+        stream.write(line * 60)
     assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 1
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
+
+
+def failing(call: Callable[..., Any], part: int) -> Callable[..., Any]:
+    """API calls of which one, the upload of this part, is refused."""
+
+    def called(client: object, operation: str, arguments: dict[str, Any]) -> object:
+        if operation == "UploadPart" and arguments["PartNumber"] == part:
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, operation)
+        return call(client, operation, arguments)
+
+    return called
 
 
 @pytest.mark.parametrize("place", ["s3://bucket", "s3://bucket/folder/", "s3://b/x"])

@@ -1,15 +1,16 @@
-"""A look at each output: whether it is there, as large as Ittybit said, and of its format.
+"""Check each output: whether it exists, and has the right size, format and duration.
 
-One request an output, for its first bytes: the answer tells the size of the whole, and the
-bytes tell the format. Nothing that goes wrong here stops a report.
+One request for an output's first bytes gives its size and its format. The duration that Ittybit
+reported is compared with the input's. No failure here stops a report.
 """
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from http import HTTPStatus
 from itertools import islice
 from types import TracebackType
@@ -20,6 +21,7 @@ import httpx
 import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ittybatch.engine.reports.durations import InputDurations, is_too_short
 from ittybatch.engine.reports.signs import LONGEST, fits
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.options import Kind
@@ -35,57 +37,70 @@ _PATIENCE_S = 10.0
 _MOST_REDIRECTS = 3
 _MOST_PARTS = 8
 _TRIES = 2
-# A host that has failed to answer so often in a row is not asked again: a million outputs at
-# ten seconds each would keep a report waiting for days.
-_GIVEN_UP_AFTER = 20
+# After this many failures in a row, a host is not asked again: a million outputs at ten seconds
+# each would delay a report for days.
+_MOST_FAILURES = 20
 _RANGE = f"bytes=0-{LONGEST - 1}"
 _GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 _GONE_CODES = frozenset({"404", "NoSuchKey", "NoSuchBucket"})
 
 
 class Check(StrEnum):
-    """What a look at an output came to."""
+    """The result of checking an output."""
 
     OK = "ok"
     MISSING = "missing"
     WRONG_SIZE = "wrong_size"
     WRONG_FORMAT = "wrong_format"
+    TOO_SHORT = "too_short"
     UNKNOWN = "unknown"
+
+
+CHECK_TEXTS = {
+    Check.OK.value: "as expected",
+    Check.MISSING.value: "missing",
+    Check.WRONG_SIZE.value: "wrong size",
+    Check.WRONG_FORMAT.value: "wrong format",
+    Check.TOO_SHORT.value: "shorter than asked: the input may be cut short",
+    Check.UNKNOWN.value: "could not be checked",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What is there: its size where that was told, and how it begins."""
+    """An existing output: its size, if known, and its first bytes."""
 
     size_bytes: int | None
     beginning: bytes
 
 
 class _Gone(Exception):
-    """There is nothing."""
+    """The output does not exist."""
 
 
-class _Silent(Exception):
-    """It cannot be told what is there."""
+class _NoAnswer(Exception):
+    """The server did not say whether the output exists."""
 
 
 class OutputChecks:
-    """Looks at outputs, some dozens at a time.
+    """Checks outputs, several at a time.
 
     Args:
+        durations: Finds the durations of inputs; None if they are not compared.
         at_once: Requests in flight.
     """
 
-    def __init__(self, at_once: int = AT_ONCE) -> None:
+    def __init__(self, durations: InputDurations | None = None, at_once: int = AT_ONCE) -> None:
+        self._durations = durations
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="check")
         self._web = httpx.Client(
             timeout=_PATIENCE_S,
             limits=httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once),
-            # As stored: a size would otherwise be that of the compressed answer.
+            # Uncompressed: otherwise the size would be that of the compressed answer.
             headers={"Accept-Encoding": "identity", "Range": _RANGE},
         )
         self._s3: S3Client | None = None
-        self._silent: Counter[str] = Counter()
+        self._failures: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -102,41 +117,46 @@ class OutputChecks:
         if self._s3 is not None:
             self._s3.close()
 
-    def look(self, rows: Sequence[Result]) -> list[Result]:
-        """Give the rows back, those that succeeded with what a look at their output came to."""
-        return list(self._threads.map(self._checked, rows))
+    def check(self, rows: Sequence[Result]) -> list[Result]:
+        """Return the rows; those that succeeded have `check` set."""
+        inputs = self._durations.of(rows) if self._durations else {}
+        return list(self._threads.map(partial(self._checked, inputs), rows))
 
-    def _checked(self, row: Result) -> Result:
+    def _checked(self, inputs: Mapping[str, float], row: Result) -> Result:
         if row.state is not JobState.SUCCEEDED:
             return row
-        return replace(row, check=self._check(row).value)
+        check = self._check(row)
+        input_s = inputs.get(row.input)
+        if check in {Check.OK, Check.UNKNOWN} and input_s and is_too_short(row, input_s):
+            check = Check.TOO_SHORT
+        return replace(row, check=check.value)
 
     def _check(self, row: Result) -> Check:
         if not row.output_url:
             return Check.UNKNOWN
         try:
-            seen = self._look_at(row.output_url)
+            seen = self._fetch(row.output_url)
         except _Gone:
             return Check.MISSING
-        except (_Silent, ValueError):  # some addresses cannot even be taken apart
+        except (_NoAnswer, ValueError):  # some addresses cannot be parsed
             return Check.UNKNOWN
         return _judge(row, seen)
 
-    def _look_at(self, url: str) -> _Seen:
+    def _fetch(self, url: str) -> _Seen:
         host = urlsplit(url).netloc
         for attempt in range(1, _TRIES + 1):
-            if self._silent[host] >= _GIVEN_UP_AFTER:
+            if self._failures[host] >= _MOST_FAILURES:
                 break
             try:
                 seen = self._object(url) if url.startswith(SCHEME) else self._page(url)
-            except _Silent:
+            except _NoAnswer:
                 if attempt == _TRIES:
                     with self._lock:
-                        self._silent[host] += 1
+                        self._failures[host] += 1
             else:
-                self._silent[host] = 0
+                self._failures[host] = 0
                 return seen
-        raise _Silent
+        raise _NoAnswer
 
     def _page(self, url: str) -> _Seen:
         for _ in range(_MOST_REDIRECTS + 1):
@@ -147,8 +167,8 @@ class OutputChecks:
                         return _seen_in(answer)
                     url = urljoin(url, answer.headers["location"])
             except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-                raise _Silent from error
-        raise _Silent
+                raise _NoAnswer from error
+        raise _NoAnswer
 
     def _object(self, uri: str) -> _Seen:
         try:
@@ -160,11 +180,11 @@ class OutputChecks:
             code = str(cast("dict[str, Any]", error.response).get("Error", {}).get("Code", ""))
             if code in _GONE_CODES:
                 raise _Gone from error
-            if code == "InvalidRange":  # there is not even a first byte
+            if code == "InvalidRange":  # the object is empty
                 return _Seen(0, b"")
-            raise _Silent from error
+            raise _NoAnswer from error
         except (BotoCoreError, IttybatchError, ValueError, OSError) as error:
-            raise _Silent from error
+            raise _NoAnswer from error
         return _Seen(_whole_size(answer.get("ContentRange"), answer["ContentLength"]), beginning)
 
     def _client(self) -> "S3Client":
@@ -175,10 +195,10 @@ class OutputChecks:
 
 
 def _judge(row: Result, seen: _Seen) -> Check:
-    # A playlist is what is looked at; the size told may be that of all that it lists.
+    # Of a package only the playlist is fetched; the reported size may be that of all its files.
     playlist = row.kind == Kind.ADAPTIVE_VIDEO
-    told = None if playlist else row.size_bytes
-    if seen.size_bytes == 0 or (told and seen.size_bytes is not None and seen.size_bytes != told):
+    size = None if playlist else row.size_bytes
+    if seen.size_bytes == 0 or (size and seen.size_bytes is not None and seen.size_bytes != size):
         return Check.WRONG_SIZE
     wanted = _asked_format(row) or row.format
     if wanted and fits(seen.beginning, wanted) is False:
@@ -195,7 +215,7 @@ def _asked_format(row: Result) -> str | None:
 
 
 def _refuse_open_http(url: str) -> None:
-    """Go over HTTPS, and over plain HTTP to this machine alone, as the sandbox has it."""
+    """Allow HTTPS, and plain HTTP to this machine only, for the sandbox."""
     try:
         parts = urlsplit(url)
         allowed = parts.scheme == "https" or (
@@ -204,7 +224,7 @@ def _refuse_open_http(url: str) -> None:
     except ValueError:
         allowed = False
     if not allowed:
-        raise _Silent
+        raise _NoAnswer
 
 
 def _seen_in(answer: httpx.Response) -> _Seen:
@@ -213,21 +233,21 @@ def _seen_in(answer: httpx.Response) -> _Seen:
     if answer.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         return _Seen(0, b"")
     if not answer.is_success:
-        raise _Silent
+        raise _NoAnswer
     beginning = b""
-    # Few parts, so that a server that sends byte by byte holds up nobody.
+    # Few parts, so that a server that sends byte by byte delays nothing.
     for part in islice(answer.iter_raw(), _MOST_PARTS):
         beginning += part
         if len(beginning) >= LONGEST:
             break
-    told = answer.headers.get("content-length", "")
-    length = int(told) if told.isdecimal() else None
+    header = answer.headers.get("content-length", "")
+    length = int(header) if header.isdecimal() else None
     partial = answer.status_code == HTTPStatus.PARTIAL_CONTENT
     size = _whole_size(answer.headers.get("content-range"), None if partial else length)
     return _Seen(size, beginning[:LONGEST])
 
 
 def _whole_size(content_range: str | None, length: int | None) -> int | None:
-    """The size after the slash of `bytes 0-63/1000`, else the length of the whole."""
-    told = content_range.rpartition("/")[2] if content_range else ""
-    return int(told) if told.isdecimal() else length
+    """The size after the slash of `bytes 0-63/1000`, or else the length of the whole."""
+    size = content_range.rpartition("/")[2] if content_range else ""
+    return int(size) if size.isdecimal() else length

@@ -1,25 +1,24 @@
-"""Where reports are written: files and objects that are whole or not there at all."""
+"""Write reports to files and S3 objects: either whole or not at all."""
 
 import contextlib
-import io
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO
 
+from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ittybatch.errors import IttybatchError
 from ittybatch.home import private_folder
 from ittybatch.sources.s3 import SCHEME, failure, s3_client, split_uri
 
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
-    from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
-
-# S3 takes 10,000 parts: at this size a report of 160 GB.
+# S3 accepts 10,000 parts: at this size, a report of 160 GB.
 _PART_BYTES = 16 * 1024 * 1024
+TRANSFER = TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES)
+# A larger report waits in the folder for temporary files until it is complete.
+_IN_MEMORY_BYTES = _PART_BYTES
 _CONTENT_TYPES = {
     ".json": "application/json",
     ".csv": "text/csv; charset=utf-8",
@@ -29,12 +28,12 @@ _CONTENT_TYPES = {
 
 
 class NotWritten(IttybatchError):
-    """A report could not be written to where it was asked for; nothing is left there of it."""
+    """A report could not be written; nothing of it was left behind."""
 
 
 @contextlib.contextmanager
 def whole(place: str) -> Iterator[IO[bytes]]:
-    """Write a file or an object whole or not at all: a report cut short must not pass for one.
+    """Write a file or an object whole or not at all, so that no report is ever cut short.
 
     Args:
         place: A path, or `s3://bucket/key`.
@@ -59,16 +58,16 @@ def whole(place: str) -> Iterator[IO[bytes]]:
 
 
 def folder_of(home: Path, batch: str) -> Path:
-    """Make the folder in which a batch leaves its files, for its owner alone.
+    """Create the folder for a batch's files, readable by its owner only.
 
     Raises:
-        ConfigurationError: It cannot be made.
+        ConfigurationError: It cannot be created.
     """
     return private_folder(home / "batches" / batch)
 
 
 def within(folder: str, name: str) -> str:
-    """The place of a name in a folder or below a prefix."""
+    """Join a folder or an S3 prefix with a name."""
     return f"{folder.rstrip('/')}/{name}" if folder.startswith(SCHEME) else str(Path(folder) / name)
 
 
@@ -80,17 +79,17 @@ def _file(path: Path) -> Iterator[IO[bytes]]:
             remedy="Write the path of a file, or s3://bucket/key.",
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Two legs may write the same report at the same time: each its own, and the last one stays.
+    # Two legs may write the same report at once: each writes its own file, and the last one wins.
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        # For those who may enter its folder: a report in the home is its owner's alone.
+        # Readable by whoever may read its folder.
         mode = 0o666 & path.parent.stat().st_mode
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(path)
-    except BaseException:  # whatever it was, also Ctrl-C: half a report is not left lying about
+    except BaseException:  # also Ctrl-C: half a report is not left behind
         part.unlink(missing_ok=True)
         raise
 
@@ -103,92 +102,14 @@ def _object(uri: str) -> Iterator[IO[bytes]]:
         raise NotWritten(f"{error}.", remedy="Write s3://bucket/key.") from error
     if not key or key.endswith("/"):
         raise NotWritten(f"{uri} names no object.", remedy="Write s3://bucket/key.")
-    upload = _Upload(s3_client(), bucket, key)
-    try:
-        yield cast("IO[bytes]", upload)
-        upload.finish()
-    except BaseException:  # likewise: S3 would keep, and bill, the parts sent so far
-        upload.abandon()
-        raise
-
-
-class _Upload(io.RawIOBase):
-    """An object as a stream, sent part by part. It exists once `finish` has returned.
-
-    Args:
-        s3: The client.
-        bucket: The object's bucket.
-        key: The object's key.
-    """
-
-    def __init__(self, s3: "S3Client", bucket: str, key: str) -> None:
-        super().__init__()
-        self._s3 = s3
-        self._bucket = bucket
-        self._key = key
-        self._type = _CONTENT_TYPES.get(Path(key).suffix, "application/octet-stream")
-        self._pending = bytearray()
-        self._upload: str | None = None
-        self._parts: list[CompletedPartTypeDef] = []
-        self._written = 0
-
-    def writable(self) -> bool:
-        """It is written to, and nothing else."""
-        return True
-
-    def tell(self) -> int:
-        """How many bytes were written."""
-        return self._written
-
-    def write(self, data: "ReadableBuffer", /) -> int:
-        """Take bytes, and send a part once there are enough of them."""
-        view = memoryview(data).cast("B")
-        self._pending += view
-        self._written += len(view)
-        while len(self._pending) >= _PART_BYTES:
-            self._send(bytes(self._pending[:_PART_BYTES]))
-            del self._pending[:_PART_BYTES]
-        return len(view)
-
-    def finish(self) -> None:
-        """Make the object of what was sent."""
-        if self._upload is None:
-            self._s3.put_object(
-                Bucket=self._bucket,
-                Key=self._key,
-                Body=bytes(self._pending),
-                ContentType=self._type,
-            )
-            return
-        if self._pending:
-            self._send(bytes(self._pending))
-        self._s3.complete_multipart_upload(
-            Bucket=self._bucket,
-            Key=self._key,
-            UploadId=self._upload,
-            MultipartUpload={"Parts": self._parts},
+    content_type = _CONTENT_TYPES.get(Path(key).suffix, "application/octet-stream")
+    with (
+        tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as stream,
+        contextlib.closing(s3_client()) as client,
+    ):
+        yield stream
+        stream.seek(0)
+        # Large files go in parts; where one fails, boto3 deletes those that were sent.
+        client.upload_fileobj(
+            stream, bucket, key, ExtraArgs={"ContentType": content_type}, Config=TRANSFER
         )
-
-    def abandon(self) -> None:
-        """Take back what was sent; parts that nobody takes back are paid for."""
-        if self._upload is not None:
-            with contextlib.suppress(ClientError, BotoCoreError):
-                self._s3.abort_multipart_upload(
-                    Bucket=self._bucket, Key=self._key, UploadId=self._upload
-                )
-
-    def _send(self, part: bytes) -> None:
-        if self._upload is None:
-            made = self._s3.create_multipart_upload(
-                Bucket=self._bucket, Key=self._key, ContentType=self._type
-            )
-            self._upload = made["UploadId"]
-        number = len(self._parts) + 1
-        answer = self._s3.upload_part(
-            Bucket=self._bucket,
-            Key=self._key,
-            UploadId=self._upload,
-            PartNumber=number,
-            Body=part,
-        )
-        self._parts.append({"ETag": answer["ETag"], "PartNumber": number})

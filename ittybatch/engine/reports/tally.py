@@ -1,4 +1,4 @@
-"""What a batch's jobs add up to, counted while they pass by."""
+"""Totals of a batch's jobs, counted page by page."""
 
 import heapq
 from collections import Counter, defaultdict
@@ -18,15 +18,15 @@ class RenditionTally:
     """The jobs of one rendition.
 
     Args:
-        jobs: All of them.
-        succeeded: Those that succeeded.
-        timed: Those whose seconds are known.
-        seconds: From submission to end, added up.
-        longest_s: The longest of these.
+        jobs: Number of jobs.
+        succeeded: Jobs that succeeded.
+        timed: Jobs whose seconds are known.
+        seconds: Sum of their seconds from submission to end.
+        longest_s: The longest of them.
         media_s: Playing time of the outputs.
-        input_bytes: Size of the inputs, of the jobs where both sizes are known.
-        output_bytes: Size of the outputs of the same jobs.
-        sized: How many jobs these two are about.
+        input_bytes: Total size of the inputs of jobs whose two sizes are known.
+        output_bytes: Total size of the outputs of the same jobs.
+        sized: Number of these jobs.
     """
 
     jobs: int = 0
@@ -41,17 +41,17 @@ class RenditionTally:
 
     @property
     def average_s(self) -> float | None:
-        """Average seconds of a job, None where none is known."""
+        """Average seconds of a job; None if unknown."""
         return self.seconds / self.timed if self.timed else None
 
     @property
-    def saved(self) -> str:
-        """What the outputs are smaller than their inputs; where they are larger, how much."""
+    def size_change(self) -> str:
+        """How much smaller or larger the outputs are than their inputs; empty if unknown."""
         if not self.input_bytes:
             return ""
         saved = self.input_bytes - self.output_bytes
-        told = f"{format_bytes(abs(saved))} ({abs(saved) / self.input_bytes:,.0%})"
-        return told if saved >= 0 else f"{told} more"
+        change = "smaller" if saved >= 0 else "larger"
+        return f"{abs(saved) / self.input_bytes:,.0%} {change} ({format_bytes(abs(saved))})"
 
 
 @dataclass(slots=True)
@@ -84,7 +84,7 @@ class Tally:
 
     @property
     def slowest(self) -> list[tuple[float, Result]]:
-        """The jobs that took longest and their seconds, the longest first."""
+        """The slowest jobs with their seconds, the slowest first."""
         return [(seconds, row) for seconds, _, row in sorted(self._slowest, reverse=True)]
 
     def _time(self, rendition: RenditionTally, row: Result) -> None:
@@ -94,7 +94,7 @@ class Tally:
         rendition.timed += 1
         rendition.seconds += seconds
         rendition.longest_s = max(rendition.longest_s, seconds)
-        # The number keeps the heap from comparing rows.
+        # The number breaks ties, so that the heap never compares rows.
         entry = (seconds, next(self._order), row)
         if len(self._slowest) < SLOWEST:
             heapq.heappush(self._slowest, entry)
@@ -103,10 +103,10 @@ class Tally:
 
 
 def job_seconds(row: Result) -> float | None:
-    """Seconds from a job's submission to its end, None where one of them is unknown.
+    """Seconds from a job's submission to its end; None if one of them is unknown.
 
-    A job that was not accepted has an end and no beginning. Clocks of two machines may differ:
-    no time is less than none.
+    A refused job has an end but no submission. The clocks of two machines may differ, so the
+    result is never negative.
     """
     if row.submitted_at is None or row.completed_at is None:
         return None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from moto.server import ThreadedMotoServer
 
-from ittybatch.engine.standing import Standing
+from ittybatch.engine.existing import ExistingOutputs
 from ittybatch.sources import SourceError
 from ittybatch.sources.s3 import s3_client
 from tests.ledger import library
@@ -36,7 +36,7 @@ def test_jobs_whose_output_is_there_are_left_out_and_counted(bucket: str) -> Non
     jobs = [
         library.job(f"{name}.mov", destination=f"s3://{bucket}/out/{name}.mp4") for name in "abc"
     ]
-    with Standing() as standing:
+    with ExistingOutputs() as standing:
         left = standing.without(library.page(*jobs, library.job("d.mov")))
     assert [item.jobs[0].input for item in left.items] == [
         f"s3://media/{name}.mov" for name in "bcd"
@@ -53,7 +53,7 @@ def test_each_look_has_a_connection_that_is_kept(
         library.job(f"{number}.mov", destination=f"s3://{bucket}/out/{number}.mp4")
         for number in range(200)
     ]
-    with Standing() as standing:
+    with ExistingOutputs() as standing:
         assert len(standing.without(library.page(*jobs)).items) == 200
     assert "Connection pool is full" not in caplog.text
 
@@ -61,7 +61,7 @@ def test_each_look_has_a_connection_that_is_kept(
 def test_a_destination_that_cannot_be_looked_at_stops_the_plan(bucket: str) -> None:
     """To go on would be to pay for it unasked."""
     wanted = library.job("a.mov", destination=f"s3://{bucket}/out/a.mp4")
-    with pytest.MonkeyPatch.context() as patch, Standing() as standing:
+    with pytest.MonkeyPatch.context() as patch, ExistingOutputs() as standing:
         patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
         patch.setenv("AWS_MAX_ATTEMPTS", "1")
         with pytest.raises(SourceError, match=r"out/a\.mp4"):
