@@ -31,7 +31,7 @@ def encoding() -> Iterator[Running]:
 
 @pytest.fixture
 def sink() -> Iterator[Sink]:
-    """Somebody who receives webhooks."""
+    """A server that receives webhooks."""
     with Sink().listening() as sink:
         yield sink
 

@@ -142,7 +142,7 @@ def grey_alpha(path: Path) -> None:
 
 
 def unknown_track(path: Path) -> None:
-    """Make a film whose first sound is in a codec that nobody knows, as phones add one."""
+    """Make a film whose first audio track has no decoder, as in recordings of some phones."""
     codecs = ("-c:a:0", "pcm_s16le", "-c:a:1", "aac", "-map", "0", "-map", "1", "-map", "2")
     source = (*lasting(2, *FILM), *lasting(2, *TONE), *lasting(2, *TONE))
     make_media(path, *source, *H264, *codecs)
@@ -344,7 +344,7 @@ def measure(content: bytes, kind: str) -> Json:
             found["channels"] = container.streams.audio[0].codec_context.channels
         if container.streams.video:
             frame = next(container.decode(video=0))
-            shown = frame.to_image()
+            shown: Image.Image = frame.to_image()  # type: ignore[no-untyped-call]
             found |= {
                 "size": shown.size,
                 "colour": shown.getpixel((shown.width // 2, shown.height // 2)),

@@ -36,7 +36,7 @@ def test_another_address_of_this_machine_is_elsewhere(tmp_path: Path) -> None:
         SandboxConfig(instant=True, public_url="http://127.0.0.1:8400", state_dir=tmp_path)
     )
     for client, status in (("127.0.0.1", 200), ("192.0.2.7", 403)):
-        # Not every machine has a second address, so the server is told of one.
+        # Not every machine has a second address, so the request pretends to come from one.
         transport = httpx.ASGITransport(app, client=(client, 40_000))
 
         async def ask(transport: httpx.ASGITransport = transport) -> int:

@@ -100,7 +100,7 @@ def test_a_cut_answer_leaves_a_job_that_its_key_finds() -> None:
 
 
 def test_a_slow_answer_comes_after_all() -> None:
-    """It takes as long as it was told to."""
+    """The response takes as long as configured."""
     with running(
         instant=True, faults={"api": {"slow": {"probability": 1, "seconds": 0.3}}}
     ) as sandbox:
@@ -142,7 +142,7 @@ def test_a_wrong_signature_is_put_right_by_a_retry(sink: Sink) -> None:
 
 
 def test_a_forged_webhook_says_the_opposite_and_is_sent_once(sink: Sink) -> None:
-    """It comes besides the true one, is not signed by us, and it is told if it was believed."""
+    """It comes with the true one, has a wrong signature, and the summary counts who accepted it."""
     sink.answers = [401]
     faults = {"webhooks": {"forged": ALWAYS}}
     # One at a time, so that the 401 is for the forged one, which goes first.

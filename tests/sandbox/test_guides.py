@@ -94,7 +94,7 @@ def next_js_route(body: Json, rows: Json) -> None:
 
 def supabase_function(body: Json, rows: Json) -> None:
     """The Edge Function of the Supabase guide, line by line."""
-    job_id = (body.get("metadata") or {}).get("job_id")
+    job_id = str((body.get("metadata") or {}).get("job_id"))
     if body.get("status") == "completed":
         rows[job_id] = ("ready", (body.get("output") or {}).get("url"))
     else:

@@ -122,7 +122,7 @@ def test_a_deleted_endpoint_stays_deleted(tmp_path: Path) -> None:
 
 
 def test_a_folder_belongs_to_one_sandbox_at_a_time(tmp_path: Path) -> None:
-    """The second is told so."""
+    """The second one raises an error."""
     with (
         running(instant=True, state_dir=tmp_path),
         pytest.raises(ConfigurationError, match="Another sandbox"),

@@ -95,7 +95,7 @@ def test_a_refused_webhook_is_sent_again_unchanged(sink: Sink) -> None:
 
 
 def test_a_webhook_is_given_up_after_so_many_attempts() -> None:
-    """Nobody listens: the attempts are counted, and then it is abandoned."""
+    """Without a listener, the delivery is abandoned after the last attempt."""
     with Sink().listening() as sink:
         url = sink.url
     with running(instant=True, webhook_attempts=3) as sandbox:
@@ -136,7 +136,7 @@ def test_a_registered_endpoint_gets_every_job(
 
 
 def test_an_endpoint_gets_the_events_it_asked_for(sink: Sink) -> None:
-    """Who asked for failures alone is not told of successes."""
+    """An endpoint for failures gets no successes."""
     faults = {"jobs": [{"match": {"input": "*bad*"}, "action": "fail_always"}]}
     with running(instant=True, faults=faults) as sandbox:
         sandbox.post({"url": sink.url, "events": ["job.failed"]}, path="/webhooks")
