@@ -69,7 +69,7 @@ class BucketSource(ObjectFilters):
     )
     parallel: int = Field(
         8,
-        title="Listings at once",
+        title="Parallel listings",
         description="How many folders inside a prefix to list at the same time. With 1, objects "
         "are in the order of their keys.",
         ge=1,

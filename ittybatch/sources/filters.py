@@ -60,7 +60,7 @@ class ObjectFilters(BaseModel):
     )
     glob: str | None = Field(
         None,
-        title="Only matching",
+        title="Include pattern",
         description="Shell pattern of names (`clip-*.{mov,mp4}`) or, with a slash, of paths under "
         "the prefix (`2024/*/master.mov`). It is case-sensitive.",
         min_length=1,
@@ -68,25 +68,25 @@ class ObjectFilters(BaseModel):
     )
     exclude: str | None = Field(
         None,
-        title="Except matching",
+        title="Exclude pattern",
         description="Shell pattern of what to leave out, read as above.",
         min_length=1,
         max_length=500,
     )
     include: tuple[Litter, ...] = Field(
         (),
-        title="Also take",
+        title="Include",
         description="Do not leave these out: hidden files, litter and unfinished uploads "
         "(`hidden`); playlists and segments of HLS and DASH (`segments`); archived objects that "
         "are not restored (`archived`); `empty` objects; keys that end with a slash (`folders`).",
     )
     min_size: ByteCount | None = Field(
         None,
-        title="Smallest size",
+        title="Minimum size",
         description="Leave out smaller objects: `500kB`, `10MB`, `2GiB`.",
     )
     max_size: ByteCount | None = Field(
-        None, title="Largest size", description="Leave out larger objects: `500kB`, `10MB`, `2GiB`."
+        None, title="Maximum size", description="Leave out larger objects: `500kB`, `10MB`, `2GiB`."
     )
     modified_since: Moment | None = Field(
         None,

@@ -96,7 +96,7 @@ class ManifestSource(BaseModel):
     delimiter: str | None = Field(
         None,
         title="Delimiter",
-        description="The character between values of CSV. If empty, the titles tell it.",
+        description="The character between values of CSV. If empty, the header decides.",
         max_length=1,
     )
     sheet: str | None = Field(
@@ -107,7 +107,7 @@ class ManifestSource(BaseModel):
     )
     header_row: int | None = Field(
         None,
-        title="Row of the titles",
+        title="Header row",
         description="Line of a CSV file, or row of a sheet, counted from 1. If empty, the line "
         "with the title `input`. 0: the file has no titles, and `columns` gives columns by "
         "number; the first one is the input.",

@@ -62,14 +62,14 @@ class QueueSource(ObjectFilters):
     )
     max_messages: int = Field(
         100_000,
-        title="Most messages",
+        title="Maximum messages",
         description="Leave the rest to the next batch after this many messages.",
         ge=1,
         le=10_000_000,
     )
     max_time: Span = Field(
         900.0,
-        title="Longest time",
+        title="Maximum time",
         description="Leave the rest to the next batch after this long, such as `15m`.",
         gt=0,
         json_schema_extra={"type": "string", "default": "15m"},
