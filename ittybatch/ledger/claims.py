@@ -197,7 +197,7 @@ class Claims:
         return made
 
     def take_over(self, transaction: Transaction) -> None:
-        """Release the claims of jobs that `sort` returned: unsent ones and ones to make again."""
+        """Release the old claims of what `sort` returned: unsent jobs and jobs to make again."""
         if not self._unsent and not self._ended:
             return
         # Refused jobs keep their old claim.
