@@ -54,7 +54,7 @@ def main(name: str, environment: Mapping[str, str]) -> None:
     elif name == "bucket":
         config = uvicorn.Config(bucket_of(environment), access_log=False, log_level="error")
     else:
-        inbox.LARGEST_GROUP = int(environment.get("BENCH_GROUP", inbox.LARGEST_GROUP))
+        inbox.MAX_GROUP = int(environment.get("BENCH_GROUP", inbox.MAX_GROUP))
         app = create_app(Settings(), waker=False)
         app.router.routes.append(Route("/noop", noop, methods=["POST"]))
         config = server_config(app, host=HOST, port=0)

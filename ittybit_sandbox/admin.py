@@ -1,4 +1,4 @@
-"""What tests ask the sandbox, from this machine alone: both sides of the wire compared."""
+"""Routes for tests: jobs, counts, faults and reset, for requests from this machine only."""
 
 import asyncio
 from collections import Counter
@@ -14,20 +14,20 @@ from starlette.routing import Route
 
 from ittybit_sandbox.errors import ApiError, ConfigurationError, invalid
 from ittybit_sandbox.faults import parse_faults
-from ittybit_sandbox.gate import answer, error_answer, read_body
+from ittybit_sandbox.gate import error_response, json_response, read_body
 from ittybit_sandbox.jobs import DeliveryState, Job, JobStore
 from ittybit_sandbox.service import Sandbox
 from ittybit_sandbox.validation import is_loopback
 from ittybit_sandbox.vocabulary import ErrorKind
 
-_ROWS_A_CHUNK: Final = 500
+_ROWS_PER_CHUNK: Final = 500
 _FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 AdminHandler = Callable[[Sandbox, Request], Awaitable[Response]]
 
 
 async def list_all(sandbox: Sandbox, request: Request) -> Response:
-    """Stream every job ever created, oldest first; `after` and `limit` take a part."""
+    """Stream all jobs, oldest first; `after` and `limit` select a range."""
     start = 0
     jobs = sandbox.memory.jobs
     if after := request.query_params.get("after"):
@@ -43,14 +43,14 @@ async def list_all(sandbox: Sandbox, request: Request) -> Response:
 
 
 async def summarise(sandbox: Sandbox, _request: Request) -> Response:
-    """Count what went over the wire."""
+    """Count requests, jobs and webhook deliveries."""
     by_status: Counter[str] = Counter()
     pending = 0
     for job in sandbox.memory.jobs:
         by_status[job.status.value] += 1
         pending += sum(1 for one in job.deliveries if one.state is DeliveryState.PENDING)
     keys = sandbox.memory.jobs.created_by_key
-    return answer(
+    return json_response(
         sandbox.tally.as_dict()
         | {
             "jobs_known": len(sandbox.memory.jobs),
@@ -62,23 +62,23 @@ async def summarise(sandbox: Sandbox, _request: Request) -> Response:
 
 
 async def redeliver(sandbox: Sandbox, request: Request) -> Response:
-    """Send the webhooks of an ended job once more, faults aside."""
+    """Send the webhooks of a finished job again, without faults."""
     job = sandbox.memory.jobs.get(request.path_params["id"])
     if job is None:
         message = f"no job has the id {request.path_params['id']}"
         raise ApiError(404, ErrorKind.JOB_NOT_FOUND, message)
     if not job.status.ended:
         raise ApiError(409, ErrorKind.CONFLICT, f"job {job.id} has not ended yet")
-    return answer({"id": job.id, "redelivered_to": sandbox.deliveries.redeliver(job)})
+    return json_response({"id": job.id, "redelivered_to": sandbox.deliveries.redeliver(job)})
 
 
 async def show_faults(sandbox: Sandbox, _request: Request) -> Response:
-    """Show the faults in force."""
-    return answer(sandbox.plan.faults.model_dump(mode="json"))
+    """Show the faults that are injected."""
+    return json_response(sandbox.plan.faults.model_dump(mode="json"))
 
 
 async def replace_faults(sandbox: Sandbox, request: Request) -> Response:
-    """Go on with other faults."""
+    """Replace the injected faults."""
     raw = await read_body(request, sandbox.config)
     try:
         sandbox.plan.replace(parse_faults(raw, "the body"))
@@ -90,12 +90,12 @@ async def replace_faults(sandbox: Sandbox, request: Request) -> Response:
 async def reset(sandbox: Sandbox, _request: Request) -> Response:
     """Forget every job, endpoint, key, count and fault."""
     await sandbox.reset()
-    return answer({"status": "reset"})
+    return json_response({"status": "reset"})
 
 
 async def check_health(_request: Request) -> Response:
-    """Say that the sandbox is up."""
-    return answer({"status": "ok"})
+    """Answer that the sandbox is up."""
+    return json_response({"status": "ok"})
 
 
 def _local(handler: AdminHandler) -> Callable[[Request], Awaitable[Response]]:
@@ -105,16 +105,16 @@ def _local(handler: AdminHandler) -> Callable[[Request], Awaitable[Response]]:
             check_local(request)
             return await handler(sandbox, request)
         except ApiError as error:
-            return error_answer(error)
+            return error_response(error)
 
     return check
 
 
 def check_local(request: Request) -> None:
-    """Let in this machine alone: no proxy, no tunnel, no page of another site in a browser.
+    """Accept requests of this machine only: not through a proxy or tunnel, not from a web page.
 
     Raises:
-        ApiError: The request comes from elsewhere, or may do so.
+        ApiError: The request may come from another machine or from a foreign page.
     """
     client = request.client.host if request.client else ""
     forwarded = any(name in request.headers for name in _FORWARDED)
@@ -122,14 +122,14 @@ def check_local(request: Request) -> None:
     foreign_page = origin is not None and not is_loopback(urlsplit(origin).hostname or "")
     named = request.url.hostname or ""
     if forwarded or foreign_page or not is_loopback(client) or not is_loopback(named):
-        message = "this is for requests from the sandbox's own machine, to a loopback address"
+        message = "only requests from the sandbox's own machine to a loopback address are allowed"
         raise ApiError(403, ErrorKind.FORBIDDEN, message)
 
 
 async def _stream(jobs: list[Job], store: JobStore) -> AsyncIterator[bytes]:
     yield b"["
-    for start in range(0, len(jobs), _ROWS_A_CHUNK):
-        rows = [orjson.dumps(_row(job, store)) for job in jobs[start : start + _ROWS_A_CHUNK]]
+    for start in range(0, len(jobs), _ROWS_PER_CHUNK):
+        rows = [orjson.dumps(_row(job, store)) for job in jobs[start : start + _ROWS_PER_CHUNK]]
         yield (b",\n" if start else b"") + b",\n".join(rows)
         await asyncio.sleep(0)
     yield b"]"
@@ -164,7 +164,7 @@ def _row(job: Job, store: JobStore) -> dict[str, Any]:
 
 
 def admin_routes() -> list[Route]:
-    """List the routes that are not Ittybit's."""
+    """List the routes that Ittybit does not have."""
     return [
         Route("/healthz", check_health, methods=["GET"]),
         Route("/_sandbox/jobs", _local(list_all), methods=["GET"]),

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from ittybit_sandbox.endpoints import Endpoint
 from ittybit_sandbox.errors import ApiError, invalid
-from ittybit_sandbox.gate import CREATED, KEY_HEADER, Handler, answer, gated
+from ittybit_sandbox.gate import CREATED, KEY_HEADER, Handler, gated, json_response
 from ittybit_sandbox.idempotency import check_key, fingerprint_of
 from ittybit_sandbox.jobs import Job, ListingQuery
 from ittybit_sandbox.objects import (
@@ -31,7 +31,7 @@ Show = Callable[[Job], Shown]
 _DEFAULT_LIMIT: Final = 20
 _MAX_LIMIT: Final = 100
 _MAX_PAGE: Final = 1_000_000
-_LISTED: Final = (
+_LISTED_STATUSES: Final = (
     Status.QUEUED,
     Status.PROCESSING,
     Status.SUCCEEDED,
@@ -41,12 +41,12 @@ _LISTED: Final = (
 
 
 async def create_job(sandbox: Sandbox, request: Request, raw: bytes) -> Response:
-    """Take in a job, once for each Idempotency-Key."""
+    """Create a job, once per Idempotency-Key."""
     return _create(sandbox, request, parse_object(raw), show_created, standalone=False)
 
 
 async def create_task(sandbox: Sandbox, request: Request, raw: bytes) -> Response:
-    """Take in a standalone task; with a string as input it is a job under its older name."""
+    """Create a standalone task, or a job if `input` is a string: the older name of `POST /jobs`."""
     body = parse_object(raw)
     standalone = not isinstance(body.get("input"), str)
     return _create(sandbox, request, body, show_created_task, standalone=standalone)
@@ -68,21 +68,21 @@ async def get_job(sandbox: Sandbox, request: Request, _raw: bytes) -> Response:
     if job is None or job.standalone:
         message = f"no job has the id {request.path_params['id']}"
         raise ApiError(404, ErrorKind.JOB_NOT_FOUND, message)
-    return answer(show_job(job))
+    return json_response(show_job(job))
 
 
 async def get_task(sandbox: Sandbox, request: Request, _raw: bytes) -> Response:
-    """Show a standalone task, a task of a job, or a job under its older name."""
+    """Show a standalone task, a task of a job, or a job."""
     task_id: str = request.path_params["id"]
     job = sandbox.memory.jobs.get(task_id)
     if job is not None:
-        return answer(show_task(job))
+        return json_response(show_task(job))
     job_id, _, name = task_id.rpartition("_")
     owner = sandbox.memory.jobs.get(job_id)
     stage = next((stage for stage in STAGES if stage == name), None)
     if owner is None or owner.standalone or stage is None:
         raise ApiError(404, ErrorKind.TASK_NOT_FOUND, f"no task has the id {task_id}")
-    return answer(with_sdk_times(show_stage(owner, stage)))
+    return json_response(with_sdk_times(show_stage(owner, stage)))
 
 
 async def create_endpoint(sandbox: Sandbox, request: Request, raw: bytes) -> Response:
@@ -90,37 +90,37 @@ async def create_endpoint(sandbox: Sandbox, request: Request, raw: bytes) -> Res
     body = parse_object(raw)
     key, fingerprint, existing = _find_by_key(sandbox, request, "webhooks", body)
     if isinstance(existing, Endpoint):
-        return answer(existing.shown())
+        return json_response(existing.shown())
     endpoint = sandbox.memory.endpoints.parse(body)
     sandbox.memory.register(endpoint, key=key, fingerprint=fingerprint)
-    return answer(endpoint.shown(), CREATED)
+    return json_response(endpoint.shown(), CREATED)
 
 
 async def list_endpoints(sandbox: Sandbox, _request: Request, _raw: bytes) -> Response:
     """List the registered endpoints."""
-    return answer([endpoint.shown() for endpoint in sandbox.memory.endpoints])
+    return json_response([endpoint.shown() for endpoint in sandbox.memory.endpoints])
 
 
 async def delete_endpoint(sandbox: Sandbox, request: Request, _raw: bytes) -> Response:
-    """Forget a registered endpoint."""
-    return answer(sandbox.memory.unregister(request.path_params["id"]).shown())
+    """Delete a registered endpoint."""
+    return json_response(sandbox.memory.unregister(request.path_params["id"]).shown())
 
 
 def _create(
     sandbox: Sandbox, request: Request, body: JsonObject, show: Show, *, standalone: bool
 ) -> Response:
-    # Nothing is awaited between looking the key up and tying it to a job, so two requests
-    # that come at once with the same key cannot both make one.
+    # There is no await between the lookup of the key and the creation of the job, so two
+    # concurrent requests with the same key cannot both create one.
     key, fingerprint, existing = _find_by_key(sandbox, request, "jobs", body)
     if isinstance(existing, Job):
-        return answer(show(existing))
+        return json_response(show(existing))
     parsed = parse_task(body) if standalone else parse_job(body)
     job = sandbox.memory.accept(parsed, key=key, fingerprint=fingerprint, standalone=standalone)
     if standalone:
         sandbox.tally.tasks_created += 1
     else:
         sandbox.tally.jobs_created += 1
-    response = answer(show(job), CREATED)
+    response = json_response(show(job), CREATED)
     sandbox.encoder.submit(job)
     return response
 
@@ -153,7 +153,7 @@ def _list(sandbox: Sandbox, request: Request, show: Show, *, with_tasks: bool) -
         following = urlencode(kept | {"after": listing.jobs[-1].id})
         url = f"{sandbox.config.base_url}{request.url.path}?{following}"
         headers["Link"] = f'<{url}>; rel="next"'
-    return answer([show(job) for job in listing.jobs], headers=headers)
+    return json_response([show(job) for job in listing.jobs], headers=headers)
 
 
 def _listing_query(sandbox: Sandbox, request: Request, *, with_tasks: bool) -> ListingQuery:
@@ -163,8 +163,8 @@ def _listing_query(sandbox: Sandbox, request: Request, *, with_tasks: bool) -> L
     kinds = frozenset(Kind) if with_tasks else JOB_KINDS
     if kind is not None and kind not in kinds:
         raise invalid("kind", f"must be one of {', '.join(sorted(kinds))}")
-    if status is not None and status not in _LISTED:
-        raise invalid("status", f"must be one of {', '.join(_LISTED)}")
+    if status is not None and status not in _LISTED_STATUSES:
+        raise invalid("status", f"must be one of {', '.join(_LISTED_STATUSES)}")
     if order not in {"asc", "desc"}:
         raise invalid("order", "must be asc or desc")
     page = params.get("page", "1") if with_tasks else "1"
@@ -178,13 +178,13 @@ def _listing_query(sandbox: Sandbox, request: Request, *, with_tasks: bool) -> L
         limit=int(limit),
         page=int(page),
         with_tasks=with_tasks,
-        after=_place(sandbox, params.get("after"), "after"),
-        before=_place(sandbox, params.get("before"), "before"),
+        after=_sequence_of(sandbox, params.get("after"), "after"),
+        before=_sequence_of(sandbox, params.get("before"), "before"),
         descending=order == "desc",
     )
 
 
-def _place(sandbox: Sandbox, job_id: str | None, field: str) -> int | None:
+def _sequence_of(sandbox: Sandbox, job_id: str | None, field: str) -> int | None:
     if job_id is None:
         return None
     job = sandbox.memory.jobs.get(job_id)
@@ -194,8 +194,8 @@ def _place(sandbox: Sandbox, job_id: str | None, field: str) -> int | None:
 
 
 def api_routes() -> list[Route]:
-    """List the routes, those under load first."""
-    table: tuple[tuple[str, str, Handler], ...] = (
+    """List the routes, the busiest first."""
+    routes: tuple[tuple[str, str, Handler], ...] = (
         ("POST", "/jobs", create_job),
         ("GET", "/jobs/{id}", get_job),
         ("GET", "/jobs", list_jobs),
@@ -211,5 +211,5 @@ def api_routes() -> list[Route]:
     )
     return [
         Route(path, gated(f"{method} {path}", handler), methods=[method])
-        for method, path, handler in table
+        for method, path, handler in routes
     ]

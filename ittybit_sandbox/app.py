@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 from ittybit_sandbox.admin import admin_routes
 from ittybit_sandbox.api import api_routes
 from ittybit_sandbox.config import SandboxConfig
-from ittybit_sandbox.gate import answer
+from ittybit_sandbox.gate import json_response
 from ittybit_sandbox.service import Sandbox
 from ittybit_sandbox.vocabulary import ErrorKind
 
@@ -25,19 +25,19 @@ _KINDS = {
 
 
 def create_app(config: SandboxConfig) -> Starlette:
-    """Make a sandbox; it works from the application's start-up to its shutdown.
+    """Create the application; its lifespan starts and stops the sandbox.
 
     Args:
-        config: How it is set up. Output URLs begin with its `public_url`, or with its host
-            and port, so a server on a port of its own choice needs `public_url`.
+        config: Its settings. Output URLs begin with `public_url`, or else with host and port:
+            if the server chooses the port, set one of the two.
 
     Raises:
-        ConfigurationError: ffmpeg is missing, or the folder of the state cannot be used.
+        ConfigurationError: ffmpeg is missing, or `state_dir` cannot be used.
     """
     sandbox = Sandbox(config)
 
     @asynccontextmanager
-    async def live(_app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await sandbox.start()
         try:
             yield
@@ -48,7 +48,7 @@ def create_app(config: SandboxConfig) -> Starlette:
     app = Starlette(
         routes=[*api_routes(), *admin_routes(), Mount("/files", files)],
         exception_handlers={HTTPException: _show_http_error, Exception: _show_failure},
-        lifespan=live,
+        lifespan=lifespan,
     )
     app.state.sandbox = sandbox
     return app
@@ -59,9 +59,9 @@ async def _show_http_error(request: Request, error: Exception) -> Response:
     kind = _KINDS.get(status, ErrorKind.REQUEST_INVALID)
     message = f"{request.method} {request.url.path}: {status.phrase.lower()}"
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else None
-    return answer({"kind": kind, "message": message}, status, headers)
+    return json_response({"kind": kind, "message": message}, status, headers)
 
 
 async def _show_failure(_request: Request, _error: Exception) -> Response:
-    message = "the sandbox failed; its log says more"
-    return answer({"kind": ErrorKind.INTERNAL_ERROR, "message": message}, 500)
+    message = "the sandbox failed; see its log"
+    return json_response({"kind": ErrorKind.INTERNAL_ERROR, "message": message}, 500)

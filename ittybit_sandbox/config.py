@@ -1,4 +1,4 @@
-"""How one sandbox is set up."""
+"""Settings of a sandbox."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,15 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from ittybit_sandbox.faults import Faults, load_faults
 
-# Every address of the machine: nobody can connect to "every", but this machine to itself.
-_REACHED_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+# A server on all addresses is reached at the loopback address.
+_LOOPBACK_OF: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 class WebhookDialect(StrEnum):
     """The shapes in which Ittybit's guides show a webhook.
 
-    `flat` says `succeeded`; `completed` is flat as well and says `completed`; `envelope` wraps
-    the job in `{"event", "data"}`.
+    `flat` is the job itself, with status `succeeded`. `completed` is the same with status
+    `completed`. `envelope` wraps the job in `{"event", "data"}`.
     """
 
     FLAT = "flat"
@@ -25,9 +25,9 @@ class WebhookDialect(StrEnum):
 
 
 class SandboxConfig(BaseModel):
-    """Everything a sandbox needs to know before it starts.
+    """Settings of a sandbox.
 
-    S3 is reached with the usual AWS settings (`AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, ...).
+    S3 uses the usual AWS settings (`AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, ...).
 
     Raises:
         pydantic.ValidationError: A value is out of range.
@@ -39,24 +39,29 @@ class SandboxConfig(BaseModel):
     host: str = "127.0.0.1"
     port: int = Field(8400, ge=0, le=65535, description="0 takes a free port.")
     public_url: str | None = Field(
-        None, description="Base of output URLs; where this server listens when absent."
+        None, description="Base of output URLs; the server's own address by default."
     )
     api_key: SecretStr = Field(SecretStr("sandbox-key"), min_length=1)
     webhook_secret: SecretStr = Field(SecretStr("sandbox-webhook-secret"), min_length=1)
     webhook_dialect: WebhookDialect = WebhookDialect.FLAT
-    webhook_timeout_s: float = Field(5, gt=0, description="Silence taken for a refusal.")
+    webhook_timeout_s: float = Field(
+        5, gt=0, description="Seconds to wait for a response to a webhook."
+    )
     webhook_attempts: int = Field(12, ge=1, le=100)
-    webhook_base_delay_s: float = Field(1, gt=0, description="Before the second attempt.")
+    webhook_base_delay_s: float = Field(1, gt=0, description="Delay before the second attempt.")
     webhook_max_delay_s: float = Field(60, gt=0)
     webhook_concurrency: int = Field(64, ge=1, le=1024)
 
     state_dir: Path | None = Field(
-        None, description="Jobs and outputs outlive a restart when it is given."
+        None,
+        description="Folder that keeps jobs and outputs across restarts; temporary by default.",
     )
-    instant: bool = Field(default=False, description="Skip encoding; outputs are computed.")
-    instant_latency_s: float = Field(0, ge=0, description="How long an instant job takes.")
+    instant: bool = Field(default=False, description="Do not encode; compute a plausible output.")
+    instant_latency_s: float = Field(0, ge=0, description="Seconds that an instant job takes.")
     seed: int = 0
-    faults: Faults = Field(default_factory=Faults, description="Or the path to a file of them.")
+    faults: Faults = Field(
+        default_factory=Faults, description="Faults to inject, or the path of a file."
+    )
 
     max_body_bytes: int = Field(1_048_576, gt=0)
     body_timeout_s: float = Field(30, gt=0)
@@ -83,8 +88,8 @@ class SandboxConfig(BaseModel):
 
     @property
     def base_url(self) -> str:
-        """Where outputs are offered."""
+        """Base URL of the API and of outputs."""
         if self.public_url:
             return self.public_url
-        host = _REACHED_AT.get(self.host, self.host)
+        host = _LOOPBACK_OF.get(self.host, self.host)
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"

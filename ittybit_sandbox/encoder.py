@@ -1,4 +1,4 @@
-"""Runs jobs: a few at a time, the rest in a queue."""
+"""Runs jobs, a few at a time; the others wait in a queue."""
 
 import asyncio
 import logging
@@ -18,14 +18,14 @@ _log = logging.getLogger(__name__)
 
 
 class Encoder:
-    """Takes accepted jobs to their end and announces it.
+    """Runs accepted jobs and announces their end.
 
     Args:
-        config: How many at once, or none at all when instant.
-        memory: Is told of every step.
-        plan: Which jobs fail or hang on purpose.
-        deliveries: Announces what has ended.
-        pipeline: Does the work on one job.
+        config: How many jobs run at once; instant jobs do not run.
+        memory: Records every step.
+        plan: Decides which jobs fail or hang on purpose.
+        deliveries: Sends the webhooks of finished jobs.
+        pipeline: Runs one job.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Encoder:
         self._workers: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Start the workers and take up what a restart has interrupted."""
+        """Start the workers and continue the jobs that a restart interrupted."""
         self._workers = [asyncio.create_task(self._work()) for _ in range(self._config.max_encodes)]
         for job in self._memory.jobs:
             if job.status.ended:
@@ -54,27 +54,27 @@ class Encoder:
                 self.submit(job)
 
     async def stop(self) -> None:
-        """Kill what is running; unfinished jobs are taken up after a restart."""
+        """Kill running encodes; the next start runs unfinished jobs again."""
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
 
     def submit(self, job: Job) -> None:
-        """Take on an accepted job."""
+        """Schedule an accepted job."""
         rule = self._plan.rule_for(job) if self._plan.faults.jobs else None
         if rule is not None and rule.action is JobAction.HANG:
             self._memory.begin(job)
             self._memory.enter(job, Stage.ENCODE)
         elif rule is not None:
             error = JobError(kind=rule.error.kind, message=rule.error.message)
-            self._soon(job, lambda: self._fail_at_once(job, error))
+            self._schedule(job, lambda: self._fail_at_once(job, error))
         elif self._config.instant:
-            self._soon(job, lambda: self._end(job, output=self._estimate(job)))
+            self._schedule(job, lambda: self._end(job, output=self._estimate(job)))
         else:
             self._queue.put_nowait(job)
 
-    def _soon(self, job: Job, act: Callable[[], None]) -> None:
-        # Never before the answer to the request that made the job is on its way.
+    def _schedule(self, job: Job, act: Callable[[], None]) -> None:
+        # Later, so that the response to the request that created the job goes out first.
         def fire() -> None:
             if not job.status.ended:
                 act()
@@ -101,8 +101,8 @@ class Encoder:
             job = await self._queue.get()
             try:
                 await self._run(job)
-            except Exception:  # noqa: BLE001 - a full disk, say, never stops the queue
-                _log.exception("the outcome of job %s could not be written down", job.id)
+            except Exception:  # noqa: BLE001 - one failed write must not stop the queue
+                _log.exception("the outcome of job %s could not be recorded", job.id)
 
     async def _run(self, job: Job) -> None:
         self._memory.begin(job)
@@ -110,9 +110,9 @@ class Encoder:
             output = await self._pipeline.run(job)
         except JobFailure as failure:
             self._end(job, error=JobError(kind=failure.kind, message=failure.message))
-        except Exception:  # noqa: BLE001 - one bad job never stops the rest
-            _log.exception("job %s failed for a reason of the sandbox's own", job.id)
-            message = "the sandbox failed while working on this job; its log says more"
+        except Exception:  # noqa: BLE001 - one bad job must not stop the others
+            _log.exception("job %s failed because of an error in the sandbox", job.id)
+            message = "the sandbox failed while it ran this job; see its log"
             self._end(job, error=JobError(kind=ErrorKind.INTERNAL_ERROR, message=message))
         else:
             self._end(job, output=output)

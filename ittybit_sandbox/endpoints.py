@@ -15,7 +15,7 @@ _TOPIC_FIELDS: Final = ("events", "topics")
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where to send which events; `topic_field` is the name its owner called them by."""
+    """Where to send which events; `topic_field` is the field that named them in the request."""
 
     id: str
     url: str
@@ -24,14 +24,14 @@ class Endpoint:
     created_at: int
 
     def wants(self, event: str) -> bool:
-        """Whether an event such as `job.failed` is to be sent here."""
+        """Return whether this endpoint receives an event, for example `job.failed`."""
         verb = event.partition(".")[2]
         return not self.topics or any(
             topic in {event, "*", f"task.{verb}", "job.*"} for topic in self.topics
         )
 
     def shown(self) -> dict[str, Any]:
-        """Show it as the API does."""
+        """Return the API's representation."""
         return {
             "id": self.id,
             "object": "webhook_endpoint",
@@ -56,7 +56,7 @@ class EndpointStore:
         """Find an endpoint.
 
         Raises:
-            ApiError: There is none of that id.
+            ApiError: No endpoint has this id.
         """
         try:
             return self._by_id[endpoint_id]
@@ -65,7 +65,7 @@ class EndpointStore:
             raise ApiError(404, ErrorKind.NOT_FOUND, message) from None
 
     def parse(self, body: JsonObject) -> Endpoint:
-        """Make an endpoint of a request's body, without registering it.
+        """Build an endpoint from a request's body, without registering it.
 
         Raises:
             ApiError: The URL or the events cannot be used, or there are too many endpoints.
@@ -74,9 +74,9 @@ class EndpointStore:
         name = next((field for field in _TOPIC_FIELDS if field in body), "events")
         topics = body.get(name) or []
         if not isinstance(topics, list) or not all(isinstance(topic, str) for topic in topics):
-            raise invalid(name, "must be a list of event names such as job.succeeded")
+            raise invalid(name, "must be a list of event names, for example job.succeeded")
         if len(self._by_id) >= MAX_ENDPOINTS:
-            raise invalid("url", f"there are {MAX_ENDPOINTS} endpoints already; delete one first")
+            raise invalid("url", f"there are already {MAX_ENDPOINTS} endpoints; delete one first")
         return Endpoint(new_id("we"), url, tuple(topics), name, now_ms())
 
     def add(self, endpoint: Endpoint) -> None:
@@ -84,10 +84,10 @@ class EndpointStore:
         self._by_id[endpoint.id] = endpoint
 
     def remove(self, endpoint_id: str) -> Endpoint:
-        """Forget an endpoint.
+        """Delete an endpoint.
 
         Raises:
-            ApiError: There is none of that id.
+            ApiError: No endpoint has this id.
         """
         endpoint = self.get(endpoint_id)
         del self._by_id[endpoint_id]

@@ -1,10 +1,10 @@
-"""What can go wrong: a sandbox that cannot start, an answer that is an error, a job that fails."""
+"""Errors: the sandbox cannot start, a request is refused, a job fails."""
 
 from ittybit_sandbox.vocabulary import ErrorKind
 
 
 class SandboxError(Exception):
-    """The root of every error that the sandbox raises on purpose.
+    """Base class of the sandbox's errors.
 
     Args:
         message: What happened, and to which setting, file or field.
@@ -25,13 +25,13 @@ class ConfigurationError(SandboxError):
 
 
 class ApiError(SandboxError):
-    """A request is answered with `{kind, message}`.
+    """A request is refused with `{kind, message}`.
 
     Args:
         status: The HTTP status.
-        kind: Ittybit's word for the error.
+        kind: Ittybit's name of the error.
         message: What happened and to which field.
-        headers: Extra headers of the answer, such as `Retry-After`.
+        headers: Extra headers of the response, for example `Retry-After`.
     """
 
     def __init__(
@@ -49,16 +49,16 @@ class ApiError(SandboxError):
 
 
 def invalid(field: str, message: str) -> ApiError:
-    """Name the field of a request that cannot be used."""
+    """Build the error for an invalid field of a request."""
     return ApiError(400, ErrorKind.INVALID_INPUT, f"{field}: {message}")
 
 
 class JobFailure(SandboxError):
-    """A job fails, for a reason its owner is told.
+    """A job fails.
 
     Args:
         kind: `invalid_input` when the same job would fail again, else `internal_error`.
-        message: The reason, free of local paths.
+        message: The reason that the API shows; it holds no local paths.
     """
 
     def __init__(self, kind: str, message: str) -> None:

@@ -1,29 +1,29 @@
-"""Faults on purpose, so that a client can be shown to survive them.
+"""Injects faults, so that tests can prove that a client survives them.
 
-A file of faults, YAML or JSON, with every section optional:
+A file of faults is YAML or JSON, with every section optional:
 
     seed: 7
-    api:                                    # of each request, after authentication
+    api:                                    # per request, after authentication
       rate_limited: {probability: 0.05, retry_after_s: 1}   # 429 with Retry-After
       server_error: {probability: 0.02, status: 503}        # nothing was accepted
-      cut_after_accept: {probability: 0.01}  # the job exists, its answer never arrives whole
+      cut_after_accept: {probability: 0.01}  # the job is created, the response is cut
       slow: {probability: 0.02, seconds: 3}
-    webhooks:                               # of each webhook
+    webhooks:                               # per webhook
       duplicated: {probability: 0.05}
       delayed: {probability: 0.05, seconds: 10}
-      reordered: {probability: 0.05}         # held until a later one has gone out
+      reordered: {probability: 0.05}         # held back until a later one is sent
       lost: {probability: 0.01}              # never sent, however often it is retried
-      wrongly_signed: {probability: 0.01}    # of each attempt, so a retry may be right
-      forged: {probability: 0.01}            # somebody else's comes first, and says the opposite
+      wrongly_signed: {probability: 0.01}    # per attempt, so a retry may be valid
+      forged: {probability: 0.01}            # a forged one comes first, with the opposite outcome
     jobs:                                   # the first rule that matches decides
       - match: {kind: video, input: "*preempt*", metadata: {ittybatch_rendition: hd}}
         action: fail_once                    # or fail_always, or hang
         probability: 1
         error: {kind: internal_error, message: encoder was preempted}
 
-Every decision is a hash of the seed, of whom it is about (the Idempotency-Key, or the job's
-input, kind and options) and of the fault. The order in which requests arrive has no part in
-it, so the same batch meets the same faults in every run.
+Each decision is a hash of the seed, the subject (the Idempotency-Key, or the job's input, kind and
+options) and the fault. It does not depend on the order of requests, so the same batch meets the
+same faults in every run.
 """
 
 import hashlib
@@ -52,31 +52,31 @@ class _Model(BaseModel):
 
 
 class Chance(_Model):
-    """A fault and how often it strikes."""
+    """A fault and its probability."""
 
     probability: Probability = 0
 
 
 class RateLimited(Chance):
-    """An answer of 429."""
+    """A response of 429."""
 
     retry_after_s: Seconds = 1
 
 
 class ServerError(Chance):
-    """An answer of 5xx, before anything was accepted."""
+    """A response of 5xx; the request has no effect."""
 
     status: Annotated[int, Field(ge=500, le=599)] = 503
 
 
 class Delayed(Chance):
-    """Something that takes its time."""
+    """A delay."""
 
     seconds: Seconds = 5
 
 
 class ApiFaults(_Model):
-    """What can happen to a request."""
+    """Faults of API requests."""
 
     rate_limited: RateLimited = RateLimited()
     server_error: ServerError = ServerError()
@@ -85,7 +85,7 @@ class ApiFaults(_Model):
 
 
 class WebhookFaults(_Model):
-    """What can happen to a webhook."""
+    """Faults of webhooks."""
 
     duplicated: Chance = Chance()
     delayed: Delayed = Delayed()
@@ -104,14 +104,14 @@ class JobAction(StrEnum):
 
 
 class JobMatch(_Model):
-    """Which jobs a rule is about; what is left out matches all."""
+    """Selects the jobs of a rule; an omitted field matches every job."""
 
     kind: Kind | None = None
     input: str | None = Field(None, description="A glob over the whole URL.")
     metadata: dict[str, object] = Field(default_factory=dict)
 
-    def admits(self, job: Job) -> bool:
-        """Whether a job is meant."""
+    def matches(self, job: Job) -> bool:
+        """Return whether the rule applies to a job."""
         request = job.request
         return (
             (self.kind is None or request.kind is self.kind)
@@ -121,7 +121,7 @@ class JobMatch(_Model):
 
 
 class FaultError(_Model):
-    """The error a failed job reports."""
+    """The error of a job that fails on purpose."""
 
     kind: str = ErrorKind.INTERNAL_ERROR
     message: str = "encoder was preempted"
@@ -137,9 +137,9 @@ class JobRule(_Model):
 
 
 class Faults(_Model):
-    """A whole file of faults."""
+    """The content of a file of faults."""
 
-    seed: int | None = Field(None, description="Instead of the sandbox's own.")
+    seed: int | None = Field(None, description="Overrides the sandbox's seed.")
     api: ApiFaults = ApiFaults()
     webhooks: WebhookFaults = WebhookFaults()
     jobs: tuple[JobRule, ...] = ()
@@ -149,9 +149,9 @@ def parse_faults(text: str | bytes, origin: str) -> Faults:
     """Read faults from YAML or JSON.
 
     Raises:
-        ConfigurationError: It is neither, or says something that is not a fault.
+        ConfigurationError: The text is neither, or does not describe faults.
     """
-    remedy = "The format is shown in the documentation of ittybit_sandbox.faults."
+    remedy = "See the format with: pydoc ittybit_sandbox.faults"
     try:
         return Faults.model_validate(yaml.safe_load(text) or {})
     except yaml.YAMLError as error:
@@ -166,7 +166,7 @@ def load_faults(path: Path) -> Faults:
     """Read a file of faults.
 
     Raises:
-        ConfigurationError: It cannot be read or understood.
+        ConfigurationError: The file cannot be read or parsed.
     """
     try:
         with path.open("rb") as file:
@@ -179,11 +179,11 @@ def load_faults(path: Path) -> Faults:
 
 
 class FaultPlan:
-    """Decides which faults strike; the faults can be replaced while it is in use.
+    """Decides which faults happen; they can be replaced at any time.
 
     Args:
-        faults: What can strike.
-        seed: Used where the faults bring none.
+        faults: The faults and their probabilities.
+        seed: Used if the faults have no seed.
     """
 
     def __init__(self, faults: Faults, seed: int) -> None:
@@ -191,7 +191,7 @@ class FaultPlan:
         self.replace(faults)
 
     def replace(self, faults: Faults) -> None:
-        """Go on with other faults."""
+        """Replace the faults."""
         self.faults = faults
         self._seed = self._own_seed if faults.seed is None else faults.seed
         self._visits: Counter[str] = Counter()
@@ -199,12 +199,12 @@ class FaultPlan:
         self.webhooks_active = faults.webhooks != WebhookFaults()
 
     def visit(self, identity: str) -> str:
-        """Count a request, so that its retry is another throw of the dice."""
+        """Number the requests of a subject, so that each retry is decided anew."""
         self._visits[identity] += 1
         return f"{identity}#{self._visits[identity]}"
 
     def strikes(self, chance: Chance, what: str, identity: str) -> bool:
-        """Decide whether a fault happens to somebody."""
+        """Return whether a fault happens to a subject."""
         if chance.probability <= 0:
             return False
         text = f"{self._seed}|{what}|{identity}".encode()
@@ -212,10 +212,12 @@ class FaultPlan:
         return int.from_bytes(digest, "big") / _HASH_SPAN < chance.probability
 
     def rule_for(self, job: Job) -> JobRule | None:
-        """Find the rule that a job falls under, if it is to fail or hang this time."""
-        for place, rule in enumerate(self.faults.jobs):
+        """Return the rule that makes a job fail or hang this time, or None."""
+        for number, rule in enumerate(self.faults.jobs):
             chance = Chance(probability=rule.probability)
-            if not rule.match.admits(job) or not self.strikes(chance, f"job{place}", job.identity):
+            if not rule.match.matches(job) or not self.strikes(
+                chance, f"job{number}", job.identity
+            ):
                 continue
             if rule.action is JobAction.FAIL_ONCE and job.attempt > 1:
                 continue

@@ -1,4 +1,4 @@
-"""What every request of the API passes: its body, its token, and its faults."""
+"""What every API request goes through: token check, body limits, and injected faults."""
 
 import asyncio
 import hashlib
@@ -23,11 +23,11 @@ KEY_HEADER: Final = "Idempotency-Key"
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
-class CutAnswer(Response):
-    """An answer whose connection breaks in its middle."""
+class TruncatedResponse(Response):
+    """A response whose connection breaks halfway through the body."""
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        """Send the head and half of the body, and no more."""
+        """Send the headers and half of the body."""
         await send(
             {
                 "type": "http.response.start",
@@ -39,20 +39,22 @@ class CutAnswer(Response):
         await send({"type": "http.response.body", "body": half, "more_body": True})
 
 
-def answer(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Answer with JSON."""
+def json_response(
+    content: object, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """Build a JSON response."""
     raw = orjson.dumps(content)
     return Response(raw, status_code=status, headers=headers, media_type="application/json")
 
 
-def error_answer(error: ApiError) -> Response:
-    """Answer with an error, as the API words it."""
+def error_response(error: ApiError) -> Response:
+    """Build the API's response to an error."""
     body = {"kind": error.kind, "message": error.message}
-    return answer(body, error.status, error.headers)
+    return json_response(body, error.status, error.headers)
 
 
 def gated(route: str, handler: Handler) -> Endpoint:
-    """Put a handler behind the gate; `route` is what it is counted as."""
+    """Wrap a handler with these checks; `route` names it in the counts."""
 
     async def pass_gate(request: Request) -> Response:
         sandbox: Sandbox = request.app.state.sandbox
@@ -66,7 +68,7 @@ def gated(route: str, handler: Handler) -> Endpoint:
             else:
                 response = await handler(sandbox, request, raw)
         except ApiError as error:
-            response = error_answer(error)
+            response = error_response(error)
         sandbox.tally.requests[f"{route} {response.status_code}"] += 1
         return response
 
@@ -74,10 +76,10 @@ def gated(route: str, handler: Handler) -> Endpoint:
 
 
 def check_token(request: Request, config: SandboxConfig) -> None:
-    """Let in whoever holds the key.
+    """Check the bearer token.
 
     Raises:
-        ApiError: The header is missing, or holds another key.
+        ApiError: The header is missing, or its key is wrong.
     """
     header = request.headers.get("authorization", "")
     scheme, _, token = header.partition(" ")
@@ -92,10 +94,10 @@ def check_token(request: Request, config: SandboxConfig) -> None:
 
 
 async def read_body(request: Request, config: SandboxConfig) -> bytes:
-    """Read a body, bounded in size and time.
+    """Read a body within the limits of size and time.
 
     Raises:
-        ApiError: It is too large, too slow, or broke off.
+        ApiError: The body is too large, too slow, or incomplete.
     """
     limit = config.max_body_bytes
     declared = request.headers.get("content-length", "0")
@@ -114,7 +116,9 @@ async def read_body(request: Request, config: SandboxConfig) -> bytes:
         message = f"the body did not arrive within {config.body_timeout_s:g} s"
         raise ApiError(408, ErrorKind.REQUEST_TIMEOUT, message) from None
     except ClientDisconnect:
-        raise ApiError(400, ErrorKind.REQUEST_INVALID, "the body broke off") from None
+        raise ApiError(
+            400, ErrorKind.REQUEST_INVALID, "the connection closed before the body was complete"
+        ) from None
     return b"".join(chunks)
 
 
@@ -136,7 +140,7 @@ async def _with_faults(
     cut = plan.strikes(faults.cut_after_accept, "cut_after_accept", visit)
     if cut and response.status_code == CREATED:
         sandbox.tally.answers_cut += 1
-        return CutAnswer(response.body, response.status_code, media_type="application/json")
+        return TruncatedResponse(response.body, response.status_code, media_type="application/json")
     return response
 
 

@@ -1,4 +1,4 @@
-"""Idempotency-Keys: the same request twice is answered twice and done once."""
+"""Idempotency-Keys: a repeated request gets the same response and has no second effect."""
 
 import hashlib
 from dataclasses import dataclass
@@ -25,18 +25,18 @@ class _Entry(Generic[Resource]):
 
 
 class KeyRing(Generic[Resource]):
-    """What each key made, for 24 hours from its first use."""
+    """What each key created, for 24 hours after its first use."""
 
     def __init__(self) -> None:
         self._entries: dict[str, _Entry[Resource]] = {}
 
     def find(self, key: str, fingerprint: str) -> Resource | None:
-        """Return what a key made before.
+        """Return what a key has created.
 
         Raises:
-            ApiError: The key was used for a request that said something else.
+            ApiError: The key was used with another body.
         """
-        self._forget_old()
+        self._drop_expired()
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -44,7 +44,7 @@ class KeyRing(Generic[Resource]):
             raise ApiError(
                 409,
                 ErrorKind.CONFLICT,
-                "this Idempotency-Key was used for another request in the last 24 hours; "
+                "this Idempotency-Key was used with another body in the last 24 hours; "
                 "send a new key with a new request",
             )
         return entry.resource
@@ -52,13 +52,13 @@ class KeyRing(Generic[Resource]):
     def remember(
         self, key: str, fingerprint: str, resource: Resource, *, used_at: int | None = None
     ) -> None:
-        """Tie a key to what it made; `used_at` is in milliseconds since the epoch."""
+        """Store what a key created; `used_at` is in milliseconds since the epoch."""
         first_used_at = used_at or now_ms()
         if first_used_at > now_ms() - WINDOW_MS:
             self._entries[key] = _Entry(fingerprint, resource, first_used_at)
 
-    def _forget_old(self) -> None:
-        # Keys are kept in the order of their first use, so the old ones are in front.
+    def _drop_expired(self) -> None:
+        # Keys are in the order of their first use, so the oldest come first.
         horizon = now_ms() - WINDOW_MS
         while self._entries:
             key = next(iter(self._entries))
@@ -68,7 +68,7 @@ class KeyRing(Generic[Resource]):
 
 
 def fingerprint_of(route: str, body: JsonObject) -> str:
-    """Name what a request says, whatever the order of its fields."""
+    """Hash a request's body, independent of the order of its fields."""
     digest = hashlib.blake2b(route.encode(), digest_size=16)
     digest.update(orjson.dumps(body, option=orjson.OPT_SORT_KEYS))
     return digest.hexdigest()
@@ -78,7 +78,7 @@ def check_key(key: str | None) -> str | None:
     """Check the header.
 
     Raises:
-        ApiError: It is empty or too long to be a key.
+        ApiError: The key is empty or too long.
     """
     if key is not None and not 0 < len(key) <= _MAX_KEY_CHARS:
         raise ApiError(

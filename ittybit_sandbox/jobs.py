@@ -1,4 +1,4 @@
-"""Every job the sandbox has been given, in memory, in the order of their creation."""
+"""Jobs in memory, in the order of their creation."""
 
 import hashlib
 import secrets
@@ -18,7 +18,7 @@ from ittybit_sandbox.vocabulary import Kind, Stage, Status
 
 
 def now_ms() -> int:
-    """Milliseconds since the epoch, as the API writes its times."""
+    """Return milliseconds since the epoch, the API's unit of time."""
     return time.time_ns() // 1_000_000
 
 
@@ -28,7 +28,7 @@ def new_id(prefix: str) -> str:
 
 
 class MediaFile(TypedDict, total=False):
-    """What is known of an output; `duration` in seconds, `size` in bytes."""
+    """Facts about an output; `duration` in seconds, `size` in bytes."""
 
     url: str
     kind: str
@@ -47,7 +47,7 @@ class JobError(TypedDict):
 
 
 class DeliveryState(StrEnum):
-    """What has become of one webhook."""
+    """State of a webhook delivery."""
 
     PENDING = "pending"
     ACKNOWLEDGED = "acknowledged"
@@ -57,9 +57,9 @@ class DeliveryState(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """One webhook on its way to one URL; `ordinal` is that URL's place among the job's.
+    """One webhook to one URL; `ordinal` is the URL's position among the URLs of the job.
 
-    A forged one is a lie of somebody else's, sent once.
+    A forged delivery is not signed with the sandbox's secret and is sent once.
     """
 
     url: str
@@ -94,13 +94,13 @@ class Job:
 
     @property
     def fault_identity(self) -> str:
-        """What decides this job's faults: stable from run to run, whatever the order."""
+        """The subject of this job's faults: the same in every run, in any order of requests."""
         return self.idempotency_key or f"{self.identity}/{self.attempt}"
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One page and whether another follows."""
+    """One page of jobs, and whether another page follows."""
 
     jobs: list[Job]
     has_more: bool
@@ -132,8 +132,8 @@ class ListingQuery:
     page: int = 1
     with_tasks: bool = False
 
-    def admits(self, job: Job) -> bool:
-        """Whether a job belongs to the listing."""
+    def matches(self, job: Job) -> bool:
+        """Return whether a job belongs to the listing."""
         return (
             (self.with_tasks or not job.standalone)
             and (self.kind is None or job.request.kind is self.kind)
@@ -142,7 +142,7 @@ class ListingQuery:
 
 
 class JobStore:
-    """The jobs, found by id, by input, and by what work they stand for."""
+    """Finds jobs by id, by input, and by position."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Job] = {}
@@ -172,7 +172,7 @@ class JobStore:
         job_id: str | None = None,
         created_at: int | None = None,
     ) -> Job:
-        """Take a job in; `job_id` and `created_at` are those of one that is remembered."""
+        """Add a job; `job_id` and `created_at` are given if it comes from the journal."""
         identity = work_identity(request)
         self._attempts[identity] += 1
         created = created_at or now_ms()
@@ -196,7 +196,7 @@ class JobStore:
         return job
 
     def page(self, query: ListingQuery) -> Listing:
-        """List jobs in the asked order, from the asked place."""
+        """Return one page of jobs."""
         found = self._ordered if query.input is None else self._by_input.get(query.input, [])
         low, high = 0, len(found)
         newest, oldest = (
@@ -206,15 +206,15 @@ class JobStore:
             high = bisect_left(found, newest, key=_sequence)
         if oldest is not None:
             low = bisect_right(found, oldest, key=_sequence)
-        places = range(high - 1, low - 1, -1) if query.descending else range(low, high)
-        admitted = (found[place] for place in places if query.admits(found[place]))
+        indexes = range(high - 1, low - 1, -1) if query.descending else range(low, high)
+        admitted = (found[index] for index in indexes if query.matches(found[index]))
         skipped = (query.page - 1) * query.limit
         jobs = list(islice(admitted, skipped, skipped + query.limit + 1))
         return Listing(jobs[: query.limit], len(jobs) > query.limit)
 
 
 def work_identity(request: JobRequest) -> str:
-    """Name the work a job stands for, whoever asked for it and however often."""
+    """Hash what a job makes: equal jobs have the same identity."""
     work: JsonObject = {
         "input": request.input,
         "kind": request.kind,

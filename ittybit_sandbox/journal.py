@@ -1,7 +1,7 @@
-"""What outlives a restart: one line of JSON for each thing that happened.
+"""Keeps the state across restarts: one line of JSON per event.
 
-The file is only ever appended to, one `write` a line, so a process that is killed leaves at
-most one torn line, at the end. That line was never answered for and is dropped.
+The file is append-only, with one `write` per line. A process that is killed leaves at most one
+incomplete line, at the end. No request was answered for that line, and it is dropped.
 """
 
 import fcntl
@@ -21,13 +21,13 @@ _LOCK_WAIT_S: Final = 3.0
 
 
 class Journal:
-    """An append-only file, held by one process at a time.
+    """An append-only file, locked by one process at a time.
 
     Args:
-        folder: Where it lives; made when absent.
+        folder: Its folder; created if missing.
 
     Raises:
-        ConfigurationError: The folder cannot be used, or another sandbox uses it.
+        ConfigurationError: The folder cannot be used, or another sandbox has locked it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,7 +38,7 @@ class Journal:
         except OSError as error:
             raise ConfigurationError(
                 f"The sandbox cannot keep its state in {folder}: {error.strerror}.",
-                remedy="Give it another folder.",
+                remedy="Choose another folder.",
             ) from None
         try:
             _lock(self._file)
@@ -46,27 +46,27 @@ class Journal:
             os.close(self._file)
             raise ConfigurationError(
                 f"Another sandbox keeps its state in {folder}.",
-                remedy="End it, or give this one another folder.",
+                remedy="Stop it, or choose another folder.",
             ) from None
 
     def replay(self) -> Iterator[Entry]:
-        """Read back every whole line and cut a torn one off."""
-        whole = 0
+        """Read every complete line and truncate an incomplete one."""
+        complete_bytes = 0
         with self._path.open("rb") as file:
             for line in file:
                 if not line.endswith(b"\n"):
                     break
-                whole += len(line)
+                complete_bytes += len(line)
                 try:
                     entry = orjson.loads(line)
                 except orjson.JSONDecodeError:
                     continue
                 if isinstance(entry, dict):
                     yield entry
-        os.ftruncate(self._file, whole)
+        os.ftruncate(self._file, complete_bytes)
 
     def append(self, entry: Entry) -> None:
-        """Write one line; it is with the operating system when this returns."""
+        """Write one line; the operating system has it when this returns."""
         line = memoryview(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
         while line:
             line = line[os.write(self._file, line) :]
@@ -82,5 +82,5 @@ class Journal:
 
 @stamina.retry(on=BlockingIOError, attempts=None, timeout=_LOCK_WAIT_S, wait_max=0.2)
 def _lock(file: int) -> None:
-    """Take the journal. A sandbox that was killed holds it until its encoders are gone too."""
+    """Lock the journal; ffmpeg processes of a killed sandbox hold the lock until they end."""
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Keeps jobs, keys and endpoints, and remembers them over a restart."""
+"""Keeps jobs, keys and endpoints in memory and records every change in the journal."""
 
 from dataclasses import asdict
 from typing import Any
@@ -20,10 +20,10 @@ from ittybit_sandbox.vocabulary import Kind, Stage, Status
 
 
 class Memory:
-    """All that the sandbox knows.
+    """The state of a sandbox.
 
     Args:
-        journal: Where it is written down; nothing outlives the process without one.
+        journal: Records the changes; without one, the state ends with the process.
     """
 
     def __init__(self, journal: Journal | None) -> None:
@@ -35,7 +35,7 @@ class Memory:
     def accept(
         self, request: JobRequest, *, key: str | None, fingerprint: str, standalone: bool = False
     ) -> Job:
-        """Take in a job; it is written down before this returns."""
+        """Add a job; the journal has it when this returns."""
         job = self.jobs.create(request, key=key, fingerprint=fingerprint, standalone=standalone)
         if self._journal is not None:
             self._journal.append(
@@ -54,13 +54,13 @@ class Memory:
         return job
 
     def begin(self, job: Job) -> None:
-        """Mark a job as being worked on."""
+        """Mark a job as processing."""
         job.status = Status.PROCESSING
         job.started_at = job.updated_at = now_ms()
         job.stages = {}
 
     def enter(self, job: Job, stage: Stage) -> None:
-        """Mark the stage a job has come to, and the ones before it as done."""
+        """Mark the current stage of a job, and the earlier stages as finished."""
         moment = now_ms()
         for past, (started_at, finished_at) in job.stages.items():
             if finished_at is None:
@@ -69,7 +69,7 @@ class Memory:
         job.updated_at = moment
 
     def finish(self, job: Job, *, output: MediaFile | None, error: JobError | None) -> None:
-        """Settle a job, one way or the other."""
+        """Record the outcome of a job."""
         moment = now_ms()
         job.status = Status.FAILED if output is None else Status.SUCCEEDED
         job.output, job.error = output, error
@@ -92,7 +92,7 @@ class Memory:
             )
 
     def settle(self, job: Job, delivery: Delivery) -> None:
-        """Write down that nothing more is to be sent to a URL."""
+        """Record that a delivery is over."""
         if self._journal is not None:
             self._journal.append(
                 {
@@ -105,7 +105,7 @@ class Memory:
             )
 
     def register(self, endpoint: Endpoint, *, key: str | None, fingerprint: str) -> None:
-        """Take in a webhook endpoint."""
+        """Add a webhook endpoint."""
         self.endpoints.add(endpoint)
         if key is not None:
             self.keys.remember(key, fingerprint, endpoint, used_at=endpoint.created_at)
@@ -114,31 +114,31 @@ class Memory:
             self._journal.append(entry | {"endpoint": asdict(endpoint)})
 
     def unregister(self, endpoint_id: str) -> Endpoint:
-        """Forget a webhook endpoint.
+        """Delete a webhook endpoint.
 
         Raises:
-            ApiError: There is none of that id.
+            ApiError: No endpoint has this id.
         """
         endpoint = self.endpoints.remove(endpoint_id)
         if self._journal is not None:
             self._journal.append({"what": "endpoint_removed", "id": endpoint_id})
         return endpoint
 
-    def recall(self) -> None:
-        """Read the journal back, at the start."""
+    def load(self) -> None:
+        """Read the journal."""
         if self._journal is None:
             return
-        recallers = {
-            "job": self._recall_job,
-            "end": self._recall_end,
-            "delivery": self._recall_delivery,
-            "endpoint": self._recall_endpoint,
-            "endpoint_removed": self._recall_removal,
+        loaders = {
+            "job": self._load_job,
+            "end": self._load_end,
+            "delivery": self._load_delivery,
+            "endpoint": self._load_endpoint,
+            "endpoint_removed": self._load_removal,
         }
         for entry in self._journal.replay():
-            recallers[entry["what"]](entry)
+            loaders[entry["what"]](entry)
 
-    def _recall_job(self, entry: Entry) -> None:
+    def _load_job(self, entry: Entry) -> None:
         raw: dict[str, Any] = entry["request"]
         job = self.jobs.create(
             JobRequest(**raw | {"kind": Kind(raw["kind"])}),
@@ -151,7 +151,7 @@ class Memory:
         if job.idempotency_key is not None:
             self.keys.remember(job.idempotency_key, job.fingerprint, job, used_at=job.created_at)
 
-    def _recall_end(self, entry: Entry) -> None:
+    def _load_end(self, entry: Entry) -> None:
         job = self.jobs.get(entry["id"])
         if job is None:
             return
@@ -161,7 +161,7 @@ class Memory:
         job.finished_at = job.updated_at = entry["finished_at"]
         job.stages = {Stage(name): (at, until) for name, (at, until) in entry["stages"].items()}
 
-    def _recall_delivery(self, entry: Entry) -> None:
+    def _load_delivery(self, entry: Entry) -> None:
         job = self.jobs.get(entry["id"])
         if job is None:
             return
@@ -170,7 +170,7 @@ class Memory:
         delivery = Delivery(entry["url"], ordinal, state=state, attempts=entry["attempts"])
         job.deliveries.append(delivery)
 
-    def _recall_endpoint(self, entry: Entry) -> None:
+    def _load_endpoint(self, entry: Entry) -> None:
         raw: dict[str, Any] = entry["endpoint"]
         endpoint = Endpoint(**raw | {"topics": tuple(raw["topics"])})
         self.endpoints.add(endpoint)
@@ -179,6 +179,6 @@ class Memory:
                 entry["key"], entry["fingerprint"], endpoint, used_at=endpoint.created_at
             )
 
-    def _recall_removal(self, entry: Entry) -> None:
+    def _load_removal(self, entry: Entry) -> None:
         if any(endpoint.id == entry["id"] for endpoint in self.endpoints):
             self.endpoints.remove(entry["id"])

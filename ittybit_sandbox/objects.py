@@ -1,4 +1,4 @@
-"""Jobs and tasks as the API shows them."""
+"""The API's representation of jobs and tasks."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,7 @@ STAGES = tuple(Stage)
 
 
 def show_created(job: Job) -> Shown:
-    """Show the answer to the request that made it, which a replay repeats."""
+    """Show a new job, also in the response to a repeated request."""
     if job.standalone:
         return _standalone(job, Status.WAITING)
     request = job.request
@@ -34,7 +34,7 @@ def show_created(job: Job) -> Shown:
 
 
 def show_job(job: Job) -> Shown:
-    """Show a job as it stands, its tasks with it."""
+    """Show a job in its current state, with its tasks."""
     if job.standalone:
         return show_standalone(job)
     return show_created(job) | {
@@ -49,7 +49,7 @@ def show_job(job: Job) -> Shown:
 
 
 def show_created_task(job: Job) -> Shown:
-    """Show the answer to `POST /tasks`."""
+    """Show a new job or task in the response to `POST /tasks`."""
     return with_sdk_times(show_created(job))
 
 
@@ -70,7 +70,7 @@ def _iso(moment_ms: int) -> str:
 
 
 def show_standalone(job: Job) -> Shown:
-    """Show a standalone task as it stands."""
+    """Show a standalone task in its current state."""
     status = Status.WAITING if job.status is Status.QUEUED else job.status
     return _standalone(job, status) | {
         "output": _file(job.output, job.request.kind),

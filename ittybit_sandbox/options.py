@@ -1,7 +1,7 @@
 """The options of each kind of job, as Ittybit's reference lists them.
 
-Unknown options are ignored, as the API ignores them; `connection_id` is one of those here,
-because the sandbox reaches S3 with its own credentials.
+Unknown options are ignored, as in the API. So is `connection_id`: the sandbox uses its own
+credentials for S3.
 """
 
 import re
@@ -54,7 +54,7 @@ FramesPerSecond = Annotated[float, Field(ge=1, le=60)]
 
 
 class Options(BaseModel):
-    """What every kind takes."""
+    """Options of every kind."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -62,7 +62,7 @@ class Options(BaseModel):
 
 
 class Trimmed(Options):
-    """Kinds that take a part of a timeline; `start` and `end` are in seconds."""
+    """Options of kinds with a timeline; `start` and `end` are in seconds."""
 
     start: Seconds | None = None
     end: Seconds | None = None
@@ -75,12 +75,12 @@ class Trimmed(Options):
 
     @property
     def length_s(self) -> float | None:
-        """How much of the timeline is asked for."""
+        """Seconds between `start` and `end`; None without `end`."""
         return None if self.end is None else self.end - (self.start or 0)
 
 
 class Framed(Options):
-    """Kinds that have a frame; `background` is used with `fit: contain` alone."""
+    """Options of kinds with a picture; `background` shows through and around it."""
 
     width: Dimension | None = None
     height: Dimension | None = None
@@ -106,12 +106,12 @@ class VideoOptions(Framed, Trimmed):
 
     @property
     def container(self) -> str:
-        """The format, or the one its codec calls for."""
+        """The format, or the default format of the codec."""
         return self.format or ("webm" if self.codec is Codec.VP9 else "mp4")
 
     @property
     def video_codec(self) -> Codec:
-        """The codec, or the one its container is usual with."""
+        """The codec, or the default codec of the format."""
         return self.codec or (Codec.VP9 if self.format == "webm" else Codec.H264)
 
 
@@ -123,7 +123,7 @@ class AudioOptions(Trimmed):
 
 
 class ImageOptions(Framed):
-    """Options of kind `image`; `start` is the time of the frame, in seconds, of a video."""
+    """Options of kind `image`; `start` is the time of a video's frame, in seconds."""
 
     format: Literal["jpeg", "png", "webp", "avif"] | None = None
     start: Seconds | None = None

@@ -1,4 +1,4 @@
-"""Webhooks' bodies, in the three shapes of Ittybit's guides, and their signature."""
+"""Bodies and signatures of webhooks, in the three shapes of Ittybit's guides."""
 
 import hashlib
 import hmac
@@ -12,19 +12,19 @@ from ittybit_sandbox.jobs import Job, JobError
 from ittybit_sandbox.vocabulary import ErrorKind, Status
 
 SIGNATURE_HEADER: Final = "Ittybit-Signature"
-_LARGEST_WHOLE: Final = 2**53
+_MAX_SAFE_INTEGER: Final = 2**53
 
 
 def event_of(job: Job) -> str:
-    """Name what has happened to a job that ended."""
+    """Return the event of a finished job."""
     return "job.succeeded" if job.status is Status.SUCCEEDED else "job.failed"
 
 
 def webhook_body(job: Job, dialect: WebhookDialect) -> bytes:
-    """Write the body, byte for byte the same at every attempt.
+    """Build the body; every attempt sends the same bytes.
 
-    The bytes are those that JavaScript writes of the parsed body: one of the guides checks the
-    signature of `JSON.stringify(req.body)`.
+    The bytes are those that `JSON.stringify(req.body)` writes in JavaScript, because one of the
+    guides verifies the signature of that.
     """
     if dialect is WebhookDialect.ENVELOPE:
         body = {"event": event_of(job), "data": _wrapped(job)}
@@ -36,17 +36,17 @@ def webhook_body(job: Job, dialect: WebhookDialect) -> bytes:
 
 
 def forged_body(job: Job, dialect: WebhookDialect) -> bytes:
-    """Write the opposite of what has become of a job."""
+    """Build a body with the opposite outcome of the job."""
     if job.output is None:
-        lie = replace(job, status=Status.SUCCEEDED, output={"url": "https://forged.test/"})
+        forgery = replace(job, status=Status.SUCCEEDED, output={"url": "https://forged.test/"})
     else:
         error = JobError(kind=ErrorKind.INTERNAL_ERROR, message="this webhook is a forgery")
-        lie = replace(job, status=Status.FAILED, output=None, error=error)
-    return webhook_body(lie, dialect)
+        forgery = replace(job, status=Status.FAILED, output=None, error=error)
+    return webhook_body(forgery, dialect)
 
 
 def sign(body: bytes, secret: bytes) -> str:
-    """Sign the very bytes that are sent: lowercase hex of their HMAC-SHA256."""
+    """Return the lowercase hex HMAC-SHA256 of a body."""
     return hmac.new(secret, body, hashlib.sha256).hexdigest()
 
 
@@ -85,17 +85,17 @@ def _wrapped(job: Job) -> dict[str, Any]:
         "metadata": request.metadata,
         "created_at": job.created_at,
         "completed_at": job.finished_at,
-        # How long the work took, as the guide has it; not how long the media plays.
+        # The processing time, as in the guide; not the duration of the media.
         "duration_ms": max(0, (job.finished_at or job.created_at) - job.created_at),
     }
 
 
 def _as_javascript(value: Any) -> Any:  # noqa: ANN401  JSON
-    """Write a whole number without a fraction: JavaScript knows `2`, not `2.0`."""
+    """Turn `2.0` into `2`, as JavaScript writes it."""
     if isinstance(value, dict):
         return {key: _as_javascript(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_as_javascript(each) for each in value]
-    if isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST_WHOLE:
+    if isinstance(value, float) and value.is_integer() and abs(value) < _MAX_SAFE_INTEGER:
         return int(value)
     return value

@@ -1,22 +1,28 @@
-"""Takes one job through its stages: probe, import, encode, export."""
+"""Runs a job through its stages: probe, import, encode, export."""
 
 import asyncio
 import re
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from ittybit_sandbox.config import SandboxConfig
 from ittybit_sandbox.errors import JobFailure
 from ittybit_sandbox.jobs import Job, MediaFile
+from ittybit_sandbox.media.adaptive import adaptive_recipe
+from ittybit_sandbox.media.animation import animation_recipe
+from ittybit_sandbox.media.audio import audio_recipe
 from ittybit_sandbox.media.ffmpeg import EmptyOutput, Ffmpeg
+from ittybit_sandbox.media.image import image_recipe
+from ittybit_sandbox.media.plan import Recipe
 from ittybit_sandbox.media.probe import Probed, describe_output, probe_input
-from ittybit_sandbox.media.recipe import Recipe, recipe_for
 from ittybit_sandbox.media.source import Fetcher
 from ittybit_sandbox.media.storage import Storage
+from ittybit_sandbox.media.video import video_recipe
 from ittybit_sandbox.memory import Memory
 from ittybit_sandbox.options import (
     OPTIONS,
@@ -27,23 +33,30 @@ from ittybit_sandbox.options import (
 )
 from ittybit_sandbox.vocabulary import JOB_KINDS, ErrorKind, Kind, Stage
 
+_RECIPES: Final[dict[Kind, Callable[[Any, Probed, str], Recipe]]] = {
+    Kind.VIDEO: video_recipe,
+    Kind.AUDIO: audio_recipe,
+    Kind.IMAGE: image_recipe,
+    Kind.ANIMATION: animation_recipe,
+    Kind.ADAPTIVE_VIDEO: adaptive_recipe,
+}
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _MAX_STEM_CHARS: Final = 80
 _INPUT_NAME: Final = "input"
-_WHOLE_NAME: Final = "whole.png"
+_JOINED_NAME: Final = "joined.png"
 _MISSING_S: Final = 1.0
 _MISSING_PART: Final = 0.05
 
 
 class Pipeline:
-    """Does the work on jobs, each in a folder of its own that goes when it ends.
+    """Runs jobs, each in a temporary folder.
 
     Args:
-        config: The bounds.
-        memory: Is told of each stage.
-        fetcher: Brings inputs.
-        storage: Takes outputs.
-        work_dir: Where the folders are made.
+        config: The limits.
+        memory: Records each stage.
+        fetcher: Downloads inputs.
+        storage: Stores outputs.
+        work_dir: Parent of the temporary folders.
     """
 
     def __init__(
@@ -61,10 +74,10 @@ class Pipeline:
         self._ffmpeg = Ffmpeg(config.encode_threads, config.encode_timeout_s)
 
     async def run(self, job: Job) -> MediaFile:
-        """Make a job's output.
+        """Make and store the output of a job.
 
         Raises:
-            JobFailure: It cannot be made, for the reason given.
+            JobFailure: The output cannot be made.
         """
         with tempfile.TemporaryDirectory(dir=self._work_dir, prefix=f"{job.id}-") as name:
             return await self._run_in(Path(name), job)
@@ -75,19 +88,30 @@ class Pipeline:
         self._memory.enter(job, Stage.PROBE)
         await self._fetcher.fetch(request.input, source)
         if request.kind is Kind.EXPORT:
-            return await self._pass_on(job, source)
+            return await self._copy(job, source)
         probed = await probe_input(source)
         if request.kind is Kind.PROBE:
             return _probe_result(request.input, source, probed)
         self._memory.enter(job, Stage.IMPORT)
         if request.kind is Kind.IMPORT:
-            return await self._pass_on(job, source) | _facts(probed)
-        if probed.tiled:
-            whole = folder / _WHOLE_NAME
-            await self._ffmpeg.stitch(source, whole)
-            tiles, source = probed, whole
-            probed = replace(await probe_input(whole), still_format=tiles.still_format)
+            return await self._copy(job, source) | _facts(probed)
+        if probed.incomplete and probed.still_format is not None:
+            message = "the picture breaks off: a part of its data is missing; upload it again"
+            raise JobFailure(ErrorKind.INVALID_INPUT, message)
+        if probed.tiled or probed.alpha_index is not None:
+            source, probed = await self._join(folder, source, probed)
         return await self._encode(folder, job, source, probed)
+
+    async def _join(self, folder: Path, source: Path, probed: Probed) -> tuple[Path, Probed]:
+        """Join the streams of a picture: tiles, or colours and transparency."""
+        joined = folder / _JOINED_NAME
+        if probed.tiled:
+            await self._ffmpeg.stitch(source, joined)
+        elif probed.video_index is not None and probed.alpha_index is not None:
+            await self._ffmpeg.merge_alpha(
+                source, joined, colour=probed.video_index, alpha=probed.alpha_index
+            )
+        return joined, replace(await probe_input(joined), still_format=probed.still_format)
 
     async def _encode(self, folder: Path, job: Job, source: Path, probed: Probed) -> MediaFile:
         request = job.request
@@ -96,25 +120,29 @@ class Pipeline:
             raise JobFailure(ErrorKind.INVALID_INPUT, message)
         self._memory.enter(job, Stage.ENCODE)
         options = OPTIONS[request.kind].model_validate(request.options)
-        recipe = recipe_for(options, probed, _stem(request.output or request.input))
-        made_in = folder / "made"
-        made_in.mkdir()
-        made = await self._carry_out(recipe, source, made_in)
-        facts = await describe_output(made, recipe.format)
+        make_recipe = _RECIPES[request.kind]
+        recipe = make_recipe(options, probed, _stem(request.output or request.input))
+        output_dir = folder / "output"
+        output_dir.mkdir()
+        output = await self._run_commands(recipe, source, output_dir, probed.decoder)
+        facts = await describe_output(output, recipe.format)
         _check(facts, options, probed)
         self._memory.enter(job, Stage.EXPORT)
-        url = await self._storage.store(job.id, made, target=request.output)
+        url = await self._storage.store(job.id, output, target=request.output)
         return MediaFile(url=url, kind=request.kind) | facts
 
-    async def _carry_out(self, recipe: Recipe, source: Path, made_in: Path) -> Path:
+    async def _run_commands(
+        self, recipe: Recipe, source: Path, output_dir: Path, decoder: str | None
+    ) -> Path:
         for command in recipe.commands[:-1]:
             with suppress(EmptyOutput):
-                await self._ffmpeg.run(command, source=source, folder=made_in)
-                return made_in / recipe.file_name
-        await self._ffmpeg.run(recipe.commands[-1], source=source, folder=made_in)
-        return made_in / recipe.file_name
+                await self._ffmpeg.run(command, source=source, folder=output_dir, decoder=decoder)
+                return output_dir / recipe.file_name
+        last = recipe.commands[-1]
+        await self._ffmpeg.run(last, source=source, folder=output_dir, decoder=decoder)
+        return output_dir / recipe.file_name
 
-    async def _pass_on(self, job: Job, source: Path) -> MediaFile:
+    async def _copy(self, job: Job, source: Path) -> MediaFile:
         suffix = Path(urlsplit(job.request.input).path).suffix
         named = source.with_name(_stem(job.request.input) + _UNSAFE.sub("", suffix))
         await asyncio.to_thread(source.rename, named)
@@ -137,25 +165,25 @@ def _facts(probed: Probed) -> MediaFile:
 
 
 def _check(facts: MediaFile, options: MediaOptions, probed: Probed) -> None:
-    """Refuse an output that lacks its picture, or part of what was asked for.
+    """Refuse an output without a picture, or one that is shorter than requested.
 
     Raises:
-        JobFailure: The input cannot be decoded as far as it reaches.
+        JobFailure: The input cannot be decoded to its end.
     """
-    pictured = probed.has_video and not isinstance(options, AudioOptions)
-    if pictured and not facts.get("width"):
-        message = "could not decode the input: no picture came of its video"
+    needs_picture = probed.has_video and not isinstance(options, AudioOptions)
+    if needs_picture and not facts.get("width"):
+        message = "could not decode the input: its video gave no picture"
         raise JobFailure(ErrorKind.INVALID_INPUT, message)
     if isinstance(options, ImageOptions):
         return
     lengths = {AudioOptions: probed.audio_s, AnimationOptions: probed.video_s}
-    reaches_s = lengths.get(type(options), probed.duration_s)
-    if reaches_s is None:
+    available_s = lengths.get(type(options), probed.duration_s)
+    if available_s is None:
         return
-    asked_s = min(options.end or reaches_s, reaches_s) - (options.start or 0)
+    requested_s = min(options.end or available_s, available_s) - (options.start or 0)
     found_s = facts.get("duration") or 0.0
-    if asked_s - found_s > max(_MISSING_S, _MISSING_PART * asked_s):
-        message = f"could not decode the input: {found_s:.1f} s came of {asked_s:.1f} s"
+    if requested_s - found_s > max(_MISSING_S, _MISSING_PART * requested_s):
+        message = f"could not decode the input: only {found_s:.1f} s of {requested_s:.1f} s"
         raise JobFailure(ErrorKind.INVALID_INPUT, message)
 
 

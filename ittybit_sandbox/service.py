@@ -23,10 +23,10 @@ class Sandbox:
     """The state behind the routes.
 
     Args:
-        config: How it is set up.
+        config: Its settings.
 
     Raises:
-        ConfigurationError: ffmpeg is missing, or the folder of the state cannot be used.
+        ConfigurationError: ffmpeg is missing, or `state_dir` cannot be used.
     """
 
     def __init__(self, config: SandboxConfig) -> None:
@@ -34,8 +34,8 @@ class Sandbox:
         if not config.instant:
             ffmpeg_path()
         self._journal = Journal(config.state_dir) if config.state_dir else None
-        self._borrowed = None if config.state_dir else tempfile.TemporaryDirectory()
-        root = config.state_dir or Path(self._borrowed.name if self._borrowed else ".")
+        self._temporary = None if config.state_dir else tempfile.TemporaryDirectory()
+        root = config.state_dir or Path(self._temporary.name if self._temporary else ".")
         self.files_dir = root / "files"
         self._work_dir = root / "work"
         self._assemble()
@@ -56,7 +56,7 @@ class Sandbox:
         """Read the journal back and continue the jobs in it."""
         for folder in (self.files_dir, self._work_dir):
             folder.mkdir(parents=True, exist_ok=True)
-        self.memory.recall()
+        self.memory.load()
         self.tally.jobs_resumed = sum(1 for job in self.memory.jobs if not job.status.ended)
         await self.deliveries.start()
         await self._fetcher.start()
@@ -76,8 +76,8 @@ class Sandbox:
         await self._halt()
         if self._journal is not None:
             self._journal.close()
-        if self._borrowed is not None:
-            self._borrowed.cleanup()
+        if self._temporary is not None:
+            self._temporary.cleanup()
 
     async def _halt(self) -> None:
         await self.encoder.stop()

@@ -1,4 +1,4 @@
-"""Counts of what went over the wire, for comparing both sides of it."""
+"""Counts requests, jobs and deliveries, so that tests can compare them with the client's."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Tally:
-    """What has happened since the start."""
+    """Counts since the start."""
 
     requests: Counter[str] = field(default_factory=Counter)
     jobs_created: int = 0
@@ -18,7 +18,7 @@ class Tally:
     deliveries: Counter[str] = field(default_factory=Counter)
 
     def as_dict(self) -> dict[str, object]:
-        """Show the counts, requests by route and status."""
+        """Return the counts; requests by route and status."""
         names = (
             "planned",
             "sent",

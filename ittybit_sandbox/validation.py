@@ -1,4 +1,4 @@
-"""From a request's body to something that can be run, or an error that names the field."""
+"""Parses request bodies; an error names the invalid field."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _MAX_URL_CHARS: Final = 8192
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """A body that has been checked."""
+    """A valid request for a job or task."""
 
     kind: Kind
     input: str
@@ -29,10 +29,10 @@ class JobRequest:
 
 
 def parse_object(raw: bytes) -> JsonObject:
-    """Read a body that must be a JSON object.
+    """Parse a body as a JSON object.
 
     Raises:
-        ApiError: It is not JSON, or not an object.
+        ApiError: The body is not JSON, or not an object.
     """
     try:
         body = orjson.loads(raw)
@@ -46,10 +46,10 @@ def parse_object(raw: bytes) -> JsonObject:
 
 
 def parse_job(body: JsonObject) -> JobRequest:
-    """Check the body of `POST /jobs`.
+    """Parse the body of `POST /jobs`.
 
     Raises:
-        ApiError: A field is missing or cannot be used.
+        ApiError: A field is missing or invalid.
     """
     kind = _parse_kind(body.get("kind"), JOB_KINDS)
     options = _object(body, "options")
@@ -67,10 +67,10 @@ def parse_job(body: JsonObject) -> JobRequest:
 
 
 def parse_task(body: JsonObject) -> JobRequest:
-    """Check the body of `POST /tasks` whose `input` is an object.
+    """Parse the body of `POST /tasks` with an object as `input`.
 
     Raises:
-        ApiError: A field is missing or cannot be used.
+        ApiError: A field is missing or invalid.
     """
     kind = _parse_kind(body.get("kind"), frozenset(Kind))
     source = _object(body, "input")
@@ -91,10 +91,10 @@ def parse_task(body: JsonObject) -> JobRequest:
 
 
 def check_options(kind: Kind, options: JsonObject) -> None:
-    """Check the options of a kind, all but the unknown ones.
+    """Check the known options of a kind.
 
     Raises:
-        ApiError: An option's value is not one the kind takes.
+        ApiError: The kind does not accept an option's value.
     """
     try:
         OPTIONS[kind].model_validate(options)
@@ -112,7 +112,7 @@ def check_input(value: object, field: str) -> str:
     """Check that an input is an `http://`, `https://` or `s3://` URL.
 
     Raises:
-        ApiError: It is missing, of another scheme, or names nothing.
+        ApiError: The URL is missing, incomplete, or of another scheme.
     """
     url = _text(value, field)
     parts = _split(url, field)
@@ -124,10 +124,10 @@ def check_input(value: object, field: str) -> str:
 
 
 def check_s3_url(value: object, field: str) -> str:
-    """Check that a place is `s3://bucket/key`.
+    """Check that a URL is `s3://bucket/key`.
 
     Raises:
-        ApiError: It is not.
+        ApiError: The URL has another form.
     """
     url = _text(value, field)
     parts = _split(url, field)
@@ -137,22 +137,22 @@ def check_s3_url(value: object, field: str) -> str:
 
 
 def check_webhook_url(value: object, field: str) -> str:
-    """Check that webhooks may go to a URL: https, or http on loopback.
+    """Check the URL of a webhook: https, or http on loopback.
 
     Raises:
-        ApiError: They may not.
+        ApiError: The URL has another scheme or no host.
     """
     url = _text(value, field)
     parts = _split(url, field)
     if not parts.hostname or parts.scheme not in {"http", "https"}:
         raise invalid(field, "must be an https:// URL")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise invalid(field, "must be an https:// URL; http:// is for loopback addresses alone")
+        raise invalid(field, "must be an https:// URL; http:// is only for loopback addresses")
     return url
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only mean this machine."""
+    """Return whether a host name or address is a loopback one."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -195,7 +195,7 @@ def _split(url: str, field: str) -> "SplitUrl":
 
 @dataclass(frozen=True, slots=True)
 class SplitUrl:
-    """The parts of a URL that decide whether it may be used."""
+    """The parts of a URL that the checks need."""
 
     scheme: str
     netloc: str

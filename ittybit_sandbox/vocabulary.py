@@ -1,10 +1,10 @@
-"""The words of Ittybit's API that the sandbox speaks."""
+"""The enumerations of Ittybit's API."""
 
 from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What a job, or a standalone task, makes."""
+    """Kinds of jobs and standalone tasks."""
 
     VIDEO = "video"
     AUDIO = "audio"
@@ -22,7 +22,7 @@ JOB_KINDS = frozenset(
 
 
 class Status(StrEnum):
-    """Where a job, or a task in it, stands."""
+    """States of jobs and tasks."""
 
     PENDING = "pending"
     WAITING = "waiting"
@@ -35,12 +35,12 @@ class Status(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more happens after it."""
+        """Whether the state is terminal."""
         return self in {self.SUCCEEDED, self.COMPLETED, self.FAILED, self.CANCELLED}
 
 
 class Stage(StrEnum):
-    """One nested task of a job, in the order they run."""
+    """Nested tasks of a job, in the order that they run."""
 
     PROBE = "probe"
     IMPORT = "import"
@@ -49,7 +49,7 @@ class Stage(StrEnum):
 
 
 class Quality(StrEnum):
-    """Ittybit's five words for quality."""
+    """Ittybit's five levels of quality."""
 
     VERY_LOW = "very_low"
     LOW = "low"
@@ -59,7 +59,7 @@ class Quality(StrEnum):
 
 
 class Fit(StrEnum):
-    """How a picture meets a frame of another shape."""
+    """How to fit a picture into a frame of another aspect ratio."""
 
     CONTAIN = "contain"
     COVER = "cover"
@@ -76,7 +76,7 @@ class Codec(StrEnum):
 
 
 class ErrorKind(StrEnum):
-    """The `kind` of an error, of the API or of a job."""
+    """Values of `kind` in errors of the API and of jobs."""
 
     INVALID_INPUT = "invalid_input"
     REQUEST_INVALID = "request_invalid"

@@ -1,4 +1,4 @@
-"""Delivers webhooks: signed, retried, and faulty where faults say so."""
+"""Delivers webhooks: signs, retries, and injects faults."""
 
 import asyncio
 import logging
@@ -24,20 +24,20 @@ from ittybit_sandbox.tally import Tally
 _log = logging.getLogger(__name__)
 
 _MAX_ANSWER_BYTES: Final = 65_536
-_HELD_AT_MOST_S: Final = 2.0
-_FORGED_SECRET: Final = b"somebody else's secret"
+_MAX_HELD_S: Final = 2.0
+_FORGED_SECRET: Final = b"a forged secret"
 
 Outgoing = tuple[Job, Delivery]
 
 
 class Deliveries:
-    """Sends each ended job to whoever asked for it, until it is acknowledged.
+    """Sends each finished job to its webhook URLs until they acknowledge it.
 
     Args:
-        config: Dialect, secret, patience and concurrency.
-        memory: Knows the endpoints, and is told when a delivery is settled.
-        plan: Which faults strike.
-        tally: Where everything is counted.
+        config: Dialect, secret, timeouts and concurrency.
+        memory: Lists the endpoints and records finished deliveries.
+        plan: Decides which faults happen.
+        tally: Counts deliveries.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Deliveries:
         self._workers: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Open the connections' pool and start to deliver."""
+        """Open the connection pool and start the workers."""
         config = self._config
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=config.webhook_concurrency),
@@ -67,7 +67,7 @@ class Deliveries:
         ]
 
     async def stop(self) -> None:
-        """Stop at once; what is not acknowledged is sent again after a restart."""
+        """Stop at once; the next start sends what was not acknowledged."""
         for timer in self._timers:
             timer.cancel()
         for worker in self._workers:
@@ -76,22 +76,22 @@ class Deliveries:
         await self._session.close()
 
     def announce(self, job: Job) -> None:
-        """Send an ended job to its own URL and to every endpoint that wants it, once each."""
+        """Send a finished job to its own URL and to every endpoint for its event, once each."""
         if job.standalone:
             return
         event = event_of(job)
         urls = [job.request.webhook_url] if job.request.webhook_url else []
         urls += [endpoint.url for endpoint in self._memory.endpoints if endpoint.wants(event)]
-        told = {delivery.url for delivery in job.deliveries}
+        notified = {delivery.url for delivery in job.deliveries}
         for url in dict.fromkeys(urls):
-            if url not in told:
+            if url not in notified:
                 delivery = Delivery(url, len(job.deliveries))
                 job.deliveries.append(delivery)
                 self._tally.deliveries["planned"] += 1
                 self._dispatch(job, delivery)
 
     def redeliver(self, job: Job) -> int:
-        """Send an ended job again to everybody, faults aside; return to how many."""
+        """Send a finished job again to all its URLs, without faults; return their number."""
         for delivery in job.deliveries:
             self._tally.deliveries["redelivered"] += 1
             self._queue.put_nowait((job, Delivery(delivery.url, delivery.ordinal)))
@@ -111,8 +111,8 @@ class Deliveries:
             return
         if self._plan.strikes(faults.forged, "forged", identity):
             counts["forged"] += 1
-            lie = Delivery(delivery.url, delivery.ordinal, forged=True)
-            self._queue.put_nowait((job, lie))
+            forgery = Delivery(delivery.url, delivery.ordinal, forged=True)
+            self._queue.put_nowait((job, forgery))
         if self._plan.strikes(faults.duplicated, "duplicated", identity):
             counts["duplicated"] += 1
             self._queue.put_nowait((job, Delivery(delivery.url, delivery.ordinal)))
@@ -122,7 +122,7 @@ class Deliveries:
         elif self._plan.strikes(faults.reordered, "reordered", identity):
             counts["reordered"] += 1
             self._held.setdefault(delivery.url, []).append(outgoing)
-            self._later(_HELD_AT_MOST_S, lambda: self._release(delivery.url))
+            self._later(_MAX_HELD_S, lambda: self._release(delivery.url))
         else:
             self._queue.put_nowait(outgoing)
 
@@ -143,11 +143,11 @@ class Deliveries:
             job, delivery = await self._queue.get()
             try:
                 if delivery.forged:
-                    await self._lie(job, delivery)
+                    await self._forge(job, delivery)
                 else:
                     await self._attempt(job, delivery)
-            except Exception:  # noqa: BLE001 - a full disk, say, never stops the rest
-                _log.exception("the webhook of job %s could not be settled", job.id)
+            except Exception:  # noqa: BLE001 - one failed write must not stop the others
+                _log.exception("the webhook of job %s could not be recorded", job.id)
 
     async def _attempt(self, job: Job, delivery: Delivery) -> None:
         delivery.attempts += 1
@@ -170,7 +170,7 @@ class Deliveries:
         if delivery.url in self._held:
             self._release(delivery.url)
 
-    async def _lie(self, job: Job, delivery: Delivery) -> None:
+    async def _forge(self, job: Job, delivery: Delivery) -> None:
         status = await self._send(
             delivery.url, forged_body(job, self._config.webhook_dialect), _FORGED_SECRET
         )
@@ -186,9 +186,9 @@ class Deliveries:
         with suppress(aiohttp.ClientError, TimeoutError, OSError, ValueError):
             async with self._session.post(
                 url, data=body, headers=headers, allow_redirects=False
-            ) as answer:
-                await answer.content.read(_MAX_ANSWER_BYTES)
-                return answer.status
+            ) as response:
+                await response.content.read(_MAX_ANSWER_BYTES)
+                return response.status
         return None
 
     def _secret_for(self, job: Job, delivery: Delivery) -> bytes:

@@ -32,8 +32,8 @@ from ittybatch.ledger.queries import (
     find_batch,
     idle_batches,
     recent_batches,
-    rendition_counts,
 )
+from ittybatch.ledger.results import rendition_counts
 from ittybatch.ledger.states import IN_FLIGHT_JOBS, BatchState, JobState
 from ittybatch.settings import Settings
 

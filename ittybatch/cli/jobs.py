@@ -23,13 +23,8 @@ from ittybatch.engine.amounts import format_bytes, format_duration
 from ittybatch.engine.lookalikes import describe_lookalikes
 from ittybatch.engine.reports.entries import FAILED_STATES, job_entry
 from ittybatch.ledger import open_ledger
-from ittybatch.ledger.queries import (
-    JobFilter,
-    JobRow,
-    all_job_rows,
-    failure_reasons,
-    find_batch,
-)
+from ittybatch.ledger.queries import find_batch
+from ittybatch.ledger.results import JobFilter, JobRow, all_job_rows, failure_reasons
 from ittybatch.ledger.states import JobState
 from ittybatch.settings import Settings
 

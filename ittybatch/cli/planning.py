@@ -25,7 +25,7 @@ from ittybatch.engine.planning import Preview, preview
 from ittybatch.engine.saving import save_plan
 from ittybatch.engine.scope import settle
 from ittybatch.ledger import Ledger, open_ledger
-from ittybatch.ledger.history import experience
+from ittybatch.ledger.queries import past_durations
 from ittybatch.settings import Settings
 from ittybatch.sources import Source
 
@@ -55,7 +55,7 @@ def plan(
             asked = BatchOptions.model_validate(options.model_dump(exclude_unset=True))
             batch = save_plan(ledger, settings, wanted, profile, asked, on_page=show)
         found = Preview(counts=Counter(batch.counts))
-        expected = estimate(found.counts, options, settings, ledger.read(experience))
+        expected = estimate(found.counts, options, settings, ledger.read(past_durations))
     else:
         found, expected = preview_batch(settings, ledger, wanted, profile, options)
     if json:
@@ -93,7 +93,7 @@ def preview_batch(
             skip_existing=options.skip_existing,
             again=options.again,
         )
-    return found, estimate(found.counts, options, settings, ledger.read(experience))
+    return found, estimate(found.counts, options, settings, ledger.read(past_durations))
 
 
 @contextmanager

@@ -1,20 +1,21 @@
-"""Advice on failed jobs: what to do depends on why each of them failed."""
+"""Advice on failed jobs, by the reason of each failure."""
 
 import shlex
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
+from ittybatch.engine.amounts import format_count
+from ittybatch.ittybit.failures import classify_failure
 from ittybatch.ittybit.job import JobError, JobStatus
-from ittybatch.ittybit.judgement import judge
 from ittybatch.ledger.states import JobState
 
 _MOST_COMMANDS = 3
-_LONGEST_WORDS = 60
+_LONGEST_TEXT = 60
 
 
 class Outlook(StrEnum):
-    """What another attempt at a job can be expected to come to."""
+    """The likely result of another attempt at a job."""
 
     PASSING = "may pass"
     WOULD_FAIL_AGAIN = "would fail again"
@@ -23,7 +24,7 @@ class Outlook(StrEnum):
 
 
 def outlook(reason: Mapping[str, Any]) -> Outlook:
-    """Tell what another attempt can be expected to come to.
+    """Predict the result of another attempt.
 
     Args:
         reason: `state`, `error_kind` and `error_message` of a job that did not succeed.
@@ -36,16 +37,16 @@ def outlook(reason: Mapping[str, Any]) -> Outlook:
         case _:
             kind, message = reason["error_kind"], reason["error_message"]
             error = JobError(kind, message or kind) if message or kind else None
-            passing = judge(error, JobStatus.FAILED).retryable
+            passing = classify_failure(error, JobStatus.FAILED).retryable
             return Outlook.PASSING if passing else Outlook.WOULD_FAIL_AGAIN
 
 
 def advise(batch: str, reasons: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say what to do about a batch's failures, in a sentence or two for each outlook.
+    """Write what to do about a batch's failures: a sentence or two for each outlook.
 
     Args:
         batch: The batch's id.
-        reasons: Its failures by state and reason, each with its number of jobs.
+        reasons: Its failures by state and reason, each with a number of jobs.
     """
     by_outlook: dict[Outlook, list[Mapping[str, Any]]] = {}
     for reason in reasons:
@@ -63,25 +64,24 @@ def advise(batch: str, reasons: Sequence[Mapping[str, Any]]) -> list[str]:
 _ADVICE = {
     Outlook.PASSING: "{jobs} failed in a way that may pass. Send them again: {retry}",
     Outlook.WOULD_FAIL_AGAIN: (
-        "{jobs} would fail again, and be billed again. Mend the file, or the options in the "
-        "profile: what has changed is made by the next run of its source. If something else was "
-        "wrong, such as access to a bucket, mend that first, then: {retry}"
+        "{jobs} would fail again, and be billed again. Fix the file, or the options in the "
+        "profile: the next run of the source makes what has changed. If something else was "
+        "wrong, such as access to a bucket, fix that first, then: {retry}"
     ),
     Outlook.UNKNOWN_END: (
-        "{jobs} expired without word of their end, and may have been made and billed. This asks "
-        "Ittybit first, takes those that have succeeded, and makes the others again: {retry}"
+        "{jobs} expired before Ittybit reported an end, and may have been made and billed. This "
+        "asks Ittybit first, records those that have succeeded, and makes the others again: {retry}"
     ),
-    Outlook.CANCELLED: "{jobs} cancelled. If they are wanted after all: {retry}",
+    Outlook.CANCELLED: "{jobs} cancelled. To make them after all: {retry}",
 }
 
 
 def _jobs(reasons: Sequence[Mapping[str, Any]]) -> str:
-    count = sum(int(reason["jobs"]) for reason in reasons)
-    return f"{count:,} {'job' if count == 1 else 'jobs'}"
+    return format_count(sum(int(reason["jobs"]) for reason in reasons), "job")
 
 
 def _retry(batch: str, which: Outlook, reasons: Sequence[Mapping[str, Any]], *, alone: bool) -> str:
-    """The commands that make these jobs again, and no others."""
+    """The commands that retry these jobs and no others."""
     command = f"ittybatch retry {batch}"
     if which is Outlook.UNKNOWN_END:
         return f"`{command} --state expired`"
@@ -89,17 +89,17 @@ def _retry(batch: str, which: Outlook, reasons: Sequence[Mapping[str, Any]], *, 
         return f"`{command} --state cancelled`"
     if alone and which is Outlook.PASSING:
         return f"`{command} --state failed`"
-    words = list(dict.fromkeys(_words(reason) for reason in reasons))
+    texts = list(dict.fromkeys(_search_text(reason) for reason in reasons))
     commands = [
         f"`{command} --state failed --reason {shlex.quote(each)}`" if each else f"`{command}`"
-        for each in words[:_MOST_COMMANDS]
+        for each in texts[:_MOST_COMMANDS]
     ]
-    more = f", and likewise for {len(words) - _MOST_COMMANDS} more reasons"
-    return ", ".join(commands) + (more if len(words) > _MOST_COMMANDS else "")
+    more = f", and likewise for {len(texts) - _MOST_COMMANDS} more reasons"
+    return ", ".join(commands) + (more if len(texts) > _MOST_COMMANDS else "")
 
 
-def _words(reason: Mapping[str, Any]) -> str:
-    """What tells a reason from others: its message, which `--reason` looks for."""
+def _search_text(reason: Mapping[str, Any]) -> str:
+    """The text by which `--reason` finds a failure: the start of its message."""
     text = str(reason["error_message"] or reason["error_kind"] or "")
-    # A backtick would end the command that the words stand in.
-    return text.partition("\n")[0].partition("`")[0][:_LONGEST_WORDS].strip()
+    # A backtick would end the command.
+    return text.partition("\n")[0].partition("`")[0][:_LONGEST_TEXT].strip()

@@ -117,10 +117,10 @@ def deploy(
             tell(f"Deployments of {declared.prefect_file.name} applied.")
             for automation in automations:
                 tell(_apply_automation(client, automation))
-            for told in retire(
+            for line in retire(
                 client, declared.prefect_file, {automation.name for automation in automations}
             ):
-                tell(told)
+                tell(line)
             return Deployed(declared.prefect_file, _schedules(client))
     except PrefectHTTPStatusError as error:
         raise DeployFailed(

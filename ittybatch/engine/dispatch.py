@@ -11,12 +11,12 @@ from ittybatch.engine.sending import Sending, is_on_its_way
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ittybit.errors import IttybitError, KeyConflict
-from ittybatch.ittybit.judgement import Refusal, judge_refusal
+from ittybatch.ittybit.failures import Refusal, classify_refusal
 from ittybatch.ittybit.webhook import MalformedWebhook, parse_webhook
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.asking import Problem, note_problems
-from ittybatch.ledger.batches import hold_batch
-from ittybatch.ledger.brakes import Circuit, gate_of, recovered, trip
+from ittybatch.ledger.brakes import Circuit, SendLimits, gate_of, recovered, send_limits_of, trip
+from ittybatch.ledger.control import hold_batch
 from ittybatch.ledger.inbox import settle_early
 from ittybatch.ledger.submission import (
     Accepted,
@@ -29,7 +29,6 @@ from ittybatch.ledger.submission import (
     return_unsent,
     unanswered,
 )
-from ittybatch.ledger.terms import Terms, terms_of
 
 _CLAIM_SIZE = 256
 _CLAIM_FOR_S = 10.0
@@ -122,7 +121,7 @@ class Dispatcher:
         self._answers = _Answers()
         self._result = Dispatched()
         self._batch = ""
-        self._terms = Terms(sending=True, rate_per_s=None, cancelled_at=None)
+        self._terms = SendLimits(sending=True, rate_per_s=None, cancelled_at=None)
         self._consecutive_failures = 0
         self._conflicts = 0
         self._sent_before: set[int] = set()
@@ -223,7 +222,7 @@ class Dispatcher:
 
     def _read_terms(self) -> None:
         """Read whether the batch still sends, and at which rate."""
-        self._terms = self._ledger.read(terms_of, self._chunk)
+        self._terms = self._ledger.read(send_limits_of, self._chunk)
         self._pace.go_at(self._terms.rate_per_s)
         self._terms_read_at = time.monotonic()
 
@@ -272,7 +271,7 @@ class Dispatcher:
             self._answers.unsent.append(sent)
 
     def _note_failure(self, sent: tuple[int, int], error: IttybitError) -> None:
-        match judge_refusal(error):
+        match classify_refusal(error):
             case Refusal.FAIL:
                 self._consecutive_failures = 0
                 self._answers.refused.append(Refused(*sent, error.kind, _reason(error)))

@@ -1,6 +1,6 @@
-"""What a plan may take: its cost by the user's own rates, its time by what is known.
+"""Estimate a plan's cost, by the user's rates, and its time, by earlier jobs.
 
-Unknown is unknown, never nothing.
+An unknown cost or time is reported as unknown, never as zero.
 """
 
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ittybatch.engine.amounts import format_count
 from ittybatch.engine.options import BatchOptions, RunOptions
-from ittybatch.ledger.history import Experience
+from ittybatch.ledger.queries import PastDurations
 from ittybatch.settings import Settings
 
 _KIND = "kind:"
@@ -16,14 +16,14 @@ _KIND = "kind:"
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a plan may take.
+    """The estimated cost and time of a plan.
 
     Args:
         jobs: Jobs to submit.
-        cost: In the user's unit; None where a kind has no rate.
-        minutes: None where nothing is known of a kind.
+        cost: In the user's unit; None if a kind has no rate.
+        minutes: None if no job of some kind has ended yet.
         unpriced: Kinds without a rate.
-        basis: What the time was taken from, in words.
+        basis: What the time is based on, in words.
     """
 
     jobs: int
@@ -33,13 +33,13 @@ class Estimate:
     basis: str
 
     def describe_cost(self) -> str:
-        """The cost, in words."""
+        """Describe the cost."""
         if self.cost is None:
             return f"unknown: no rate for {', '.join(self.unpriced)} (ITTYBATCH_KIND_COSTS)"
         return f"{self.cost:,.2f} in your unit, if each job is made once"
 
     def describe_time(self) -> str:
-        """The time, in words."""
+        """Describe the time."""
         if not self.jobs:
             return f"none: {self.basis}"
         if self.minutes is None:
@@ -52,15 +52,15 @@ def estimate(
     counts: Mapping[str, int],
     options: RunOptions,
     settings: Settings,
-    known: Mapping[str, Experience],
+    known: Mapping[str, PastDurations],
 ) -> Estimate:
-    """Estimate what a plan may take.
+    """Estimate the cost and time of a plan.
 
     Args:
-        counts: The plan's, with jobs by `kind:` and items.
-        options: How the batch is run.
-        settings: The user's rates.
-        known: How long earlier jobs took, by kind.
+        counts: The plan's counts: `jobs`, `items`, and jobs by `kind:`.
+        options: The batch's options.
+        settings: Rates by kind, and limits.
+        known: Durations of earlier jobs, by kind.
     """
     kinds = {
         name.removeprefix(_KIND): count
@@ -76,7 +76,7 @@ def estimate(
 
 
 def why_ask(found: Estimate, options: BatchOptions) -> str | None:
-    """Why somebody has to approve of a plan before it begins; None where nobody has to."""
+    """Explain why a plan needs approval; None if it does not."""
     most_jobs, most_cost = options.approval_limit, options.approve_above_cost
     if not found.jobs:
         return None
@@ -93,16 +93,16 @@ def _time(
     kinds: Mapping[str, int],
     jobs: int,
     items: int,
-    by: tuple[RunOptions, Settings, Mapping[str, Experience]],
+    by: tuple[RunOptions, Settings, Mapping[str, PastDurations]],
 ) -> tuple[float | None, str]:
     options, settings, known = by
     if not jobs:
         return 0.0, "there is nothing to submit"
     if settings.jobs_per_minute:
         return jobs / settings.jobs_per_minute, f"at {settings.jobs_per_minute:g} jobs a minute"
-    unheard_of = sorted(set(kinds) - set(known))
-    if unheard_of:
-        return None, f"no {' or '.join(unheard_of)} job has ended yet (ITTYBATCH_JOBS_PER_MINUTE)"
+    unknown = sorted(set(kinds) - set(known))
+    if unknown:
+        return None, f"no {' or '.join(unknown)} job has ended yet (ITTYBATCH_JOBS_PER_MINUTE)"
     at_once = options.max_active_chunks * options.chunk_size * max(1.0, jobs / max(1, items))
     at_once = min(at_once, jobs, settings.max_in_flight or at_once)
     work_s = sum(count * known[kind].mean_s for kind, count in kinds.items())

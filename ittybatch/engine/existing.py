@@ -1,6 +1,6 @@
-"""Outputs that stand at their destinations already, made by whatever came before.
+"""Outputs that exist at their destinations already, made without this ledger.
 
-An optional look for libraries that were partly processed without this ledger. One request a job.
+An optional check for libraries that were partly processed before. It takes one request a job.
 """
 
 from collections import Counter
@@ -22,10 +22,10 @@ ALREADY_THERE = "already_there"
 
 
 class ExistingOutputs:
-    """Leaves out of a plan what stands at its destination already."""
+    """Leaves out jobs whose destination holds an output already."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="standing")
+        self._pool = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="existing")
         self._client: S3Client | None = None
 
     def __enter__(self) -> Self:
@@ -42,13 +42,13 @@ class ExistingOutputs:
             self._client.close()
 
     def without(self, page: PlannedPage) -> PlannedPage:
-        """Leave out the jobs of a page whose destination holds something.
+        """Leave out the jobs of a page whose destination holds an output.
 
-        Jobs without a destination of their own stay: Ittybit gives each output a new place.
+        Jobs without a destination stay: Ittybit's own store gives each output a new address.
 
         Raises:
-            SourceError: A destination could not be looked at. To make the job all the same
-                would be to pay for it unasked.
+            SourceError: A destination could not be checked. Making its job anyway could pay for
+                an output that exists.
         """
         places = {
             job.destination
@@ -63,8 +63,8 @@ class ExistingOutputs:
         wanted = sorted(places)
         there = {
             place
-            for place, stands in zip(wanted, self._pool.map(self._stands, wanted), strict=True)
-            if stands
+            for place, exists in zip(wanted, self._pool.map(self._exists, wanted), strict=True)
+            if exists
         }
         counts = Counter(page.counts)
         items = []
@@ -77,8 +77,8 @@ class ExistingOutputs:
             items, page.rejects, counts, page.cursor, page.again, acknowledge=page.acknowledge
         )
 
-    def _stands(self, place: str) -> bool:
-        assert self._client is not None  # noqa: S101  made before any is asked
+    def _exists(self, place: str) -> bool:
+        assert self._client is not None  # noqa: S101  created before the first check
         bucket, key = split_uri(place)
         try:
             found = patient(partial(self._client.head_object, Bucket=bucket, Key=key))
@@ -89,5 +89,5 @@ class ExistingOutputs:
             raise failure("looked at", place, error) from error
         except BotoCoreError as error:
             raise failure("looked at", place, error) from error
-        # An upload that failed may have left an empty object.
+        # A failed upload may have left an empty object.
         return found["ContentLength"] > 0

@@ -1,7 +1,7 @@
-"""Inputs that Ittybit did not find, and objects that only look as if they had that key.
+"""Missing inputs for which an object with a key that looks the same exists.
 
-`é` has two spellings in Unicode: one character (NFC), or a letter and an accent (NFD, as Macs
-write names of files). They are two keys of a bucket, and look the same everywhere.
+In Unicode, `é` is either one character (NFC), or a letter and an accent (NFD, as in file names on
+Macs). In a bucket these are two keys, but they look the same.
 """
 
 import unicodedata
@@ -13,36 +13,36 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.queries import all_job_rows
+from ittybatch.ledger.results import all_job_rows
 from ittybatch.ledger.states import JobState
-from ittybatch.sources.errors import SourceError
+from ittybatch.sources import SourceError
 from ittybatch.sources.s3 import SCHEME, s3_client, split_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _FORMS = {"NFC": "composed characters", "NFD": "decomposed characters, as Macs write them"}
-# Each is a request: one example of each form is what somebody needs to mend a manifest.
-_MOST_ASKED = 20
+# Each check is a request, and a few examples are enough to fix a manifest.
+_MOST_CHECKED = 20
 _MOST_READ = 10_000
 
 
 def describe_lookalikes(ledger: Ledger, batch: str) -> list[str]:
-    """Say for which failed inputs an object of that look exists in the other spelling.
+    """Describe the failed inputs for which an object exists in the other Unicode form.
 
-    Nothing is rewritten: both keys may exist, and only their owner knows which is meant. What
-    cannot be asked is passed over.
+    Nothing is rewritten: both keys may exist, and only their owner knows which is meant. Inputs
+    that cannot be checked are skipped.
 
     Args:
         ledger: Where the batch is.
         batch: Its id.
     """
     rows = islice(all_job_rows(ledger, batch, states=[JobState.FAILED]), _MOST_READ)
-    return list(_found(islice(_ambiguous(row.input for row in rows), _MOST_ASKED)))
+    return list(_describe(islice(_other_forms(row.input for row in rows), _MOST_CHECKED)))
 
 
-def _ambiguous(inputs: Iterable[str]) -> Iterator[tuple[str, str, str]]:
-    """Give each S3 input that has another spelling, once, with its name and itself."""
+def _other_forms(inputs: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield each S3 input that has another Unicode form, that form's name, and the other URI."""
     seen: set[str] = set()
     for uri in inputs:
         if uri in seen or uri.isascii() or not uri.startswith(SCHEME):
@@ -54,7 +54,7 @@ def _ambiguous(inputs: Iterable[str]) -> Iterator[tuple[str, str, str]]:
                 yield uri, form, other
 
 
-def _found(ambiguous: Iterable[tuple[str, str, str]]) -> Iterator[str]:
+def _describe(ambiguous: Iterable[tuple[str, str, str]]) -> Iterator[str]:
     client = None
     for uri, form, other in ambiguous:
         try:

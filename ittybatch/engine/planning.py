@@ -1,4 +1,4 @@
-"""Planning: a source is read page by page, and each page becomes jobs in the ledger."""
+"""Planning: read a source page by page, and write each page's jobs to the ledger."""
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ from ittybatch.ledger.claims import Claims
 from ittybatch.ledger.lookups import Occupant
 from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
 from ittybatch.ledger.planning import NotPlanning, plan_page
-from ittybatch.ledger.retrying import Wanted, ended_jobs
+from ittybatch.ledger.retrying import RetryFilter, ended_jobs
 from ittybatch.profiles import Item, Profile, ProfileError, Profiles
 from ittybatch.profiles.blueprint import Fit
 from ittybatch.sources import (
@@ -47,7 +47,7 @@ class Preview:
     """What a run would do.
 
     Args:
-        counts: What was found, by name, as a batch keeps it.
+        counts: Numbers of items and jobs by name, as a batch keeps them.
         sample: The first jobs, as rows.
         rejects: The first rows that could not become items.
     """
@@ -72,22 +72,22 @@ def plan_batch(
 ) -> OpenBatch:
     """Read a source to its end, or until the batch is held or cancelled.
 
-    Begins where an earlier leg left off.
+    Continues where an earlier leg stopped.
 
     Args:
         ledger: Where the plan goes.
         batch: The batch to plan.
         source: What to read.
-        profiles_dir: Where rows that ask for a profile of their own find it.
-        chunk_size: Items a chunk.
-        canary_items: Items of the first chunk, where that goes ahead of the rest.
-        on_page: Told the counts after each page.
-        why_ask: Tells by the plan's counts why somebody has to approve of it first, if so.
+        profiles_dir: The profiles that rows of a manifest may name.
+        chunk_size: Items per chunk.
+        canary_items: Items of the first chunk, if it is a canary.
+        on_page: Called with the counts after each page.
+        why_ask: Gives the reason why a plan with these counts needs approval, or None.
         skip_existing: Leave out jobs whose output exists.
         again: Make finished jobs again.
 
     Raises:
-        SourceError: when the source cannot be read. What was planned by then stays.
+        SourceError: The source cannot be read. What was planned by then stays.
     """
     if batch.scan_done:
         return batch
@@ -118,18 +118,20 @@ def plan_batch(
                     canary_items=canary_items,
                 )
             except NotPlanning:
-                # Nobody has acknowledged this page to its source.
+                # This page has not been acknowledged to its source.
                 return ledger.read(read_batch, batch.id)
             on_page(counts)
-            cursor = page.cursor if page.acknowledge is None else _told(ledger, batch.id, page)
+            cursor = (
+                page.cursor if page.acknowledge is None else _acknowledge(ledger, batch.id, page)
+            )
     counts = ledger.read(read_batch, batch.id).counts
     return ledger.write(finish_planning, batch.id, why_ask(counts))
 
 
-def _told(ledger: Ledger, batch: str, page: PlannedPage) -> str | None:
-    """Tell the source of a page that is committed; give the cursor that the ledger has.
+def _acknowledge(ledger: Ledger, batch: str, page: PlannedPage) -> str | None:
+    """Acknowledge a committed page to its source; returns the cursor of the ledger.
 
-    A page that was passed over, because another leg had committed one, comes again of itself.
+    If another leg committed a page instead, this page was skipped, and its source sends it again.
     """
     cursor = ledger.read(read_batch, batch).scan_cursor
     if cursor == page.cursor and page.acknowledge is not None:
@@ -147,13 +149,13 @@ def preview(
     skip_existing: bool = False,
     again: bool = False,
 ) -> Preview:
-    """Read a source to its end and tell what a run would do. Writes nothing.
+    """Read a source to its end and report what a run would do. Writes nothing.
 
     Raises:
-        SourceError: when the source cannot be read.
+        SourceError: The source cannot be read.
     """
     result = Preview()
-    # A key of 64 bits each is enough to count duplicates, and keeps a million of them small.
+    # Hashes of 64 bits are enough to count duplicates, and a million of them are small.
     seen: set[int] = set()
     by = (profile, profiles_dir)
     pages = _pages(ledger, source, by, None, skip_existing=skip_existing, again=again)
@@ -220,8 +222,8 @@ def _pages(
         yield from _ended_pages(ledger, source, cursor)
         return
     profile, profiles = by[0], Profiles(by[1])
-    # What stands is counted as such, whoever made it. A manifest is mostly new: the look for what
-    # is held would cost it more than it saves.
+    # Existing outputs are counted whoever made them. A manifest is mostly new: to look for held
+    # jobs first would cost more than it saves.
     whole = skip_existing or again or isinstance(source, ManifestSource)
     pages = _read(source, profile, profiles, cursor, whole=whole)
     with closing(pages), ExistingOutputs() as standing:
@@ -233,16 +235,16 @@ def _pages(
             planned = (standing.without(page) for page in planned)
         if again:
             planned = (replace(page, remake=True) for page in planned)
-        # A queue's messages are deleted after each page; what is left is given back at its end.
+        # A queue's messages are deleted after each page; at its end the rest is returned.
         yield from planned if isinstance(source, QueueSource) else read_ahead(planned)
 
 
 def _read(
     source: ReadableSource, profile: Profile, profiles: Profiles, cursor: str | None, *, whole: bool
 ) -> Generator[tuple[Page, Mapping[Fit, Alike]]]:
-    """Read pages, each with those of its objects that may be left out; none of a `whole` one.
+    """Read pages, each with the objects that may be left out; with none if `whole`.
 
-    A bucket goes on being listed while the ledger is asked about its last page.
+    The listing of a bucket continues while the ledger is queried about the last page.
     """
     pages = (page for page in read_pages(source, cursor=cursor, page_size=PAGE_SIZE))
     listed = isinstance(source, BucketSource)
@@ -293,9 +295,9 @@ def _reject(item: Item, error: IttybatchError) -> PlannedReject:
     return PlannedReject(item.line, field_name, printable(str(error)), printable(item.shown[:500]))
 
 
-def wanted_of(source: FailedJobsSource) -> Wanted:
-    """Say in the ledger's words which jobs a source means."""
-    return Wanted(
+def wanted_of(source: FailedJobsSource) -> RetryFilter:
+    """Convert a source of failed jobs into the ledger's query."""
+    return RetryFilter(
         None if source.batch == EVERY_BATCH else source.batch,
         [state.value for state in source.states],
         source.reason,

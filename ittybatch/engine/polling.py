@@ -194,13 +194,15 @@ def _apply(
     record_accepted(transaction, found)
     verdicts = settle(transaction, [answer for _, answer in heard if answer is not None])
     absent = [job for job, answer in heard if answer is None and job.past_deadline]
-    _send_again(transaction, [job for job in absent if not job.given_time])
+    _send_again(transaction, [job for job in absent if not job.deadlines_exhausted])
     expired = sum(
         expire(transaction, job.id)
         for job, answer in heard
         if job.past_deadline and answer is not None and not answer.status.terminal
     )
-    expired += sum(expire(transaction, job.id, _NEVER_ACCEPTED) for job in absent if job.given_time)
+    expired += sum(
+        expire(transaction, job.id, _NEVER_ACCEPTED) for job in absent if job.deadlines_exhausted
+    )
     return sum(verdict is Verdict.APPLIED for verdict in verdicts), expired
 
 

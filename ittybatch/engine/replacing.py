@@ -10,7 +10,8 @@ from prefect.states import Failed
 from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable, RunStatus
 from ittybatch.engine.orders import make_run
 from ittybatch.ledger import Ledger, Transaction, identity, runs
-from ittybatch.ledger.batches import cancel_batch, cancel_chunk, read_batch
+from ittybatch.ledger.batches import read_batch
+from ittybatch.ledger.control import cancel_batch, cancel_chunk
 from ittybatch.ledger.runs import OwnedRun
 from ittybatch.ledger.states import BatchState, RunState
 from ittybatch.ledger.stopping import Stopped
@@ -71,7 +72,7 @@ class Replacer:
                 f"`ittybatch resume {run.batch_id}` continues it through Prefect.",
                 woken,
             )
-        elif run.stumbles >= runs.MOST_STUMBLES:
+        elif run.stumbles >= runs.MAX_FAILED_STARTS:
             last = (status.message if status else None) or "no reason given"
             self.give_up(
                 run,

@@ -24,10 +24,10 @@ from ittybatch.engine.reports.rejects import write_rejects_to
 from ittybatch.engine.reports.tally import Tally
 from ittybatch.errors import ConfigurationError, IttybatchError
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.queries import batch_status, failure_reasons
-from ittybatch.ledger.results import Result, result_pages
+from ittybatch.ledger.queries import batch_status
+from ittybatch.ledger.results import Result, failure_reasons, result_pages
 from ittybatch.settings import Settings
-from ittybatch.sources.places import require_allowed
+from ittybatch.sources.origins import require_allowed
 from ittybatch.sources.s3 import SCHEME
 
 P = ParamSpec("P")

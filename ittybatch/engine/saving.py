@@ -1,4 +1,4 @@
-"""A saved plan: a batch that is planned to the last job, and begins when it is approved."""
+"""A saved plan: a batch that is fully planned and starts when it is approved."""
 
 from collections.abc import Callable, Mapping
 
@@ -17,7 +17,7 @@ from ittybatch.ledger.sweep import sweep
 from ittybatch.settings import Settings
 from ittybatch.sources import Source
 
-_WHY = "Its plan was saved for later."
+_REASON = "Its plan was saved for later."
 
 
 def save_plan(
@@ -29,24 +29,24 @@ def save_plan(
     *,
     on_page: Callable[[Mapping[str, int]], None] = lambda _: None,
 ) -> OpenBatch:
-    """Plan a batch to its end, and leave it to be approved.
+    """Plan a batch to its end, and let it wait for approval.
 
-    What it plans is what it submits, but for what another batch does meanwhile: nothing is
-    kept from others for a plan that may never begin.
+    It later submits exactly what it plans now, except for jobs that another batch takes over
+    meanwhile: a plan that may never start does not block others.
 
     Args:
         ledger: Where the plan goes.
-        settings: Where profiles are.
+        settings: Where the profiles are, and the lease of a leg.
         source: What to read.
         profile: Name or path of the profile.
         options: How the batch is to be run.
-        on_page: Told the counts after each page.
+        on_page: Called with the counts after each page.
 
     Raises:
         SourceError: The source cannot be read.
         ProfileError: The profile cannot be used.
     """
-    # Another one may have been killed while it was saved: its jobs are free for this plan.
+    # Free the jobs of a plan whose process was killed while it was saved.
     sweep(ledger, settings.lease_s)
     settled, chosen = settle(ledger, source, profile, settings.profiles_dir)
     batch = ledger.write(
@@ -60,7 +60,7 @@ def save_plan(
     )
     leg = ledger.write(begin_leg, batch_owner(batch.id), None)
     if leg is None:
-        raise AssertionError("unreachable: nobody else knows of this batch")
+        raise AssertionError("unreachable: no other process knows this batch")
     try:
         with heartbeat(ledger, leg, settings.lease_s):
             planned = plan_batch(
@@ -73,10 +73,10 @@ def save_plan(
                 on_page=on_page,
                 skip_existing=options.skip_existing,
                 again=options.again,
-                why_ask=lambda _: _WHY,
+                why_ask=lambda _: _REASON,
             )
     except BaseException as error:
-        # Ctrl-C too: what was planned by then must not be kept from the next plan.
+        # On Ctrl-C too: jobs that were planned by then must be free for the next plan.
         why = str(error) if isinstance(error, IttybatchError) else type(error).__name__
         ledger.write(hold_and_end, leg, f"Its plan was not saved to the end: {why}")
         raise
@@ -85,6 +85,6 @@ def save_plan(
 
 
 def _leave(ledger: Ledger, leg: Leg) -> None:
-    """End this process's part; where somebody has approved meanwhile, a flow run goes on."""
+    """End this process's run; if somebody has approved meanwhile, a flow run continues."""
     if ledger.write(end_run, leg) is Ending.GO_ON:
         ledger.write(hand_over, leg.owner, leg.generation)

@@ -1,4 +1,4 @@
-"""What a source means at the beginning of a batch: from then on it is frozen."""
+"""Scope: resolve what a source means when a batch starts; from then on it is frozen."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,16 +16,16 @@ from ittybatch.sources.filters import ObjectFilters
 def settle(
     ledger: Ledger, source: Source, profile: str, profiles_dir: Path
 ) -> tuple[Source, Profile]:
-    """Spell out what a source leaves open, and give the profile that goes with it.
+    """Resolve the relative parts of a source, and load its profile.
 
-    `latest` becomes the batch that it means, an age becomes a time, and the last scan becomes
-    the time from which on there may be something new.
+    `latest` becomes a batch's id, an age becomes a time, and "since the last scan" becomes the time
+    after which objects may be new.
 
     Args:
         ledger: Where earlier batches are.
-        source: The source as it was asked for.
+        source: The source as the user gave it.
         profile: Name or path of the profile.
-        profiles_dir: Where names are looked for.
+        profiles_dir: The folder of named profiles.
 
     Raises:
         ProfileError: The profile cannot be used.
@@ -52,7 +52,7 @@ def _since_last_scan(ledger: Ledger, source: BucketSource, profile: Profile) -> 
     if source.modified_since is not None:
         raise SourceError(
             "since_last_scan and modified_since exclude each other.",
-            remedy="Leave one of them away.",
+            remedy="Leave one of them out.",
         )
     seen = ledger.read(
         seen_until,

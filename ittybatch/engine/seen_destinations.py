@@ -1,7 +1,8 @@
-"""Where the jobs of a dry run would write, page after page.
+"""The destinations of a dry run's jobs, page by page.
 
-A batch asks the ledger, in which its earlier pages are. A dry run writes nothing there, and may
-come to millions of jobs: it keeps them in a temporary file, which SQLite deletes with it.
+A batch looks up destinations in the ledger, which holds its earlier pages. A dry run writes
+nothing to the ledger and may plan millions of jobs, so it keeps destinations in a temporary SQLite
+database, which SQLite deletes when it is closed.
 """
 
 import sqlite3
@@ -23,7 +24,7 @@ FROM json_each(?) AS given CROSS JOIN seen ON seen.destination = given.value
 
 
 class SeenDestinations:
-    """Where the jobs of a dry run's earlier pages would write."""
+    """The destinations of the jobs on a dry run's earlier pages."""
 
     def __init__(self) -> None:
         self._file = sqlite3.connect("", isolation_level=None)
@@ -42,7 +43,7 @@ class SeenDestinations:
         self._file.close()
 
     def occupants_of(self, page: PlannedPage) -> Sequence[Occupant]:
-        """Find who would write to a page's destinations by the pages before it."""
+        """Find the items on earlier pages that write to a page's destinations."""
         wanted = [job.destination for item in page.items for job in item.jobs if job.destination]
         if not wanted:
             return ()
@@ -50,7 +51,7 @@ class SeenDestinations:
         return [Occupant(*row) for row in found]
 
     def add(self, items: Iterable[PlannedItem]) -> None:
-        """Remember where the jobs of these items would write."""
+        """Remember the destinations of these items' jobs."""
         rows = [
             (job.destination, each.item.uri, each.item.fingerprint, each.item.line)
             for each in items

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from ittybatch.engine.amounts import format_duration
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.history import ended_per_minute
-from ittybatch.ledger.queries import BatchStatus
+from ittybatch.ledger.queries import BatchStatus, ended_per_minute
 
 
 @dataclass(frozen=True, slots=True)

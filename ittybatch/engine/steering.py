@@ -11,14 +11,8 @@ from ittybatch.engine.tuning import Tuning, tune_batch
 from ittybatch.engine.waking import Waker
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.approval import approve
-from ittybatch.ledger.batches import (
-    cancel_batch,
-    job_totals,
-    read_batch,
-    resume_batch,
-)
-from ittybatch.ledger.pausing import pause_batch
+from ittybatch.ledger.batches import job_totals, read_batch
+from ittybatch.ledger.control import approve, cancel_batch, pause_batch, resume_batch
 from ittybatch.ledger.runs import unmade_runs
 from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings

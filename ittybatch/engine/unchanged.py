@@ -1,7 +1,7 @@
-"""Objects that need nothing, left out of a page before any of their jobs is made out.
+"""Unchanged objects: leave them out of a page before their jobs are worked out.
 
-On most nights that is almost every object of a library. To make out their jobs, only to find
-each of them held, would take several times as long as to list them.
+On most nights that is almost every object of a library. To work out their jobs, only to find that
+each exists already, would take several times as long as the listing.
 """
 
 from collections import Counter
@@ -16,8 +16,8 @@ from ittybatch.profiles.blueprint import Fit
 from ittybatch.profiles.item import S3_SCHEME
 from ittybatch.profiles.job import item_key
 
-# A library that comes for the first time is not to be slowed down by the look for what it holds:
-# of so many objects, one in fifty tells whether it is worth it.
+# A new library must not be slowed down by a lookup that finds nothing: from this many objects on,
+# a sample of one in fifty decides whether the lookup is worth it.
 _MANY = 1000
 _SAMPLED = 50
 
@@ -26,8 +26,8 @@ class Alike(NamedTuple):
     """Objects of a page that get the same renditions.
 
     Args:
-        places: Where they stand in the page.
-        keys: What the keys of their jobs begin with.
+        places: Their indexes in the page.
+        keys: The prefixes of their job keys.
     """
 
     places: list[int]
@@ -38,8 +38,8 @@ class Remaining(NamedTuple):
     """What is left of a page's items.
 
     Args:
-        items: Those whose jobs are to be made out, in their order.
-        counts: What became of the others, by name, as planning counts it.
+        items: Those whose jobs must be worked out, in order.
+        counts: Numbers of the others by name, as planning counts them.
     """
 
     items: Sequence[Item]
@@ -49,15 +49,15 @@ class Remaining(NamedTuple):
 def objects_by_fit(
     items: Sequence[Item], profile: Profile, profiles: Profiles
 ) -> Mapping[Fit, Alike]:
-    """Sort a page's objects by what fits them.
+    """Group a page's objects by the renditions that they get.
 
-    Left out is what has to be looked at one by one: items that ask for a job of their own, that
-    get none or name no profile that there is, and URLs, whose signatures come and go.
+    Items that must be examined one by one are left out: those that name a kind of job, get none, or
+    name an unknown profile, and URLs, whose signatures change.
 
     Args:
         items: The page's items.
-        profile: What they get.
-        profiles: Those that they ask for in its place.
+        profile: The batch's profile.
+        profiles: Profiles that items may name instead.
     """
     found: dict[Fit, Alike] = {}
     for place, item in enumerate(items):
@@ -83,16 +83,15 @@ def objects_by_fit(
 def leave_out_held(
     ledger: Ledger, batch: str | None, items: Sequence[Item], objects: Mapping[Fit, Alike]
 ) -> Remaining:
-    """Leave out the objects whose every job another batch holds.
+    """Leave out the objects all of whose jobs are held by other batches.
 
-    A claim that is let go of before the page is committed makes no difference: it is as if the
-    page had come earlier, and the next batch makes the job.
+    If a claim is released before the page is committed, the next batch makes that job.
 
     Args:
-        ledger: What holds them.
+        ledger: Which jobs are held.
         batch: The batch that is being planned; None for a dry run.
         items: The page's items.
-        objects: Its objects, by what fits them.
+        objects: Its objects, by their renditions.
     """
     counts: Counter[str] = Counter()
     held: set[int] = set()

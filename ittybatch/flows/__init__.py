@@ -1,1 +1,1 @@
-"""The story of a batch, in three flows."""
+"""The Prefect flows: a batch, its chunks, and maintenance."""

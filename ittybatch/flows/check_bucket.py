@@ -1,4 +1,4 @@
-"""Check a bucket: list it from where flow runs run, with what they have for credentials."""
+"""Check a bucket: list it on a worker, with the worker's credentials."""
 
 from prefect import State, flow
 from prefect.states import Completed
@@ -10,7 +10,7 @@ from ittybatch.settings import Settings
 
 @flow(name="check-bucket", flow_run_name="check {bucket}", description=__doc__)
 def check_bucket(bucket: BucketName) -> State[None]:
-    """Say in the state's message whether a bucket or prefix can be listed."""
-    Settings()  # takes what .env has for AWS's library
+    """Report in the state's message whether a bucket or prefix can be listed."""
+    Settings()  # exports AWS_* of .env for boto3
     why = why_not_listed(bucket)
     return Completed(message=str(why) if why else LISTED)

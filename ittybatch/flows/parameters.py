@@ -129,10 +129,6 @@ BucketName = Annotated[
         }
     ),
 ]
-ChunkId = Annotated[
-    int,
-    Field(json_schema_extra={"title": "Chunk", "description": "The chunk's id in the ledger."}),
-]
 KeepDays = Annotated[
     int | None,
     Field(

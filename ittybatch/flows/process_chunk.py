@@ -1,4 +1,4 @@
-"""A chunk: submit what is due, sleep until it has ended or must be tried again, repeat."""
+"""A chunk: submit due jobs, suspend until they have ended or a retry is due, repeat."""
 
 from typing import Annotated
 
@@ -15,16 +15,17 @@ from ittybatch.tasks.step import ends_quietly
 from ittybatch.tasks.submit import submit
 from ittybatch.tasks.wait import wait
 
+# Not in `parameters`, which loads the sources: a leg starts without them.
 ChunkId = Annotated[
     int,
-    Field(json_schema_extra={"title": "Chunk", "description": "The chunk's number in the ledger."}),
+    Field(json_schema_extra={"title": "Chunk", "description": "The chunk's id in the ledger."}),
 ]
 
 
 @flow(name="process-chunk", description=__doc__)
 @ends_quietly
 def process_chunk(chunk_id: ChunkId) -> State[None]:
-    """Run one chunk, or one leg of it: everything begins by reading the ledger."""
+    """Run a chunk, or one leg of it: each leg starts from the ledger."""
     with (
         settings_and_ledger() as (settings, ledger),
         at_work(ledger, chunk_owner(chunk_id), settings.lease_s) as first,
@@ -42,4 +43,4 @@ def process_chunk(chunk_id: ChunkId) -> State[None]:
                     continue
                 return stopped_outcome(place)
             leg = wait(ledger, settings, leg, chunk=chunk_id)
-        return Completed(message="Another flow run goes on with this chunk.")
+        return Completed(message="Another flow run continues this chunk.")

@@ -34,7 +34,7 @@ def run_batch(
     approve_above_jobs: ApproveAbove = None,
     options: Options = DEFAULTS,
 ) -> State[BatchSummary]:
-    """Run one batch, or one leg of it: everything begins by reading the ledger."""
+    """Run a batch, or one leg of it: each leg starts from the ledger."""
     if approve_above_jobs is not None:
         options = options.model_copy(update={"approve_above_jobs": approve_above_jobs})
     with settings_and_ledger() as (settings, ledger):
@@ -46,17 +46,17 @@ def run_batch(
 
 
 def _work(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> State[BatchSummary]:
-    """Plan, see the batch through, and report, until this run may end."""
+    """Plan the batch, wait for its chunks, and report, until this run may end."""
     while True:
         batch = scan(ledger, settings, batch, leg)
         approved = approve(ledger, settings, batch, leg)
         if approved is None:
             end = unapproved_outcome(ledger.read(batch_status, batch.id))
         else:
-            seen = _see_through(ledger, settings, batch, approved)
-            if seen is None:
+            finished = _run_chunks(ledger, settings, batch, approved)
+            if finished is None:
                 return superseded_outcome()
-            status, leg = seen
+            status, leg = finished
             report(ledger, settings, status)
             tag_outcome(status)
             end = outcome(status)
@@ -66,16 +66,15 @@ def _work(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Sta
         batch = ledger.read(read_batch, batch.id)
 
 
-def _see_through(
+def _run_chunks(
     ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg
 ) -> tuple[BatchStatus, Leg] | None:
     """Release chunks and wait for them, until nothing is left to wait for.
 
-    A run that cannot suspend works through the chunks itself, one after the other.
+    A run that cannot suspend runs the chunks itself, one after the other.
 
     Returns:
-        How the batch stands then, and the leg that found it so; None where another run has
-        taken this one's place.
+        The batch's status then, and the current leg; None if another run has replaced this one.
     """
     stays = in_place()
     max_active = BatchOptions.model_validate(batch.options).max_active_chunks
@@ -85,7 +84,7 @@ def _see_through(
         if status.state is not BatchState.RUNNING and not _still_billing(status):
             return status, leg
         for chunk in released:
-            _work_through(chunk)
+            _run_here(chunk)
         if not released:
             next_leg = wait(ledger, settings, leg)
             if next_leg is None:
@@ -93,11 +92,11 @@ def _see_through(
             leg = next_leg
 
 
-def _work_through(chunk: int) -> None:
+def _run_here(chunk: int) -> None:
     """Run a chunk in this process.
 
     Raises:
-        IttybatchError: when the chunk's flow has failed, which has logged why.
+        IttybatchError: The chunk's flow has failed, and has logged why.
     """
     state = process_chunk(chunk, return_state=True)
     if not state.is_completed():
@@ -105,5 +104,5 @@ def _work_through(chunk: int) -> None:
 
 
 def _still_billing(status: BatchStatus) -> bool:
-    """Whether a cancelled batch still waits to hear what became of the jobs it had sent."""
+    """Whether a cancelled batch still waits for the results of jobs at Ittybit."""
     return status.state is BatchState.CANCELLED and status.chunks_done < status.chunks

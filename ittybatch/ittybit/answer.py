@@ -1,4 +1,4 @@
-"""Turns an HTTP answer into what it means: a JSON body, or the error of its status."""
+"""Turns an HTTP answer into a JSON body or into the error for its status."""
 
 import re
 from dataclasses import dataclass
@@ -25,10 +25,10 @@ from ittybatch.ittybit.json_text import NotJson, read_json
 from ittybatch.ittybit.redaction import redacted
 from ittybatch.ittybit.values import identifier, number, record, text
 
-_LONGEST_BODY = 2000
-_LONGEST_MESSAGE = 500
-_LONGEST_WORD = 64
-_LONGEST_WAIT_S = 86_400.0
+_MAX_BODY = 2000
+_MAX_MESSAGE = 500
+_MAX_WORD = 64
+_MAX_WAIT_S = 86_400.0
 
 _BY_STATUS: dict[int, type[IttybitError]] = {
     HTTPStatus.UNAUTHORIZED: AuthenticationError,
@@ -41,11 +41,11 @@ _BY_STATUS: dict[int, type[IttybitError]] = {
 }
 _REMEDIES: dict[type[IttybitError], str] = {
     AuthenticationError: "Check ITTYBIT_API_KEY, and that its project is active.",
-    PaymentRequired: "Settle the account's plan or spending limit at Ittybit, then go on.",
+    PaymentRequired: "Settle the account's plan or spending limit at Ittybit, then continue.",
     Redirected: "Set ITTYBIT_API_URL to the API's own address.",
-    KeyConflict: "Look for the job that was made under this key before sending it anew.",
+    KeyConflict: "Look for the job that was created under this key before you send it again.",
 }
-# Ittybit documents an error for a key that comes with another body, and neither status nor kind.
+# Ittybit documents an error for a key that is reused with another body, but no status or kind.
 _KEY_REUSED = re.compile(
     r"idempoten.{0,80}\b(?:re-?used?|already|conflict|mismatch|differ\w*|another|other)\b",
     re.IGNORECASE | re.DOTALL,
@@ -54,7 +54,7 @@ _KEY_REUSED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer whose body is complete. `what` names the request, for messages."""
+    """An answer with its complete body. `what` names the request in messages."""
 
     what: str
     status: int
@@ -63,7 +63,7 @@ class Answer:
 
     @property
     def accepted(self) -> bool:
-        """Whether the status is a 2xx; a replayed request answers 200 where the first gave 201."""
+        """Whether the status is 2xx; Ittybit answers a repeated request with 200 instead of 201."""
         return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
     def payload(self) -> Any:  # noqa: ANN401 - JSON is anything
@@ -78,37 +78,37 @@ class Answer:
             raise self.unreadable("its body is not JSON") from None
 
     def unreadable(self, why: str) -> UnreadableAnswer:
-        """The error for a success that cannot be used."""
+        """The error for a 2xx answer with an unusable body."""
         return UnreadableAnswer(
             f"Ittybit answered {self.what} with {self.status}, but {why}.",
-            remedy="Check that ITTYBIT_API_URL leads to Ittybit's API, and not to a proxy's page.",
+            remedy="Check that ITTYBIT_API_URL is Ittybit's API and not a proxy's page.",
             status=self.status,
         )
 
     def refusal(self, *secrets: str) -> IttybitError:
-        """The error that the status stands for, with the secrets masked."""
-        # Masked before anything is cut, or half a secret could be left at the end.
+        """The error for the status, with the secrets masked."""
+        # Masked before anything is cut: a cut could leave half a secret at the end.
         body = self.body.decode("utf-8", "replace")
         for secret in secrets:
             body = body.replace(secret, "[redacted]")
-        kind, message = _told(body)
-        said = redacted(message) if message else _phrase(self.status)
+        kind, message = _error_in(body)
+        reason = redacted(message) if message else _phrase(self.status)
         error = _class_of(self.status)
-        if error is InvalidRequest and _KEY_REUSED.search(f"{kind} {said}"):
+        if error is InvalidRequest and _KEY_REUSED.search(f"{kind} {reason}"):
             error = KeyConflict
         word = f" {kind}" if kind else ""
         return error(
-            f"Ittybit refused {self.what} with {self.status}{word}: {said.rstrip('.')}.",
+            f"Ittybit refused {self.what} with {self.status}{word}: {reason.rstrip('.')}.",
             remedy=_REMEDIES.get(error),
             status=self.status,
             kind=kind,
-            body=redacted(body)[:_LONGEST_BODY],
+            body=redacted(body)[:_MAX_BODY],
             retry_after_s=retry_after_s(self.headers.get("retry-after"), datetime.now(UTC)),
         )
 
 
 def retry_after_s(header: str | None, now: datetime) -> float | None:
-    """The seconds that a `Retry-After` asks for, from a number or an HTTP date; at most a day."""
+    """The seconds in a `Retry-After` header, a number or an HTTP date; at most one day."""
     if not header:
         return None
     wait_s = number(header.strip(), float("inf"))
@@ -117,7 +117,7 @@ def retry_after_s(header: str | None, now: datetime) -> float | None:
         if moment is None:
             return None
         wait_s = max(0.0, (moment - now).total_seconds())
-    return min(wait_s, _LONGEST_WAIT_S)
+    return min(wait_s, _MAX_WAIT_S)
 
 
 def _http_date(header: str) -> datetime | None:
@@ -144,16 +144,16 @@ def _phrase(status: int) -> str:
         return "no reason given"
 
 
-def _told(body: str) -> tuple[str | None, str | None]:
+def _error_in(body: str) -> tuple[str | None, str | None]:
     """Kind and message, from `{kind, message}` or the same under `error`, or plain text."""
     try:
         payload = read_json(body)
     except NotJson:
         plain = body.strip()
-        return None, None if plain.startswith("<") else text(plain, _LONGEST_MESSAGE)
+        return None, None if plain.startswith("<") else text(plain, _MAX_MESSAGE)
     outer = record(payload) or {}
     inner = outer.get("error")
     described = record(inner) or outer
-    kind = identifier(described.get("kind") or described.get("code"), _LONGEST_WORD)
-    message = text(described.get("message"), _LONGEST_MESSAGE) or text(inner, _LONGEST_MESSAGE)
+    kind = identifier(described.get("kind") or described.get("code"), _MAX_WORD)
+    message = text(described.get("message"), _MAX_MESSAGE) or text(inner, _MAX_MESSAGE)
     return kind, message

@@ -1,4 +1,4 @@
-"""The client of Ittybit's API: submits jobs, looks them up, and lists them."""
+"""The client for Ittybit's API: submits jobs, looks them up, and lists them."""
 
 import re
 from collections.abc import AsyncGenerator, Mapping
@@ -17,29 +17,29 @@ from ittybatch.ittybit.paging import Pages
 from ittybatch.ittybit.retrying import RetryHook, RetryPolicy
 
 DEFAULT_URL = "https://api.ittybit.com"
-_LARGEST_PAGE = 100
+_MAX_PAGE_SIZE = 100
 # The longest form that every generation of the API takes; a dashed UUID is too long.
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{16,32}")
 _JOB_ID = re.compile(r"(?!\.{1,2}$).{1,255}", re.DOTALL)
 
 
 class IttybitClient:
-    """A connection to Ittybit, open inside `async with`; safe for many tasks at once.
+    """A connection to Ittybit, open inside `async with`; many tasks may share it.
 
     Args:
-        api_key: Of the Ittybit project; opaque, and never shown.
-        base_url: The API's address: https, but for loopback addresses.
-        timeout_s: Seconds for each try of a request, until the last byte of its answer.
-        max_connections: How many requests run at once; more wait for one of them.
-        attempts: Tries of a request in all. Repeated are 408, 429, 5xx, broken connections,
-            timeouts and unreadable answers, always under the same Idempotency-Key.
+        api_key: Key of the Ittybit project; never shown.
+        base_url: The API's address; https, or http on a loopback address.
+        timeout_s: Seconds for each try of a request, up to the last byte of its answer.
+        max_connections: Requests that run at once; further requests wait.
+        attempts: Tries per request. 408, 429, 5xx, broken connections, timeouts and unreadable
+            answers are retried, always under the same Idempotency-Key.
         retry_wait_initial_s: Seconds before the second try; doubled for each further one.
-        retry_wait_cap_s: The longest wait between two tries, also where `Retry-After` asks
-            for more; the error then carries the full figure in `retry_after_s`.
+        retry_wait_cap_s: The longest wait between two tries, even if `Retry-After` asks for more;
+            the error carries the full value in `retry_after_s`.
         on_retry: Called before each wait, with the error and the wait in seconds.
 
     Raises:
-        ConfigurationError: The key or the address cannot be used.
+        ConfigurationError: The key or the address is unusable.
     """
 
     def __init__(
@@ -95,50 +95,50 @@ class IttybitClient:
             input: An `https://`, `http://` or `s3://` address.
             kind: video, audio, image, animation or adaptive_video.
             options: As `canonical_options` gives them.
-            metadata: Echoed in the webhook.
-            output: An `s3://` address; Ittybit's own store where it is None.
-            webhook_url: Where to tell that the job has ended.
-            connection_id: The connection to the bucket, unless the options name one.
+            metadata: Returned in answers and webhooks.
+            output: An `s3://` address, or None for Ittybit's own storage.
+            webhook_url: Where Ittybit sends a webhook when the job ends.
+            connection_id: The connection to the bucket; one in the options takes precedence.
             idempotency_key: 16 to 32 visible ASCII characters, stored before it is sent. For
-                24 hours the same key and body are the same job, however often they are sent.
+                24 hours Ittybit answers the same key and body with the same job.
 
         Returns:
-            The job as it was accepted, now or the first time.
+            The accepted job, whether this request created it or an earlier one did.
 
         Raises:
-            IttybitError: See `judge_refusal` for what each means.
+            IttybitError: `classify_refusal` says what each one means.
         """
         if not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
             raise InvalidRequest(
                 "The Idempotency-Key must be 16 to 32 visible ASCII characters.",
                 remedy="Use the first 32 hex characters of a hash.",
             )
-        asked: dict[str, Any] = {"input": input, "kind": kind, "metadata": metadata}
+        body: dict[str, Any] = {"input": input, "kind": kind, "metadata": metadata}
         if connection_id:
             options = {"connection_id": connection_id, **options}
-        asked["options"] = options
+        body["options"] = options
         if output:
-            asked["output"] = output
+            body["output"] = output
         if webhook_url:
-            asked["webhook_url"] = webhook_url
-        content = _json(asked, f"job for {input[:200]}")
+            body["webhook_url"] = webhook_url
+        content = _json(body, f"job for {input[:200]}")
         return await self._policy.call(partial(self._created, content, idempotency_key))
 
     async def get_job(self, id: str) -> Job:  # noqa: A002 - Ittybit's name for it
         """Look up a job: `GET /jobs/{id}`.
 
         Raises:
-            NotFound: There is no such job.
+            NotFound: Ittybit has no job with this id.
             IttybitError: For any other failure.
         """
         if not _JOB_ID.fullmatch(id):
-            raise InvalidRequest("The id of a job has 1 to 255 characters.")
+            raise InvalidRequest("The id of a job must have 1 to 255 characters.")
         path = f"/jobs/{quote(id, safe='')}"
 
-        async def looked_up() -> Job:
+        async def look_up() -> Job:
             return _job(await self._http.get(path))
 
-        return await self._policy.call(looked_up)
+        return await self._policy.call(look_up)
 
     async def list_jobs(
         self,
@@ -148,31 +148,31 @@ class IttybitClient:
         input: str | None = None,  # noqa: A002 - Ittybit's name for it
         after: str | None = None,
         order: Literal["asc", "desc"] = "desc",
-        page_size: int = _LARGEST_PAGE,
+        page_size: int = _MAX_PAGE_SIZE,
     ) -> AsyncGenerator[Job]:
-        """List jobs by the time of their making, page by page as they are taken: `GET /jobs`.
+        """List jobs by creation time: `GET /jobs`. Pages are requested as the caller iterates.
 
         Args:
-            kind: Only of this kind.
-            status: Only in this state, in Ittybit's words: queued, processing, succeeded,
-                failed, cancelled.
-            input: Only of this very address.
-            after: Only what comes after this job, by its id, in the order asked for.
+            kind: Only jobs of this kind.
+            status: Only jobs with this status: queued, processing, succeeded, failed,
+                cancelled.
+            input: Only jobs of exactly this address.
+            after: The id of a job; only jobs that follow it in `order`.
             order: `desc` for the newest first.
-            page_size: Jobs a request, 1 to 100.
+            page_size: Jobs per request, 1 to 100.
 
         Raises:
-            IttybitError: A page could not be had.
+            IttybitError: A page could not be read.
         """
-        if not 1 <= page_size <= _LARGEST_PAGE:
-            raise InvalidRequest(f"A page of jobs has 1 to {_LARGEST_PAGE} jobs.")
+        if not 1 <= page_size <= _MAX_PAGE_SIZE:
+            raise InvalidRequest(f"A page of jobs must have 1 to {_MAX_PAGE_SIZE} jobs.")
         query = {"limit": str(page_size), "order": order}
-        asked = {"kind": kind, "status": status, "input": input}
-        query.update({name: value for name, value in asked.items() if value is not None})
+        filters = {"kind": kind, "status": status, "input": input}
+        query.update({name: value for name, value in filters.items() if value is not None})
         pages = Pages(page_size, after)
         while not pages.ended:
-            place = {"after": pages.cursor} if pages.cursor else {}
-            answer = await self._policy.call(partial(self._listed, query | place))
+            cursor = {"after": pages.cursor} if pages.cursor else {}
+            answer = await self._policy.call(partial(self._listed, query | cursor))
             for job in pages.take(answer):
                 yield job
 
@@ -187,13 +187,13 @@ def _job(answer: Answer) -> Job:
     try:
         return read_job(answer.payload())
     except UnreadableJob:
-        raise answer.unreadable("its body holds no job with an id") from None
+        raise answer.unreadable("its body contains no job with an id") from None
 
 
-def _json(asked: Mapping[str, Any], what: str) -> bytes:
-    """The body of a request; sorted, because a key stands for these very bytes."""
+def _json(value: Mapping[str, Any], what: str) -> bytes:
+    """The body of a request; sorted, because an Idempotency-Key stands for exactly these bytes."""
     try:
-        return orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError as error:
         raise InvalidRequest(
             f"The {what} cannot be written as JSON: {error}.",

@@ -1,8 +1,7 @@
-"""What can go wrong between us and Ittybit's API.
+"""The errors of requests to Ittybit's API.
 
-The one question that money hangs on is `outcome_unknown`: may the request have been accepted
-although we hold no answer? If so it is repeated under the same Idempotency-Key, never under a
-new one.
+`outcome_unknown` decides about money: can Ittybit have accepted the request although we have no
+answer? If so, the request is retried under the same Idempotency-Key, never under a new one.
 """
 
 from typing import ClassVar
@@ -11,15 +10,15 @@ from ittybatch.errors import IttybatchError
 
 
 class IttybitError(IttybatchError):
-    """Ittybit's API refused a request, or could not be asked.
+    """Ittybit's API refused a request or did not answer it.
 
     Args:
         message: What happened.
         remedy: What to do next.
-        status: The HTTP status, or None where there was no answer.
-        kind: Ittybit's own word for the error, such as `invalid_input`.
-        body: The answer's body: bounded, and with credentials masked.
-        retry_after_s: Seconds that the answer asked us to wait.
+        status: The HTTP status, or None without an answer.
+        kind: Ittybit's name for the error, for example `invalid_input`.
+        body: The answer's body, bounded, with credentials masked.
+        retry_after_s: Seconds to wait, from the `Retry-After` header.
     """
 
     may_have_been_accepted: ClassVar[bool] = False
@@ -43,30 +42,30 @@ class IttybitError(IttybatchError):
 
     @property
     def outcome_unknown(self) -> bool:
-        """Whether this request, in any of its tries, may have been accepted."""
+        """Whether Ittybit may have accepted this request in any of its tries."""
         return self.may_have_been_accepted or self.earlier_try_unknown
 
 
 class IttybitConnectionError(IttybitError):
-    """No connection, or one that broke before the answer was complete."""
+    """The connection failed, or broke before the answer was complete."""
 
     may_have_been_accepted = True
 
 
 class IttybitTimeout(IttybitError):
-    """No complete answer in time."""
+    """Ittybit did not answer completely in time."""
 
     may_have_been_accepted = True
 
 
 class ServerError(IttybitError):
-    """Ittybit failed to answer properly: a 5xx, or 408."""
+    """Ittybit failed to process the request: 5xx or 408."""
 
     may_have_been_accepted = True
 
 
 class UnreadableAnswer(IttybitError):
-    """A success whose body is not what Ittybit documents, such as a proxy's page."""
+    """A 2xx answer whose body is not what Ittybit documents, for example a proxy's page."""
 
     may_have_been_accepted = True
 
@@ -76,29 +75,29 @@ class AuthenticationError(IttybitError):
 
 
 class PaymentRequired(IttybitError):
-    """The account cannot pay for more work: 402."""
+    """The account's plan or spending limit allows no more work: 402."""
 
 
 class RateLimited(IttybitError):
-    """Too many requests: 429. `retry_after_s` holds what Ittybit asked for."""
+    """Too many requests: 429. `retry_after_s` is the wait that Ittybit asked for."""
 
 
 class Redirected(IttybitError):
-    """The API does not live at the configured address: 3xx. Never followed."""
+    """The API is not at the configured address: 3xx. Redirects are never followed."""
 
 
 class InvalidRequest(IttybitError):
-    """The request itself was refused, and would be again: any other 4xx."""
+    """Ittybit refused the request and would refuse it again: any other 4xx."""
 
 
 class NotFound(InvalidRequest):
-    """There is no such thing: 404."""
+    """Ittybit has nothing at this path: 404."""
 
 
 class KeyConflict(InvalidRequest):
-    """The Idempotency-Key has been used already, for another body: 409.
+    """The Idempotency-Key was already used with another body: 409.
 
-    Somebody's request under this key was taken, so this one may have a job already.
+    Ittybit accepted an earlier request under this key, so the job may exist already.
     """
 
     may_have_been_accepted = True

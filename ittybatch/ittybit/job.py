@@ -1,4 +1,4 @@
-"""A job as Ittybit reports it, read from every dialect that its API and webhooks speak."""
+"""A job as Ittybit reports it, read from every version of its API and webhooks."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,23 +12,23 @@ from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.redaction import redacted
 from ittybatch.ittybit.values import identifier, instant, number, record, text, whole
 
-_LONGEST_ID = 255
-_LONGEST_WORD = 64
-_LONGEST_URL = 8192
-_LONGEST_MESSAGE = 2000
-_LARGEST_SIDE_PX = 2**31 - 1
-_MOST_OUTPUTS = 1000
-_MOST_WRAPPERS = 3
+_MAX_ID = 255
+_MAX_WORD = 64
+_MAX_URL = 8192
+_MAX_MESSAGE = 2000
+_MAX_SIDE_PX = 2**31 - 1
+_MAX_OUTPUTS = 1000
+_MAX_WRAPPERS = 3
 _SNAKE_CASE = re.compile(r"[a-z]+(?:_[a-z]+)+")
 _NO_MESSAGE = "Ittybit gave no message."
 
 
 class UnreadableJob(IttybatchError):
-    """A payload without anything that identifies a job."""
+    """The payload contains no job id."""
 
 
 class JobStatus(StrEnum):
-    """What a status word of any generation of the API comes down to."""
+    """The status of a job; every version of the API maps to one of these."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -37,12 +37,12 @@ class JobStatus(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether nothing more is to be expected of the job."""
+        """Whether the job has ended."""
         return self is not JobStatus.RUNNING
 
 
-# A word that is not here, `queued` and tomorrow's alike, means that the job still runs:
-# a job taken for finished by mistake is lost, one taken for running is polled again.
+# Any other word, `queued` or an unknown one, means that the job still runs: a job that is wrongly
+# considered finished is lost; one that is wrongly considered running is polled again.
 _STATUS_WORDS = {
     "succeeded": JobStatus.SUCCEEDED,
     "completed": JobStatus.SUCCEEDED,
@@ -56,7 +56,7 @@ _STATUS_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One file that a job made. `raw` is what Ittybit said of it."""
+    """One file that a job created. `raw` is Ittybit's object for it."""
 
     url: str
     format: str | None
@@ -69,7 +69,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class JobError:
-    """Why a job failed. `kind` is Ittybit's word for it, where it gave one."""
+    """Why a job failed. `kind` is Ittybit's name for the error, if it sent one."""
 
     kind: str | None
     message: str
@@ -77,7 +77,7 @@ class JobError:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job, as of one answer or webhook. `raw` is that answer's job object, unread."""
+    """A job as one answer or webhook reports it. `raw` is the job object of that answer."""
 
     id: str
     status: JobStatus
@@ -94,33 +94,33 @@ class Job:
 
 
 def status_of(word: str) -> JobStatus:
-    """What a status word means; a word nobody has heard of means running."""
+    """The status for a word; an unknown word means running."""
     return _STATUS_WORDS.get(word) or _STATUS_WORDS.get(word.strip().lower(), JobStatus.RUNNING)
 
 
 def read_job(payload: Mapping[str, Any]) -> Job:
-    """Read a job object from any generation of Ittybit's API.
+    """Read a job object from any version of Ittybit's API.
 
     Args:
         payload: The job itself, or wrapped in `data` as in an event or the oldest answers.
 
     Raises:
-        UnreadableJob: There is no id. Nothing else about a payload is ever an error: what
-            cannot be meant is left out, and stays visible in `raw`.
+        UnreadableJob: The payload has no usable id. Nothing else is an error: invalid values
+            are left out and stay visible in `raw`.
     """
     raw = _unwrapped(payload)
-    job_id = identifier(raw.get("id"), _LONGEST_ID)
+    job_id = identifier(raw.get("id"), _MAX_ID)
     if job_id is None:
-        raise UnreadableJob("The payload holds no job: it has no usable `id`.")
-    raw_status = text(raw.get("status"), _LONGEST_WORD) or ""
+        raise UnreadableJob("The payload contains no job: it has no usable `id`.")
+    raw_status = text(raw.get("status"), _MAX_WORD) or ""
     status = status_of(raw_status)
     return Job(
         id=job_id,
         status=status,
         raw_status=raw_status,
-        kind=identifier(raw.get("kind"), _LONGEST_WORD),
+        kind=identifier(raw.get("kind"), _MAX_WORD),
         input=_input_of(raw),
-        outputs=tuple(islice(_outputs_of(raw), _MOST_OUTPUTS)),
+        outputs=tuple(islice(_outputs_of(raw), _MAX_OUTPUTS)),
         error=_error_of(raw, status),
         metadata=record(raw.get("metadata")) or {},
         created_at=_first_instant(raw, "created_at", "created"),
@@ -135,8 +135,8 @@ def read_job(payload: Mapping[str, Any]) -> Job:
 def _unwrapped(payload: object) -> dict[str, Any]:
     found = record(payload)
     if found is None:
-        raise UnreadableJob("The payload holds no job: it is not a JSON object.")
-    for _ in range(_MOST_WRAPPERS):
+        raise UnreadableJob("The payload contains no job: it is not a JSON object.")
+    for _ in range(_MAX_WRAPPERS):
         if found.get("id") is not None and found.get("object") != "event":
             break
         inner = record(found.get("data"))
@@ -152,11 +152,11 @@ def _input_of(raw: dict[str, Any]) -> str | None:
         inputs = raw.get("inputs")
         source = inputs[0] if isinstance(inputs, list) and inputs else None
     described = record(source)
-    return text(described.get("url") if described else source, _LONGEST_URL)
+    return text(described.get("url") if described else source, _MAX_URL)
 
 
 def _outputs_of(raw: dict[str, Any]) -> Iterator[Output]:
-    """Every output, from `output`, `outputs` or `output_url`; a file object is its own."""
+    """Every output, from `output`, `outputs` or `output_url`; a file object is its own output."""
     if raw.get("object") == "file":
         candidates: object = raw
     else:
@@ -169,20 +169,20 @@ def _outputs_of(raw: dict[str, Any]) -> Iterator[Output]:
 
 def _output(candidate: object) -> Output | None:
     if isinstance(candidate, str):
-        url = identifier(candidate, _LONGEST_URL)
+        url = identifier(candidate, _MAX_URL)
         return Output(url, None, None, None, None, None, {"url": url}) if url else None
     raw = record(candidate)
     if raw is None:
         return None
-    url = identifier(raw.get("url"), _LONGEST_URL)
+    url = identifier(raw.get("url"), _MAX_URL)
     if url is None:
         return None
     size = raw.get("size")
     return Output(
         url=url,
-        format=identifier(raw.get("format"), _LONGEST_WORD),
-        width=whole(raw.get("width"), _LARGEST_SIDE_PX),
-        height=whole(raw.get("height"), _LARGEST_SIDE_PX),
+        format=identifier(raw.get("format"), _MAX_WORD),
+        width=whole(raw.get("width"), _MAX_SIDE_PX),
+        height=whole(raw.get("height"), _MAX_SIDE_PX),
         duration_s=number(raw.get("duration")),
         size_bytes=whole(raw.get("filesize") if size is None else size),
         raw=raw,
@@ -190,14 +190,14 @@ def _output(candidate: object) -> Output | None:
 
 
 def _error_of(raw: dict[str, Any], status: JobStatus) -> JobError | None:
-    """The job's error, or that of the first of its tasks that failed."""
+    """The job's error, or the error of its first failed task."""
     error = _error(raw.get("error"))
     if error is not None or status is JobStatus.SUCCEEDED:
         return error
     tasks = raw.get("tasks") or raw.get("steps")
     if not isinstance(tasks, list):
         return None
-    described = (record(task) for task in tasks[:_MOST_OUTPUTS])
+    described = (record(task) for task in tasks[:_MAX_OUTPUTS])
     errors = (_error(task.get("error")) for task in described if task)
     return next((found for found in errors if found), None)
 
@@ -219,12 +219,12 @@ def _error(value: object) -> JobError | None:
 
 
 def _message(value: object) -> str | None:
-    found = text(value, _LONGEST_MESSAGE)
+    found = text(value, _MAX_MESSAGE)
     return redacted(found.strip()) or None if found else None
 
 
 def _first_identifier(raw: dict[str, Any], *keys: str) -> str | None:
-    found = (identifier(raw.get(key), _LONGEST_WORD) for key in keys)
+    found = (identifier(raw.get(key), _MAX_WORD) for key in keys)
     return next((word for word in found if word is not None), None)
 
 

@@ -1,8 +1,7 @@
-"""Reads JSON as it comes: strictly where it can, tolerantly where it must.
+"""Reads JSON strictly first, then tolerantly.
 
-One character that JSON or Unicode does not allow must not hide how a job ended. JavaScript
-writes half of a cut emoji as a lone surrogate, Python writes `NaN`, and editors add a byte
-order mark.
+One invalid character must not hide how a job ended: JavaScript writes half of a cut emoji as a
+lone surrogate, Python writes `NaN`, and editors add a byte order mark.
 """
 
 import json
@@ -11,18 +10,18 @@ from typing import Any
 
 import orjson
 
-_LONGEST_NUMERAL = 40
+_MAX_NUMERAL = 40
 
 
 class NotJson(ValueError):
-    """Bytes that are not JSON, however tolerantly they are read."""
+    """Text that even the tolerant reader cannot read as JSON."""
 
 
 def read_json(body: bytes | str) -> Any:  # noqa: ANN401 - JSON is anything
-    """Read JSON; what no text or number can hold becomes a question mark or null.
+    """Read JSON; invalid characters become question marks, invalid numbers null.
 
     Raises:
-        NotJson: It is not JSON even so, or nested too deeply.
+        NotJson: It is not JSON, or nested too deeply.
     """
     try:
         return orjson.loads(body)
@@ -36,7 +35,7 @@ def read_json(body: bytes | str) -> Any:  # noqa: ANN401 - JSON is anything
             parse_float=_float,
             parse_constant=lambda _: None,
         )
-        # Written again, so that what comes out is what the strict reader gives.
+        # Written and read again, so that the values are those of the strict reader.
         written = json.dumps(found, ensure_ascii=False, allow_nan=False)
         return orjson.loads(written.encode("utf-8", "replace"))
     except (ValueError, RecursionError):
@@ -50,7 +49,7 @@ def _decoded(body: bytes | str) -> str:
 
 
 def _integer(numeral: str) -> int | None:
-    return int(numeral) if len(numeral) <= _LONGEST_NUMERAL else None
+    return int(numeral) if len(numeral) <= _MAX_NUMERAL else None
 
 
 def _float(numeral: str) -> float | None:

@@ -1,7 +1,7 @@
-"""Marks: the metadata by which ittybatch recognises its own jobs.
+"""The metadata that identifies ittybatch's own jobs at Ittybit.
 
-Ittybit echoes a job's metadata in answers and webhooks. Every name of ours begins with
-`PREFIX`, which no metadata of a user may begin with, so the user's pairs arrive as given.
+Ittybit returns a job's metadata in answers and webhooks. Our keys start with `PREFIX`, which
+users' keys may not start with, so the user's own pairs arrive unchanged.
 """
 
 from collections.abc import Mapping
@@ -10,15 +10,15 @@ from typing import Any, Self
 
 PREFIX = "ittybatch_"
 _BATCH, _JOB_KEY, _ATTEMPT = (f"{PREFIX}{name}" for name in ("batch_id", "job_key", "attempt"))
-# What earlier versions sent; their jobs may still be in flight after an upgrade.
+# The keys of earlier versions, whose jobs may still be in flight after an upgrade.
 _UNPREFIXED = ("batch_id", "job_id", "attempt")
 _MAX_ATTEMPT = 1_000_000
-_LONGEST_NAME = 64
+_MAX_NAME = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Which attempt at which job of which batch a remote job is."""
+    """The batch, the job and the attempt that a job at Ittybit belongs to."""
 
     batch_id: str
     job_key: str
@@ -26,7 +26,7 @@ class Mark:
 
     @classmethod
     def read(cls, metadata: Mapping[str, Any]) -> Self | None:
-        """Read the mark of a job; None where it has none, or one that cannot be ours."""
+        """Read the mark from a job's metadata; None if there is no valid one."""
         ours = any(name in metadata for name in (_BATCH, _JOB_KEY, _ATTEMPT))
         names = (_BATCH, _JOB_KEY, _ATTEMPT) if ours else _UNPREFIXED
         batch, job_key, attempt = (metadata.get(name) for name in names)
@@ -51,8 +51,8 @@ def marked_metadata(
     """Add our marks to a user's metadata.
 
     Args:
-        own: The user's pairs, which are sent as they are.
-        mark: Which attempt it is.
+        own: The user's pairs, sent unchanged.
+        mark: The batch, the job and the attempt.
         item: The item's number in its batch.
         rendition: The rendition's name.
         bucket: The input's bucket, or the host of its URL.
@@ -62,7 +62,7 @@ def marked_metadata(
         _BATCH: mark.batch_id,
         f"{PREFIX}item_id": f"{mark.batch_id}/{item}",
         _JOB_KEY: mark.job_key,
-        # As text, like all others: a service that keeps only text echoes it unchanged.
+        # Text like the others: a service that stores only text returns it unchanged.
         _ATTEMPT: str(mark.attempt),
         f"{PREFIX}rendition": rendition,
         f"{PREFIX}source_bucket": bucket,
@@ -72,5 +72,5 @@ def marked_metadata(
 
 
 def _is_name(value: object) -> bool:
-    # Our names are short and printable; Postgres would refuse a NUL, and the group with it.
-    return isinstance(value, str) and len(value) <= _LONGEST_NAME and value.isprintable()
+    # Ours are short and printable; a NUL would make Postgres refuse the whole group.
+    return isinstance(value, str) and len(value) <= _MAX_NAME and value.isprintable()

@@ -1,6 +1,6 @@
-"""Checks the options of a job before anything is paid for, and spells them one way.
+"""Validates the options of a job before anything is paid for, and normalises them.
 
-A job is known by the hash of its options, so `1280`, `"1280"` and `1280.0` must be one width.
+The hash of the options identifies a job, so `1280`, `"1280"` and `1280.0` must be the same width.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,25 +21,25 @@ from ittybatch.ittybit.renditions import (
     VideoOptions,
 )
 
-_LONGEST_SHOWN = 60
+_MAX_SHOWN = 60
 _NOT_SET = "(not set)"
-_SIDE = 'Use a number of pixels such as 1280, or a percentage such as "50%".'
-_TIME = "Use a time in seconds such as 2.5, or as 90s, 1m30s, 1:30 or 00:01:30."
+_SIDE = 'Use a number of pixels like 1280, or a percentage like "50%".'
+_TIME = "Use a time in seconds like 2.5, or 90s, 1m30s, 1:30 or 00:01:30."
 _REMEDIES = {
-    "background": "Use a hex colour, such as #000000.",
+    "background": "Use a hex colour like #000000.",
     "bitrate": "Use bits a second as a number: video 300000 to 60000000, audio 32000 to 320000.",
-    "connection_id": "Use the id of a connection, such as conn_abc123.",
+    "connection_id": "Use the id of a connection like conn_abc123.",
     "end": _TIME,
     "fps": "Use 1 to 60 frames a second.",
     "height": _SIDE,
-    "position": "Use a word such as center, top, bottom, left or right.",
+    "position": "Use a word like center, top, bottom, left or right.",
     "start": _TIME,
     "width": _SIDE,
 }
 
 
 class Kind(StrEnum):
-    """The kinds of job that Ittybit does."""
+    """The kinds of job that Ittybit offers."""
 
     VIDEO = "video"
     AUDIO = "audio"
@@ -59,7 +59,7 @@ MODELS: Mapping[Kind, type[Options]] = {
 
 @dataclass(frozen=True, slots=True)
 class OptionProblem:
-    """One thing wrong with one option, and what to do about it."""
+    """One problem of one option, and its remedy."""
 
     field: str
     value: str
@@ -71,11 +71,11 @@ class OptionProblem:
 
 
 class InvalidOptions(IttybatchError):
-    """Options that Ittybit would refuse, or that contradict each other.
+    """The options contradict each other, or Ittybit would refuse them.
 
     Args:
-        kind: The kind of job they were meant for.
-        problems: Every problem; at least one.
+        kind: The kind of job.
+        problems: All problems; at least one.
     """
 
     def __init__(self, kind: str, problems: tuple[OptionProblem, ...]) -> None:
@@ -89,19 +89,19 @@ class InvalidOptions(IttybatchError):
 
 
 def canonical_options(kind: Kind | str, options: Mapping[str, Any]) -> dict[str, object]:
-    """Check options, and spell them the one way that hashes and requests use.
+    """Validate options and return the form that hashes and requests use.
 
     Args:
         kind: The kind of job.
-        options: As a user wrote them; None counts as not set.
+        options: As the user wrote them; None means not set.
 
     Returns:
-        What was set and nothing else, sorted by name. The one exception: `fit` is `fill` where
-        both `width` and `height` are set without it, since Ittybit's pages disagree about the
-        default, and `fill` is the one that they write down.
+        The options that were set, sorted by name. One addition: with `width` and `height` but
+        no `fit`, `fit` is `fill`, the default that Ittybit's reference documents; other pages
+        of Ittybit disagree.
 
     Raises:
-        InvalidOptions: With every problem, each with its field, value and remedy.
+        InvalidOptions: It lists every problem with its field, value and remedy.
     """
     known = _known(kind)
     model = MODELS[known]
@@ -125,13 +125,16 @@ def _known(kind: str) -> Kind:
         return Kind(kind)
     except ValueError:
         problem = OptionProblem(
-            "kind", _shown({"kind": kind}, "kind"), "There is no such kind.", _choices(*Kind)
+            "kind",
+            _shown({"kind": kind}, "kind"),
+            "Ittybit has no kind of this name.",
+            _choices(*Kind),
         )
         raise InvalidOptions("unknown", (problem,)) from None
 
 
 def _sound(model: type[Options], given: dict[str, Any]) -> tuple[list[OptionProblem], Options]:
-    """What is wrong option by option, and the options that are right by themselves."""
+    """The problems of single options, and the options that are valid on their own."""
     try:
         return [], model.model_validate(given)
     except ValidationError as error:
@@ -144,7 +147,7 @@ def _sound(model: type[Options], given: dict[str, Any]) -> tuple[list[OptionProb
 def _problems(
     error: ValidationError, model: type[Options], given: dict[str, Any]
 ) -> Iterator[OptionProblem]:
-    """One problem a field, though a union reports one for each of its members."""
+    """One problem per field, though pydantic reports one for each member of a union."""
     seen: set[str] = set()
     for detail in error.errors(include_url=False, include_input=False):
         field = str(detail["loc"][0])
@@ -153,10 +156,10 @@ def _problems(
         seen.add(field)
         expected = detail.get("ctx", {}).get("expected")
         if detail["type"] == "extra_forbidden":
-            problem = "There is no such option for this kind."
+            problem = "This kind has no option of this name."
             remedy = _choices(*sorted(model.model_fields))
         elif expected:
-            problem, remedy = f"There is no such {field}.", f"Use {expected}."
+            problem, remedy = f"This is not a valid {field}.", f"Use {expected}."
         else:
             problem = detail["msg"].replace("Input should", "It should").rstrip(".") + "."
             remedy = _REMEDIES[field]
@@ -167,10 +170,10 @@ def _shown(given: Mapping[str, Any], field: str) -> str:
     if field not in given:
         return _NOT_SET
     try:
-        shown = redacted(repr(given[field])[: _LONGEST_SHOWN * 2])
-    except (ValueError, RecursionError):  # a number of thousands of digits, or endless nesting
+        shown = redacted(repr(given[field])[: _MAX_SHOWN * 2])
+    except (ValueError, RecursionError):  # a number of thousands of digits, or deep nesting
         return "(too large to show)"
-    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."
+    return shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}..."
 
 
 def _choices(*words: str) -> str:

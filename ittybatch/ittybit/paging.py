@@ -1,4 +1,4 @@
-"""Walks a list of jobs by cursor, and knows when it has ended."""
+"""Follows the pages of a job list by cursor until the last one."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,14 +12,15 @@ _LIST_KEYS = ("data", "jobs", "items")
 
 
 class Pages:
-    """Where a listing stands.
+    """The position in a job list.
 
-    A short page, `Has-More: false`, or a page that ends where one before it did ends the list.
-    The last is for servers that know no cursors, and would give the same page for ever.
+    The list ends with a short page, with `Has-More: false`, or with a page that ends like an
+    earlier one. The last rule is for servers that ignore cursors: they would return the same
+    page forever.
 
     Args:
-        page_size: Jobs asked for a page; a server that gives fewer says so in `Limit`.
-        after: The job that the first page comes after, by its id.
+        page_size: Jobs requested per page; a server with a lower limit sends it in `Limit`.
+        after: The id of the job that precedes the first page.
     """
 
     def __init__(self, page_size: int, after: str | None = None) -> None:
@@ -30,11 +31,11 @@ class Pages:
         self.ended = False
 
     def take(self, answer: Answer) -> list[Job]:
-        """The new jobs of a page; call it once for each."""
+        """The new jobs of a page; call it once per page."""
         items = _items(answer)
         jobs = list(_jobs(items))
         if items and not jobs:
-            raise answer.unreadable("its list holds no job with an id")
+            raise answer.unreadable("its list contains no job with an id")
         fresh = [job for job in jobs if job.id not in self._last_page]
         if not fresh or fresh[-1].id in self._cursors:
             self.ended = True
@@ -59,7 +60,7 @@ def _items(answer: Answer) -> list[Any]:
     candidates = [payload, *(wrapper.get(key) for key in _LIST_KEYS)]
     found = next((value for value in candidates if isinstance(value, list)), None)
     if found is None:
-        raise answer.unreadable("its body holds no list of jobs")
+        raise answer.unreadable("its body contains no list of jobs")
     return found
 
 

@@ -1,4 +1,4 @@
-"""The options that each kind of job takes, as Ittybit documents them."""
+"""The options of each kind of job, as Ittybit documents them."""
 
 import re
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from ittybatch.ittybit.times import seconds_by_clock, seconds_with_units
 
-# Wider than any of the codecs can carry.
-_LARGEST_SIDE_PX = 65_536
-_LARGEST_IMAGE_SIDE_PX = 8192
-_LONGEST_MEDIA_S = 10_000_000
+# More than any codec supports.
+_MAX_SIDE_PX = 65_536
+_MAX_IMAGE_SIDE_PX = 8192
+_MAX_MEDIA_S = 10_000_000
 _PERCENT = re.compile(r"(\d{1,4}(?:\.\d{1,4})?)\s*%")
 _CONTAINERS_OF_CODEC = {
     "h264": ("mp4", "mov"),
@@ -23,15 +23,15 @@ _CONTAINERS_OF_CODEC = {
 }
 
 
-def _no_truth(value: object) -> object:
-    """Python takes True for 1; nobody who writes `width: true` means one pixel."""
+def _not_bool(value: object) -> object:
+    """Refuse booleans: pydantic reads True as 1, but `width: true` does not mean one pixel."""
     if isinstance(value, bool):
         raise ValueError("a number is needed, not true or false")  # noqa: TRY004 - for pydantic
     return value
 
 
 def _in_seconds(value: object) -> object:
-    """Read a time that is written otherwise than as a number of seconds."""
+    """Read a time like `90s`, `1m30s` or `1:30` as seconds."""
     if not isinstance(value, str):
         return value
     for read in (seconds_by_clock, seconds_with_units):
@@ -48,29 +48,29 @@ def _percent(value: str) -> str:
     match = _PERCENT.fullmatch(value.strip())
     share = Decimal(match[1]) if match else Decimal(0)
     if share <= 0:
-        raise ValueError('a side is a number of pixels or a percentage such as "50%"')
+        raise ValueError('a side is a number of pixels or a percentage like "50%"')
     return f"{share.normalize():f}%"
 
 
 def _plain(value: float) -> float:
-    """A whole number of seconds or frames is an integer, so that 2 and 2.0 are one spelling."""
+    """Write whole numbers as integers, so that 2 and 2.0 are the same option."""
     return int(value) if value.is_integer() else value
 
 
 Seconds = Annotated[
     float,
-    BeforeValidator(_no_truth),
+    BeforeValidator(_not_bool),
     BeforeValidator(_in_seconds),
-    Field(ge=0, le=_LONGEST_MEDIA_S, allow_inf_nan=False),
+    Field(ge=0, le=_MAX_MEDIA_S, allow_inf_nan=False),
     AfterValidator(_plain),
 ]
 FrameRate = Annotated[
     float,
-    BeforeValidator(_no_truth),
+    BeforeValidator(_not_bool),
     Field(ge=1, le=60, allow_inf_nan=False),
     AfterValidator(_plain),
 ]
-Pixels = Annotated[int, BeforeValidator(_no_truth), Field(ge=1, le=_LARGEST_SIDE_PX)]
+Pixels = Annotated[int, BeforeValidator(_not_bool), Field(ge=1, le=_MAX_SIDE_PX)]
 Percent = Annotated[str, AfterValidator(_percent)]
 Side = Annotated[Pixels | Percent, Field(union_mode="left_to_right")]
 Quality = Annotated[
@@ -88,7 +88,7 @@ ConnectionId = Annotated[str, Field(pattern=r"^[\x21-\x7e]+$", max_length=200)]
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Options that are right one by one and wrong together; `field` is the one to change."""
+    """Options that are valid alone but not together; `field` is the one to change."""
 
     field: str
     problem: str
@@ -97,9 +97,9 @@ class Conflict:
 
 
 class Options(BaseModel):
-    """What every kind takes.
+    """The options of every kind.
 
-    `connection_id` names the connection to the bucket of an `s3://` input or output.
+    `connection_id` is Ittybit's connection to the bucket of an `s3://` input or output.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -108,18 +108,18 @@ class Options(BaseModel):
     quality: Quality | None = None
 
     def conflicts(self) -> Iterator[Conflict]:
-        """Every contradiction between options."""
+        """All conflicts between options."""
         yield from ()
 
     def canonical(self) -> dict[str, Any]:
-        """What was set, sorted by name."""
+        """The options that were set, sorted by name."""
         return dict(sorted(self.model_dump(exclude_none=True).items()))
 
 
 class Frame(Options):
-    """The picture of every kind that has one."""
+    """The options of every kind with a picture."""
 
-    largest_side_px: ClassVar[int] = _LARGEST_SIDE_PX
+    largest_side_px: ClassVar[int] = _MAX_SIDE_PX
 
     width: Side | None = None
     height: Side | None = None
@@ -128,7 +128,7 @@ class Frame(Options):
     background: Colour | None = None
 
     def conflicts(self) -> Iterator[Conflict]:
-        """A background shows only around a picture that is contained; sides have limits."""
+        """A background needs `fit: contain`; sides have a maximum."""
         if self.background is not None and self.fit != "contain":
             yield Conflict(
                 "background",
@@ -140,13 +140,13 @@ class Frame(Options):
             if isinstance(side, int) and side > self.largest_side_px:
                 yield Conflict(
                     name,
-                    f"The longest side may have {self.largest_side_px} pixels.",
+                    f"A side may have at most {self.largest_side_px} pixels.",
                     f"Use {self.largest_side_px} or less.",
                     (name,),
                 )
 
     def canonical(self) -> dict[str, Any]:
-        """What was set, and `fit` where its default would otherwise be left to chance."""
+        """The options that were set; `fit` is added because Ittybit's default is unclear."""
         found = super().canonical()
         if "width" in found and "height" in found:
             found.setdefault("fit", "fill")
@@ -154,13 +154,13 @@ class Frame(Options):
 
 
 class Clip(Options):
-    """A part of the input's time, in seconds."""
+    """The options that select a part of the input, in seconds."""
 
     start: Seconds | None = None
     end: Seconds | None = None
 
     def conflicts(self) -> Iterator[Conflict]:
-        """A clip ends after it starts."""
+        """`end` must be after `start`."""
         yield from super().conflicts()
         if self.end is not None and self.end <= (self.start or 0):
             yield Conflict(
@@ -172,62 +172,62 @@ class Clip(Options):
 
 
 class VideoOptions(Clip, Frame):
-    """Options of a `video` job: one file, mp4 unless told otherwise."""
+    """Options of a `video` job: one file, mp4 by default."""
 
     format: Annotated[Literal["mp4", "webm", "mov"], BeforeValidator(_lower)] | None = None
     codec: Annotated[Literal["h264", "h265", "vp9", "av1"], BeforeValidator(_lower)] | None = None
     fps: FrameRate | None = None
-    bitrate: Annotated[int, BeforeValidator(_no_truth), Field(ge=300_000, le=60_000_000)] | None = (
+    bitrate: Annotated[int, BeforeValidator(_not_bool), Field(ge=300_000, le=60_000_000)] | None = (
         None
     )
 
     def conflicts(self) -> Iterator[Conflict]:
-        """The codec must be one that the container holds."""
+        """The container must support the codec."""
         yield from super().conflicts()
         containers = _CONTAINERS_OF_CODEC.get(self.codec or "")
         if containers and (self.format or "mp4") not in containers:
-            held = self.format or "mp4, the default format,"
+            container = self.format or "mp4, the default format,"
             yield Conflict(
                 "codec",
-                f"{held} cannot hold {self.codec}.",
+                f"{container} does not support {self.codec}.",
                 f"Set format: {' or '.join(containers)}, or another codec.",
                 ("codec", "format"),
             )
 
 
 class AudioOptions(Clip):
-    """Options of an `audio` job: one file, mp3 unless told otherwise."""
+    """Options of an `audio` job: one file, mp3 by default."""
 
     format: (
         Annotated[Literal["mp3", "aac", "ogg", "opus", "wav", "flac"], BeforeValidator(_lower)]
         | None
     ) = None
-    bitrate: Annotated[int, BeforeValidator(_no_truth), Field(ge=32_000, le=320_000)] | None = None
+    bitrate: Annotated[int, BeforeValidator(_not_bool), Field(ge=32_000, le=320_000)] | None = None
 
 
 class ImageOptions(Frame):
     """Options of an `image` job: a picture, or the frame of a video at `start` seconds."""
 
-    largest_side_px: ClassVar[int] = _LARGEST_IMAGE_SIDE_PX
+    largest_side_px: ClassVar[int] = _MAX_IMAGE_SIDE_PX
 
     format: Annotated[Literal["jpeg", "png", "webp", "avif"], BeforeValidator(_lower)] | None = None
     start: Seconds | None = None
 
 
 class AnimationOptions(Clip, Frame):
-    """Options of an `animation` job: a moving picture without sound, from `start` to `end`."""
+    """Options of an `animation` job: a moving picture without sound."""
 
     format: Annotated[Literal["gif", "webp"], BeforeValidator(_lower)] | None = None
     fps: FrameRate | None = None
 
     def conflicts(self) -> Iterator[Conflict]:
-        """An animation must say where it ends, or it is as long as its input."""
+        """An animation needs an end; without one it is as long as its input."""
         yield from super().conflicts()
         if self.end is None:
             yield Conflict(
                 "end",
                 "An animation needs an end.",
-                "Set end to a time in seconds, such as end: 5.",
+                "Set end to a time in seconds, for example end: 5.",
                 ("end",),
             )
 

@@ -8,18 +8,18 @@ import orjson
 from ittybatch.errors import ConfigurationError
 
 HEADER = "Ittybit-Signature"
-# What the body of a delivery begins with that only checks the way to a receiver and its secret.
+# The start of a delivery from `ittybatch doctor`, which tests the receiver and its secret.
 _CHECK = b'{"ittybatch_check":'
 _PREFIX = b"sha256="
 _HEX_LENGTH = 64
-_LONGEST_HEADER = 256
+_MAX_HEADER = 256
 
 
 def sign(body: bytes, secret: bytes) -> str:
     """The signature of a body, as lowercase hex.
 
     Raises:
-        ConfigurationError: The secret is empty: whoever likes can sign with that.
+        ConfigurationError: The secret is empty, so anyone could sign.
     """
     if not secret:
         raise ConfigurationError(
@@ -29,27 +29,27 @@ def sign(body: bytes, secret: bytes) -> str:
 
 
 def check_body(nonce: str) -> bytes:
-    """The body of a delivery that a receiver verifies and does not keep."""
+    """The body of a delivery that the receiver verifies but does not store."""
     return _CHECK + orjson.dumps(nonce) + b"}"
 
 
 def is_check(body: bytes) -> bool:
-    """Whether a delivery is only there to be verified."""
+    """Whether a delivery is only a test of the signature."""
     return body.startswith(_CHECK)
 
 
 def verify(body: bytes, header: str | None, secrets: Sequence[bytes]) -> bool:
-    """Whether one of the secrets signed these very bytes.
+    """Whether one of the secrets signed exactly these bytes.
 
     Args:
-        body: The bytes as received; a body that was parsed and written again has other bytes.
-        header: The value of `Ittybit-Signature`, or None where it is absent. A `sha256=`
+        body: The bytes as received; a body that was parsed and written again differs.
+        header: The value of `Ittybit-Signature`, or None if it is missing. A `sha256=`
             prefix and upper case are accepted.
-        secrets: Every secret in force, so that one can replace another without a gap.
+        secrets: All valid secrets; during a rotation there are two.
 
-    Every secret is tried, in constant time, so the time taken tells nothing about any.
+    Tries every secret in constant time, so the duration reveals nothing.
     """
-    if header is None or len(header) > _LONGEST_HEADER:
+    if header is None or len(header) > _MAX_HEADER:
         return False
     given = header.encode("ascii", "replace").strip().lower().removeprefix(_PREFIX)
     if len(given) != _HEX_LENGTH:

@@ -1,11 +1,11 @@
-"""Times within a medium, and durations, as people write them."""
+"""Parses durations and positions in a medium as people write them."""
 
 import re
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _WITH_UNITS = re.compile(rf"(?:{_PART.pattern}\s*)+")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-# As players show it: 1:30 or 00:01:30.5.
+# As video players show it: 1:30 or 00:01:30.5.
 _CLOCK = re.compile(r"(?:(\d{1,4}):(?=\d\d:))?(\d{1,4}):(\d\d(?:\.\d+)?)")
 
 

@@ -1,7 +1,7 @@
-"""Reads single JSON values that may be anything: of the wrong type, huge, or hostile.
+"""Reads single JSON values from outside, which may have the wrong type or be huge or hostile.
 
-Whatever cannot be meant is None. Text comes out without NUL characters and lone surrogates,
-which databases refuse.
+An invalid value becomes None, never an error. NUL characters and lone surrogates, which
+databases refuse, are replaced.
 """
 
 import math
@@ -9,24 +9,24 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-# Ittybit's generations write times as milliseconds, seconds, or ISO 8601.
+# Versions of Ittybit's API write times as milliseconds, seconds, or ISO 8601.
 _MILLISECONDS_FROM = 10**11
 _END_OF_TIME_S = 253_402_300_799  # 9999-12-31T23:59:59Z
-_LARGEST_INTEGER = 2**63 - 1
-_LARGEST_NUMBER = 10**12
-_LONGEST_NUMERAL = 32
-_LONGEST_DATE = 48
+_MAX_INTEGER = 2**63 - 1
+_MAX_NUMBER = 10**12
+_MAX_NUMERAL = 32
+_MAX_DATE = 48
 
 
 def record(value: object) -> dict[str, Any] | None:
-    """The value as a dict where it is a JSON object."""
+    """The value as a dict if it is a JSON object."""
     if type(value) is dict:
         return value
     return dict(value) if isinstance(value, Mapping) else None
 
 
 def text(value: object, longest: int) -> str | None:
-    """The value where it is non-empty text, cut to `longest` characters."""
+    """The value if it is non-empty text, cut to `longest` characters."""
     if not isinstance(value, str) or not value:
         return None
     cut = value[:longest]
@@ -36,16 +36,16 @@ def text(value: object, longest: int) -> str | None:
 
 
 def identifier(value: object, longest: int) -> str | None:
-    """The value where it can be an id, a word or a URL: text that is worth nothing when cut."""
+    """The value if it can be an id, a word or a URL; text over `longest` is None, never cut."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value) if abs(value) <= _LARGEST_INTEGER else None
+        return str(value) if abs(value) <= _MAX_INTEGER else None
     if not isinstance(value, str) or len(value) > longest or not value.isprintable():
         return None
     return value.strip() or None
 
 
-def number(value: object, largest: float = _LARGEST_NUMBER) -> float | None:
-    """The value where it is a finite number from 0 to `largest`, also written as text."""
+def number(value: object, largest: float = _MAX_NUMBER) -> float | None:
+    """The value if it is a finite number from 0 to `largest`, also as text."""
     if isinstance(value, str):
         value = _numeral(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -53,8 +53,8 @@ def number(value: object, largest: float = _LARGEST_NUMBER) -> float | None:
     return float(value) if 0 <= value <= largest else None
 
 
-def whole(value: object, largest: int = _LARGEST_INTEGER) -> int | None:
-    """The value where it is a whole number from 0 to `largest`."""
+def whole(value: object, largest: int = _MAX_INTEGER) -> int | None:
+    """The value if it is a whole number from 0 to `largest`."""
     if type(value) is int:
         return value if 0 <= value <= largest else None
     found = number(value, largest)
@@ -73,8 +73,8 @@ def instant(value: object) -> datetime | None:
 
 
 def _numeral(value: str) -> float | None:
-    """The number that text spells, if it does; infinite where it is absurdly long."""
-    if len(value) > _LONGEST_NUMERAL or not value.isascii():
+    """The number in a text, if it is one; infinity for very large ones."""
+    if len(value) > _MAX_NUMERAL or not value.isascii():
         return None
     try:
         found = float(value)
@@ -91,7 +91,7 @@ def _since_epoch(value: float) -> datetime | None:
 
 
 def _date(value: str) -> datetime | None:
-    if len(value) > _LONGEST_DATE:
+    if len(value) > _MAX_DATE:
         return None
     try:
         found = datetime.fromisoformat(value.strip())

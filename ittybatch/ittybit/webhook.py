@@ -1,7 +1,7 @@
-"""Reads a webhook's body, whichever of Ittybit's shapes it comes in.
+"""Parses the body of a webhook in any format that Ittybit uses or used.
 
-A flat job, a job under `data` beside an `event`, `type` or dotted `kind`, an older task, or a
-file object. On the receiver's hot path, so: no validation library here.
+The formats: a flat job; a job under `data` next to an `event`, `type` or dotted `kind`; an older
+task; a file object. pydantic would reject what must only be ignored, and is slow on this hot path.
 """
 
 import re
@@ -13,17 +13,17 @@ from ittybatch.ittybit.job import Job, UnreadableJob, read_job, status_of
 from ittybatch.ittybit.json_text import NotJson, read_json
 from ittybatch.ittybit.values import identifier
 
-_LONGEST_ID = 255
+_MAX_ID = 255
 _EVENT_NAME = re.compile(r"[a-z_]{1,40}\.[a-z_.]{1,40}")
 
 
 class MalformedWebhook(IttybatchError):
-    """A delivery whose body cannot be read as a webhook of Ittybit."""
+    """The body of a delivery is not a webhook of Ittybit."""
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookEvent:
-    """One delivery: `event` such as `job.succeeded` where it was named, and the job it tells."""
+    """One delivery: its job, and its `event` if it names one, for example `job.succeeded`."""
 
     event_id: str | None
     event: str | None
@@ -31,10 +31,10 @@ class WebhookEvent:
 
 
 def parse_webhook(body: bytes) -> WebhookEvent:
-    """Read the raw body of a delivery whose signature has been verified.
+    """Parse the raw body of a delivery whose signature was verified.
 
     Raises:
-        MalformedWebhook: The body is not JSON, not an object, or names no job.
+        MalformedWebhook: The body is not JSON, not an object, or contains no job.
     """
     try:
         payload = read_json(body)
@@ -47,13 +47,13 @@ def parse_webhook(body: bytes) -> WebhookEvent:
     try:
         job = read_job(payload if inner is None else inner)
     except UnreadableJob as error:
-        raise MalformedWebhook(f"The webhook tells of no job: {error.message}") from None
-    event_id = None if inner is None else identifier(payload.get("id"), _LONGEST_ID)
-    return WebhookEvent(event_id, event, job if event is None else _as_told(job, event))
+        raise MalformedWebhook(f"The webhook contains no job: {error.message}") from None
+    event_id = None if inner is None else identifier(payload.get("id"), _MAX_ID)
+    return WebhookEvent(event_id, event, job if event is None else _with_event_status(job, event))
 
 
 def _event_name(payload: dict[str, Any]) -> str | None:
-    """`kind` names an event or a medium, and `type` an event or a MIME type: the dot tells."""
+    """The event's name. `kind` and `type` have other meanings, too; events contain a dot."""
     for key in ("type", "event", "kind"):
         value = payload.get(key)
         if type(value) is str and "." in value and _EVENT_NAME.fullmatch(value):
@@ -69,7 +69,7 @@ def _wrapped_job(payload: dict[str, Any], event: str | None) -> dict[str, Any] |
     return inner if wraps else None
 
 
-def _as_told(job: Job, event: str) -> Job:
-    """An event's name is what Ittybit set out to tell, so it outranks the job's own word."""
-    told = status_of(event.rpartition(".")[2])
-    return replace(job, status=told) if told.terminal and told is not job.status else job
+def _with_event_status(job: Job, event: str) -> Job:
+    """The job with the status that the event names, which takes precedence over the job's own."""
+    status = status_of(event.rpartition(".")[2])
+    return replace(job, status=status) if status.terminal and status is not job.status else job

@@ -1,4 +1,4 @@
-"""Adoption: jobs that another ledger had Ittybit make are recorded as this ledger's."""
+"""Adoption: jobs that another ledger submitted are recorded as jobs of this ledger."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ _UNSENT = [JobState.PLANNED.value, JobState.SUBMITTING.value]
 
 @dataclass(frozen=True, slots=True)
 class UnsentJob:
-    """A job that this ledger has no job at Ittybit for.
+    """A job of this ledger without a known job at Ittybit.
 
-    `mark` is that of its attempt where one may have been sent, and nothing was heard of it.
+    `mark` is the mark of its attempt if one may have been sent without a recorded response.
     """
 
     id: int
@@ -34,12 +34,12 @@ class UnsentJob:
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """A job of this ledger, and the one at Ittybit that it becomes.
+    """A job of this ledger, and the job at Ittybit that is recorded for it.
 
     Args:
         job: The job's row.
-        attempt: The number that the other ledger gave to the attempt.
-        remote: What Ittybit says of it.
+        attempt: The number of the attempt in the other ledger.
+        remote: The job as Ittybit reports it.
     """
 
     job: int
@@ -48,15 +48,15 @@ class Adopted:
 
 
 def unknown_marks(transaction: Transaction, marks: Sequence[Mark]) -> set[Mark]:
-    """Tell which attempts are not recorded here: another ledger made them."""
+    """Find the attempts that are not recorded here: another ledger made them."""
     return {mark for mark in set(marks) if not _known(transaction, mark)}
 
 
 def sample_unsent(transaction: Transaction, chunk: int, size: int) -> list[UnsentJob]:
-    """Choose jobs of a chunk that Ittybit has accepted nothing of yet, spread over all of it.
+    """Choose unsent jobs, spread over a chunk, before Ittybit has accepted any job of it.
 
     Returns:
-        At most `size` jobs; none once Ittybit has accepted one.
+        At most `size` jobs; none once Ittybit has accepted a job of the chunk.
     """
     accepted = exists().where(Job.chunk_id == chunk, Job.task_id.is_not(None))
     if transaction.execute(select(accepted)).scalar_one():
@@ -74,7 +74,7 @@ def sample_unsent(transaction: Transaction, chunk: int, size: int) -> list[Unsen
 def unsent_jobs(
     transaction: Transaction, batch: str, *, after: int = 0, limit: int = 200
 ) -> list[UnsentJob]:
-    """A batch's jobs that Ittybit has not accepted, from right after one of them."""
+    """A batch's jobs that Ittybit has not accepted, with ids larger than `after`."""
     rows = transaction.rows(
         select(Job.id)
         .join(Chunk, Chunk.id == Job.chunk_id)
@@ -86,12 +86,12 @@ def unsent_jobs(
 
 
 def adopt_jobs(transaction: Transaction, found: Sequence[Adopted]) -> list[JobState]:
-    """Record jobs at Ittybit as those of planned jobs, and settle the ones that have ended.
+    """Record jobs at Ittybit for planned jobs, and settle those that have ended.
 
-    A job that has been accepted or cancelled meanwhile is left alone.
+    A job that has been accepted or cancelled meanwhile is skipped.
 
     Returns:
-        The states of those that were adopted.
+        The states of the adopted jobs.
     """
     wanted = {each.job: each for each in found}
     rows = transaction.rows(
@@ -104,7 +104,7 @@ def adopt_jobs(transaction: Transaction, found: Sequence[Adopted]) -> list[JobSt
     for row in rows:
         each = wanted[row.id]
         sent_before = row.state == JobState.SUBMITTING.value
-        # A number of ours never goes back: a key that was used stays used.
+        # Our attempt numbers never decrease: a key that was used stays used.
         number = max(each.attempt, row.attempt if sent_before else row.attempt + 1)
         _record_attempt(transaction, row.id, row.job_key, number, each.remote)
         skipped = number - row.attempt - (0 if sent_before else 1)
@@ -114,7 +114,7 @@ def adopt_jobs(transaction: Transaction, found: Sequence[Adopted]) -> list[JobSt
             .values(
                 state=JobState.SUBMITTING.value,
                 attempt=number,
-                # Attempts that the other ledger made count for neither.
+                # The other ledger's attempts do not count against the allowed attempts.
                 last_attempt=Job.last_attempt + skipped,
                 not_before=None,
                 polled_at=None,
@@ -131,9 +131,9 @@ def adopt_jobs(transaction: Transaction, found: Sequence[Adopted]) -> list[JobSt
     record_accepted(
         transaction, [Accepted(each.job, each.attempt, each.remote.id) for each in adopted]
     )
-    _tell_when_submitted(transaction, adopted)
+    _set_submitted_at(transaction, adopted)
     settle(transaction, [each.remote for each in adopted])
-    _tell_when_ended(transaction, adopted)
+    _set_completed_at(transaction, adopted)
     ids = [each.job for each in adopted]
     states = transaction.rows(select(Job.state).where(Job.id.in_(ids)).order_by(Job.id))
     return [JobState(row.state) for row in states]
@@ -153,7 +153,7 @@ def _record_attempt(
     )
 
 
-def _tell_when_submitted(transaction: Transaction, adopted: Sequence[Adopted]) -> None:
+def _set_submitted_at(transaction: Transaction, adopted: Sequence[Adopted]) -> None:
     for each in adopted:
         if each.remote.created_at is not None:
             transaction.execute(
@@ -163,8 +163,8 @@ def _tell_when_submitted(transaction: Transaction, adopted: Sequence[Adopted]) -
             )
 
 
-def _tell_when_ended(transaction: Transaction, adopted: Sequence[Adopted]) -> None:
-    """Date ends by Ittybit's word: how long jobs take is learnt from them."""
+def _set_completed_at(transaction: Transaction, adopted: Sequence[Adopted]) -> None:
+    """Set the end times that Ittybit reports: durations are estimated from them."""
     for each in adopted:
         at = each.remote.finished_at
         if at is not None:

@@ -1,4 +1,4 @@
-"""Asking Ittybit about jobs: which are to be asked about soon, and what asking came to."""
+"""Polling: which jobs to poll soon, what failed polls mean, and when to give a job up."""
 
 import re
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from ittybatch.ledger.states import IN_FLIGHT_JOBS, JobState
 
 _IN_FLIGHT = sorted(state.value for state in IN_FLIGHT_JOBS)
 _LONGEST_PROBLEM = 500
-# Between questions about a job whose deadline has passed; doubled for each that fails.
+# Between polls of a job whose deadline has passed; doubled after each failure.
 _FIRST_LATE_WAIT_S = 15.0
 _LONGEST_LATE_WAIT_S = 600.0
-# Questions in vain after which a job past its deadline is given up: 45 seconds of them where
-# Ittybit answers about other jobs, and half an hour where it is away.
+# A job past its deadline is given up after this many failed polls: after 45 seconds if Ittybit
+# answers about other jobs, and after half an hour if it does not answer at all.
 _MOST_LATE = 3
 _MOST_LATE_AWAY = 8
 
@@ -31,7 +31,7 @@ _JOB_KEY = re.compile(rb'"(?:ittybatch_job_key|job_id)"\s*:\s*"([0-9a-f]{32})"')
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A request about a job that brought no usable answer."""
+    """A request about a job that got no usable answer."""
 
     job: int
     message: str
@@ -39,12 +39,12 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Problems:
-    """What keeps jobs of a batch waiting.
+    """Failed polls of the jobs of a batch.
 
     Args:
-        jobs: Jobs in flight about which the last request failed.
-        requests: The most failed requests in a row about one of them.
-        message: What the last request about that one came to.
+        jobs: Jobs in flight whose last poll failed.
+        requests: The largest number of consecutive failures of one of them.
+        message: What its last poll failed with.
     """
 
     jobs: int
@@ -52,7 +52,7 @@ class Problems:
     message: str
 
     def describe(self) -> str:
-        """All of it in a sentence."""
+        """Say all of it in a sentence."""
         return (
             f"Ittybit gave no usable answer about {self.jobs:,} jobs in flight; "
             f"{self.requests:,} times in a row about one of them: {self.message} "
@@ -61,7 +61,7 @@ class Problems:
 
 
 def note_problems(transaction: Transaction, problems: Sequence[Problem]) -> None:
-    """Count requests that failed, and keep the last of each job."""
+    """Count failed requests, and keep the last message of each job."""
     for each in sorted(problems, key=lambda problem: problem.job):
         transaction.execute(
             update(Job)
@@ -74,15 +74,16 @@ def note_problems(transaction: Transaction, problems: Sequence[Problem]) -> None
 
 
 def give_up_or_wait(transaction: Transaction, problem: Problem, *, away: bool) -> bool:
-    """Bound the questions about a job past its deadline that cannot be asked about.
+    """Count a failed poll of a job past its deadline; give the job up after too many.
 
     Args:
         transaction: The transaction to do it in.
-        problem: What the question came to.
-        away: Whether Ittybit answers nothing at all, so that silence says little of the job.
+        problem: What the poll failed with.
+        away: Whether Ittybit answers no request at all, so that a failure says little about
+            the job.
 
     Returns:
-        Whether the job was given up; otherwise its deadline is put off, and it is asked again.
+        Whether the job was given up; otherwise its deadline is postponed, and it is polled again.
     """
     rows = transaction.rows(
         select(Job.failed_late)
@@ -108,7 +109,7 @@ def give_up_or_wait(transaction: Transaction, problem: Problem, *, away: bool) -
 
 
 def problems_of(transaction: Transaction, batch: str) -> Problems | None:
-    """What keeps jobs of a batch waiting, or None where nothing does."""
+    """The failed polls of a batch's jobs, or None if no poll failed."""
     waiting = (
         Chunk.batch_id == batch,
         Job.state.in_(_IN_FLIGHT),
@@ -128,10 +129,10 @@ def problems_of(transaction: Transaction, batch: str) -> Problems | None:
     return Problems(jobs, worst.failed_requests, worst.last_problem or "no reason given")
 
 
-def ask_soon(transaction: Transaction, bodies: Sequence[bytes]) -> None:
-    """Have the jobs asked about of which unreadable webhooks seem to speak.
+def poll_soon(transaction: Transaction, bodies: Sequence[bytes]) -> None:
+    """Poll the jobs soon that unreadable webhooks seem to be about.
 
-    What such a webhook says is not taken from it: it is only a hint that there is news.
+    Nothing that the webhook says is applied: it only hints that there is news.
     """
     tasks = {name for body in bodies for name in _found(_TASK, body)}
     keys = {name for body in bodies for name in _found(_JOB_KEY, body)}
@@ -149,7 +150,7 @@ def ask_soon(transaction: Transaction, bodies: Sequence[bytes]) -> None:
     )
     if not rows:
         return
-    # The longest silent are asked about first.
+    # Jobs with the oldest `polled_at` are polled first.
     transaction.execute(
         update(Job).where(Job.id.in_([row.id for row in rows])).values(polled_at=_LONG_AGO)
     )

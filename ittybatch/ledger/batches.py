@@ -1,29 +1,25 @@
-"""Batches: opened or adopted, held, cancelled, ended."""
+"""Batches: opened or adopted, read, and ended."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import exists, func, insert, or_, select, update
+from sqlalchemy import func, insert, select, update
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import identity
-from ittybatch.ledger.counters import COLUMNS, Moves
+from ittybatch.ledger.counters import COLUMNS
 from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.models import Batch, Chunk, Job, Run
-from ittybatch.ledger.room import wake_next
-from ittybatch.ledger.rousing import rouse
+from ittybatch.ledger.models import Batch, Chunk, Run
 from ittybatch.ledger.run_moves import new_run, wake
 from ittybatch.ledger.states import (
     ENDED_BATCHES,
-    OPEN_JOBS,
     BatchState,
     ChunkState,
-    JobState,
     RunState,
 )
 
-# The chunk that goes ahead of the others, where one does.
+# The number of the chunk that is released before the others, in a batch with a canary.
 CANARY = 1
 _ENDED = [state.value for state in ENDED_BATCHES]
 
@@ -34,7 +30,7 @@ class UnknownBatch(IttybatchError):
 
 @dataclass(frozen=True, slots=True)
 class OpenBatch:
-    """A batch as a leg of `run_batch` finds it."""
+    """A batch as a leg of `run_batch` reads it."""
 
     id: str
     name: str
@@ -67,11 +63,11 @@ def open_batch(
         transaction: The transaction to do it in.
         flow_run_id: Prefect's id of the run that plans, or None outside Prefect.
         deployment_id: Prefect's id of its deployment, or None for a direct call.
-        name: What operators see beside the id.
+        name: The name that operators see beside the id.
         source: The source, as JSON.
         profile: The profile, as JSON: frozen for the whole life of the batch.
         options: The batch's options, as JSON.
-        adopt: The batch that this run is to go on with, whichever run it had before.
+        adopt: The batch that this run continues, whichever run it had before.
 
     Raises:
         UnknownBatch: when there is no batch to adopt.
@@ -108,12 +104,12 @@ def open_batch(
 def known_batch(
     transaction: Transaction, flow_run_id: str | None, *, adopt: str | None = None
 ) -> OpenBatch | None:
-    """The batch that a flow run goes on with, None where it is to begin one.
+    """The batch that a flow run continues; None if it has to open one.
 
     Args:
         transaction: The transaction to look in.
         flow_run_id: Prefect's id of the run, or None outside Prefect.
-        adopt: The batch that this run is to go on with, whichever run it had before.
+        adopt: The batch that this run continues, whichever run it had before.
 
     Raises:
         UnknownBatch: when there is no batch to adopt.
@@ -154,12 +150,12 @@ def read_batch(transaction: Transaction, batch: str) -> OpenBatch:
 
 
 def finish_planning(transaction: Transaction, batch: str, why_ask: str | None = None) -> OpenBatch:
-    """Note that the source has been read to its end; the batch may release chunks.
+    """Record that the source has been read to its end; the batch may release chunks.
 
     Args:
         transaction: The transaction to do it in.
         batch: The batch.
-        why_ask: Why somebody has to approve of it first, or None.
+        why_ask: Why the batch needs approval first, or None.
     """
     state = BatchState.UNAPPROVED if why_ask else BatchState.RUNNING
     transaction.execute(
@@ -171,15 +167,15 @@ def finish_planning(transaction: Transaction, batch: str, why_ask: str | None = 
 
 
 def change_options(transaction: Transaction, batch: str, changes: Mapping[str, Any]) -> bool:
-    """Run a batch otherwise from here on.
+    """Change the options of a batch from now on.
 
     Args:
         transaction: The transaction to do it in.
         batch: The batch.
-        changes: Options by name, as JSON; None takes one back.
+        changes: Options by name, as JSON; None resets one.
 
     Returns:
-        Whether the batch has not ended, so that it makes a difference.
+        False if the batch has ended: nothing is changed.
     """
     row = transaction.execute(
         select(Batch.state, Batch.options).where(Batch.id == batch).with_for_update()
@@ -191,141 +187,6 @@ def change_options(transaction: Transaction, batch: str, changes: Mapping[str, A
     transaction.execute(update(Batch).where(Batch.id == batch).values(options=options))
     wake(transaction, Run.owner == identity.batch_owner(batch))
     return True
-
-
-def hold_batch(transaction: Transaction, batch: str, reason: str) -> None:
-    """Stop a batch for a reason that waiting will not mend; `resume_batch` goes on from here."""
-    transaction.execute(
-        update(Batch)
-        .where(Batch.id == batch, Batch.state.not_in([*_ENDED, BatchState.HELD.value]))
-        .values(state=BatchState.HELD.value, reason=reason)
-    )
-    wake_next(transaction)
-    wake(transaction, Run.batch_id == batch)
-
-
-def resume_batch(transaction: Transaction, batch: str) -> bool:
-    """Let a held batch go on; one that nobody has approved of waits for that again.
-
-    Its legs go on, and its runs that have ended are restarted, in the same transaction: a
-    batch that runs always has a run.
-
-    Returns:
-        Whether it was held.
-    """
-    row = transaction.execute(
-        select(Batch.state, Batch.scan_done, Batch.why_ask)
-        .where(Batch.id == batch)
-        .with_for_update()
-    ).one_or_none()
-    if row is None or row.state != BatchState.HELD:
-        return False
-    state = BatchState.UNAPPROVED if row.why_ask else BatchState.RUNNING
-    if not row.scan_done:
-        state = BatchState.PLANNING
-    canary_has_ended = exists().where(
-        Chunk.batch_id == batch, Chunk.number == CANARY, Chunk.state == ChunkState.DONE.value
-    )
-    transaction.execute(
-        update(Batch)
-        .where(Batch.id == batch)
-        .values(
-            state=state.value,
-            reason=row.why_ask,
-            resumed_at=transaction.now,
-            # Whoever resumes it has seen how the canary ended, if it has, and why the circuit
-            # opened.
-            canary_passed=or_(Batch.canary_passed, canary_has_ended),
-            trips=0,
-            closed_until=None,
-        )
-    )
-    rouse(transaction, batch)
-    return True
-
-
-def cancel_batch(transaction: Transaction, batch: str, reason: str) -> tuple[int, int]:
-    """Cancel what was not sent. What Ittybit already has may still run and be billed.
-
-    Jobs in flight stay so until their webhook or a poll settles them.
-
-    Returns:
-        How many jobs were cancelled, and how many are still in flight.
-    """
-    changed = transaction.execute(
-        update(Batch)
-        .where(Batch.id == batch, Batch.state.not_in(_ENDED))
-        .values(state=BatchState.CANCELLED.value, reason=reason, ended_at=transaction.now)
-    )
-    unsent = transaction.rows(
-        select(Job.id, Job.chunk_id)
-        .join(Chunk, Chunk.id == Job.chunk_id)
-        .where(Chunk.batch_id == batch, Job.state == JobState.PLANNED.value)
-        .order_by(Job.id)
-        .with_for_update(of=Job)
-    )
-    if changed.rowcount == 0 and not unsent:
-        return 0, _in_flight(transaction, batch)
-    cancel_unsent(transaction, [(row.id, row.chunk_id) for row in unsent], reason)
-    transaction.execute(
-        update(Chunk)
-        .where(
-            Chunk.batch_id == batch,
-            Chunk.state != ChunkState.DONE.value,
-            Chunk.planned == 0,
-            Chunk.in_flight == 0,
-        )
-        .values(state=ChunkState.DONE.value, ended_at=transaction.now)
-    )
-    wake_next(transaction)
-    # What a held batch had sent is to be collected, too: its runs have ended.
-    rouse(transaction, batch)
-    return len(unsent), _in_flight(transaction, batch)
-
-
-def cancel_chunk(transaction: Transaction, chunk: int, reason: str) -> int:
-    """Cancel what was not sent of one chunk.
-
-    Returns:
-        How many jobs were cancelled.
-    """
-    unsent = transaction.rows(
-        select(Job.id, Job.chunk_id)
-        .where(Job.chunk_id == chunk, Job.state == JobState.PLANNED.value)
-        .order_by(Job.id)
-        .with_for_update()
-    )
-    return cancel_unsent(transaction, [(row.id, row.chunk_id) for row in unsent], reason)
-
-
-def cancel_unsent(transaction: Transaction, jobs: Sequence[tuple[int, int]], reason: str) -> int:
-    """Cancel those of some jobs, given as (job, chunk), that are planned; give up their claims.
-
-    Returns:
-        How many were cancelled.
-    """
-    moves = Moves()
-    cancelled = 0
-    ids = sorted(job for job, _ in jobs)
-    for start in range(0, len(ids), 500):
-        # Counted is what has changed: a job may have been sent since the caller looked.
-        changed = transaction.execute(
-            update(Job)
-            .where(Job.id.in_(ids[start : start + 500]), Job.state == JobState.PLANNED.value)
-            .values(
-                state=JobState.CANCELLED.value,
-                claim=None,
-                completed_at=transaction.now,
-                error_kind="cancelled",
-                error_message=reason,
-            )
-            .returning(Job.chunk_id)
-        )
-        for row in changed:
-            moves.add(row.chunk_id, JobState.PLANNED, JobState.CANCELLED)
-            cancelled += 1
-    moves.apply(transaction)
-    return cancelled
 
 
 def end_batch(transaction: Transaction, batch: str) -> OpenBatch:
@@ -346,7 +207,7 @@ def end_batch(transaction: Transaction, batch: str) -> OpenBatch:
 
 
 def end_better(transaction: Transaction, batch: str) -> None:
-    """Take a batch as succeeded whose last given-up job has succeeded after its end."""
+    """Mark a batch as succeeded if its last given-up job succeeded after the batch ended."""
     totals = job_totals(transaction, batch)
     if totals["succeeded"] == totals["jobs"]:
         transaction.execute(
@@ -366,19 +227,3 @@ def job_totals(transaction: Transaction, batch: str) -> dict[str, int]:
     ).one()
     totals = {name: int(getattr(row, name)) for name in COLUMNS}
     return {"items": int(row.items), "jobs": sum(totals.values()), **totals}
-
-
-def _in_flight(transaction: Transaction, batch: str) -> int:
-    return job_totals(transaction, batch)["in_flight"]
-
-
-def open_jobs(transaction: Transaction, batch: str) -> int:
-    """How many of a batch's jobs have not ended, counted from the rows."""
-    return int(
-        transaction.execute(
-            select(func.count())
-            .select_from(Job)
-            .join(Chunk, Chunk.id == Job.chunk_id)
-            .where(Chunk.batch_id == batch, Job.state.in_([state.value for state in OPEN_JOBS]))
-        ).scalar_one()
-    )

@@ -6,29 +6,32 @@ down, and a stop when job after job fails alike.
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import exists, func, select, update
 
-from ittybatch.ittybit.judgement import is_past_end
-from ittybatch.ledger.batches import CANARY, hold_batch
+from ittybatch.ittybit.failures import is_past_end
+from ittybatch.ledger.batches import CANARY
+from ittybatch.ledger.control import hold_batch
 from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.models import Attempt, Batch, Chunk, Job
-from ittybatch.ledger.states import AttemptState, BatchState, ChunkState
+from ittybatch.ledger.identity import owned_chunk
+from ittybatch.ledger.models import Attempt, Batch, Chunk, Job, Run
+from ittybatch.ledger.states import AttemptState, BatchState, ChunkState, JobState, RunState
 
+_UNSENT = [JobState.PLANNED.value, JobState.SUBMITTING.value]
 _FIRST_PAUSE_S = 30.0
 _LONGEST_PAUSE_S = 600.0
-# Of so many attempts that ended last, so many have to be there, and fail alike.
+# The newest attempts to look at, how many there must be, and which share must fail alike.
 _WINDOW = 50
 _FEWEST = 20
 _ALIKE = 0.9
 
 
 class Circuit(StrEnum):
-    """Whether submissions may leave."""
+    """Whether submissions may be sent."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -37,11 +40,11 @@ class Circuit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What a chunk may send now.
+    """The circuit of a chunk's batch.
 
     Args:
-        batch: Its batch.
-        circuit: Whether the service is thought to be up.
+        batch: The batch.
+        circuit: Its state.
     """
 
     batch: str
@@ -49,7 +52,7 @@ class Gate:
 
 
 def gate_of(transaction: Transaction, chunk: int) -> Gate:
-    """Look at the circuit of a chunk's batch."""
+    """Read the circuit of a chunk's batch."""
     row = transaction.execute(
         select(Batch.id, Batch.trips, Batch.closed_until)
         .join(Chunk, Chunk.batch_id == Batch.id)
@@ -62,10 +65,10 @@ def gate_of(transaction: Transaction, chunk: int) -> Gate:
 
 
 def trip(transaction: Transaction, batch: str) -> float:
-    """Let nothing more out of a batch for a while; each time in a row for twice as long.
+    """Open the circuit of a batch for a while: twice as long for each consecutive trip.
 
     Returns:
-        Seconds until one submission may try whether the service is up again.
+        Seconds until one submission may probe the service.
     """
     trips: int = transaction.execute(
         select(Batch.trips).where(Batch.id == batch).with_for_update()
@@ -83,15 +86,15 @@ def trip(transaction: Transaction, batch: str) -> float:
 
 
 def recovered(transaction: Transaction, batch: str) -> None:
-    """Note that the service takes submissions again."""
+    """Close the circuit: the service accepts submissions again."""
     transaction.execute(update(Batch).where(Batch.id == batch).values(trips=0, closed_until=None))
 
 
-def room_under_ceiling(transaction: Transaction, batch: str, options: dict[str, Any]) -> int | None:
-    """Submissions that a batch may still make; None where it has no ceiling.
+def submissions_left(transaction: Transaction, batch: str, options: dict[str, Any]) -> int | None:
+    """Submissions that a batch may still make; None if it has no ceiling.
 
-    Whoever looks does so alone until its transaction ends, so that two chunks cannot both
-    take the last of it.
+    An advisory lock is held until the transaction ends, so two chunks cannot both use the
+    last submission.
     """
     ceiling = ceiling_of(options)
     if ceiling is None:
@@ -101,7 +104,7 @@ def room_under_ceiling(transaction: Transaction, batch: str, options: dict[str, 
 
 
 def hold_at_ceiling(transaction: Transaction, batch: str) -> None:
-    """Hold a batch that may send nothing more, although a job is due."""
+    """Hold a batch that has reached its ceiling while a job is due."""
     hold_batch(
         transaction,
         batch,
@@ -123,7 +126,7 @@ def ceiling_of(options: dict[str, Any]) -> int | None:
     if options.get("max_submissions") is not None:
         ceilings.append(int(options["max_submissions"]))
     if options.get("max_cost") is not None and options.get("cost_per_job"):
-        # As they were written: three times 0.1 is more than 0.3 in binary.
+        # As decimals: three times 0.1 is more than 0.3 in binary.
         cost, each = (Decimal(str(options[name])) for name in ("max_cost", "cost_per_job"))
         ceilings.append(int(cost / each))
     return min(ceilings) if ceilings else None
@@ -132,7 +135,7 @@ def ceiling_of(options: dict[str, Any]) -> int | None:
 def hold_if_alike(transaction: Transaction, batch: str) -> bool:
     """Hold a batch whose newest attempts nearly all failed for one reason.
 
-    Something common to them is wrong, and the rest would only be billed to find it out.
+    They share a cause, and the remaining jobs would be billed and fail too.
 
     Returns:
         Whether it was held.
@@ -175,7 +178,7 @@ def hold_if_alike(transaction: Transaction, batch: str) -> bool:
 
 
 def _newest_chunks(transaction: Transaction, batch: str) -> list[int]:
-    """Chunks with a batch's newest attempts: those under way, and the last that were done."""
+    """The chunks of a batch's newest attempts: released ones, and the last done ones."""
     of_batch = select(Chunk.id, Chunk.sent).where(Chunk.batch_id == batch)
     released = transaction.rows(of_batch.where(Chunk.state == ChunkState.RELEASED.value))
     done = transaction.rows(
@@ -194,11 +197,11 @@ def _newest_chunks(transaction: Transaction, batch: str) -> list[int]:
 
 
 def check_canary(transaction: Transaction, batch: str, options: dict[str, Any]) -> bool:
-    """Whether more than the first chunk may be released; hold the batch if that went badly.
+    """Whether more chunks than the canary may be released; hold the batch if the canary failed.
 
     Returns:
-        True where there is no canary, or it has ended well, or an operator has resumed the
-        batch after it had not.
+        True if there is no canary, if it has ended well, or if an operator has resumed the
+        batch after a bad canary.
     """
     if not options.get("canary_items"):
         return True
@@ -224,3 +227,45 @@ def check_canary(transaction: Transaction, batch: str, options: dict[str, Any]) 
         return False
     transaction.execute(update(Batch).where(Batch.id == batch).values(canary_passed=True))
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class SendLimits:
+    """What a chunk may send.
+
+    Args:
+        sending: Whether new jobs may be sent: its batch is neither held nor ended.
+        rate_per_s: The chunk's share of the submissions a second that its batch may make, or
+            None without a limit.
+        cancelled_at: When its batch was cancelled, if it was.
+    """
+
+    sending: bool
+    rate_per_s: float | None
+    cancelled_at: datetime | None
+
+
+def send_limits_of(transaction: Transaction, chunk: int) -> SendLimits:
+    """Read what a chunk may send now: operators hold and tune batches while they run."""
+    batch = transaction.execute(
+        select(Batch.id, Batch.state, Batch.ended_at, Batch.options)
+        .join(Chunk, Chunk.batch_id == Batch.id)
+        .where(Chunk.id == chunk)
+    ).one()
+    rate_per_s = batch.options.get("submit_per_s")
+    return SendLimits(
+        sending=batch.state == BatchState.RUNNING,
+        rate_per_s=rate_per_s and rate_per_s / len({chunk, *_sharing(transaction, batch.id)}),
+        cancelled_at=batch.ended_at if batch.state == BatchState.CANCELLED else None,
+    )
+
+
+def _sharing(transaction: Transaction, batch: str) -> list[int]:
+    """The chunks of a batch that are awake and have something to send."""
+    awake = transaction.rows(
+        select(Run.owner).where(Run.batch_id == batch, Run.state == RunState.AWAKE.value)
+    )
+    chunks = [chunk for row in awake if (chunk := owned_chunk(row.owner)) is not None]
+    unsent = exists().where(Job.chunk_id == Chunk.id, Job.state.in_(_UNSENT))
+    rows = transaction.rows(select(Chunk.id).where(Chunk.id.in_(chunks), unsent))
+    return [row.id for row in rows]

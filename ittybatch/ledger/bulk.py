@@ -1,7 +1,7 @@
 """Many rows given to one statement.
 
-A statement for each row costs many times what the row does. On SQLite each of them also gives
-the interpreter away and waits to have it back, which under load takes longer than the commit.
+A statement for each row costs many times more than the row. On SQLite each statement also
+releases the GIL and has to reacquire it, which under load takes longer than the commit.
 """
 
 import threading
@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import orjson
 from sqlalchemy import (
+    ColumnElement,
     CursorResult,
     Dialect,
     Executable,
@@ -37,43 +38,72 @@ from ittybatch.ledger.sessions import COPIED_ROWS
 Columns: TypeAlias = Mapping[str, type[TypeEngine[Any]]]
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
 
-# Each number of rows is another text to SQLite, prepared and kept: few of them do for all, and
-# what a block has no rows for is filled up with nulls.
+# For SQLite each number of rows is another text, which is prepared and cached. So there are only
+# a few block sizes, and a block is padded with rows of nulls.
 _BLOCKS = (1, 8, 64)
 _ANY = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Values that many rows have in common, given once.
+
+    Args:
+        columns: Their columns.
+        rows: Each set of values, in the columns' order.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
 
 
 def insert_rows(
     transaction: Transaction,
     into: type[Base],
     columns: Sequence[str],
-    rows: Sequence[Sequence[object]],
+    rows: Sequence[Sequence[Any]],
+    shared: Shared | None = None,
 ) -> None:
     """Insert many rows into one table: with COPY on Postgres, with one statement on SQLite.
 
     Args:
         transaction: The transaction to insert in.
         into: The table.
-        columns: The columns that the rows give; others get what the database has for them.
-        rows: For each row its values, in the columns' order.
+        columns: The columns that each row gives.
+        rows: For each row its values, in the columns' order; then, with `shared`, the index of
+            its row there.
+        shared: Values of further columns.
     """
     if not rows:
         return
-    target = into.__table__
-    names = ", ".join(columns)
+    names = [*columns, *(shared.columns if shared else ())]
     if transaction.postgres:
+        if shared is not None:
+            rows = [(*row[:-1], *shared.rows[row[-1]]) for row in rows]
         transaction.connection.exec_driver_sql(
-            f"COPY {target.name} ({names}) FROM STDIN", execution_options={COPIED_ROWS: rows}
+            f"COPY {into.__tablename__} ({', '.join(names)}) FROM STDIN",
+            execution_options={COPIED_ROWS: rows},
         )
         return
     # As one JSON value: the driver releases the GIL once for all rows, not once for each.
-    given = func.json_each(_json(rows)).table_valued("value")
-    values = (
-        func.json_extract(given.c.value, f"$[{place}]", type_=target.c[name].type)
-        for place, name in enumerate(columns)
+    given = func.json_each(_json(rows)).table_valued("value", name="given")
+    query = select(*_extracted(given, len(columns)))
+    if shared is not None:
+        each = func.json_each(_json(shared.rows)).table_valued("key", "value", name="each")
+        read = select(each.c.key, *_extracted(each, len(shared.columns))).cte("shared")
+        read = read.prefix_with("MATERIALIZED")
+        place = func.json_extract(given.c.value, f"$[{len(columns)}]")
+        values = list(read.c)[1:]
+        # An outer join keeps the order of the rows, and with it that of their ids.
+        query = query.add_columns(*values).join_from(given, read, read.c.key == place, isouter=True)
+    transaction.execute(insert(into).from_select(names, query, include_defaults=False))
+
+
+def _extracted(given: FromClause, count: int) -> Iterator[ColumnElement[Any]]:
+    return (
+        func.json_extract(given.c.value, f"$[{place}]").label(f"value_{place}")
+        for place in range(count)
     )
-    query = select(*values)
-    transaction.execute(insert(target).from_select(columns, query, include_defaults=False))
 
 
 class BulkStatement:
@@ -104,7 +134,7 @@ class BulkStatement:
 
 
 class BulkQuery:
-    """A query about rows that are given to it, fetched at once.
+    """A query about rows that are given to it.
 
     Args:
         columns: The given rows' columns, by name; the first is never null.
@@ -119,12 +149,12 @@ class BulkQuery:
         self._postgres = _ForPostgres(columns, query)
 
     def fetch(self, transaction: Transaction, rows: Rows) -> Sequence[Sequence[Any]]:
-        """What it finds for these rows."""
+        """Run it for these rows; gives what it finds."""
         if transaction.postgres:
             return [
                 row for result in self._postgres.execute(transaction, rows, {}) for row in result
             ]
-        # One row a block: for each row that it fetches, the driver gives the interpreter away.
+        # One row for each block: the driver releases the GIL for each row that it fetches.
         blocks = (result.scalar_one() for result in self._sqlite.execute(transaction, rows, {}))
         return [row for block in blocks for row in orjson.loads(block)]
 
@@ -138,7 +168,7 @@ class _Text:
     """A statement as its database reads it.
 
     Args:
-        by_size: The whole text, by how many rows are given at once; 0 stands for any number.
+        by_size: The whole text by number of rows; 0 is for any number.
         constants: Its parameters that never change, by name.
         order: Names of its parameters, where they have no names in the text.
     """
@@ -149,7 +179,7 @@ class _Text:
 
 
 class _Written(ABC):
-    """A statement written out once: doing it each time costs more than running it."""
+    """A statement that is compiled once: compiling costs more than running it."""
 
     def __init__(self, columns: Columns, statement: Executable) -> None:
         self._columns = columns
@@ -181,7 +211,7 @@ class _Written(ABC):
 
 
 class _ForSqlite(_Written):
-    """The rows are given as VALUES: as JSON they would be read anew for each column."""
+    """The rows are given as VALUES: SQLite would parse JSON again for each column."""
 
     def execute(
         self, transaction: Transaction, rows: Rows, values: Mapping[str, Any]
@@ -208,12 +238,12 @@ class _ForSqlite(_Written):
     def _rows_of(self, size: int) -> str:
         row = f"({', '.join('?' * len(self._columns))})"
         names, values = ", ".join(self._columns), ", ".join([row] * size)
-        # Names that this program gave, and question marks.
+        # Only names from this program, and question marks.
         return f"WITH given({names}) AS (SELECT * FROM (VALUES {values}) WHERE column1 IS NOT NULL)"  # noqa: S608
 
 
 class _ForPostgres(_Written):
-    """The rows are given as one JSON value, which the driver has no work with."""
+    """The rows are given as one JSON value, which costs the driver nothing."""
 
     def execute(
         self, transaction: Transaction, rows: Rows, values: Mapping[str, Any]

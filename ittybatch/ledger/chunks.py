@@ -7,18 +7,19 @@ from sqlalchemy import func, select, update
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import identity, runs
-from ittybatch.ledger.batches import cancel_chunk, read_batch
+from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.brakes import check_canary
+from ittybatch.ledger.capacity import capacity_for, wake_next
+from ittybatch.ledger.control import cancel_chunk
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Batch, Chunk, Run
-from ittybatch.ledger.room import room_for, wake_next
 from ittybatch.ledger.run_moves import Move, move, new_run, wake
 from ittybatch.ledger.states import BatchState, ChunkState, RunState
 
 # The first chunk alone, until it is known to have ended well.
 _CANARY = 1
-# How far a batch is may be told so late where that is all there is to do.
-_TELL_AFTER_S = 20.0
+# A batch that can only report its progress is woken this much later.
+_PROGRESS_DELAY_S = 20.0
 
 
 class UnknownChunk(IttybatchError):
@@ -27,7 +28,7 @@ class UnknownChunk(IttybatchError):
 
 @dataclass(frozen=True, slots=True)
 class ChunkPlace:
-    """A chunk, and where it stands in its batch."""
+    """A chunk, and its place in its batch."""
 
     id: int
     batch_id: str
@@ -69,7 +70,7 @@ def chunk_of(transaction: Transaction, chunk: int) -> ChunkPlace:
 def release_chunks(
     transaction: Transaction, batch: str, max_active: int, max_in_flight: int | None = None
 ) -> list[str]:
-    """Release as many chunks as there is room for, in their order.
+    """Release as many chunks as capacity allows, in order.
 
     Args:
         transaction: The transaction to do it in.
@@ -105,7 +106,9 @@ def release_chunks(
         .limit(max(0, max_active - active))
     )
     if max_in_flight is not None:
-        fitting = room_for(transaction, batch, [chunk.planned for chunk in chunks], max_in_flight)
+        fitting = capacity_for(
+            transaction, batch, [chunk.planned for chunk in chunks], max_in_flight
+        )
         chunks = chunks[:fitting]
     for chunk in chunks:
         transaction.execute(
@@ -126,7 +129,7 @@ def released_chunks(transaction: Transaction, batch: str) -> list[int]:
 
 
 def finish_chunk(transaction: Transaction, chunk: int) -> bool:
-    """Mark a chunk done whose jobs have all ended, and tell its batch.
+    """Mark a chunk done if its jobs have all ended, and wake its batch.
 
     Returns:
         Whether it is done.
@@ -145,31 +148,31 @@ def finish_chunk(transaction: Transaction, chunk: int) -> bool:
             .values(state=ChunkState.DONE.value, ended_at=transaction.now)
         )
     move(transaction, Move.END, Run.owner == identity.chunk_owner(chunk), wake_at=None)
-    _tell_batch(transaction, row.batch_id)
+    _notify_batch(transaction, row.batch_id)
     wake_next(transaction)
     return True
 
 
-def _tell_batch(transaction: Transaction, batch: str) -> None:
-    """Wake a batch one of whose chunks is done: now, or soon if it can only say how far it is.
+def _notify_batch(transaction: Transaction, batch: str) -> None:
+    """Wake a batch after one of its chunks is done: now, or later if it can only report progress.
 
-    Each leg of it is a process. Two chunks that end at once may each find the other open: then
-    it is woken a little later.
+    Each leg of a batch is a process. Two chunks that end at the same time may each see the other
+    as open; then the batch is woken a little later.
     """
     states = transaction.rows(
         select(Chunk.state)
         .where(Chunk.batch_id == batch, Chunk.state != ChunkState.DONE.value)
         .distinct()
     )
-    only_to_tell = [row.state for row in states] == [ChunkState.RELEASED.value]
-    at = transaction.now + timedelta(seconds=_TELL_AFTER_S if only_to_tell else 0)
+    only_progress = [row.state for row in states] == [ChunkState.RELEASED.value]
+    at = transaction.now + timedelta(seconds=_PROGRESS_DELAY_S if only_progress else 0)
     wake(transaction, Run.owner == identity.batch_owner(batch), at=at)
 
 
 def _given_up(transaction: Transaction, batch: str, chunk: int) -> bool:
-    """Cancel what came back to planned after its batch was cancelled; tell whether it was.
+    """Cancel planned jobs of a cancelled batch; gives whether the batch was cancelled.
 
-    An attempt that failed and could be made again, or a submission that was turned away.
+    A retryable failure or a refused submission puts a job back to planned.
     """
     found = read_batch(transaction, batch)
     if found.state is not BatchState.CANCELLED:

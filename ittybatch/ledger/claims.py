@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import update
 
-from ittybatch.ledger.batches import cancel_unsent
+from ittybatch.ledger.control import cancel_unsent
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.destinations import Destinations, refusal
 from ittybatch.ledger.lookups import KnownJob, Occupant, jobs_of_keys, lock_jobs, occupants_of
@@ -22,13 +22,13 @@ class Claims:
 
     Args:
         transaction: The transaction to look in.
-        batch: The batch that wants the jobs; None for a dry run.
+        batch: The batch that is being planned; None for a dry run.
         page: The page.
-        earlier: In a dry run, who writes to the page's destinations according to earlier pages.
+        earlier: In a dry run, the occupants of the page's destinations on earlier pages.
 
     Attributes:
-        attempts: Attempts that were made at the page's jobs so far, by key.
-        refused: Items that do not get all their jobs, as another has a job's destination.
+        attempts: The number of attempts so far, by job key.
+        refused: Items that do not get all jobs because a destination is taken.
     """
 
     def __init__(
@@ -42,14 +42,14 @@ class Claims:
         self._again = frozenset(page.again)
         self._remake = page.remake
         self._held: dict[str, str] = {}
-        # Claims that this batch may take, by key: (job, chunk) that nobody will send, and jobs
-        # that are to be made again.
+        # Claims that this batch may take over, by key: (job, chunk) that will not be sent, and
+        # jobs to make again.
         self._unsent: dict[str, tuple[int, int]] = {}
         self._ended: dict[str, int] = {}
         self.attempts: dict[str, int] = {}
         self._succeeded: set[str] = set()
         self._wanted_again: set[str] = set()
-        # Each once: a key that the page names twice would find what is to be taken over twice.
+        # Each key once: otherwise a job would be taken over twice.
         keys = dict.fromkeys(job.job_key for item in page.items for job in item.jobs)
         for known in jobs_of_keys(transaction, list(keys)):
             self._read(known)
@@ -70,7 +70,7 @@ class Claims:
         if job.claim is None:
             return
         if job.batch_id == self._batch:
-            # Also while it is held: a batch takes nothing over from itself.
+            # Also while the batch is held: it takes nothing over from itself.
             self._held[key] = "duplicates"
         elif state is JobState.PLANNED and BatchState(job.batch_state) in WILL_NOT_SEND:
             self._unsent[key] = (job.id, job.chunk_id)
@@ -86,9 +86,9 @@ class Claims:
             self._held[key] = "in_flight_elsewhere"
 
     def _lock(self, transaction: Transaction) -> None:
-        """Lock what may be taken over, and look again.
+        """Lock the jobs that may be taken over, and read them again.
 
-        Its batch may have been resumed or cancelled since, or its job may have ended.
+        A batch may have been resumed or cancelled since, or a job may have ended.
         """
         jobs = [*(job for job, _ in self._unsent.values()), *self._ended.values()]
         self._unsent, self._ended = {}, {}
@@ -109,7 +109,7 @@ class Claims:
     def _contested(
         self, transaction: Transaction, page: PlannedPage, earlier: Iterable[Occupant]
     ) -> Destinations | None:
-        """Who has which destination; None where each is wanted once and had by nobody."""
+        """The destinations and their occupants; None if there can be no conflict."""
         held = self._held
         wanted = [
             job.destination
@@ -126,7 +126,7 @@ class Claims:
         return Destinations(self._batch, occupants)
 
     def sort(self, page: PlannedPage, counts: Counter[str]) -> list[PlannedItem]:
-        """Give the items that have new jobs, with those; count the rest by what holds them."""
+        """Return the items with their new jobs; count the other jobs by what holds them."""
         found: list[PlannedItem] = []
         held = self._held
         orders: Counter[tuple[str, str]] = Counter()
@@ -155,11 +155,11 @@ class Claims:
         return found
 
     def _new_jobs(self, planned: PlannedItem, counts: Counter[str]) -> Sequence[JobSpec]:
-        # Almost every item's jobs are all new: only then is no list made anew.
+        # The jobs of almost every item are all new: then no new list is needed.
         jobs = planned.jobs
         held = self._held
         keys = {job.job_key for job in jobs}
-        # Not the other way round: a set would go through all that is held.
+        # Not the other way round: that would iterate over all held keys.
         if len(keys) < len(jobs) or not held.keys().isdisjoint(keys):
             jobs = []
             for job in planned.jobs:
@@ -179,7 +179,7 @@ class Claims:
         destinations: Destinations,
         counts: Counter[str],
     ) -> Sequence[JobSpec]:
-        """Leave out jobs that would write where another item's output goes."""
+        """Leave out jobs whose destination belongs to another item."""
         refused: list[tuple[JobSpec, Occupant]] = []
         made: list[JobSpec] = []
         for job in jobs:
@@ -197,10 +197,10 @@ class Claims:
         return made
 
     def take_over(self, transaction: Transaction) -> None:
-        """Free the claims of what `sort` gave: unsent jobs of others, and jobs to make again."""
+        """Release the claims of jobs that `sort` returned: unsent ones and ones to make again."""
         if not self._unsent and not self._ended:
             return
-        # What was refused stays as it is.
+        # Refused jobs keep their old claim.
         made = {key for key, why in self._held.items() if why == "duplicates"}
         unsent = [job for key, job in self._unsent.items() if key in made]
         if unsent:

@@ -23,7 +23,7 @@ from ittybatch.ledger.models import Batch, Chunk, Job
 from ittybatch.ledger.states import BatchState, ChunkState, JobState
 
 _SECOND = 2
-# A chunk is counted once more after it is done, also where its batch ended with it.
+# A chunk is counted again after it is done, also if its batch ended with it.
 _LATELY_S = 3600.0
 _NEWEST_BATCHES = 20
 COLUMNS = ("planned", "in_flight", "succeeded", "failed", "cancelled", "expired")
@@ -49,7 +49,7 @@ _ADD = BulkStatement(
 
 
 def attempts_of(job: type[Job]) -> ColumnElement[int]:
-    """How many attempts its batch has made at a job: the numbers count across batches."""
+    """The attempts that a job's batch has made: attempt numbers count across batches."""
     return job.attempt - (job.last_attempt - job.attempts)
 
 
@@ -59,20 +59,20 @@ def column_of(state: JobState) -> str:
 
 
 class Moves:
-    """Moves of jobs between states, gathered for one update a chunk."""
+    """Moves of jobs between states, gathered for one update for each chunk."""
 
     def __init__(self) -> None:
         self._deltas: dict[int, Counter[str]] = {}
 
     def add(self, chunk: int, old: JobState | None, new: JobState) -> None:
-        """Note that a job of `chunk` went from `old` (None: it is new) to `new`."""
+        """Record that a job of `chunk` went from `old` (None: it is new) to `new`."""
         deltas = self._deltas.setdefault(chunk, Counter())
         if old is not None:
             deltas[column_of(old)] -= 1
         deltas[column_of(new)] += 1
 
     def count_sent(self, chunk: int, attempt: int, submissions: int = 1) -> None:
-        """Note a submission that was made, or with -1, was not after all.
+        """Count a submission, or with -1, take one back.
 
         Args:
             chunk: The job's chunk.
@@ -86,7 +86,7 @@ class Moves:
 
     @property
     def chunks(self) -> list[int]:
-        """Every chunk that something moved in, in the order that locks are taken in."""
+        """Every chunk in which a job moved, in the order of locks."""
         return sorted(self._deltas)
 
     def apply(self, transaction: Transaction) -> None:
@@ -101,12 +101,12 @@ class Moves:
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """A chunk whose counters were wrong.
+    """A chunk whose counters were wrong and are corrected.
 
     Args:
         batch: Its batch.
         number: Its number there.
-        counts: What its rows really say.
+        counts: The counts of its rows.
     """
 
     batch: str
@@ -115,10 +115,10 @@ class Mended:
 
 
 def recount_all(ledger: Ledger) -> Iterator[Mended]:
-    """Check the counters of every chunk that may have changed lately, and mend those that differ.
+    """Check the counters of every chunk that may have changed lately, and correct them.
 
-    Checking takes no lock: counters and rows are read by one statement, which sees them as one
-    transaction left them. Only a chunk that differs is locked, alone, while it is counted again.
+    Checking takes no lock: one statement reads counters and rows in one snapshot. Only a chunk
+    that differs is locked, alone, and counted again.
     """
     for chunk in ledger.read(_chunks_to_count):
         if ledger.read(_difference, chunk) is None:
@@ -128,10 +128,10 @@ def recount_all(ledger: Ledger) -> Iterator[Mended]:
 
 
 def recount(transaction: Transaction, batch: str) -> list[tuple[int, Mapping[str, int]]]:
-    """Check all of a batch's counters against its rows and mend those that differ.
+    """Check all counters of a batch against its rows, and correct those that differ.
 
     Returns:
-        The chunks that were mended, each with what its rows really say.
+        The corrected chunks, each with the counts of its rows.
     """
     rows = transaction.rows(select(Chunk.id).where(Chunk.batch_id == batch).order_by(Chunk.id))
     differing = [row.id for row in rows if _difference(transaction, row.id) is not None]
@@ -140,7 +140,7 @@ def recount(transaction: Transaction, batch: str) -> list[tuple[int, Mapping[str
 
 
 def _chunks_to_count(transaction: Transaction) -> list[int]:
-    """Chunks that are released, and those of open or new batches that were done lately."""
+    """Released chunks, and recently done chunks of open or new batches."""
     newest = select(Batch.id).order_by(Batch.id.desc()).limit(_NEWEST_BATCHES).subquery()
     open_states = [state.value for state in BatchState if not state.ended]
     batches = select(Batch.id).where(Batch.state.in_(open_states)).union(select(newest.c.id))
@@ -151,7 +151,7 @@ def _chunks_to_count(transaction: Transaction) -> list[int]:
 
 
 def _difference(transaction: Transaction, chunk: int) -> Mended | None:
-    """What a chunk's rows say, if its counters say anything else."""
+    """The counts of a chunk's rows, if its counters differ."""
     counted = (
         select(
             *(
@@ -182,7 +182,7 @@ def _difference(transaction: Transaction, chunk: int) -> Mended | None:
 
 
 def _mend(transaction: Transaction, chunk: int) -> Mended | None:
-    """Count a chunk again while nobody can move its jobs' counters, and set what differs."""
+    """Lock a chunk, count it again, and set its counters if they differ."""
     transaction.execute(select(Chunk.id).where(Chunk.id == chunk).with_for_update())
     found = _difference(transaction, chunk)
     if found is not None:

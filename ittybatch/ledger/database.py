@@ -21,9 +21,6 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy import (
-    text as sql_text,
-)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import CursorResult, Row, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -39,8 +36,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 BUSY_TIMEOUT_S = 30
-# Deadlock, serialization failure, a lock that others hold, a session that the server ended
-# because it was idle, lost connections: the transaction did not happen.
+# Deadlock, serialization failure, lock timeout, a session that the server ended because it was
+# idle, lost connection: the transaction was rolled back.
 _TRANSIENT_SQLSTATES = (
     *("40001", "40P01", "55P03", "25P03", "57P01", "57P02", "57P03"),
     *("08", "53300"),
@@ -48,7 +45,7 @@ _TRANSIENT_SQLSTATES = (
 
 
 class LedgerUnavailable(IttybatchError):
-    """The database cannot be reached or has no such tables."""
+    """The database cannot be reached, or its tables are missing."""
 
 
 class Transaction:
@@ -60,7 +57,7 @@ class Transaction:
 
     @cached_property
     def now(self) -> datetime:
-        """The time of this transaction, by the clock that all machines share."""
+        """The time of this transaction; on Postgres by the server's clock."""
         if self.postgres:
             found: datetime = self.connection.execute(select(func.clock_timestamp())).scalar_one()
             return found.astimezone(UTC)
@@ -73,17 +70,17 @@ class Transaction:
         return self.connection.execute(statement, rows)
 
     def rows(self, statement: Executable, values: dict[str, Any] | None = None) -> list[Row[Any]]:
-        """Run a query and fetch all that it gives."""
+        """Run a query and fetch all rows."""
         return list(self.execute(statement, values).all())
 
     def serialise(self, what: str) -> None:
-        """Let one transaction at a time do `what`, until it ends. SQLite has one writer anyway."""
+        """Take an advisory lock until the transaction ends. SQLite has one writer anyway."""
         if self.postgres:
             number = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], signed=True)
             self.connection.execute(select(func.pg_advisory_xact_lock(number)))
 
     def insert_new(self, table: type[Base]) -> Insert:
-        """Insert rows, passing over those that a unique index already holds."""
+        """Insert rows, skipping those that a unique index already has."""
         if self.postgres:
             return postgresql.insert(table).on_conflict_do_nothing()
         return sqlite.insert(table).on_conflict_do_nothing()
@@ -94,13 +91,13 @@ class Ledger:
 
     Args:
         engine: From `create_ledger_engine`.
-        patience_s: Seconds for which a transition is tried again while the database is away.
+        patience_s: Seconds for which a transition is retried while the database is unreachable.
     """
 
     def __init__(self, engine: Engine, *, patience_s: float = 30.0) -> None:
         self.engine = engine
         self.patience_s = patience_s
-        # SQLite has one writer; waiting for it here is fair, in the database it is not.
+        # SQLite has one writer. Waiting for it here is fair; waiting in the database is not.
         self._writer: contextlib.AbstractContextManager[Any] = (
             threading.Lock() if engine.dialect.name == "sqlite" else contextlib.nullcontext()
         )
@@ -111,10 +108,10 @@ class Ledger:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
-        """Run a transition in a transaction; again where the database says it did not happen.
+        """Run a transition in a transaction; retry it if the database rolled it back.
 
         Raises:
-            LedgerUnavailable: when the database stays away for `patience_s`.
+            LedgerUnavailable: when the database stays unreachable for `patience_s`.
         """
         try:
             for attempt in self._attempts():
@@ -133,21 +130,21 @@ class Ledger:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
-        """`write`, for an event loop that must not stand still.
+        """`write`, for an event loop that must not block.
 
-        SQLite waits for its one writer's place and for the disk; those waits, the BEGIN and the
-        COMMIT, go to `waiting`. The statements between wait for nothing, while in another
-        thread each would give the interpreter away and wait for the loop to give it back. On
-        Postgres every statement waits for the network, so there all of it goes.
+        SQLite waits for its writer lock and for the disk: its BEGIN and COMMIT run in `waiting`.
+        The statements between them do not wait; in another thread each would release the GIL
+        and have to reacquire it from the loop. On Postgres every statement waits for the network,
+        so the whole transaction runs in `waiting`.
 
         Args:
-            waiting: Threads that may wait.
+            waiting: Threads that may block.
             transition: As for `write`.
             *args: The transition's arguments.
             **kwargs: The transition's arguments by name.
 
         Raises:
-            LedgerUnavailable: when the database stays away for `patience_s`.
+            LedgerUnavailable: when the database stays unreachable for `patience_s`.
         """
         loop = asyncio.get_running_loop()
         if self.engine.dialect.name != "sqlite":
@@ -206,7 +203,7 @@ class Ledger:
             yield Transaction(connection)
 
     def close(self) -> None:
-        """Give back every connection."""
+        """Close every connection."""
         self.engine.dispose()
 
 
@@ -226,10 +223,10 @@ def create_ledger_engine(url: str, limits: SessionLimits | None = None) -> Engin
 
     Args:
         url: SQLAlchemy's URL of the database.
-        limits: When sessions with Postgres are given up; None for the defaults.
+        limits: Timeouts of sessions with Postgres; None for the defaults.
 
     Raises:
-        ConfigurationError: when the URL has parameters that its database does not know.
+        ConfigurationError: when the database does not know a parameter of the URL.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
@@ -247,7 +244,7 @@ def create_ledger_engine(url: str, limits: SessionLimits | None = None) -> Engin
 
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:  # noqa: ANN401  DB-API
-    # The driver would begin transactions by itself, and too late to be the one writer.
+    # The driver would begin transactions implicitly, and too late to get the writer lock.
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in (
@@ -279,7 +276,7 @@ def _is_transient(error: Exception) -> bool:
 
 
 def _is_unavailable(error: DBAPIError) -> bool:
-    """Whether the database is in trouble, and not a statement wrong."""
+    """Whether the database failed, and not the statement."""
     return isinstance(error, (OperationalError, InterfaceError)) or _is_transient(error)
 
 
@@ -293,12 +290,3 @@ def _unavailable(engine: Engine, error: Exception) -> LedgerUnavailable:
     elif "pooling mode" in detail:
         remedy = "Set pool_mode = transaction, or session, for this database in the pooler."
     return LedgerUnavailable(f"The ledger at {where} cannot be used: {detail}.", remedy=remedy)
-
-
-def ping(transaction: Transaction) -> None:
-    """Ask the database for one row.
-
-    Raises:
-        sqlalchemy.exc.DBAPIError: when it does not answer.
-    """
-    transaction.execute(sql_text("SELECT 1"))

@@ -1,4 +1,4 @@
-"""Destinations: two items never write one, whichever batch they belong to."""
+"""Destinations: two items never write to the same one, in any batch."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,11 +9,11 @@ from ittybatch.profiles.item import S3_SCHEME
 
 
 class Destinations:
-    """Where the jobs of a page write, and who writes there already.
+    """The destinations of a page's jobs, and which jobs occupy them already.
 
     Args:
         batch: The batch that is being planned; None for a dry run.
-        occupants: Who writes to the page's destinations already.
+        occupants: The jobs that write to the page's destinations already.
     """
 
     def __init__(self, batch: str | None, occupants: Iterable[Occupant]) -> None:
@@ -23,10 +23,10 @@ class Destinations:
             self._occupants.setdefault(each.destination, []).append(each)
 
     def take(self, item: SourceItem, job: JobSpec) -> Occupant | None:
-        """Take a job's destination for it.
+        """Reserve a job's destination.
 
         Returns:
-            The occupant that has it already, if that is of another item.
+            The occupant that has it already, if it belongs to another item.
         """
         if job.destination is None:
             return None
@@ -46,12 +46,12 @@ class Destinations:
             return True
         if item.uri.startswith(S3_SCHEME) or item.fingerprint is other.fingerprint is None:
             return False
-        # With a fingerprint, a URL's query is taken for a signature, as in the key of a job.
+        # With a fingerprint, a URL's query counts as a signature, as in a job's key.
         return item.uri.partition("?")[0] == other.uri.partition("?")[0]
 
 
 def refusal(item: SourceItem, jobs: Sequence[tuple[JobSpec, Occupant]]) -> str:
-    """Say why jobs of an item are not made: another item has their destinations.
+    """The message for jobs that are not made because another item has their destination.
 
     Args:
         item: The item.

@@ -1,4 +1,4 @@
-"""Names and keys that the ledger gives."""
+"""Ids and keys that the ledger makes: batches, owners of runs, Idempotency-Keys."""
 
 import hashlib
 import secrets
@@ -6,26 +6,26 @@ from datetime import datetime
 
 
 def batch_id(now: datetime) -> str:
-    """A new batch's id: its time, so that ids sort, and a few random letters."""
+    """A new batch's id: the time, so that ids sort, and six random hex digits."""
     return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
 def idempotency_key(job_key: str, attempt: int) -> str:
-    """The Idempotency-Key of one attempt: 32 hex digits, the length that every dialect takes."""
+    """The Idempotency-Key of one attempt: 32 hex digits, which every API dialect accepts."""
     return hashlib.sha256(f"{job_key}:{attempt}".encode()).hexdigest()[:32]
 
 
 def batch_owner(batch: str) -> str:
-    """Whose run it is: a batch's own."""
+    """The owner of a batch's run."""
     return f"batch:{batch}"
 
 
 def chunk_owner(chunk: int) -> str:
-    """Whose run it is: a chunk's."""
+    """The owner of a chunk's run."""
     return f"chunk:{chunk}"
 
 
 def owned_chunk(owner: str) -> int | None:
-    """The chunk an owner names, or None where it names a batch."""
+    """The chunk of an owner, or None if the owner is a batch."""
     kind, _, name = owner.partition(":")
     return int(name) if kind == "chunk" else None

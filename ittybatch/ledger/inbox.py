@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ittybatch.ittybit.job import Job as RemoteJob
-from ittybatch.ledger.asking import ask_soon
+from ittybatch.ledger.asking import poll_soon
 from ittybatch.ledger.bulk import BulkStatement
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Delivery, UtcDateTime
@@ -29,11 +29,11 @@ from ittybatch.ledger.states import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One signed webhook: its exact bytes, and what could be read of them.
+    """One signed webhook: its exact bytes, and the job in them.
 
     Args:
         body: The bytes received.
-        job: What they say of a job, or None where they could not be read.
+        job: The job in them, or None if they could not be read.
     """
 
     body: bytes
@@ -43,8 +43,8 @@ class Arrival:
 def receive(transaction: Transaction, arrivals: Sequence[Arrival]) -> list[Verdict]:
     """Keep a group of deliveries and apply them, in one commit.
 
-    The same bytes again raise a count and change nothing else. Where they cannot be read, Ittybit
-    is asked soon about the jobs that they seem to speak of.
+    A repeat of the same bytes only raises a count. If the bytes cannot be read, Ittybit
+    is polled soon for the jobs that they seem to be about.
 
     Returns:
         What became of each, in the same order.
@@ -54,12 +54,12 @@ def receive(transaction: Transaction, arrivals: Sequence[Arrival]) -> list[Verdi
     verdicts = [Verdict.MALFORMED if arrival.job is None else next(settled) for arrival in arrivals]
     _keep(transaction, arrivals, verdicts)
     if unreadable := [arrival.body for arrival in arrivals if arrival.job is None]:
-        ask_soon(transaction, unreadable)
+        poll_soon(transaction, unreadable)
     return verdicts
 
 
 def settle_early(transaction: Transaction, jobs: Sequence[RemoteJob]) -> list[Verdict]:
-    """Apply webhooks that came before their submission's answer was recorded."""
+    """Apply webhooks that arrived before the response to their submission was recorded."""
     verdicts = settle(transaction, jobs, in_inbox=True)
     known = [
         {"task": job.id, "new_verdict": verdict.value}
@@ -88,7 +88,7 @@ def _keep(
             "verdict": verdict.value,
             "body": arrival.body,
         }
-    # Two group commits that keep the same two deliveries must lock them in one order.
+    # Two group commits with the same two deliveries must lock them in the same order.
     in_order = sorted(rows.values(), key=itemgetter("task", "digest"))
     _KEEP.run(transaction, in_order, now=transaction.now)
 

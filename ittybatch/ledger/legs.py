@@ -8,14 +8,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, func, or_, select, update
 
 from ittybatch.ledger import identity
-from ittybatch.ledger.batches import resume_batch
+from ittybatch.ledger.control import resume_batch
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Batch, Chunk, Job, Run
 from ittybatch.ledger.run_moves import Move, lock_place, move
 from ittybatch.ledger.states import BatchState, JobState, RunState
 
 _SHORTEST_WAIT_S = 1.0
-_LOOK_FOR_ROOM_S = 120.0
+_CHECK_CAPACITY_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Leg:
 
 
 class Ending(Enum):
-    """What came of a leg's wish to end its run."""
+    """The result of `end_run`."""
 
     ENDED = auto()
     GO_ON = auto()
@@ -47,19 +47,19 @@ def begin_leg(
 ) -> Leg | None:
     """Mark the run awake and number this leg; the number keys its next suspension.
 
-    A leg begins in a held batch too: it has to say so, and end. One that Prefect's page
-    suspended and resumed resumes its batch.
+    A leg begins in a held batch too: it reports the hold and ends. A run that was suspended and
+    resumed on Prefect's page resumes its batch.
 
     Args:
         transaction: The transaction to do it in.
         owner: The batch or chunk that it works for.
         flow_run_id: The run.
-        take_over: Take the place of whichever run had it: somebody said so by name.
-        after: The leg that the same process had before, if any: it goes on only if no other
-            run has taken the owner's place since.
+        take_over: Replace the owner's present run: an operator named the batch.
+        after: The previous leg of the same process, if any: the new leg begins only if no
+            other run has replaced this one since.
 
     Returns:
-        The leg, or None where another run has taken the owner's place.
+        The leg, or None if another run works for the owner.
     """
     was = transaction.rows(select(Run.state).where(Run.owner == owner))
     suspended = bool(was) and was[0].state == RunState.SUSPENDED
@@ -95,10 +95,10 @@ def begin_leg(
 
 
 def beat(transaction: Transaction, leg: Leg) -> bool:
-    """Say that a leg is alive.
+    """Record a heartbeat of a leg.
 
     Returns:
-        False where another run has taken its place.
+        False if another run has replaced it.
     """
     changed = transaction.execute(
         update(Run)
@@ -113,18 +113,18 @@ def beat(transaction: Transaction, leg: Leg) -> bool:
 
 
 def begin_wait(transaction: Transaction, leg: Leg, *, in_place: bool = False) -> bool:
-    """Say that the run is about to wait, and when it goes on if nothing happens before.
+    """Mark the run as waiting, and set when it continues if no event wakes it before.
 
-    What happened since the leg began has set `wake_at` already, and stands.
+    A `wake_at` that was set while the leg worked is kept if it is earlier.
 
     Args:
         transaction: The transaction to do it in.
         leg: The leg that ends here.
-        in_place: The process stays and looks for itself; nobody is to wake it.
+        in_place: The process stays and checks for news itself; nobody has to wake it.
 
     Returns:
-        Whether the leg was awake. Otherwise another has taken its place, or its run has ended
-        or is suspended by now, and this one has nothing to wait for.
+        Whether the leg was awake. Otherwise another leg has replaced it, or its run has ended
+        or is suspended, and this leg must not wait.
     """
     chunk = identity.owned_chunk(leg.owner)
     if chunk is not None:
@@ -142,9 +142,9 @@ def begin_wait(transaction: Transaction, leg: Leg, *, in_place: bool = False) ->
 
 
 def _next_look(transaction: Transaction, batch: str) -> datetime | None:
-    """When a batch looks whether others have left room, in case nobody tells it."""
+    """When a batch checks for freed capacity, in case no other batch wakes it."""
     wants = transaction.execute(select(Batch.wants_room).where(Batch.id == batch)).scalar_one()
-    return transaction.now + timedelta(seconds=_LOOK_FOR_ROOM_S) if wants else None
+    return transaction.now + timedelta(seconds=_CHECK_CAPACITY_S) if wants else None
 
 
 def _next_event(transaction: Transaction, chunk: int) -> datetime | None:
@@ -159,7 +159,7 @@ def _next_event(transaction: Transaction, chunk: int) -> datetime | None:
     if row.planned == 0 and row.in_flight == 0:
         return now
     if row.closed_until is not None and row.closed_until > now:
-        # Nothing may be sent before; what ends meanwhile says so by itself.
+        # Nothing may be sent before; jobs that end meanwhile wake the run.
         reopens: datetime = row.closed_until
         return reopens
     soonest = now + timedelta(seconds=_SHORTEST_WAIT_S)
@@ -186,7 +186,7 @@ def _next_event(transaction: Transaction, chunk: int) -> datetime | None:
 
 
 def has_news(transaction: Transaction, leg: Leg) -> bool:
-    """Whether the run has been given a reason to go on, for a leg that waits in place."""
+    """Whether the run was woken or replaced, for a leg that waits in place."""
     return bool(
         transaction.rows(
             select(Run.owner).where(
@@ -202,14 +202,14 @@ def has_news(transaction: Transaction, leg: Leg) -> bool:
 
 
 def end_run(transaction: Transaction, leg: Leg) -> Ending:
-    """End a run on purpose, unless its owner has something to do again.
+    """End a run, unless its owner has work again.
 
-    A leg that has seen its batch held reports and ends. If the batch was resumed meanwhile, no
-    new run was made, because this one was there: it goes on. Both look at the batch under its
-    lock, so one of them sees the other.
+    A leg of a held batch reports and ends. If the batch was resumed meanwhile, no new run was
+    made because this one existed, so it continues. Both sides read the batch under its lock, so
+    one of them sees the other.
 
     Returns:
-        `ENDED`; `GO_ON` where the leg has to look again; `SUSPENDED` where the run was
+        `ENDED`; `GO_ON` if the leg has to read the ledger again; `SUSPENDED` if the run was
         suspended in Prefect, and the process ends without ending the run; or `SUPERSEDED`.
     """
     place = lock_place(transaction, leg.owner)
@@ -219,7 +219,7 @@ def end_run(transaction: Transaction, leg: Leg) -> Ending:
         return Ending.SUSPENDED
     if place.run.state == RunState.ENDED:
         return Ending.ENDED
-    # Resumed while this leg was ending: it has to ask again.
+    # Resumed while this leg was ending: it has to ask for approval again.
     asks = place.batch_state is BatchState.UNAPPROVED and place.run.wake_at is not None
     if place.needs_run or asks:
         move(transaction, Move.GO_ON, *_is(leg), wake_at=None, heartbeat_at=transaction.now)
@@ -230,3 +230,28 @@ def end_run(transaction: Transaction, leg: Leg) -> Ending:
 
 def _is(leg: Leg) -> tuple[ColumnElement[bool], ...]:
     return (Run.owner == leg.owner, Run.generation == leg.generation, Run.leg == leg.number)
+
+
+def asked_leg(transaction: Transaction, batch: str, flow_run_id: str | None) -> int | None:
+    """The number of the leg of this flow run that last asked for approval.
+
+    None if it has not asked: the form of a replaced run cannot be read by another run.
+    """
+    row = transaction.execute(
+        select(Batch.asked_leg, Batch.asked_run).where(Batch.id == batch)
+    ).one()
+    return row.asked_leg if row.asked_run == flow_run_id else None
+
+
+def ask(transaction: Transaction, leg: Leg, flow_run_id: str | None) -> bool:
+    """Record that a leg of a flow run asks for approval, and that the run waits for the answer.
+
+    Returns:
+        Whether it waits: not if another run has replaced it.
+    """
+    transaction.execute(
+        update(Batch)
+        .where(Batch.id == leg.batch_id)
+        .values(asked_leg=leg.number, asked_run=flow_run_id)
+    )
+    return begin_wait(transaction, leg)

@@ -50,7 +50,7 @@ class HeldItems(NamedTuple):
 
 
 class KnownJob(NamedTuple):
-    """A job that some batch has made earlier, and how it stands."""
+    """A job that some batch made earlier, and its state."""
 
     id: int
     chunk_id: int

@@ -1,4 +1,4 @@
-"""Jobs that nothing was heard of for too long."""
+"""Overdue jobs: no webhook or poll has reported on them for too long."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from ittybatch.ledger.models import Attempt, Chunk, Item, Job
 from ittybatch.ledger.states import ChunkState, JobState
 
 _AGAIN_AT_DEADLINE_S = 5.0
-# What Ittybit never accepted is sent again at its deadline, but not for ever.
+# A job that Ittybit never accepted is sent again at its deadline, this many times.
 _MOST_DEADLINES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class OverdueJob:
-    """A job in flight that has been silent for too long.
+    """A job in flight that is overdue.
 
-    `task_id` is None where no answer to its submission was ever recorded. `given_time` says that
-    its deadline has passed several times over since it was first sent, and that Ittybit did not
-    take it the last time either. Where nobody was there to send it, the time counts for nothing.
+    `task_id` is None if no response to its submission was recorded. `deadlines_exhausted` says
+    that several of its deadlines have passed since it was first sent, and that Ittybit did not
+    accept it the last time either. Time in which no worker could send it does not count.
     """
 
     id: int
@@ -30,7 +30,7 @@ class OverdueJob:
     attempt: int
     task_id: str | None
     past_deadline: bool
-    given_time: bool
+    deadlines_exhausted: bool
     batch_id: str
     job_key: str
     input: str
@@ -44,13 +44,13 @@ def overdue_jobs(
     chunk: int | None = None,
     limit: int = 1000,
 ) -> list[OverdueJob]:
-    """Jobs in flight that were silent for `silent_s`, or whose deadline has passed.
+    """Jobs in flight without news for `silent_s`, or past their deadline.
 
     Args:
         transaction: The transaction to look in.
         silent_s: Seconds since the submission, or since the last poll.
-        chunk: Only this chunk's, where given.
-        limit: At most so many, the longest silent first.
+        chunk: Only jobs of this chunk, if given.
+        limit: The maximum number, those longest without news first.
     """
     now = transaction.now
     heard = func.coalesce(Job.polled_at, Job.submitted_at)
@@ -78,7 +78,14 @@ def overdue_jobs(
 def expired_jobs(
     transaction: Transaction, batch: str, *, after: int = 0, limit: int = 1000
 ) -> list[OverdueJob]:
-    """A batch's jobs that were given up, by their rows, from right after one of them."""
+    """A batch's expired jobs, in the order of their ids.
+
+    Args:
+        transaction: The transaction to look in.
+        batch: The batch.
+        after: Only jobs with a larger id.
+        limit: The maximum number.
+    """
     query = (
         _sent()
         .where(
@@ -94,13 +101,13 @@ def expired_jobs(
 
 
 def note_polled(transaction: Transaction, jobs: Sequence[int]) -> None:
-    """Note that these jobs were asked after, in vain or not."""
+    """Record that these jobs were polled, successfully or not."""
     if jobs:
         transaction.execute(update(Job).where(Job.id.in_(jobs)).values(polled_at=transaction.now))
 
 
 def note_answered(transaction: Transaction, jobs: Sequence[int]) -> None:
-    """Note that Ittybit could be asked after these jobs: earlier problems are over."""
+    """Record that Ittybit answered about these jobs: earlier problems are over."""
     if jobs:
         transaction.execute(
             update(Job)
@@ -138,7 +145,7 @@ def _overdue(row: Any, now: datetime) -> OverdueJob:  # noqa: ANN401  a row of _
         attempt=row.attempt,
         task_id=row.task_id,
         past_deadline=row.deadline_at is not None and row.deadline_at <= now,
-        given_time=row.failed_requests > 0
+        deadlines_exhausted=row.failed_requests > 0
         and now - row.sent_at > _MOST_DEADLINES * timedelta(seconds=row.deadline_s),
         batch_id=row.batch_id,
         job_key=row.job_key,

@@ -1,4 +1,4 @@
-"""What a scan comes to, before the ledger knows it."""
+"""What a scan found, before it is in the ledger."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,16 +26,16 @@ class PlannedReject:
 
 @dataclass(frozen=True, slots=True)
 class PlannedPage:
-    """What one page of the source came to, with the cursor right after it.
+    """What one page of the source contained, with the cursor right after it.
 
     Args:
         items: The page's items, each with at least one job.
         rejects: Rows that could not become items.
-        counts: What else the page tells of, by name.
+        counts: Further counts of the page, by name.
         cursor: Where the next page begins.
-        again: Jobs, by their rows, that are to be made again although they are held back.
+        again: Ids of jobs that are made again although they are held back.
         remake: Make every finished job of the page again, succeeded ones included.
-        acknowledge: Tells the source that the page is committed; None where it need not be told.
+        acknowledge: Called once the page is committed; None if its source needs no receipt.
     """
 
     items: Sequence[PlannedItem]

@@ -7,19 +7,22 @@ import orjson
 from sqlalchemy import insert, select, update
 
 from ittybatch.errors import IttybatchError
-from ittybatch.ledger.bulk import insert_rows
+from ittybatch.ledger.bulk import Shared, insert_rows
 from ittybatch.ledger.claims import Claims
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Batch, Chunk, Item, Job, Reject
 from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
 from ittybatch.ledger.states import BatchState, ChunkState, JobState
+from ittybatch.profiles import JobSpec
 
 _dumps = orjson.dumps
 _ITEM_COLUMNS = ("chunk_id", "number", "uri", "fingerprint", "size_bytes", "modified_at", "line")
 _JOB_COLUMNS = (
-    "chunk_id", "item_number", "kind", "rendition", "options", "recipe", "destination",
-    "user_metadata", "job_key", "claim", "state", "attempt", "attempts", "last_attempt",
-    "backoff_s", "deadline_s",
+    "chunk_id", "item_number", "destination", "user_metadata", "job_key", "attempt", "last_attempt",
+)  # fmt: skip
+_ORDER_COLUMNS = (
+    "kind", "rendition", "options", "recipe", "claim", "state", "attempts", "backoff_s",
+    "deadline_s",
 )  # fmt: skip
 _REJECT_COLUMNS = ("batch_id", "number", "line", "field", "reason", "row")
 
@@ -42,18 +45,18 @@ def plan_page(
     Args:
         transaction: The transaction to do it in.
         batch: The batch that is being planned.
-        page: What the page came to.
-        after: The cursor that the page was read from. A page that another leg has
-            committed already is passed over.
+        page: What the page contained.
+        after: The cursor that the page was read from. A page that another leg has already
+            committed is skipped.
         chunk_size: Items a chunk.
-        canary_items: Items of the first chunk, where that goes ahead of the rest.
+        canary_items: Items of the first chunk, if it is a canary.
 
     Returns:
         The batch's counts so far, by name: `jobs`, `already_done`, `in_flight_elsewhere`,
         `held_back`, `duplicates`, `same_destination`, and those of the page.
 
     Raises:
-        NotPlanning: when somebody has held or cancelled the batch; nothing is planned.
+        NotPlanning: when the batch has been held or cancelled; nothing is planned.
     """
     row = transaction.execute(
         select(Batch.state, Batch.scan_cursor, Batch.counts)
@@ -94,9 +97,8 @@ def _insert_items(  # noqa: PLR0917
         return
     items: list[tuple[object, ...]] = []
     jobs: list[tuple[object, ...]] = []
+    orders = _Orders()
     attempts = claims.attempts
-    # Jobs of a rendition share their options.
-    written: dict[int, str] = {}
     number = counts["items"] - len(new)
     for chunk, part in _into_chunks(transaction, batch, new, *sizes):
         for planned in part:
@@ -113,11 +115,6 @@ def _insert_items(  # noqa: PLR0917
                 )
             )
             for job in planned.jobs:
-                options = written.get(id(job.options))
-                if options is None:
-                    options = written[id(job.options)] = _dumps(
-                        job.options, option=orjson.OPT_SORT_KEYS
-                    ).decode()
                 # An attempt's number is part of its Idempotency-Key: counting continues where
                 # an earlier batch stopped, or Ittybit would answer with that batch's failed job.
                 attempt = attempts.get(job.job_key, 0)
@@ -125,25 +122,53 @@ def _insert_items(  # noqa: PLR0917
                     (
                         chunk,
                         number,
-                        job.kind.value,
-                        job.rendition,
-                        options,
-                        job.recipe,
                         job.destination,
                         _dumps(job.metadata).decode(),
                         job.job_key,
-                        True,
-                        JobState.PLANNED.value,
                         attempt,
-                        job.attempts,
                         attempt + job.attempts,
-                        job.backoff_s,
-                        job.deadline_s,
+                        orders.index_of(job),
                     )
                 )
             number += 1
     insert_rows(transaction, Item, _ITEM_COLUMNS, items)
-    insert_rows(transaction, Job, _JOB_COLUMNS, jobs)
+    insert_rows(transaction, Job, _JOB_COLUMNS, jobs, Shared(_ORDER_COLUMNS, orders.rows))
+
+
+class _Orders:
+    """What the jobs of a page have in common: all jobs of a rendition have the same."""
+
+    def __init__(self) -> None:
+        self.rows: list[Sequence[object]] = []
+        self._indexes: dict[object, int] = {}
+
+    def index_of(self, job: JobSpec) -> int:
+        # Jobs of a rendition share their options, so the options need not be compared.
+        mark = (
+            id(job.options),
+            job.rendition,
+            job.recipe,
+            job.attempts,
+            job.backoff_s,
+            job.deadline_s,
+        )
+        index = self._indexes.get(mark)
+        if index is None:
+            index = self._indexes[mark] = len(self.rows)
+            self.rows.append(
+                (
+                    job.kind.value,
+                    job.rendition,
+                    _dumps(job.options, option=orjson.OPT_SORT_KEYS).decode(),
+                    job.recipe,
+                    True,
+                    JobState.PLANNED.value,
+                    job.attempts,
+                    job.backoff_s,
+                    job.deadline_s,
+                )
+            )
+        return index
 
 
 def _into_chunks(
@@ -153,7 +178,7 @@ def _into_chunks(
     chunk_size: int,
     canary_items: int,
 ) -> Iterator[tuple[int, Sequence[PlannedItem]]]:
-    """Share items out to the batch's last chunk, where it has room, and to new ones."""
+    """Fill the batch's last chunk with items, then new chunks."""
     last = transaction.rows(
         select(Chunk.id, Chunk.number, Chunk.items)
         .where(Chunk.batch_id == batch)

@@ -1,4 +1,4 @@
-"""Quarantine: jobs held back because nothing short of a change would let them succeed.
+"""Quarantine: jobs that are held back because they would fail again without a change.
 
 A job that failed for good, or that was given up without an answer, keeps its claim: no batch
 makes it again until its source or options change, or an operator releases it.
@@ -47,7 +47,7 @@ def held_jobs(
         transaction: The transaction to look in.
         batch: Only of this batch.
         input_prefix: Only of items whose URI begins with this.
-        limit: At most so many.
+        limit: The maximum number.
     """
     found: list[HeldJob] = []
     before: int | None = None
@@ -58,7 +58,7 @@ def held_jobs(
 
 
 def release(ledger: Ledger, *, batch: str | None = None, input_prefix: str | None = None) -> int:
-    """Let held jobs be made by the next batch that finds their items, some chunks at a time.
+    """Release held jobs, some chunks at a time; the next batch that finds their items makes them.
 
     Returns:
         How many were released.

@@ -1,26 +1,28 @@
-"""What people ask of the ledger: batches, their jobs, their failures, their rejects."""
+"""Queries about batches: status, open work, speed and how long jobs took."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, not_, or_, select
+from sqlalchemy import and_, case, func, not_, or_, select
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.redaction import shown_source
 from ittybatch.ledger.batches import job_totals
-from ittybatch.ledger.counters import COLUMNS, attempts_of
-from ittybatch.ledger.database import Ledger, Transaction
-from ittybatch.ledger.models import Attempt, Batch, Chunk, Item, Job, Reject, Run
+from ittybatch.ledger.counters import COLUMNS
+from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.models import Attempt, Batch, Chunk, Job, Run
 from ittybatch.ledger.states import (
+    AttemptState,
     BatchState,
     ChunkState,
     JobState,
     RunState,
 )
 
-_PAGE = 2000
+_NEWEST = 2000
+_NEWEST_CHUNKS = 8
 
 
 class AmbiguousBatch(IttybatchError):
@@ -50,81 +52,8 @@ class BatchStatus:
     tidied_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class JobRow:
-    """A job as reports show it."""
-
-    id: int
-    input: str
-    rendition: str
-    kind: str
-    state: JobState
-    attempts: int
-    job_key: str
-    destination: str | None
-    task_id: str | None
-    output_url: str | None
-    format: str | None
-    width: int | None
-    height: int | None
-    duration_s: float | None
-    size_bytes: int | None
-    error_kind: str | None
-    error_message: str | None
-    submitted_at: datetime | None
-    completed_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class JobFilter:
-    """Which of a batch's jobs are wanted.
-
-    Args:
-        rendition: Only jobs of this rendition.
-        input_contains: Only jobs of items whose URI contains this.
-    """
-
-    rendition: str | None = None
-    input_contains: str | None = None
-
-    def conditions(self) -> list[ColumnElement[bool]]:
-        """The filter as conditions of a query that joins jobs with their items."""
-        found: list[ColumnElement[bool]] = []
-        if self.rendition is not None:
-            found.append(Job.rendition == self.rendition)
-        if self.input_contains is not None:
-            found.append(Item.uri.contains(self.input_contains, autoescape=True))
-        return found
-
-
-EVERY_JOB = JobFilter()
-
-# What makes a `JobRow` out of a job and its item.
-JOB_COLUMNS = (
-    Job.id,
-    Item.uri.label("input"),
-    Job.rendition,
-    Job.kind,
-    Job.state,
-    attempts_of(Job).label("attempts"),
-    Job.job_key,
-    Job.destination,
-    Job.task_id,
-    Job.output_url,
-    Job.output_format.label("format"),
-    Job.output_width.label("width"),
-    Job.output_height.label("height"),
-    Job.output_duration_s.label("duration_s"),
-    Job.output_size_bytes.label("size_bytes"),
-    Job.error_kind,
-    Job.error_message,
-    Job.submitted_at,
-    Job.completed_at,
-)
-
-
-# A scan that found nothing to do, and has ended. A queue is drained each minute: counted among
-# the others, such batches would hide those that did something.
+# A scan that found nothing to do, and has ended. A queue is drained each minute: in a list, its
+# idle batches would hide those that did something.
 _IDLE = and_(
     Batch.state == BatchState.SUCCEEDED.value,
     func.coalesce(Batch.counts["jobs"].as_integer(), 0) == 0,
@@ -148,7 +77,7 @@ def recent_batches(
 
 
 def idle_batches(transaction: Transaction) -> int:
-    """How many scans found nothing to do."""
+    """The number of scans that found nothing to do."""
     query = select(func.count()).select_from(Batch).where(_IDLE)
     return int(transaction.execute(query).scalar_one())
 
@@ -215,137 +144,6 @@ def batch_status(transaction: Transaction, batch: str) -> BatchStatus:
     )
 
 
-def job_rows(
-    transaction: Transaction,
-    batch: str,
-    *,
-    states: Sequence[JobState] = (),
-    after: int = 0,
-    limit: int = _PAGE,
-    chunks: Sequence[int] | None = None,
-    only: JobFilter = EVERY_JOB,
-) -> list[JobRow]:
-    """A batch's jobs in the order they were planned, from right after one of them.
-
-    Args:
-        transaction: The transaction to read in.
-        batch: The batch.
-        states: Only jobs in these; in any where there are none.
-        after: Only jobs with a larger id.
-        limit: The most jobs to give.
-        chunks: Only jobs of these. Without it all of the batch's are sorted for a few.
-        only: Only jobs that this filter keeps.
-    """
-    query = (
-        select(*JOB_COLUMNS)
-        .join(Chunk, Chunk.id == Job.chunk_id)
-        .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
-        .where(Chunk.batch_id == batch, Job.id > after, *only.conditions())
-        .order_by(Job.id)
-        .limit(limit)
-    )
-    if states:
-        query = query.where(Job.state.in_([state.value for state in states]))
-    if chunks is not None:
-        query = query.where(Job.chunk_id.in_(chunks))
-    return [
-        JobRow(**{**row._asdict(), "state": JobState(row.state)}) for row in transaction.rows(query)
-    ]
-
-
-def all_job_rows(
-    ledger: Ledger, batch: str, *, states: Sequence[JobState] = (), only: JobFilter = EVERY_JOB
-) -> Iterator[JobRow]:
-    """Every job of a batch, chunk after chunk, read page by page."""
-    for chunks in together(ledger.read(chunk_sizes, batch)):
-        after = 0
-        while rows := ledger.read(
-            job_rows, batch, states=states, after=after, chunks=chunks, only=only
-        ):
-            yield from rows
-            if len(rows) < _PAGE:
-                break
-            after = rows[-1].id
-
-
-def chunk_sizes(transaction: Transaction, batch: str) -> list[tuple[int, int]]:
-    """A batch's chunks, each with how many jobs it has."""
-    first, *others = (getattr(Chunk, name) for name in COLUMNS)
-    jobs = sum(others, start=first).label("jobs")
-    query = select(Chunk.id, jobs).where(Chunk.batch_id == batch).order_by(Chunk.id)
-    return [(row.id, row.jobs) for row in transaction.rows(query)]
-
-
-def together(chunks: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
-    """Chunks in groups of about a page of jobs; one alone may hold several pages.
-
-    Args:
-        chunks: Each chunk's id and how many jobs it has.
-    """
-    group: list[int] = []
-    size = 0
-    for chunk, jobs in chunks:
-        if group and size + jobs > _PAGE:
-            yield group
-            group, size = [], 0
-        group.append(chunk)
-        size += jobs
-    if group:
-        yield group
-
-
-def rendition_counts(transaction: Transaction, batch: str) -> list[tuple[str, JobState, int]]:
-    """A batch's jobs counted by rendition and state, as (rendition, state, jobs)."""
-    rows = transaction.rows(
-        select(Job.rendition, Job.state, func.count().label("jobs"))
-        .join(Chunk, Chunk.id == Job.chunk_id)
-        .where(Chunk.batch_id == batch)
-        .group_by(Job.rendition, Job.state)
-        .order_by(Job.rendition)
-    )
-    return [(row.rendition, JobState(row.state), row.jobs) for row in rows]
-
-
-def failure_reasons(
-    transaction: Transaction, batch: str, limit: int = 50, *, only: JobFilter = EVERY_JOB
-) -> list[dict[str, Any]]:
-    """A batch's failures grouped by state and reason, the most frequent first."""
-    count = func.count().label("jobs")
-    rows = transaction.rows(
-        select(
-            Job.state,
-            Job.error_kind,
-            Job.error_message,
-            func.min(Item.uri).label("example"),
-            count,
-        )
-        .join(Chunk, Chunk.id == Job.chunk_id)
-        .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
-        .where(
-            Chunk.batch_id == batch,
-            Job.state.in_(
-                [JobState.FAILED.value, JobState.CANCELLED.value, JobState.EXPIRED.value]
-            ),
-            *only.conditions(),
-        )
-        .group_by(Job.state, Job.error_kind, Job.error_message)
-        .order_by(count.desc())
-        .limit(limit)
-    )
-    return [row._asdict() for row in rows]
-
-
-def reject_rows(transaction: Transaction, batch: str, after: int = -1) -> list[dict[str, Any]]:
-    """A batch's rejected rows, a page at a time, from right after one of them."""
-    rows = transaction.rows(
-        select(Reject.number, Reject.line, Reject.field, Reject.reason, Reject.row)
-        .where(Reject.batch_id == batch, Reject.number > after)
-        .order_by(Reject.number)
-        .limit(_PAGE)
-    )
-    return [row._asdict() for row in rows]
-
-
 def accepted_attempts(transaction: Transaction, batch: str) -> dict[str, str | None]:
     """Every attempt of a batch that was sent: its Idempotency-Key, and Ittybit's id for it.
 
@@ -361,7 +159,7 @@ def accepted_attempts(transaction: Transaction, batch: str) -> dict[str, str | N
 
 
 def open_work(transaction: Transaction) -> tuple[dict[str, int], int]:
-    """Jobs of unfinished chunks by state, and how many flow runs wait."""
+    """Jobs of unfinished chunks by state, and the number of waiting flow runs."""
     row = transaction.execute(
         select(
             *(func.coalesce(func.sum(getattr(Chunk, name)), 0).label(name) for name in COLUMNS)
@@ -384,3 +182,67 @@ def batch_of_run(transaction: Transaction, flow_run: str) -> str | None:
     """The batch that a flow run works for."""
     rows = transaction.rows(select(Run.batch_id).where(Run.flow_run_id == flow_run))
     return rows[0].batch_id if rows else None
+
+
+@dataclass(frozen=True, slots=True)
+class PastDurations:
+    """How long jobs of a kind took, from submission to end.
+
+    Args:
+        jobs: The number of jobs measured.
+        mean_s: Their mean duration in seconds.
+    """
+
+    jobs: int
+    mean_s: float
+
+
+def past_durations(transaction: Transaction) -> Mapping[str, PastDurations]:
+    """How long the successful jobs of the newest chunks took, by kind."""
+    chunks = transaction.rows(
+        select(Chunk.id).where(Chunk.succeeded > 0).order_by(Chunk.id.desc()).limit(_NEWEST_CHUNKS)
+    )
+    newest = (
+        select(Job.id, Job.kind)
+        .where(Job.chunk_id.in_([row.id for row in chunks]), Job.state == JobState.SUCCEEDED.value)
+        .order_by(Job.id.desc())
+        # Before the join, so that attempts are looked up and not read through.
+        .limit(_NEWEST)
+        .subquery("newest")
+    )
+    rows = transaction.rows(
+        select(newest.c.kind, Attempt.sent_at, Attempt.completed_at)
+        .join(newest, newest.c.id == Attempt.job_id)
+        .where(Attempt.completed_at.is_not(None), Attempt.state == AttemptState.SUCCEEDED.value)
+    )
+    taken: dict[str, list[float]] = {}
+    for row in rows:
+        took_s = (row.completed_at - row.sent_at).total_seconds()
+        taken.setdefault(row.kind, []).append(max(0.0, took_s))
+    return {kind: PastDurations(len(each), sum(each) / len(each)) for kind, each in taken.items()}
+
+
+def ended_per_minute(transaction: Transaction, batch: str, over_s: float = 600) -> float | None:
+    """Attempts of a batch that ended per minute, lately; None if no attempt ended.
+
+    Args:
+        transaction: The transaction to look in.
+        batch: The batch.
+        over_s: Seconds to look back at most.
+    """
+    since = transaction.now - timedelta(seconds=over_s)
+    row = transaction.execute(
+        select(func.count().label("ended"), func.min(Attempt.completed_at).label("first"))
+        .join(Job, Job.id == Attempt.job_id)
+        .join(Chunk, Chunk.id == Job.chunk_id)
+        .where(
+            Chunk.batch_id == batch,
+            or_(Chunk.state == ChunkState.RELEASED.value, Chunk.ended_at >= since),
+            Attempt.completed_at >= since,
+        )
+    ).one()
+    if not row.ended:
+        return None
+    # A batch that began a minute ago has no ten minutes to divide by.
+    minutes = max((transaction.now - row.first).total_seconds(), 1.0) / 60
+    return float(row.ended / minutes)

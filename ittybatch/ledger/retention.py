@@ -1,8 +1,8 @@
-"""Retention: what only serves a look at how a batch went is removed when it is old.
+"""Retention: old records that only serve to inspect a batch are removed.
 
-Webhooks' bodies, polled answers and rejected rows are most of what a ledger holds. Nothing is
-decided by them once their batch has ended. Jobs, attempts, claims and results stay for ever:
-they are what keeps a job from being paid for twice.
+Webhooks' bodies, polled answers and rejected rows are most of what a ledger holds. No
+decision needs them once their batch has ended. Jobs, attempts, claims and results stay forever:
+they keep a job from being paid for twice.
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,14 +42,14 @@ class Removed:
 
 
 def tidy(ledger: Ledger, *, older_than: timedelta, dry_run: bool = False) -> Removed:
-    """Remove what is kept only to look at, of batches that ended longer ago than this.
+    """Remove records that only serve to inspect a batch, of batches that ended before this.
 
-    It goes on in small transactions, beside whatever else uses the ledger. Cut off at any
-    moment, it is begun anew and finds the rest.
+    It works in small transactions while others use the ledger. Interrupted at any moment, it can
+    be started again and finds the rest.
 
     Args:
         ledger: The ledger.
-        older_than: How long ago a batch has to have ended, and a webhook to have arrived.
+        older_than: Minimum time since a batch ended, or since a webhook arrived.
         dry_run: Count, and remove nothing.
     """
     removed = Removed()
@@ -79,7 +79,7 @@ def tidy(ledger: Ledger, *, older_than: timedelta, dry_run: bool = False) -> Rem
 
 
 def _untidied(transaction: Transaction, before: datetime) -> list[str]:
-    """Batches that are over, their last job too, and have not been tidied."""
+    """Batches that have ended, whose chunks are all done, and that have not been tidied."""
     unfinished = exists().where(Chunk.batch_id == Batch.id, Chunk.state.in_(_NOT_DONE))
     rows = transaction.rows(
         select(Batch.id)
@@ -109,7 +109,7 @@ def _tidy_deliveries(
     *,
     dry_run: bool,
 ) -> tuple[int, int]:
-    """Remove old webhooks of a page but for those of batches that are not over, or lately."""
+    """Remove a page's old webhooks, except those of open or recently ended batches."""
     still_wanted = (
         exists()
         .where(Attempt.task_id == Delivery.task_id)
@@ -133,7 +133,7 @@ def _tidy_deliveries(
 
 
 def _polled_jobs(ledger: Ledger, batch: str) -> Iterator[list[int]]:
-    """A batch's jobs that keep an answer, some at a time."""
+    """A batch's jobs that keep a poll response, some at a time."""
     for chunk in ledger.read(_chunks_of, batch):
         jobs = ledger.read(_with_outcome, chunk)
         for start in range(0, len(jobs), _ROWS_AT_ONCE):
@@ -153,10 +153,10 @@ def _with_outcome(transaction: Transaction, chunk: int) -> list[int]:
 def _tidy_outcomes(
     transaction: Transaction, jobs: Sequence[int], *, dry_run: bool
 ) -> tuple[int, int]:
-    told = and_(Job.id.in_(jobs), Job.outcome.is_not(None))
-    counted = _counted(transaction, Job.outcome, told)
+    answered = and_(Job.id.in_(jobs), Job.outcome.is_not(None))
+    counted = _counted(transaction, Job.outcome, answered)
     if not dry_run:
-        transaction.execute(update(Job).where(told).values(outcome=None))
+        transaction.execute(update(Job).where(answered).values(outcome=None))
     return counted
 
 
@@ -189,7 +189,7 @@ def _counted(
     content: Any,  # noqa: ANN401  a column or an expression of text or bytes
     which: ColumnElement[bool],
 ) -> tuple[int, int]:
-    """How many rows these are, and how much their content holds."""
+    """The number of these rows, and the size of their content."""
     size = func.coalesce(func.sum(func.length(content)), 0)
     row = transaction.execute(select(func.count(), size).where(which)).one()
     return int(row[0]), int(row[1])

@@ -1,4 +1,4 @@
-"""The ledger as a source: jobs that did not succeed, to be made again."""
+"""The ledger as a source: jobs that did not succeed and are made again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ class EndedJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which ended jobs are meant.
+class RetryFilter:
+    """Which ended jobs to find.
 
     Args:
-        batch: Of which batch; None for every one.
-        states: How they ended.
-        reason: What the error's kind or message has in it, in any case.
+        batch: The batch; None for all batches.
+        states: The states they ended in.
+        reason: Text that the error's kind or message contains, ignoring case.
         since: Ended at this time or later.
         before: Ended before this time.
     """
@@ -43,7 +43,7 @@ class Wanted:
 
     @property
     def conditions(self) -> list[ColumnElement[bool]]:
-        """What must be true of jobs, and of their chunks."""
+        """The conditions on jobs and their chunks."""
         found: list[ColumnElement[bool]] = [Job.state.in_(self.states)]
         if self.batch is not None:
             found.append(Chunk.batch_id == self.batch)
@@ -57,8 +57,8 @@ class Wanted:
         return found
 
 
-def batches_with(transaction: Transaction, wanted: Wanted) -> list[str]:
-    """The batches that have such jobs."""
+def batches_with(transaction: Transaction, wanted: RetryFilter) -> list[str]:
+    """The batches that have jobs that match."""
     rows = transaction.rows(
         select(Chunk.batch_id)
         .distinct()
@@ -70,9 +70,16 @@ def batches_with(transaction: Transaction, wanted: Wanted) -> list[str]:
 
 
 def ended_jobs(
-    transaction: Transaction, wanted: Wanted, *, after: int, limit: int
+    transaction: Transaction, wanted: RetryFilter, *, after: int, limit: int
 ) -> list[EndedJob]:
-    """Jobs that ended without success, by their rows, from right after one of them."""
+    """Jobs that ended without success, in the order of their ids.
+
+    Args:
+        transaction: The transaction to look in.
+        wanted: Which jobs to find.
+        after: Only jobs with a larger id.
+        limit: The maximum number.
+    """
     rows = transaction.rows(
         select(
             Job.id,

@@ -1,7 +1,7 @@
 """The state machine of runs: every write of a run's state is one of these moves.
 
-A move changes nothing, and says so, where the run is not in one of the states that the move
-starts from. Locks are taken in one order everywhere: batch, jobs, chunk, run.
+A move changes nothing, and says so, if the run is not in one of the states that the move starts
+from. Locks are always taken in the same order: batch, jobs, chunk, run.
 """
 
 from collections.abc import Mapping
@@ -32,10 +32,10 @@ class Move(Enum):
 
 
 _MOVES: Mapping[Move, tuple[frozenset[RunState], RunState]] = {
-    # Also from `ended`: a flow run that is retried on Prefect's page looks, and ends again.
+    # Also from `ended`: a flow run that is retried on Prefect's page begins, and ends again.
     Move.BEGIN: (frozenset(RunState), RunState.AWAKE),
     Move.WAIT: (frozenset({RunState.AWAKE}), RunState.WAITING),
-    # A leg that was about to end, and finds that its batch was resumed.
+    # A leg that was about to end when its batch was resumed.
     Move.GO_ON: (frozenset({RunState.AWAKE, RunState.WAITING}), RunState.AWAKE),
     # By an operator, on Prefect's page; a run that waits is suspended in Prefect anyway.
     Move.SUSPEND: (frozenset({RunState.STARTING, RunState.AWAKE}), RunState.SUSPENDED),
@@ -55,10 +55,10 @@ def move(
     *which: ColumnElement[bool],
     **values: Any,  # noqa: ANN401  values and expressions of any column
 ) -> int:
-    """Move the runs that fulfil all conditions and are where the move starts from.
+    """Move the runs that meet all conditions and are in a state that the move starts from.
 
     Returns:
-        How many were moved.
+        The number of moved runs.
     """
     origins, goal = _MOVES[what]
     changed = transaction.execute(
@@ -106,7 +106,7 @@ def next_generation(transaction: Transaction) -> dict[str, Any]:
 
 
 def wake(transaction: Transaction, *which: ColumnElement[bool], at: datetime | None = None) -> None:
-    """Give runs a reason to go on: now, or at a time, unless they have an earlier one."""
+    """Make runs ready, now or at a time, unless they become ready earlier."""
     at = at or transaction.now
     transaction.execute(
         update(Run)
@@ -127,7 +127,7 @@ class Place:
         run: The run's row.
         batch_state: The state of its batch.
         released: For a chunk, whether it is released and not done; for a batch, whether it
-            has such chunks.
+            has released chunks.
     """
 
     run: Any
@@ -136,7 +136,7 @@ class Place:
 
     @property
     def needs_run(self) -> bool:
-        """Whether somebody has to work for this owner."""
+        """Whether this owner needs a run."""
         if self.batch_state is BatchState.HELD:
             return False
         is_chunk = identity.owned_chunk(self.run.owner) is not None
@@ -151,10 +151,10 @@ def lock_place(transaction: Transaction, owner: str, *, exclusive: bool = False)
     Args:
         transaction: The transaction to hold the locks in.
         owner: Whose run.
-        exclusive: Lock the batch for changing it; otherwise others may read it meanwhile.
+        exclusive: Lock the batch FOR UPDATE, and not FOR SHARE.
 
     Returns:
-        Where it stands, or None where the owner has no run.
+        The run and its batch, or None if the owner has no run.
     """
     batch = select(Run.batch_id).where(Run.owner == owner).scalar_subquery()
     state = transaction.execute(

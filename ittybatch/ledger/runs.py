@@ -1,4 +1,4 @@
-"""Flow runs as the ledger sees them: which to make, wake or look after; replaced, restarted."""
+"""Flow runs in the ledger: which to create, wake, check or replace."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ from ittybatch.ledger.models import Chunk, Run
 from ittybatch.ledger.run_moves import Move, Place, lock_place, move, next_generation, wake
 from ittybatch.ledger.states import BatchState, RunState
 
-# A run that ends so often before its first wait will do so again: somebody has to look.
-MOST_STUMBLES = 5
-# Prefect has refused for more than five minutes by then.
+# A run that ends this often before its first wait will do so again and needs an operator.
+MAX_FAILED_STARTS = 5
+# By then Prefect has refused for more than five minutes.
 MOST_FAILURES = 10
 _FIRST_RETRY_S = 5.0
 _LONGEST_RETRY_S = 60.0
@@ -30,7 +30,7 @@ _LONGEST_RETRY_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class OwnedRun:
-    """A flow run, with what is needed to look after it."""
+    """A flow run of a batch or chunk."""
 
     owner: str
     batch_id: str
@@ -48,14 +48,14 @@ class OwnedRun:
 
 
 def wake_settled(transaction: Transaction, chunks: Sequence[int]) -> None:
-    """Make the runs of those chunks ready that have nothing open any more."""
+    """Make the runs of those chunks ready whose jobs have all ended."""
     settled = _SETTLED.fetch(transaction, [{"chunk": chunk} for chunk in chunks])
     if settled:
         wake(transaction, Run.owner.in_([identity.chunk_owner(chunk) for (chunk,) in settled]))
 
 
 def wake_chunks_at(transaction: Transaction, times: dict[int, datetime]) -> None:
-    """Make the runs of these chunks ready at these times, or earlier where they are already."""
+    """Make the runs of these chunks ready at these times, unless they are ready earlier."""
     transaction.execute(
         _WAKE_AT,
         [
@@ -66,7 +66,7 @@ def wake_chunks_at(transaction: Transaction, times: dict[int, datetime]) -> None
 
 
 def note_call(transaction: Transaction, owners: Sequence[str]) -> None:
-    """Note that these runs have been called awake."""
+    """Record that the waker has called these runs."""
     transaction.execute(
         update(Run)
         .where(Run.owner.in_(owners), Run.state == RunState.WAITING.value)
@@ -75,7 +75,7 @@ def note_call(transaction: Transaction, owners: Sequence[str]) -> None:
 
 
 def ready_runs(transaction: Transaction, limit: int = 1000) -> list[OwnedRun]:
-    """Runs that wait and have a reason to go on, the longest ready first."""
+    """Waiting runs that are ready, those ready longest first."""
     return _owned(
         transaction.rows(
             _run_columns()
@@ -91,7 +91,7 @@ def ready_runs(transaction: Transaction, limit: int = 1000) -> list[OwnedRun]:
 
 
 def silent_runs(transaction: Transaction, lease_s: float) -> list[OwnedRun]:
-    """Runs that should be starting or working, and have not said so for a lease."""
+    """Starting or awake runs without a heartbeat for a lease."""
     return _owned(
         transaction.rows(
             _run_columns().where(
@@ -104,7 +104,7 @@ def silent_runs(transaction: Transaction, lease_s: float) -> list[OwnedRun]:
 
 
 def unbound_runs(transaction: Transaction, older_than_s: float) -> list[OwnedRun]:
-    """Runs that should exist and that nobody has made yet."""
+    """Runs that should exist and have not been created yet."""
     return _owned(
         transaction.rows(
             _run_columns().where(
@@ -118,7 +118,7 @@ def unbound_runs(transaction: Transaction, older_than_s: float) -> list[OwnedRun
 
 
 def unmade_runs(transaction: Transaction, batch: str) -> list[OwnedRun]:
-    """A batch's runs that are to be made, its own first."""
+    """A batch's runs that have to be created, its own first."""
     return _owned(
         transaction.rows(
             _run_columns()
@@ -173,9 +173,9 @@ def read_run(transaction: Transaction, owner: str) -> OwnedRun | None:
 
 
 def run_to_make(transaction: Transaction, owner: str) -> OwnedRun | None:
-    """The run that is to be made for an owner, or None where it needs none now.
+    """The run to create for an owner, or None if it needs none now.
 
-    A run that was to start in a batch that is held by now ends; resuming restarts it.
+    The run of a batch that is held by now ends; resuming restarts it.
     """
     place = lock_place(transaction, owner)
     if place is None or place.run.state != RunState.STARTING:
@@ -187,7 +187,7 @@ def run_to_make(transaction: Transaction, owner: str) -> OwnedRun | None:
 
 
 def bind_run(transaction: Transaction, owner: str, generation: int, flow_run_id: str) -> None:
-    """Note which flow run Prefect made for an owner."""
+    """Record the flow run that Prefect created for an owner."""
     transaction.execute(
         update(Run)
         .where(Run.owner == owner, Run.generation == generation, Run.flow_run_id.is_(None))
@@ -198,18 +198,18 @@ def bind_run(transaction: Transaction, owner: str, generation: int, flow_run_id:
 def replace_run(
     transaction: Transaction, owner: str, generation: int, *, seen: OwnedRun | None = None
 ) -> bool:
-    """Give an owner up for a new run under the next generation.
+    """Replace an owner's run with a new one of the next generation.
 
-    The run of a held batch ends in place of that, and so does that of a chunk that is done.
+    The run of a held batch or of a done chunk ends and is not replaced.
 
     Args:
         transaction: The transaction to do it in.
         owner: The batch or chunk.
-        generation: The generation that is given up.
+        generation: The generation to replace.
         seen: The run as it was when it was found dead: nothing is done if it has moved since.
 
     Returns:
-        Whether this call replaced it: of several, one does.
+        Whether this call replaced it: of concurrent calls, one does.
     """
     place = lock_place(transaction, owner)
     if place is None or place.run.generation != generation:
@@ -231,7 +231,7 @@ def replace_run(
 
 
 def hand_over(transaction: Transaction, owner: str, generation: int) -> None:
-    """Leave an owner that has to go on to a new run: this process ends, and is well."""
+    """Leave an owner to a new run because this process ends; it counts as no failed start."""
     move(
         transaction,
         Move.REPLACE,
@@ -242,20 +242,20 @@ def hand_over(transaction: Transaction, owner: str, generation: int) -> None:
 
 
 def end_runs(transaction: Transaction, batch: str) -> None:
-    """Say that no run works for a batch or its chunks any more."""
+    """End the runs of a batch and of its chunks."""
     move(transaction, Move.END, Run.batch_id == batch, wake_at=None)
 
 
 def note_failure(transaction: Transaction, owner: str, *, count: bool) -> int:
-    """Note that Prefect refused a request for an owner's run, and back off.
+    """Record that Prefect refused a request for an owner's run, and back off.
 
     Args:
         transaction: The transaction to do it in.
         owner: The batch or chunk.
-        count: Whether it is this run's fault; otherwise it is only left alone for a while.
+        count: Whether this run caused it; otherwise the run only backs off.
 
     Returns:
-        How many in a row there have been by now.
+        The number of consecutive failures.
     """
     found = transaction.rows(select(Run.failures).where(Run.owner == owner).with_for_update())
     if not found:
@@ -271,9 +271,9 @@ def note_failure(transaction: Transaction, owner: str, *, count: bool) -> int:
 
 
 def _may_replace(place: Place) -> bool:
-    """Whether a new run may be made for an owner whose run has not ended.
+    """Whether a new run may replace an owner's run that has not ended.
 
-    A batch's run ends once its report is written: until then a new one has that to do.
+    A batch's run ends after its report is written; until then a new run has to write it.
     """
     if identity.owned_chunk(place.run.owner) is not None:
         return place.needs_run

@@ -1,4 +1,4 @@
-"""Earlier scans of a source: from when on there may be something that they have not seen."""
+"""Earlier scans of a source: up to which time they have seen every object."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,7 +14,7 @@ from ittybatch.ledger.states import OPEN_JOBS, JobState
 
 _OPEN = [state.value for state in OPEN_JOBS]
 _UNDONE = [JobState.FAILED.value, JobState.CANCELLED.value, JobState.EXPIRED.value]
-# What narrows down which objects a scan is about; the rest is how it goes about it.
+# The fields that select a scan's objects; the others say how they are read.
 _SAME = (
     "type", "uri", "more_uris", "suffixes", "glob", "exclude", "include", "min_size", "max_size",
     "versioned",
@@ -24,13 +24,13 @@ _SAME = (
 def seen_until(
     transaction: Transaction, source: Mapping[str, Any], profile: Mapping[str, Any]
 ) -> datetime | None:
-    """Tell up to which time of change every object of a source has been dealt with.
+    """Find the modification time up to which every object of a source has been processed.
 
-    That is the beginning of the last complete scan with the same profile. It is earlier where a
-    job of such a scan has yet to end, or ended so that the next batch is to make it again: then
-    that scan's objects are to be listed once more. So they are where it left jobs to another
-    batch, which had them in flight, or archived objects to a later one, until a scan has found
-    nothing of the kind: an object that is restored keeps its time.
+    That is the start of the last complete scan with the same profile. It is earlier if a job of
+    an earlier scan has not ended, or ended so that the next batch makes it again: then that
+    scan's objects must be listed again. The same holds if a scan left jobs to another batch that
+    had them in flight, or left out archived objects, until a later scan has found neither: an
+    object that is restored keeps its modification time.
 
     Args:
         transaction: The transaction to look in.
@@ -38,7 +38,7 @@ def seen_until(
         profile: The profile as JSON; with another one, every object may need something.
 
     Returns:
-        None where everything is to be listed.
+        None if everything must be listed.
     """
     rows = transaction.rows(
         select(Batch.id, Batch.source, Batch.profile, Batch.created_at, Batch.counts)
@@ -48,7 +48,7 @@ def seen_until(
     scans = [
         row
         for row in rows
-        # What an earlier version did not know of was not asked for.
+        # A field that an earlier version did not know was not set.
         if all((row.source.get(name) or None) == (source.get(name) or None) for name in _SAME)
         and (row.source.get("since_last_scan") or row.source.get("modified_since") is None)
         and row.profile == profile
@@ -77,7 +77,7 @@ def _time(text: str | None) -> datetime | None:
 
 
 def _undone(transaction: Transaction, batches: list[str]) -> set[str]:
-    """Batches with a job that has not ended, or that nothing holds back from being made again."""
+    """Batches with a job that has not ended, or that the next batch would make again."""
     again = aliased(Job)
     rows = transaction.rows(
         select(Chunk.batch_id)
@@ -85,7 +85,7 @@ def _undone(transaction: Transaction, batches: list[str]) -> set[str]:
         .join(Job, Job.chunk_id == Chunk.id)
         .where(
             Chunk.batch_id.in_(batches),
-            # The counters spare a look at the jobs of what has succeeded.
+            # The counters avoid reading the jobs of chunks that have succeeded.
             Chunk.planned + Chunk.in_flight + Chunk.failed + Chunk.cancelled + Chunk.expired > 0,
             or_(
                 Job.state.in_(_OPEN),

@@ -1,7 +1,7 @@
-"""Sessions with Postgres: what each side does when the other falls silent, and poolers.
+"""Sessions with Postgres: timeouts on both sides, connection poolers, and COPY.
 
-A machine that drops off the network inside a transaction keeps its row locks until the server
-ends its session. Without limits of our own that takes hours, and nobody else gets on meanwhile.
+A machine that loses its network inside a transaction keeps its row locks until the server ends
+its session. With the default timeouts that takes hours, and blocks everyone else.
 """
 
 from dataclasses import dataclass
@@ -30,14 +30,14 @@ _REMEDIES = {
 
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
-    """What one lost machine may cost the others.
+    """How long a lost machine may block the others.
 
     Args:
-        idle_transaction_s: The server ends a session that is silent for so long inside a
+        idle_transaction_s: The server ends a session that is idle for this long inside a
             transaction, and rolls the transaction back.
-        lock_s: A statement that waits for a lock for so long fails, and is tried again.
-        network_s: Each side gives up a connection whose other side does not acknowledge
-            anything for about so long.
+        lock_s: A statement that waits for a lock for this long fails, and is retried.
+        network_s: Each side closes a connection whose other side acknowledges nothing for
+            about this long.
     """
 
     idle_transaction_s: float = 10.0
@@ -54,7 +54,7 @@ class SessionLimits:
 
     @property
     def of_sessions(self) -> dict[str, str]:
-        """All server settings of a session that is ours alone."""
+        """All server settings of a session that is not pooled."""
         return {
             **self.of_transactions,
             **{f"tcp_{name}": str(value) for name, value in self._keepalives.items()},
@@ -63,7 +63,7 @@ class SessionLimits:
 
     @property
     def of_clients(self) -> dict[str, int]:
-        """Parameters of libpq that make this side notice a server that is gone."""
+        """Parameters of libpq with which the client detects a lost server."""
         return {
             "connect_timeout": _CONNECT_TIMEOUT_S,
             **self._keepalives,
@@ -90,7 +90,7 @@ def create_postgres_engine(url: URL, limits: SessionLimits) -> Engine:
     _refuse_foreign_parameters(url)
     engine = create_engine(
         url,
-        # Rows hold what users call their own: it has no place in the text of an error.
+        # Rows hold users' data, which must not appear in the text of an error.
         hide_parameters=True,
         pool_pre_ping=True,
         pool_size=POOL_SIZE,
@@ -132,13 +132,13 @@ def _copy(cursor: Any, statement: str, _parameters: Any, context: Any) -> bool: 
 
 
 def _is_pooled(connection: Any, cursor: Any) -> bool:  # noqa: ANN401  psycopg's
-    """Whether another process than the one that greeted us runs our statements."""
+    """Whether a pooler is in between: another process runs the statements than accepted us."""
     cursor.execute("SELECT pg_backend_pid()")
     return bool(cursor.fetchone()[0] != connection.info.backend_pid)
 
 
 def _set(execute: Any, values: dict[str, str], *, local: bool) -> None:  # noqa: ANN401
-    # In the `options` of a connection's start, poolers refuse them.
+    # Poolers refuse them as `options` of the startup packet.
     calls = ", ".join(f"set_config('{name}', %s, {str(local).lower()})" for name in values)
     execute(f"SELECT {calls}", tuple(values.values()))
 

@@ -1,7 +1,7 @@
-"""Settling: what Ittybit says of a job, by webhook or by poll, is applied once.
+"""Settlement: the outcome of a job, from a webhook or a poll, is applied once.
 
-Terminal is terminal. The one exception: a job that we gave up, as expired or as refused, and
-that then succeeds is taken as succeeded, for it is paid for.
+Terminal is terminal, with one exception: a job that we gave up as expired or refused and that
+succeeds later counts as succeeded, because it is paid for.
 """
 
 import random
@@ -26,17 +26,17 @@ from sqlalchemy import (
     update,
 )
 
+from ittybatch.ittybit.failures import classify_failure, is_past_end
 from ittybatch.ittybit.job import Job as RemoteJob
 from ittybatch.ittybit.job import JobStatus
-from ittybatch.ittybit.judgement import is_past_end, judge
 from ittybatch.ittybit.options import Kind
 from ittybatch.ledger import runs
 from ittybatch.ledger.batches import end_better
 from ittybatch.ledger.bulk import BulkStatement
 from ittybatch.ledger.counters import Moves
 from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.matching import MatchedAttempt, match_attempts
 from ittybatch.ledger.models import Attempt, Job, UtcDateTime
-from ittybatch.ledger.spoken import SpokenOf, attempts_spoken_of
 from ittybatch.ledger.states import AttemptState, JobState, Verdict
 
 _ENDED_AS = {
@@ -44,7 +44,7 @@ _ENDED_AS = {
     JobStatus.FAILED: AttemptState.FAILED,
     JobStatus.CANCELLED: AttemptState.CANCELLED,
 }
-# What the job of an attempt is that was given up: expired, or refused.
+# The state of a job whose attempt was given up: expired or refused.
 _GIVEN_UP = {JobState.EXPIRED, JobState.FAILED}
 _MAX_BACKOFF_S = 3600.0
 _LONGEST_TEXT = 2000
@@ -53,20 +53,19 @@ _LONGEST_TEXT = 2000
 def settle(
     transaction: Transaction, jobs: Sequence[RemoteJob], *, in_inbox: bool = False
 ) -> list[Verdict]:
-    """Apply what Ittybit says of some jobs, in the order given.
+    """Apply the outcomes of some jobs, in the order given.
 
-    A job is found by the id that its submission was answered with; where that answer is not
-    recorded, by the batch, job and attempt in the metadata that Ittybit echoes.
+    `match_attempts` finds the jobs.
 
     Args:
         transaction: The transaction to do it in.
-        jobs: What Ittybit says.
-        in_inbox: Whether the inbox holds these very words; otherwise the jobs keep them.
+        jobs: The jobs as Ittybit reports them.
+        in_inbox: Whether the inbox keeps these reports; otherwise the jobs keep them.
 
     Returns:
-        What became of each, in the same order.
+        The effect of each, in the same order.
     """
-    rows = attempts_spoken_of(transaction, jobs)
+    rows = match_attempts(transaction, jobs)
     changes = _Changes(transaction, in_inbox=in_inbox)
     verdicts = [changes.apply(job, rows.get(job.id)) for job in jobs]
     changes.write()
@@ -74,12 +73,12 @@ def settle(
 
 
 def expire(transaction: Transaction, job: int, problem: str | None = None) -> bool:
-    """Give up a job whose deadline has passed. It may still run, and be billed.
+    """Expire a job whose deadline has passed. It may still run, and be billed.
 
     Args:
         transaction: The transaction to do it in.
         job: The job.
-        problem: Why Ittybit could not be asked after it, where it could not.
+        problem: Why polling it failed, if it did.
 
     Returns:
         Whether it was in flight and overdue.
@@ -125,7 +124,7 @@ def expire(transaction: Transaction, job: int, problem: str | None = None) -> bo
 
 
 class _Changes:
-    """What a group of outcomes changes, gathered for one statement a kind of change."""
+    """The changes of a group of outcomes, gathered for one statement for each kind of change."""
 
     def __init__(self, transaction: Transaction, *, in_inbox: bool) -> None:
         self._transaction = transaction
@@ -139,7 +138,7 @@ class _Changes:
         self._retry_at: dict[int, datetime] = {}
         self._revived: set[str] = set()
 
-    def apply(self, job: RemoteJob, row: SpokenOf | None) -> Verdict:
+    def apply(self, job: RemoteJob, row: MatchedAttempt | None) -> Verdict:
         """Decide what one outcome changes."""
         if row is None:
             return Verdict.UNKNOWN
@@ -158,7 +157,7 @@ class _Changes:
             return Verdict.APPLIED
         return Verdict.LATE
 
-    def _end_attempt(self, job: RemoteJob, row: SpokenOf, ended_as: AttemptState) -> None:
+    def _end_attempt(self, job: RemoteJob, row: MatchedAttempt, ended_as: AttemptState) -> None:
         row.attempt_state = ended_as
         if row.task_id is None:
             row.task_id = job.id
@@ -173,7 +172,7 @@ class _Changes:
             }
         )
 
-    def _end_job(self, job: RemoteJob, row: SpokenOf) -> None:
+    def _end_job(self, job: RemoteJob, row: MatchedAttempt) -> None:
         old = row.state
         if job.status is JobStatus.SUCCEEDED:
             row.state = JobState.SUCCEEDED
@@ -184,7 +183,7 @@ class _Changes:
         if old in _GIVEN_UP:
             self._revived.add(row.batch_id)
 
-    def _success(self, job: RemoteJob, row: SpokenOf) -> dict[str, Any]:
+    def _success(self, job: RemoteJob, row: MatchedAttempt) -> dict[str, Any]:
         output = job.outputs[0] if job.outputs else None
         return {
             "job": row.id,
@@ -199,16 +198,16 @@ class _Changes:
             "raw": None if self._in_inbox else _written(job.raw),
         }
 
-    def _fail(self, job: RemoteJob, row: SpokenOf) -> None:
-        judgement = judge(job.error, job.status)
+    def _fail(self, job: RemoteJob, row: MatchedAttempt) -> None:
+        failure = classify_failure(job.error, job.status)
         change = {
             "job": row.id,
             "task": job.id,
             "reason_kind": _short(job.error.kind if job.error else None, 100),
-            "reason": _short(job.error.message if job.error else judgement.reason),
+            "reason": _short(job.error.message if job.error else failure.reason),
         }
         first_frame = row.attempt < row.last_attempt and self._take_first_frame(job, row)
-        if first_frame or (judgement.retryable and row.attempt < row.last_attempt):
+        if first_frame or (failure.retryable and row.attempt < row.last_attempt):
             row.state = JobState.PLANNED
             wait_s = 0.0 if first_frame else _backoff_s(row)
             at = self._transaction.now + timedelta(seconds=wait_s)
@@ -216,19 +215,19 @@ class _Changes:
             self._retries.append({**change, "at": at})
             return
         row.state = JobState.CANCELLED if job.status is JobStatus.CANCELLED else JobState.FAILED
-        # A failure that another attempt may mend is free for tomorrow's batch; one that
-        # nothing mends stays claimed, so that tomorrow does not pay for it again.
+        # A retryable failure releases its claim, so the next batch makes the job again. A
+        # permanent failure keeps its claim, so the next batch does not pay for it again.
         self._failures.append(
             {
                 **change,
                 "state": row.state.value,
-                "keep": None if judgement.retryable else row.claim,
+                "keep": None if failure.retryable else row.claim,
                 "at": job.finished_at or self._transaction.now,
                 "raw": None if self._in_inbox else _written(job.raw),
             }
         )
 
-    def _take_first_frame(self, job: RemoteJob, row: SpokenOf) -> bool:
+    def _take_first_frame(self, job: RemoteJob, row: MatchedAttempt) -> bool:
         """Change a picture's `start` to the first frame, if the input ends before it.
 
         Returns:
@@ -248,7 +247,7 @@ class _Changes:
         return True
 
     def write(self) -> None:
-        """Write what was decided; wake the chunks that have nothing in flight any more."""
+        """Write the changes; wake the chunks whose jobs have all ended."""
         _NAME_ATTEMPT.run(self._transaction, self._named)
         _END_ATTEMPT.run(self._transaction, self._attempts, now=self._transaction.now)
         _SUCCEED.run(self._transaction, self._successes)
@@ -263,8 +262,8 @@ class _Changes:
             runs.wake_settled(self._transaction, self._moves.chunks)
 
 
-def _backoff_s(row: SpokenOf) -> float:
-    """Twice as long at each attempt of this batch, with a spread against herds."""
+def _backoff_s(row: MatchedAttempt) -> float:
+    """Exponential backoff with jitter."""
     wait_s: float = row.backoff_s * 2.0 ** min(row.attempt - 1, 20)
     return min(wait_s, _MAX_BACKOFF_S) * random.uniform(0.8, 1.2)  # noqa: S311  no secret
 
@@ -278,14 +277,14 @@ def _written(raw: Mapping[str, Any]) -> str | None:
     try:
         return orjson.dumps(raw).decode()
     except TypeError:
-        return None  # nested too deeply to be written again; the delivery has its very bytes
+        return None  # nested too deeply for JSON; the delivery keeps the exact bytes
 
 
 def _of_job(given: FromClause) -> Update:
     return update(Job).where(Job.id == given.c.job)
 
 
-# A webhook may come before the answer to its submission, and the answer may be lost.
+# A webhook may arrive before the response to its submission, and the response may be lost.
 _SUBMITTED_AT = func.coalesce(
     Job.submitted_at,
     select(Attempt.sent_at)
@@ -296,12 +295,12 @@ _SUBMITTED_AT = func.coalesce(
 
 
 def _submitted_by(given: FromClause) -> ColumnElement[datetime]:
-    """When it was submitted, by our clock; not after its end, by Ittybit's."""
+    """When it was submitted by our clock, but not after its end by Ittybit's clock."""
     at: ColumnElement[datetime] = given.c.at
     return case((at < _SUBMITTED_AT, at), else_=_SUBMITTED_AT)
 
 
-# Apart from the rest, which needs no change of an index's largest column.
+# Separate, so that other updates need not change the indexed `task_id`.
 _NAME_ATTEMPT = BulkStatement(
     {"job": BigInteger, "number": Integer, "task": Text},
     lambda given: (

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class JobState(StrEnum):
-    """Where a job stands.
+    """The state of a job.
 
     `planned -> submitting -> submitted -> succeeded | failed | cancelled | expired`; a
     retryable failure goes back to `planned`.
@@ -20,7 +20,7 @@ class JobState(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether the job has ended, but for an expired one that may still succeed."""
+        """Whether the job has ended; an expired one may still become succeeded."""
         return self not in OPEN_JOBS
 
     @property
@@ -34,7 +34,7 @@ OPEN_JOBS = IN_FLIGHT_JOBS | {JobState.PLANNED}
 
 
 class AttemptState(StrEnum):
-    """Where one submission of a job stands."""
+    """The state of one submission of a job."""
 
     SENDING = "sending"
     ACCEPTED = "accepted"
@@ -51,7 +51,7 @@ class AttemptState(StrEnum):
 
 
 class ChunkState(StrEnum):
-    """Where a chunk stands."""
+    """The state of a chunk."""
 
     PLANNED = "planned"
     RELEASED = "released"
@@ -59,7 +59,7 @@ class ChunkState(StrEnum):
 
 
 class BatchState(StrEnum):
-    """Where a batch stands."""
+    """The state of a batch."""
 
     PLANNING = "planning"
     UNAPPROVED = "unapproved"
@@ -77,12 +77,12 @@ class BatchState(StrEnum):
 
 ENDED_BATCHES = frozenset({BatchState.SUCCEEDED, BatchState.SOME_FAILED, BatchState.CANCELLED})
 
-# What is planned there waits for nobody: another batch may take it over.
+# Another batch may take over what is planned there.
 WILL_NOT_SEND = ENDED_BATCHES | {BatchState.HELD, BatchState.UNAPPROVED}
 
 
 class RunState(StrEnum):
-    """Where the flow run of a batch or a chunk stands, as far as the ledger knows."""
+    """The state of the flow run of a batch or a chunk, as far as the ledger knows."""
 
     STARTING = "starting"
     AWAKE = "awake"
@@ -92,7 +92,7 @@ class RunState(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What became of a delivery."""
+    """The effect of a delivery."""
 
     APPLIED = "applied"
     DUPLICATE = "duplicate"

@@ -1,13 +1,13 @@
 """Stopping: a batch is held and its run ends, in one transaction.
 
-A batch that is held while its run stays awake would have that run replaced once it is silent.
+If a batch were held while its run stayed awake, the run would be replaced after a lease.
 """
 
 from enum import Enum, auto
 
 from sqlalchemy import select
 
-from ittybatch.ledger.batches import hold_batch
+from ittybatch.ledger.control import hold_batch
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.legs import Leg
 from ittybatch.ledger.models import Batch, Run
@@ -17,7 +17,7 @@ from ittybatch.ledger.states import BatchState
 
 
 class Stopped(Enum):
-    """What came of a run that cannot go on."""
+    """The result of `give_up`."""
 
     HELD = auto()
     ENDED = auto()
@@ -25,10 +25,10 @@ class Stopped(Enum):
 
 
 def hold_and_end(transaction: Transaction, leg: Leg, reason: str) -> bool:
-    """Hold the batch of a leg that cannot go on, and end the leg's run.
+    """Hold the batch of a leg that cannot continue, and end the leg's run.
 
     Returns:
-        False, and nothing has changed, where another leg has taken its place.
+        False, and nothing has changed, if another leg has replaced it.
     """
     place = lock_place(transaction, leg.owner, exclusive=True)
     if place is None or (place.run.generation, place.run.leg) != (leg.generation, leg.number):
@@ -39,13 +39,13 @@ def hold_and_end(transaction: Transaction, leg: Leg, reason: str) -> bool:
 
 
 def give_up(transaction: Transaction, seen: OwnedRun, reason: str) -> Stopped:
-    """Hold the batch of a run that gets nowhere, and end all its runs.
+    """Hold the batch of a run that makes no progress, and end all its runs.
 
-    What a cancelled batch has sent is settled without a run: there only this run ends.
+    What a cancelled batch has sent is settled without a run: only this run ends there.
 
     Args:
         transaction: The transaction to do it in.
-        seen: The run as it was: nothing is done where it has moved since.
+        seen: The run as it was read: nothing is done if it has moved since.
         reason: Why, for the batch's record.
     """
     place = lock_place(transaction, seen.owner, exclusive=True)
@@ -67,7 +67,7 @@ def suspended_in_prefect(transaction: Transaction, seen: OwnedRun) -> bool:
     is woken.
 
     Returns:
-        Whether it was suspended by somebody: not where the ledger has the run waiting by now.
+        Whether an operator suspended it: not if the run waits in the ledger by now.
     """
     place = lock_place(transaction, seen.owner, exclusive=True)
     if place is None or (place.run.generation, place.run.leg) != (seen.generation, seen.leg):

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ittybatch.ledger import identity
-from ittybatch.ledger.brakes import hold_at_ceiling, room_under_ceiling
+from ittybatch.ledger.brakes import hold_at_ceiling, submissions_left
 from ittybatch.ledger.bulk import BulkStatement
 from ittybatch.ledger.counters import Moves, attempts_of
 from ittybatch.ledger.database import Transaction
@@ -55,7 +55,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Ittybit's answer to a submission: it has the job, under this id."""
+    """Ittybit accepted a submission, under this id."""
 
     job_id: int
     attempt: int
@@ -64,7 +64,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Ittybit's answer to a submission: it does not take this job, now or ever."""
+    """Ittybit refused a submission for good."""
 
     job_id: int
     attempt: int
@@ -75,23 +75,23 @@ class Refused:
 def claim_due(transaction: Transaction, chunk: int, limit: int) -> list[Submission]:
     """Claim planned jobs of a chunk that are due, each for its next attempt.
 
-    Retries that will be due within seconds go along: a leg of their own would cost more than
-    the rest of their backoff is worth. Nothing is claimed for a batch that is held or has ended.
-    A batch at its ceiling is held only where that leaves out a job that is due.
+    Retries that are due within seconds are included: another leg would cost more than waiting
+    saves. Nothing is claimed for a batch that is held or has ended. A batch at its ceiling is
+    held only if a job is due.
     """
     batch = transaction.execute(
         select(Batch.id, Batch.options)
         .join(Chunk, Chunk.batch_id == Batch.id)
         .where(Chunk.id == chunk)
     ).one()
-    room = room_under_ceiling(transaction, batch.id, batch.options)
+    left = submissions_left(transaction, batch.id, batch.options)
     soon = transaction.now + timedelta(seconds=_SOON_S)
     due = (
         Job.chunk_id == chunk,
         Job.state == JobState.PLANNED.value,
         or_(Job.not_before.is_(None), Job.not_before <= soon),
     )
-    if room == 0:
+    if left == 0:
         if transaction.rows(select(Job.id).where(*due).limit(1)):
             hold_at_ceiling(transaction, batch.id)
         return []
@@ -99,14 +99,14 @@ def claim_due(transaction: Transaction, chunk: int, limit: int) -> list[Submissi
         _submissions()
         .where(*due, Batch.state == BatchState.RUNNING.value)
         .order_by(Job.id)
-        .limit(limit if room is None else min(limit, room))
+        .limit(limit if left is None else min(limit, left))
         .with_for_update(of=Job, skip_locked=True)
     )
     if not rows:
         return []
     now = transaction.now
     claimed = [_submission(row, row.attempt + 1, now) for row in rows]
-    # A number whose sending was called off before it left is used again, with its key.
+    # The number of an attempt that was withdrawn before it was sent is reused, with its key.
     _BEGIN_ATTEMPT.run(
         transaction,
         [
@@ -128,7 +128,7 @@ def claim_due(transaction: Transaction, chunk: int, limit: int) -> list[Submissi
 
 
 def unanswered(transaction: Transaction, chunk: int) -> list[Submission]:
-    """Submissions whose answer nobody recorded; they are sent again under the same key."""
+    """Submissions without a recorded response; they are sent again with the same key."""
     rows = transaction.rows(
         _submissions()
         .add_columns(Attempt.sent_at, Attempt.idempotency_key)
@@ -140,7 +140,7 @@ def unanswered(transaction: Transaction, chunk: int) -> list[Submission]:
         )
         .order_by(Job.id)
     )
-    # Not derived anew: the job's key may have got another form since.
+    # Not derived again: a migration may have changed the form of the job's key.
     return [
         replace(_submission(row, row.attempt, row.sent_at), idempotency_key=row.idempotency_key)
         for row in rows
@@ -151,8 +151,8 @@ def record_accepted(transaction: Transaction, answers: Sequence[Accepted]) -> li
     """Record that Ittybit has these jobs.
 
     Returns:
-        Bodies of webhooks that came before this, for these jobs, and could not be matched
-        then: the caller settles them.
+        Bodies of earlier webhooks for these jobs that could not be matched when they arrived:
+        the caller settles them.
     """
     if not answers:
         return []
@@ -163,7 +163,7 @@ def record_accepted(transaction: Transaction, answers: Sequence[Accepted]) -> li
 
 
 def record_refused(transaction: Transaction, answers: Sequence[Refused]) -> None:
-    """Record that Ittybit refuses these jobs for good. They stay claimed: held back."""
+    """Record that Ittybit refuses these jobs for good. They stay claimed, so they are held back."""
     moves = Moves()
     for each in sorted(answers, key=lambda answer: answer.job_id):
         row = _locked(transaction, each.job_id, each.attempt)
@@ -190,7 +190,7 @@ def record_refused(transaction: Transaction, answers: Sequence[Refused]) -> None
 
 
 def return_unsent(transaction: Transaction, jobs: Sequence[tuple[int, int]], wait_s: float) -> None:
-    """Give back claims, as (job, attempt), that surely never became a job at Ittybit."""
+    """Return claimed (job, attempt) to planned that certainly never became a job at Ittybit."""
     if not jobs:
         return
     attempts = dict(jobs)
@@ -213,7 +213,7 @@ def return_unsent(transaction: Transaction, jobs: Sequence[tuple[int, int]], wai
 def postpone_unanswered(
     transaction: Transaction, jobs: Sequence[tuple[int, int]], wait_s: float
 ) -> None:
-    """Let submissions whose outcome is unknown wait before they are sent again."""
+    """Delay submissions with an unknown outcome before they are sent again."""
     if not jobs:
         return
     not_before = transaction.now + timedelta(seconds=wait_s)
@@ -310,7 +310,7 @@ _CLAIM = BulkStatement(
             attempt=Job.attempt + 1,
             not_before=None,
             deadline_at=given.c.deadline,
-            # Of the attempt before.
+            # Values of the previous attempt.
             submitted_at=None,
             polled_at=None,
             error_kind=None,
@@ -335,7 +335,7 @@ _RETURN = BulkStatement(
     ),
 )
 _ACCEPTED = {"job": BigInteger, "number": Integer, "task": Text}
-# The webhook may have come before the answer: what has ended stays ended.
+# The webhook may have arrived before the response: what has ended stays ended.
 _ACCEPT_ATTEMPT = BulkStatement(
     _ACCEPTED,
     lambda given: (

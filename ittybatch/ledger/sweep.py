@@ -1,9 +1,9 @@
-"""The sweep: every owner has a run, or an end. What breaks this is found and mended.
+"""The sweep finds and repairs owners that have neither a run nor an end.
 
 Every batch that has not ended, and every released chunk of one that still has work, has a run
 that is starting, awake with a heartbeat, or waiting with a time to wake at or with jobs under
-way. Nothing in the ledger breaks it; a sweep looks all the same, for what was not foreseen.
-It reads the batches that have not ended, and their chunks and runs: never a table of jobs.
+way. No transition breaks this; the sweep is a safeguard. It reads the batches that have not
+ended, and their chunks and runs, but never a table of jobs.
 """
 
 from dataclasses import dataclass
@@ -14,15 +14,14 @@ from typing import Any
 from sqlalchemy import String, and_, cast, exists, literal, or_, select
 
 from ittybatch.ledger import identity, runs
-from ittybatch.ledger.batches import hold_batch
 from ittybatch.ledger.chunks import finish_chunk
+from ittybatch.ledger.control import hold_batch, restart_runs
 from ittybatch.ledger.database import Ledger, Transaction
 from ittybatch.ledger.models import Batch, Chunk, Run
-from ittybatch.ledger.rousing import restart_runs
 from ittybatch.ledger.run_moves import Move, move, new_run, wake
 from ittybatch.ledger.states import BatchState, ChunkState, RunState
 
-# What a batch had sent when it was cancelled has its deadline long before.
+# Longer than any deadline of a job that was in flight when its batch was cancelled.
 _COLLECTS_FOR = timedelta(days=30)
 
 
@@ -61,12 +60,12 @@ class Broken:
 
 
 def find_broken(transaction: Transaction, lease_s: float, batch: str | None = None) -> list[Broken]:
-    """The owners that nobody works for, or will work for, though they need it.
+    """The owners that need a run and have none that works or will be woken.
 
     Args:
         transaction: The transaction to look in.
-        lease_s: Seconds without a heartbeat after which a process without a flow run, of which
-            Prefect knows nothing, is taken for gone.
+        lease_s: Seconds without a heartbeat after which a process without a flow run counts as
+            gone: Prefect does not know it.
         batch: Look at this batch only.
     """
     found = [
@@ -78,10 +77,10 @@ def find_broken(transaction: Transaction, lease_s: float, batch: str | None = No
 
 
 def sweep(ledger: Ledger, lease_s: float) -> list[Broken]:
-    """Mend every owner that breaks the invariant. Reads only, where none does.
+    """Repair every owner that breaks the invariant; only reads if there is none.
 
     Returns:
-        What was mended.
+        What was repaired.
     """
     broken = ledger.read(find_broken, lease_s)
     batches = sorted({each.batch_id for each in broken})
@@ -89,10 +88,10 @@ def sweep(ledger: Ledger, lease_s: float) -> list[Broken]:
 
 
 def mend(transaction: Transaction, batch: str, lease_s: float) -> list[Broken]:
-    """Mend a batch's owners that break the invariant.
+    """Repair a batch's owners that break the invariant.
 
     Returns:
-        What was mended. Less than was found before where something moved meanwhile.
+        What was repaired: less than was found before if something moved meanwhile.
     """
     transaction.execute(select(Batch.id).where(Batch.id == batch).with_for_update())
     broken = find_broken(transaction, lease_s, batch)
@@ -115,7 +114,7 @@ def mend(transaction: Transaction, batch: str, lease_s: float) -> list[Broken]:
                     f"The process that ran it is gone. `ittybatch resume {batch}` goes on with it.",
                 )
                 runs.end_runs(transaction, batch)
-                # Only where it is not held, because it was cancelled: something collects.
+                # A cancelled batch cannot be held: its runs are restarted to collect what it sent.
                 restart_runs(transaction, batch)
             case Fault.ALL_ENDED:
                 chunk = identity.owned_chunk(each.owner)
@@ -178,7 +177,7 @@ _RUN_COLUMNS = (
     Run.wake_at,
     Run.stumbles,
 )
-# In a cancelled batch, what came back to be tried again is cancelled when it is collected.
+# In a cancelled batch, planned retries are cancelled when the chunk is collected.
 _ALL_ENDED = and_(
     Chunk.in_flight == 0,
     or_(Chunk.planned == 0, Batch.state == BatchState.CANCELLED.value),
@@ -204,8 +203,8 @@ def _fault(transaction: Transaction, row: Any, lease_s: float) -> Fault | None: 
         case RunState.ENDED if row.all_ended:
             fault = Fault.ALL_ENDED
         case RunState.ENDED:
-            given_up = row.stumbles >= runs.MOST_STUMBLES
-            # Nothing is left to send there; polls and webhooks settle what was sent.
+            given_up = row.stumbles >= runs.MAX_FAILED_STARTS
+            # Nothing is left to send; polls and webhooks settle what was sent.
             if not (given_up and row.batch_state == BatchState.CANCELLED):
                 fault = Fault.RUN_ENDED
         case RunState.WAITING if row.wake_at is None and not row.under_way:
@@ -213,8 +212,8 @@ def _fault(transaction: Transaction, row: Any, lease_s: float) -> Fault | None: 
         case RunState.SUSPENDED:
             fault = Fault.SUSPENDED
         case RunState.AWAKE if row.in_place:
-            # Prefect cannot say what became of it: it may have no flow run, or one on a server
-            # that ended with its process.
+            # Prefect cannot report on it: it may have no flow run, or one on a server that ended
+            # with its process.
             if row.heartbeat_at <= transaction.now - timedelta(seconds=lease_s):
                 fault = Fault.PROCESS_GONE
     return fault

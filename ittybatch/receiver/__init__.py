@@ -1,4 +1,4 @@
-"""The receiver: webhooks come in, are kept and applied, and wake what waits for them."""
+"""The receiver: stores and applies webhooks, and resumes the flow runs that wait for them."""
 
 from ittybatch.receiver.app import create_app, serve
 

@@ -1,4 +1,4 @@
-"""The receiver as an ASGI application, and as a server."""
+"""The receiver as a Starlette application and as a server."""
 
 import contextlib
 import logging
@@ -20,19 +20,19 @@ from ittybatch.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# Ittybit waits 5 s for an answer: past this a 503 in time is worth more than a late 200.
+# Ittybit waits 5 s for an answer: a 503 within that time is better than a later 200.
 _LEDGER_PATIENCE_S = 3.0
 
 
 def create_app(settings: Settings, *, waker: bool = True) -> Starlette:
-    """Make the receiver.
+    """Create the receiver.
 
     Args:
         settings: The secret, the ledger, the limits.
-        waker: Whether flow runs are woken from here. Off where another receiver does it.
+        waker: Whether this receiver also resumes flow runs. False if another one does.
 
     Raises:
-        ConfigurationError: when there is no secret and unsigned webhooks are not allowed.
+        ConfigurationError: There is no secret, and unsigned webhooks are not allowed.
     """
     secrets = _secrets(settings)
     ledger = open_ledger(settings, patience_s=_LEDGER_PATIENCE_S)
@@ -64,15 +64,15 @@ def create_app(settings: Settings, *, waker: bool = True) -> Starlette:
 
 
 def serve(settings: Settings, *, host: str = "127.0.0.1", port: int | None = None) -> None:
-    """Run the receiver until it is told to stop.
+    """Run the receiver until a signal stops it.
 
     Args:
         settings: The secret, the ledger, the limits, and `PORT`.
         host: The address to listen on.
-        port: The port to listen on, in place of the settings'.
+        port: The port to listen on; overrides the settings.
 
     Raises:
-        ConfigurationError: as `create_app`.
+        ConfigurationError: See `create_app`.
     """
     app = create_app(settings)
     uvicorn.Server(
@@ -81,18 +81,18 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int | None = Non
 
 
 def server_config(app: Starlette, *, host: str, port: int) -> uvicorn.Config:
-    """How the receiver is served."""
+    """The configuration of uvicorn for the receiver."""
     return uvicorn.Config(
         app,
         host=host,
         port=port,
         access_log=False,
         log_level="info",
-        # Nobody's address is looked at, so no proxy's word about it is needed.
+        # Client addresses from proxies are not used.
         proxy_headers=False,
         server_header=False,
         http=BoundedProtocol,
-        # A request that would like to be a WebSocket is answered as any other.
+        # A WebSocket handshake is answered like any other request.
         ws="none",
         timeout_keep_alive=int(IDLE_S),
         timeout_graceful_shutdown=10,
@@ -104,9 +104,9 @@ def _secrets(settings: Settings) -> tuple[bytes, ...]:
         return settings.webhook_secrets
     if not settings.allow_unsigned_webhooks:
         raise ConfigurationError(
-            "There is no webhook secret, so anybody could tell the ledger anything.",
-            remedy="Set ITTYBIT_WEBHOOK_SECRET in the environment or in .env; or, for a test "
-            "only, ITTYBATCH_ALLOW_UNSIGNED_WEBHOOKS=true.",
+            "There is no webhook secret, so anyone could send false webhooks.",
+            remedy="Set ITTYBIT_WEBHOOK_SECRET in the environment or in .env; or, only for tests, "
+            "ITTYBATCH_ALLOW_UNSIGNED_WEBHOOKS=true.",
         )
-    logger.warning("Webhooks are accepted unsigned: anybody can tell the ledger anything.")
+    logger.warning("Webhooks are accepted unsigned: anyone can send false webhooks.")
     return ()

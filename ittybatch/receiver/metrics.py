@@ -1,4 +1,4 @@
-"""What the receiver counts, for Prometheus."""
+"""The receiver's metrics for Prometheus."""
 
 from collections import Counter as Counting
 from collections.abc import Iterable
@@ -9,38 +9,38 @@ from ittybatch.ledger.states import Verdict
 
 
 class Metrics:
-    """One receiver's figures, in a registry of their own."""
+    """The metrics of one receiver, in their own registry."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         deliveries = Counter(
             "ittybatch_deliveries",
-            "Signed webhooks kept, by what became of them.",
+            "Signed webhooks stored, by verdict.",
             ["verdict"],
             registry=self._registry,
         )
-        # Looking a label up costs more than counting; a webhook should pay for neither twice.
+        # Resolved once, because looking up a label costs more than counting.
         self._deliveries = {
             verdict: deliveries.labels(verdict=verdict.value) for verdict in Verdict
         }
         self._refused = Counter(
             "ittybatch_webhooks_refused",
-            "Requests to the webhook route that were not kept, by status.",
+            "Requests to the webhook route that were refused, by status.",
             ["status"],
             registry=self._registry,
         )
         self._group_size = Histogram(
             "ittybatch_commit_deliveries",
-            "Webhooks a commit.",
+            "Webhooks per commit.",
             buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
             registry=self._registry,
         )
         self._commit_s = Histogram(
-            "ittybatch_commit_seconds", "Seconds a commit.", registry=self._registry
+            "ittybatch_commit_seconds", "Seconds per commit.", registry=self._registry
         )
         self._woken = Counter(
             "ittybatch_runs_woken",
-            "Flow runs called, resumed, made or replaced.",
+            "Flow runs called, resumed, created or replaced.",
             ["how"],
             registry=self._registry,
         )
@@ -59,9 +59,9 @@ class Metrics:
             "ittybatch_runs_waiting", "Flow runs that are suspended.", registry=self._registry
         )
 
-    def kept(self, verdicts: Iterable[Verdict]) -> None:
-        """Count webhooks that were kept."""
-        # Counting takes a lock: once a group, not once a webhook.
+    def stored(self, verdicts: Iterable[Verdict]) -> None:
+        """Count stored webhooks."""
+        # Counting takes a lock: once per group, not per webhook.
         for verdict, count in Counting(verdicts).items():
             self._deliveries[verdict].inc(count)
 
@@ -75,19 +75,19 @@ class Metrics:
         self._commit_s.observe(seconds)
 
     def woken(self, how: str, runs: int) -> None:
-        """Count runs woken in one way."""
+        """Count runs that were woken in one way."""
         self._woken.labels(how=how).inc(runs)
 
     def waker_failed(self) -> None:
-        """Count a round of the waker that failed."""
+        """Count a failed round of the waker."""
         self._waker_errors.inc()
 
     def set_work(self, jobs: dict[str, int], waiting: int) -> None:
-        """Set the gauges that are read from the ledger."""
+        """Set the gauges from the ledger's figures."""
         for state, count in jobs.items():
             self._jobs.labels(state=state).set(count)
         self._waiting.set(waiting)
 
     def render(self) -> bytes:
-        """All of it, as Prometheus reads it."""
+        """All metrics in Prometheus's text format."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""The receiver's pages for probes and operators; what they say to strangers is little."""
+"""The receiver's pages for probes and operators. They reveal little to strangers."""
 
 import asyncio
 import contextlib
@@ -20,19 +20,19 @@ from ittybatch.receiver.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-# However many ask, the ledger is asked once in this time.
+# The ledger is checked at most once in this time, however many requests arrive.
 _READY_FOR_S = 1.0
-# A proxy on this machine sets one of these; the request came from somewhere else.
+# A proxy on this machine sets one of these for requests from other machines.
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
 class Pages:
-    """`/healthz` and `/readyz` for anybody, `/metrics` for those who may read it.
+    """`/healthz` and `/readyz` for everyone; `/metrics` with a token or from this machine.
 
     Args:
-        ledger: The ledger that the receiver needs.
-        metrics: What `/metrics` shows.
-        token: The bearer token of `/metrics`; without one, this machine alone may read it.
+        ledger: The ledger to check and to read figures from.
+        metrics: Rendered by `/metrics`.
+        token: The bearer token for `/metrics`; None allows only this machine.
     """
 
     def __init__(self, ledger: Ledger, metrics: Metrics, token: str | None) -> None:
@@ -52,11 +52,11 @@ class Pages:
         ]
 
     async def healthz(self, _request: Request) -> Response:
-        """Say that the receiver is alive."""
+        """Report that the receiver is alive."""
         return PlainTextResponse("ok")
 
     async def readyz(self, _request: Request) -> Response:
-        """Say whether webhooks can be kept; the log says why they cannot."""
+        """Report whether webhooks can be stored; only the log has the reason if not."""
         async with self._checking:
             now = asyncio.get_running_loop().time()
             if now >= self._checked_until:
@@ -67,10 +67,10 @@ class Pages:
             return PlainTextResponse("not ready", status_code=HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def metrics(self, request: Request) -> Response:
-        """Show the figures to whoever has the token, or sits at this machine."""
+        """Show the metrics to clients with the token, or on this machine."""
         if refused := self._refuse(request):
             return refused
-        with contextlib.suppress(IttybatchError):  # the other figures are worth having alone
+        with contextlib.suppress(IttybatchError):  # the other metrics are useful without these
             jobs, waiting = await run_in_threadpool(self._ledger.read, open_work)
             self._metrics.set_work(jobs, waiting)
         return Response(self._metrics.render(), media_type="text/plain; version=0.0.4")
@@ -94,7 +94,7 @@ class Pages:
         )
 
     def _note(self, why: str | None) -> None:
-        """Log a change, not each of a probe's many looks."""
+        """Log changes only: probes ask every few seconds."""
         if why and why != self._not_ready:
             logger.warning("Not ready: %s", why)
         elif self._not_ready and not why:

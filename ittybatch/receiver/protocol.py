@@ -1,8 +1,8 @@
-"""HTTP/1.1 as uvicorn speaks it, with a bound for everything that a stranger may send.
+"""uvicorn's HTTP/1.1 protocol with a limit on everything that a stranger can send.
 
-uvicorn's parser in C has no limit of its own: it joins the pieces of an endless header again
-and again, and waits for ever for the rest of one. Its other parser, h11, has a limit for bytes
-but none for time, and takes six times as long for each request.
+uvicorn's httptools parser has no limits: it joins the pieces of an endless header again and
+again, and waits forever for the rest. Its h11 parser limits bytes but not time, and takes a
+fifth more CPU per webhook.
 """
 
 import asyncio
@@ -13,89 +13,89 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-# Of a request's line and headers; likewise of what may stand between two pieces of its body.
-MOST_HEAD_BYTES = 32_768
-MOST_HEADERS = 100
-# Requests that may wait on one connection while an earlier one is answered.
-MOST_PIPELINED = 16
-# Half of the files that a process may have open, as there are others; 512 on most systems.
+# Of a request line with its headers; also of chunk headers and trailers.
+MAX_HEAD_BYTES = 32_768
+MAX_HEADERS = 100
+# Requests that may wait on one connection for an earlier answer.
+MAX_PIPELINED = 16
+# Half of the process's file descriptors; on most systems 512.
 _OPEN_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-MOST_CONNECTIONS = min(768, _OPEN_FILES // 2) if _OPEN_FILES > 0 else 768
+MAX_CONNECTIONS = min(768, _OPEN_FILES // 2) if _OPEN_FILES > 0 else 768
 HEAD_WITHIN_S = 10.0
 # Between two requests of one connection.
 IDLE_S = 30.0
-# From a head to the end of its answer. A webhook's body and commit have shorter ones.
+# From the head to the end of the answer. A webhook's body and commit have shorter limits.
 ANSWER_WITHIN_S = 60.0
-# For whoever has not read all of its answer once the connection is to be closed.
+# For the client to read the rest of the answer before the connection is aborted.
 _CLOSE_WITHIN_S = 5.0
-_LOOK_EVERY_S = 2.0
+_CHECK_EVERY_S = 2.0
 
 
-class _OverBound(Exception):
-    """A request that is past a bound."""
+class _LimitExceeded(Exception):
+    """The request exceeds a limit."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection, which costs no more than the bounds above.
+    """One connection, limited by the constants above.
 
     Args:
-        *args: What uvicorn gives to a connection.
-        **kwargs: Likewise.
+        *args: Passed on to uvicorn's protocol.
+        **kwargs: Passed on to uvicorn's protocol.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  uvicorn's business
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own arguments
         super().__init__(*args, **kwargs)
         self.deadline = 0.0  # by the loop's clock
-        # One for the connection's whole life: a new one for each request would cost more.
+        # One timer for the connection: a timer per request would cost more.
         self._timer: asyncio.TimerHandle | None = None
-        # Bytes since the parser last got on: a head, a trailer, a chunk's line.
+        # Bytes since the parser last made progress: in a head, a trailer or a chunk header.
         self._stalled_bytes = 0
-        self._has_advanced = False
-        self._has_begun = True
+        self._has_progress = False
+        self._has_started = True
         self._wants_upgrade = False
 
     @property
-    def is_waiting(self) -> bool:
-        """Whether we wait for a request, and none is being answered."""
+    def is_idle(self) -> bool:
+        """Whether the connection is idle: no request is being answered."""
         return self.cycle is None or self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the connection, if need be in the place of another that waits."""
+        """Accept the connection; above the limit, close the idle one that expires first."""
         super().connection_made(transport)
-        self._allow(HEAD_WITHIN_S)
-        self._look_again()
-        if len(self.connections) > MOST_CONNECTIONS:
-            self._make_room()
+        self._expire_in(HEAD_WITHIN_S)
+        self._set_timer()
+        if len(self.connections) > MAX_CONNECTIONS:
+            self._close_idle()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has come, in pieces, for as long as the parser gets on with it."""
+        """Parse in pieces, as long as the parser makes progress."""
         self._unset_keepalive_if_required()
-        if not self._has_begun:
-            self._has_begun = True
-            self._allow(HEAD_WITHIN_S)
+        if not self._has_started:
+            self._has_started = True
+            self._expire_in(HEAD_WITHIN_S)
         try:
-            for start in range(0, len(data), MOST_HEAD_BYTES):
+            for start in range(0, len(data), MAX_HEAD_BYTES):
                 if self.transport.is_closing():
                     return
-                self._feed(data[start : start + MOST_HEAD_BYTES])
-        except _OverBound as over:
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, str(over))
+                self._feed(data[start : start + MAX_HEAD_BYTES])
+        except _LimitExceeded as error:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, str(error))
         except httptools.HttpParserError as error:
             # The parser wraps what its callbacks raise.
-            if isinstance(error.__context__, _OverBound):
+            if isinstance(error.__context__, _LimitExceeded):
                 status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
                 self._refuse(status, str(error.__context__))
             else:
                 self._refuse(HTTPStatus.BAD_REQUEST, "This is not a valid HTTP request.")
 
     def _feed(self, piece: bytes) -> None:
-        self._has_advanced = False
+        self._has_progress = False
         while True:
             try:
                 self.parser.feed_data(piece)
@@ -103,15 +103,15 @@ class BoundedProtocol(HttpToolsProtocol):
                 piece = self._without_upgrade() + piece[upgrade.args[0] :]
             else:
                 break
-        self._stalled_bytes = 0 if self._has_advanced else self._stalled_bytes + len(piece)
-        if self._stalled_bytes >= MOST_HEAD_BYTES:
-            raise _OverBound(f"The request's head is over {MOST_HEAD_BYTES} bytes.")
+        self._stalled_bytes = 0 if self._has_progress else self._stalled_bytes + len(piece)
+        if self._stalled_bytes >= MAX_HEAD_BYTES:
+            raise _LimitExceeded(f"The request's head is over {MAX_HEAD_BYTES} bytes.")
 
     def _without_upgrade(self) -> bytes:
-        """Begin a request anew without its wish for another protocol, after which no body is read.
+        """Restart the request without its `Upgrade` header; with it, httptools reads no body.
 
         Returns:
-            The request's head, for the new parser.
+            The request's head for the new parser.
         """
         lines = [
             b"%s %s HTTP/%s"
@@ -122,74 +122,74 @@ class BoundedProtocol(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         return b"\r\n".join([*lines, b"", b""])
 
-    # What the parser calls
+    # Callbacks of the parser
 
     def on_headers_complete(self) -> None:
-        """Begin to answer the request, unless it is to be parsed anew."""
-        self._has_advanced = True
-        if len(self.headers) > MOST_HEADERS:
-            raise _OverBound(f"The request has more than {MOST_HEADERS} headers.")
-        if len(self.pipeline) >= MOST_PIPELINED:
-            raise _OverBound(f"More than {MOST_PIPELINED} requests wait on this connection.")
+        """Start the answer, unless the request has to be parsed again."""
+        self._has_progress = True
+        if len(self.headers) > MAX_HEADERS:
+            raise _LimitExceeded(f"The request has more than {MAX_HEADERS} headers.")
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise _LimitExceeded(f"More than {MAX_PIPELINED} requests wait on this connection.")
         self._wants_upgrade = self.parser.should_upgrade()
         if not self._wants_upgrade:
-            self._allow(ANSWER_WITHIN_S)
+            self._expire_in(ANSWER_WITHIN_S)
             super().on_headers_complete()
-            # A trailer is no header: what follows the body is put aside.
+            # Trailers are not headers: collect them in a separate list.
             self.headers = []
         elif self.parser.get_method() == b"CONNECT":
-            raise ValueError("no tunnels are opened here")
+            raise ValueError("CONNECT is not supported")
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of the body."""
-        self._has_advanced = True
+        """Receive a piece of the body."""
+        self._has_progress = True
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """End the body."""
-        self._has_advanced = True
+        """Finish the body."""
+        self._has_progress = True
         if not self._wants_upgrade:
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request, unless there is more of this one, which nobody will read."""
+        """Wait for the next request; close the connection if this one has unread data."""
         super().on_response_complete()
-        if self.is_waiting:
-            self._has_begun = False
-            self._allow(IDLE_S)
+        if self.is_idle:
+            self._has_started = False
+            self._expire_in(IDLE_S)
             if self.cycle.more_body:
                 self.transport.close()
 
-    # The end
+    # Closing
 
-    def _refuse(self, status: HTTPStatus, why: str) -> None:
-        body = why.encode()
+    def _refuse(self, status: HTTPStatus, reason: str) -> None:
+        body = reason.encode()
         self.transport.write(
             b"%scontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
             b"connection: close\r\n\r\n%s" % (STATUS_LINE[status], len(body), body)
         )
         self.transport.close()
 
-    def _make_room(self) -> None:
-        """Close the waiting connection whose time is up first; ours is among them, and the last."""
+    def _close_idle(self) -> None:
+        """Abort the idle connection that expires first; a new connection expires last."""
         ours = (each for each in self.connections if isinstance(each, BoundedProtocol))
-        first = min((each for each in ours if each.is_waiting), key=lambda each: each.deadline)
+        first = min((each for each in ours if each.is_idle), key=lambda each: each.deadline)
         first.transport.abort()
-        # It is told of its end a moment later; until then it would be chosen again.
+        # uvicorn removes it only later; until then it would be chosen again.
         self.connections.discard(first)
 
-    def _allow(self, seconds: float) -> None:
+    def _expire_in(self, seconds: float) -> None:
         self.deadline = self.loop.time() + seconds
 
-    def _look_again(self) -> None:
-        at = min(self.deadline, self.loop.time() + _LOOK_EVERY_S)
-        self._timer = self.loop.call_at(at, self._look)
+    def _set_timer(self) -> None:
+        at = min(self.deadline, self.loop.time() + _CHECK_EVERY_S)
+        self._timer = self.loop.call_at(at, self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         if self.loop.time() >= self.deadline:
-            if self.transport.is_closing():  # and its peer does not read what is left to send
+            if self.transport.is_closing():  # and the client does not read the rest
                 self.transport.abort()
                 return
             self.transport.close()
-            self._allow(_CLOSE_WITHIN_S)
-        self._look_again()
+            self._expire_in(_CLOSE_WITHIN_S)
+        self._set_timer()

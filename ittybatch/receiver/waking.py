@@ -1,4 +1,4 @@
-"""The waker's thread: each second it wakes the flow runs that have a reason to go on."""
+"""The waker's thread: once a second it resumes the flow runs that have work to do."""
 
 import logging
 import threading
@@ -14,16 +14,16 @@ from ittybatch.receiver.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-_SLOWEST_ROUND_S = 30.0
+_MAX_WAIT_S = 30.0
 
 
 class WakerThread:
-    """Runs the waker beside the receiver until it is stopped.
+    """Runs the waker next to the receiver until it is stopped.
 
     Args:
-        ledger: What says which runs are ready.
-        metrics: Told what each round did.
-        lease_s: Seconds without a sign of life after which a leg is taken for dead.
+        ledger: Knows which runs are ready.
+        metrics: Counts what each round did.
+        lease_s: Seconds without a heartbeat after which a leg counts as dead.
         every_s: Seconds between rounds.
     """
 
@@ -38,14 +38,14 @@ class WakerThread:
         self._thread = threading.Thread(target=self._run, name="waker", daemon=True)
 
     def start(self) -> None:
-        """Begin, where Prefect's address is known."""
+        """Start, if Prefect's address is known."""
         if get_current_settings().api.url is None:
-            logger.warning("PREFECT_API_URL is not set: webhooks are kept, nothing is woken.")
+            logger.warning("PREFECT_API_URL is not set: webhooks are stored, no run is woken.")
             return
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the round under way."""
+        """Stop after the current round."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(timeout=10)
@@ -57,21 +57,21 @@ class WakerThread:
                 with open_flow_runs() as flow_runs:
                     waker = Waker(self._ledger, flow_runs, lease_s=self._lease_s)
                     while not self._stopping.wait(self._every_s):
-                        self._note(waker.round())
+                        self._count(waker.round())
                         wait_s = self._every_s
             except IttybatchError as error:
-                wait_s = self._note_failure(str(error), wait_s)
-            except Exception as error:  # the waker must outlive whatever one round meets
+                wait_s = self._next_wait_s(str(error), wait_s)
+            except Exception as error:  # the waker must survive any error of one round
                 logger.exception("The waker's round failed.")
-                wait_s = self._note_failure(type(error).__name__, wait_s)
+                wait_s = self._next_wait_s(type(error).__name__, wait_s)
 
-    def _note_failure(self, why: str, wait_s: float) -> float:
+    def _next_wait_s(self, why: str, wait_s: float) -> float:
         self._metrics.waker_failed()
-        wait_s = min(2 * wait_s, _SLOWEST_ROUND_S)
-        logger.warning("The waker tries again in %.0f s: %s", wait_s, why)
+        wait_s = min(2 * wait_s, _MAX_WAIT_S)
+        logger.warning("The waker retries in %.0f s: %s", wait_s, why)
         return wait_s
 
-    def _note(self, woken: Woken) -> None:
+    def _count(self, woken: Woken) -> None:
         for how, owners in woken.by_kind():
             if owners:
                 self._metrics.woken(how, len(owners))

@@ -13,7 +13,7 @@ from ittybatch.ittybit.signature import HEADER, is_check, verify
 from ittybatch.ittybit.webhook import MalformedWebhook, parse_webhook
 from ittybatch.ledger.inbox import Arrival
 from ittybatch.ledger.states import Verdict
-from ittybatch.receiver.inbox import Inbox, NotKept
+from ittybatch.receiver.inbox import Inbox, NotStored
 from ittybatch.receiver.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class WebhookRoute:
         """Answer one webhook: 200 once it is committed, whatever it says.
 
         Raises:
-            HTTPException: The webhook is not kept.
+            HTTPException: The webhook is not stored.
         """
         body = await self._body(request)
         if self._secrets and not verify(body, _signature(request), self._secrets):
@@ -67,15 +67,15 @@ class WebhookRoute:
             return PlainTextResponse(_VERIFIED if self._secrets else _UNVERIFIED)
         arrival = _read(body)
         try:
-            verdict = await self._inbox.keep(arrival)
-        except NotKept:
+            verdict = await self._inbox.store(arrival)
+        except NotStored:
             raise HTTPException(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "The webhook could not be stored; send it again.",
                 {"Retry-After": str(_RETRY_AFTER_S)},
             ) from None
         if verdict is Verdict.UNKNOWN and arrival.job is not None:
-            logger.info("Kept a webhook for a job that is not in the ledger: %s", arrival.job.id)
+            logger.info("Stored a webhook for a job that is not in the ledger: %s", arrival.job.id)
         return PlainTextResponse(verdict.value)
 
     async def refuse(self, request: Request, error: Exception) -> Response:
@@ -115,7 +115,7 @@ def _read(body: bytes) -> Arrival:
     try:
         return Arrival(body, parse_webhook(body).job)
     except MalformedWebhook as error:
-        logger.warning("Kept a signed webhook as it is, because it is unreadable: %s", error)
+        logger.warning("Stored a signed webhook as it is, because it is unreadable: %s", error)
         return Arrival(body, None)
 
 

@@ -7,11 +7,10 @@ for page in read_pages(source, cursor=saved):
 """
 
 from ittybatch.sources.bucket import BucketSource
-from ittybatch.sources.errors import SourceError
 from ittybatch.sources.failed import FailedJobsSource, RetryableState
 from ittybatch.sources.inventory import InventorySource
 from ittybatch.sources.manifest import ManifestSource
-from ittybatch.sources.page import Page, Reject
+from ittybatch.sources.page import Page, Reject, SourceError
 from ittybatch.sources.queue import QueueSource
 from ittybatch.sources.source import (
     ReadableSource,

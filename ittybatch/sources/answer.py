@@ -1,8 +1,7 @@
 """Answers to ListObjectsV2, read with expat.
 
 boto3 builds a tree of elements first, which takes ten times as long. Here an answer stays a flat
-list of tokens, and objects of one shape are slices of it. A test holds both readings against each
-other.
+list of tokens, and objects of one shape are slices of it. A test compares both parsers.
 """
 
 from collections.abc import Callable
@@ -13,21 +12,20 @@ from xml.parsers import expat
 
 from botocore.utils import parse_timestamp
 
-from ittybatch.sources.entry import Entry
-from ittybatch.sources.etag import bare_etags
+from ittybatch.sources.entry import Entry, bare_etags
 
-# Readable only after a restore. Glacier Instant Retrieval is read like any other class.
+# Storage classes that need a restore. Glacier Instant Retrieval (GLACIER_IR) does not.
 ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 _ROOT = "ListBucketResult"
 _OBJECT = "Contents"
 _TRUE = "true"
-# Longer than any text of an answer: expat hands over a longer one in pieces.
+# Longer than any text of an answer, because expat splits longer ones.
 _TEXT_BYTES = 1 << 16
 
 
 class Parsed(NamedTuple):
-    """What an answer says.
+    """The content of an answer.
 
     Args:
         entries: Its objects.
@@ -42,7 +40,7 @@ def parse_answer(body: bytes) -> Parsed | None:
     """Read an answer.
 
     Returns:
-        None if this is no answer to ListObjectsV2.
+        None if this is not an answer to ListObjectsV2.
     """
     tokens = _tokens(body)
     if tokens is None or isinstance(tokens[0], str) or tokens[0].local != _ROOT:
@@ -60,8 +58,8 @@ def parse_answer(body: bytes) -> Parsed | None:
 
     keys = [key or "" for key in column("Key")]
     if answer.get("EncodingType", "").strip() == "url":
-        # A byte that is not UTF-8 stays recognisable: nothing may be made of a name that is
-        # only similar to the object's.
+        # Keep bytes that are not UTF-8 recognisable: a job must not read another object with a
+        # similar key.
         keys = [
             unquote_plus(key, errors="surrogateescape") if "%" in key or "+" in key else key
             for key in keys
@@ -76,13 +74,13 @@ def parse_answer(body: bytes) -> Parsed | None:
             _archived(column),
         )
     )
-    # Without a word on it, only an empty answer is certainly the last one.
+    # If IsTruncated is missing, only an empty answer is certainly the last one.
     truncated = answer.get("IsTruncated", "").strip().lower()
     return Parsed(entries, truncated == _TRUE if truncated else bool(entries))
 
 
 def as_size(text: str | int | None) -> int | None:
-    """Read a size in bytes; None if there is none."""
+    """Read a size in bytes; None if it is missing or not a number."""
     try:
         return None if text in {None, ""} else int(text)
     except ValueError:
@@ -90,7 +88,7 @@ def as_size(text: str | int | None) -> int | None:
 
 
 def as_time(value: str | datetime | None) -> datetime | None:
-    """Read a time in any form of S3's, as aware UTC; None if there is none."""
+    """Read a time in any format of S3 as aware UTC; None if it is missing or unreadable."""
     if not value:
         return None
     if isinstance(value, str):
@@ -106,11 +104,11 @@ def as_time(value: str | datetime | None) -> datetime | None:
 
 
 def _archived(column: Callable[[str], list[str | None]]) -> list[bool]:
-    """Tell which objects have to be restored before anybody can read them."""
+    """Say for each object whether it must be restored before it can be read."""
     classes = column("StorageClass")
     if ARCHIVES.isdisjoint(classes):
         return [False] * len(classes)
-    # A copy can be read once its restore has ended, and says until when.
+    # A restored copy can be read when its restore has ended; then it has an expiry date.
     restoring, until = column("IsRestoreInProgress"), column("RestoreExpiryDate")
     return [
         storage in ARCHIVES and ((going or "").strip() == _TRUE or not (date or "").strip())
@@ -119,10 +117,10 @@ def _archived(column: Callable[[str], list[str | None]]) -> list[bool]:
 
 
 class _Start:
-    """The start of an element, as a token. An end is a string, its name; and so is a text.
+    """The start of an element, as a token. The tokens of ends (names) and texts are strings.
 
     Args:
-        name: With the prefix of its namespace.
+        name: Its name with the namespace prefix.
     """
 
     __slots__ = ("local", "name")
@@ -133,7 +131,7 @@ class _Start:
 
 
 class _Starts(dict[str, _Start]):
-    """The token of each name, made once."""
+    """One start token for each name."""
 
     def __missing__(self, name: str) -> _Start:
         self[name] = _Start(name)
@@ -145,7 +143,7 @@ _Columns = dict[str, list[str | None]]
 
 
 def _tokens(body: bytes) -> list[_Token] | None:
-    """Read starts, texts and ends in their order; None if this is not XML, or declares a type."""
+    """Read starts, texts and ends in order; None if this is not XML, or has a DOCTYPE."""
     tokens: list[_Token] = []
     append, starts = tokens.append, _Starts()
     parser = expat.ParserCreate()
@@ -163,22 +161,22 @@ def _tokens(body: bytes) -> list[_Token] | None:
 
 
 def _refuse_doctype(*_: object) -> None:
-    """No store declares a document type, and entities of one could expand without end."""
-    raise ValueError("a document type is declared")
+    """Refuse a DOCTYPE: stores send none, and its entities could expand without limit."""
+    raise ValueError("the answer has a DOCTYPE")
 
 
 def _regular(tokens: list[_Token], places: list[int]) -> tuple[_Columns, list[_Token]] | None:
-    """Read objects that have the same elements in the same order, as those of a page mostly have.
+    """Read objects that all have the same elements in the same order, as most pages do.
 
     Args:
-        tokens: Of the answer.
-        places: Where objects start.
+        tokens: The answer's tokens.
+        places: Indexes of the objects' start tokens.
 
     Returns:
-        The texts of each element by its name, and the tokens that belong to no object; None if
-        some object differs from the first.
+        The texts of each element by its name, and the tokens outside of objects; None if an
+        object differs from the first one.
     """
-    if len(places) < 2:  # noqa: PLR2004  one has none to differ from
+    if len(places) < 2:  # noqa: PLR2004  a stride needs two
         return None
     first, stride = places[0], places[1] - places[0]
     end = first + stride * len(places)
@@ -194,7 +192,7 @@ def _regular(tokens: list[_Token], places: list[int]) -> tuple[_Columns, list[_T
 
 
 def _irregular(tokens: list[_Token], places: list[int]) -> tuple[_Columns, list[_Token]]:
-    """Read objects one by one, as `_regular` does all at once."""
+    """Read objects one by one; results as for `_regular`."""
     ends = [*places[1:], len(tokens)]
     rows = [_leaves(tokens[place:end]) for place, end in zip(places, ends, strict=False)]
     names = {name for row in rows for name in row}
@@ -202,7 +200,7 @@ def _irregular(tokens: list[_Token], places: list[int]) -> tuple[_Columns, list[
 
 
 def _leaves(tokens: list[_Token]) -> dict[str, str]:
-    """Read the elements that have a text and no other elements, by their names."""
+    """Return the texts of elements without child elements, by their names."""
     return {
         name: text
         for place, text in enumerate(tokens)
@@ -211,7 +209,7 @@ def _leaves(tokens: list[_Token]) -> dict[str, str]:
 
 
 def _name_of_text(tokens: list[_Token], place: int) -> str | None:
-    """Name the element whose whole text a token is, standing between its start and its end."""
+    """Return the element's name if the token is its whole text, between start and end."""
     start = tokens[place - 1]
     if place and type(start) is _Start and tokens[place + 1 : place + 2] == [start.name]:
         return start.local

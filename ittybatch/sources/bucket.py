@@ -1,32 +1,34 @@
 """The source that lists a bucket."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
 from ittybatch.profiles import Item
-from ittybatch.sources.cursor import read_cursor, write_cursor
-from ittybatch.sources.entry import Found, has_unseen, sort_entries, visible
-from ittybatch.sources.errors import SourceError
-from ittybatch.sources.filters import ObjectFilters, rules_of
+from ittybatch.sources.entry import has_unseen, visible
+from ittybatch.sources.filters import ObjectFilters, rules_of, sort_entries
 from ittybatch.sources.form import as_form
 from ittybatch.sources.lanes import Lane, Lanes, split_folder
 from ittybatch.sources.listing import MAX_ANSWER, Answer, Listing
 from ittybatch.sources.moment import Span
-from ittybatch.sources.page import Page, Reject
+from ittybatch.sources.page import (
+    Page,
+    PageBuilder,
+    read_cursor,
+    unusable_cursor,
+    write_cursor,
+)
 from ittybatch.sources.s3 import SCHEME, split_uri
 
-DEFAULT_PAGE_SIZE = 1000
 _DAY_S = 86_400.0
 # For the run form: `s3://bucket/prefix/`, or the same without `s3://`.
 _BUCKET_OR_URI = r"^\s*(s3://)?[A-Za-z0-9][^/:]*(/.*)?$"
 
 
 class BucketSource(ObjectFilters):
-    """Every object under one or several prefixes of S3 buckets, or of a store that speaks S3."""
+    """All objects under one or several prefixes of S3, or of another store with its API."""
 
     model_config = ConfigDict(
         extra="forbid", title="Bucket", frozen=True, json_schema_extra=as_form
@@ -43,33 +45,33 @@ class BucketSource(ObjectFilters):
     more_uris: tuple[str, ...] = Field(
         (),
         title="More prefixes",
-        description="Further folders, of this bucket or of others, written as the first.",
+        description="More folders, of this bucket or of others, written like the first.",
         max_length=100,
     )
     since_last_scan: bool = Field(
         default=False,
         title="Since the last scan",
         description="Only objects modified since the last complete scan of the same source with "
-        "the same profile. Everything, where there was none or something of it is still to do.",
+        "the same profile. All objects if there was no such scan, or if it has unfinished jobs.",
     )
     overlap: Span = Field(
         _DAY_S,
         title="Overlap",
-        description="How far before the last scan to begin, such as `24h`. An upload in parts "
-        "has the time at which it was begun.",
+        description="How long before the last scan to begin, such as `24h`. The time of a "
+        "multipart upload is when it began.",
         ge=0,
         json_schema_extra={"type": "string", "default": "24h"},
     )
     request_payer: bool = Field(
         default=False,
         title="Requester pays",
-        description="Agree to pay for the listing of a bucket where the requester pays.",
+        description="Agree to pay for listing a Requester Pays bucket.",
     )
     parallel: int = Field(
         8,
         title="Listings at once",
         description="How many folders inside a prefix to list at the same time. With 1, objects "
-        "come in the order of their keys.",
+        "are in the order of their keys.",
         ge=1,
         le=64,
     )
@@ -86,7 +88,7 @@ class BucketSource(ObjectFilters):
 
     @property
     def uris(self) -> tuple[str, ...]:
-        """Every folder that is listed, once: what is inside another comes with that."""
+        """The folders to list, without those inside another one."""
         uris = dict.fromkeys(
             uri if uri.endswith("/") else f"{uri}/" for uri in (self.uri, *self.more_uris)
         )
@@ -96,7 +98,7 @@ class BucketSource(ObjectFilters):
 
     @property
     def objects(self) -> tuple[str, ...]:
-        """Every URI that may name one object, and is in none of the folders."""
+        """The URIs that may name a single object outside of all folders."""
         return tuple(
             uri
             for uri in dict.fromkeys((self.uri, *self.more_uris))
@@ -110,25 +112,23 @@ def _folder(uri: str) -> str:
         uri = f"{SCHEME}{uri}"
     bucket, key = split_uri(uri)
     if has_unseen(key):
-        raise ValueError(f"{visible(uri)} holds a character that does not show")
-    # With a suffix it may be an object; that shows when the bucket is read.
+        raise ValueError(f"{visible(uri)} has an invisible character")
+    # With a suffix it may be an object; only reading the bucket tells.
     if not key or key.endswith("/") or Item(uri).suffix:
         return f"s3://{bucket}/{key}"
     return f"s3://{bucket}/{key}/"
 
 
-def read_bucket(
-    source: BucketSource, *, cursor: str | None = None, page_size: int = DEFAULT_PAGE_SIZE
-) -> Iterator[Page]:
+def read_bucket(source: BucketSource, *, cursor: str | None, page_size: int) -> Iterator[Page]:
     """List the folders of a source in pages of objects.
 
     Args:
-        source: What to list and what of it to keep.
-        cursor: Of the last page that was dealt with.
-        page_size: Objects a page at most, before any are left out.
+        source: The folders and the filters.
+        cursor: Cursor of the last committed page; None to begin at the beginning.
+        page_size: Objects in a page at most, before filters.
 
     Raises:
-        SourceError: The listing failed; an empty one simply yields no page.
+        SourceError: The listing failed. An empty listing yields no page.
     """
     listings: dict[str, Listing] = {}
     name = " ".join(source.uris)
@@ -144,9 +144,8 @@ def read_bucket(
                 )
         if cursor is None:
             lanes = _split(source, listings)
-            single = _read_objects(source, listings)
-            if single.objects:
-                yield single.page(write_cursor(source.type, name, {"lanes": [*map(list, lanes)]}))
+            if single := _single_objects(source, listings):
+                yield single.build(write_cursor(source.type, name, {"lanes": [*map(list, lanes)]}))
         else:
             lanes = _lanes_of(read_cursor(cursor, source.type, name), source)
         rules = {uri: rules_of(source, split_uri(uri)[1]) for uri in source.uris}
@@ -155,50 +154,31 @@ def read_bucket(
             bucket, prefix = split_uri(lane.uri)
             return listings[bucket].answer(prefix, lane.after, limit)
 
-        read = _Read()
+        # A page holds several answers, because one commit of a large page is faster.
+        builder, objects = PageBuilder(), 0
         for lane, answer, rest in Lanes(lanes, ask, source.parallel, page_size):
             if answer.entries:
                 bucket, _ = split_uri(lane.uri)
-                read.add(len(answer.entries), sort_entries(bucket, answer.entries, rules[lane.uri]))
-            if read.objects and (not rest or read.objects + MAX_ANSWER > page_size):
-                cursor = write_cursor(source.type, name, {"lanes": [*map(list, rest)]})
-                yield read.page(cursor)
-                read = _Read()
+                builder.extend(*sort_entries(bucket, answer.entries, rules[lane.uri]))
+                objects += len(answer.entries)
+            if objects and (not rest or objects + MAX_ANSWER > page_size):
+                yield builder.build(write_cursor(source.type, name, {"lanes": [*map(list, rest)]}))
+                objects = 0
     finally:
         for listing in listings.values():
             listing.close()
 
 
-class _Read:
-    """What has been read since the last page: an answer is a fifth of what a plan commits."""
-
-    def __init__(self) -> None:
-        self.objects = 0
-        self.items: list[Item] = []
-        self.rejects: list[Reject] = []
-        self.filtered: Counter[str] = Counter()
-
-    def add(self, objects: int, found: Found) -> None:
-        items, rejects, filtered = found
-        self.objects += objects
-        self.items += items
-        self.rejects += rejects
-        self.filtered.update(filtered)
-
-    def page(self, cursor: str) -> Page:
-        return Page(self.items, self.rejects, dict(self.filtered), cursor)
-
-
-def _read_objects(source: BucketSource, listings: dict[str, Listing]) -> _Read:
+def _single_objects(source: BucketSource, listings: dict[str, Listing]) -> PageBuilder:
     """Read the objects that the source names one by one, if they exist."""
-    read = _Read()
+    builder = PageBuilder()
     for uri in source.objects:
         bucket, key = split_uri(uri)
         found = listings[bucket].object(key).entries
-        # A pattern is about paths below a folder, and this object's folder is its own.
+        # Patterns are relative to a folder, here the one that the object is in.
         rules = rules_of(source, key[: key.rfind("/") + 1])
-        read.add(len(found), sort_entries(bucket, found, rules))
-    return read
+        builder.extend(*sort_entries(bucket, found, rules))
+    return builder
 
 
 def _split(source: BucketSource, listings: dict[str, Listing]) -> list[Lane]:
@@ -214,14 +194,7 @@ def _lanes_of(place: dict[str, Any], source: BucketSource) -> list[Lane]:
     try:
         lanes = [Lane(*lane) for lane in place["lanes"]]
     except (KeyError, TypeError) as error:
-        raise _lost(source) from error
+        raise unusable_cursor(source.uri, "it is damaged") from error
     if any(lane.uri not in source.uris for lane in lanes):
-        raise _lost(source)
+        raise unusable_cursor(source.uri, "it belongs to another folder")
     return lanes
-
-
-def _lost(source: BucketSource) -> SourceError:
-    return SourceError(
-        f"{source.uri} cannot be read on from the saved place: it names no key.",
-        remedy="Start a new batch of the source.",
-    )

@@ -12,27 +12,30 @@ from ittybatch.profiles.rendition import check_metadata_name
 METADATA_PREFIX = "metadata."
 REQUIRED = "input"
 KNOWN = (REQUIRED, "kind", "options", "profile", "fingerprint", "etag", "size_bytes")
-# Titles that stand for `input` where there is no column of that name.
+# Titles that mean `input` if no column has that name.
 INPUT_ALIASES = ("path", "url", "uri", "s3_uri", "s3_url", "input_url", "input_uri", "source_url")
 MAX_COLUMNS = 200
 MAX_NAME_CHARACTERS = 200
 
-# Close enough to be a slip of the finger, which would silently change what is ordered.
-# Columns of a batch's own `report.csv`. It has a row for each rendition, with the kind and the size
-# of what came out: read as a manifest, it names the inputs, and the profile makes the jobs.
+# Text above a table: a report's title, a date, a remark.
+MAX_LINES_ABOVE = 20
+
+# Columns of a batch's own `report.csv`. Its rows are renditions with the kind and the size of the
+# output. Read as a manifest, it names the inputs, and the profile makes the jobs.
 _REPORT = frozenset({"input", "rendition", "task_id", "output_url"})
 _OF_REPORT = {"kind": "", "size_bytes": "", "input_size_bytes": "size_bytes"}
+# A title this similar to a known one is a typing error, which would silently change the order.
 _CLOSE = 0.8
 _SEPARATORS = re.compile(r"[ -]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Where in a row each known value stands.
+    """The place of each known column in a row.
 
     Args:
         names: Every column of the header, in order.
-        places: Place of each known column that is there.
+        places: Place of each known column, by its name.
         metadata: Name and place of each `metadata.` column.
     """
 
@@ -42,14 +45,15 @@ class Columns:
 
     @classmethod
     def from_header(cls, header: list[str], mapping: Mapping[str, str] | None = None) -> Self:
-        """Read a header; columns of other names are left alone.
+        """Read a header; columns with unknown names are ignored.
 
         Args:
             header: The columns' titles.
-            mapping: Titles of known columns that have other ones here, by the known name.
+            mapping: Titles of known columns that have other names in this file, by known name.
 
         Raises:
-            ValueError: `input` is missing, or a column stands twice or is nearly a known one.
+            ValueError: `input` is missing, a known column appears twice, or a title is nearly a
+                known one.
         """
         names = tuple(_renamed(header, mapping or {}))
         if _REPORT.issubset(names):
@@ -73,12 +77,12 @@ class Columns:
 
     @property
     def read(self) -> list[int]:
-        """Places of the columns that mean something, in order."""
+        """Places of the known columns, in order."""
         return sorted([*self.places.values(), *(place for _, place in self.metadata)])
 
 
 def has_input(header: list[str], mapping: Mapping[str, str]) -> bool:
-    """Say whether a row is a header: whether one of its titles means `input`."""
+    """Say whether a row is the header: whether one of its titles means `input`."""
     titles = {folded(title) for title in header}
     if REQUIRED in mapping:
         return folded(mapping[REQUIRED]) in titles
@@ -86,7 +90,7 @@ def has_input(header: list[str], mapping: Mapping[str, str]) -> bool:
 
 
 def folded(title: str) -> str:
-    """A title without what people do not see or mean: case, space around it, its Unicode form."""
+    """Fold a title for comparison: its case, surrounding space and Unicode form do not count."""
     return unicodedata.normalize("NFC", title).strip().strip("\ufeff").casefold()
 
 
@@ -103,7 +107,7 @@ def _renamed(header: list[str], mapping: Mapping[str, str]) -> list[str]:
         if key in known_by_title:
             names.append(known_by_title[key])
         elif name in mapping:
-            # Another column has been given for it.
+            # `columns` gives another column for it.
             names.append("")
         else:
             names.append(name)
@@ -112,7 +116,7 @@ def _renamed(header: list[str], mapping: Mapping[str, str]) -> list[str]:
         if len(places) > 1:
             listing = ", ".join(repr(titles[place]) for place in places)
             raise ValueError(
-                f"it has no column `{REQUIRED}`, and {listing} could each stand for it; "
+                f"it has no column `{REQUIRED}`, and each of {listing} could be it; "
                 f"say which one is the input with `columns`"
             )
         for place in places:
@@ -121,21 +125,21 @@ def _renamed(header: list[str], mapping: Mapping[str, str]) -> list[str]:
 
 
 def check_known(name: str) -> str:
-    """Refuse the name of a column that means nothing.
+    """Spell the name of a known column as it is spelt here.
 
     Raises:
-        ValueError: Listing those that do.
+        ValueError: The name is unknown; the message lists the known ones.
     """
     plain = plain_name(name)
     if plain.startswith(METADATA_PREFIX):
         check_metadata_name(plain.removeprefix(METADATA_PREFIX))
     elif plain not in KNOWN:
-        raise ValueError(f"{name!r} is no column; use {', '.join(KNOWN)} or metadata.NAME")
+        raise ValueError(f"{name!r} is not a column; use {', '.join(KNOWN)} or metadata.NAME")
     return plain
 
 
 def plain_name(name: str) -> str:
-    """A title as it is spelt here, if it is a known one: `Size Bytes` is `size_bytes`."""
+    """Spell a title as it is spelt here if it is known: `Size Bytes` is `size_bytes`."""
     stripped = unicodedata.normalize("NFC", name).strip()
     lowered = stripped.casefold()
     if lowered.startswith(METADATA_PREFIX):
@@ -146,11 +150,11 @@ def plain_name(name: str) -> str:
 
 def _check(name: str, names: tuple[str, ...]) -> None:
     if name and names.count(name) > 1 and (name in KNOWN or name.startswith(METADATA_PREFIX)):
-        raise ValueError(f"its column `{name}` stands twice")
+        raise ValueError(f"its column `{name}` appears twice")
     if name.startswith(METADATA_PREFIX):
         check_metadata_name(name.removeprefix(METADATA_PREFIX))
     elif name not in KNOWN:
         close = difflib.get_close_matches(name.lower(), [*KNOWN, "metadata"], n=1, cutoff=_CLOSE)
         if close:
             meant = "metadata.NAME" if close[0] == "metadata" else close[0]
-            raise ValueError(f"its column `{name}` is not known; is `{meant}` meant?")
+            raise ValueError(f"its column `{name}` is not known; did you mean `{meant}`?")

@@ -1,26 +1,30 @@
-"""One object of a bucket, and how a number of them become a page."""
+"""One object of a bucket, the same from a listing, an inventory or an event."""
 
+import html
 import re
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
+from urllib.parse import unquote
 
-from ittybatch.profiles import Item
-from ittybatch.sources.page import Reject
+UNSEEN_REASON = "has a name with an invisible character; rename the object"
 
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_CLEAN_ETAGS = re.compile(r"(?:[0-9a-f]{32}(?:-[0-9]+)?\n)*")
+_HASH = re.compile(r"[0-9a-f]{32}(?:-[0-9]+)?", re.IGNORECASE)
+_QUOTE_IN_URL = "%22"
+_WEAK = "W/"
 
 
 class Entry(NamedTuple):
-    """One object, as a store tells of it.
+    """One object, as a store reports it.
 
     Args:
-        key: Its name in the bucket.
-        size_bytes: Its size; None where it is not told.
-        fingerprint: Its version or ETag; None where it is not told.
-        modified_at: Aware UTC time of its last change; None where it is not told.
-        archived: Whether it has to be restored before anybody can read it.
+        key: Its key in the bucket.
+        size_bytes: Its size; None if unknown.
+        fingerprint: Its version id or ETag; None if unknown.
+        modified_at: Aware UTC time of its last change; None if unknown.
+        archived: Whether it must be restored before it can be read.
     """
 
     key: str
@@ -30,67 +34,42 @@ class Entry(NamedTuple):
     archived: bool = False
 
 
-UNSEEN_REASON = "has a name with a character that does not show; rename the object"
-
-Found = tuple[list[Item], list[Reject], dict[str, int]]
-
-
 def has_unseen(text: str) -> bool:
-    """Whether a text holds a character that cannot be seen."""
+    """Say whether a text has an invisible character."""
     return _UNSEEN.search(text) is not None
 
 
-class Rule(NamedTuple):
-    """What leaves objects out.
-
-    Args:
-        name: Its name in `rules.RULES`.
-        leaves_out: Whether it leaves out an object.
-        hints: Texts, one of which each name has that it leaves out, in small letters, between
-            line ends; none if it goes by something else than the name.
-    """
-
-    name: str
-    leaves_out: Callable[[Entry], bool]
-    hints: tuple[str, ...] = ()
-
-
-def sort_entries(bucket: str, entries: Sequence[Entry], rules: Sequence[Rule]) -> Found:
-    """Turn objects into items, rejects, and numbers of what each rule leaves out.
-
-    Args:
-        bucket: The bucket that holds them.
-        entries: The objects.
-        rules: What leaves an object out; the first that does is counted.
-    """
-    filtered: Counter[str] = Counter()
-    kept: list[Entry] = list(entries)
-    # One look at all names together spares almost every page a look at each of them.
-    names = "\n".join(["", *[entry.key for entry in kept], ""])
-    lowered = names.lower()
-    for name, leaves_out, hints in rules:
-        if hints and not any(hint in lowered for hint in hints):
-            continue
-        before = kept
-        kept = [entry for entry in before if not leaves_out(entry)]
-        if left_out := len(before) - len(kept):
-            filtered[name] = left_out
-    rejects: list[Reject] = []
-    if has_unseen(names.replace("\n", "")) or names.count("\n") != len(entries) + 1:
-        unseen = [entry.key for entry in kept if has_unseen(entry.key)]
-        rejects = [
-            Reject(None, "key", f"s3://{bucket}/{visible(key)} {UNSEEN_REASON}", visible(key)[:200])
-            for key in unseen
-        ]
-        kept = [entry for entry in kept if not has_unseen(entry.key)]
-    root = f"s3://{bucket}/"
-    items = [Item(root + key, etag, size, time) for key, size, etag, time, _ in kept]
-    return items, rejects, dict(filtered)
-
-
 def visible(key: str) -> str:
-    """Write a name so that every character of it shows, as an escape if it has to be."""
+    """Replace the invisible characters of a key by their escapes."""
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode()
         for each in key
     )
+
+
+def bare_etag(text: str | None) -> str | None:
+    """Reduce an ETag to the part that identifies the content.
+
+    Stores write the quotes as they are, as `&quot;`, `&#34;` or `%22`, or leave them out. Proxies
+    that compress mark an ETag as weak. A hash in capitals is the same hash.
+
+    Returns:
+        The ETag without quotes and marks; None if it is empty.
+    """
+    if not text:
+        return None
+    bare = html.unescape(text) if "&" in text else text
+    if _QUOTE_IN_URL in bare:
+        bare = unquote(bare)
+    bare = bare.strip().removeprefix(_WEAK).removeprefix(_WEAK.lower()).strip().strip('"')
+    return (bare.lower() if _HASH.fullmatch(bare) else bare) or None
+
+
+def bare_etags(texts: Iterable[str | None]) -> list[str | None]:
+    """Reduce the ETags of a page; one regular expression checks all of them at once."""
+    given = list(texts)
+    if None not in given:
+        joined = "\n".join([*given, ""]).replace('"', "")  # type: ignore[list-item]
+        if _CLEAN_ETAGS.fullmatch(joined) and joined.count("\n") == len(given):
+            return joined.split("\n")[:-1]  # type: ignore[return-value]  # list is invariant
+    return [bare_etag(text) for text in given]

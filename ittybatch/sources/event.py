@@ -1,7 +1,7 @@
-"""Messages about new and deleted objects, in each form in which S3 has them delivered.
+"""Messages about new and deleted objects, in each form that S3 sends.
 
-S3's own notifications have their keys encoded as in a query, EventBridge's have not. Either may
-come in an envelope of SNS. https://docs.aws.amazon.com/AmazonS3/latest/userguide/EventNotifications.html
+S3's own notifications URL-encode keys, EventBridge does not. Either may be inside an envelope of
+SNS. https://docs.aws.amazon.com/AmazonS3/latest/userguide/EventNotifications.html
 """
 
 from collections.abc import Iterator
@@ -12,30 +12,29 @@ from urllib.parse import unquote_plus
 import orjson
 
 from ittybatch.sources.answer import as_size, as_time
-from ittybatch.sources.entry import Entry, visible
-from ittybatch.sources.etag import bare_etag
+from ittybatch.sources.entry import Entry, bare_etag, visible
 
-# An envelope in an envelope is how fan-outs are forwarded; more is nobody's.
+# Forwarded fan-outs have an envelope in an envelope.
 _MAX_ENVELOPES = 3
 _OTHER = "other event"
 _RESTORED = ("ObjectRestore", "Completed")
-_MOST_SHOWN = 200
+_MAX_SHOWN = 200
 
 
 class UnreadableError(Exception):
-    """A message, or a record of it, that tells of no object; the text says why."""
+    """A message, or a record of it, has no readable object; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One object that is there now, or is not any more.
+    """One object that was created, restored or deleted.
 
     Args:
-        bucket: The bucket that holds it.
-        entry: The object; its fingerprint is the ETag, or the version where that was asked for.
-        sequencer: Orders the events of one key; empty where there is none.
+        bucket: The object's bucket.
+        entry: The object; its fingerprint is the ETag, or the version id if `versioned` asks.
+        sequencer: Orders the events of one key; may be empty.
         removed: Whether the object was deleted.
-        version: Version that the event is about; empty if it is about whatever was the newest.
+        version: The version that the event is about; empty for the newest one.
     """
 
     bucket: str
@@ -45,18 +44,18 @@ class Event:
     version: str = ""
 
     def is_newer_than(self, other: "Event") -> bool:
-        """Whether this is the later one of two events of one object."""
+        """Say whether this is the later one of two events of one object."""
         if self.sequencer and other.sequencer:
             width = max(len(self.sequencer), len(other.sequencer))
             return self.sequencer.ljust(width, "0") > other.sequencer.ljust(width, "0")
         mine, theirs = self.entry.modified_at, other.entry.modified_at
         if mine is not None and theirs is not None and mine != theirs:
             return mine > theirs
-        # In doubt the object is there; if it is not, its jobs fail and say so.
+        # If in doubt, the object exists; otherwise its jobs fail and say so.
         return other.removed and not self.removed
 
-    def takes_back(self, other: "Event") -> bool:
-        """Whether this event leaves nothing of the object that the other one reports."""
+    def cancels(self, other: "Event") -> bool:
+        """Say whether this event removes the object that the other one created."""
         about_it = not self.version or not other.version or self.version == other.version
         return self.removed and about_it and self.is_newer_than(other)
 
@@ -66,11 +65,11 @@ def read_message(body: str, *, versioned: bool) -> Iterator[Event | str | Unread
 
     Args:
         body: Its text.
-        versioned: Whether objects are told apart by their version ids.
+        versioned: Whether the version id identifies an object, instead of its ETag.
 
     Yields:
-        For each record the object and whether it was deleted, or what kind of event it is that
-        tells of none, or why it cannot be read.
+        For each record the event; or the name of the rule that leaves it out; or why it cannot
+        be read.
     """
     try:
         content = _opened(body)
@@ -89,7 +88,7 @@ def read_message(body: str, *, versioned: bool) -> Iterator[Event | str | Unread
 
 
 def _opened(body: str) -> dict[str, Any]:
-    """Take a message out of the envelopes of SNS."""
+    """Remove the envelopes of SNS around a message."""
     for _ in range(_MAX_ENVELOPES):
         try:
             content = orjson.loads(body)
@@ -113,7 +112,7 @@ def _safely(read: Any, record: Any, *, versioned: bool) -> Event | str | Unreada
 
 def _from_record(record: Any, *, versioned: bool) -> Event | str:  # noqa: ANN401 - anything
     kind, _, detail = _text(record, "eventName").removeprefix("s3:").partition(":")
-    # What was restored from an archive can be read now, which it could not be when it was new.
+    # An archived object can be read only after its restore.
     if kind not in {"ObjectCreated", "ObjectRemoved"} and (kind, detail) != _RESTORED:
         return _OTHER
     found = _part(record, "s3", "object")
@@ -121,7 +120,7 @@ def _from_record(record: Any, *, versioned: bool) -> Event | str:  # noqa: ANN40
         key = unquote_plus(_text(found, "key", of="s3.object."), errors="strict")
     except UnicodeDecodeError:
         raise UnreadableError(
-            f"names {visible(str(found['key']))[:_MOST_SHOWN]}, which is not UTF-8 once it is "
+            f"names {visible(str(found['key']))[:_MAX_SHOWN]}, which is not UTF-8 after it is "
             "decoded; rename the object"
         ) from None
     return _event(
@@ -188,11 +187,11 @@ def _event(
     sequencer = str(found.get("sequencer") or "")
     size = found.get("size")
     if size is not None and as_size(size) is None:
-        raise UnreadableError(f"has {str(size)[:_MOST_SHOWN]!r} as the object's size")
+        raise UnreadableError(f"has {str(size)[:_MAX_SHOWN]!r} as the object's size")
     entry = Entry(
         key,
         as_size(size),
-        # As in a listing: `null` is what every object has that was never versioned.
+        # Every object that was never versioned has the version id `null`.
         (mark if mark != "null" else None) or bare_etag(etag) or sequencer or None,
         as_time(time) if isinstance(time, str) else None,
     )

@@ -1,4 +1,4 @@
-"""The source that is the ledger itself: jobs of earlier batches that did not succeed."""
+"""The source that is the ledger: jobs of earlier batches that did not succeed."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -13,7 +13,7 @@ EVERY_BATCH = "all"
 
 
 class RetryableState(StrEnum):
-    """How a job can have ended that is worth another try."""
+    """Final states of jobs that can be retried."""
 
     FAILED = "failed"
     EXPIRED = "expired"
@@ -21,7 +21,7 @@ class RetryableState(StrEnum):
 
 
 class FailedJobsSource(BaseModel):
-    """Jobs of earlier batches that did not succeed; the ledger itself is read for them."""
+    """Jobs of earlier batches that did not succeed; they are read from the ledger."""
 
     model_config = ConfigDict(
         extra="forbid", title="Failed jobs", frozen=True, json_schema_extra=as_form
@@ -33,7 +33,7 @@ class FailedJobsSource(BaseModel):
     batch: str = Field(
         title="Batch",
         description="Id of the batch, as its tags and `ittybatch status` show it; `latest` is the "
-        "newest that found something to do, `all` is every batch.",
+        "newest one that found something to do, `all` is every batch.",
         min_length=1,
         max_length=200,
         json_schema_extra=BEGINS_EMPTY,
@@ -41,13 +41,13 @@ class FailedJobsSource(BaseModel):
     states: tuple[RetryableState, ...] = Field(
         (RetryableState.FAILED, RetryableState.EXPIRED),
         title="States",
-        description="How the jobs to be tried again have ended.",
+        description="Final states of the jobs to retry.",
         min_length=1,
     )
     reason: str | None = Field(
         None,
         title="Reason",
-        description="Only jobs whose error has this in its kind or message, in any case, such as "
+        description="Only jobs whose error has this text in its kind or message, such as "
         "`timeout`.",
         max_length=500,
     )
@@ -59,11 +59,11 @@ class FailedJobsSource(BaseModel):
     ended_before: Moment | None = Field(
         None,
         title="Ended before",
-        description="Only jobs that ended before this time, or longer ago than this.",
+        description="Only jobs that ended before this time, or longer ago than this age.",
     )
 
     def at(self, now: datetime) -> Self:
-        """Give the same with times in place of ages, counted back from `now`."""
+        """Replace ages by times, counted back from `now`."""
         return self.model_copy(
             update={
                 "ended_since": fixed(self.ended_since, now),

@@ -1,4 +1,4 @@
-"""Models as Prefect's run form shows them: in order, without switches between text and None."""
+"""JSON schemas of models that Prefect's run form shows well: in order, without "None" choices."""
 
 from typing import Any
 
@@ -8,23 +8,22 @@ from pydantic_core import CoreSchema
 Schema = dict[str, Any]
 
 
-# Prefect's form shows the tab that shares most field names with the value, the first of equals.
-# A field that begins empty is in the value until it is written in and emptied again. So a source
-# has this on what is needed, and a default on something else that no other source has.
+# Prefect's form opens the tab that shares most field names with the value, the first one of
+# equals. A field with a default is in the value from the start. So each source has this on its
+# required fields, and a default on a field that no other source has.
 BEGINS_EMPTY: dict[str, Any] = {"default": ""}
 
 
 def as_form(schema: Schema) -> None:
-    """Make a model's JSON schema one that gives a plain form; for `json_schema_extra`.
+    """Change a model's JSON schema for Prefect's form; pass it as `json_schema_extra`.
 
-    Fields keep the order they are written in, those that are needed first. Prefect's database
-    does not: its form goes by `position`; what cannot be changed comes last. A field that may be
-    None is shown as the field it is when it is not: left empty it is not sent at all, so it need
-    not be a choice of "str" and "None".
+    The form orders fields by `position`, because Prefect's database does not keep their order.
+    Required fields come first, constants last. An optional field loses its choice of "None": the
+    form does not send an empty field at all.
     """
     fields = schema["properties"]
     needed = schema.get("required", [])
-    # What several sources share would else come before what each of them needs.
+    # Otherwise the fields of a base class would come before the required ones.
     order = sorted(fields, key=lambda name: name not in needed)
     for position, name in enumerate(order):
         field = fields[name]
@@ -37,7 +36,7 @@ def _drop_null(field: Schema) -> None:
     real = [option for option in options if option.get("type") != "null"]
     if len(real) == len(options):
         return
-    # Prefect's API takes None for a field that is not required and has no default in its schema.
+    # Prefect's API accepts None for an optional field without a default in its schema.
     if field.get("default") is None:
         field.pop("default", None)
     del field["anyOf"]
@@ -50,8 +49,8 @@ def _drop_null(field: Schema) -> None:
 class Tabs:
     """Marks a union whose members become tabs of the form.
 
-    The form knows `anyOf`; of `oneOf` with a discriminator, which pydantic writes, it makes a
-    field for JSON.
+    The form shows tabs for `anyOf`, but a JSON field for the `oneOf` with a discriminator that
+    pydantic writes.
     """
 
     def __get_pydantic_json_schema__(

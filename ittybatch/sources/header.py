@@ -1,20 +1,17 @@
-"""Finds the titles of a CSV file: on which line they stand, and what separates them."""
+"""Finds the titles of a CSV file: their line, and the delimiter."""
 
 import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ittybatch.sources.columns import Columns, has_input
-from ittybatch.sources.manifest import ManifestSource
-from ittybatch.sources.manifest_formats import DELIMITERS
+from ittybatch.sources.columns import MAX_LINES_ABOVE, Columns, has_input
+from ittybatch.sources.manifest import DELIMITERS, ManifestSource
 from ittybatch.sources.records import MAX_LINE_BYTES, Records
 
-# Titles of a report, a date, and a remark are what people put above a table.
-MAX_LINES_ABOVE = 20
 _MAX_LINES = 200
 _BOM = b"\xef\xbb\xbf"
-# Excel obeys this line, and other programs write it for Excel.
+# Other programs write this line for Excel, which reads the delimiter from it.
 _SEPARATOR = re.compile(rb'"?sep=([^\r\n])"?\s*')
 _CANDIDATES = (",", ";", "\t", "|")
 
@@ -26,10 +23,10 @@ class Header:
     Args:
         titles: The titles.
         delimiter: The character between values.
-        line: Line after them.
-        offset: Byte at which that begins.
-        ahead: Lines that were read from there on.
-        above: Lines above the titles that are not empty.
+        line: The line after the titles.
+        offset: Byte at which that line begins.
+        ahead: Lines after the titles that were already read.
+        above: How many lines above the titles are not empty.
     """
 
     titles: list[str]
@@ -41,15 +38,15 @@ class Header:
 
 
 def find_header(source: ManifestSource, stream: io.BufferedReader, encoding: str) -> Header:
-    """Read the titles of a file from its beginning.
+    """Find the titles at the beginning of a file.
 
     Args:
         source: The manifest.
         stream: Its text in UTF-8.
-        encoding: What the file is written in, for messages.
+        encoding: The file's encoding, for messages.
 
     Raises:
-        ValueError: There are none, or `input` is not among them; the message names what is there.
+        ValueError: There are no titles, or no `input` among them; the message names the titles.
     """
     lines = list(_first_lines(stream, source.header_row or 0))
     if not lines:
@@ -68,7 +65,7 @@ def find_header(source: ManifestSource, stream: io.BufferedReader, encoding: str
     for delimiter in candidates:
         if found := _search(source, lines, first, delimiter, encoding):
             return found
-    raise ValueError(_what_is_there(source, lines[first:], candidates[0], encoding))
+    raise ValueError(_what_is_wrong(source, lines[first:], candidates[0], encoding))
 
 
 def _first_lines(stream: io.BufferedReader, header_row: int) -> Iterator[bytes]:
@@ -130,10 +127,10 @@ def _numbered(
     return Header(titles, delimiter, first + 1, offset, lines[first:])
 
 
-def _what_is_there(
+def _what_is_wrong(
     source: ManifestSource, lines: list[bytes], delimiter: str, encoding: str
 ) -> str:
-    """Say of a file without a usable header what its first line holds instead."""
+    """Describe the first line of a file without a usable header."""
     if source.header_row:
         return f"it has no record that begins on line {source.header_row}"
     for record in _records(lines, 0, delimiter, encoding):
@@ -143,11 +140,11 @@ def _what_is_there(
             continue
         if any(cell.strip().lower().startswith(("s3://", "http")) for cell in record.cells):
             return (
-                "its first line holds an address, and no titles; put a line of titles above it, "
+                "its first line holds an address, not titles; put a line of titles above it, "
                 "or set `header_row` to 0 (--header-row 0)"
             )
         try:
             Columns.from_header(record.cells, source.columns)
         except ValueError as error:
             return str(error)
-    return "it has no titles, and so no column `input`"
+    return "it has no titles, so it has no column `input`"

@@ -1,4 +1,4 @@
-"""The source that is an S3 Inventory: the listing of a bucket that S3 itself has made."""
+"""The source that is an S3 Inventory: a listing of a bucket that S3 writes to files."""
 
 import hashlib
 import zlib
@@ -14,19 +14,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from urllib3.exceptions import HTTPError
 
-from ittybatch.sources.cursor import read_cursor, write_cursor
-from ittybatch.sources.entry import Rule, sort_entries
-from ittybatch.sources.errors import SourceError
-from ittybatch.sources.filters import ObjectFilters, rules_of
+from ittybatch.sources.filters import ObjectFilters, Rule, rules_of, sort_entries
 from ittybatch.sources.form import BEGINS_EMPTY, as_form
-from ittybatch.sources.page import Page
+from ittybatch.sources.page import Page, SourceError, read_cursor, write_cursor
 from ittybatch.sources.parts import Format, PartRows, lacking, read_part, titles_of
 from ittybatch.sources.s3 import failure, patient, s3_client, split_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-DEFAULT_PAGE_SIZE = 1000
 _ARN = ":::"
 _GONE = frozenset({"404", "NoSuchKey"})
 _BLOCK_BYTES = 1024 * 1024
@@ -34,14 +30,14 @@ _MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 
 
 class InventorySource(ObjectFilters):
-    """What an S3 Inventory lists, newest versions only."""
+    """The newest version of each object that an S3 Inventory lists."""
 
     model_config = ConfigDict(
         extra="forbid", title="S3 Inventory", frozen=True, json_schema_extra=as_form
     )
 
     type: Literal["inventory"] = Field(
-        "inventory", title="Type", description="A listing that S3 has made itself."
+        "inventory", title="Type", description="A listing of a bucket that S3 writes to files."
     )
     manifest_uri: str = Field(
         title="manifest.json",
@@ -62,7 +58,7 @@ class InventorySource(ObjectFilters):
     request_payer: bool = Field(
         default=False,
         title="Requester pays",
-        description="Agree to pay for reading an inventory in a bucket where the requester pays.",
+        description="Agree to pay for reading the inventory from a Requester Pays bucket.",
     )
 
     @field_validator("manifest_uri")
@@ -97,7 +93,7 @@ class _Manifest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class _Inventory:
-    """An inventory as its manifest tells of it, and what that was when it was read."""
+    """An inventory's manifest, with a hash of its content and the titles of its columns."""
 
     manifest: _Manifest
     identity: str
@@ -105,12 +101,12 @@ class _Inventory:
 
     @property
     def bucket(self) -> str:
-        """The bucket that it lists."""
+        """The bucket that the inventory lists."""
         return self.manifest.bucket.rpartition(_ARN)[2]
 
 
 def scanned_folder(source: InventorySource) -> str:
-    """Tell which folder an inventory is about, as `s3://bucket/prefix/`.
+    """Return the folder that an inventory lists, as `s3://bucket/prefix/`.
 
     Raises:
         SourceError: Its manifest cannot be read.
@@ -120,17 +116,17 @@ def scanned_folder(source: InventorySource) -> str:
 
 
 def read_inventory(
-    source: InventorySource, *, cursor: str | None = None, page_size: int = DEFAULT_PAGE_SIZE
+    source: InventorySource, *, cursor: str | None, page_size: int
 ) -> Iterator[Page]:
     """Read an inventory part by part, in pages of objects.
 
     Args:
-        source: The inventory, and what of it to keep.
-        cursor: Of the last page that was dealt with.
-        page_size: Rows a page at most, before any are left out.
+        source: The inventory and the filters.
+        cursor: Cursor of the last committed page; None to begin at the beginning.
+        page_size: Rows in a page at most, before filters.
 
     Raises:
-        SourceError: It cannot be read, is damaged, or lacks a column that is needed.
+        SourceError: The inventory cannot be read, is damaged, or lacks a needed column.
     """
     with closing(s3_client()) as client:
         inventory = _open(source, client)
@@ -157,13 +153,15 @@ def _open(source: InventorySource, client: "S3Client") -> _Inventory:
     digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
     given = _checksum(source, client)
     if given is not None and given != digest:
-        raise _damaged(source, "its manifest is not what its checksum says")
+        raise _damaged(source, "its manifest does not match its checksum")
     try:
         manifest = _Manifest.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
-        raise _unusable(source, f"its manifest is none: {where}: {first['msg']}") from error
+        raise _unusable(
+            source, f"its manifest is not one of S3 Inventory: {where}: {first['msg']}"
+        ) from error
     titles = titles_of(manifest.format, manifest.layout)
     if missing := lacking(titles, _needed(source)):
         raise _unusable(source, f"it has no column {' and no '.join(missing)}")
@@ -171,13 +169,13 @@ def _open(source: InventorySource, client: "S3Client") -> _Inventory:
 
 
 def _needed(source: InventorySource) -> dict[str, str]:
-    needed = {"Key": "the objects' names", "ETag": "what tells a changed object"}
+    needed = {"Key": "the objects' names", "ETag": "to find changed objects"}
     if source.versioned:
         needed["VersionId"] = "for `versioned`"
     if source.min_size is not None or source.max_size is not None:
         needed["Size"] = "for `min_size` and `max_size`"
     elif "empty" not in source.include:
-        needed["Size"] = "what tells empty objects, unless `include` has `empty`"
+        needed["Size"] = "to find empty objects, unless `include` has `empty`"
     if source.modified_since is not None or source.modified_before is not None:
         needed["LastModifiedDate"] = "for `modified_since` and `modified_before`"
     return needed
@@ -198,7 +196,7 @@ def _read_object(source: InventorySource, client: "S3Client") -> bytes:
 
 
 def _checksum(source: InventorySource, client: "S3Client") -> str | None:
-    """The checksum that S3 puts beside a manifest, where somebody has copied it along."""
+    """Return the checksum that S3 puts beside a manifest; None if it was not copied along."""
     uri = source.manifest_uri
     bucket, key = split_uri(uri)
     beside = f"{key.removesuffix('.json')}.checksum"
@@ -227,25 +225,25 @@ def _fetch(
     part: _Part,
     file: IO[bytes],
 ) -> None:
-    """Copy a part to this machine: ORC and Parquet are read from their end."""
+    """Copy a part to this machine: reading ORC and Parquet begins at their end."""
     bucket = inventory.manifest.parts_bucket.rpartition(_ARN)[2]
     try:
         patient(lambda: client.download_fileobj(bucket, part.key, file, ExtraArgs=_payer(source)))
     except (ClientError, BotoCoreError, Boto3Error, HTTPError) as error:
         uri = f"s3://{bucket}/{part.key}"
-        # It may be asked for by HEAD first, whose answers have no body to name the reason in.
+        # boto3 may send HEAD first, and its answer has no body that could name the reason.
         if isinstance(error, ClientError) and error.response["Error"]["Code"] in _GONE:
-            raise _damaged(source, f"its part {uri} is not there") from error
+            raise _damaged(source, f"its part {uri} is missing") from error
         raise failure("read", uri, error) from error
     except OSError as error:
-        raise _damaged(source, f"{part.key} cannot be kept on this machine: {error}") from error
+        raise _damaged(source, f"{part.key} cannot be copied to this machine: {error}") from error
     file.seek(0)
     if part.md5 is not None:
         digest = hashlib.md5(usedforsecurity=False)
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
         if digest.hexdigest() != part.md5.lower():
-            raise _damaged(source, f"{part.key} is not what its checksum in the manifest says")
+            raise _damaged(source, f"{part.key} does not match its checksum in the manifest")
         file.seek(0)
 
 
@@ -273,7 +271,7 @@ def _rows(  # noqa: PLR0917
 def _unusable(source: InventorySource, why: str) -> SourceError:
     return SourceError(
         f"The inventory {source.manifest_uri} cannot be used: {why}.",
-        remedy="Name the manifest.json of an S3 Inventory, and have it made with that column.",
+        remedy="Give the manifest.json of an S3 Inventory, and configure it with that column.",
     )
 
 

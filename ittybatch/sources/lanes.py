@@ -1,8 +1,7 @@
-"""A folder's keys in several stretches that are listed at the same time.
+"""A folder's keys in several lanes that are listed at the same time.
 
-The order is the same each time: one answer of each stretch in turn. The stretches as they are
-after an answer are the place to go on from. A stop costs at most one answer of each of those
-that were being listed.
+The order is always the same: one answer from each lane in turn. The remaining lanes after an
+answer are the position to resume from. A crash repeats at most one request of each lane.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,17 +10,17 @@ from typing import NamedTuple
 
 from ittybatch.sources.listing import MAX_ANSWER, Answer, Listing
 
-# Where the first folders are few, those inside them are looked for, so far.
+# How many folders to look into for more folders, if there are few at first.
 _MAX_LOOKS = 12
 
 
 class Lane(NamedTuple):
-    """A stretch of keys.
+    """A range of keys.
 
     Args:
-        uri: Folder that it is a part of.
-        after: Key that it begins after; None for the folder's first.
-        until: Last key that can belong to it; None for the folder's last.
+        uri: The folder.
+        after: The range begins after this key; None for the beginning of the folder.
+        until: The range ends with this key; None for the end of the folder.
     """
 
     uri: str
@@ -30,19 +29,19 @@ class Lane(NamedTuple):
 
 
 def split_folder(listing: Listing, uri: str, prefix: str, wanted: int) -> list[Lane]:
-    """Split a folder where folders inside it begin.
+    """Split a folder into lanes at the folders inside it.
 
     Args:
-        listing: Of the bucket.
+        listing: The bucket's listing.
         uri: The folder's URI.
-        prefix: Empty, or ending with a slash.
-        wanted: Lanes at most; fewer where there are fewer folders.
+        prefix: The folder's prefix: empty, or with a slash at its end.
+        wanted: How many lanes at most; fewer if there are fewer folders.
     """
     borders: list[str] = []
     if wanted > 1:
         found = listing.folders(prefix)
         waiting, looks = list(found), 1
-        # Twice as many as lanes, so that they come to about the same length.
+        # Twice as many folders as lanes make lanes of about the same length.
         while waiting and len(found) < 2 * wanted and looks < _MAX_LOOKS:
             inside = listing.folders(waiting.pop(0))
             waiting += inside
@@ -56,7 +55,7 @@ def split_folder(listing: Listing, uri: str, prefix: str, wanted: int) -> list[L
 
 
 def _every(borders: list[str], lanes: int) -> list[str]:
-    """Choose borders at like distances; before the first folder there is little to list."""
+    """Choose evenly spaced borders, but not the first: there is little to list before it."""
     if len(borders) < lanes:
         return borders[1:]
     step = len(borders) / lanes
@@ -64,12 +63,13 @@ def _every(borders: list[str], lanes: int) -> list[str]:
 
 
 class Lanes:
-    """Lists lanes by turns, with the next answer of each asked for beforehand.
+    """Lists lanes in turn, and requests the next answer of each lane ahead.
 
     Args:
-        lanes: What is left to list, in order of their turns.
-        ask: Lists what comes after a key of a lane.
-        at_once: How many lanes take turns; the others wait until one of those has ended.
+        lanes: The lanes to list, in the order of their turns.
+        ask: Lists the next keys of a lane, up to a number of them.
+        at_once: How many lanes take turns; the others wait until one of these has ended.
+        limit: Keys in an answer at most.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Lanes:
         self._limit = min(limit, MAX_ANSWER)
 
     def __iter__(self) -> Iterator[tuple[Lane, Answer, list[Lane]]]:
-        """Give a lane, an answer of it, and the lanes as they are after that.
+        """Yield a lane, an answer from it, and the lanes that remain after it.
 
         Raises:
             SourceError: A listing failed.
@@ -103,7 +103,7 @@ class Lanes:
                 if answer.more:
                     rest = lane._replace(after=answer.last)
                     lanes.insert(min(self._at_once - 1, len(lanes)), rest)
-                    # Listed while this answer is being dealt with.
+                    # The request runs while the caller handles this answer.
                     asked[rest] = pool.submit(self._ask, rest, self._limit)
                 yield lane, answer, lanes
         finally:
@@ -111,7 +111,7 @@ class Lanes:
 
 
 def _within(answer: Answer, until: str | None) -> Answer:
-    """Leave out what belongs to the next lane."""
+    """Leave out keys that belong to the next lane."""
     if until is None or answer.last is None or answer.last <= until:
         return answer
     return Answer([each for each in answer.entries if each.key <= until], until, more=False)

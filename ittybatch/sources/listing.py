@@ -1,8 +1,8 @@
 """The listing of a bucket, one answer at a time.
 
-boto3 signs the requests, but its parser takes ten times as long as the rest of a listing. So its
-signed URLs are asked here, and `answer.parse_answer` reads what comes. Anything but a plain
-answer is asked for again through boto3, which knows proxies and the store's errors.
+boto3 signs the requests, but its parser takes ten times as long as the rest of a listing. So
+urllib3 sends the signed URLs, and `answer.parse_answer` reads the answers. After anything but a
+plain answer the request is repeated through boto3, which knows proxies and the store's errors.
 """
 
 import os
@@ -15,9 +15,8 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from ittybatch.sources.answer import ARCHIVES, as_time, parse_answer
-from ittybatch.sources.entry import Entry
-from ittybatch.sources.errors import SourceError
-from ittybatch.sources.etag import bare_etag
+from ittybatch.sources.entry import Entry, bare_etag
+from ittybatch.sources.page import SourceError
 from ittybatch.sources.s3 import (
     failure,
     is_at_aws,
@@ -38,20 +37,19 @@ _OK = 200
 _TIMEOUT = urllib3.Timeout(connect=10, read=60)
 _RESTORES = {"OptionalObjectAttributes": ["RestoreStatus"]}
 _PAYER = {"RequestPayer": "requester"}
-# Signed with the URL, so they have to be sent as well.
+# The signature includes these headers, so requests must have them.
 _RESTORES_HEADER = {"x-amz-optional-object-attributes": "RestoreStatus"}
 _PAYER_HEADER = {"x-amz-request-payer": "requester"}
 _UNREADABLE = (ResponseParserError, KeyError, ValueError)
 
 
 class Answer(NamedTuple):
-    """A stretch of a listing.
+    """A part of a listing.
 
     Args:
-        entries: Its objects in the order of their keys; versions that are not the newest, and
-            what was deleted, are left out.
-        last: Key to go on from; None where there was none to list.
-        more: Whether something comes after it.
+        entries: Its objects in the order of their keys, without old versions and delete markers.
+        last: The key to continue after; None if there are no keys.
+        more: Whether more keys follow.
     """
 
     entries: list[Entry]
@@ -60,13 +58,13 @@ class Answer(NamedTuple):
 
 
 class Listing:
-    """Lists a bucket; several threads may do so with one.
+    """Lists a bucket. Threads may share it.
 
     Args:
         uri: A folder of the bucket, for messages.
-        versioned: Whether objects are told apart by their version ids.
+        versioned: Whether the version id identifies an object, instead of its ETag.
         connections: Requests at the same time.
-        request_payer: Whether the requester pays, and agrees to.
+        request_payer: Whether the requester agrees to pay.
 
     Raises:
         SourceError: The bucket does not exist, or cannot be reached.
@@ -83,22 +81,22 @@ class Listing:
         self._bucket, _ = split_uri(uri)
         self._versioned = versioned
         self._payer: dict[str, Any] = _PAYER if request_payer else {}
-        # Asked for once an archived object was seen: few buckets have one, and not every store
-        # knows the question.
+        # Ask for the restore status only after the first archived object: few buckets have one,
+        # and not every store knows this header.
         self._restores = False
         self._client = _client_in_region_of(uri)
         self._pool = urllib3.PoolManager(
             maxsize=connections, ca_certs=os.environ.get("AWS_CA_BUNDLE"), retries=False
         )
-        self._patient = versioned
+        self._only_boto = versioned
 
     def answer(self, prefix: str, after: str | None, limit: int) -> Answer:
-        """List what comes after a key.
+        """List the keys after a key.
 
         Args:
-            prefix: What keys begin with.
-            after: Key to go on from, itself left out; None begins at the beginning.
-            limit: Objects at most, up to a thousand.
+            prefix: The prefix of the keys.
+            after: List the keys after this one; None to begin at the beginning.
+            limit: How many keys at most, up to 1000.
 
         Raises:
             SourceError: Naming the bucket, what failed, and the remedy.
@@ -116,15 +114,15 @@ class Listing:
             raise SourceError(
                 f"s3://{self._bucket}/{prefix} is not listed in the order of its keys: "
                 f"{min(last, entries[0].key)!r} came after {max(after or '', entries[0].key)!r}.",
-                remedy="A store that does so cannot be read on after a stop; use a manifest.",
+                remedy="A scan of this store could not resume after a stop; use a manifest.",
             )
         return Answer(entries, last, more)
 
     def folders(self, prefix: str) -> list[str]:
-        """Name the first folders right below a prefix, up to a thousand, with their slashes.
+        """List the first 1000 folders right below a prefix, with their slashes.
 
         Raises:
-            SourceError: as `answer` does.
+            SourceError: As for `answer`.
         """
         answer = self._ask(
             prefix,
@@ -139,52 +137,52 @@ class Listing:
         return [found["Prefix"] for found in answer.get("CommonPrefixes", [])]
 
     def object(self, key: str) -> Answer:
-        """List the one object of a name; nothing if there is none.
+        """List the object with exactly this key, if it exists.
 
         Raises:
-            SourceError: as `answer` does.
+            SourceError: As for `answer`.
         """
-        # A name comes before every longer one that begins with it.
+        # A key sorts before every longer key that begins with it.
         found = self.answer(key, None, 1)
         return Answer([entry for entry in found.entries if entry.key == key], key, more=False)
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._pool.clear()
         self._client.close()
 
     def _objects(self, prefix: str, after: str | None, limit: int) -> tuple[list[Entry], bool]:
-        asked: dict[str, Any] = {"Bucket": self._bucket, "Prefix": prefix, "MaxKeys": limit}
+        params: dict[str, Any] = {"Bucket": self._bucket, "Prefix": prefix, "MaxKeys": limit}
         if after is not None:
-            asked["StartAfter"] = after
-        asked |= {**self._payer, **(_RESTORES if self._restores else {})}
-        body = self._quickly(asked)
+            params["StartAfter"] = after
+        params |= {**self._payer, **(_RESTORES if self._restores else {})}
+        body = self._signed(params)
         found = None if body is None else parse_answer(body)
-        return found or self._patiently(prefix, asked, is_strange=body is not None)
+        return found or self._through_boto(prefix, params, is_strange=body is not None)
 
-    def _quickly(self, asked: dict[str, Any]) -> bytes | None:
-        if self._patient:
+    def _signed(self, params: dict[str, Any]) -> bytes | None:
+        if self._only_boto:
             return None
         headers = {
             **(_PAYER_HEADER if self._payer else {}),
-            **(_RESTORES_HEADER if "OptionalObjectAttributes" in asked else {}),
+            **(_RESTORES_HEADER if "OptionalObjectAttributes" in params else {}),
         }
         try:
             url = self._client.generate_presigned_url(
-                "list_objects_v2", Params=asked, ExpiresIn=_URL_LIFE_S
+                "list_objects_v2", Params=params, ExpiresIn=_URL_LIFE_S
             )
             answer = self._pool.request("GET", url, headers=headers, timeout=_TIMEOUT)
         except (HTTPError, OSError, BotoCoreError):
-            # A proxy, say, that only boto3 knows of.
-            self._patient = True
+            # For example a proxy that only boto3 is configured for.
+            self._only_boto = True
             return None
         return answer.data if answer.status == _OK else None
 
-    def _patiently(
-        self, prefix: str, asked: dict[str, Any], *, is_strange: bool
+    def _through_boto(
+        self, prefix: str, params: dict[str, Any], *, is_strange: bool
     ) -> tuple[list[Entry], bool]:
         answer = self._ask(
-            prefix, lambda: self._client.list_objects_v2(**asked), is_strange=is_strange
+            prefix, lambda: self._client.list_objects_v2(**params), is_strange=is_strange
         )
         found = answer.get("Contents", [])
         return [_entry(each) for each in found], answer.get("IsTruncated", bool(found))
@@ -192,7 +190,7 @@ class Listing:
     def _versions(self, prefix: str, after: str | None, limit: int) -> Answer:
         begin: dict[str, Any] = {} if after is None else {"KeyMarker": after}
         while True:
-            asked = {
+            params = {
                 "Bucket": self._bucket,
                 "Prefix": prefix,
                 "MaxKeys": limit,
@@ -200,7 +198,7 @@ class Listing:
                 **(_RESTORES if self._restores else {}),
                 **begin,
             }
-            answer = self._ask(prefix, partial(self._client.list_object_versions, **asked))
+            answer = self._ask(prefix, partial(self._client.list_object_versions, **params))
             versions = answer.get("Versions", [])
             if not self._restores and any(
                 each.get("StorageClass") in ARCHIVES for each in versions
@@ -212,7 +210,7 @@ class Listing:
             more = bool(answer.get("IsTruncated")) and last is not None
             if not more or after is None or last is None or last > after:
                 break
-            # Still the versions of the key to begin after.
+            # These are still versions of the key to begin after.
             begin = {
                 "KeyMarker": answer["NextKeyMarker"],
                 "VersionIdMarker": answer["NextVersionIdMarker"],
@@ -220,7 +218,7 @@ class Listing:
         entries = [
             _entry(found, version=_version(found.get("VersionId")))
             for found in versions
-            # A key's newest version comes first, so it never is on a later page than the others.
+            # A key's newest version comes first, so it is never on a later page than the others.
             if found["IsLatest"] and (after is None or found["Key"] > after)
         ]
         return Answer(entries, last, more)
@@ -228,13 +226,13 @@ class Listing:
     def _ask(
         self, prefix: str, call: "Callable[[], Any]", *, is_strange: bool = False
     ) -> "Mapping[str, Any]":
-        """Ask through boto3, and make sure that the answer is one.
+        """Call boto3, and make sure that the answer is a listing.
 
         Args:
-            prefix: What is listed, for messages.
-            call: Asks.
-            is_strange: Whether the store has just answered 200 with something else. boto3 takes
-                that for an error of the server, which would be worth minutes of patience.
+            prefix: The prefix, for messages.
+            call: The call.
+            is_strange: Whether the store has just answered 200 with something else. boto3 treats
+                that as a server error, which `patient` would retry for minutes.
 
         Raises:
             SourceError: Naming the bucket, what failed, and the remedy.
@@ -248,7 +246,7 @@ class Listing:
             raise failure("listed", uri, error) from error
         except _UNREADABLE as error:
             raise self._no_listing(uri) from error
-        # Every answer has one of these. Of an empty body or a web page boto3 makes neither.
+        # Every listing has one of these; an empty body or a web page has none of them.
         if not answer.keys() & {"IsTruncated", "Name", "Contents", "CommonPrefixes", "Versions"}:
             raise self._no_listing(uri)
         return answer
@@ -258,7 +256,7 @@ class Listing:
             f"{uri} cannot be listed: {self._client.meta.endpoint_url} answered, but not with a "
             "listing of objects.",
             remedy="Check that AWS_ENDPOINT_URL is the address of the store's S3 API, not of its "
-            "console or of a proxy's login page; nothing was taken for an empty bucket.",
+            "console or of a proxy's login page; this was not treated as an empty bucket.",
         )
 
 
@@ -275,12 +273,12 @@ def _entry(found: "Mapping[str, Any]", version: str | None = None) -> Entry:
 
 
 def _version(version: str | None) -> str | None:
-    """What an unversioned object has is the text `null`, the same for every content."""
+    """Return None for the version id `null`, which every unversioned object has."""
     return None if version == "null" else version
 
 
 def _client_in_region_of(uri: str) -> "S3Client":
-    """Ask S3 where the bucket is, which it tells even those who may not look inside."""
+    """Make a client in the bucket's region. S3 names it even if access is denied."""
     session = new_session()
     client = s3_client(session)
     metadata: Mapping[str, Any]

@@ -1,20 +1,53 @@
 """The source that is a list of items: CSV, TSV, JSON Lines, Parquet or Excel."""
 
 import codecs
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ittybatch.ittybit.redaction import without_secrets
 from ittybatch.sources.columns import MAX_COLUMNS, check_known, folded
-from ittybatch.sources.errors import without_secrets
 from ittybatch.sources.form import as_form
-from ittybatch.sources.layers import UTF_8
-from ittybatch.sources.manifest_formats import DELIMITERS, Format, format_of
+from ittybatch.sources.page import SourceError, read_cursor, unusable_cursor, write_cursor
 from ittybatch.sources.s3 import SCHEME, split_uri
+from ittybatch.sources.stream import Packing
+from ittybatch.sources.text import UTF_8
 
+Format = Literal["csv", "tsv", "jsonl", "parquet", "excel"]
+
+_SUFFIXES: dict[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".xlsx": "excel",
+    ".xlsm": "excel",
+}
+_PACKED = (".gz", ".gzip", ".zst", ".zstd")
+_TEXT: frozenset[Format] = frozenset({"csv", "tsv", "jsonl"})
+DELIMITERS: dict[Format, str] = {"csv": ",", "tsv": "\t"}
+_UNREADABLE = {
+    (".xls", ".xlsb", ".ods", ".numbers"): "this kind of sheet is not read; save it as .xlsx",
+    (".xz", ".bz2", ".zip", ".7z", ".rar", ".tar"): "this kind of archive is not read; unpack it, "
+    "or pack it with gzip (.csv.gz) or zstd (.csv.zst)",
+    (".json",): "JSON is read with one object a line; write it so, for instance with "
+    "`jq -c '.[]' list.json > list.jsonl`",
+    (".avro", ".orc", ".feather", ".arrow"): "this format is not read; write Parquet",
+}
 _MAX_NAME_CHARACTERS = 200
-_MOST_HEADER_ROW = 10_000
+_MAX_HEADER_ROW = 10_000
+_REMEDIES: dict[Format, str] = {
+    "csv": "It must be CSV with a line of titles, `input` among them.",
+    "tsv": "It must be TSV with a line of titles, `input` among them.",
+    "jsonl": "It must have one JSON object a line, each with an `input`.",
+    "parquet": "It must be a Parquet file with a column `input`.",
+    "excel": "It must be an .xlsx workbook with a row of titles, `input` among them.",
+}
 
 
 class ManifestSource(BaseModel):
@@ -41,50 +74,50 @@ class ManifestSource(BaseModel):
         max_length=4096,
     )
 
-    # The form finds the tab of a value by the names in it: with `type` and `uri` alone it would
-    # take a manifest for a bucket.
+    # Prefect's form chooses the tab whose field names match the value's. `type` and `uri` alone
+    # would match a bucket.
     format: Literal["auto", "csv", "tsv", "jsonl", "parquet", "excel"] = Field(
-        "auto", title="Format", description="`auto` goes by the name's suffix."
+        "auto", title="Format", description="`auto` uses the suffix of the name."
     )
     columns: dict[str, str] = Field(
         default_factory=dict,
         title="Columns",
-        description="Titles of columns that have other names in this file, by the known name: "
+        description="Titles of known columns that have other names in this file, by known name: "
         '`{"input": "file_path", "metadata.title": "Title"}`.',
         max_length=MAX_COLUMNS,
     )
     encoding: str = Field(
         UTF_8,
         title="Encoding",
-        description="Of text, such as `utf-8`, `utf-16` or `cp1252`. UTF-16 is also known by its "
-        "byte order mark.",
+        description="Encoding of text, such as `utf-8`, `utf-16` or `cp1252`. UTF-16 is also "
+        "recognised by its byte order mark.",
         max_length=40,
     )
     delimiter: str | None = Field(
         None,
         title="Delimiter",
-        description="The character between values of CSV. Found by the titles if empty.",
+        description="The character between values of CSV. If empty, the titles tell it.",
         max_length=1,
     )
     sheet: str | None = Field(
         None,
         title="Sheet",
-        description="Of an Excel workbook; the first visible one if empty.",
+        description="Sheet of an Excel workbook; the first visible one if empty.",
         max_length=_MAX_NAME_CHARACTERS,
     )
     header_row: int | None = Field(
         None,
         title="Row of the titles",
-        description="Line of a CSV file, or row of a sheet, counted from 1. Found by the title "
-        "`input` if empty. 0: there are no titles, and `columns` gives columns by their number; "
-        "the first one is the input.",
+        description="Line of a CSV file, or row of a sheet, counted from 1. If empty, the line "
+        "with the title `input`. 0: the file has no titles, and `columns` gives columns by "
+        "number; the first one is the input.",
         ge=0,
-        le=_MOST_HEADER_ROW,
+        le=_MAX_HEADER_ROW,
     )
     hidden_rows: bool = Field(
         default=False,
-        title="Hidden rows, too",
-        description="Of an Excel workbook: also rows that a filter or a person has hidden.",
+        title="Read hidden rows",
+        description="Also read the rows of an Excel workbook that are hidden or filtered out.",
     )
 
     @field_validator("uri")
@@ -94,7 +127,7 @@ class ManifestSource(BaseModel):
         if stripped.startswith(SCHEME):
             if not split_uri(stripped)[1]:
                 shown = without_secrets(stripped)
-                raise ValueError(f"{shown!r} names a bucket; name the object of the manifest")
+                raise ValueError(f"{shown!r} is a bucket; give the manifest's key, too")
         elif "://" in stripped:
             parts = urlsplit(stripped)
             if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -105,7 +138,7 @@ class ManifestSource(BaseModel):
                     "signed URL, or copy the file to a bucket or to the machine of the batch"
                 )
         if not stripped.isprintable():
-            raise ValueError(f"{without_secrets(uri)!r} holds a character that cannot be seen")
+            raise ValueError(f"{without_secrets(uri)!r} has an invisible character")
         return stripped
 
     @field_validator("columns")
@@ -126,14 +159,16 @@ class ManifestSource(BaseModel):
             "a".encode(found.name)
             codecs.getincrementaldecoder(found.name)
         except (LookupError, ValueError, TypeError) as error:
-            raise ValueError(f"{encoding!r} is no encoding; use such as utf-8 or cp1252") from error
+            raise ValueError(
+                f"{encoding!r} is not an encoding; use utf-8 or cp1252, for example"
+            ) from error
         return UTF_8 if found.name == "utf-8-sig" else found.name
 
     @field_validator("delimiter")
     @classmethod
     def _usable_delimiter(cls, delimiter: str | None) -> str | None:
         if delimiter in {'"', "\n", "\r", " ", "\x00"}:
-            raise ValueError(f"{delimiter!r} cannot stand between values; use such as ; or |")
+            raise ValueError(f"{delimiter!r} cannot separate values; use ; or |, for example")
         return delimiter or None
 
     @model_validator(mode="after")
@@ -153,5 +188,80 @@ class ManifestSource(BaseModel):
 
     @property
     def resolved_format(self) -> Format:
-        """The format, by the name's suffix where it is not given: CSV if that says nothing."""
+        """The format; `auto` goes by the suffix, and is CSV for an unknown one."""
         return (format_of(self.uri) or "csv") if self.format == "auto" else self.format
+
+
+@dataclass
+class Position:
+    """Where in a manifest a page ends; its fields are the cursor's.
+
+    Args:
+        identity: The manifest's identity, which changes when the manifest does.
+        header: The titles of a CSV file.
+        line: Line, or row, of the next record.
+        offset: Byte of that line in the text in UTF-8.
+        packing: `gzip` or `zstd`; None if it is not packed.
+        encoding: Encoding of the text; None if the file is not open yet or is not text.
+        delimiter: The character between values; None if it is not known yet.
+        cr: Whether lines end with a carriage return alone.
+    """
+
+    identity: str | None = None
+    header: list[str] | None = None
+    line: int = 1
+    offset: int = 0
+    packing: Packing | None = None
+    encoding: str | None = None
+    delimiter: str | None = None
+    cr: bool = False
+
+    @classmethod
+    def from_cursor(cls, source: ManifestSource, cursor: str | None) -> Self:
+        """Read a position from a cursor; the beginning if it is None.
+
+        Raises:
+            SourceError: The cursor is damaged, or belongs to another source.
+        """
+        if cursor is None:
+            return cls()
+        place: dict[str, Any] = read_cursor(cursor, source.type, without_secrets(source.uri))
+        try:
+            return cls(**place)
+        except TypeError as error:
+            raise unusable_cursor(without_secrets(source.uri), "it is damaged") from error
+
+    def cursor(self, source: ManifestSource) -> str:
+        """Write the position as a cursor."""
+        # A later process gets a URL with another signature, and a cursor must hold no secret.
+        return write_cursor(source.type, without_secrets(source.uri), vars(self))
+
+
+def unusable(source: ManifestSource, why: str) -> SourceError:
+    """Make the error for a manifest that cannot be used as a whole."""
+    return SourceError(
+        f"The manifest {without_secrets(source.uri)} cannot be used: {why}.",
+        remedy=f"{_REMEDIES[source.resolved_format]} `columns` (--column input=TITLE) gives other "
+        "titles, `format` (--format) another format.",
+    )
+
+
+def unreadable_name(uri: str) -> str | None:
+    """Say why a file with this suffix cannot be read, and what to do; None if it may be."""
+    path = urlsplit(uri).path if "://" in uri else uri
+    return next((why for ends, why in _UNREADABLE.items() if path.lower().endswith(ends)), None)
+
+
+def format_of(uri: str) -> Format | None:
+    """Return a manifest's format by its suffix; None if the suffix is unknown.
+
+    Args:
+        uri: Path, `s3://` or `https://` URI. Text may be packed: `.csv.gz`, `.jsonl.zst`.
+    """
+    # In an S3 key or a file name, a question mark does not begin a query.
+    path = urlsplit(uri).path if uri.startswith(("http://", "https://")) else uri
+    name = path.lower().rpartition("/")[2]
+    packed = next((suffix for suffix in _PACKED if name.endswith(suffix)), "")
+    stem = name.removesuffix(packed)
+    found = next((form for suffix, form in _SUFFIXES.items() if stem.endswith(suffix)), None)
+    return None if packed and found not in _TEXT else found

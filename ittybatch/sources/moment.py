@@ -1,4 +1,4 @@
-"""Points in time as people write them: a date and time, or how long ago."""
+"""Points in time as people write them: a date and time, or an age such as `2d`."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -14,7 +14,7 @@ from pydantic import (
 
 from ittybatch.profiles.quantities import Seconds, parse_duration
 
-# Further back lies nothing that anybody wants, and in the end no date.
+# Much longer ages are before the first date that Python knows.
 _OLDEST_YEARS = 100
 _YEAR_S = 365 * 86_400.0
 
@@ -26,7 +26,7 @@ def _age(value: str) -> str:
 
 
 def _within_reach(value: object) -> object:
-    """Refuse an age that is too long, before dates are tried, whose error would be told."""
+    """Refuse an age that is too long. Otherwise pydantic would report a wrong date."""
     try:
         seconds = parse_duration(value)
     except ValueError:
@@ -58,23 +58,23 @@ def _written(seconds: float) -> str:
     return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
 
 
-# As text in JSON, too: Prefect holds a run's parameters against the schema of its form.
+# Text in JSON, too: Prefect validates a run's parameters against the form's schema.
 Span = Annotated[Seconds, PlainSerializer(_written, return_type=str, when_used="json")]
 
 
 def seconds_of(age: str) -> float:
-    """Give an age in seconds."""
+    """Return an age in seconds."""
     seconds = parse_duration(age)
     assert isinstance(seconds, float)  # noqa: S101 - `Age` has been checked
     return seconds
 
 
 def fixed(moment: datetime | str | None, now: datetime | None = None) -> datetime | None:
-    """Give the date and time that a moment means.
+    """Return a moment as a date and time.
 
     Args:
         moment: An aware datetime, an age, or None.
-        now: What the age is counted back from; the present where it is None.
+        now: The time that an age counts back from; None for the present.
     """
     if not isinstance(moment, str):
         return moment

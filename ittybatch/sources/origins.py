@@ -1,9 +1,10 @@
-"""The places a manifest can lie in: a folder, S3, a web server."""
+"""Where a manifest can be: a folder of this machine, a bucket, or a web server."""
 
 import stat
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -15,11 +16,18 @@ from botocore.exceptions import (
 )
 from urllib3.exceptions import HTTPError
 
-from ittybatch.sources.errors import SourceError, without_secrets
-from ittybatch.sources.patience import BrokenConnectionError, seconds_of_retry_after
-from ittybatch.sources.places import require_allowed
-from ittybatch.sources.s3 import SCHEME, failure, is_loopback, patient, s3_client, split_uri
-from ittybatch.sources.stream import Origin
+from ittybatch.errors import ConfigurationError
+from ittybatch.ittybit.redaction import without_secrets
+from ittybatch.settings import Settings
+from ittybatch.sources.page import SourceError
+from ittybatch.sources.s3 import (
+    SCHEME,
+    failure,
+    is_loopback,
+    parse_retry_after,
+    s3_client,
+    split_uri,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +39,53 @@ _MAX_REDIRECTS = 5
 _TIMEOUT = httpx.Timeout(60, connect=10)
 
 
+class BrokenConnectionError(Exception):
+    """A transfer failed or ended early. It can continue at the byte where it broke.
+
+    Args:
+        reason: What happened.
+        retry_after_s: Seconds that the server asked to wait.
+        unreachable: Whether no server answered at all.
+    """
+
+    def __init__(
+        self, reason: str, *, retry_after_s: float | None = None, unreachable: bool = False
+    ) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+        self.unreachable = unreachable
+
+
+class Origin(Protocol):
+    """A place that holds a manifest.
+
+    `identity` changes when the manifest does. It is None before `open`, and empty if the place
+    reports nothing to compare.
+    """
+
+    identity: str | None
+
+    def open(self, offset: int) -> None:
+        """Prepare to read from a byte on.
+
+        Raises:
+            SourceError: The manifest is missing or may not be read.
+            BrokenConnectionError: The place could not be reached this time.
+        """
+
+    def read(self) -> bytes:
+        """Return the next block; empty at the end.
+
+        Raises:
+            BrokenConnectionError: The transfer ended early.
+        """
+
+    def close(self) -> None:
+        """Close the connection or the file."""
+
+
 def origin_of(uri: str) -> Origin:
-    """Tell where a manifest lies by its URI."""
+    """Return the origin that a URI names."""
     if uri.startswith(SCHEME):
         return S3Origin(uri)
     if uri.startswith(("http://", "https://")):
@@ -40,8 +93,28 @@ def origin_of(uri: str) -> Origin:
     return FileOrigin(Path(uri))
 
 
+def require_allowed(path: Path) -> None:
+    """Refuse a file outside of the folders that `ITTYBATCH_FILE_DIRS` lists.
+
+    Whoever starts a run names the files to read. In a Prefect with several users, some of them
+    must not see every file of the worker. Symbolic links are followed first.
+
+    Raises:
+        ConfigurationError: The file is outside of these folders.
+    """
+    folders = Settings().file_dirs
+    resolved = path.expanduser().resolve()
+    if not folders or any(resolved.is_relative_to(folder) for folder in folders):
+        return
+    raise ConfigurationError(
+        f"{path} is outside of the folders that batches may use on this machine.",
+        remedy="Put the file into one of the folders of ITTYBATCH_FILE_DIRS, or ask the worker's "
+        f"operator to add {resolved.parent} to it.",
+    )
+
+
 class FileOrigin:
-    """A manifest in a folder.
+    """A manifest in a folder of this machine.
 
     Args:
         path: The file.
@@ -68,7 +141,7 @@ class FileOrigin:
         self.identity = self._state()
 
     def read(self) -> bytes:
-        """Give the next block."""
+        """Return the next block."""
         assert self._file is not None  # noqa: S101 - the stream opens before it reads
         block = self._file.read(_BLOCK_BYTES)
         if not block and self._state() != self.identity:
@@ -87,10 +160,10 @@ class FileOrigin:
     def _require_file(self) -> None:
         mode = self._path.stat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            # A pipe without a writer would keep the batch waiting for ever, and none is read twice.
+            # A pipe without a writer blocks forever, and a pipe cannot be read twice.
             raise SourceError(
-                f"The manifest {self._path} cannot be read: it is a pipe or a device, no file.",
-                remedy="Save what it gives as a file, and name that.",
+                f"The manifest {self._path} cannot be read: it is a pipe or a device, not a file.",
+                remedy="Save its content as a file, and name that file.",
             )
 
     def _state(self) -> str:
@@ -113,10 +186,10 @@ class S3Origin:
         self._body: StreamingBody | None = None
 
     def open(self, offset: int) -> None:
-        """Ask for the object from a byte on."""
+        """Request the object from a byte on."""
         self.close()
         try:
-            head = patient(lambda: self._client.head_object(Bucket=self._bucket, Key=self._key))
+            head = self._client.head_object(Bucket=self._bucket, Key=self._key)
             self.identity = f"{head['ETag']}-{head['ContentLength']}"
             if offset >= head["ContentLength"]:
                 return
@@ -124,11 +197,13 @@ class S3Origin:
                 Bucket=self._bucket, Key=self._key, Range=f"bytes={offset}-", IfMatch=head["ETag"]
             )["Body"]
         except ClientError as error:
-            # HEAD answers have no body to name the reason in.
+            # The answer to HEAD has no body that could name the reason.
             if error.response["Error"]["Code"] == "404":
                 error.response["Error"] = {"Code": "NoSuchKey", "Message": "no such object"}
-            if _is_busy(error):
-                raise BrokenConnectionError(str(error)) from error
+            metadata = error.response["ResponseMetadata"]
+            if _is_busy(metadata["HTTPStatusCode"]):
+                wait_s = parse_retry_after(metadata["HTTPHeaders"].get("retry-after"))
+                raise BrokenConnectionError(str(error), retry_after_s=wait_s) from error
             raise failure("read", self._uri, error) from error
         except (HTTPClientError, EndpointConnectionError) as error:
             raise BrokenConnectionError(str(error), unreachable=True) from error
@@ -136,7 +211,7 @@ class S3Origin:
             raise failure("read", self._uri, error) from error
 
     def read(self) -> bytes:
-        """Give the next block."""
+        """Return the next block."""
         if self._body is None:
             return b""
         try:
@@ -145,20 +220,19 @@ class S3Origin:
             raise BrokenConnectionError(str(error)) from error
 
     def close(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
         if self._body is not None:
             self._body.close()
             self._body = None
 
 
-def _is_busy(error: ClientError) -> bool:
-    """Whether S3 asks to come again later: `SlowDown` and its like."""
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return status >= httpx.codes.INTERNAL_SERVER_ERROR or status == httpx.codes.TOO_MANY_REQUESTS
+def _is_busy(status: int) -> bool:
+    """Say whether a request may succeed later, as after S3's `SlowDown`."""
+    return httpx.codes.is_server_error(status) or status == httpx.codes.TOO_MANY_REQUESTS
 
 
 class WebOrigin:
-    """A manifest on a web server; plain HTTP only on this machine.
+    """A manifest on a web server. Plain HTTP is for this machine only.
 
     Args:
         url: http(s) URL.
@@ -172,7 +246,7 @@ class WebOrigin:
         self._blocks: Iterator[bytes] = iter(())
 
     def open(self, offset: int) -> None:
-        """Ask for the file from a byte on, and skip to it where the server cannot."""
+        """Request the file from a byte on; skip to that byte if the server ignores ranges."""
         self.close()
         client = self._open.enter_context(httpx.Client(timeout=_TIMEOUT))
         try:
@@ -181,7 +255,7 @@ class WebOrigin:
             tags = (response.headers.get("etag", ""), response.headers.get("last-modified", ""))
             self.identity = f"{'|'.join(tags)}|{total}"
             self._tag = tags[0]
-            # As they come: gathered into larger ones, those before a break would be lost.
+            # Do not set a chunk size: a partly filled chunk is lost when the connection breaks.
             self._blocks = response.iter_raw()
             partial = response.status_code == httpx.codes.PARTIAL_CONTENT
             self._skip(min(offset, 1) if partial else offset)
@@ -190,7 +264,7 @@ class WebOrigin:
             raise BrokenConnectionError(str(error), unreachable=unreachable) from error
 
     def read(self) -> bytes:
-        """Give the next block."""
+        """Return the next block."""
         try:
             return next(self._blocks, b"")
         except httpx.HTTPError as error:
@@ -203,10 +277,10 @@ class WebOrigin:
 
     def _answer(self, client: httpx.Client, offset: int) -> httpx.Response:
         url = self._url
-        # Compressed bytes could not be counted.
+        # Offsets count uncompressed bytes.
         headers = {"Accept": "text/csv, */*", "Accept-Encoding": "identity"}
         if offset:
-            # One byte more than needed: a range that begins at the end would be refused.
+            # Begin one byte early: servers refuse a range that begins at the end.
             headers["Range"] = f"bytes={offset - 1}-"
             if self._tag and not self._tag.startswith("W/"):
                 headers["If-Match"] = self._tag
@@ -222,46 +296,36 @@ class WebOrigin:
         status = response.status_code
         if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise self._refused("it has become shorter since this batch began to read it")
-        if response.is_server_error or status == httpx.codes.TOO_MANY_REQUESTS:
-            asked_s = seconds_of_retry_after(response.headers.get("retry-after"))
+        if _is_busy(status):
             raise BrokenConnectionError(
-                f"the server answered {status} {response.reason_phrase}", retry_after_s=asked_s
+                f"the server answered {status} {response.reason_phrase}",
+                retry_after_s=parse_retry_after(response.headers.get("retry-after")),
             )
         if status == httpx.codes.PRECONDITION_FAILED:
             raise self._refused("it has changed since this batch began to read it")
         if status not in {httpx.codes.OK, httpx.codes.PARTIAL_CONTENT}:
             raise self._refused(f"the server answered {status} {response.reason_phrase}")
         encodings = response.headers.get("content-encoding", "").lower().replace(" ", "").split(",")
-        # Packed or not, the first bytes tell; of these two they do not.
-        if strange := {"br", "deflate"}.intersection(encodings):
+        # The first bytes identify gzip and zstd, but not these two.
+        if unknown := {"br", "deflate"}.intersection(encodings):
             raise self._refused(
-                f"the server sent it as {strange.pop()}, which cannot be unpacked here; let it "
+                f"the server sent it as {unknown.pop()}, which cannot be unpacked here; make it "
                 "send gzip, zstd or neither"
             )
         return response
 
     def _skip(self, count: int) -> None:
-        first = b""
-        while count > 0:
-            block = next(self._blocks, b"")
-            if not block:
-                return
-            first, count = block[count:], count - len(block)
-        if first:
-            rest = self._blocks
-            self._blocks = _after(first, rest)
+        while count > 0 and (block := next(self._blocks, b"")):
+            if len(block) > count:
+                self._blocks = chain([block[count:]], self._blocks)
+            count -= len(block)
 
     def _refused(self, why: str) -> SourceError:
         self.close()
         return SourceError(
             f"The manifest {without_secrets(self._url)} cannot be read: {why}.",
-            remedy="Check the URL, and that its signature, if it has one, has not run out.",
+            remedy="Check the URL. If it is signed, check that its signature has not expired.",
         )
-
-
-def _after(first: bytes, rest: "Iterator[bytes]") -> "Iterator[bytes]":
-    yield first
-    yield from rest
 
 
 def _total_bytes(response: httpx.Response) -> str:
@@ -277,5 +341,5 @@ def _require_private(url: str) -> None:
         return
     raise SourceError(
         f"The manifest {without_secrets(url)} cannot be read: it is not on HTTPS.",
-        remedy="Use an https:// URL; http:// is for this machine alone.",
+        remedy="Use an https:// URL; http:// is for this machine only.",
     )

@@ -1,4 +1,4 @@
-"""The parts of an S3 Inventory: CSV, ORC and Parquet files read a batch of rows at a time."""
+"""The parts of an S3 Inventory: CSV, ORC and Parquet files, read in batches of rows."""
 
 import io
 from collections.abc import Iterator
@@ -7,8 +7,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, cast
 from urllib.parse import unquote_plus
 
 from ittybatch.sources.answer import ARCHIVES, as_size, as_time
-from ittybatch.sources.entry import Entry
-from ittybatch.sources.etag import bare_etags
+from ittybatch.sources.entry import Entry, bare_etags
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 Format = Literal["CSV", "ORC", "Parquet"]
 
 _BLOCK_BYTES = 1024 * 1024
-# As they are once underscores and capitals are gone: CSV has `VersionId`, ORC `version_id`.
+# Titles without underscores and capitals: CSV has `VersionId`, ORC has `version_id`.
 _KEY, _VERSION, _ETAG = "key", "versionid", "etag"
 _LATEST, _DELETED = "islatest", "isdeletemarker"
 _SIZE, _MODIFIED = "size", "lastmodifieddate"
@@ -26,11 +25,11 @@ _ARCHIVE_TIERS = frozenset({"ARCHIVE_ACCESS", "DEEP_ARCHIVE_ACCESS"})
 
 
 class PartRows(NamedTuple):
-    """A number of rows.
+    """A batch of rows.
 
     Args:
-        read: How many were read.
-        entries: The objects among them: no old versions, and nothing deleted.
+        read: How many rows were read.
+        entries: The objects among them, without old versions and delete markers.
     """
 
     read: int
@@ -46,22 +45,21 @@ def read_part(
     limit: int,
     versioned: bool,
 ) -> Iterator[PartRows]:
-    """Read a part from right after a number of its rows.
+    """Read a part in batches.
 
     Args:
         file: The part.
         form: Its format.
-        titles: Columns of a CSV part, which has no header of its own; the others tell them
-            themselves.
-        skip: Rows to pass over.
-        limit: Rows at a time at most.
-        versioned: Whether objects are told apart by their version ids.
+        titles: Columns of a CSV part, which has no header; the other formats name them.
+        skip: Rows to skip.
+        limit: Rows in a batch at most.
+        versioned: Whether the version id identifies an object, instead of its ETag.
 
     Raises:
         ValueError: The part cannot be read.
-        OSError: likewise.
-        EOFError: It ends early.
-        zlib.error: It is damaged.
+        OSError: The part cannot be read.
+        EOFError: The part ends early.
+        zlib.error: The part is damaged.
     """
     for batch in _batches(file, form, titles, limit):
         passed = min(skip, batch.num_rows)
@@ -72,13 +70,13 @@ def read_part(
 
 
 def lacking(titles: list[str], needed: dict[str, str]) -> list[str]:
-    """Tell which columns are not there, as `column: what for`."""
+    """List the columns that are missing, as `column (what it is needed for)`."""
     there = {_plain(title) for title in titles}
     return [f"{name} ({why})" for name, why in needed.items() if _plain(name) not in there]
 
 
 def titles_of(form: Format, layout: str) -> list[str]:
-    """Read the columns of an inventory out of its manifest's `fileSchema`."""
+    """Read the columns of an inventory from its manifest's `fileSchema`."""
     if form == "CSV":
         return [title.strip() for title in layout.split(",")]
     if form == "ORC":
@@ -93,7 +91,7 @@ def titles_of(form: Format, layout: str) -> list[str]:
 def _batches(
     file: IO[bytes], form: Format, titles: list[str], limit: int
 ) -> "Iterator[pa.RecordBatch]":
-    # Every flow run would pay for it otherwise, in seconds and in memory.
+    # Slow to import, and few flow runs need it.
     from pyarrow import orc, parquet  # noqa: PLC0415
 
     if form == "CSV":
@@ -118,7 +116,7 @@ def _csv_batches(file: IO[bytes], titles: list[str]) -> "Iterator[pa.RecordBatch
     unpacked: IO[bytes] = cast("IO[bytes]", GzipFile(fileobj=file)) if packed else file
     stream = io.BufferedReader(cast("io.RawIOBase", unpacked), _BLOCK_BYTES)
     if not stream.peek(1):
-        # pyarrow takes a file without any row for an error.
+        # pyarrow raises an error for a file without rows.
         return
     wanted = [title for title in titles if _plain(title) in _WANTED]
     yield from csv.open_csv(
@@ -156,8 +154,8 @@ def _entries(rows: "pa.RecordBatch", form: Format, *, versioned: bool) -> list[E
             continue
         found.append(
             Entry(
-                # Only CSV has keys encoded, with a plus for a space. A byte that is not UTF-8
-                # stays recognisable, as in a listing.
+                # Only CSV encodes keys, with a plus for a space. As in a listing, keep bytes that
+                # are not UTF-8 recognisable.
                 unquote_plus(key, errors="surrogateescape") if form == "CSV" else key,
                 as_size(size),
                 version if versioned and version and version != "null" else etag,

@@ -1,4 +1,4 @@
-"""The source that is a queue of events: S3 tells of new objects, and each becomes an item."""
+"""The source that is an SQS queue of S3 events: each new object becomes an item."""
 
 import time
 from collections import Counter
@@ -9,14 +9,12 @@ from uuid import uuid4
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from ittybatch.sources.cursor import write_cursor
-from ittybatch.sources.entry import UNSEEN_REASON, has_unseen, sort_entries, visible
-from ittybatch.sources.errors import SourceError
+from ittybatch.sources.entry import UNSEEN_REASON, has_unseen, visible
 from ittybatch.sources.event import Event, UnreadableError, read_message
-from ittybatch.sources.filters import ObjectFilters, litter_rules, wanted_rules
+from ittybatch.sources.filters import ObjectFilters, litter_rules, sort_entries, wanted_rules
 from ittybatch.sources.form import as_form
 from ittybatch.sources.moment import Span
-from ittybatch.sources.page import Page, Reject
+from ittybatch.sources.page import Page, Reject, SourceError, write_cursor
 from ittybatch.sources.s3 import split_uri
 from ittybatch.sources.sqs import (
     Message,
@@ -26,14 +24,13 @@ from ittybatch.sources.sqs import (
     same_queue,
 )
 
-DEFAULT_PAGE_SIZE = 1000
-# A queue that has nothing to give for so long is taken for empty.
+# A queue without a message for this many seconds counts as empty.
 EMPTY_AFTER_S = 3
-_MOST_EXCERPT_CHARACTERS = 200
+_MAX_EXCERPT_CHARACTERS = 200
 
 
 class QueueSource(ObjectFilters):
-    """New objects that an SQS queue tells of, read until it is empty."""
+    """New objects, by their events in an SQS queue, which is read until it is empty."""
 
     model_config = ConfigDict(
         extra="forbid", title="Queue of events", frozen=True, json_schema_extra=as_form
@@ -51,29 +48,29 @@ class QueueSource(ObjectFilters):
     uri: str = Field(
         title="Bucket and prefix",
         description="`s3://bucket/prefix/`: only objects in this folder; messages about others "
-        "stay in the queue. Outputs must go elsewhere: each would be announced and processed "
-        "again.",
+        "stay in the queue. Write outputs elsewhere: each of them would cause an event and be "
+        "processed again.",
         examples=["s3://media/uploads/"],
     )
     dead_letter_url: str | None = Field(
         None,
-        title="Queue of what is not processed",
-        description="URL of an SQS queue that keeps messages that cannot be read, or that suffixes "
-        "and other filters leave out, each with its reason. Without one they stay in the queue, "
-        "whose own redrive policy may move them.",
+        title="Dead-letter queue",
+        description="URL of an SQS queue for messages that cannot be read or that a filter leaves "
+        "out, each with the reason. Without one they stay in the queue, whose redrive policy may "
+        "move them.",
         max_length=2048,
     )
     max_messages: int = Field(
         100_000,
         title="Most messages",
-        description="Leave the rest to the next batch after so many.",
+        description="Leave the rest to the next batch after this many messages.",
         ge=1,
         le=10_000_000,
     )
     max_time: Span = Field(
         900.0,
         title="Longest time",
-        description="Leave the rest to the next batch after reading for so long, such as `15m`.",
+        description="Leave the rest to the next batch after this long, such as `15m`.",
         gt=0,
         json_schema_extra={"type": "string", "default": "15m"},
     )
@@ -92,7 +89,7 @@ class QueueSource(ObjectFilters):
     def _two_queues(self) -> Self:
         if self.dead_letter_url and same_queue(self.queue_url, self.dead_letter_url):
             raise ValueError(
-                "dead_letter_url is the queue itself, which would give every message back to it"
+                "dead_letter_url is the queue itself, which would receive its own messages again"
             )
         return self
 
@@ -101,27 +98,24 @@ class QueueSource(ObjectFilters):
     def _bucket_and_folder(cls, uri: str) -> str:
         bucket, key = split_uri(uri.strip())
         if has_unseen(key):
-            raise ValueError(f"{visible(uri)} holds a character that does not show")
+            raise ValueError(f"{visible(uri)} has an invisible character")
         return f"s3://{bucket}/{key if not key or key.endswith('/') else key + '/'}"
 
 
-def read_queue(
-    source: QueueSource, *, cursor: str | None = None, page_size: int = DEFAULT_PAGE_SIZE
-) -> Iterator[Page]:
+def read_queue(source: QueueSource, *, page_size: int) -> Iterator[Page]:
     """Receive messages until the queue is empty, in pages.
 
-    A page's messages are deleted by its `acknowledge`, once somebody has committed it. Those of
-    pages that nobody acknowledged are given back at the end: nothing is lost by looking.
+    There is no cursor: committed messages are no longer in the queue. A page's `acknowledge`
+    deletes its messages; the caller calls it after the commit. Messages of other pages return to
+    the queue at the end, so that a plan loses nothing.
 
     Args:
         source: The queue.
-        cursor: Makes no difference: what was dealt with is no longer in the queue.
-        page_size: Messages a page at most.
+        page_size: Messages in a page at most.
 
     Raises:
         SourceError: The queue cannot be read.
     """
-    del cursor
     with ExitStack() as stack:
         queue = stack.enter_context(closing(SqsQueue(source.queue_url)))
         aside = None
@@ -138,20 +132,20 @@ def read_queue(
                 return
             new = reading.take(messages)
             if not new:
-                # Only what was received before, and is still waiting for somebody.
+                # Only messages that were received before and are not acknowledged.
                 return
             page, stay = reading.page(new)
-            # What stays is for somebody else, and takes no place of what is wanted.
+            # Messages that stay are for another reader and do not count.
             left -= len(new) - stay
             yield page
 
 
 class _Fate(NamedTuple):
-    """What becomes of messages that are not simply deleted.
+    """What happens to messages that are not simply deleted.
 
     Args:
-        stay: Messages, by id, that stay in the queue whatever else is in them.
-        aside: Messages that go to the other queue, or stay if there is none, with the reason.
+        stay: Ids of messages that stay in the queue, whatever else they contain.
+        aside: Reasons of messages for the dead-letter queue, by id. Without one they stay.
     """
 
     stay: set[str]
@@ -159,12 +153,12 @@ class _Fate(NamedTuple):
 
 
 class _Reading:
-    """Turns messages into pages, and knows those that nobody has dealt with.
+    """Turns messages into pages, and remembers those that were not acknowledged.
 
     Args:
         source: The source.
         queue: Its queue.
-        aside: The queue for what is not processed.
+        aside: Its dead-letter queue.
     """
 
     def __init__(self, source: QueueSource, queue: SqsQueue, aside: SqsQueue | None) -> None:
@@ -175,18 +169,18 @@ class _Reading:
         self._queue = queue
         self._aside = aside
         self._open: dict[str, Message] = {}
-        # Events come in any order: a removal may be read pages before what it takes back.
+        # Events are not in order: a removal may be pages before the creation that it cancels.
         self._removals: dict[str, Event] = {}
 
     def take(self, messages: Sequence[Message]) -> list[Message]:
-        """Note messages, and give each once that was not received before: queues repeat some."""
+        """Note messages, and return those that were not received before: SQS repeats some."""
         new = {message.id: message for message in messages if message.id not in self._open}
-        # The newer receipt is the one that counts.
+        # Only the newest receipt is valid.
         self._open.update({message.id: message for message in messages})
         return list(new.values())
 
     def page(self, new: Sequence[Message]) -> tuple[Page, int]:
-        """Make a page of messages that no page has had before.
+        """Make a page of messages that are in no other page.
 
         Returns:
             The page, and how many of its messages stay in the queue.
@@ -207,7 +201,7 @@ class _Reading:
                 elif rule := self._unwanted(found):
                     filtered[rule] += 1
                     fate.aside[message.id] = f"is left out by `{rule}`"
-                elif (why := self._rule_against(found, newest)) is not None:
+                elif (why := self._merge(found, newest)) is not None:
                     filtered[why] += 1
         entries = [each.entry for each in newest.values() if not each.removed]
         items, _, litter = sort_entries(self._bucket, entries, self._litter)
@@ -216,7 +210,7 @@ class _Reading:
             items,
             rejects,
             dict(filtered),
-            # No place, but unlike every other: the ledger tells a page that it has by it.
+            # Unique, because the ledger recognises a committed page by its cursor.
             write_cursor(self._source.type, self._source.queue_url, {"page": uuid4().hex}),
             lambda: self._acknowledge(new, fate),
         )
@@ -224,50 +218,50 @@ class _Reading:
         return page, len(staying)
 
     def _read(self, message: Message) -> Iterator[Event | str | UnreadableError]:
-        """Read a message, as `read_message` does; what is elsewhere is left out."""
+        """Read a message, as `read_message` does, without events of other folders."""
         for found in read_message(message.body, versioned=self._source.versioned):
             if isinstance(found, Event):
                 key = found.entry.key
                 if found.bucket != self._bucket or not key.startswith(self._prefix):
                     yield "prefix"
                     continue
-                # Here, where it is still known which message has to be kept for it.
+                # Check it here, where the message that must be kept is known.
                 if has_unseen(key):
-                    shown = f"s3://{found.bucket}/{visible(key)}"[:_MOST_EXCERPT_CHARACTERS]
+                    shown = f"s3://{found.bucket}/{visible(key)}"[:_MAX_EXCERPT_CHARACTERS]
                     yield UnreadableError(f"{shown} {UNSEEN_REASON}")
                     continue
             yield found
 
     def _unwanted(self, found: Event) -> str | None:
-        """Name the user's filter that leaves an object out.
+        """Return the user's filter that leaves an object out.
 
-        A mistake in one must not empty the queue, so its messages are kept. Litter and what was
-        deleted is nobody's.
+        A mistake in a filter must not empty the queue, so these messages are kept. Messages of
+        litter and removed objects need not be.
         """
         entry = found.entry
         if found.removed or any(rule.leaves_out(entry) for rule in self._litter):
             return None
         return next((rule.name for rule in self._filters if rule.leaves_out(entry)), None)
 
-    def _rule_against(self, found: Event, newest: dict[str, Event]) -> str | None:
-        """Take an event in; or say why what it reports is left out."""
+    def _merge(self, found: Event, newest: dict[str, Event]) -> str | None:
+        """Merge an event into the newest ones; return the rule if an object is left out."""
         key = found.entry.key
         if found.removed:
             known = self._removals.get(key)
             if known is None or found.is_newer_than(known):
                 self._removals[key] = found
             before = newest.get(key)
-            if before is None or before.removed or not found.takes_back(before):
+            if before is None or before.removed or not found.cancels(before):
                 return "other event"
             newest[key] = found
             return "removed again"
         removal = self._removals.get(key)
-        if removal is not None and removal.takes_back(found):
+        if removal is not None and removal.cancels(found):
             return "removed again"
         before = newest.get(key)
         if before is None or before.removed or found.is_newer_than(before):
             newest[key] = found
-        # What was there before has been replaced.
+        # The later of the two events replaces the other one.
         return None if before is None or before.removed else "newer event"
 
     def _acknowledge(self, messages: Sequence[Message], fate: _Fate) -> None:
@@ -287,10 +281,10 @@ class _Reading:
             del self._open[message.id]
 
     def give_back(self) -> None:
-        """Let messages that nobody acknowledged be received again, now if it can be."""
+        """Make messages that were not acknowledged visible again, if possible at once."""
         with suppress(SourceError):
             self._queue.give_back(list(self._open.values()))
 
 
 def _reject(message: Message, reason: str) -> Reject:
-    return Reject(None, "message", reason, visible(message.body)[:_MOST_EXCERPT_CHARACTERS])
+    return Reject(None, "message", reason, visible(message.body)[:_MAX_EXCERPT_CHARACTERS])

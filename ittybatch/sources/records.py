@@ -1,20 +1,20 @@
-"""CSV records with the lines of the file that they stand on.
+"""CSV records with their line numbers in the file.
 
-pandas reads faster, but drops the lines of bad rows and counts records where people count
-lines. The csv module gives both, and reads one line at a time, so that a quote that somebody
-forgot to close can be told from a long value:
+pandas is faster, but it drops the line numbers of bad rows, and it counts records instead of
+lines. The csv module reads one line at a time, so this module can tell a quote that was never
+closed from a long value:
 
-1. A quote that closes, followed by a separator or the end of a line, holds a value, however many
-   lines it spans. Nothing inside is ever a row.
+1. A closing quote before a delimiter or the end of a line ends a value, however many lines the
+   value spans. Nothing inside the value is a row.
 2. A quote that closes in the wrong place (text follows, or the record has more values than
-   titles) costs its row. The lines it spans are rows only if each of them is one by itself.
-3. A quote that never closes costs its row. The lines after it are rows again from the first of
-   `PROOF_LINES` in a row that are rows by themselves, or from there to the end of the file.
+   titles) makes its row a reject. The lines it spans are rows only if each of them is a whole row.
+3. A quote that never closes makes its row a reject. Reading continues at the first of
+   `PROOF_LINES` consecutive whole rows, or of whole rows up to the end of the file.
 
-A row by itself has as many values as titles, a usable input, and no stray quote. Lines that are
-not read are named in the reject: somebody would have to pay for a line of a transcript.
+A whole row has as many values as titles, a usable input, and no stray quote. The reject names
+the lines that were not read: a line of a transcript read as a row would become a paid job.
 
-In TSV a quote is a character like any other, unless the whole value is quoted well.
+In TSV a quote is an ordinary character, except around a whole value.
 """
 
 import csv
@@ -23,42 +23,46 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ittybatch.sources.blocks import BLOCK_BYTES, Block
-from ittybatch.sources.quoting import is_regular, literal_cells, opening_line
+from ittybatch.sources.blocks import (
+    BLOCK_BYTES,
+    Block,
+    is_regular,
+    literal_cells,
+    opening_line,
+)
 
 MAX_LINE_BYTES = 1024 * 1024
-# What one record may hold in memory; a quote left open would hold the whole file.
+# Limits the memory of one record: after an open quote it would be the whole file.
 MAX_RECORD_BYTES = 8 * 1024 * 1024
-# Text with that many lines, each of them a whole row with a usable address, is no text.
+# Text does not have this many consecutive lines that are whole rows with a usable address.
 PROOF_LINES = 20
 
 _UNDOUBLED = "expected after '\"'"
 _LONE_RETURN = "holds a carriage return in the middle; remove it, or put its value in quotes"
 _CLOSE_IT = 'close it, or write "" for a quote inside a quoted value'
-# The module's own limit of 131,072 characters a value is meant for untrusted streams without
-# any other bound.
+# The csv module's default of 131,072 characters a value is for streams without other limits.
 csv.field_size_limit(max(csv.field_size_limit(), MAX_RECORD_BYTES))
 
 
 class LineSource(Protocol):
-    """Whatever gives bytes line by line, as binary files do."""
+    """A binary file."""
 
     def readline(self, limit: int, /) -> bytes:
-        """Give the next line, or its beginning up to the limit; none at the end."""
+        """Return the next line, or its beginning up to the limit; empty at the end."""
 
     def read(self, size: int, /) -> bytes:
-        """Give up to `size` bytes; fewer at the end alone."""
+        """Return `size` bytes; fewer only at the end."""
 
 
 @dataclass(slots=True)
 class Record:
-    """One record, or what stands in its place.
+    """One record, or the reason why it cannot be read.
 
     Args:
         line: Line on which it begins, counted from 1.
         cells: Its values; none for an empty line.
-        problem: Why it cannot be read; None where it can.
-        text: What can be shown of a record that cannot be read.
+        problem: Why it cannot be read; None if it can.
+        text: The beginning of a record that cannot be read.
     """
 
     line: int
@@ -79,12 +83,12 @@ class Records:
     """The records of a CSV file, one after the other.
 
     Args:
-        source: Bytes in UTF-8, a byte order mark allowed.
-        line: Number of the first line that the source gives.
-        offset: Byte of the file at which it begins.
+        source: Bytes in UTF-8, possibly with a byte order mark.
+        line: Number of the source's first line.
+        offset: Byte of the file at which that line begins.
         delimiter: The character between values.
-        encoding: What the file is written in, for messages.
-        ahead: Lines that were read from the source before.
+        encoding: The file's encoding, for messages.
+        ahead: Lines that were already read from the source.
     """
 
     def __init__(
@@ -113,11 +117,11 @@ class Records:
         self._csv = self._new_csv()
 
     def expect(self, width: int, is_row: Callable[[list[str]], bool]) -> None:
-        """Learn what a row is, which tells rows from the text of a broken value.
+        """Set what a whole row is, to tell rows from the text of a broken value.
 
         Args:
             width: How many titles there are.
-            is_row: Whether values make an item.
+            is_row: Returns whether values make an item.
         """
         self._width = width
         self._is_row = is_row
@@ -127,15 +131,15 @@ class Records:
             yield record
 
     def next(self) -> Record | None:
-        """Give the next record; None at the end."""
-        self._pass()
+        """Return the next record; None at the end."""
+        self._advance()
         try:
             cells = next(self._csv)
         except StopIteration:
             return None
         except csv.Error as error:
-            by_hand = self._delimiter == "\t" and not isinstance(error, _LongLineError)
-            return self._literal() if by_hand else self._broken(error)
+            literal = self._delimiter == "\t" and not isinstance(error, _LongLineError)
+            return self._literal() if literal else self._broken(error)
         if len(self._taken) > 1:
             if self._delimiter == "\t" and self._all_rows(self._taken[1:]):
                 return self._literal()
@@ -147,18 +151,18 @@ class Records:
         return self._decoded(cells)
 
     def next_regular(self, most: int) -> tuple[int, list[list[str]], bool]:
-        """Give the records that follow, as long as each stands on a line of its own.
+        """Return the next records up to the first one that is not exactly one line.
 
-        It is several times as fast as `next`, which is for what it stops at.
+        This is several times as fast as `next`, which reads the record where this one stops.
 
         Args:
-            most: Give no more than these.
+            most: How many records to return at most.
 
         Returns:
-            Line of the first one; the values of each; and whether all of these are known to be
+            Line of the first record; the values of each; and whether all values are known to be
             short and without control characters.
         """
-        self._pass()
+        self._advance()
         if self._pending:
             return self._line, [], False
         if not self._block.left:
@@ -179,7 +183,7 @@ class Records:
         """Byte of the file at which the next record begins."""
         return self._offset + sum(map(len, self._taken)) + self._unread_bytes
 
-    def _pass(self) -> None:
+    def _advance(self) -> None:
         self._line, self._offset = self.next_line, self.next_offset
         self._taken.clear()
         self._unread_lines = self._unread_bytes = 0
@@ -197,7 +201,7 @@ class Records:
                 raise _OpenQuoteError
             if len(raw) >= MAX_LINE_BYTES:
                 if len(self._taken) > 1:
-                    # It will be met again as the first line of a record.
+                    # The line is read again as the first line of a record.
                     raise _OpenQuoteError
                 self._skip_rest_of_line()
                 raise _LongLineError(f"the line has more than {MAX_LINE_BYTES} bytes")
@@ -220,7 +224,7 @@ class Records:
         return Block(content)
 
     def _skip_rest_of_line(self) -> None:
-        # Its bytes are passed, not kept.
+        # Count its bytes, but do not keep them.
         while not self._taken[-1].endswith(b"\n"):
             block = self._source.readline(MAX_LINE_BYTES)
             if not block:
@@ -229,7 +233,7 @@ class Records:
             self._taken[-1] = block
 
     def _literal(self) -> Record:
-        """The first line alone, its quotes taken for characters."""
+        """Read the first line alone, with quotes as ordinary characters."""
         self._put_back()
         try:
             text = self._taken[0].decode()
@@ -257,12 +261,14 @@ class Records:
         return Record(self._line, [], reason, self._shown())
 
     def _unreadable(self, reason: str, *, closed: bool) -> Record:
-        """Leave a record unread, with every line of which it is unsure whether it is a row."""
+        """Reject a record, and skip the lines that may be text of its value."""
         spanned = self._put_back()
-        # An even number of quotes leaves none open on the line.
-        sure = closed and not spanned and self._taken[0].count(b'"') % 2 == 0
-        if not sure and not (closed and spanned and self._all_rows(list(self._pending)[:spanned])):
-            self._leave_unread(spanned if closed else 0)
+        # With an even number of quotes, none is open at the end of the line.
+        is_one_line = closed and not spanned and self._taken[0].count(b'"') % 2 == 0
+        if not is_one_line and not (
+            closed and spanned and self._all_rows(list(self._pending)[:spanned])
+        ):
+            self._skip_text(spanned if closed else 0)
         if self._unread_lines:
             first, last = self._line + 1, self._line + self._unread_lines
             lines = f"line {first}" if first == last else f"lines {first} to {last}"
@@ -270,15 +276,15 @@ class Records:
         return Record(self._line, [], f"{reason}; {_CLOSE_IT}", self._shown())
 
     def _put_back(self) -> int:
-        """Put the lines after the first one back; give their number."""
+        """Put the lines after the first one back; return their number."""
         rest = self._taken[1:]
         self._pending.extendleft(reversed(rest))
         del self._taken[1:]
         self._csv = self._new_csv()
         return len(rest)
 
-    def _leave_unread(self, count: int) -> None:
-        """Pass over lines, and over those that follow until they prove to be rows."""
+    def _skip_text(self, count: int) -> None:
+        """Skip `count` lines, and more until the lines prove to be rows."""
         window: list[bytes] = []
         while len(window) < PROOF_LINES and (raw := self._next_line()):
             window.append(raw)
@@ -317,7 +323,7 @@ class Records:
         return f"a quote that opens on line {line}"
 
     def _not_decoded(self) -> str:
-        return f"is not {self._encoding}; save the file as UTF-8, or give the `encoding` it has"
+        return f"is not {self._encoding}; save the file as UTF-8, or set its `encoding`"
 
     def _shown(self) -> str:
         return self._taken[0][:1000].decode(errors="replace") if self._taken else ""

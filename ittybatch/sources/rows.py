@@ -1,4 +1,4 @@
-"""Rows of a manifest turned into items, or into the reason why not."""
+"""Rows of a manifest or a query as items or rejects."""
 
 import json
 import re
@@ -8,14 +8,13 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from ittybatch.ittybit.options import InvalidOptions, canonical_options
+from ittybatch.ittybit.redaction import without_secrets
 from ittybatch.profiles import Item
 from ittybatch.profiles.keys import S3_OBJECT
 from ittybatch.profiles.rendition import SLUG
-from ittybatch.sources.cells import NO_TEXT
+from ittybatch.sources.cells import NO_TEXT, is_null
 from ittybatch.sources.columns import METADATA_PREFIX, Columns
-from ittybatch.sources.errors import without_secrets
-from ittybatch.sources.etag import bare_etag
-from ittybatch.sources.nothing import is_nothing
+from ittybatch.sources.entry import bare_etag
 from ittybatch.sources.page import Reject
 from ittybatch.sources.records import Record
 from ittybatch.sources.s3 import SCHEME, split_uri
@@ -25,9 +24,9 @@ MAX_OPTIONS_CHARACTERS = 16_384
 MAX_VALUE_CHARACTERS = 2048
 MAX_EXCERPT_CHARACTERS = 200
 
-# Half a pair of surrogates is no text: no database and no wire takes it.
+# A lone surrogate is not text: it cannot be encoded.
 UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-# Options and metadata may stand on several lines.
+# Options and metadata may have several lines.
 UNSEEN_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _PROFILE = re.compile(SLUG)
 _SEPARATORS = re.compile(r"[ -]")
@@ -36,7 +35,14 @@ _MOST_BYTES = 10**18
 _DIRECTORY_BUCKET = "--x-s3/"
 
 
-class _BadCellError(Exception):
+class BadCellError(Exception):
+    """A value that cannot be used.
+
+    Args:
+        field: Its column.
+        reason: What is wrong with it.
+    """
+
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(reason)
         self.field = field
@@ -44,11 +50,11 @@ class _BadCellError(Exception):
 
 
 class Rows:
-    """Reads the rows under one header.
+    """Turns the rows under one header into items.
 
     Args:
         columns: The header.
-        typed: Whether the format has a NULL of its own, so that the word `NULL` is text.
+        typed: Whether the format has its own NULL; then the word `NULL` is text.
     """
 
     def __init__(self, columns: Columns, *, typed: bool = False) -> None:
@@ -73,7 +79,7 @@ class Rows:
         return isinstance(self.item_of(0, cells), Item)
 
     def read(self, record: Record) -> Item | Reject | None:
-        """Turn a record into an item; a bad one into a reject; an empty one into None."""
+        """Turn a record into an item, a bad one into a reject, an empty one into None."""
         if record.problem is not None:
             return reject_of(record.line, "row", record.problem, [record.text])
         return self.item_of(record.line, record.cells)
@@ -82,29 +88,30 @@ class Rows:
         self,
         line: int,
         cells: list[str],
-        pairs: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str] | None = None,
         *,
         plain: bool = False,
     ) -> Item | Reject | None:
         """Turn a row's values into an item.
 
-        Bad values become a reject that names the column; a row without any under a title, None.
+        A bad value makes the row a reject that names the column. A row without a value under any
+        title becomes None.
 
         Args:
-            line: Where the row begins.
+            line: Line on which the row begins.
             cells: Its values, in the order of the columns; missing ones are empty.
-            pairs: Metadata that is not in columns.
+            metadata: Metadata that is not in columns.
             plain: Whether the values are known to be short and without control characters.
         """
         if len(cells) == self._width and (plain or _is_plain(cells)):
-            item = self._regular_item(line, cells, pairs)
+            item = self._regular_item(line, cells, metadata)
             if item is not None:
                 return item
-        if not pairs and self._is_empty(cells):
+        if not metadata and self._is_empty(cells):
             return None
         try:
-            return self._item(line, cells, pairs)
-        except _BadCellError as error:
+            return self._item(line, cells, metadata)
+        except BadCellError as error:
             return reject_of(line, error.field or "row", error.reason, cells)
 
     def _is_empty(self, cells: list[str]) -> bool:
@@ -113,9 +120,9 @@ class Rows:
         return not any(cells[place].strip() for place in titled) and not any(beyond)
 
     def _regular_item(
-        self, line: int, cells: list[str], pairs: Mapping[str, str] | None
+        self, line: int, cells: list[str], metadata: Mapping[str, str] | None
     ) -> Item | None:
-        """The item of a row that has nothing special, or None: `_item` finds out what."""
+        """Return the item of an ordinary row, quickly; None sends the row to `_item`."""
         uri = cells[self._input]
         if not S3_OBJECT.fullmatch(uri) or uri[-1].isspace() or _DIRECTORY_BUCKET in uri:
             return None
@@ -127,7 +134,7 @@ class Rows:
             if reason is not None:
                 return None
         profile = (cells[self._profile] or None) if self._profile is not None else None
-        if profile and (kind or not _PROFILE.fullmatch(profile) or is_nothing(profile)):
+        if profile and (kind or not _PROFILE.fullmatch(profile) or is_null(profile)):
             return None
         size = (cells[self._size] or None) if self._size is not None else None
         if size and not _SIZE.fullmatch(size):
@@ -141,14 +148,14 @@ class Rows:
             kind,
             options,
             profile,
-            self._pairs(cells) if pairs is None else pairs,
+            self._metadata_of(cells) if metadata is None else metadata,
         )
 
-    def _item(self, line: int, cells: list[str], pairs: Mapping[str, str] | None) -> Item:
+    def _item(self, line: int, cells: list[str], metadata: Mapping[str, str] | None) -> Item:
         missing = len(self._names) - len(cells)
         if missing < 0:
             if any(cells[self._width :]):
-                raise _BadCellError(
+                raise BadCellError(
                     "row",
                     f"has {len(cells)} values under {len(self._names)} columns; "
                     "put quotes around values that hold separators",
@@ -166,50 +173,50 @@ class Rows:
             kind=_as_kind(kind),
             options=_checked_options(kind, self._cell(cells, self._options)),
             profile=_checked_profile(profile, kind),
-            metadata=self._pairs(cells) if pairs is None else pairs,
+            metadata=self._metadata_of(cells) if metadata is None else metadata,
         )
 
     def _check_characters(self, cells: list[str]) -> None:
-        # One look at the row is enough for almost every row.
+        # One check of the whole row is enough for almost every row.
         if _is_plain(cells):
             return
         for place in self._read:
             cell = cells[place]
-            unseen, most = UNSEEN, MAX_VALUE_CHARACTERS
+            unseen, limit = UNSEEN, MAX_VALUE_CHARACTERS
             if place == self._size:
                 continue
             if place == self._options:
-                unseen, most = UNSEEN_IN_TEXT, MAX_OPTIONS_CHARACTERS
+                unseen, limit = UNSEEN_IN_TEXT, MAX_OPTIONS_CHARACTERS
             elif self._names[place].startswith(METADATA_PREFIX):
                 unseen = UNSEEN_IN_TEXT
             elif place == self._input:
-                most = MAX_INPUT_CHARACTERS
-            if len(cell) > most:
-                raise _BadCellError(
-                    self._names[place], f"has {len(cell)} characters; at most {most} are read"
+                limit = MAX_INPUT_CHARACTERS
+            if len(cell) > limit:
+                raise BadCellError(
+                    self._names[place], f"has {len(cell)} characters; at most {limit} are read"
                 )
             if found := unseen.search(cell):
-                raise _BadCellError(self._names[place], control_character(found[0]))
+                raise BadCellError(self._names[place], control_character(found[0]))
 
     @staticmethod
     def _cell(cells: list[str], place: int | None) -> str | None:
         if place is None:
             return None
         cell = cells[place].strip()
-        return None if not cell or is_nothing(cell) else cell
+        return None if not cell or is_null(cell) else cell
 
     def _fingerprint(self, cells: list[str]) -> str | None:
         for place in self._fingerprints:
             found = bare_etag(cells[place])
-            if found and not is_nothing(found):
+            if found and not is_null(found):
                 return found
         return None
 
-    def _pairs(self, cells: list[str]) -> Mapping[str, str]:
+    def _metadata_of(self, cells: list[str]) -> Mapping[str, str]:
         return {
             name: cell
             for name, place in self._metadata
-            if (cell := cells[place]) and (self._typed or not is_nothing(cell))
+            if (cell := cells[place]) and (self._typed or not is_null(cell))
         }
 
 
@@ -220,25 +227,25 @@ def _is_plain(cells: list[str]) -> bool:
 
 def _checked_input(uri: str) -> str:
     if not uri:
-        raise _BadCellError("input", "is empty; give an s3://, https:// or http:// URI")
+        raise BadCellError("input", "is empty; give an s3://, https:// or http:// URI")
     if uri.startswith(SCHEME):
         try:
             _, key = split_uri(uri)
         except ValueError as error:
-            raise _BadCellError("input", str(error)) from error
+            raise BadCellError("input", str(error)) from error
         if not key or key.endswith("/"):
-            raise _BadCellError("input", "names no object; write s3://bucket/key")
+            raise BadCellError("input", "names no object; write s3://bucket/key")
         return uri
     try:
         parts = urlsplit(uri)
         usable = bool(parts.scheme.lower() in {"http", "https"} and parts.hostname)
         port = parts.port
     except ValueError as error:
-        raise _BadCellError("input", f"is not a URL: {error}") from error
+        raise BadCellError("input", f"is not a URL: {error}") from error
     if not usable or port == 0 or " " in uri:
-        raise _BadCellError("input", "must be an s3://, https:// or http:// URI")
+        raise BadCellError("input", "must be an s3://, https:// or http:// URI")
     if parts.username is not None or parts.password is not None:
-        raise _BadCellError("input", "holds a password; use a signed URL or a connection")
+        raise BadCellError("input", "holds a password; use a signed URL or a connection")
     return uri
 
 
@@ -246,35 +253,35 @@ def _checked_profile(profile: str | None, kind: str | None) -> str | None:
     if profile is None:
         return None
     if kind is not None:
-        raise _BadCellError("profile", "and `kind` exclude each other; empty one of them")
+        raise BadCellError("profile", "and `kind` exclude each other; leave one of them empty")
     name = profile.lower()
     if not _PROFILE.fullmatch(name):
-        raise _BadCellError("profile", "is no profile's name; use a-z, 0-9, - and _")
+        raise BadCellError("profile", "is not a profile name; use a-z, 0-9, - and _")
     return name
 
 
 def _as_kind(kind: str | None) -> str | None:
-    """A kind as it is spelt here: `Adaptive Video` is `adaptive_video`."""
+    """Spell a kind as Ittybit does: `Adaptive Video` is `adaptive_video`."""
     return _SEPARATORS.sub("_", kind.lower()) if kind else None
 
 
 def _checked_options(kind: str | None, text: str | None) -> Mapping[str, Any] | None:
     if kind is None:
         if text is not None:
-            raise _BadCellError("options", "need a `kind` to belong to")
+            raise BadCellError("options", "need a `kind`")
         return None
     options, field, reason = _parsed(_as_kind(kind) or "", text)
     if reason is not None:
-        raise _BadCellError(field, reason)
+        raise BadCellError(field, reason)
     return options
 
 
-# Rows repeat the same few options; checking them anew would be most of the work.
+# Rows repeat the same few options, and checking them is slow.
 @lru_cache(maxsize=8192)
 def _parsed(kind: str, text: str | None) -> tuple[Mapping[str, Any] | None, str, str | None]:
     try:
         given = json.loads(
-            text or "{}", object_pairs_hook=without_twins, parse_constant=refuse_constant
+            text or "{}", object_pairs_hook=_unique_names, parse_constant=_refuse_constant
         )
     except (ValueError, RecursionError) as error:
         return None, "options", f"are not JSON: {error}"
@@ -288,29 +295,21 @@ def _parsed(kind: str, text: str | None) -> tuple[Mapping[str, Any] | None, str,
         return None, "kind" if wrong else "options", reason
 
 
-def without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of JSON, for `object_pairs_hook`.
-
-    Raises:
-        ValueError: A name stands twice; the last one would win.
-    """
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a name stands twice")
+        # json.loads would keep the last one.
+        raise ValueError("a name appears twice")
     return found
 
 
-def refuse_constant(name: str) -> NoReturn:
-    """Refuse what Python takes for a number of JSON, for `parse_constant`.
-
-    Raises:
-        ValueError: Always.
-    """
-    raise ValueError(f"{name} is no number")
+def _refuse_constant(name: str) -> NoReturn:
+    # json.loads accepts NaN and Infinity, which are not JSON.
+    raise ValueError(f"{name} is not a number")
 
 
 def _size(text: str | None) -> int | None:
-    """The size that a text gives; it is a hint, so what is no whole number gives none."""
+    """Read a size. It is only a hint, so a text that is not a whole number gives None."""
     if text is None:
         return None
     if _SIZE.fullmatch(text):
@@ -323,14 +322,14 @@ def _size(text: str | None) -> int | None:
 
 
 def control_character(character: str) -> str:
-    """Say of a character that it cannot be read."""
+    """Say that a value has a control character."""
     if character == NO_TEXT:
-        return "holds bytes that are no UTF-8, or a NUL character; write it as UTF-8 text"
+        return "holds bytes that are not UTF-8, or a NUL character; write it as UTF-8 text"
     return f"holds the control character {character!r}; remove it"
 
 
 def reject_of(line: int, field: str, reason: str, cells: list[str]) -> Reject:
-    """Make a reject, with what can be shown of the row."""
+    """Make a reject, with the part of the row that may be shown."""
     shown = ",".join(without_secrets(cell[: 4 * MAX_EXCERPT_CHARACTERS]) for cell in cells)
     return Reject(
         line,
@@ -341,7 +340,7 @@ def reject_of(line: int, field: str, reason: str, cells: list[str]) -> Reject:
 
 
 def printable(text: str) -> str:
-    """Text without characters that a terminal obeys or a database refuses."""
+    """Replace characters that a terminal would obey or a database would refuse."""
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else "\ufffd" for character in text)

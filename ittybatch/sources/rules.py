@@ -1,4 +1,4 @@
-"""Why a source leaves something out: every rule's name, and its words wherever it is reported."""
+"""Why a source leaves something out: the name of each rule and its description in reports."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -14,7 +14,7 @@ RULES: Mapping[str, str] = {
     "hidden": "hidden files, litter of file managers, unfinished uploads",
     "segments": "playlists and segments of HLS and DASH",
     "archived": "archived objects that are not restored",
-    "prefix": "outside the folder that was asked for",
+    "prefix": "outside the prefix",
     "suffix": "another suffix",
     "glob": "no match of the pattern, which is case-sensitive",
     "exclude": "match of the pattern of exceptions",
@@ -28,16 +28,19 @@ RULES: Mapping[str, str] = {
     "newer event": "events that a later event of the same object replaces",
     "removed again": "objects that a later event reports as removed",
     "empty line": "empty lines",
+    "empty row": "empty rows",
+    "hidden row": "hidden rows of the workbook",
+    "line above the titles": "lines above the titles",
 }
 
 
 def describe_rule(name: str) -> str:
-    """Say in words what a rule leaves out."""
+    """Describe what a rule leaves out."""
     return RULES.get(name, f"left out by {name}")
 
 
 def left_out_by_rule(counts: Mapping[str, int]) -> dict[str, int]:
-    """Pick what each rule left out from a plan's counts, by the rule's name."""
+    """Pick the counts of each rule out of a plan's counts, by the rule's name."""
     return {
         name.removeprefix(COUNT_PREFIX): count
         for name, count in sorted(counts.items())
@@ -46,15 +49,15 @@ def left_out_by_rule(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def nothing_left(counts: Mapping[str, int]) -> str | None:
-    """Say that the filters leave out everything, if they do.
+    """Say that the filters leave out everything; None if they do not.
 
     Args:
-        counts: A plan's.
+        counts: A plan's counts.
     """
     rules = left_out_by_rule(counts)
     if counts.get("found") or counts.get("rejected") or not rules:
         return None
-    told = "; ".join(
+    reasons = "; ".join(
         f"{count:,} by `{name}` ({describe_rule(name)})" for name, count in rules.items()
     )
-    return f"Nothing is planned: the filters leave out everything that the source holds: {told}."
+    return f"Nothing is planned: the filters leave out everything that the source holds: {reasons}."

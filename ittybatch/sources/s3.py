@@ -1,7 +1,9 @@
-"""How S3 is reached: one place for credentials, endpoint, region and errors."""
+"""Clients of S3 and other AWS services: credentials, endpoint, region, retries and errors."""
 
 import ipaddress
 import os
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from urllib.parse import urlsplit
@@ -16,7 +18,7 @@ from botocore.loaders import Loader
 
 from ittybatch.ittybit.redaction import has_user
 from ittybatch.profiles.keys import is_bucket_name
-from ittybatch.sources.errors import SourceError
+from ittybatch.sources.page import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,9 +32,9 @@ T = TypeVar("T")
 SCHEME = "s3://"
 DEFAULT_REGION = "us-east-1"
 
-# Their listings follow no order that a later process could go on from.
+# Directory buckets do not list keys in order, so a later process could not resume.
 _DIRECTORY_BUCKET = "--x-s3"
-# What threads share one client: botocore keeps 10 connections of itself, and throws away others.
+# Threads that share one client. By default botocore keeps only 10 connections open.
 MOST_AT_ONCE = 32
 _LIMITS = Config(
     connect_timeout=10,
@@ -40,25 +42,26 @@ _LIMITS = Config(
     retries={"mode": "standard", "total_max_attempts": 5},
     max_pool_connections=MOST_AT_ONCE,
 )
-# Other stores refuse the checksums that boto3 adds to every upload.
+# Other stores than AWS refuse the checksums that boto3 adds to every upload.
 _WITHOUT_CHECKSUMS = {
     "request_checksum_calculation": "when_required",
     "response_checksum_validation": "when_required",
 }
-# How long a service that asks to slow down is asked again.
+# How long to repeat a call to a service that asks to slow down.
 PATIENCE_S = 300.0
-_MOST_ASKED_S = 120.0
+# A server may ask for an hour; fail before that, so that somebody learns of it.
+_MAX_WAIT_S = 120.0
 _PASSING = frozenset({429, 500, 502, 503, 504})
 _SLOW_DOWN = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded"})
 _REMEDIES = {
-    "NoSuchBucket": "Check the bucket's name, and that AWS_ENDPOINT_URL means the right store.",
+    "NoSuchBucket": "Check the bucket's name, and that AWS_ENDPOINT_URL is the right store.",
     "NoSuchKey": "Check the key.",
     "AccessDenied": "Allow these credentials s3:ListBucket on the bucket and s3:GetObject on its "
     "objects. If the bucket is one where the requester pays, set `request_payer` "
     "(`--request-payer`).",
     "InvalidAccessKeyId": "Check AWS_ACCESS_KEY_ID, or AWS_PROFILE.",
     "SignatureDoesNotMatch": "Check AWS_SECRET_ACCESS_KEY.",
-    "ExpiredToken": "Renew the AWS credentials, then start the batch again; it goes on.",
+    "ExpiredToken": "Renew the AWS credentials, then start the batch again; it resumes.",
 }
 _ALIASES = {"404": "NoSuchBucket", "403": "AccessDenied", "AllAccessDisabled": "AccessDenied"}
 
@@ -67,7 +70,7 @@ def split_uri(uri: str) -> tuple[str, str]:
     """Split `s3://bucket/key` into bucket and key; the key may be empty.
 
     Raises:
-        ValueError: It is not such a URI, or its bucket cannot be listed in order.
+        ValueError: It is not an S3 URI, or its bucket cannot be listed in order.
     """
     if not uri.startswith(SCHEME):
         raise ValueError(f"{uri!r} does not begin with {SCHEME}")
@@ -78,14 +81,14 @@ def split_uri(uri: str) -> tuple[str, str]:
         )
     bucket, _, key = uri.removeprefix(SCHEME).partition("/")
     if not is_bucket_name(bucket):
-        raise ValueError(f"{bucket!r} in {uri!r} is no bucket's name")
+        raise ValueError(f"{bucket!r} in {uri!r} is not a bucket name")
     if bucket.endswith(_DIRECTORY_BUCKET):
         raise ValueError(f"{bucket!r} is a directory bucket, which is not listed in order")
     return bucket, key
 
 
 def is_loopback(host: str | None) -> bool:
-    """Say whether a host is this machine, where plain HTTP can be overheard by nobody else."""
+    """Say whether a host is this machine, where nobody else can read plain HTTP."""
     if host == "localhost":
         return True
     try:
@@ -101,23 +104,23 @@ def _models() -> Loader:
 
 
 def new_session() -> boto3.Session:
-    """Make a session that takes AWS' descriptions of its services from those made before it.
+    """Make a session that shares the loaded service descriptions with other sessions.
 
-    Reading them anew takes a quarter of a second for each client.
+    Loading them takes a quarter of a second for each client.
     """
     session = botocore.session.get_session()
     session.register_component("data_loader", _models())
-    # boto3 itself reads only the second; all of AWS's other tools read the first.
+    # boto3 reads AWS_DEFAULT_REGION only; other AWS tools read AWS_REGION.
     region = os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
     return boto3.Session(botocore_session=session, region_name=region or None)
 
 
 def s3_client(session: boto3.Session | None = None, region: str | None = None) -> "S3Client":
-    """Make a client of S3 from the environment, as every AWS tool reads it.
+    """Make an S3 client from the environment, which it reads as every AWS tool does.
 
     Args:
-        session: To take credentials and region from; a new one where there is none.
-        region: Where it is known better than by the session.
+        session: The session with credentials and region; a new one if None.
+        region: Overrides the session's region.
 
     Raises:
         SourceError: The endpoint is plain HTTP to another machine, or the configuration is
@@ -132,9 +135,9 @@ def aws_client(
     region: str | None = None,
     endpoint_url: str | None = None,
 ) -> "S3Client | SQSClient | DynamoDBClient":
-    """Make a client of a service; `s3_client` tells of arguments and errors.
+    """Make a client of a service; arguments and errors as for `s3_client`.
 
-    `endpoint_url` goes before the environment's.
+    `endpoint_url` overrides the environment's.
     """
     try:
         session = session or new_session()
@@ -154,24 +157,24 @@ def aws_client(
     if url.scheme != "https" and not is_loopback(url.hostname):
         raise SourceError(
             f"The {service.upper()} endpoint {url.scheme}://{url.netloc} is not HTTPS.",
-            remedy="Set AWS_ENDPOINT_URL to an https:// URL; http:// is for this machine alone.",
+            remedy="Set AWS_ENDPOINT_URL to an https:// URL; http:// is for this machine only.",
         )
     if not is_at_aws(client):
-        # Only a client says where its endpoint is, and another one would take as long again.
+        # The endpoint is known only once the client exists, and making another one is slow.
         vars(client.meta.config).update(_WITHOUT_CHECKSUMS)
     return client
 
 
 def is_at_aws(client: "S3Client | SQSClient | DynamoDBClient") -> bool:
-    """Say whether a client's endpoint is one of AWS' own."""
+    """Say whether a client's endpoint belongs to AWS."""
     host = urlsplit(client.meta.endpoint_url).hostname or ""
     return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
 def patient(call: "Callable[[], T]") -> T:
-    """Call a service, and again for some minutes as long as it asks to slow down or fails.
+    """Call a service, and retry for some minutes while it asks to slow down or fails.
 
-    boto3's own repeats end within seconds. A bucket that many processes list answers `SlowDown`
+    boto3's own retries end within seconds. A bucket that many processes list answers `SlowDown`
     for longer than that.
 
     Raises:
@@ -186,14 +189,35 @@ def patient(call: "Callable[[], T]") -> T:
 
 
 def _wait_after(error: Exception) -> bool | float:
-    """Say whether to call again, in how many seconds if the service names them."""
+    """Say whether to retry, or after how many seconds if the service asks for a wait."""
     if not isinstance(error, ClientError):
         return False
     metadata = cast("Mapping[str, Any]", error.response).get("ResponseMetadata", {})
     if metadata.get("HTTPStatusCode") not in _PASSING and _code(error) not in _SLOW_DOWN:
         return False
-    asked = str(metadata.get("HTTPHeaders", {}).get("retry-after", ""))
-    return min(float(asked), _MOST_ASKED_S) if asked.isascii() and asked.isdigit() else True
+    asked_s = parse_retry_after(metadata.get("HTTPHeaders", {}).get("retry-after"))
+    return True if asked_s is None else asked_s
+
+
+def parse_retry_after(header: str | None) -> float | None:
+    """Read the seconds to wait from a `Retry-After` header: a number, or an HTTP date.
+
+    Returns:
+        At most two minutes, whatever the server asks for; None if the header says neither.
+    """
+    if not header:
+        return None
+    try:
+        asked_s = float(header)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(header)
+        except ValueError:
+            return None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        asked_s = (moment - datetime.now(UTC)).total_seconds()
+    return min(max(0.0, asked_s), _MAX_WAIT_S)
 
 
 def _code(error: ClientError) -> str:
@@ -203,19 +227,19 @@ def _code(error: ClientError) -> str:
 
 def _signature(service: str, session: boto3.Session) -> Any:  # noqa: ANN401 - UNSIGNED is no text
     if session.get_credentials() is None:
-        # No credentials at all is how public buckets are read.
+        # Public buckets are read without credentials.
         return UNSIGNED if service == "s3" else None
-    # Of itself boto3 makes signed URLs in a way that newer regions refuse.
+    # By default boto3 signs URLs in a way that newer regions refuse.
     return "s3v4" if service == "s3" else None
 
 
 def failure(what: str, uri: str, error: Exception) -> SourceError:
-    """Put an AWS error into words that name the bucket and the remedy.
+    """Describe an AWS error by the bucket, the reason and the remedy.
 
     Args:
-        what: What was being done, such as `listed`.
-        uri: To what.
-        error: What botocore raised.
+        what: What could not be done, such as `listed`.
+        uri: The bucket or object.
+        error: The exception from botocore.
     """
     if isinstance(error, ClientError):
         detail = cast("Mapping[str, Any]", error.response).get("Error", {})
@@ -223,7 +247,7 @@ def failure(what: str, uri: str, error: Exception) -> SourceError:
         message = str(detail.get("Message", "")).rstrip(".")
         return SourceError(
             f"{uri} cannot be {what}: {code}{f' ({message})' if message else ''}.",
-            remedy=_REMEDIES.get(code, "Try again later; the batch goes on where it stopped."),
+            remedy=_REMEDIES.get(code, "Try again later; the batch resumes where it stopped."),
         )
     if isinstance(error, NoCredentialsError):
         return SourceError(
@@ -232,5 +256,5 @@ def failure(what: str, uri: str, error: Exception) -> SourceError:
         )
     return SourceError(
         f"{uri} cannot be {what}: {error}",
-        remedy="Check the network and AWS_ENDPOINT_URL; the batch goes on where it stopped.",
+        remedy="Check the network and AWS_ENDPOINT_URL; the batch resumes where it stopped.",
     )

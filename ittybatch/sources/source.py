@@ -1,4 +1,4 @@
-"""The kinds of source, and how a user's text becomes one of them."""
+"""All kinds of source, and how a text of the command line names one of them."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -6,15 +6,14 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
+from ittybatch.ittybit.redaction import without_secrets
 from ittybatch.sources.bucket import BucketSource, read_bucket
-from ittybatch.sources.errors import SourceError, without_secrets
 from ittybatch.sources.failed import FailedJobsSource
 from ittybatch.sources.form import Tabs
 from ittybatch.sources.inventory import InventorySource, read_inventory, scanned_folder
-from ittybatch.sources.manifest import ManifestSource
-from ittybatch.sources.manifest_formats import format_of, unreadable_name
+from ittybatch.sources.manifest import ManifestSource, format_of, unreadable_name
 from ittybatch.sources.manifest_pages import read_manifest
-from ittybatch.sources.page import Page
+from ittybatch.sources.page import Page, SourceError
 from ittybatch.sources.queue import QueueSource, read_queue
 from ittybatch.sources.s3 import SCHEME
 from ittybatch.sources.sql import SqlSource, read_sql
@@ -37,7 +36,7 @@ FORMS = (
     "s3://bucket/prefix/, or the path, https:// URL or s3:// URI of a .csv, .tsv, .jsonl, "
     ".parquet or .xlsx file, "
     "inventory+s3://bucket/.../manifest.json, sql:DATABASE_URL_VARIABLE with a query, or "
-    "sqs+https://queue-url with the folder whose events are wanted."
+    "sqs+https://queue-url with the folder to take events of."
 )
 
 
@@ -47,12 +46,12 @@ def read_pages(
     cursor: str | None = None,
     page_size: int = DEFAULT_PAGE_SIZE,
 ) -> Iterator[Page]:
-    """Read a source in pages, each with the cursor to go on right after it.
+    """Read a source in pages, each with a cursor to resume right after it.
 
     Args:
-        source: Any but the ledger itself.
-        cursor: Of the last page that was dealt with; None begins at the beginning.
-        page_size: Objects or rows a page, 1 to 5000, before any are left out.
+        source: Any source but `FailedJobsSource`, which reads the ledger.
+        cursor: Cursor of the last committed page; None to begin at the beginning.
+        page_size: Objects or rows in a page before filters, 1 to 5000.
 
     Yields:
         Pages in the source's order. An empty source yields none.
@@ -71,15 +70,15 @@ def read_pages(
         case SqlSource():
             return read_sql(source, cursor=cursor, page_size=page_size)
         case QueueSource():
-            return read_queue(source, cursor=cursor, page_size=page_size)
+            return read_queue(source, page_size=page_size)
         case ManifestSource():
             return read_manifest(source, cursor=cursor, page_size=page_size)
 
 
 def scanned_folders(source: Source) -> list[str]:
-    """Tell which folders of S3 a source is about, where it is about such and nothing else.
+    """List the S3 folders that a source scans; empty for a source that does not scan folders.
 
-    An output that lands there would come back as a new item.
+    An output in one of these folders would become a new item.
 
     Raises:
         SourceError: An inventory's manifest cannot be read.
@@ -100,20 +99,20 @@ def parse_source(
     fields: Mapping[str, Any] | None = None,
     called: Mapping[str, str] | None = None,
 ) -> ReadableSource:
-    """Tell from a user's text which source it means.
+    """Make a source from a text and the fields that options set.
 
     Args:
-        text: One of the forms that `FORMS` lists.
-        fields: Further fields of the source, such as `suffixes`.
-        called: What the user calls such a field, where it is not by its name.
+        text: One of the forms in `FORMS`.
+        fields: Other fields of the source, such as `suffixes`.
+        called: The options' names, by field, for messages.
 
     Raises:
-        SourceError: It means none, or the source has no such field.
+        SourceError: The text names no source, or the source does not have one of the fields.
     """
     stripped = text.strip()
     given = dict(fields or {})
     try:
-        model, own = _meaning(stripped, given)
+        model, own = _model_of(stripped, given)
         if doubled := sorted(own.keys() & given.keys()):
             raise _named_twice(stripped, [(called or {}).get(name, name) for name in doubled])
         return model.model_validate({**own, **given})
@@ -123,8 +122,8 @@ def parse_source(
         raise _unknown(stripped, str(error)) from error
 
 
-def _meaning(text: str, given: Mapping[str, Any]) -> tuple[type[ReadableSource], dict[str, str]]:
-    """The model that a text means, with the fields that the text itself gives."""
+def _model_of(text: str, given: Mapping[str, Any]) -> tuple[type[ReadableSource], dict[str, str]]:
+    """Return the model that a text names, and the fields that the text sets."""
     if text.startswith(_SQL):
         return SqlSource, {"database": _absolute_database(text.removeprefix(_SQL))}
     if text.startswith(_QUEUE):
@@ -133,7 +132,7 @@ def _meaning(text: str, given: Mapping[str, Any]) -> tuple[type[ReadableSource],
         return InventorySource, {"manifest_uri": text.removeprefix(_INVENTORY)}
     if not text:
         raise ValueError("it is empty")
-    # Whoever says how to read a file says that it is one.
+    # An option for reading files means that the text names a file.
     is_file = not _MANIFEST_ONLY.isdisjoint(given) and not text.endswith("/")
     if text.startswith(SCHEME) and text.endswith("/manifest.json") and not is_file:
         return InventorySource, {"manifest_uri": text}
@@ -144,13 +143,13 @@ def _meaning(text: str, given: Mapping[str, Any]) -> tuple[type[ReadableSource],
     if text.startswith(SCHEME):
         return BucketSource, {"uri": text}
     raise ValueError(
-        "it is neither an s3:// prefix nor named as a manifest is; of a file with another name, "
-        "say the format (--format csv)"
+        "it is not an s3:// prefix, and its suffix is not a manifest's; for a file with another "
+        "name, set the format (--format csv)"
     )
 
 
 def _absolute_database(text: str) -> str:
-    """The same database, but a SQLite file by its whole path: the batch runs in another folder."""
+    """Make the path of a SQLite file absolute: the batch may run in another folder."""
     for scheme in ("sqlite:///", "sqlite+pysqlite:///"):
         if text.startswith(scheme):
             path, mark, query = text.removeprefix(scheme).partition("?")
@@ -160,7 +159,7 @@ def _absolute_database(text: str) -> str:
 
 
 def _absolute(text: str) -> str:
-    # The batch may run in another folder than the one it was asked for in.
+    # The batch may run in another folder than the command.
     return text if "://" in text else str(Path(text).expanduser().resolve())
 
 
@@ -171,26 +170,26 @@ def _refused(
     reason = first["msg"].removeprefix("Value error, ").rstrip(".")
     name = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
-        reason = "such a source does not take it"
+        reason = "this source does not have this option"
     if name in given or first["type"] == "missing":
         return SourceError(
-            f"{without_secrets(text)!r} cannot be read so: {called.get(name, name)}: "
+            f"{without_secrets(text)!r} cannot be read: {called.get(name, name)}: "
             f"{without_secrets(reason)}.",
-            remedy="`ittybatch plan --help` tells which options go with which source.",
+            remedy="`ittybatch plan --help` lists the options of each source.",
         )
     return _unknown(text, reason)
 
 
 def _named_twice(text: str, options: list[str]) -> SourceError:
     return SourceError(
-        f"{' and '.join(options)} would replace what {without_secrets(text)!r} names itself.",
-        remedy="Leave the option out, or name the other place as the source. `--under` goes with "
-        "a queue (sqs+https://...), whose address names no folder.",
+        f"{' and '.join(options)} would replace a part of {without_secrets(text)!r}.",
+        remedy="Leave the option out, or give the other place as the source. `--under` is for a "
+        "queue (sqs+https://...), whose address has no folder.",
     )
 
 
 def _unknown(text: str, reason: str) -> SourceError:
     return SourceError(
-        f"{without_secrets(text)!r} is no source: {without_secrets(reason)}.",
+        f"{without_secrets(text)!r} is not a source: {without_secrets(reason)}.",
         remedy=f"Use {FORMS}",
     )

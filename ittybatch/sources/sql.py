@@ -1,9 +1,12 @@
-"""The source that is a query of a database."""
+"""The source that is a SQL query."""
 
 import os
 import re
+import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, unquote
@@ -13,26 +16,37 @@ from sqlalchemy import URL, Connection, CursorResult, TextClause, create_engine,
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from ittybatch.profiles import Item
-from ittybatch.sources.cells import as_cell, as_place, as_text, from_place
+from ittybatch.ittybit.redaction import without_secrets
+from ittybatch.sources.cells import as_cell, as_text
 from ittybatch.sources.columns import Columns
-from ittybatch.sources.cursor import read_cursor, write_cursor
-from ittybatch.sources.errors import SourceError, without_secrets
 from ittybatch.sources.form import BEGINS_EMPTY, as_form
-from ittybatch.sources.page import Page, Reject
-from ittybatch.sources.places import require_allowed
-from ittybatch.sources.readable import refuse_unreadable
+from ittybatch.sources.origins import require_allowed
+from ittybatch.sources.page import (
+    Page,
+    PageBuilder,
+    SourceError,
+    read_cursor,
+    refuse_unreadable,
+    unusable_cursor,
+    write_cursor,
+)
 from ittybatch.sources.rows import Rows
 
-DEFAULT_PAGE_SIZE = 1000
-# Rows of one key belong to one page; so many mean that it is no key.
-_MAX_TWINS = 10_000
+# Rows with the same key stay in one page. More of them mean that the key is not unique.
+_MAX_SAME_KEY = 10_000
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# What SQLAlchemy would take for a parameter; the query has none.
+# SQLAlchemy would read this as a parameter, and the query has no parameters.
 _PARAMETER = re.compile(r"(?<![:\w\\]):(?=\w)")
-# SQLite's words where a file is missing or may not be read.
+# SQLite's message for a file that is missing or may not be read.
 _NOT_OPENED = "unable to open database file"
 _DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
+# Keys that JSON has no type for, by the name that the cursor gives their type.
+_KEY_TYPES: dict[str, Any] = {
+    "datetime": datetime.fromisoformat,
+    "date": date.fromisoformat,
+    "uuid": uuid.UUID,
+    "decimal": Decimal,
+}
 
 
 class SqlSource(BaseModel):
@@ -54,7 +68,7 @@ class SqlSource(BaseModel):
     )
     query: str = Field(
         title="Query",
-        description="One SELECT whose columns are named as a manifest's: `input`, and if wanted "
+        description="One SELECT with the columns of a manifest: `input`, and optionally "
         '`kind`, `options`, `profile`, `fingerprint`, `size_bytes`, `"metadata.NAME"`.',
         examples=["SELECT id, uri AS input, etag AS fingerprint FROM assets WHERE ready"],
         min_length=1,
@@ -64,8 +78,8 @@ class SqlSource(BaseModel):
     key: str | None = Field(
         None,
         title="Key",
-        description="A column of the query that is never empty and tells its rows apart, such as "
-        "`id`. With it a scan that stops goes on from there; without, it begins anew.",
+        description="A column of the query that is unique and never NULL, such as `id`. With a "
+        "key, a stopped scan resumes after the last row; without one, it starts again.",
         max_length=200,
         json_schema_extra=BEGINS_EMPTY,
     )
@@ -78,7 +92,7 @@ class SqlSource(BaseModel):
             if not _NAME.fullmatch(stripped):
                 raise ValueError("it is neither an environment variable's name nor a URL")
             return stripped
-        # What is wrong with it is not repeated: it may be the password.
+        # Do not repeat the driver's message: it may contain the password.
         try:
             url = make_url(stripped)
         except (ArgumentError, ValueError):
@@ -104,20 +118,18 @@ class SqlSource(BaseModel):
         return (key or "").strip() or None
 
 
-def read_sql(
-    source: SqlSource, *, cursor: str | None = None, page_size: int = DEFAULT_PAGE_SIZE
-) -> Iterator[Page]:
-    """Read a query's rows with a cursor of the server, in pages.
+def read_sql(source: SqlSource, *, cursor: str | None, page_size: int) -> Iterator[Page]:
+    """Read a query's rows with a server-side cursor, in pages.
 
     Args:
         source: The query.
-        cursor: Of the last page that was dealt with. Without a key it only tells which rows
-            have been seen, and they are read again: their jobs are found to be there already.
-        page_size: Rows a page, good and bad; more where rows share a key.
+        cursor: Cursor of the last committed page. If the source has no key, all rows are read
+            again, and their jobs count as duplicates.
+        page_size: Rows in a page; more if rows share a key.
 
     Raises:
-        SourceError: The database cannot be reached, the query fails, not one of its rows can be
-            read, or the columns are none of a manifest's.
+        SourceError: The database cannot be reached, the query fails, none of its rows can be
+            read, or it has no column `input`.
     """
     pages = _pages(source, cursor, page_size)
     if cursor is not None:
@@ -145,7 +157,7 @@ def _pages(source: SqlSource, cursor: str | None, page_size: int) -> Iterator[Pa
 
 
 class _Place:
-    """How far a query has been read: to a key, or, without one, to a number of rows."""
+    """How far a query was read: up to a key, or to a number of rows."""
 
     def __init__(self, source: SqlSource, url: URL, cursor: str | None) -> None:
         self.name = f"{url.render_as_string(hide_password=True)} {source.query}"
@@ -155,17 +167,14 @@ class _Place:
             return
         found = read_cursor(cursor, source.type, self.name)
         if found.get("key") != source.key:
-            raise SourceError(
-                "The query cannot be read on from the saved place: it had another key.",
-                remedy="Start a new batch of the source.",
-            )
+            raise unusable_cursor("The query", "it had another key")
         if source.key is not None:
             self.rows = int(found["rows"])
-            self.last = from_place(found["last"])
+            self.last = _read_key(found["last"])
 
 
 class _Reader:
-    """Turns rows into pages that end where the key changes."""
+    """Turns rows into pages. Rows with the same key stay in one page."""
 
     def __init__(self, source: SqlSource, titles: list[str], place: _Place) -> None:
         try:
@@ -175,30 +184,25 @@ class _Reader:
             raise _unusable(f"The query cannot be used: {error}.") from error
         self._source = source
         self._place = place
-        self._items: list[Item] = []
-        self._rejects: list[Reject] = []
-        self._empty = 0
-
-    @property
-    def taken(self) -> int:
-        """Rows since the last page."""
-        return len(self._items) + len(self._rejects) + self._empty
+        self._builder = PageBuilder(empty_rule="empty row")
+        self.taken = 0
 
     def is_full(self, row: Any, page_size: int) -> bool:  # noqa: ANN401 - a row of the result
-        """Whether the page is to end before a row."""
+        """Say whether the page ends before this row."""
         if self.taken < page_size:
             return False
         if self._at is None or row[self._at] != self._place.last:
             return True
-        if self.taken > page_size + _MAX_TWINS:
+        if self.taken > page_size + _MAX_SAME_KEY:
             raise _unusable(
-                f"The query cannot be used: more than {_MAX_TWINS} rows have the same "
-                f"{self._source.key!r}, so it is no key."
+                f"The query cannot be used: more than {_MAX_SAME_KEY} rows have the same "
+                f"{self._source.key!r}, so it is not a key."
             )
         return False
 
     def take(self, row: Any) -> None:  # noqa: ANN401 - a row of the result
-        """Read a row."""
+        """Add a row to the page."""
+        self.taken += 1
         self._place.rows += 1
         if self._at is not None:
             self._place.last = row[self._at]
@@ -206,27 +210,45 @@ class _Reader:
                 raise _unusable(
                     f"The query cannot be used: its key {self._source.key!r} is NULL in a row."
                 )
-        found = self._rows.item_of(self._place.rows, [as_cell(value) for value in row])
-        if isinstance(found, Item):
-            self._items.append(found)
-        elif found is None:
-            self._empty += 1
-        else:
-            self._rejects.append(found)
+        self._builder.add(self._rows.item_of(self._place.rows, list(map(as_cell, row))))
 
     def page(self) -> Page:
-        """Give the rows since the last page."""
+        """Return the rows since the last page."""
         place: dict[str, Any] = {"key": self._source.key, "rows": self._place.rows}
         if self._at is not None:
             try:
-                place["last"] = as_place(self._place.last)
+                place["last"] = _write_key(self._place.last)
             except TypeError as error:
                 raise _unusable(f"The query cannot be used: its key is a {error}.") from error
-        cursor = write_cursor(self._source.type, self._place.name, place)
-        filtered = {"empty row": self._empty} if self._empty else {}
-        page = Page(self._items, self._rejects, filtered, cursor)
-        self._items, self._rejects, self._empty = [], [], 0
-        return page
+        self.taken = 0
+        return self._builder.build(write_cursor(self._source.type, self._place.name, place))
+
+
+def _write_key(value: object) -> object:
+    """Write a key as a JSON value.
+
+    Raises:
+        TypeError: Its type cannot be written; the message is the type's name.
+    """
+    match value:
+        case str() | int() | float():
+            return value
+        case datetime():
+            return {"datetime": value.isoformat()}
+        case date():
+            return {"date": value.isoformat()}
+        case uuid.UUID() | Decimal():
+            return {type(value).__name__.lower(): str(value)}
+        case _:
+            raise TypeError(type(value).__name__)
+
+
+def _read_key(value: object) -> Any:  # noqa: ANN401 - a key may have any type
+    """Read the key that `_write_key` wrote."""
+    if isinstance(value, dict):
+        [(kind, text)] = value.items()
+        return _KEY_TYPES[kind](text)
+    return value
 
 
 def _url_of(source: SqlSource) -> URL:
@@ -243,7 +265,7 @@ def _url_of(source: SqlSource) -> URL:
         url = make_url(given)
     except (ArgumentError, ValueError):
         raise SourceError(
-            f"What {source.database} holds is not a database's URL.",
+            f"The value of {source.database} is not a database URL.",
             remedy="Write it like postgresql://user:password@host/database.",
         ) from None
     return url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
@@ -251,13 +273,13 @@ def _url_of(source: SqlSource) -> URL:
 
 @contextmanager
 def _reading(url: URL) -> Iterator[Connection]:
-    """A connection that can change nothing."""
+    """Open a connection that cannot change anything."""
     try:
         engine = create_engine(_existing(url), poolclass=NullPool, hide_parameters=True)
     except ImportError as error:
         raise SourceError(
             f"A {url.get_backend_name()} database cannot be read: {error}.",
-            remedy=f"Install that driver beside ittybatch, or name another one in the URL "
+            remedy=f"Install that driver beside ittybatch, or put another one into the URL "
             f"({url.get_backend_name()}+DRIVER://).",
         ) from error
     with engine.connect() as connection:
@@ -265,14 +287,14 @@ def _reading(url: URL) -> Iterator[Connection]:
             connection = connection.execution_options(postgresql_readonly=True)  # noqa: PLW2901
         elif url.get_backend_name() == "sqlite":
             connection.exec_driver_sql("PRAGMA query_only = ON")
-            # Text that is no UTF-8 would fail the query, in columns that nobody reads, too.
+            # Text that is not UTF-8 would fail the query, even in a column that is not read.
             raw: Any = connection.connection.driver_connection
             raw.text_factory = as_text
         yield connection
 
 
 def _existing(url: URL) -> URL:
-    """The same database, but SQLite would make one of a file that is not there."""
+    """Keep SQLite from creating a file that does not exist."""
     path = url.database
     if url.get_backend_name() != "sqlite" or not path or path == ":memory:":
         return url
@@ -296,7 +318,7 @@ def _statement(
     if source.key is None:
         return text(query), {}
     key = connection.dialect.identifier_preparer.quote(source.key)
-    # On lines of their own, for a query may end with a comment.
+    # Put the query on its own lines: it may end with a comment.
     wrapped = f"SELECT * FROM (\n{query}\n) AS source"  # noqa: S608 - the user's own query
     if place.last is None:
         return text(f"{wrapped} ORDER BY {key}"), {}
@@ -312,18 +334,18 @@ def _failed(url: URL, error: SQLAlchemyError) -> SourceError:
     if url.database and _NOT_OPENED in reason:
         return SourceError(
             f"The database file {url.database} cannot be opened.",
-            remedy="Check its path; it must be there, and readable, where the batch runs.",
+            remedy="Check its path. The file must exist and be readable where the batch runs.",
         )
     where = url.set(password=None, username=None, query={}).render_as_string()
     return SourceError(
         f"The query of {where} failed: {reason}",
-        remedy="Try the query in the database's own shell, as the same user. The batch goes on "
-        "where it stopped, after `ittybatch resume`.",
+        remedy="Try the query in the database's own shell, as the same user. `ittybatch resume` "
+        "continues where the batch stopped.",
     )
 
 
 def _unusable(message: str) -> SourceError:
     return SourceError(
         message,
-        remedy="Name its columns as a manifest's, `input` among them: SELECT uri AS input.",
+        remedy="Give its columns the names of a manifest's, such as SELECT uri AS input.",
     )

@@ -1,4 +1,4 @@
-"""An SQS queue: messages received, given back, deleted, or put aside."""
+"""An SQS queue: receive messages, return them, delete them, or copy them to another queue."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -10,28 +10,28 @@ from urllib.parse import urlsplit
 import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ittybatch.sources.errors import SourceError
+from ittybatch.sources.page import SourceError
 from ittybatch.sources.s3 import aws_client, is_loopback
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 _AT_ONCE = 16
-_MOST_A_CALL = 10
-# Long enough for a page to be planned, whatever the queue itself is set to.
-_HIDDEN_S = 600
-_MOST_REASON_CHARACTERS = 500
+_BATCH_SIZE = 10
+# Visibility timeout, long enough to plan a page, whatever the queue's default is.
+_VISIBILITY_TIMEOUT_S = 600
+_MAX_REASON_CHARACTERS = 500
 _REGION = re.compile(r"(?:sqs[.-])?([a-z]{2}(?:-[a-z]+)+-\d)\.(?:queue\.)?amazonaws\.com(?:\.cn)?")
 _GONE = "QueueDoesNotExist"
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as it was received.
+    """A received message.
 
     Args:
-        id: The same each time that it is received.
-        receipt: What this time of receiving it is called.
+        id: Its id, the same each time it is received.
+        receipt: Its receipt handle, another one each time it is received.
         body: Its text.
     """
 
@@ -44,19 +44,19 @@ def check_queue_url(url: str) -> str:
     """Check the URL of a queue.
 
     Raises:
-        ValueError: It is none, or not HTTPS.
+        ValueError: It is not the URL of a queue, or not HTTPS.
     """
     stripped = url.strip()
     parts = urlsplit(stripped)
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
         raise ValueError(f"{url!r} is not the https:// URL of a queue")
     if not parts.path.strip("/") or parts.username or parts.query:
-        raise ValueError(f"{url!r} names no queue; write https://sqs.REGION.amazonaws.com/ID/NAME")
+        raise ValueError(f"{url!r} has no queue; write https://sqs.REGION.amazonaws.com/ID/NAME")
     return stripped
 
 
 def same_queue(one: str, other: str) -> bool:
-    """Say whether two URLs are of the same queue, whichever of its hosts they name."""
+    """Say whether two URLs are of the same queue; AWS has several hosts for one."""
     return _place_of(one) == _place_of(other)
 
 
@@ -69,7 +69,7 @@ def _place_of(url: str) -> tuple[str, str]:
 
 
 class SqsQueue:
-    """A queue; several threads work for one.
+    """A queue, called from several threads at the same time.
 
     Args:
         url: Its URL.
@@ -79,7 +79,7 @@ class SqsQueue:
         self._url = url
         parts = urlsplit(url)
         at_aws = _REGION.search(parts.netloc)
-        # The URL says where it is, and goes before the region and endpoint of the environment.
+        # The URL overrides the region and the endpoint of the environment.
         self._client = cast(
             "SQSClient",
             aws_client(
@@ -91,24 +91,24 @@ class SqsQueue:
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="queue")
 
     def receive(self, limit: int, wait_s: int) -> list[Message]:
-        """Receive messages; none once the queue is empty.
+        """Receive messages; none if the queue is empty.
 
         Args:
-            limit: At most so many.
-            wait_s: Seconds to wait for the first.
+            limit: How many messages at most.
+            wait_s: Seconds to wait for the first one.
 
         Raises:
             SourceError: The queue cannot be read.
         """
-        calls = [_MOST_A_CALL] * (limit // _MOST_A_CALL)
-        if rest := limit % _MOST_A_CALL:
+        calls = [_BATCH_SIZE] * (limit // _BATCH_SIZE)
+        if rest := limit % _BATCH_SIZE:
             calls.append(rest)
         found: list[Message] = []
         while calls:
             now, calls = calls[:_AT_ONCE], calls[_AT_ONCE:]
             got = [each for each in self._pool.map(self._receive, now) if each]
-            # A call that does not wait asks only some of the queue's servers, and a waiting one
-            # waits even beside others that find something.
+            # Short polling asks only some of the queue's servers. A long poll waits even if
+            # parallel calls find messages, so make it only if they found none.
             if not got and wait_s:
                 got = [each for each in (self._receive(now[0], wait_s),) if each]
             if not got:
@@ -122,7 +122,7 @@ class SqsQueue:
                 QueueUrl=self._url,
                 MaxNumberOfMessages=limit,
                 WaitTimeSeconds=wait_s,
-                VisibilityTimeout=_HIDDEN_S,
+                VisibilityTimeout=_VISIBILITY_TIMEOUT_S,
             )
         except (ClientError, BotoCoreError) as error:
             raise self._failure("read", "sqs:ReceiveMessage", error) from error
@@ -132,13 +132,13 @@ class SqsQueue:
         ]
 
     def delete(self, messages: Sequence[Message]) -> None:
-        """Delete messages; one that is not deleted comes again, which does no harm.
+        """Delete messages. One that is not deleted is received again, which is harmless.
 
         Raises:
-            SourceError: Nothing may be deleted.
+            SourceError: The messages cannot be deleted.
         """
 
-        def call(some: Sequence[Message]) -> Any:  # noqa: ANN401 - nobody reads it
+        def call(some: Sequence[Message]) -> Any:  # noqa: ANN401 - not read
             return self._client.delete_message_batch(
                 QueueUrl=self._url,
                 Entries=[
@@ -147,16 +147,16 @@ class SqsQueue:
                 ],
             )
 
-        self._all(call, messages, "emptied", "sqs:DeleteMessage")
+        self._call_in_batches(call, messages, "emptied", "sqs:DeleteMessage")
 
     def give_back(self, messages: Sequence[Message]) -> None:
-        """Let messages be received again at once.
+        """Make messages visible again at once.
 
         Raises:
-            SourceError: They may not be.
+            SourceError: Their visibility cannot be changed.
         """
 
-        def call(some: Sequence[Message]) -> Any:  # noqa: ANN401 - nobody reads it
+        def call(some: Sequence[Message]) -> Any:  # noqa: ANN401 - not read
             return self._client.change_message_visibility_batch(
                 QueueUrl=self._url,
                 Entries=[
@@ -165,13 +165,13 @@ class SqsQueue:
                 ],
             )
 
-        self._all(call, messages, "left as it was", "sqs:ChangeMessageVisibility")
+        self._call_in_batches(call, messages, "left as it was", "sqs:ChangeMessageVisibility")
 
     def attributes(self) -> dict[str, str]:
-        """Look what the queue says of itself; nothing if these credentials may not.
+        """Return the queue's attributes; empty if these credentials may not read them.
 
         Raises:
-            SourceError: There is no queue.
+            SourceError: The queue does not exist.
         """
         try:
             answer = self._client.get_queue_attributes(
@@ -189,10 +189,10 @@ class SqsQueue:
         return self._url
 
     def put_aside(self, messages: Sequence[tuple[Message, str]]) -> None:
-        """Keep copies of another queue's messages here, each with why it is here.
+        """Send copies of another queue's messages to this queue, each with a reason.
 
         Raises:
-            SourceError: One cannot be sent.
+            SourceError: A message cannot be sent.
         """
         list(self._pool.map(self._put_aside, messages))
 
@@ -208,7 +208,7 @@ class SqsQueue:
                 MessageAttributes={
                     name: {"DataType": "String", "StringValue": value}
                     for name, value in (
-                        ("reason", reason[:_MOST_REASON_CHARACTERS]),
+                        ("reason", reason[:_MAX_REASON_CHARACTERS]),
                         ("message_id", message.id),
                     )
                 },
@@ -218,43 +218,43 @@ class SqsQueue:
             raise self._failure("written to", "sqs:SendMessage", error) from error
 
     def close(self) -> None:
-        """Let go of threads and connections."""
+        """Close threads and connections."""
         self._pool.shutdown()
         self._client.close()
 
-    def _all(
+    def _call_in_batches(
         self,
         call: Callable[[Sequence[Message]], Any],
         messages: Sequence[Message],
         done: str,
-        right: str,
+        permission: str,
     ) -> None:
         try:
-            list(self._pool.map(call, _tens(messages)))
+            list(self._pool.map(call, _batches(messages)))
         except (ClientError, BotoCoreError) as error:
-            raise self._failure(done, right, error) from error
+            raise self._failure(done, permission, error) from error
 
-    def _failure(self, done: str, right: str, error: Exception) -> SourceError:
+    def _failure(self, done: str, permission: str, error: Exception) -> SourceError:
         reason = str(error)
-        remedy = "Try again later; what was not deleted comes again, and is done only once."
+        remedy = "Try again later; messages that come again are processed only once."
         if isinstance(error, ClientError):
             detail = error.response.get("Error", {})
             code = str(detail.get("Code", "")).rpartition(".")[2]
             reason = f"{code} ({str(detail.get('Message', '')).rstrip('.')})"
             if _GONE in code or "NonExistent" in code:
-                remedy = "Check the queue's URL; it names the region and the account, too."
+                remedy = "Check the queue's URL, also its region and account."
             elif "AccessDenied" in code:
-                remedy = f"Allow these credentials {right} on the queue."
+                remedy = f"Allow these credentials {permission} on the queue."
         return SourceError(f"The queue {self._url} cannot be {done}: {reason}.", remedy=remedy)
 
 
 def refuse_loops(queue: SqsQueue, aside: SqsQueue | None) -> None:
-    """Make sure that no message comes back to the queue that it was taken from.
+    """Refuse queues that would return messages to the queue they were taken from.
 
-    Also finds out that a queue does not exist, before any message was taken.
+    This also finds a queue that does not exist before any message is taken.
 
     Raises:
-        SourceError: A queue does not exist, or gives what it gives up back to itself.
+        SourceError: A queue does not exist, or its dead letters come back to it.
     """
     own = queue.attributes()
     loops = "RedrivePolicy" in own and own.get("QueueArn") == _redrive_target(own)
@@ -266,9 +266,9 @@ def refuse_loops(queue: SqsQueue, aside: SqsQueue | None) -> None:
         )
     if loops:
         raise SourceError(
-            f"The queue {queue.url} gets its own unreadable messages back, so that they would be "
+            f"The queue {queue.url} gets its own unreadable messages back, so they would be "
             "read again and again. No message was taken.",
-            remedy="Name another queue as `dead_letter_url` (`--dead-letter-url`), and check the "
+            remedy="Give another queue as `dead_letter_url` (`--dead-letter-url`), and check the "
             "redrive policies of both: neither may name this queue.",
         )
 
@@ -281,6 +281,6 @@ def _redrive_target(attributes: dict[str, str]) -> str | None:
     return policy.get("deadLetterTargetArn") if isinstance(policy, dict) else None
 
 
-def _tens(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
-    for start in range(0, len(messages), _MOST_A_CALL):
-        yield messages[start : start + _MOST_A_CALL]
+def _batches(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
+    for start in range(0, len(messages), _BATCH_SIZE):
+        yield messages[start : start + _BATCH_SIZE]

@@ -1,136 +1,237 @@
-"""The bytes of a manifest, from wherever it lies, opened again where a connection breaks."""
+"""A manifest's bytes as one file, from any byte on, across broken connections.
+
+A later process resumes at a byte, and only if the manifest is still the same: its identity is in
+the cursor, and a request for the rest carries `If-Match`.
+"""
 
 import io
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Literal, TypeVar
 
-from ittybatch.sources.errors import SourceError, without_secrets
-from ittybatch.sources.patience import BrokenConnectionError, attempts
+import stamina
+
+from ittybatch.ittybit.redaction import without_secrets
+from ittybatch.settings import Settings
+from ittybatch.sources.origins import BrokenConnectionError, Origin, origin_of
+from ittybatch.sources.page import SourceError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-
 T = TypeVar("T")
 
+BUFFER_BYTES = 1024 * 1024
+BLOCK_BYTES = 256 * 1024
+# An address where no server ever answered is more often a typing error than an outage.
+UNREACHABLE_TRIES = 3
 
-class Origin(Protocol):
-    """A place that holds a manifest.
-
-    `identity` changes when the manifest does; it is None until `open`, and empty where the
-    place tells nothing that could.
-    """
-
-    identity: str | None
-
-    def open(self, offset: int) -> None:
-        """Get ready to read from a byte on.
-
-        Raises:
-            SourceError: It is not there, or may not be read.
-            BrokenConnectionError: It could not be reached this time.
-        """
-
-    def read(self) -> bytes:
-        """Give some of the next bytes; none at the end.
-
-        Raises:
-            BrokenConnectionError: The transfer ended early.
-        """
-
-    def close(self) -> None:
-        """Let go of the connection or the file."""
+_WAIT_INITIAL_S = 0.5
+_WAIT_MAX_S = 30.0
+_MAGIC_BYTES = 4
+Packing = Literal["gzip", "zstd"]
+_PACKINGS: dict[bytes, Packing] = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+# A few kilobytes can unpack to more than the disk holds.
+_MAX_UNPACKED_BYTES = 64 * 1024**3
 
 
-class ManifestStream(io.RawIOBase):
-    """A manifest's bytes as one file that does not notice broken connections.
+class BlockReader(io.RawIOBase):
+    """A file over blocks of bytes."""
 
-    Args:
-        uri: For messages.
-        origin: Where the bytes come from.
-        offset: First byte to read.
-        identity: What the manifest was when a cursor was made; None the first time.
-
-    Raises:
-        SourceError: The manifest cannot be read, or is not the one it was.
-    """
-
-    def __init__(self, uri: str, origin: Origin, offset: int, identity: str | None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._uri = without_secrets(uri)
-        self._origin = origin
-        self._offset = offset
-        self._expected = identity
         self._rest = b""
-        self._open()
-
-    @property
-    def identity(self) -> str:
-        """What the manifest is, to be compared with when it is read on."""
-        return self._expected or ""
 
     def readable(self) -> bool:
-        """Say that this can be read."""
+        """Say that the file can be read."""
         return True
 
     def readinto(self, buffer: "Buffer", /) -> int:
-        """Fill a buffer with the next bytes.
+        """Fill a buffer with the next bytes; return how many there were.
 
         Raises:
-            SourceError: The connection broke again and again, or the manifest was replaced.
+            SourceError: The next block cannot be read.
         """
         view = memoryview(buffer).cast("B")
         if not self._rest:
-            self._rest = self._next_bytes()
+            self._rest = self._block()
         count = min(len(view), len(self._rest))
         view[:count] = self._rest[:count]
         self._rest = self._rest[count:]
-        self._offset += count
         return count
 
+    @abstractmethod
+    def _block(self) -> bytes:
+        """Return the next block, of any size; empty at the end."""
+
+
+class ManifestStream(BlockReader):
+    """A manifest's bytes. Reading continues after a broken connection.
+
+    Args:
+        uri: Where the manifest is.
+        offset: First byte to read.
+        identity: The manifest's identity when a cursor was made; None the first time.
+
+    Raises:
+        SourceError: The manifest cannot be read, or has changed.
+    """
+
+    def __init__(self, uri: str, offset: int, identity: str | None) -> None:
+        super().__init__()
+        self._uri = without_secrets(uri)
+        self._origin: Origin = origin_of(uri)
+        self._offset = offset
+        self._expected = identity
+        self._retrying(self._open)
+
+    @property
+    def identity(self) -> str:
+        """The manifest's identity; another one means that it has changed."""
+        return self._expected or ""
+
     def close(self) -> None:
-        """Let go of the origin."""
+        """Close the connection or the file."""
         if not self.closed:
             self._origin.close()
         super().close()
 
-    def _next_bytes(self) -> bytes:
+    def _block(self) -> bytes:
         try:
-            return self._origin.read()
+            block = self._origin.read()
         except BrokenConnectionError:
-            # Each time that it gets further, it may break again: some servers cut every answer.
-            return self._patiently(self._read_again)
+            # Progress starts the retries anew: some servers cut every answer short.
+            block = self._retrying(self._reopened_block)
+        self._offset += len(block)
+        return block
 
-    def _open(self) -> None:
-        self._patiently(self._open_once)
-
-    def _patiently(self, exchange: Callable[[], T]) -> T:
-        try:
-            for attempt in attempts(first=self._expected is None):
-                with attempt:
-                    return exchange()
-        except BrokenConnectionError as error:
-            raise self._unreachable(error) from error
-        raise AssertionError  # pragma: no cover - the loop returns or raises
-
-    def _read_again(self) -> bytes:
-        self._open_once()
+    def _reopened_block(self) -> bytes:
+        self._open()
         return self._origin.read()
 
-    def _open_once(self) -> None:
+    def _open(self) -> None:
         self._origin.open(self._offset)
         if self._expected is not None and self._origin.identity != self._expected:
             self._origin.close()
             raise SourceError(
                 f"The manifest {self._uri} has changed since this batch began to read it.",
-                remedy="Start a new batch of it; what has been done already is not done again.",
+                remedy="Start a new batch of it; finished jobs are not repeated.",
             )
         self._expected = self._origin.identity
 
-    def _unreachable(self, error: Exception) -> SourceError:
-        self._origin.close()
-        return SourceError(
-            f"The manifest {self._uri} cannot be read past byte {self._offset}: {error}",
-            remedy="Check the network and the server, which must allow `Range` requests where it "
-            "cuts long answers short; the batch goes on from the last page that was read.",
-        )
+    def _retrying(self, exchange: Callable[[], T]) -> T:
+        try:
+            for attempt in _attempts(first=self._expected is None):
+                with attempt:
+                    return exchange()
+        except BrokenConnectionError as error:
+            self._origin.close()
+            raise SourceError(
+                f"The manifest {self._uri} cannot be read past byte {self._offset}: {error}",
+                remedy="Check the network and the server. A server that cuts long answers short "
+                "must allow `Range` requests. The batch resumes after the last page it read.",
+            ) from error
+        raise AssertionError  # pragma: no cover - the loop returns or raises
+
+
+def _attempts(*, first: bool) -> Iterable[stamina.Attempt]:
+    """Repeat after a `BrokenConnectionError`, as long as `ITTYBATCH_SOURCE_RETRY_S` allows.
+
+    Args:
+        first: Whether the server has never answered.
+    """
+    unreachable = 0
+
+    def wait_s(error: Exception) -> bool | float:
+        nonlocal unreachable
+        if not isinstance(error, BrokenConnectionError):
+            return False
+        unreachable += error.unreachable
+        if first and unreachable >= UNREACHABLE_TRIES:
+            return False
+        return True if error.retry_after_s is None else error.retry_after_s
+
+    return stamina.retry_context(
+        on=wait_s,
+        attempts=None,
+        timeout=Settings().source_retry_s,
+        wait_initial=_WAIT_INITIAL_S,
+        wait_max=_WAIT_MAX_S,
+    )
+
+
+def packing_of(beginning: bytes) -> Packing | None:
+    """Say by a file's first bytes whether it is packed: `gzip`, `zstd`, or None."""
+    return next((name for magic, name in _PACKINGS.items() if beginning.startswith(magic)), None)
+
+
+class Unpacked(BlockReader):
+    """The content of a packed stream, one block at a time in memory.
+
+    Args:
+        packed: The packed bytes.
+        packing: `gzip` or `zstd`.
+        uri: The manifest, for messages.
+    """
+
+    def __init__(self, packed: io.BufferedReader, packing: Packing, uri: str) -> None:
+        super().__init__()
+        self._packed = packed
+        self._packing = packing
+        self._uri = without_secrets(uri)
+        # pyarrow is slow to import, and most manifests are not packed.
+        import pyarrow as pa  # noqa: PLC0415
+
+        self._stream = pa.CompressedInputStream(pa.PythonFile(packed, mode="r"), packing)
+
+    def close(self) -> None:
+        """Close the packed stream, too."""
+        self._packed.close()
+        super().close()
+
+    def _block(self) -> bytes:
+        try:
+            return self._stream.read(BLOCK_BYTES)
+        except OSError as error:
+            raise SourceError(
+                f"The manifest {self._uri} cannot be unpacked: its {self._packing} is damaged or "
+                f"ends early ({str(error).splitlines()[0]}).",
+                remedy="Check it with `gzip -t` or `zstd -t`, and write it again; the batch keeps "
+                "what was read before.",
+            ) from error
+
+
+@contextmanager
+def spooled(uri: str, identity: str | None) -> Iterator[tuple[IO[bytes], str]]:
+    """Copy a manifest to a temporary file: Parquet and Excel need a seekable one.
+
+    Args:
+        uri: Where the manifest is.
+        identity: The manifest's identity when a cursor was made; None the first time.
+
+    Yields:
+        The file, at its beginning, and the manifest's identity.
+
+    Raises:
+        SourceError: The manifest cannot be read, or has changed.
+    """
+    with (
+        ManifestStream(uri, 0, identity) as stream,
+        TemporaryFile(prefix="ittybatch-manifest-") as file,
+    ):
+        content: io.BufferedReader = io.BufferedReader(stream, BUFFER_BYTES)
+        # A server may have packed it for the transfer.
+        if packing := packing_of(content.peek(_MAGIC_BYTES)):
+            content = io.BufferedReader(Unpacked(content, packing, uri), BUFFER_BYTES)
+        while block := content.read(BUFFER_BYTES):
+            file.write(block)
+            if file.tell() > _MAX_UNPACKED_BYTES:
+                raise SourceError(
+                    f"The manifest {without_secrets(uri)} has more than {_MAX_UNPACKED_BYTES} "
+                    "bytes.",
+                    remedy="Split it into several manifests.",
+                )
+        file.seek(0)
+        yield file, stream.identity

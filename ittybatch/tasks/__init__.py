@@ -1,1 +1,1 @@
-"""The steps of the flows: one Prefect task, or a tight pair, a file."""
+"""The steps of the flows, as Prefect tasks: one file for each step of a batch."""

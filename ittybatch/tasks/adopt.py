@@ -1,4 +1,4 @@
-"""Adopt: find this flow run's batch in the ledger, or open it."""
+"""Adopt: find this flow run's batch in the ledger, or create it."""
 
 from prefect.logging import get_run_logger
 
@@ -19,25 +19,25 @@ from ittybatch.tasks.step import step
 def adopt(
     ledger: Ledger, settings: Settings, source: Source, profile: str, options: BatchOptions
 ) -> OpenBatch:
-    """Find this flow run's batch, or open it with a frozen copy of the profile.
+    """Find this flow run's batch, or create it with a frozen copy of the profile.
 
     Raises:
-        ProfileError: when the profile cannot be used.
-        UnknownForm: when copies of the report are to go to a file.
-        DestinationOverlap: when outputs would land where the source is scanned.
+        ProfileError: The profile cannot be used.
+        UnknownForm: `report_to` names a file instead of a folder.
+        DestinationOverlap: Outputs would be written where the source is scanned.
     """
     flow_run, _ = this_run()
-    # What a batch was begun with is frozen in the ledger: what lies in files by now, and what
-    # `latest` would mean, is of no concern to its later legs.
+    # The ledger keeps source, profile and options as they were at the start. Later legs ignore
+    # changed files, and a `latest` that would mean another batch by now.
     batch = ledger.read(known_batch, flow_run, adopt=options.go_on_with) or _opened(
         ledger, settings, source, profile, options
     )
     get_run_logger().info("Batch %s (%s) is %s.", batch.id, batch.name, batch.state)
     if this_run()[1] is not None and in_place():
         get_run_logger().info(
-            "Prefect cannot suspend a subflow: this run stays, and works through its chunks one "
+            "Prefect cannot suspend a subflow: this run keeps its process and runs its chunks one "
             "after the other. With `run_deployment(..., as_subflow=False)` it suspends, and its "
-            "chunks run side by side."
+            "chunks run in parallel."
         )
     tag_batch(batch.id)
     return batch
@@ -48,7 +48,7 @@ def _opened(
 ) -> OpenBatch:
     flow_run, deployment = this_run()
     refuse_file(options.report_to)
-    # The jobs of a process that was killed in the middle are free for this batch.
+    # Free the jobs of batches whose process was killed while planning.
     sweep(ledger, settings.lease_s)
     source, chosen = settle(ledger, source, profile, settings.profiles_dir)
     return ledger.write(
@@ -56,7 +56,7 @@ def _opened(
         flow_run_id=flow_run,
         deployment_id=deployment,
         name=options.name or deployment_name() or chosen.name,
-        # A run that takes this one's place is started with these two: Prefect refuses nulls.
+        # A replacing run is started with source and options: Prefect refuses nulls.
         source=source.model_dump(mode="json", exclude_none=True),
         profile=chosen.model_dump(mode="json"),
         options=options.to_store(),

@@ -1,4 +1,4 @@
-"""Approve: a plan above the user's own ceilings waits until somebody has looked at it."""
+"""Approve: a plan above the user's own limits waits until somebody approves it."""
 
 from typing import Literal
 
@@ -8,16 +8,16 @@ from prefect.logging import get_run_logger
 from pydantic import ConfigDict, Field
 
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.approval import approve as let_begin
-from ittybatch.ledger.approval import ask, asked_leg
-from ittybatch.ledger.batches import OpenBatch, cancel_batch, read_batch
-from ittybatch.ledger.legs import Leg
+from ittybatch.ledger.batches import OpenBatch, read_batch
+from ittybatch.ledger.control import approve as let_begin
+from ittybatch.ledger.control import cancel_batch
+from ittybatch.ledger.legs import Leg, ask, asked_leg
 from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
 from ittybatch.tasks.leg import in_place, this_run
 from ittybatch.tasks.wait import wait
 
-# What can be made of a plan.
+# What an operator can decide.
 Decision = Literal["wait", "approve", "cancel"]
 
 
@@ -26,7 +26,7 @@ class Approval(RunInput):
 
     model_config = ConfigDict(extra="forbid", title="Approval")
 
-    # Whoever resumes the run without a word, by mistake or by an event, approves of nothing.
+    # A run that is resumed without an answer, by mistake or by an event, is not approved.
     decision: Decision = Field(
         "wait",
         title="Decision",
@@ -35,12 +35,13 @@ class Approval(RunInput):
 
 
 def approve(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Leg | None:
-    """See whether a batch may begin; in a deployed run, wait suspended until somebody says so.
+    """Check whether a batch may start; if not, wait until somebody approves or cancels it.
 
-    A subflow, which Prefect cannot suspend, waits in its process.
+    A deployed run waits suspended, with a form on its page. A subflow, which Prefect cannot
+    suspend, waits in its process. `ittybatch approve` works in both cases.
 
-    `ittybatch approve` says so too. Returns the leg to go on with, None where the batch goes no
-    further for now.
+    Returns:
+        The leg to continue with; None if this run can do nothing more for now.
     """
     if batch.state is not BatchState.UNAPPROVED:
         return leg
@@ -55,7 +56,7 @@ def approve(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> L
         batch = ledger.read(read_batch, batch.id)
         if batch.state is not BatchState.UNAPPROVED:
             return leg
-    get_run_logger().warning("This batch waits to be approved: %s", batch.reason)
+    get_run_logger().warning("This batch waits for approval: %s", batch.reason)
     if not ledger.write(ask, leg, flow_run):
         return None
     _ask(batch, settings, leg.number)
@@ -63,9 +64,9 @@ def approve(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> L
 
 
 def _stay(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Leg | None:
-    """Wait for a decision in this process; `ittybatch approve` and `cancel` wake it."""
+    """Wait in this process; `ittybatch approve` and `ittybatch cancel` wake it."""
     get_run_logger().warning(
-        "This batch waits to be approved: %s `ittybatch approve %s` begins it.",
+        "This batch waits for approval: %s `ittybatch approve %s` starts it.",
         batch.reason,
         batch.id,
     )
@@ -76,7 +77,7 @@ def _stay(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Leg
 
 
 def _ask(batch: OpenBatch, settings: Settings, leg: int) -> Approval:
-    """Suspend with a form; once that was answered, give the answer."""
+    """Suspend with a form; when it has been answered, return the answer."""
     form = Approval.with_initial_data(
         description=f"**{batch.reason}**\n\nThe plan is among this run's artifacts. In the "
         f"terminal: `ittybatch approve {batch.id}`, or `ittybatch cancel {batch.id}`."
@@ -92,6 +93,6 @@ def _carry_out(ledger: Ledger, batch: str, decision: Decision) -> None:
         case "approve":
             ledger.write(let_begin, batch)
         case "cancel":
-            ledger.write(cancel_batch, batch, "Cancelled when it was to be approved.")
+            ledger.write(cancel_batch, batch, "Cancelled instead of approved.")
         case "wait":
             pass

@@ -1,4 +1,4 @@
-"""Artifacts: what an operator reads of a batch in the Prefect UI."""
+"""Artifacts: a batch's plan, progress, results and report in the Prefect UI."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +26,8 @@ from ittybatch.engine.naming import source_name
 from ittybatch.engine.plan_counts import left_out
 from ittybatch.engine.reporting import Written
 from ittybatch.engine.reports.tally import Tally
-from ittybatch.ledger.queries import BatchStatus, JobRow
+from ittybatch.ledger.queries import BatchStatus
+from ittybatch.ledger.results import JobRow
 from ittybatch.ledger.states import JobState
 from ittybatch.profiles import Item
 from ittybatch.sources.rules import nothing_left
@@ -34,7 +35,7 @@ from ittybatch.tasks.leg import this_run
 from ittybatch.tasks.markdown import code, escaped, link, table
 
 MOST_ROWS = 500
-# Wider cells push the others off the page; the failures are told in full elsewhere.
+# Wider cells push the others off the page; the failures artifact has the full texts.
 _WIDEST = 50
 _ENDED = ("succeeded", "failed", "expired", "cancelled")
 
@@ -49,7 +50,7 @@ def show_plan(
     sample: Sequence[Mapping[str, str]] = (),
     rejects: Path | None = None,
 ) -> None:
-    """Publish what a scan came to."""
+    """Publish the plan of a batch."""
     size = format_total(counts.get("bytes", 0), counts.get("items", 0))
     size = "size unknown" if size == "unknown" else size
     lines = [escaped(nothing), ""] if (nothing := nothing_left(counts)) else []
@@ -71,35 +72,35 @@ def show_plan(
 
 
 def planned(counts: Mapping[str, int]) -> str:
-    """A plan in one line."""
+    """Describe a plan in one line."""
     if nothing := nothing_left(counts):
         return nothing
-    told = (
+    text = (
         f"{format_count(counts.get('jobs', 0), 'job')} to submit, "
         f"of {counts.get('items', 0):,} of {format_count(counts.get('found', 0), 'item')}"
     )
     done = counts.get("already_done", 0)
-    return f"{told}; {format_count(done, 'job')} done before" if done else told
+    return f"{text}; {format_count(done, 'job')} done before" if done else text
 
 
-def show_progress(status: BatchStatus, told: str) -> None:
-    """Publish how far a batch is: one bar a flow run, moved on by each leg."""
+def show_progress(status: BatchStatus, text: str) -> None:
+    """Publish a batch's progress: one bar per flow run, which each leg updates."""
     key = f"progress-{status.id}"
     ended = sum(status.counts[name] for name in _ENDED)
     if status.counts["jobs"]:
         percent = 100.0 * ended / status.counts["jobs"]
     else:
-        # A batch that is held or paused before its first job is planned has done nothing.
+        # A batch that is held or paused before its first planned job has no progress.
         percent = 100.0 if status.state.ended else 0.0
     bar = _bar_of_this_run(key)
     if bar is None:
-        create_progress_artifact(percent, key=key, description=told)
+        create_progress_artifact(percent, key=key, description=text)
     else:
-        update_progress_artifact(bar, percent, description=told)
+        update_progress_artifact(bar, percent, description=text)
 
 
 def progress_of(status: BatchStatus) -> str:
-    """How far a batch is, in one line."""
+    """Describe a batch's progress in one line."""
     counts = status.counts
     ended = sum(counts[name] for name in _ENDED)
     return (
@@ -109,7 +110,7 @@ def progress_of(status: BatchStatus) -> str:
 
 
 def show_results(status: BatchStatus, rows: Sequence[JobRow]) -> None:
-    """Publish what came out, as far as a page can show it."""
+    """Publish the results of the first jobs, as many as a page can show."""
     root = _root(status)
     results = [
         {
@@ -125,11 +126,11 @@ def show_results(status: BatchStatus, rows: Sequence[JobRow]) -> None:
         for row in rows
     ]
     if results:
-        told = f"Jobs of batch {status.id}"
-        told += f", items under {code(root)}" if root else ""
+        text = f"Jobs of batch {status.id}"
+        text += f", items under {code(root)}" if root else ""
         if len(results) < status.counts["jobs"]:
-            told += f": the first {len(results):,} of {status.counts['jobs']:,}"
-        create_table_artifact(results, key=f"results-{status.id}", description=told)
+            text += f": the first {len(results):,} of {status.counts['jobs']:,}"
+        create_table_artifact(results, key=f"results-{status.id}", description=text)
 
 
 def show_failures(status: BatchStatus, reasons: Sequence[Mapping[str, Any]]) -> None:
@@ -152,11 +153,11 @@ def show_failures(status: BatchStatus, reasons: Sequence[Mapping[str, Any]]) -> 
         )
 
 
-def show_report(status: BatchStatus, told: str, written: Written) -> None:
-    """Publish what a batch came to, and where the completion report lies."""
+def show_report(status: BatchStatus, text: str, written: Written) -> None:
+    """Publish the outcome of a batch, and where its completion report is."""
     source = code(source_name(status.source))
     lines = [
-        f"**{status.state.value.replace('_', ' ').capitalize()}**: {escaped(told)}",
+        f"**{status.state.value.replace('_', ' ').capitalize()}**: {escaped(text)}",
         "",
         f"Batch {code(status.id)}, source: {source}, profile: {code(status.profile)}",
     ]
@@ -166,14 +167,14 @@ def show_report(status: BatchStatus, told: str, written: Written) -> None:
         )
     if checks := written.tally.checks:
         lines += table(
-            ("Outputs looked at", "Count>"),
+            ("Checked outputs", "Count>"),
             [(escaped(check), f"{count:,}") for check, count in checks.most_common()],
         )
     lines += ["", "The completion report, on the machine that ran the last leg:", ""]
     lines += [f"- {what}: {code(place)}" for what, place in written.places.items()]
     lines += ["", f"Anywhere else, {code(f'ittybatch report {status.id} --format csv')} writes it."]
     lines += [f"\n**Not written**: {escaped(failure)}" for failure in written.failures]
-    create_markdown_artifact("\n".join(lines), key=f"report-{status.id}", description=told)
+    create_markdown_artifact("\n".join(lines), key=f"report-{status.id}", description=text)
 
 
 def _added_up(tally: Tally) -> list[tuple[str, ...]]:

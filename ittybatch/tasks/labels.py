@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from ittybatch.engine.flow_runs import PrefectUnavailable, open_flow_runs
 from ittybatch.engine.naming import run_name
-from ittybatch.ledger.pausing import is_paused
+from ittybatch.ledger.control import is_paused
 from ittybatch.ledger.queries import BatchStatus
 
 # Names that Prefect generates, `witty-otter` and `rho3-wysanti-quadrant`: they mean nothing.

@@ -1,4 +1,4 @@
-"""A leg's frame: it says that it is awake, and goes on saying so while it works."""
+"""Legs: one process's work for a batch or chunk, with its heartbeat and its suspension."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from ittybatch.settings import Settings
 
 
 def this_run() -> tuple[str | None, str | None]:
-    """Ids of this flow run and of its deployment; no deployment for a direct call."""
+    """The ids of this flow run and of its deployment; None for a direct call's deployment."""
     context = FlowRunContext.get()
     run = context.flow_run if context else None
     if run is None:
@@ -32,7 +32,7 @@ def this_run() -> tuple[str | None, str | None]:
 def in_place() -> bool:
     """Whether this run waits in its own process.
 
-    Prefect suspends neither a flow that was called directly nor a subflow, such as what
+    Prefect cannot suspend a flow that was called directly, nor a subflow such as the one that
     `run_deployment` starts inside another flow.
     """
     context = FlowRunContext.get()
@@ -52,22 +52,23 @@ def settings_and_ledger() -> Iterator[tuple[Settings, Ledger]]:
 
 
 class LegInterrupted(IttybatchError):
-    """A leg could not go on, for a reason that another one may not meet."""
+    """An error ended a leg; another leg may succeed."""
 
 
 @contextmanager
 def at_work(ledger: Ledger, owner: str, lease_s: float) -> Iterator[Leg | None]:
-    """Work for an owner: begin a leg, and beat until the end of the block.
+    """Begin a leg for an owner, and send heartbeats until the end of the block.
 
-    Gives None where another run has taken the owner's place: this one has nothing to do.
+    Yields:
+        The leg; None if another run has replaced this one, which then has nothing to do.
 
     Raises:
-        LegInterrupted: when an error of ours ends the block.
+        LegInterrupted: An error of ours ended the block.
     """
     try:
         leg = new_leg(ledger, owner)
         if leg is None:
-            get_run_logger().warning("Another run works for %s by now; this one ends.", owner)
+            get_run_logger().warning("Another run works for %s now; this one ends.", owner)
             yield None
             return
         get_run_logger().info("Leg %d of %s begins.", leg.number, owner)
@@ -80,7 +81,7 @@ def at_work(ledger: Ledger, owner: str, lease_s: float) -> Iterator[Leg | None]:
 def new_leg(ledger: Ledger, owner: str, *, after: Leg | None = None) -> Leg | None:
     """Begin a leg of this flow run.
 
-    One that was called directly has been told what to work for by name, and takes it over.
+    A direct call takes over the batch or chunk that it was called with.
 
     Args:
         ledger: Where the owner is.
@@ -95,10 +96,10 @@ def new_leg(ledger: Ledger, owner: str, *, after: Leg | None = None) -> Leg | No
 def leave(ledger: Ledger, settings: Settings, leg: Leg) -> bool:
     """End this flow run's work for an owner.
 
-    A run that somebody suspended on Prefect's page is left suspended, for them to resume.
+    A run that somebody suspended in the Prefect UI is suspended, for them to resume.
 
     Returns:
-        False where there is something to do again, because somebody has resumed the batch.
+        False if somebody has resumed the batch meanwhile, so that there is work again.
     """
     ending = ledger.write(end_run, leg)
     if ending is Ending.SUSPENDED and not in_place():

@@ -1,26 +1,26 @@
-"""Text in the Markdown of artifacts, where keys, rows and error messages may hold anything."""
+"""Markdown for artifacts, in which keys, rows and error messages may hold any character."""
 
 import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote, unquote, urlsplit
 
-# Percent signs stay: what is encoded already must not be so twice.
+# Percent signs stay: encoded characters must not be encoded twice.
 _SAFE = ":/?#[]@!$&'()*+,;=%~"
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~!&])")
 
 
 def escaped(text: object) -> str:
-    """Text that is shown as it is, on one line."""
+    """Escape text, so that it shows as it is, on one line."""
     return _MARKUP.sub(r"\\\1", " ".join(str(text).split()))
 
 
 def code(text: object) -> str:
-    """Text to be copied: a path, a command."""
+    """Format a path or a command as code, to be copied."""
     return "`" + " ".join(str(text).split()).replace("`", "'").replace("|", "\\|") + "`"
 
 
 def link(url: str) -> str:
-    """A web address as a link named for its file; any other address as it is."""
+    """Format a web address as a link with its file's name; leave any other address as it is."""
     try:
         parts = urlsplit(url)
     except ValueError:  # such as https://[
@@ -32,7 +32,7 @@ def link(url: str) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """The lines of a table; a column whose title ends in `>` is aligned to the right."""
+    """Format a table; a column whose title ends in `>` is aligned to the right."""
     lines = [
         "",
         "| " + " | ".join(title.removesuffix(">") for title in head) + " |",

@@ -8,7 +8,7 @@ from prefect.states import Cancelled, Completed, Failed
 
 from ittybatch.engine.plan_counts import not_submitted
 from ittybatch.engine.summary import BatchFailed, BatchStopped, BatchSummary, summarise
-from ittybatch.ledger.pausing import is_paused
+from ittybatch.ledger.control import is_paused
 from ittybatch.ledger.queries import BatchStatus
 from ittybatch.ledger.states import BatchState
 from ittybatch.sources.rules import left_out_by_rule, nothing_left
@@ -74,7 +74,7 @@ def superseded_outcome() -> State[BatchSummary]:
 
 
 def summary_of(status: BatchStatus) -> str:
-    """What a batch came to, or why there was nothing to do."""
+    """Summarise a batch in one sentence, or say why there was nothing to do."""
     counts = status.counts
     if nothing := nothing_left(status.plan):
         return nothing.removesuffix(".")
@@ -88,9 +88,9 @@ def summary_of(status: BatchStatus) -> str:
 
 
 def _found(plan: Mapping[str, int]) -> str:
-    told = [f"{plan.get('found', 0):,} items found"]
+    text = [f"{plan.get('found', 0):,} items found"]
     if rules := left_out_by_rule(plan):
         each = ", ".join(f"{count:,} {name}" for name, count in rules.items())
-        told.append(f"{sum(rules.values()):,} left out by the filters ({each})")
-    told += [f"{count:,} jobs {why}" for count, why in not_submitted(plan)]
-    return ", ".join(told)
+        text.append(f"{sum(rules.values()):,} left out by the filters ({each})")
+    text += [f"{count:,} jobs {why}" for count, why in not_submitted(plan)]
+    return ", ".join(text)

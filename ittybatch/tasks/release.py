@@ -1,4 +1,4 @@
-"""Release: chunks become flow runs, as many at a time as the batch allows."""
+"""Release: create flow runs for chunks, as many at a time as the batch allows."""
 
 from prefect.logging import get_run_logger
 
@@ -15,12 +15,12 @@ from ittybatch.tasks.step import step
 def release(
     ledger: Ledger, settings: Settings, batch: str, max_active: int, *, in_place: bool
 ) -> list[int]:
-    """Release chunks while there is room.
+    """Release chunks up to the batch's and the installation's limits.
 
-    The ledger knows of each run before Prefect makes it, under a key that makes it only once.
+    The ledger records each run before Prefect creates it, under a key that creates it only once.
 
     Returns:
-        The chunks to work through, for a caller that does so in place.
+        The chunks to run in this process, if `in_place`.
     """
     most = settings.max_in_flight
     limits = (1, None if this_run()[1] is None else most) if in_place else (max_active, most)
@@ -30,9 +30,9 @@ def release(
             with open_flow_runs() as flow_runs:
                 Waker(ledger, flow_runs, lease_s=settings.lease_s).make_missing(batch)
         except PrefectUnavailable as error:
-            get_run_logger().warning("Their flow runs are made later: %s", error)
+            get_run_logger().warning("The flow runs are created later: %s", error)
         get_run_logger().info(
-            "Released %d %s to flow runs of their own, tagged batch:%s.",
+            "Released %d %s: flow runs tagged batch:%s.",
             len(owners),
             "chunk" if len(owners) == 1 else "chunks",
             batch,

@@ -1,4 +1,4 @@
-"""Report: how far a batch is, and what it came to, as files and artifacts."""
+"""Report: publish progress and results of a batch as artifacts and files."""
 
 from itertools import islice
 
@@ -11,8 +11,8 @@ from ittybatch.engine.reports.places import folder_of
 from ittybatch.engine.speed import speed_of
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import end_batch
-from ittybatch.ledger.queries import BatchStatus, all_job_rows, batch_status, failure_reasons
-from ittybatch.ledger.results import options_of
+from ittybatch.ledger.queries import BatchStatus, batch_status
+from ittybatch.ledger.results import all_job_rows, failure_reasons, options_of
 from ittybatch.settings import Settings
 from ittybatch.tasks.artifacts import (
     MOST_ROWS,
@@ -28,22 +28,22 @@ from ittybatch.tasks.step import step
 
 @step("progress")
 def progress(ledger: Ledger, batch: str) -> BatchStatus:
-    """Publish how far the batch is, and end it if everything in it has ended."""
+    """Publish the batch's progress, and end it if all of it has ended."""
     ledger.write(end_batch, batch)
     status = ledger.read(batch_status, batch)
-    told = progress_of(status)
+    text = progress_of(status)
     if not status.state.ended:
-        told += f"; {speed_of(ledger, status).describe()}"
+        text += f"; {speed_of(ledger, status).describe()}"
     if status.waits_for_room:
-        told += "; the next chunk waits for room"
-    show_progress(status, told)
-    get_run_logger().info("Batch %s: %s.", batch, told)
+        text += "; the next chunk waits for the limit of jobs in flight"
+    show_progress(status, text)
+    get_run_logger().info("Batch %s: %s.", batch, text)
     return status
 
 
 @step("report")
 def report(ledger: Ledger, settings: Settings, status: BatchStatus) -> None:
-    """Write the completion report, and publish what an operator wants to see of it."""
+    """Write the completion report, and publish its main parts as artifacts."""
     options = BatchOptions.model_validate(ledger.read(options_of, status.id))
     written = write_files(
         ledger,

@@ -1,4 +1,4 @@
-"""Scan: read the source page by page into the ledger, or only look."""
+"""Scan: plan a batch from its source, or only preview it."""
 
 from collections.abc import Callable, Mapping
 
@@ -14,33 +14,34 @@ from ittybatch.engine.scope import settle
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import OpenBatch, read_batch
-from ittybatch.ledger.history import experience
 from ittybatch.ledger.legs import Leg
+from ittybatch.ledger.queries import past_durations
 from ittybatch.ledger.retrying import batches_with
 from ittybatch.ledger.states import BatchState
 from ittybatch.ledger.stopping import hold_and_end
 from ittybatch.settings import Settings
 from ittybatch.sources import FailedJobsSource, Source
-from ittybatch.tasks.artifacts import planned as told_of
+from ittybatch.tasks.artifacts import planned as planned_sentence
 from ittybatch.tasks.artifacts import show_plan
 from ittybatch.tasks.poll import poll_given_up
 from ittybatch.tasks.step import step
 
 _SOURCE: TypeAdapter[Source] = TypeAdapter(Source)
-_TELL_EVERY = 10_000
+_LOG_EVERY = 10_000
 
 
 @step("scan")
 def scan(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> OpenBatch:
-    """Plan the batch, from where an earlier leg left off.
+    """Plan the batch, from where an earlier leg stopped.
 
-    If the source cannot be read, the batch is held and its run has ended; resumed, it goes on
-    from there in another.
+    If the source cannot be read, the batch is held and its run ends. When it is resumed, another
+    run continues from there.
 
-    The source is the one that the batch was begun with: by now `latest` means this very batch.
+    The source is read from the ledger, as it was when the batch was created: `latest` would mean
+    this batch by now.
 
     Raises:
-        LedgerUnavailable: when not even the hold can be written.
+        LedgerUnavailable: The hold could not be written.
     """
     if batch.state is not BatchState.PLANNING:
         return batch
@@ -57,28 +58,28 @@ def scan(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Open
             settings.profiles_dir,
             chunk_size=options.chunk_size,
             canary_items=options.canary_items,
-            on_page=_teller(),
+            on_page=_progress_log(),
             skip_existing=options.skip_existing,
             again=options.again,
             why_ask=lambda counts: why_ask(
-                estimate(counts, options, settings, ledger.read(experience)), options
+                estimate(counts, options, settings, ledger.read(past_durations)), options
             ),
         )
     except IttybatchError as error:
-        # Held, with its run ended: nothing replaces the run, and a resume makes another.
+        # In one transaction: a run of a held batch is not replaced, and a resume creates another.
         ledger.write(hold_and_end, leg, str(error))
         get_run_logger().error("The batch is held: %s", error)
         return ledger.read(read_batch, batch.id)
     if not planned.scan_done:
         return planned
     rejects = write_rejects_file(ledger, batch.id, folder_of(settings.home, batch.id))
-    get_run_logger().info("Planned: %s.", told_of(planned.counts))
+    get_run_logger().info("Planned: %s.", planned_sentence(planned.counts))
     show_plan(
         planned.id,
         planned.counts,
         source=planned.source,
         profile=str(planned.profile["name"]),
-        expected=estimate(planned.counts, options, settings, ledger.read(experience)),
+        expected=estimate(planned.counts, options, settings, ledger.read(past_durations)),
         rejects=rejects,
     )
     return planned
@@ -88,14 +89,14 @@ def scan(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Open
 def look(
     ledger: Ledger, settings: Settings, source: Source, profile: str, options: BatchOptions
 ) -> Preview:
-    """Tell what a run would do. Nothing is written, nothing is submitted."""
+    """Preview what a run would do. Nothing is written, nothing is submitted."""
     source, chosen = settle(ledger, source, profile, settings.profiles_dir)
     found = preview(
         ledger,
         source,
         chosen,
         settings.profiles_dir,
-        on_page=_teller(),
+        on_page=_progress_log(),
         skip_existing=options.skip_existing,
         again=options.again,
     )
@@ -104,20 +105,20 @@ def look(
         found.counts,
         source=source.model_dump(mode="json"),
         profile=chosen.name,
-        expected=estimate(found.counts, options, settings, ledger.read(experience)),
+        expected=estimate(found.counts, options, settings, ledger.read(past_durations)),
         sample=found.sample,
     )
     return found
 
 
-def _teller() -> Callable[[Mapping[str, int]], None]:
+def _progress_log() -> Callable[[Mapping[str, int]], None]:
     logger = get_run_logger()
-    told = 0
+    logged = 0
 
-    def tell(counts: Mapping[str, int]) -> None:
-        nonlocal told
-        if counts.get("found", 0) >= told + _TELL_EVERY:
-            told = counts["found"]
-            logger.info("%d items found, %d jobs planned.", told, counts.get("jobs", 0))
+    def log(counts: Mapping[str, int]) -> None:
+        nonlocal logged
+        if counts.get("found", 0) >= logged + _LOG_EVERY:
+            logged = counts["found"]
+            logger.info("%d items found, %d jobs planned.", logged, counts.get("jobs", 0))
 
-    return tell
+    return log

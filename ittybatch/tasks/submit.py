@@ -1,4 +1,4 @@
-"""Submit: a chunk's due jobs go to Ittybit."""
+"""Submit: send a chunk's due jobs to Ittybit."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ from ittybatch.tasks.step import step
 
 @step("submit")
 def submit(ledger: Ledger, settings: Settings, chunk: int) -> Dispatched:
-    """Send what is due, and what an earlier leg may have sent without recording the answer."""
+    """Send due jobs, and jobs that an earlier leg may have sent without recording the answer."""
     done = asyncio.run(_dispatch(ledger, settings, chunk))
     logger = get_run_logger()
     if done.total:
@@ -38,10 +38,10 @@ def submit(ledger: Ledger, settings: Settings, chunk: int) -> Dispatched:
 async def _dispatch(ledger: Ledger, settings: Settings, chunk: int) -> Dispatched:
     logger = get_run_logger()
 
-    def tell(error: IttybitError, wait_s: float) -> None:
+    def warn(error: IttybitError, wait_s: float) -> None:
         logger.warning("Ittybit asks for a pause of %.0f s: %s", wait_s, error.message)
 
-    pace = Pace(settings.submit_rate_per_s, on_hold=tell)
+    pace = Pace(settings.submit_rate_per_s, on_hold=warn)
     async with connect(settings, on_retry=pace.note_retry) as client:
         return await Dispatcher(
             ledger,

@@ -1,4 +1,4 @@
-"""Wait: suspend at no cost until the ledger has news, or stay where there is no deployment."""
+"""Wait: suspend until the ledger has news; a run that cannot suspend waits in its process."""
 
 import time
 
@@ -12,21 +12,23 @@ from ittybatch.settings import Settings
 from ittybatch.tasks.leg import in_place, new_leg, suspend
 from ittybatch.tasks.poll import poll
 
-_LOOK_EVERY_S = 0.5
-_LOOK_CLOSELY_EVERY_S = 0.1
-# Jobs of which none ends for so long are taken to need their time.
+_CHECK_EVERY_S = 0.5
+_LINGER_CHECK_EVERY_S = 0.1
+# If no job ends for this long, the others are taken to need more time.
 _LULL_S = 2.0
 
 
 def wait(ledger: Ledger, settings: Settings, leg: Leg, *, chunk: int | None = None) -> Leg | None:
-    """Wait for a reason to go on.
+    """Wait for a reason to continue.
 
-    In a deployed run this hardly ever returns: the process ends, and another begins the flow
-    anew. Only where a chunk's jobs end as one looks on does the process stay for the last of
-    them. Where it returns, it gives the next leg, or None where another run has taken over.
+    In a deployed run this rarely returns: the process ends, and another one runs the flow again.
+    The process only stays for jobs of a chunk that are about to end.
 
-    The ledger says that the run waits before Prefect does, so that no news falls in between. A
-    pause fires once a key and flow run, hence the leg's number in it.
+    The ledger records the wait before Prefect suspends the run, so that no news is lost in between.
+    Prefect suspends a run once for each key, so the key holds the leg's number.
+
+    Returns:
+        The next leg; None if another run has replaced this one.
     """
     if in_place():
         _stay(ledger, settings, leg, chunk)
@@ -43,10 +45,10 @@ def wait(ledger: Ledger, settings: Settings, leg: Leg, *, chunk: int | None = No
 
 
 def _linger(ledger: Ledger, leg: Leg, chunk: int, at_most_s: float) -> bool:
-    """Stay for as long as jobs end one after the other, but no longer than a new process costs.
+    """Wait in this process while jobs keep ending, but no longer than a new process would take.
 
     Returns:
-        Whether there is a reason to go on.
+        Whether there is a reason to continue.
     """
     ledger.write(begin_wait, leg, in_place=True)
     began = ended_at = time.monotonic()
@@ -54,7 +56,7 @@ def _linger(ledger: Ledger, leg: Leg, chunk: int, at_most_s: float) -> bool:
     while (now := time.monotonic()) - began < at_most_s and now - ended_at < _LULL_S:
         if ledger.read(has_news, leg):
             return True
-        time.sleep(_LOOK_CLOSELY_EVERY_S)
+        time.sleep(_LINGER_CHECK_EVERY_S)
         if (left := ledger.read(chunk_of, chunk).in_flight) < in_flight:
             in_flight, ended_at = left, now
     return False
@@ -64,8 +66,7 @@ def _stay(ledger: Ledger, settings: Settings, leg: Leg, chunk: int | None) -> No
     ledger.write(begin_wait, leg, in_place=True)
     asked_at = time.monotonic()
     while not ledger.read(has_news, leg):
-        # A process that stays has nothing better to do than to look.
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(_CHECK_EVERY_S)
         if chunk is not None and time.monotonic() - asked_at >= settings.silence_s:
             poll(ledger, settings, chunk)
             asked_at = time.monotonic()

@@ -1,1 +1,1 @@
-"""Real work on media: fetching, looking, encoding and storing."""
+"""Media: download, probe, encode and store."""

@@ -1,12 +1,19 @@
-"""Adaptive video: HLS, a main playlist over a few variants, or over audio alone."""
+"""Adaptive video: HLS with a main playlist of a few variants, or of audio only."""
 
 from typing import Final
 
 from ittybit_sandbox.errors import JobFailure
 from ittybit_sandbox.media.audio import BITRATES_BPS
 from ittybit_sandbox.media.ffmpeg import Command
-from ittybit_sandbox.media.geometry import Size, frame_filters, shine_through, target_size
-from ittybit_sandbox.media.plan import Recipe, cut, flat_filters, need_picture, stereo
+from ittybit_sandbox.media.geometry import Size, backdrop, frame_filters, target_size
+from ittybit_sandbox.media.plan import (
+    Recipe,
+    cut,
+    flat_filters,
+    require_picture,
+    sound_stream,
+    stereo,
+)
 from ittybit_sandbox.media.probe import Probed
 from ittybit_sandbox.media.video import EVEN
 from ittybit_sandbox.options import AdaptiveOptions
@@ -14,19 +21,19 @@ from ittybit_sandbox.vocabulary import ErrorKind, Quality
 
 _SEGMENT_S: Final = 4
 _MAX_VARIANTS: Final = 3
-_SMALLEST_HEIGHT_PX: Final = 180
+_MIN_HEIGHT_PX: Final = 180
 _CRF: Final = dict(zip(Quality, ("36", "31", "26", "22", "18"), strict=True))
 
 
 def adaptive_recipe(options: AdaptiveOptions, probed: Probed, stem: str) -> Recipe:
-    """Work out how to make an HLS package; its main playlist is the output.
+    """Build the commands for an HLS package; its main playlist is the output.
 
     Raises:
-        JobFailure: The input has neither video nor audio, or none at the asked time.
+        JobFailure: The input has neither video nor audio, or nothing at the requested time.
     """
     if not probed.has_video and not probed.has_audio:
         raise JobFailure(ErrorKind.INVALID_INPUT, "the input has neither video nor audio")
-    streams = _picture(options, probed) if probed.has_video else _sound_alone(options, probed)
+    streams = _video(options, probed) if probed.has_video else _audio_only(options, probed)
     name = f"{stem}.m3u8"
     part = cut(options, probed)
     after = (
@@ -41,31 +48,34 @@ def adaptive_recipe(options: AdaptiveOptions, probed: Probed, stem: str) -> Reci
 
 def _sizes(top: Size) -> list[Size]:
     sizes = [top]
-    while len(sizes) < _MAX_VARIANTS and sizes[-1].height // 2 >= _SMALLEST_HEIGHT_PX:
+    while len(sizes) < _MAX_VARIANTS and sizes[-1].height // 2 >= _MIN_HEIGHT_PX:
         last = sizes[-1]
         sizes.append(Size(last.width // 2, last.height // 2).rounded(EVEN))
     return sizes
 
 
-def _picture(options: AdaptiveOptions, probed: Probed) -> tuple[str, ...]:
-    source = need_picture(probed)
+def _video(options: AdaptiveOptions, probed: Probed) -> tuple[str, ...]:
+    source = require_picture(probed)
     sizes = _sizes(target_size(options, source, EVEN))
-    filters = flat_filters(probed, shine_through(options))
+    filters = flat_filters(probed, backdrop(options))
     filters += frame_filters(options, source, EVEN)
     if options.fps is not None:
         filters.append(f"fps={options.fps:g}")
-    ways = "".join(f"[s{place}]" for place in range(len(sizes)))
-    graph = [f"[0:V:0]{','.join(filters)},format=yuv420p,split={len(sizes)}{ways}"]
+    outputs = "".join(f"[s{number}]" for number in range(len(sizes)))
+    graph = [
+        f"[0:{probed.video_index}]{','.join(filters)},format=yuv420p,split={len(sizes)}{outputs}"
+    ]
     graph += [
-        f"[s{place}]scale={size.width}:{size.height}:flags=bicubic[v{place}]"
-        for place, size in enumerate(sizes)
+        f"[s{number}]scale={size.width}:{size.height}:flags=bicubic[v{number}]"
+        for number, size in enumerate(sizes)
     ]
     maps: list[str] = []
-    for place in range(len(sizes)):
-        maps += ["-map", f"[v{place}]"]
-        maps += ["-map", "0:a:0"] if probed.has_audio else []
+    for number in range(len(sizes)):
+        maps += ["-map", f"[v{number}]"]
+        maps += sound_stream(probed)
     variants = " ".join(
-        f"v:{place},a:{place}" if probed.has_audio else f"v:{place}" for place in range(len(sizes))
+        f"v:{number},a:{number}" if probed.has_audio else f"v:{number}"
+        for number in range(len(sizes))
     )
     crf = _CRF[options.quality or Quality.MEDIUM]
     keys = f"expr:gte(t,n_forced*{_SEGMENT_S})"
@@ -76,7 +86,7 @@ def _picture(options: AdaptiveOptions, probed: Probed) -> tuple[str, ...]:
     )
 
 
-def _sound_alone(options: AdaptiveOptions, probed: Probed) -> tuple[str, ...]:
+def _audio_only(options: AdaptiveOptions, probed: Probed) -> tuple[str, ...]:
     rate = str(BITRATES_BPS[options.quality or Quality.MEDIUM])
     encoder = ("-c:a", "aac", "-b:a", rate, *stereo(probed))
-    return ("-map", "0:a:0", "-vn", "-var_stream_map", "a:0", *encoder)
+    return (*sound_stream(probed), "-vn", "-var_stream_map", "a:0", *encoder)

@@ -1,10 +1,10 @@
-"""Animations: gif with a palette of its own, or animated webp."""
+"""Animations: GIF with its own palette, or animated WebP."""
 
 from typing import Final
 
 from ittybit_sandbox.media.ffmpeg import Command
 from ittybit_sandbox.media.geometry import frame_filters
-from ittybit_sandbox.media.plan import Recipe, cut, need_picture, sdr_filters
+from ittybit_sandbox.media.plan import Recipe, cut, picture_stream, require_picture, sdr_filters
 from ittybit_sandbox.media.probe import Probed
 from ittybit_sandbox.options import AnimationOptions
 from ittybit_sandbox.vocabulary import Quality
@@ -14,12 +14,12 @@ _WEBP_QUALITY: Final = dict(zip(Quality, ("30", "50", "70", "85", "95"), strict=
 
 
 def animation_recipe(options: AnimationOptions, probed: Probed, stem: str) -> Recipe:
-    """Work out how to make an animation.
+    """Build the command for an animation.
 
     Raises:
-        JobFailure: The input has no video, or none at the asked time.
+        JobFailure: The input has no video, or none at the requested time.
     """
-    source = need_picture(probed)
+    source = require_picture(probed)
     part = cut(options, probed)
     filters = ",".join(
         [f"fps={options.fps:g}", *sdr_filters(probed), *frame_filters(options, source)]
@@ -33,5 +33,5 @@ def animation_recipe(options: AnimationOptions, probed: Probed, stem: str) -> Re
     else:
         rate = ("-quality", _WEBP_QUALITY[quality], "-compression_level", "2")
         encoder = ("-c:v", "libwebp_anim", *rate, "-loop", "0", "-f", "webp")
-    after = (*part.after_input, "-map", "0:V:0", "-an", "-vf", filters, *encoder, name)
+    after = (*part.after_input, *picture_stream(probed), "-an", "-vf", filters, *encoder, name)
     return Recipe(options.format, name, (Command(part.before_input, after),))

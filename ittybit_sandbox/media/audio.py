@@ -1,9 +1,9 @@
-"""Audio: six formats, always from the input's first audio stream."""
+"""Audio in six formats, from the input's first audio stream."""
 
 from typing import Final
 
 from ittybit_sandbox.media.ffmpeg import Command
-from ittybit_sandbox.media.plan import Recipe, cut, need_sound, stereo
+from ittybit_sandbox.media.plan import Recipe, cut, require_sound, sound_stream, stereo
 from ittybit_sandbox.media.probe import Probed
 from ittybit_sandbox.options import AudioOptions
 from ittybit_sandbox.vocabulary import Quality
@@ -24,36 +24,37 @@ _ENCODERS: Final = {
     "flac": ("flac", "flac"),
 }
 LOSSLESS: Final = frozenset({"wav", "flac"})
-# Vorbis refuses so low a rate at full bandwidth.
+# Vorbis refuses lower rates at full bandwidth.
 _VORBIS_FULL_BANDWIDTH_BPS: Final = 64_000
 
 
 def audio_recipe(options: AudioOptions, probed: Probed, stem: str) -> Recipe:
-    """Work out how to make a piece of audio.
+    """Build the command for audio.
 
     Raises:
-        JobFailure: The input has no audio, or none at the asked time.
+        JobFailure: The input has no audio, or none at the requested time.
     """
-    need_sound(probed)
+    require_sound(probed)
     encoder, container = _ENCODERS[options.format]
     name = f"{stem}.{options.format}"
     part = cut(options, probed)
     after = (
         *part.after_input,
-        *("-map", "0:a:0", "-vn", "-c:a", encoder, *_rate(options, probed)),
+        *sound_stream(probed),
+        *("-vn", "-c:a", encoder, *_rate(options, probed)),
         *("-f", container, name),
     )
     return Recipe(options.format, name, (Command(part.before_input, after),))
 
 
 def rate_bps(options: AudioOptions) -> int:
-    """Return the bits a second that are asked for, in number or in word."""
+    """Return the requested bits per second, from `bitrate` or `quality`."""
     return options.bitrate or BITRATES_BPS[options.quality or Quality.MEDIUM]
 
 
 def _rate(options: AudioOptions, probed: Probed) -> tuple[str, ...]:
     if options.format in LOSSLESS:
-        # Every channel is kept, but for a set of speakers that players do not know.
+        # Lossless formats keep every channel, unless players do not know the layout.
         return stereo(probed) if probed.odd_channels else ()
     rate = (*stereo(probed), "-b:a", str(rate_bps(options)))
     if options.format != "ogg":

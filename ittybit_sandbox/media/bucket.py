@@ -1,4 +1,4 @@
-"""S3, reached with the usual AWS settings."""
+"""S3 with the usual AWS settings."""
 
 import mimetypes
 import threading
@@ -39,13 +39,13 @@ def split_s3_url(url: str) -> tuple[str, str]:
 
 
 class Bucket:
-    """Reads and writes objects, from any thread."""
+    """Reads and writes objects; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
     @cached_property
-    def _made_client(self) -> "S3Client":
+    def _new_client(self) -> "S3Client":
         limits = Config(
             connect_timeout=10,
             read_timeout=60,
@@ -57,15 +57,15 @@ class Bucket:
     @property
     def _client(self) -> "S3Client":
         with self._lock:
-            return self._made_client
+            return self._new_client
 
     def download(
-        self, url: str, to: Path, *, max_bytes: int, timeout_s: float, given_up: threading.Event
+        self, url: str, to: Path, *, max_bytes: int, timeout_s: float, cancelled: threading.Event
     ) -> None:
-        """Bring an object, chunk by chunk.
+        """Download an object in chunks.
 
         Raises:
-            JobFailure: It cannot be read, is too large or too slow.
+            JobFailure: The object cannot be read, is too large, or takes too long.
         """
         bucket, key = split_s3_url(url)
         deadline = time.monotonic() + timeout_s
@@ -77,17 +77,17 @@ class Bucket:
                     received += len(chunk)
                     if received > max_bytes:
                         raise too_large(max_bytes)
-                    if given_up.is_set() or time.monotonic() > deadline:
+                    if cancelled.is_set() or time.monotonic() > deadline:
                         raise too_slow(timeout_s)
                     file.write(chunk)
         except (ClientError, BotoCoreError) as error:
             raise _failure("fetch the input", error) from None
 
     def upload(self, file: Path, url: str) -> None:
-        """Write an object.
+        """Upload an object.
 
         Raises:
-            JobFailure: It cannot be written.
+            JobFailure: The object cannot be written.
         """
         bucket, key = split_s3_url(url)
         kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
@@ -99,13 +99,13 @@ class Bucket:
 
 
 def too_large(max_bytes: int) -> JobFailure:
-    """Say that an input is beyond the limit."""
+    """Build the failure of an input over the size limit."""
     message = f"could not fetch the input: it is larger than {max_bytes} bytes"
     return JobFailure(ErrorKind.INVALID_INPUT, message)
 
 
 def too_slow(timeout_s: float) -> JobFailure:
-    """Say that an input did not arrive in time."""
+    """Build the failure of an input that took too long."""
     message = f"could not fetch the input: it took longer than {timeout_s:g} s"
     return JobFailure(ErrorKind.INTERNAL_ERROR, message)
 

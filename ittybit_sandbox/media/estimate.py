@@ -1,4 +1,4 @@
-"""What an output would have been: for sandboxes that skip the encoding."""
+"""Computes outputs for sandboxes that do not encode."""
 
 import zlib
 from typing import Final
@@ -21,15 +21,15 @@ from ittybit_sandbox.validation import JobRequest
 from ittybit_sandbox.vocabulary import JOB_KINDS
 
 _SOURCE: Final = Size(1920, 1080)
-_SHORTEST_S: Final = 5
-_VARIETY_S: Final = 120
-_BYTES_A_PIXEL: Final = 0.2
-_BITS_A_PIXEL: Final = 2.5
+_MIN_LENGTH_S: Final = 5
+_LENGTH_RANGE_S: Final = 120
+_BYTES_PER_PIXEL: Final = 0.2
+_BITS_PER_PIXEL: Final = 2.5
 _LOSSLESS_BPS: Final = 1_411_200
 
 
 def estimate_output(job_id: str, request: JobRequest, base_url: str) -> MediaFile:
-    """Compute a plausible output, the same for the same request; nothing is stored."""
+    """Compute a plausible output, the same for equal requests; store nothing."""
     facts = MediaFile(format="mp4", size=0)
     if request.kind in JOB_KINDS:
         facts = _facts(OPTIONS[request.kind].model_validate(request.options), request.input)
@@ -39,10 +39,10 @@ def estimate_output(job_id: str, request: JobRequest, base_url: str) -> MediaFil
 
 
 def _facts(options: MediaOptions, url: str) -> MediaFile:
-    source_s = _SHORTEST_S + zlib.crc32(urlsplit(url).path.encode()) % _VARIETY_S
+    source_s = _MIN_LENGTH_S + zlib.crc32(urlsplit(url).path.encode()) % _LENGTH_RANGE_S
     if isinstance(options, ImageOptions):
         size = target_size(options, _SOURCE)
-        size_bytes = round(size.width * size.height * _BYTES_A_PIXEL)
+        size_bytes = round(size.width * size.height * _BYTES_PER_PIXEL)
         form = options.format or "jpeg"
         return MediaFile(format=form, width=size.width, height=size.height, size=size_bytes)
     start_s = min(options.start or 0, source_s)
@@ -66,4 +66,4 @@ def _facts(options: MediaOptions, url: str) -> MediaFile:
 def _video_bps(options: VideoOptions | AnimationOptions | AdaptiveOptions, size: Size) -> float:
     if isinstance(options, VideoOptions) and options.bitrate is not None:
         return options.bitrate
-    return size.width * size.height * _BITS_A_PIXEL
+    return size.width * size.height * _BITS_PER_PIXEL

@@ -1,4 +1,4 @@
-"""Works out the frame of an output and the ffmpeg filters that lead to it."""
+"""Computes the frame size of an output and its FFmpeg filters."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ _SHORT_HEX_CHARS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A frame, in pixels."""
+    """A frame size in pixels."""
 
     width: int
     height: int
 
     def rounded(self, step: int) -> "Size":
-        """Fit the frame to a codec's grid and to what can be encoded at all."""
+        """Round down to multiples of `step`, within the limits of the codecs."""
         return Size(_on_grid(self.width, step), _on_grid(self.height, step))
 
 
 def target_size(options: Framed, source: Size, step: int = 1) -> Size:
-    """Work out the frame that is asked for, keeping the shape where only one side is given."""
+    """Return the requested frame size; with one side given, keep the aspect ratio."""
     width = _pixels(options.width, source.width)
     height = _pixels(options.height, source.height)
     if width is None and height is None:
@@ -38,7 +38,7 @@ def target_size(options: Framed, source: Size, step: int = 1) -> Size:
 
 
 def frame_filters(options: Framed, source: Size, step: int = 1) -> list[str]:
-    """List the filters that scale, pad or crop a picture to its target size."""
+    """Return the filters that scale, pad or crop a picture to its target size."""
     size = target_size(options, source, step)
     both = options.width is not None and options.height is not None
     frame = f"{size.width}:{size.height}"
@@ -56,10 +56,10 @@ def frame_filters(options: Framed, source: Size, step: int = 1) -> list[str]:
     return [*filters, "setsar=1"]
 
 
-def shine_through(options: Framed) -> str:
-    """Tell what shows where a picture is transparent and its output cannot be: white, or asked."""
-    asked = "background" in options.model_fields_set
-    return colour(options.background) if asked else "white"
+def backdrop(options: Framed) -> str:
+    """Return the colour behind a transparent picture if the output has no transparency."""
+    requested = "background" in options.model_fields_set
+    return colour(options.background) if requested else "white"
 
 
 def _scale(size: Size) -> str:
@@ -67,7 +67,7 @@ def _scale(size: Size) -> str:
 
 
 def _resized(source: Size, frame: Size, choose: Callable[[float, float], float]) -> Size:
-    # Of the two ways to meet the frame, the smaller leaves room and the larger overflows.
+    # The smaller factor leaves bars, the larger one overflows.
     factor = choose(frame.width / source.width, frame.height / source.height)
     return Size(max(round(source.width * factor), 1), max(round(source.height * factor), 1))
 
@@ -93,7 +93,7 @@ def _placed(position: str, free_width: str, free_height: str) -> tuple[str, str]
 
 
 def colour(background: str) -> str:
-    """Write a colour, given as `#rgb` or `#rrggbb`, in ffmpeg's way."""
+    """Convert `#rgb` or `#rrggbb` to FFmpeg's notation."""
     if len(background) == _SHORT_HEX_CHARS:
         background = "#" + "".join(char * 2 for char in background[1:])
     return background.replace("#", "0x")

@@ -1,11 +1,18 @@
-"""Images: a picture in another size or format, or a frame of a video."""
+"""Images: a picture in another size or format, or a video frame."""
 
 from typing import Final
 
 from ittybit_sandbox.errors import JobFailure
 from ittybit_sandbox.media.ffmpeg import Command
-from ittybit_sandbox.media.geometry import Size, frame_filters, shine_through
-from ittybit_sandbox.media.plan import Recipe, flat_filters, need_moment, need_whole, sdr_filters
+from ittybit_sandbox.media.geometry import Size, backdrop, frame_filters
+from ittybit_sandbox.media.plan import (
+    Recipe,
+    flat_filters,
+    picture_stream,
+    require_moment,
+    require_whole,
+    sdr_filters,
+)
 from ittybit_sandbox.media.probe import Probed
 from ittybit_sandbox.options import ImageOptions
 from ittybit_sandbox.vocabulary import ErrorKind, Quality
@@ -18,17 +25,17 @@ _LAST_FRAME_WITHIN_S: Final = 1.0
 
 
 def image_recipe(options: ImageOptions, probed: Probed, stem: str) -> Recipe:
-    """Work out how to make an image.
+    """Build the commands for an image.
 
     Raises:
-        JobFailure: The input has no picture, or none at the asked time.
+        JobFailure: The input has no picture, or none at the requested time.
     """
     if not probed.width or not probed.height:
         raise JobFailure(ErrorKind.INVALID_INPUT, "the input has no picture")
     form = options.format or probed.still_format or "jpeg"
     name = f"{stem}.{'jpg' if form == 'jpeg' else form}"
     flat = form not in _TRANSPARENT
-    own = flat_filters(probed, shine_through(options)) if flat else sdr_filters(probed)
+    own = flat_filters(probed, backdrop(options)) if flat else sdr_filters(probed)
     filters = ",".join([*own, *frame_filters(options, Size(probed.width, probed.height))])
     encoder = (*_encoder(form, options.quality or Quality.MEDIUM), name)
     return Recipe(form, name, _commands(options, probed, filters, encoder))
@@ -37,19 +44,19 @@ def image_recipe(options: ImageOptions, probed: Probed, stem: str) -> Recipe:
 def _commands(
     options: ImageOptions, probed: Probed, filters: str, encoder: tuple[str, ...]
 ) -> tuple[Command, ...]:
-    one = ("-map", "0:v:0", "-an", "-frames:v", "1")
+    one = (*picture_stream(probed), "-an", "-frames:v", "1")
     plain = (*one, "-vf", filters, *encoder)
     still = probed.still_format is not None or probed.cover_only
     if still or not options.start:
         return (Command((), plain),)
-    need_whole(probed, options.start)
-    need_moment(probed, options.start)
-    # Between the last frame and the end there is no later frame: the last one, held, is meant.
+    require_whole(probed, options.start)
+    require_moment(probed, options.start)
+    # Between the last frame and the end of the video, take the last frame.
     held = "tpad=stop=-1:stop_mode=clone,trim=start={:.6f}," + filters
     if not probed.seekable:
         late = ("-ss", f"{options.start:.6f}")
-        from_begin = (*one, "-vf", held.format(options.start), *encoder)
-        return (Command((), (*late, *plain)), Command((), from_begin))
+        from_start = (*one, "-vf", held.format(options.start), *encoder)
+        return (Command((), (*late, *plain)), Command((), from_start))
     before_s = min(options.start, _LAST_FRAME_WITHIN_S)
     begin = ("-ss", f"{options.start - before_s:.6f}")
     return (

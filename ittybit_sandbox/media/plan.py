@@ -1,4 +1,4 @@
-"""What every kind of output has in common: a name, commands, and the input's fitness."""
+"""What all kinds of output share: the recipe, checks of the input, and common filters."""
 
 from dataclasses import dataclass
 
@@ -12,39 +12,39 @@ from ittybit_sandbox.vocabulary import ErrorKind
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How to make one output; a command is tried when those before it found nothing."""
+    """How to make one output; each command is a fallback for an empty output of the one before."""
 
     format: str
     file_name: str
     commands: tuple[Command, ...]
 
 
-def need_picture(probed: Probed) -> Size:
+def require_picture(probed: Probed) -> Size:
     """Return the size of the input's picture.
 
     Raises:
-        JobFailure: It has none.
+        JobFailure: The input has no video.
     """
     if not probed.has_video or not probed.width or not probed.height:
         raise JobFailure(ErrorKind.INVALID_INPUT, "the input has no video")
     return Size(probed.width, probed.height)
 
 
-def need_sound(probed: Probed) -> None:
-    """Insist on an audio stream.
+def require_sound(probed: Probed) -> None:
+    """Check that the input has audio.
 
     Raises:
-        JobFailure: The input has none.
+        JobFailure: The input has no audio.
     """
     if not probed.has_audio:
         raise JobFailure(ErrorKind.INVALID_INPUT, "the input has no audio")
 
 
-def need_moment(probed: Probed, start_s: float | None) -> None:
-    """Insist that the input reaches a moment.
+def require_moment(probed: Probed, start_s: float | None) -> None:
+    """Check that the input is longer than `start_s`.
 
     Raises:
-        JobFailure: It ends before.
+        JobFailure: The input ends earlier.
     """
     if start_s and probed.duration_s is not None and start_s >= probed.duration_s:
         raise JobFailure(
@@ -55,9 +55,9 @@ def need_moment(probed: Probed, start_s: float | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The asked part of a timeline, as ffmpeg's options before and after the input.
+    """The requested part of a timeline, as FFmpeg's options before and after the input.
 
-    Where a moment cannot be sought exactly, everything before it is decoded and dropped.
+    If FFmpeg cannot seek exactly in a format, it decodes from the start and drops the frames.
     """
 
     before_input: tuple[str, ...] = ()
@@ -65,13 +65,13 @@ class Cut:
 
 
 def cut(options: Trimmed, probed: Probed) -> Cut:
-    """Take the asked part of the input's timeline.
+    """Build the options that select the requested part.
 
     Raises:
-        JobFailure: The input ends before that part begins, or breaks off within it.
+        JobFailure: The input ends before the part starts, or breaks off within it.
     """
-    need_moment(probed, options.start)
-    need_whole(probed, options.end)
+    require_moment(probed, options.start)
+    require_whole(probed, options.end)
     start = ("-ss", f"{options.start:.6f}") if options.start else ()
     length = ("-t", f"{options.length_s:.6f}") if options.length_s is not None else ()
     if probed.seekable or not start:
@@ -79,28 +79,40 @@ def cut(options: Trimmed, probed: Probed) -> Cut:
     return Cut(after_input=(*start, *length))
 
 
-def need_whole(probed: Probed, end_s: float | None) -> None:
-    """Insist that the input holds what its header promises, as far as it is asked for.
+def require_whole(probed: Probed, end_s: float | None) -> None:
+    """Check that the input is complete up to `end_s`.
 
     Raises:
-        JobFailure: It breaks off before.
+        JobFailure: The input breaks off earlier.
     """
-    if not probed.breaks_off or probed.duration_s is None or probed.declared_s is None:
+    if not probed.breaks_off or probed.duration_s is None:
         return
     if end_s is None or end_s > probed.duration_s:
-        raise JobFailure(
-            ErrorKind.INVALID_INPUT,
-            f"the input breaks off after {probed.duration_s:.1f} s of the "
-            f"{probed.declared_s:.1f} s that its header declares; upload it again",
+        declared = (
+            f" of the {probed.declared_s:.1f} s that its header declares"
+            if probed.is_shorter_than_declared
+            else ""
         )
+        message = f"the input breaks off after {probed.duration_s:.1f} s{declared}"
+        raise JobFailure(ErrorKind.INVALID_INPUT, f"{message}; upload it again")
+
+
+def picture_stream(probed: Probed) -> tuple[str, ...]:
+    """Map the main video stream: not a cover, and not one without a decoder."""
+    return () if probed.video_index is None else ("-map", f"0:{probed.video_index}")
+
+
+def sound_stream(probed: Probed) -> tuple[str, ...]:
+    """Map the first audio stream with a decoder, if the input has one."""
+    return () if probed.audio_index is None else ("-map", f"0:{probed.audio_index}")
 
 
 def flat_filters(probed: Probed, background: str) -> list[str]:
-    """List the filters that bring a picture into the range and colours that every player shows.
+    """Return the filters that remove transparency and high dynamic range.
 
     Args:
         probed: The input.
-        background: What shines through where it is transparent, as ffmpeg writes colours.
+        background: The colour behind a transparent picture, in FFmpeg's notation.
     """
     filters = []
     if probed.has_alpha:
@@ -112,7 +124,7 @@ def flat_filters(probed: Probed, background: str) -> list[str]:
 
 
 def sdr_filters(probed: Probed) -> list[str]:
-    """List the filters that map high dynamic range to BT.709; none for what is within it."""
+    """Return the filters that map high dynamic range to BT.709; none for SDR."""
     if probed.hdr_transfer is None:
         return []
     source = f"tin={probed.hdr_transfer}:min=bt2020nc:pin=bt2020"
@@ -124,9 +136,9 @@ def sdr_filters(probed: Probed) -> list[str]:
 
 
 def stereo(probed: Probed) -> tuple[str, ...]:
-    """Give the options that mix the sound down to stereo.
+    """Return the options that mix audio down to stereo.
 
-    Of a set of speakers that has no usual mix, the first two channels are taken.
+    From a channel layout without a standard mix, take the first two channels.
     """
     if not probed.odd_channels:
         return ("-ac", "2")

@@ -1,4 +1,4 @@
-"""Looks at media: untrusted inputs in a process of their own, pictures we made with Pillow."""
+"""Probes media: untrusted inputs in a separate process, our own pictures with Pillow."""
 
 import asyncio
 import json
@@ -28,10 +28,16 @@ _STILL_CODECS: Final = {
     "libdav1d": "avif",
 }
 _PICTURES: Final = frozenset({"jpeg", "png", "webp", "avif", "gif"})
-# In these a moment is found by an index. Elsewhere a search lands near it, often behind it.
+# These have an index, so seeking is exact. In other formats a seek can land too late.
 _INDEXED: Final = frozenset({_MP4, _MATROSKA, "wav", "flac", "avi"})
-# What these declare about their length is written there, not guessed from a bit rate.
-_TRUTHFUL: Final = frozenset({_MP4, _MATROSKA, "wav", "flac"})
+# The headers of these state the length; in other formats it is a guess from the bit rate.
+_DECLARES_LENGTH: Final = frozenset(
+    {_MP4, _MATROSKA, "aiff", "avi", "flac", "flv", "mp3", "mxf", "wav"}
+)
+# These state the length in the header of the file, not per stream.
+_DECLARED_BY_FILE: Final = frozenset({"avi", "mp3", "wav"})
+# FFmpeg's own decoders of these ignore transparency.
+_ALPHA_DECODERS: Final = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _HDR_TRANSFERS: Final = {16: "smpte2084", 18: "arib-std-b67"}
 _MOST_NAMED_CHANNELS: Final = 8
 _QUARTER_TURN_DEG: Final = 90
@@ -41,25 +47,30 @@ _MISSING_PART: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What an input is; width and height as it is shown, rotated and unsqueezed.
+    """Facts about an input; width and height with rotation and pixel aspect ratio applied.
 
     Args:
         format: The container, or the picture's format.
-        duration_s: Seconds until its last packet of sound or picture ends; None for a picture.
-        declared_s: Seconds that its header promises, where a header does.
-        video_s: Seconds of picture.
-        audio_s: Seconds of sound.
-        width: Pixels across.
-        height: Pixels down.
-        has_video: Whether pictures move in it.
-        has_audio: Whether there is sound.
-        cover_only: Whether its only picture is a cover.
-        still_format: The format of a picture; None for everything else.
-        tiled: Whether the picture is a grid of tiles, as phones write HEIC.
-        seekable: Whether a moment in it can be sought exactly.
-        hdr_transfer: The transfer function of a picture of high dynamic range.
-        has_alpha: Whether its picture may be transparent.
-        odd_channels: Channels whose layout has no usual mix to stereo; 0 where it has one.
+        duration_s: Seconds until the end of its last audio or video packet; None for a picture.
+        declared_s: Seconds that its header declares, if it does.
+        video_s: Seconds of video.
+        audio_s: Seconds of audio.
+        width: Width in pixels.
+        height: Height in pixels.
+        has_video: Whether it has video, not only a picture or a cover.
+        has_audio: Whether it has audio.
+        cover_only: Whether a cover is its only picture.
+        still_format: The format of a picture; None for other media.
+        tiled: Whether the picture is a grid of tiles, as in HEIC from phones.
+        seekable: Whether FFmpeg can seek in it exactly.
+        hdr_transfer: The transfer function of HDR video; None for SDR.
+        has_alpha: Whether its picture can be transparent.
+        odd_channels: Number of channels if their layout has no standard mix to stereo, else 0.
+        video_index: Index of the main video stream.
+        audio_index: Index of the first audio stream with a decoder.
+        alpha_index: Index of the stream with a picture's transparency, as in AVIF.
+        decoder: The decoder of the main video stream, if not FFmpeg's default one.
+        incomplete: Whether the file lacks a part of its data, whatever its header declares.
     """
 
     format: str
@@ -78,67 +89,79 @@ class Probed:
     hdr_transfer: str | None
     has_alpha: bool
     odd_channels: int
+    video_index: int | None
+    audio_index: int | None
+    alpha_index: int | None
+    decoder: str | None
+    incomplete: bool
 
     @property
     def media_kind(self) -> str:
-        """Ittybit's word for it."""
+        """Ittybit's kind for it."""
         if self.still_format is not None:
             return "image"
         return "video" if self.has_video else "audio"
 
     @property
     def breaks_off(self) -> bool:
-        """Whether it ends long before its header says: an upload that was cut, say."""
+        """Whether it ends before it should, as an interrupted upload does."""
+        return self.incomplete or self.is_shorter_than_declared
+
+    @property
+    def is_shorter_than_declared(self) -> bool:
+        """Whether it ends long before the time in its header."""
         if self.declared_s is None or self.duration_s is None:
             return False
         return self.declared_s - self.duration_s > max(_MISSING_S, _MISSING_PART * self.declared_s)
 
 
 async def probe_input(source: Path) -> Probed:
-    """Look at an input.
+    """Probe an input.
 
     Raises:
-        JobFailure: It is not media that can be read.
+        JobFailure: The input is not readable media.
     """
     found = await _inspect(source)
     if error := found.get("error"):
         raise JobFailure(ErrorKind.INVALID_INPUT, f"could not decode the input: {error}")
     probed = read_inspection(found)
     if probed is None:
-        message = "could not decode the input: it holds no sound and no picture"
+        message = "could not decode the input: it has no audio and no video"
         raise JobFailure(ErrorKind.INVALID_INPUT, message)
     return probed
 
 
-async def describe_output(made: Path, form: str) -> MediaFile:
-    """Measure what was made.
+async def describe_output(output: Path, form: str) -> MediaFile:
+    """Measure an output.
 
     Raises:
-        JobFailure: It is not what it should be.
+        JobFailure: The output cannot be read.
     """
     if form in _PICTURES:
-        return await asyncio.to_thread(_describe_picture, made, form)
+        return await asyncio.to_thread(_describe_picture, output, form)
     if form == "hls":
-        return await asyncio.to_thread(_describe_playlist, made)
-    probed = read_inspection(await _inspect(made))
+        return await asyncio.to_thread(_describe_playlist, output)
+    probed = read_inspection(await _inspect(output))
     if probed is None:
-        message = f"the {form} that was made cannot be read back"
+        message = f"the {form} output cannot be read"
         raise JobFailure(ErrorKind.INTERNAL_ERROR, message)
     facts = MediaFile(format=form)
     if probed.width and probed.height:
         facts |= {"width": probed.width, "height": probed.height}
     if probed.duration_s is not None:
         facts["duration"] = probed.duration_s
-    facts["size"] = (await asyncio.to_thread(made.stat)).st_size
+    facts["size"] = (await asyncio.to_thread(output.stat)).st_size
     return facts
 
 
 def read_inspection(found: dict[str, Any]) -> Probed | None:
-    """Make sense of what `inspection.py` prints; None where there is nothing to see or hear."""
+    """Interpret the output of `inspection.py`; None without audio and video."""
     streams = [each for each in found.get("streams", []) if each["packets"]]
-    pictures = [each for each in streams if each["type"] == "video"]
+    pictures = [each for each in streams if each["type"] == "video" and each["codec"]]
     moving = [each for each in pictures if each["moving"]]
-    sounds = [each for each in streams if each["type"] == "audio"]
+    if len(moving) > 1:
+        moving = [each for each in moving if not each["is_alpha"]]
+    sounds = [each for each in streams if each["type"] == "audio" and each["codec"]]
     if not pictures and not sounds:
         return None
     container = found["format"]
@@ -149,13 +172,14 @@ def read_inspection(found: dict[str, Any]) -> Probed | None:
         and all(each["packets"] == 1 for each in moving)
     )
     shown = (moving or pictures or [None])[0]
+    alpha = next((each for each in pictures if each["is_alpha"]), None) if still else None
     codec = pictures[0]["codec"] if pictures else ""
     width, height = _shown_size(shown) if shown else (None, None)
     ends = [each["ends_s"] for each in (*moving, *sounds) if each["ends_s"] is not None]
     return Probed(
         format=_STILL_CODECS.get(codec, codec) if still else _CONTAINERS.get(container, container),
         duration_s=round(max(ends), 3) if ends and not still else None,
-        declared_s=_declared_s(found, streams) if container in _TRUTHFUL else None,
+        declared_s=_declared_s(found, streams) if container in _DECLARES_LENGTH else None,
         video_s=moving[0]["ends_s"] if moving else None,
         audio_s=sounds[0]["ends_s"] if sounds else None,
         width=width,
@@ -167,16 +191,21 @@ def read_inspection(found: dict[str, Any]) -> Probed | None:
         tiled=still and len(moving) > 1,
         seekable=container in _INDEXED,
         hdr_transfer=_HDR_TRANSFERS.get(shown["transfer"]) if shown else None,
-        has_alpha=bool(shown and shown["alpha"]),
+        has_alpha=bool(shown and (shown["alpha"] or shown["alpha_beside"])),
         odd_channels=_odd_channels(sounds[0]) if sounds else 0,
+        video_index=shown["index"] if shown else None,
+        audio_index=sounds[0]["index"] if sounds else None,
+        alpha_index=alpha["index"] if alpha else None,
+        decoder=_ALPHA_DECODERS.get(shown["codec"]) if shown and shown["alpha_beside"] else None,
+        incomplete=bool(found.get("incomplete")),
     )
 
 
 def _declared_s(found: dict[str, Any], streams: list[dict[str, Any]]) -> float | None:
-    """The promised length of what is heard and seen: subtitles may outlast both."""
+    """Return the declared length of audio and video; subtitles can be longer than both."""
     own = [each["declared_s"] for each in streams if each["type"] in {"video", "audio"}]
     known = [seconds for seconds in own if seconds is not None]
-    if found["format"] == "wav" or not known:
+    if found["format"] in _DECLARED_BY_FILE or not known:
         others = [each["ends_s"] or 0 for each in streams if each["type"] not in {"video", "audio"}]
         declared: float | None = found["declared_s"]
         outlasted = declared is not None and any(end >= declared - _MISSING_S for end in others)
@@ -186,7 +215,7 @@ def _declared_s(found: dict[str, Any], streams: list[dict[str, Any]]) -> float |
 
 def _odd_channels(stream: dict[str, Any]) -> int:
     layout, channels = str(stream["layout"]), int(stream["channels"])
-    # ffmpeg gives an unusual set of speakers in brackets, and knows no mix for it.
+    # FFmpeg puts an unusual layout in brackets and has no mix for it.
     odd = "(" in layout or "ambisonic" in layout or channels > _MOST_NAMED_CHANNELS
     return channels if odd else 0
 
@@ -202,10 +231,10 @@ def _shown_size(stream: dict[str, Any]) -> tuple[int | None, int | None]:
 
 
 async def _inspect(source: Path) -> dict[str, Any]:
-    """Have a process of its own look at a file.
+    """Run `inspection.py` on a file.
 
     Raises:
-        JobFailure: It took too long.
+        JobFailure: The inspection took too long.
     """
     with source.open("rb") as file:
         process = await asyncio.create_subprocess_exec(
@@ -219,7 +248,7 @@ async def _inspect(source: Path) -> dict[str, Any]:
         async with asyncio.timeout(_INSPECTION_TIMEOUT_S):
             out, _ = await process.communicate()
     except TimeoutError:
-        message = f"looking at the input took longer than {_INSPECTION_TIMEOUT_S:g} s"
+        message = f"probing the input took longer than {_INSPECTION_TIMEOUT_S:g} s"
         raise JobFailure(ErrorKind.INTERNAL_ERROR, message) from None
     finally:
         if process.returncode is None:
@@ -232,11 +261,11 @@ async def _inspect(source: Path) -> dict[str, Any]:
     return found
 
 
-def _describe_picture(made: Path, form: str) -> MediaFile:
+def _describe_picture(output: Path, form: str) -> MediaFile:
     from PIL import Image, ImageSequence, UnidentifiedImageError  # noqa: PLC0415 - an extra
 
     try:
-        with Image.open(made) as picture:
+        with Image.open(output) as picture:
             facts = MediaFile(format=form, width=picture.width, height=picture.height)
             if getattr(picture, "is_animated", False):
                 shown_ms = 0
@@ -245,20 +274,20 @@ def _describe_picture(made: Path, form: str) -> MediaFile:
                     shown_ms += int(frame.info.get("duration", 0))
                 facts["duration"] = shown_ms / 1000
     except (UnidentifiedImageError, OSError):
-        message = f"the {form} that was made cannot be read back"
+        message = f"the {form} output cannot be read"
         raise JobFailure(ErrorKind.INTERNAL_ERROR, message) from None
-    facts["size"] = made.stat().st_size
+    facts["size"] = output.stat().st_size
     return facts
 
 
-def _describe_playlist(made: Path) -> MediaFile:
+def _describe_playlist(output: Path) -> MediaFile:
     facts = MediaFile(format="hls")
-    sizes = [(int(w), int(h)) for w, h in _RESOLUTION.findall(made.read_text())]
+    sizes = [(int(w), int(h)) for w, h in _RESOLUTION.findall(output.read_text())]
     if sizes:
         facts["width"], facts["height"] = max(sizes)
-    variants = sorted(path for path in made.parent.glob("*.m3u8") if path != made)
+    variants = sorted(path for path in output.parent.glob("*.m3u8") if path != output)
     if variants:
         lengths = _EXTINF.findall(variants[0].read_text())
         facts["duration"] = round(sum(map(float, lengths)), 3)
-    facts["size"] = sum(path.stat().st_size for path in made.parent.iterdir())
+    facts["size"] = sum(path.stat().st_size for path in output.parent.iterdir())
     return facts

@@ -1,9 +1,11 @@
-"""Fetches inputs, streamed to disk and bounded in size and time."""
+"""Downloads inputs to disk, with limits on size and time."""
 
 import asyncio
+import string
 import threading
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
@@ -18,16 +20,16 @@ _MAX_REDIRECTS: Final = 5
 _CONNECT_TIMEOUT_S: Final = 10
 _SILENCE_TIMEOUT_S: Final = 60
 _OK: Final = 200
-# Answers that may be another tomorrow.
+# A retry may succeed after these.
 _TEMPORARY: Final = frozenset({408, 425, 429})
 _SERVER_ERRORS: Final = 500
 
 
 class Fetcher:
-    """Brings inputs from the web and from S3.
+    """Downloads inputs over HTTP and from S3.
 
     Args:
-        config: How large an input may be, and how slow.
+        config: Limits on size and time.
         bucket: Reads from S3.
     """
 
@@ -36,7 +38,7 @@ class Fetcher:
         self._bucket = bucket
 
     async def start(self) -> None:
-        """Open the connections' pool."""
+        """Open the connection pool."""
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(
                 total=self._config.download_timeout_s,
@@ -44,7 +46,7 @@ class Fetcher:
                 sock_read=_SILENCE_TIMEOUT_S,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            # The signature of an address covers how it is written: redirects are followed as given.
+            # A signed URL is only valid as written, also in a redirect.
             requote_redirect_url=False,
             headers={"User-Agent": "ittybit-sandbox", "Accept-Encoding": "identity"},
         )
@@ -54,18 +56,18 @@ class Fetcher:
         await self._session.close()
 
     async def fetch(self, url: str, to: Path) -> None:
-        """Bring an input.
+        """Download an input.
 
         Raises:
-            JobFailure: It cannot be had, is too large or too slow.
+            JobFailure: The input cannot be read, is too large, or takes too long.
         """
         if url[:5].lower() == "s3://":
             await self._fetch_object(url, to)
         else:
-            await self._fetch_page(url, to)
+            await self._fetch_url(url, to)
 
     async def _fetch_object(self, url: str, to: Path) -> None:
-        given_up = threading.Event()
+        cancelled = threading.Event()
         try:
             await asyncio.to_thread(
                 self._bucket.download,
@@ -73,18 +75,16 @@ class Fetcher:
                 to,
                 max_bytes=self._config.max_input_bytes,
                 timeout_s=self._config.download_timeout_s,
-                given_up=given_up,
+                cancelled=cancelled,
             )
         finally:
-            given_up.set()
+            cancelled.set()
 
-    async def _fetch_page(self, url: str, to: Path) -> None:
+    async def _fetch_url(self, url: str, to: Path) -> None:
         try:
-            async with self._session.get(
-                URL(url, encoded=True), max_redirects=_MAX_REDIRECTS
-            ) as answer:
-                _check_status(answer.status)
-                await self._save(answer, to)
+            async with self._session.get(as_given(url), max_redirects=_MAX_REDIRECTS) as response:
+                _check_status(response.status)
+                await self._save(response, to)
         except TimeoutError:
             raise too_slow(self._config.download_timeout_s) from None
         except (aiohttp.InvalidURL, aiohttp.TooManyRedirects) as error:
@@ -94,17 +94,22 @@ class Fetcher:
             message = f"could not fetch the input: {type(error).__name__}"
             raise JobFailure(ErrorKind.INTERNAL_ERROR, message) from None
 
-    async def _save(self, answer: aiohttp.ClientResponse, to: Path) -> None:
+    async def _save(self, response: aiohttp.ClientResponse, to: Path) -> None:
         max_bytes = self._config.max_input_bytes
-        if (answer.content_length or 0) > max_bytes:
+        if (response.content_length or 0) > max_bytes:
             raise too_large(max_bytes)
         received = 0
         with to.open("wb") as file:
-            async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
+            async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
                 received += len(chunk)
                 if received > max_bytes:
                     raise too_large(max_bytes)
                 await asyncio.to_thread(file.write, chunk)
+
+
+def as_given(url: str) -> URL:
+    """Keep a URL as it is written; escape only characters that no URL can contain, like spaces."""
+    return URL(quote(url, safe=string.punctuation), encoded=True)
 
 
 def _check_status(status: int) -> None:

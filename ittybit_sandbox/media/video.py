@@ -1,10 +1,18 @@
-"""Videos: mp4, mov and webm, with fast settings because machines are small."""
+"""Video: MP4, MOV and WebM, with fast encoder settings for small machines."""
 
 from typing import Final
 
 from ittybit_sandbox.media.ffmpeg import Command
-from ittybit_sandbox.media.geometry import Size, frame_filters, shine_through, target_size
-from ittybit_sandbox.media.plan import Recipe, cut, flat_filters, need_picture, stereo
+from ittybit_sandbox.media.geometry import Size, backdrop, frame_filters, target_size
+from ittybit_sandbox.media.plan import (
+    Recipe,
+    cut,
+    flat_filters,
+    picture_stream,
+    require_picture,
+    sound_stream,
+    stereo,
+)
 from ittybit_sandbox.media.probe import Probed
 from ittybit_sandbox.options import VideoOptions
 from ittybit_sandbox.vocabulary import Codec, Quality
@@ -17,18 +25,18 @@ _CRF_STEP: Final = {
     Quality.HIGH: -3,
     Quality.VERY_HIGH: -7,
 }
-_SMALLEST_FOR_SVT_PX: Final = 64
+_MIN_SVT_PX: Final = 64
 EVEN: Final = 2
 
 
 def video_recipe(options: VideoOptions, probed: Probed, stem: str) -> Recipe:
-    """Work out how to make a video.
+    """Build the command for a video.
 
     Raises:
-        JobFailure: The input has no video, or none at the asked time.
+        JobFailure: The input has no video, or none at the requested time.
     """
-    source = need_picture(probed)
-    filters = flat_filters(probed, shine_through(options))
+    source = require_picture(probed)
+    filters = flat_filters(probed, backdrop(options))
     filters += frame_filters(options, source, EVEN)
     if options.fps is not None:
         filters.append(f"fps={options.fps:g}")
@@ -36,7 +44,9 @@ def video_recipe(options: VideoOptions, probed: Probed, stem: str) -> Recipe:
     part = cut(options, probed)
     after = (
         *part.after_input,
-        *("-map", "0:V:0", "-map", "0:a:0?", "-vf", ",".join(filters), "-sn", "-dn"),
+        *picture_stream(probed),
+        *sound_stream(probed),
+        *("-vf", ",".join(filters), "-sn", "-dn"),
         *_encoder(options, target_size(options, source, EVEN)),
         *("-pix_fmt", "yuv420p", *_rate(options)),
         *_sound(container, probed),
@@ -55,7 +65,7 @@ def _encoder(options: VideoOptions, size: Size) -> tuple[str, ...]:
         return ("-c:v", "libx265", "-preset", "ultrafast", "-tag:v", "hvc1", "-x265-params", quiet)
     if codec is Codec.VP9:
         return ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-row-mt", "1")
-    if min(size.width, size.height) < _SMALLEST_FOR_SVT_PX:
+    if min(size.width, size.height) < _MIN_SVT_PX:
         return ("-c:v", "libaom-av1", "-usage", "realtime", "-cpu-used", "8")
     return ("-c:v", "libsvtav1", "-preset", "12", "-svtav1-params", "lp=1")
 

@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import update
 
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import end_batch, hold_batch
+from ittybatch.ledger.batches import end_batch
+from ittybatch.ledger.control import hold_batch
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.inbox import Arrival, receive
 from ittybatch.ledger.models import Batch, Delivery

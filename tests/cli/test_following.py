@@ -7,7 +7,8 @@ import pytest
 from ittybatch.cli.following import follow_run
 from ittybatch.engine.flow_runs import FlowRuns
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import cancel_batch, end_batch, finish_planning
+from ittybatch.ledger.batches import end_batch, finish_planning
+from ittybatch.ledger.control import cancel_batch
 from ittybatch.ledger.plan import PlannedReject
 from ittybatch.ledger.planning import plan_page
 from ittybatch.ledger.runs import end_runs

@@ -64,7 +64,7 @@ def test_a_plan_that_its_filters_leave_empty_says_so_first(
 @pytest.mark.usefixtures("store")
 def test_an_object_that_was_refused_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     """Visibly, whatever its name holds."""
-    assert r"s3://media/in/c\n.mov has a name with a character" in planned(capsys)
+    assert r"s3://media/in/c\n.mov has a name with an invisible character" in planned(capsys)
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_the_example_settings_can_be_loaded() -> None:
 def test_every_metric_is_documented() -> None:
     """By the name that Prometheus reads, with its label."""
     metrics = Metrics()
-    metrics.kept([Verdict.APPLIED])
+    metrics.stored([Verdict.APPLIED])
     metrics.refused(401)
     metrics.woken("called", 1)
     metrics.set_work({"planned": 1}, 1)

@@ -14,13 +14,12 @@ from ittybatch.ledger.identity import batch_owner
 from ittybatch.ledger.models import Run
 from ittybatch.ledger.queries import (
     BatchStatus,
-    JobRow,
     accepted_attempts,
-    all_job_rows,
     batch_of_run,
     batch_status,
     recent_batches,
 )
+from ittybatch.ledger.results import JobRow, all_job_rows
 from ittybatch.settings import Settings
 from ittybatch_local import LocalStack
 from tests.end_to_end.prefect_api import PrefectApi

@@ -7,8 +7,8 @@ import pytest
 
 from ittybatch.engine.advice import Outlook, advise, outlook
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.queries import failure_reasons
-from ittybatch.ledger.retrying import Wanted, ended_jobs
+from ittybatch.ledger.results import failure_reasons
+from ittybatch.ledger.retrying import RetryFilter, ended_jobs
 from ittybatch.ledger.settlement import settle
 from tests.ledger import library
 
@@ -39,8 +39,8 @@ def test_each_failure_has_its_outlook(reason: dict[str, Any], found: Outlook) ->
 def test_what_would_fail_again_is_to_be_mended_first() -> None:
     """A retry of it alone would be billed for nothing."""
     [told] = advise("b1", [_reason("could not decode", "invalid_input", jobs=3)])
-    assert told.startswith("3 jobs would fail again, and be billed again. Mend")
-    assert told.index("Mend") < told.index("ittybatch retry b1 --state failed --reason")
+    assert told.startswith("3 jobs would fail again, and be billed again. Fix")
+    assert told.index("Fix") < told.index("ittybatch retry b1 --state failed --reason")
 
 
 def test_what_may_pass_is_sent_again() -> None:
@@ -73,7 +73,7 @@ def test_a_mixed_batch_gets_a_command_for_each_that_touches_no_other(ledger: Led
         command = shlex.split(told.rpartition(": `")[2].removesuffix("`"))
         assert command[:5] == ["ittybatch", "retry", batch, "--state", "failed"]
         found = ledger.read(
-            ended_jobs, Wanted(batch, ["failed"], reason=command[6]), after=0, limit=10
+            ended_jobs, RetryFilter(batch, ["failed"], reason=command[6]), after=0, limit=10
         )
         assert [each.item.uri.rpartition("/")[2] for each in found] == wanted
 

@@ -8,7 +8,7 @@ from ittybatch.engine.estimate import Estimate, why_ask
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.planning import plan_batch, preview
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import cancel_batch, hold_batch
+from ittybatch.ledger.control import cancel_batch, hold_batch
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.submission import Submission, claim_due
 from ittybatch.profiles import Profile

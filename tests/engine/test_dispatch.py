@@ -12,14 +12,9 @@ from sqlalchemy import update
 from ittybatch.engine.dispatch import Dispatched, Dispatcher
 from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ledger import Ledger, Transaction
-from ittybatch.ledger.batches import (
-    cancel_batch,
-    change_options,
-    hold_batch,
-    read_batch,
-    resume_batch,
-)
+from ittybatch.ledger.batches import change_options, read_batch
 from ittybatch.ledger.chunks import finish_chunk
+from ittybatch.ledger.control import cancel_batch, hold_batch, resume_batch
 from ittybatch.ledger.models import Attempt, Batch, Job
 from ittybatch.ledger.queries import accepted_attempts
 from ittybatch.ledger.states import BatchState, JobState

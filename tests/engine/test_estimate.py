@@ -8,7 +8,7 @@ import pytest
 from ittybatch.engine.estimate import Estimate, estimate, why_ask
 from ittybatch.engine.options import BatchOptions
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.history import Experience, ended_per_minute, experience
+from ittybatch.ledger.queries import PastDurations, ended_per_minute, past_durations
 from ittybatch.ledger.settlement import settle
 from ittybatch.settings import Settings
 from tests.ledger import library
@@ -17,7 +17,7 @@ _COUNTS = {"jobs": 120, "items": 60, "kind:video": 60, "kind:image": 60}
 
 
 def _estimate(
-    known: dict[str, Experience] | None = None,
+    known: dict[str, PastDurations] | None = None,
     options: dict[str, Any] | None = None,
     **settings: Any,  # noqa: ANN401
 ) -> Estimate:
@@ -46,7 +46,7 @@ def test_the_cost_of_a_job_given_with_the_batch_counts_first() -> None:
 
 def test_time_follows_from_what_earlier_jobs_took() -> None:
     """Sixty videos of 100 s and as many images of 20 s, twenty at a time."""
-    known = {"video": Experience(10, 100.0), "image": Experience(5, 20.0)}
+    known = {"video": PastDurations(10, 100.0), "image": PastDurations(5, 20.0)}
     found = _estimate(known, max_in_flight=20)
     assert found.minutes == pytest.approx(6)
     assert found.describe_time() == "about 6 min, as 15 earlier jobs took, 20 at a time"
@@ -54,7 +54,7 @@ def test_time_follows_from_what_earlier_jobs_took() -> None:
 
 def test_nothing_ends_sooner_than_its_longest_job() -> None:
     """However many run at a time."""
-    known = {"video": Experience(10, 600.0), "image": Experience(5, 1.0)}
+    known = {"video": PastDurations(10, 600.0), "image": PastDurations(5, 1.0)}
     assert _estimate(known).minutes == pytest.approx(10)
 
 
@@ -100,10 +100,10 @@ def test_the_ledger_remembers_how_long_jobs_took(ledger: Ledger) -> None:
     """By kind, and how many ended lately."""
     chunk, sent = library.submitted(ledger, library.job("a.mov"), library.job("b.mov"))
     batch = library.place(ledger, chunk).batch_id
-    assert ledger.read(experience) == {}
+    assert ledger.read(past_durations) == {}
     assert ledger.read(ended_per_minute, batch) is None
     ledger.write(settle, [library.remote("task-0"), library.remote("task-1")])
-    found = ledger.read(experience)
+    found = ledger.read(past_durations)
     assert found.keys() == {"video"}
     assert found["video"].jobs == len(sent)
     assert (ledger.read(ended_per_minute, batch) or 0) > 1

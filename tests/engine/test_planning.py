@@ -11,7 +11,7 @@ from moto.server import ThreadedMotoServer
 from ittybatch.engine.planning import plan_batch, preview
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import read_batch
-from ittybatch.ledger.queries import reject_rows
+from ittybatch.ledger.results import reject_rows
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.states import JobState
 from ittybatch.ledger.submission import claim_due

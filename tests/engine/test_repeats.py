@@ -11,7 +11,8 @@ from sqlalchemy import update
 from ittybatch.engine.dispatch import Dispatched, Dispatcher
 from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import read_batch, resume_batch
+from ittybatch.ledger.batches import read_batch
+from ittybatch.ledger.control import resume_batch
 from ittybatch.ledger.models import Attempt, Batch, Job
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.states import BatchState, JobState, Verdict

@@ -14,7 +14,7 @@ from sqlalchemy import update
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.saving import save_plan
 from ittybatch.ledger import Ledger, runs
-from ittybatch.ledger.approval import approve
+from ittybatch.ledger.control import approve
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.identity import batch_owner
 from ittybatch.ledger.models import Run

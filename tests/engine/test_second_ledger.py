@@ -16,7 +16,8 @@ from ittybatch.engine.dispatch import Dispatched, Dispatcher
 from ittybatch.engine.polling import poll_overdue
 from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import read_batch, resume_batch
+from ittybatch.ledger.batches import read_batch
+from ittybatch.ledger.control import resume_batch
 from ittybatch.ledger.counters import recount
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.migrate import upgrade

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ittybatch.ittybit.judgement import is_past_end
+from ittybatch.ittybit.failures import is_past_end
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.brakes import hold_if_alike
 from ittybatch.ledger.settlement import settle

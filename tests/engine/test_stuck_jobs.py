@@ -14,7 +14,7 @@ from ittybatch.engine.polling import Polled, poll_overdue
 from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.asking import problems_of
-from ittybatch.ledger.batches import cancel_batch
+from ittybatch.ledger.control import cancel_batch
 from ittybatch.ledger.inbox import Arrival, receive
 from ittybatch.ledger.legs import begin_leg, begin_wait
 from ittybatch.ledger.models import Attempt, Job, Run

@@ -10,7 +10,8 @@ from sqlalchemy import update
 from ittybatch.engine import planning, unchanged
 from ittybatch.engine.planning import plan_batch, preview
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import hold_batch, read_batch
+from ittybatch.ledger.batches import read_batch
+from ittybatch.ledger.control import hold_batch
 from ittybatch.ledger.models import Job
 from ittybatch.ledger.quarantine import release
 from ittybatch.ledger.settlement import settle

@@ -13,7 +13,8 @@ from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable
 from ittybatch.engine.prefect_checks import _check_events
 from ittybatch.engine.waking import Waker
 from ittybatch.ledger import Ledger, runs
-from ittybatch.ledger.batches import cancel_batch, hold_batch, read_batch, resume_batch
+from ittybatch.ledger.batches import read_batch
+from ittybatch.ledger.control import cancel_batch, hold_batch, resume_batch
 from ittybatch.ledger.identity import batch_owner
 from ittybatch.ledger.legs import begin_leg, end_run
 from ittybatch.ledger.models import Batch, Run

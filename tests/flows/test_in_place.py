@@ -16,9 +16,8 @@ from ittybatch.engine.saving import save_plan
 from ittybatch.errors import IttybatchError
 from ittybatch.flows.run_batch import run_batch
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import resume_batch
+from ittybatch.ledger.control import pause_batch, resume_batch
 from ittybatch.ledger.database import create_ledger_engine
-from ittybatch.ledger.pausing import pause_batch
 from ittybatch.ledger.queries import accepted_attempts, recent_batches
 from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings

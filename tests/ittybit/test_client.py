@@ -1,4 +1,4 @@
-"""Looking jobs up, listing them, and registering webhooks."""
+"""Looking up and listing jobs."""
 
 import asyncio
 from collections.abc import Sequence
@@ -113,7 +113,7 @@ def test_an_empty_list_has_ended() -> None:
 
 @pytest.mark.parametrize("key", ["data", "jobs", "items"])
 def test_a_list_may_be_wrapped(key: str) -> None:
-    """The body of the current generation's list is nowhere shown."""
+    """Ittybit does not document the body of a list."""
     assert listed(reply(200, {"meta": {}, key: many("a", "b")}))[0] == ["a", "b"]
 
 
@@ -140,7 +140,7 @@ def test_a_short_page_can_have_more() -> None:
     ],
 )
 def test_a_server_without_cursors_ends_the_list(answers: Sequence[Sequence[str]]) -> None:
-    """It gives what it gave before; nothing is listed twice, and the walk ends."""
+    """It repeats earlier pages; no job is listed twice, and the listing ends."""
     ids, answering = listed(*pages(*answers), page_size=2)
     assert sorted(ids) == sorted({job_id for page in answers for job_id in page})
     assert len(answering.seen) <= 4
@@ -159,7 +159,7 @@ def test_what_is_no_job_is_passed_over() -> None:
 
 @pytest.mark.parametrize("body", [b"<html>", {}, {"data": {}}, "text", [{}], [None]])
 def test_what_is_no_list_is_unreadable(body: object) -> None:
-    """A failed listing never means that there is nothing."""
+    """A failed listing never counts as an empty one."""
     with pytest.raises(UnreadableAnswer):
         listed(reply(200, body))
 

@@ -1,4 +1,4 @@
-"""What the connection allows itself: where the key goes, how long, how much."""
+"""The limits of the HTTP client: where the key goes, how long, how much."""
 
 import asyncio
 import logging
@@ -182,7 +182,7 @@ def test_a_dripping_answer_is_cut_off() -> None:
 
 
 def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory is ours to give."""
+    """Memory is limited."""
     monkeypatch.setattr(http_client, "_MAX_ANSWER_BYTES", 100_000)
 
     async def main(status: int) -> IttybitError:
@@ -199,7 +199,7 @@ def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_key_that_is_echoed_across_a_cut_leaves_no_half() -> None:
-    """Wherever in the body it stands, and whatever it looks like."""
+    """Wherever it is in the body, and whatever it looks like."""
     key = "opaque" * 6
 
     async def main(before: int) -> IttybitError:
@@ -278,7 +278,7 @@ def test_httpx_logs_no_query(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond this machine, and but for what `no_proxy` names."""
+    """For other machines, except those in `no_proxy`."""
     for name in ("all_proxy", "no_proxy", "http_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)

@@ -306,7 +306,7 @@ def test_an_id_may_be_a_number() -> None:
 )  # fmt: skip
 def test_a_payload_without_an_id_is_unreadable(payload: dict[str, Any]) -> None:
     """There is nothing to find the job by."""
-    with pytest.raises(UnreadableJob, match="holds no job"):
+    with pytest.raises(UnreadableJob, match="contains no job"):
         read_job(payload)
 
 

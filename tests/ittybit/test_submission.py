@@ -159,7 +159,7 @@ def test_a_wrapped_job_is_accepted() -> None:
     ],
 )
 def test_a_refusal_is_never_repeated(status: int, kind: str, expected: type[IttybitError]) -> None:
-    """It carries Ittybit's kind and message, and would be the same the next time."""
+    """The error has Ittybit's kind and message; a retry would fail the same way."""
     error, answering = outcome(reply(status, {"kind": kind, "message": "Because."}))
     assert type(error) is expected
     assert (error.status, error.kind) == (status, kind)
@@ -183,7 +183,7 @@ def test_a_refusal_is_never_repeated(status: int, kind: str, expected: type[Itty
     ],
 )
 def test_a_refusals_message_is_found_in_any_body(body: object, said: str) -> None:
-    """Of every generation, and of what stands between us and Ittybit."""
+    """From every version of the API, and from proxies."""
     error, _ = outcome(reply(400, body))
     assert error is not None
     assert said in error.message
@@ -303,7 +303,7 @@ def test_the_wait_may_be_asked_for_as_a_date() -> None:
 
 @pytest.mark.parametrize("asked", ["86400", "9" * 30, "Fri, 31 Dec 9999 23:59:59 GMT"])
 def test_the_wait_has_a_cap(asked: str) -> None:
-    """Nobody outside decides how long a process sits still."""
+    """A server cannot make the process wait longer."""
     assert _waits(asked, cap_s=0.05) == [0.05]
 
 

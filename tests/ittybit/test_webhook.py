@@ -96,7 +96,7 @@ def test_a_failure_tells_why(error: object) -> None:
 
 
 def test_an_events_name_outranks_the_status() -> None:
-    """The name is what Ittybit set out to tell; the raw word is kept."""
+    """The event's name takes precedence; the raw status is kept."""
     delivery = parsed({"event": "job.failed", "data": {"id": "job_1", "status": "processing"}})
     assert delivery.job.status is JobStatus.FAILED
     assert delivery.job.raw_status == "processing"
@@ -146,7 +146,7 @@ def test_rubbish_is_malformed(body: bytes, why: str) -> None:
 
 
 def test_figures_beyond_64_bits_do_no_harm() -> None:
-    """They are left out like anything else that cannot be meant."""
+    """They are left out like any invalid value."""
     body = b'{"id":"job_1","created_at":' + b"9" * 400 + b',"output":{"url":"https://a/b","size":'
     try:
         delivery = parse_webhook(body + b"9" * 300 + b"}}")
@@ -166,7 +166,7 @@ def _dumped(payload: dict[str, Any]) -> bytes:
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200) | PAYLOADS.map(_dumped))
 def test_nothing_but_malformed_ever_comes_out(body: bytes) -> None:
-    """Whatever anybody sends, the receiver meets one kind of error."""
+    """Whatever arrives, parsing raises only this error."""
     try:
         delivery = parse_webhook(body)
     except MalformedWebhook:

@@ -10,11 +10,10 @@ from prefect.client.schemas.objects import StateType
 
 from ittybatch.engine.flow_runs import FlowRuns, RunStatus
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.approval import ask
 from ittybatch.ledger.batches import end_batch, finish_planning, read_batch
 from ittybatch.ledger.chunks import chunk_of, finish_chunk, release_chunks
 from ittybatch.ledger.identity import batch_owner, owned_chunk
-from ittybatch.ledger.legs import Ending, Leg, begin_leg, begin_wait, end_run
+from ittybatch.ledger.legs import Ending, Leg, ask, begin_leg, begin_wait, end_run
 from ittybatch.ledger.planning import NotPlanning, plan_page
 from ittybatch.ledger.queries import batch_status
 from ittybatch.ledger.states import BatchState, ChunkState

@@ -16,7 +16,7 @@ from ittybatch.ledger.identity import owned_chunk
 from ittybatch.ledger.models import Batch
 from ittybatch.ledger.plan import PlannedItem, PlannedPage
 from ittybatch.ledger.planning import plan_page
-from ittybatch.ledger.queries import JobRow, job_rows
+from ittybatch.ledger.results import JobRow, all_job_rows
 from ittybatch.ledger.submission import Accepted, Submission, claim_due, record_accepted
 from ittybatch.profiles import Item, JobSpec
 from ittybatch.profiles.job import item_key, job_key
@@ -111,7 +111,7 @@ def place(ledger: Ledger, chunk: int) -> ChunkPlace:
 
 def rows(ledger: Ledger, batch: str) -> list[JobRow]:
     """A batch's jobs."""
-    return ledger.read(job_rows, batch)
+    return list(all_job_rows(ledger, batch))
 
 
 def remote(

@@ -15,14 +15,8 @@ from sqlalchemy import delete, select, update
 
 from ittybatch.engine.waking import Waker
 from ittybatch.ledger import Transaction, runs
-from ittybatch.ledger.approval import approve
-from ittybatch.ledger.batches import (
-    cancel_batch,
-    change_options,
-    hold_batch,
-    open_batch,
-    resume_batch,
-)
+from ittybatch.ledger.batches import change_options, open_batch
+from ittybatch.ledger.control import approve, cancel_batch, hold_batch, resume_batch
 from ittybatch.ledger.counters import recount
 from ittybatch.ledger.identity import batch_owner, owned_chunk
 from ittybatch.ledger.models import Attempt, Base, Batch, Chunk, Job, Run

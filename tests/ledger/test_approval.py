@@ -3,17 +3,11 @@
 from sqlalchemy import select
 
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.approval import approve, ask, asked_leg
-from ittybatch.ledger.batches import (
-    cancel_batch,
-    finish_planning,
-    hold_batch,
-    read_batch,
-    resume_batch,
-)
+from ittybatch.ledger.batches import finish_planning, read_batch
 from ittybatch.ledger.chunks import release_chunks
+from ittybatch.ledger.control import approve, cancel_batch, hold_batch, resume_batch
 from ittybatch.ledger.identity import batch_owner
-from ittybatch.ledger.legs import Ending, begin_leg, end_run
+from ittybatch.ledger.legs import Ending, ask, asked_leg, begin_leg, end_run
 from ittybatch.ledger.models import Run
 from ittybatch.ledger.planning import plan_page
 from ittybatch.ledger.runs import ready_runs, unmade_runs

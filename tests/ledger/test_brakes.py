@@ -7,13 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import (
-    end_batch,
-    finish_planning,
-    hold_batch,
-    read_batch,
-    resume_batch,
-)
+from ittybatch.ledger.batches import end_batch, finish_planning, read_batch
 from ittybatch.ledger.brakes import (
     Circuit,
     ceiling_of,
@@ -23,6 +17,7 @@ from ittybatch.ledger.brakes import (
     trip,
 )
 from ittybatch.ledger.chunks import finish_chunk, release_chunks
+from ittybatch.ledger.control import hold_batch, resume_batch
 from ittybatch.ledger.identity import chunk_owner, owned_chunk
 from ittybatch.ledger.legs import begin_leg, begin_wait
 from ittybatch.ledger.models import Batch, Job

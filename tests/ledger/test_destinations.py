@@ -7,14 +7,15 @@ import pytest
 from sqlalchemy import select
 
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import cancel_batch, finish_planning, hold_batch, read_batch
+from ittybatch.ledger.batches import finish_planning, read_batch
+from ittybatch.ledger.control import cancel_batch, hold_batch
 from ittybatch.ledger.counters import recount
 from ittybatch.ledger.models import Item as ItemRow
 from ittybatch.ledger.models import Job
 from ittybatch.ledger.plan import PlannedItem, PlannedPage
 from ittybatch.ledger.planning import plan_page
-from ittybatch.ledger.queries import reject_rows
-from ittybatch.ledger.retrying import Wanted, ended_jobs
+from ittybatch.ledger.results import reject_rows
+from ittybatch.ledger.retrying import RetryFilter, ended_jobs
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.states import JobState
 from ittybatch.ledger.submission import claim_due
@@ -191,7 +192,7 @@ def test_what_wrote_nothing_leaves_its_destination_to_others(ledger: Ledger) -> 
     second = _plan(ledger, _page(two))
     assert _counts(ledger, second) == (1, 0)
     # Now the first item's place is taken: neither a retry nor a new version may write there.
-    [ended] = ledger.read(ended_jobs, Wanted(first, ["failed"]), after=0, limit=10)
+    [ended] = ledger.read(ended_jobs, RetryFilter(first, ["failed"]), after=0, limit=10)
     retry = replace(_page(one), items=[PlannedItem(ended.item, [ended.job])], again=[ended.id])
     third = _plan(ledger, retry)
     assert _counts(ledger, third) == (0, 1)

@@ -7,12 +7,12 @@ from sqlalchemy import update
 
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.models import Job
-from ittybatch.ledger.retrying import Wanted, batches_with, ended_jobs
+from ittybatch.ledger.retrying import RetryFilter, batches_with, ended_jobs
 from tests.ledger.test_scans import NIGHT, scan
 
 
 def found(ledger: Ledger, **wanted: Any) -> list[str]:  # noqa: ANN401 - any field
-    meant = Wanted(**{"batch": None, "states": ["failed"], **wanted})
+    meant = RetryFilter(**{"batch": None, "states": ["failed"], **wanted})
     return [each.item.key for each in ledger.read(ended_jobs, meant, after=0, limit=10)]
 
 
@@ -39,5 +39,5 @@ def test_jobs_are_found_by_batch_reason_and_time(ledger: Ledger) -> None:
     assert found(ledger, reason="_ideo") == []
     assert found(ledger, since=NIGHT + timedelta(hours=2)) == ["in/b", "in/c"]
     assert found(ledger, before=NIGHT + timedelta(hours=2)) == ["in/a"]
-    meant = Wanted(None, ["failed"], reason="encoder")
+    meant = RetryFilter(None, ["failed"], reason="encoder")
     assert ledger.read(batches_with, meant) == sorted([first, second])

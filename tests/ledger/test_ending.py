@@ -3,16 +3,9 @@
 import pytest
 
 from ittybatch.ledger import Ledger, runs
-from ittybatch.ledger.approval import approve
-from ittybatch.ledger.batches import (
-    cancel_batch,
-    end_batch,
-    finish_planning,
-    hold_batch,
-    read_batch,
-    resume_batch,
-)
+from ittybatch.ledger.batches import end_batch, finish_planning, read_batch
 from ittybatch.ledger.chunks import finish_chunk, release_chunks, released_chunks
+from ittybatch.ledger.control import approve, cancel_batch, hold_batch, resume_batch
 from ittybatch.ledger.identity import batch_owner, chunk_owner
 from ittybatch.ledger.legs import Ending, Leg, begin_leg, begin_wait, end_run, has_news
 from ittybatch.ledger.planning import NotPlanning, plan_page

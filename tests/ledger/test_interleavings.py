@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from ittybatch.ledger import Ledger, Transaction, runs
-from ittybatch.ledger.batches import cancel_batch, hold_batch, read_batch, resume_batch
+from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.chunks import released_chunks
+from ittybatch.ledger.control import cancel_batch, hold_batch, resume_batch
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.identity import batch_owner, chunk_owner
 from ittybatch.ledger.legs import Ending, begin_leg, begin_wait, end_run

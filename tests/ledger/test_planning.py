@@ -10,23 +10,16 @@ import pytest
 from sqlalchemy import select
 
 from ittybatch.ledger import Ledger, Transaction, lookups
-from ittybatch.ledger.batches import (
-    UnknownBatch,
-    cancel_batch,
-    finish_planning,
-    hold_batch,
-    job_totals,
-    read_batch,
-    resume_batch,
-)
+from ittybatch.ledger.batches import UnknownBatch, finish_planning, job_totals, read_batch
 from ittybatch.ledger.claims import Claims
+from ittybatch.ledger.control import cancel_batch, hold_batch, resume_batch
 from ittybatch.ledger.counters import recount
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.models import Chunk, Item, Job
 from ittybatch.ledger.plan import PlannedItem, PlannedReject
 from ittybatch.ledger.planning import plan_page
-from ittybatch.ledger.queries import reject_rows
-from ittybatch.ledger.retrying import Wanted, ended_jobs
+from ittybatch.ledger.results import reject_rows
+from ittybatch.ledger.retrying import RetryFilter, ended_jobs
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.states import JobState
 from ittybatch.ledger.submission import claim_due
@@ -111,7 +104,7 @@ def test_a_permanent_failure_is_held_back_and_retried_only_by_name(ledger: Ledge
     second = library.planned_batch(ledger, library.job("a.mov"))
     assert ledger.read(read_batch, second).counts["held_back"] == 1
 
-    [ended] = ledger.read(ended_jobs, Wanted(first, ["failed"]), after=0, limit=10)
+    [ended] = ledger.read(ended_jobs, RetryFilter(first, ["failed"]), after=0, limit=10)
     third = library.new_batch(ledger).id
     ledger.write(
         plan_page, third, library.page(ended.job, again=[ended.id]), after=None, chunk_size=10

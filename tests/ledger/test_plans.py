@@ -13,13 +13,18 @@ from ittybatch.ledger.batches import end_batch, read_batch
 from ittybatch.ledger.brakes import hold_if_alike
 from ittybatch.ledger.chunks import finish_chunk, release_chunks
 from ittybatch.ledger.counters import recount, recount_all
-from ittybatch.ledger.history import ended_per_minute, experience
 from ittybatch.ledger.identity import owned_chunk
 from ittybatch.ledger.inbox import Arrival, receive
 from ittybatch.ledger.models import Base, Chunk
 from ittybatch.ledger.overdue import expired_jobs, note_polled, overdue_jobs
 from ittybatch.ledger.quarantine import held_jobs, release
-from ittybatch.ledger.queries import batch_status, open_work, unfinished_batches
+from ittybatch.ledger.queries import (
+    batch_status,
+    ended_per_minute,
+    open_work,
+    past_durations,
+    unfinished_batches,
+)
 from ittybatch.ledger.retention import tidy
 from ittybatch.ledger.runs import (
     note_call,
@@ -126,7 +131,7 @@ def test_no_everyday_statement_reads_through_a_table_that_grows(
         "finish chunk": lambda: ledger.write(finish_chunk, chunk),
         "alike": lambda: ledger.write(hold_if_alike, batch),
         "speed": lambda: ledger.read(ended_per_minute, batch),
-        "experience": lambda: ledger.read(experience),
+        "durations": lambda: ledger.read(past_durations),
         "end": lambda: ledger.write(end_batch, batch),
         "tidy": lambda: tidy(ledger, older_than=timedelta(days=400)),
     }

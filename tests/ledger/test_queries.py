@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import end_batch, finish_planning, hold_batch
+from ittybatch.ledger.batches import end_batch, finish_planning
+from ittybatch.ledger.control import hold_batch
 from ittybatch.ledger.plan import PlannedReject
 from ittybatch.ledger.planning import plan_page
 from ittybatch.ledger.queries import find_batch, idle_batches, recent_batches

@@ -6,14 +6,9 @@ import pytest
 from sqlalchemy import select, update
 
 from ittybatch.ledger import Ledger, Transaction
-from ittybatch.ledger.batches import (
-    cancel_batch,
-    change_options,
-    finish_planning,
-    hold_batch,
-    resume_batch,
-)
+from ittybatch.ledger.batches import change_options, finish_planning
 from ittybatch.ledger.chunks import finish_chunk, release_chunks
+from ittybatch.ledger.control import cancel_batch, hold_batch, resume_batch
 from ittybatch.ledger.identity import batch_owner, owned_chunk
 from ittybatch.ledger.legs import begin_leg, begin_wait
 from ittybatch.ledger.models import Batch, Chunk, Run

@@ -5,12 +5,12 @@ from datetime import timedelta
 from sqlalchemy import select, update
 
 from ittybatch.ledger import Ledger, Transaction, runs
-from ittybatch.ledger.batches import cancel_batch, end_batch, hold_batch, resume_batch
+from ittybatch.ledger.batches import end_batch
 from ittybatch.ledger.chunks import finish_chunk, release_chunks
+from ittybatch.ledger.control import cancel_batch, hold_batch, restart_runs, resume_batch
 from ittybatch.ledger.identity import batch_owner, chunk_owner, owned_chunk
 from ittybatch.ledger.legs import beat, begin_leg, begin_wait, end_run, has_news
 from ittybatch.ledger.models import Chunk, Job, Run
-from ittybatch.ledger.rousing import restart_runs
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.states import BatchState, ChunkState, RunState
 from ittybatch.ledger.submission import postpone_unanswered

@@ -22,8 +22,8 @@ from sqlalchemy import delete, select, update
 
 from ittybatch.ittybit.job import Job as RemoteJob
 from ittybatch.ledger import Ledger, Transaction
-from ittybatch.ledger.batches import cancel_batch, hold_batch, resume_batch
 from ittybatch.ledger.chunks import finish_chunk, release_chunks
+from ittybatch.ledger.control import cancel_batch, hold_batch, resume_batch
 from ittybatch.ledger.counters import recount
 from ittybatch.ledger.identity import chunk_owner
 from ittybatch.ledger.inbox import Arrival, receive, settle_early

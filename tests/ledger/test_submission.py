@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import cancel_batch, hold_batch, resume_batch
+from ittybatch.ledger.control import cancel_batch, hold_batch, resume_batch
 from ittybatch.ledger.identity import idempotency_key
 from ittybatch.ledger.inbox import Arrival, receive
 from ittybatch.ledger.queries import accepted_attempts

@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import delete, event, update
 
 from ittybatch.ledger import Ledger, Transaction, runs
-from ittybatch.ledger.batches import cancel_batch, hold_batch, read_batch
+from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.chunks import release_chunks
+from ittybatch.ledger.control import cancel_batch, hold_batch
 from ittybatch.ledger.identity import batch_owner, chunk_owner
 from ittybatch.ledger.legs import begin_leg, begin_wait
 from ittybatch.ledger.models import Run
@@ -117,7 +118,7 @@ def test_a_cancelled_batch_is_collected_to_its_end_without_a_process(ledger: Led
     chunk, _ = library.submitted(ledger, library.job("a.mov"))
     batch = library.place(ledger, chunk).batch_id
     ledger.write(cancel_batch, batch, "enough")
-    _set(ledger, chunk_owner(chunk), state="ended", stumbles=runs.MOST_STUMBLES)
+    _set(ledger, chunk_owner(chunk), state="ended", stumbles=runs.MAX_FAILED_STARTS)
     assert sweep(ledger, LEASE_S) == [], "it has been tried often enough"
     ledger.write(settle, [library.failed("task-0")])
     assert [each.fault for each in sweep(ledger, LEASE_S)] == [Fault.ALL_ENDED]

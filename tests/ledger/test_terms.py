@@ -1,16 +1,17 @@
-"""Terms: what a chunk may send while people pause and tune its batch."""
+"""SendLimits: what a chunk may send while people pause and tune its batch."""
 
 import pytest
 from sqlalchemy import select
 
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import cancel_batch, change_options, hold_batch, resume_batch
+from ittybatch.ledger.batches import change_options
+from ittybatch.ledger.brakes import send_limits_of
 from ittybatch.ledger.chunks import release_chunks
+from ittybatch.ledger.control import cancel_batch, hold_batch, resume_batch
 from ittybatch.ledger.identity import chunk_owner, owned_chunk
 from ittybatch.ledger.legs import begin_leg
 from ittybatch.ledger.models import Chunk
 from ittybatch.ledger.submission import claim_due
-from ittybatch.ledger.terms import terms_of
 from tests.ledger import library
 
 
@@ -27,7 +28,7 @@ def _released(ledger: Ledger, chunks: int) -> tuple[str, list[int]]:
 def test_a_chunk_of_a_running_batch_sends_as_fast_as_it_goes(ledger: Ledger) -> None:
     """Unless somebody has said otherwise."""
     _, [chunk] = _released(ledger, 1)
-    terms = ledger.read(terms_of, chunk)
+    terms = ledger.read(send_limits_of, chunk)
     assert (terms.sending, terms.rate_per_s) == (True, None)
 
 
@@ -35,7 +36,7 @@ def test_chunks_share_a_rate_however_many_may_be_active(ledger: Ledger) -> None:
     """A batch that was slowed to two chunks still has those that were released before."""
     batch, chunks = _released(ledger, 4)
     ledger.write(change_options, batch, {"submit_per_s": 20, "max_active_chunks": 2})
-    assert [ledger.read(terms_of, chunk).rate_per_s for chunk in chunks] == [5] * 4
+    assert [ledger.read(send_limits_of, chunk).rate_per_s for chunk in chunks] == [5] * 4
 
 
 def test_a_chunk_that_has_sent_everything_leaves_its_share_to_the_others(ledger: Ledger) -> None:
@@ -43,9 +44,9 @@ def test_a_chunk_that_has_sent_everything_leaves_its_share_to_the_others(ledger:
     batch, [first, second] = _released(ledger, 2)
     ledger.write(change_options, batch, {"submit_per_s": 20})
     sent = ledger.write(claim_due, first, 10)
-    assert ledger.read(terms_of, second).rate_per_s == 10, "claimed is not sent"
+    assert ledger.read(send_limits_of, second).rate_per_s == 10, "claimed is not sent"
     library.accept(ledger, sent)
-    assert ledger.read(terms_of, second).rate_per_s == 20
+    assert ledger.read(send_limits_of, second).rate_per_s == 20
 
 
 def test_a_chunk_whose_leg_has_not_begun_takes_no_share(ledger: Ledger) -> None:
@@ -63,7 +64,7 @@ def test_a_chunk_whose_leg_has_not_begun_takes_no_share(ledger: Ledger) -> None:
         )
     )
     ledger.write(begin_leg, chunk_owner(first), None)
-    assert ledger.read(terms_of, first).rate_per_s == 20
+    assert ledger.read(send_limits_of, first).rate_per_s == 20
 
 
 @pytest.mark.parametrize("stop", [hold_batch, cancel_batch])
@@ -72,7 +73,7 @@ def test_nothing_new_is_sent_of_a_batch_that_was_stopped(ledger: Ledger, stop: o
     batch, [chunk] = _released(ledger, 1)
     assert callable(stop)
     ledger.write(stop, batch, "Somebody said so.")
-    assert not ledger.read(terms_of, chunk).sending
+    assert not ledger.read(send_limits_of, chunk).sending
     if stop is hold_batch:
         ledger.write(resume_batch, batch)
-        assert ledger.read(terms_of, chunk).sending
+        assert ledger.read(send_limits_of, chunk).sending

@@ -126,7 +126,7 @@ def deliveries(ledger: Ledger) -> list[Row[Any]]:
     )
 
 
-def told(task: str, status: str = "succeeded", **changes: Any) -> dict[str, Any]:  # noqa: ANN401
+def payload(task: str, status: str = "succeeded", **changes: Any) -> dict[str, Any]:  # noqa: ANN401
     """A webhook about a job, as the current API sends it."""
     output = {"url": f"https://cdn.test/{task}.mp4", "format": "mp4", "width": 854, "height": 480}
     return {

@@ -18,7 +18,7 @@ class Line(Enum):
 
 
 class Relay:
-    """Passes bytes on to a server, until it is told not to."""
+    """Passes bytes on to a server until a test interrupts it."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)

@@ -11,9 +11,9 @@ from ittybatch.ittybit.signature import HEADER, sign
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.receiver import protocol
-from tests.receiver.harness import PATH, SECRET, Running, deliveries, raw, running, told
+from tests.receiver.harness import PATH, SECRET, Running, deliveries, payload, raw, running
 
-BODY = raw(told("task-1"))
+BODY = raw(payload("task-1"))
 POST = b"POST %s HTTP/1.1" % PATH.encode()
 HOST = b"Host: test"
 SIGNATURE = f"{HEADER}: {sign(BODY, SECRET.encode())}".encode()
@@ -101,7 +101,7 @@ def test_endless_bytes_that_are_no_body_are_refused_early(
     assert sent < 20 * MB
     assert answer == b"" or status(answer) == b"431"
     assert cpu_s < 5
-    assert up.post(told("task-2")).status_code == 200
+    assert up.post(payload("task-2")).status_code == 200
     assert [row.task_id for row in deliveries(ledger_of)] == ["task-2"]
 
 
@@ -117,7 +117,7 @@ def test_a_head_just_over_the_bound_is_answered(up: Running) -> None:
 
 def test_too_many_headers_are_refused(up: Running) -> None:
     """Also where all of them together are small."""
-    lines = [b"X-%d: 1" % n for n in range(protocol.MOST_HEADERS + 1)]
+    lines = [b"X-%d: 1" % n for n in range(protocol.MAX_HEADERS + 1)]
     with up.connection() as connection:
         connection.sendall(request(POST, HOST, *lines, SIGNATURE, LENGTH, body=BODY))
         assert status(rest(connection)) == b"431"
@@ -214,10 +214,10 @@ def test_a_full_house_has_room_for_a_webhook(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever has been silent the longest makes room; nobody is locked out by idlers."""
-    monkeypatch.setattr(protocol, "MOST_CONNECTIONS", 20)
+    monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 20)
     with running(sqlite_url) as up, contextlib.ExitStack() as idlers:
         held = [idlers.enter_context(up.connection()) for _ in range(60)]
-        assert up.post(told("task-1")).status_code == 200
+        assert up.post(payload("task-1")).status_code == 200
         assert rest(held[0]) == b""
 
 

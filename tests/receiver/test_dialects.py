@@ -9,9 +9,9 @@ from ittybatch.ledger.states import JobState
 from ittybatch.ledger.submission import Accepted, record_accepted
 from tests.ittybit.samples import ENVELOPE, EVENT, FILE, FLAT, GET_JOB, LEGACY_TASK
 from tests.ledger import library
-from tests.receiver.harness import Running, deliveries, told
+from tests.receiver.harness import Running, deliveries, payload
 
-TYPED: dict[str, Any] = {"type": "job.succeeded", "data": told("task_typed")}
+TYPED: dict[str, Any] = {"type": "job.succeeded", "data": payload("task_typed")}
 
 
 def submitted(ledger: Ledger, task: str) -> str:
@@ -51,10 +51,10 @@ def test_a_success_is_read_in_every_dialect(
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [
-        (told("task-1", "failed", error="No such codec"), "No such codec"),
-        (told("task-1", "error", error={"message": "No such codec"}), "No such codec"),
-        ({"event": "job.failed", "data": told("task-1", "failed", error="Broken")}, "Broken"),
-        ({"type": "job.failed", "data": told("task-1", "?", error="Broken")}, "Broken"),
+        (payload("task-1", "failed", error="No such codec"), "No such codec"),
+        (payload("task-1", "error", error={"message": "No such codec"}), "No such codec"),
+        ({"event": "job.failed", "data": payload("task-1", "failed", error="Broken")}, "Broken"),
+        ({"type": "job.failed", "data": payload("task-1", "?", error="Broken")}, "Broken"),
     ],
     ids=["text", "object", "envelope", "typed"],
 )
@@ -84,7 +84,7 @@ def test_what_cannot_be_read_but_is_signed_is_kept(
 
 def test_a_job_that_nobody_knows_is_kept(receiver: Running, ledger: Ledger) -> None:
     """It may be one whose submission's answer is still on its way."""
-    answer = receiver.post(told("task-of-somebody-else"))
+    answer = receiver.post(payload("task-of-somebody-else"))
     assert (answer.status_code, answer.text) == (200, "unknown")
     assert [row.verdict for row in deliveries(ledger)] == ["unknown"]
 
@@ -92,5 +92,5 @@ def test_a_job_that_nobody_knows_is_kept(receiver: Running, ledger: Ledger) -> N
 def test_news_of_progress_is_kept_and_changes_nothing(receiver: Running, ledger: Ledger) -> None:
     """A word that nobody has heard of means that the job still runs."""
     batch = submitted(ledger, "task-1")
-    assert receiver.post(told("task-1", "transmogrifying")).text == "progress"
+    assert receiver.post(payload("task-1", "transmogrifying")).text == "progress"
     assert [row.state for row in library.rows(ledger, batch)] == [JobState.SUBMITTED]

@@ -9,7 +9,7 @@ from ittybatch.engine.finding import Finding, Grade
 from ittybatch.ittybit.signature import check_body, is_check, sign
 from ittybatch.ledger import Ledger
 from ittybatch.settings import Settings
-from tests.receiver.harness import PATH, SECRET, Running, deliveries, running, told
+from tests.receiver.harness import PATH, SECRET, Running, deliveries, payload, running
 
 
 def _found(ledger_url: str, up: Running, secret: str | None) -> Finding:
@@ -63,7 +63,7 @@ def test_a_check_has_to_be_signed_like_everything_else(receiver: Running) -> Non
 
 def test_no_webhook_of_a_job_passes_for_a_check(receiver: Running, ledger: Ledger) -> None:
     """Only what begins with our own field is left aside."""
-    body = told("task-0", ittybatch_check="x")
+    body = payload("task-0", ittybatch_check="x")
     assert not is_check(b'{"id":"task-0","ittybatch_check":"x"}')
     assert receiver.post(body).text == "unknown"
     assert len(deliveries(ledger)) == 1

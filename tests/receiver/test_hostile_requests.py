@@ -22,9 +22,9 @@ from ittybatch.ledger.models import Batch, Delivery
 from ittybatch.ledger.states import JobState
 from ittybatch.ledger.submission import Accepted, record_accepted
 from tests.ledger import library
-from tests.receiver.harness import PATH, SECRET, Running, deliveries, raw, running, told
+from tests.receiver.harness import PATH, SECRET, Running, deliveries, payload, raw, running
 
-BODY = raw(told("task-1"))
+BODY = raw(payload("task-1"))
 SIGNATURE = f"{HEADER}: {sign(BODY, SECRET.encode())}".encode()
 LENGTH = b"Content-Length: %d" % len(BODY)
 POST = b"POST %s HTTP/1.1" % PATH.encode()
@@ -125,7 +125,7 @@ def test_a_request_that_means_two_things_means_nothing(
     answers = statuses(up, sent)
     assert all(400 <= status < 500 or status == 100 for status in answers), answers
     assert ledger.read(count) == before
-    assert up.post(told(f"task-{before}")).status_code == 200
+    assert up.post(payload(f"task-{before}")).status_code == 200
     assert ledger.read(count) == before + 1
 
 
@@ -206,7 +206,7 @@ def test_signed_rubbish_is_kept_as_it_is_and_touches_no_job(up: Running, ledger:
     [job] = library.rows(ledger, sent.batch_id)
     assert (job.state, job.task_id) == (JobState.SUBMITTED, "task-real")
     assert library.place(ledger, chunk).in_flight == 1
-    assert up.post(told("task-real")).text == "applied"
+    assert up.post(payload("task-real")).text == "applied"
     assert len(ledger.read(lambda tx: tx.rows(select(Batch.id)))) == 1
 
 
@@ -233,7 +233,7 @@ def test_a_success_is_not_lost_for_what_hangs_on_it(
     """Metadata as deep as JSON is read settles its job; deeper ones are kept as they are."""
     _, [sent] = library.claimed(ledger, library.job("a.mov"))
     ledger.write(record_accepted, [Accepted(sent.job_id, sent.attempt, "task-deep")])
-    whole = orjson.dumps(told("task-deep")).replace(
+    whole = orjson.dumps(payload("task-deep")).replace(
         b'"metadata":{}', b'"metadata":{"a":' + b"[" * depth + b"]" * depth + b"}"
     )
     verdict = up.post(whole).text
@@ -255,7 +255,7 @@ def test_the_largest_body_takes_no_time(up: Running) -> None:
         {"data": {"data": {"data": {"data": {"id": "x" * 1_000_000}}}}},
     ]
     for part in parts:
-        body = orjson.dumps({**told("task-1"), **part})
+        body = orjson.dumps({**payload("task-1"), **part})
         assert len(body) < 1_048_576
         began = time.monotonic()
         assert up.post(body).status_code == 200

@@ -13,7 +13,7 @@ from ittybatch.ledger import Ledger
 from ittybatch.ledger.states import JobState
 from tests.ledger import library
 from tests.receiver.dying import Moment
-from tests.receiver.harness import SECRET, Running, deliveries, running, told
+from tests.receiver.harness import SECRET, Running, deliveries, payload, running
 from tests.soak.receiver import hammer
 
 
@@ -37,14 +37,14 @@ def test_a_webhook_during_which_the_receiver_dies_counts_once(
     """No 200, so it is sent again; it is new to the next receiver only if it was not kept."""
     chunk, [sent] = library.submitted(ledger, library.job("a.mov"))
     with _doomed(moment, ledger_url) as up, pytest.raises(httpx.TransportError):
-        up.post(told("task-0"))
+        up.post(payload("task-0"))
     was_kept = moment is Moment.AFTER
     [row] = library.rows(ledger, sent.batch_id)
     assert row.state is (JobState.SUCCEEDED if was_kept else JobState.SUBMITTED)
     assert len(deliveries(ledger)) == was_kept
 
     with running(ledger_url) as up:
-        answer = up.post(told("task-0"))
+        answer = up.post(payload("task-0"))
     assert (answer.status_code, answer.text) == (200, "duplicate" if was_kept else "applied")
     place = library.place(ledger, chunk)
     assert (place.succeeded, place.in_flight) == (1, 0)

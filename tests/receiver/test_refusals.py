@@ -9,9 +9,18 @@ from ittybatch.ittybit.signature import HEADER, sign
 from ittybatch.ledger import Ledger
 from ittybatch.receiver import create_app, webhooks
 from ittybatch.settings import Settings
-from tests.receiver.harness import PATH, SECRET, Running, deliveries, raw, running, told, wait_until
+from tests.receiver.harness import (
+    PATH,
+    SECRET,
+    Running,
+    deliveries,
+    payload,
+    raw,
+    running,
+    wait_until,
+)
 
-BODY = raw(told("task-1"))
+BODY = raw(payload("task-1"))
 LIMIT = 2000
 
 
@@ -128,7 +137,7 @@ def test_a_body_that_never_ends_is_given_up(
     monkeypatch.setattr(webhooks, "_MAX_BODY_S", 0.5)
     with running(ledger_url) as up, up.connection() as connection:
         connection.sendall(head(f"Content-Length: {len(BODY)}") + BODY[:10])
-        assert up.post(told("task-2")).status_code == 200
+        assert up.post(payload("task-2")).status_code == 200
         answer = answer_of(connection)
         assert answer.startswith(b"HTTP/1.1 408")
         assert b"connection: close" in answer.lower()
@@ -153,7 +162,7 @@ def test_unsigned_webhooks_are_taken_where_that_was_asked_for(
 ) -> None:
     """By its own name, and with a warning at every start."""
     with running(sqlite_url, webhook_secret=None, allow_unsigned_webhooks=True) as up:
-        assert up.post(told("task-1"), signature="").status_code == 200
+        assert up.post(payload("task-1"), signature="").status_code == 200
     assert "unsigned" in caplog.text
 
 
@@ -161,7 +170,7 @@ def test_a_secret_can_be_replaced_without_a_gap(ledger_url: str, ledger: Ledger)
     """While both are in force, either signs; a third does not."""
     with running(ledger_url, webhook_secret="the new one, the old one") as up:
         for number, secret in enumerate([b"the new one", b"the old one"]):
-            body = raw(told(f"task-{number}"))
+            body = raw(payload(f"task-{number}"))
             assert up.post(body, signature=sign(body, secret)).status_code == 200
         assert up.post(BODY, signature=sign(BODY, SECRET.encode())).status_code == 401
     assert {row.task_id for row in deliveries(ledger)} == {"task-0", "task-1"}

@@ -17,7 +17,7 @@ from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.migrate import upgrade
 from ittybatch_local.ports import choose_ports
 from tests.ledger import library
-from tests.receiver.harness import SECRET, Running, running, told, wait_until
+from tests.receiver.harness import SECRET, Running, payload, running, wait_until
 
 COMMAND = [sys.executable, "-m", "ittybatch", "receiver"]
 
@@ -40,7 +40,7 @@ def test_it_is_not_ready_before_its_tables_are_there(
         for _ in range(5):
             answer = up.get("/readyz")
             assert (answer.status_code, answer.text) == (503, "not ready")
-        assert up.post(told("task-1")).status_code == 503
+        assert up.post(payload("task-1")).status_code == 503
         assert up.get("/metrics").status_code == 200
         ledger = Ledger(create_ledger_engine(url))
         upgrade(ledger)
@@ -59,7 +59,7 @@ def test_a_database_that_is_away_is_not_described_to_strangers(
     port = choose_ports(["nobody"], tmp_path / "ports.json")["nobody"]
     url = f"postgresql://someone:password@127.0.0.1:{port}/ledger"
     with running(url) as up:
-        answers = [up.get("/readyz"), up.post(told("task-1")), up.get("/metrics")]
+        answers = [up.get("/readyz"), up.post(payload("task-1")), up.get("/metrics")]
     assert [answer.status_code for answer in answers] == [503, 503, 200]
     for answer in answers:
         assert not {"someone", str(port), "127.0.0.1", "refused"} & set(answer.text.split())
@@ -114,8 +114,8 @@ def replace_host(up: Running, host: str) -> Running:
 def test_it_tells_its_figures(receiver: Running, ledger: Ledger) -> None:
     """For Prometheus: webhooks by verdict, refusals by status, commits, jobs by state."""
     library.submitted(ledger, library.job("a.mov"), library.job("b.mov"))
-    receiver.post(told("task-0"))
-    receiver.post(told("task-0"), signature="forged")
+    receiver.post(payload("task-0"))
+    receiver.post(payload("task-0"), signature="forged")
     answer = receiver.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     for sample in (
@@ -161,7 +161,7 @@ def test_the_command_listens_on_port_and_ends_when_told(sqlite_url: str, tmp_pat
 
     try:
         wait_until(healthy, within_s=60)
-        assert up.post(told("task-0")).text == "applied"
+        assert up.post(payload("task-0")).text == "applied"
         before = log.read_text()
         for _ in range(3):
             assert up.get("/readyz").text == "ready"
@@ -176,7 +176,7 @@ def test_the_command_listens_on_port_and_ends_when_told(sqlite_url: str, tmp_pat
 
 @pytest.mark.parametrize("secret", ["", " , "])
 def test_the_command_refuses_to_run_without_a_secret(sqlite_url: str, secret: str) -> None:
-    """Exit status 3: it could not run; and the remedy is told."""
+    """Exit status 3: it could not run; the message names the remedy."""
     environment = _environment(ITTYBIT_WEBHOOK_SECRET=secret, DATABASE_URL=sqlite_url, PORT="0")
     done = subprocess.run(
         COMMAND, env=environment, capture_output=True, text=True, timeout=60, check=False

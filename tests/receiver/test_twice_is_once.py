@@ -11,7 +11,7 @@ from ittybatch.ledger.models import Job
 from ittybatch.ledger.settlement import expire
 from ittybatch.ledger.states import JobState
 from tests.ledger import library
-from tests.receiver.harness import Running, deliveries, running, told
+from tests.receiver.harness import Running, deliveries, payload, running
 
 TIMES = 50
 
@@ -21,7 +21,7 @@ def test_the_same_webhook_fifty_times_at_once_counts_once(
 ) -> None:
     """One is applied, the others are duplicates; one row of the inbox counts them."""
     chunk, _ = library.submitted(ledger, library.job("a.mov"), library.job("b.mov"))
-    answers = receiver.post_at_once([told("task-0")] * TIMES)
+    answers = receiver.post_at_once([payload("task-0")] * TIMES)
     assert {answer.status_code for answer in answers} == {200}
     said = sorted(answer.text for answer in answers)
     assert said == ["applied", *["duplicate"] * (TIMES - 1)]
@@ -35,17 +35,17 @@ def test_the_same_webhook_fifty_times_at_once_counts_once(
 def test_the_same_outcome_in_other_bytes_is_a_duplicate(receiver: Running, ledger: Ledger) -> None:
     """Sent to the job's own address and to a registered endpoint, in two dialects at once."""
     chunk, _ = library.submitted(ledger, library.job("a.mov"))
-    flat = told("task-0")
+    flat = payload("task-0")
     answers = receiver.post_at_once([flat, {"event": "job.succeeded", "data": flat}])
     assert sorted(answer.text for answer in answers) == ["applied", "duplicate"]
     assert library.place(ledger, chunk).succeeded == 1
 
 
 def test_an_end_is_an_end(receiver: Running, ledger: Ledger) -> None:
-    """What is told of a job afterwards is kept and changes nothing."""
+    """A later webhook of the same job is stored and changes nothing."""
     chunk, [sent] = library.submitted(ledger, library.job("a.mov"))
     said = [
-        receiver.post(told("task-0", status)).text
+        receiver.post(payload("task-0", status)).text
         for status in ("succeeded", "processing", "failed", "succeeded")
     ]
     assert said == ["applied", "progress", "late", "duplicate"]
@@ -61,7 +61,7 @@ def test_a_success_after_the_deadline_is_taken(receiver: Running, ledger: Ledger
     )
     assert ledger.write(expire, sent.job_id)
     assert library.place(ledger, chunk).expired == 1
-    assert receiver.post(told("task-0")).text == "applied"
+    assert receiver.post(payload("task-0")).text == "applied"
     place = library.place(ledger, chunk)
     assert (place.expired, place.succeeded) == (0, 1)
 
@@ -72,7 +72,7 @@ def test_a_webhook_before_its_submissions_answer_is_matched_by_metadata(
     """Ittybit was faster than our own commit."""
     chunk, [sent] = library.claimed(ledger, library.job("a.mov"))
     ours = {"batch_id": sent.batch_id, "job_id": sent.job_key, "attempt": sent.attempt}
-    assert receiver.post(told("task-early", metadata=ours)).text == "applied"
+    assert receiver.post(payload("task-early", metadata=ours)).text == "applied"
     [row] = library.rows(ledger, sent.batch_id)
     assert (row.state, row.task_id) == (JobState.SUCCEEDED, "task-early")
     library.accept(ledger, [sent], "task-early-not")
@@ -85,7 +85,7 @@ def test_two_receivers_on_one_database_count_each_job_once(postgres_url: str) ->
         ledger = Ledger(create_ledger_engine(postgres_url), patience_s=5)
         jobs = [library.job(f"{number}.mov") for number in range(120)]
         chunk, sent = library.submitted(ledger, *jobs)
-        bodies = [told(f"task-{number}") for number in range(len(sent))]
+        bodies = [payload(f"task-{number}") for number in range(len(sent))]
         with ThreadPoolExecutor(2) as pool:
             first = pool.submit(one.post_at_once, bodies)
             second = pool.submit(two.post_at_once, bodies[::-1])

@@ -17,7 +17,7 @@ ALWAYS = {"probability": 1}
 def test_the_documented_example_is_valid() -> None:
     """What the module's documentation shows can be used as it stands."""
     documentation = module.__doc__ or ""
-    example = documentation.partition("optional:\n\n")[2].partition("\n\nEvery")[0]
+    example = documentation.partition("optional:\n\n")[2].partition("\n\nEach decision")[0]
     faults = parse_faults(example, "the example")
     assert faults.seed == 7
     assert faults.api.rate_limited.retry_after_s == 1

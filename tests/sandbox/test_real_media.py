@@ -1,8 +1,7 @@
 """Media as cameras, phones, recorders and broken uploads write them, and what comes of each."""
 
 import io
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -12,118 +11,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.sandbox.harness import Json, Running, make_media, serving
-
-FILES = Path(__file__).with_name("files")
-FILM = ("-f", "lavfi", "-i", "testsrc=d={0}:s=320x240:rate=25")
-TONE = ("-f", "lavfi", "-i", "sine=d={0}")
-H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
-HDR = "log-level=error:colorprim=bt2020:transfer={}:colormatrix=bt2020nc"
-
-
-def lasting(seconds: float, *arguments: str) -> tuple[str, ...]:
-    return tuple(each.format(seconds) for each in arguments)
-
-
-def film(path: Path, *codecs: str, seconds: float = 8) -> Path:
-    return make_media(path, *lasting(seconds, *FILM, *TONE), *(codecs or (*H264, "-c:a", "aac")))
-
-
-def half(path: Path, *codecs: str) -> None:
-    """Make 20 seconds, and lose the second half of the bytes."""
-    whole = film(path, *codecs, seconds=20) if codecs else film(path, seconds=20)
-    content = whole.read_bytes()
-    whole.write_bytes(content[: len(content) // 2])
-
-
-def faststart(path: Path) -> None:
-    half(path, *H264, "-c:a", "aac", "-movflags", "+faststart")
-
-
-def edit_list(path: Path) -> None:
-    whole = film(path.with_name("whole.mp4"), seconds=8)
-    make_media(path, "-ss", "3.3", "-i", str(whole), "-c", "copy")
-
-
-def longer_subtitles(path: Path) -> None:
-    lines = path.with_suffix(".srt")
-    lines.write_text("1\n00:00:00,000 --> 00:00:12,000\nFin\n")
-    film(path.with_name("short.mkv"), seconds=3)
-    short = str(path.with_name("short.mkv"))
-    make_media(path, "-i", short, "-i", str(lines), "-map", "0", "-map", "1", "-c", "copy")
-
-
-def turned(orientation: int) -> Callable[[Path], None]:
-    def make(path: Path) -> None:
-        picture = Image.new("RGB", (400, 300), "red")
-        picture.paste("blue", (0, 0, 200, 150))
-        exif = picture.getexif()
-        exif[0x0112] = orientation
-        picture.save(path, exif=exif)
-
-    return make
-
-
-def transparent(path: Path) -> None:
-    Image.new("RGBA", (64, 64), (255, 0, 0, 0)).save(path)
-
-
-def palette(path: Path) -> None:
-    picture = Image.new("P", (64, 64), 0)
-    picture.putpalette([255, 0, 0, 0, 255, 0])
-    picture.save(path, transparency=0)
-
-
-def rotated_film(path: Path) -> None:
-    film(path.with_name("upright.mp4"), seconds=2)
-    upright = str(path.with_name("upright.mp4"))
-    make_media(path, "-display_rotation", "90", "-i", upright, "-c", "copy")
-
-
-def high_range(transfer: str) -> Callable[[Path], None]:
-    def make(path: Path) -> None:
-        codec = ("-c:v", "libx265", "-pix_fmt", "yuv420p10le", "-preset", "ultrafast")
-        make_media(path, *lasting(1, *FILM), *codec, "-x265-params", HDR.format(transfer))
-
-    return make
-
-
-def speakers(layout: str, *codecs: str) -> Callable[[Path], None]:
-    def make(path: Path) -> None:
-        source = (*lasting(2, *FILM), "-f", "lavfi", "-i", layout)
-        make_media(path, *source, "-shortest", *H264, *codecs)
-
-    return make
-
-
-def recorded(path: Path) -> None:
-    """What a browser's recorder writes: to a pipe, so that the length is never filled in."""
-    with path.open("wb") as out:
-        piped = path.with_name("piped.webm")
-        make_media(piped, *lasting(3, *FILM), "-c:v", "libvpx", "-f", "webm", "-live", "1")
-        out.write(piped.read_bytes())
-
-
-MAKERS: dict[str, Callable[[Path], object]] = {
-    "cut.mp4": faststart,
-    "cut.mkv": lambda path: half(path, *H264, "-c:a", "aac"),
-    "cut.wav": lambda path: half(path, "-map", "1:a", "-c:a", "pcm_s16le"),
-    "cut.flac": lambda path: half(path, "-map", "1:a", "-c:a", "flac"),
-    "edit.mp4": edit_list,
-    "subtitled.mkv": longer_subtitles,
-    **{f"orientation-{number}.jpg": turned(number) for number in range(1, 9)},
-    "rotated.mp4": rotated_film,
-    "grid.avif": lambda path: shutil.copy(FILES / "grid.avif", path),
-    "sparse.ts": lambda path: film(path, *H264, "-g", "250", "-c:a", "aac"),
-    "front-centre.mov": speakers("aevalsrc=0.1|0.1:d=2:c=FL+FC", "-c:a", "pcm_s16le"),
-    "nine.mov": speakers("aevalsrc=" + "|".join(["0.1"] * 9) + ":d=2", "-c:a", "pcm_s16le"),
-    "surround.mp4": speakers("aevalsrc=" + "|".join(["0.1"] * 6) + ":d=2:c=5.1", "-c:a", "aac"),
-    "pq.mp4": high_range("smpte2084"),
-    "hlg.mp4": high_range("arib-std-b67"),
-    "recorded.webm": recorded,
-    "clear.png": transparent,
-    "palette.png": palette,
-}
+from tests.sandbox.harness import Json, Running, serving
+from tests.sandbox.library import CASES, MAKERS, Case, measure, transparent
 
 
 @pytest.fixture(scope="session")
@@ -166,6 +55,31 @@ def error_of(job: Json) -> str:
     assert job["status"] == "failed", job
     assert job["error"]["kind"] == "invalid_input"
     return str(job["error"]["message"])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.name}-{case.kind}")
+def test_each_kind_of_file_comes_out_as_it_should(
+    encoding: Running, odd_url: str, case: Case
+) -> None:
+    """Measured with PyAV and Pillow; what cannot be whole is no success."""
+    job = encoding.run(input=f"{odd_url}/{case.name}", kind=case.kind, options=case.options)
+    if case.error is not None:
+        assert error_of(job).startswith(case.error)
+        return
+    output = output_of(job)
+    if case.kind == "adaptive_video":
+        assert (output["width"], output["height"]) == case.size
+        assert output["duration"] == pytest.approx(case.seconds, abs=0.15)
+        return
+    found = measure(content_of(output).getvalue(), case.kind)
+    assert found.get("size") == case.size
+    if case.seconds is not None:
+        assert found["seconds"] == pytest.approx(case.seconds, abs=0.15)
+    if case.channels is not None:
+        assert found["channels"] == case.channels
+    if case.colour is not None:
+        pairs = zip(found["colour"], case.colour, strict=True)
+        assert all(abs(one - other) < 30 for one, other in pairs)
 
 
 @pytest.mark.parametrize(
@@ -364,7 +278,7 @@ class _Picky(SimpleHTTPRequestHandler):
     signed = "/get/a%2Fb%26c.png?key=x%2By%40z&sig=%2F%3D+%20"
 
     def do_GET(self) -> None:
-        if self.path == "/moved":
+        if self.path in {"/moved", "/%C3%A9%20x.png"}:
             self.send_response(302)
             self.send_header("Location", self.signed)
             self.end_headers()
@@ -379,11 +293,11 @@ class _Picky(SimpleHTTPRequestHandler):
         return
 
 
-@pytest.mark.parametrize("path", [_Picky.signed, "/moved"])
+@pytest.mark.parametrize("path", [_Picky.signed, "/moved", "/é x.png"])
 def test_an_address_is_fetched_as_it_is_written(
     encoding: Running, odd_dir: Path, path: str
 ) -> None:
-    """A signature covers the address to the letter, also where a redirect leads to it."""
+    """A signature covers the URL to the letter, also after a redirect; spaces are escaped."""
     transparent(odd_dir / "signed.png")
     _Picky.content = (odd_dir / "signed.png").read_bytes()
     with serving(_Picky) as url:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ittybatch.ledger.queries import JobRow
+from ittybatch.ledger.results import JobRow
 
 _CELLS = ("input", "rendition", "kind", "status", "attempts", "task_id", "output_url")
 

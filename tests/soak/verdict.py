@@ -11,7 +11,7 @@ from sqlalchemy import select
 from ittybatch.ledger import Transaction
 from ittybatch.ledger.counters import recount
 from ittybatch.ledger.models import Run
-from ittybatch.ledger.queries import JobRow
+from ittybatch.ledger.results import JobRow
 from ittybatch.ledger.states import JobState, RunState
 from tests.end_to_end.system import System
 from tests.end_to_end.waiting import until

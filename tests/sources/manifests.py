@@ -23,13 +23,13 @@ BAD: list[tuple[Row, str, str]] = [
     ([None, "video", None, None, None, "x"], "input", "is empty"),
     (["ftp://h/a.mov", None, None, None, None, None], "input", "must be an s3://"),
     (["s3://med", None, None, None, None, None], "input", "names no object"),
-    (["s3://M$/a.mov", None, None, None, None, None], "input", "no bucket's name"),
+    (["s3://M$/a.mov", None, None, None, None, None], "input", "not a bucket name"),
     (["s3://med/a.mov", "vidio", None, None, None, None], "kind", "no such kind"),
     (["s3://med/a.mov", "video", "{", None, None, None], "options", "are not JSON"),
     (["s3://med/a.mov", "audio", '{"width": 1}', None, None, None], "options", "width = 1"),
     (["s3://med/a.mov", None, "{}", None, None, None], "options", "need a `kind`"),
     (["s3://med/a.mov", "video", None, "web", None, None], "profile", "exclude each other"),
-    (["s3://med/a.mov", None, None, "a b", None, None], "profile", "no profile's name"),
+    (["s3://med/a.mov", None, None, "a b", None, None], "profile", "not a profile name"),
     (["s3://med/a\u2028.mov", None, None, None, None, None], "input", "control character"),
 ]
 # Good and bad take turns, so that every reject stands between sound rows.

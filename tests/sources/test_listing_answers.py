@@ -15,7 +15,7 @@ from botocore.parsers import create_parser
 
 from ittybatch.sources import BucketSource, Page, SourceError, read_pages, s3
 from ittybatch.sources.answer import parse_answer
-from ittybatch.sources.etag import bare_etag, bare_etags
+from ittybatch.sources.entry import bare_etag, bare_etags
 from tests.sources.store import HEAD, Answered, Asked, Store, entry, listing, serving
 
 HASH = "0123456789abcdef0123456789abcdef"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ittybatch.sources import BucketSource, read_pages
-from ittybatch.sources.litter import HIDDEN_HINTS, SEGMENT_HINTS, is_hidden, is_segment
+from ittybatch.sources.filters import HIDDEN_HINTS, SEGMENT_HINTS, is_hidden, is_segment
 from ittybatch.sources.rules import RULES, nothing_left
 
 if TYPE_CHECKING:

@@ -151,11 +151,11 @@ def test_objects_may_name_their_values_otherwise(tmp_path: Path) -> None:
         ("{", "row", "is not JSON"),
         ("[1]", "row", "is not a JSON object"),
         ('{"input": 7}', "input", "is not text"),
-        ('{"input": "s3://med/a.mov", "path": "s3://med/b.mov"}', "input", "stands twice"),
-        ('{"input": "s3://med/a.mov", "input": "s3://med/b.mov"}', "input", "stands twice"),
+        ('{"input": "s3://med/a.mov", "path": "s3://med/b.mov"}', "input", "appears twice"),
+        ('{"input": "s3://med/a.mov", "input": "s3://med/b.mov"}', "input", "appears twice"),
         ('{"input": "s3://med/a\\ud800.mov"}', "input", "control character"),
         ('{"input": "s3://med/a\\u0000.mov"}', "input", "NUL character"),
-        ('{"input": "s3://med/a.mov", "optoins": {}}', "optoins", "is `options` meant"),
+        ('{"input": "s3://med/a.mov", "optoins": {}}', "optoins", "did you mean `options`"),
         ('{"input": "s3://med/a.mov", "metadata": "x"}', "metadata", "is not a JSON object"),
         ('{"input": "s3://med/a.mov", "metadata": {"a": {}}}', "metadata.a", "has parts"),
         ('{"input": "s3://med/a.mov", "metadata": {"a b": 1}}', "metadata.a b", "is no name"),
@@ -164,12 +164,12 @@ def test_objects_may_name_their_values_otherwise(tmp_path: Path) -> None:
         (
             '{"input": "s3://med/a.mov", "kind": "video", "options": {"a": [{"b": 1, "b": 2}]}}',
             "options",
-            "a name stands twice",
+            "a name appears twice",
         ),
         (
             '{"input": "s3://med/a.mov", "kind": "video", "options": {"width": NaN}}',
             "options",
-            "is no number",
+            "is not a number",
         ),
         ("[" * 100_000, "row", "is not JSON"),
         ('{"input": "' + "x" * 2_000_000, "row", "more than 1048576 bytes"),
@@ -222,7 +222,7 @@ def test_what_cannot_be_decoded_costs_its_row_alone(tmp_path: Path) -> None:
     (page,) = read(path, encoding="cp1252")
     assert [item.line for item in page.items] == [2, 4]
     assert [(each.line, each.reason) for each in page.rejects] == [
-        (3, "is not CP1252; save the file as UTF-8, or give the `encoding` it has")
+        (3, "is not CP1252; save the file as UTF-8, or set its `encoding`")
     ]
 
 

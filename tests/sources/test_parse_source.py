@@ -59,7 +59,7 @@ def test_a_path_is_taken_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 )  # fmt: skip
 def test_anything_else_is_refused_with_what_would_do(text: str) -> None:
     """The message shows both forms."""
-    with pytest.raises(SourceError, match=r"(?s)is no source.*s3://bucket/prefix/.*\.csv, "):
+    with pytest.raises(SourceError, match=r"(?s)is not a source.*s3://bucket/prefix/.*\.csv, "):
         parse_source(text)
 
 
@@ -124,7 +124,7 @@ def test_what_does_not_go_with_a_source_is_named(
     text: str, fields: dict[str, Any], name: str
 ) -> None:
     """With where to read what does."""
-    with pytest.raises(SourceError, match=rf"cannot be read so: {name}: .*plan --help"):
+    with pytest.raises(SourceError, match=rf"cannot be read: {name}: .*plan --help"):
         parse_source(text, fields)
 
 
@@ -157,7 +157,7 @@ def test_no_option_replaces_what_the_source_names(text: str, field: str) -> None
 
 def test_an_option_that_names_another_folder_is_refused_with_the_way_out() -> None:
     """It would scan, and pay for, another bucket than the one that was typed."""
-    with pytest.raises(SourceError, match=r"--under would replace what 's3://a/in/' names itself"):
+    with pytest.raises(SourceError, match=r"--under would replace a part of 's3://a/in/'"):
         parse_source("s3://a/in/", {"uri": "s3://b/in/"}, {"uri": "--under"})
 
 

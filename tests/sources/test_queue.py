@@ -450,7 +450,10 @@ def test_messages_are_received_by_many_calls_at_once(
         ('{"Records": [7]}', "has no text in `eventName`"),
         (s3_event(record("in/%FF.mov")), "names in/%FF.mov, which is not UTF-8"),
         (s3_event(record("in/a.mov", size="many")), "has 'many' as the object's size"),
-        (s3_event(record("in/%01.mov")), r"s3://media/in/\x01.mov has a name with a character"),
+        (
+            s3_event(record("in/%01.mov")),
+            r"s3://media/in/\x01.mov has a name with an invisible character",
+        ),
         (s3_event(record("")), "has no text in `s3.object.key`"),
     ],
 )

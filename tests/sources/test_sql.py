@@ -172,7 +172,7 @@ def test_text_of_sqlite_that_is_no_utf8_costs_its_row_alone(
     assert keys_of([page]) == ["a.mov"]
     (reject,) = page.rejects
     assert (reject.line, reject.field) == (2, "input")
-    assert "bytes that are no UTF-8" in reject.reason
+    assert "bytes that are not UTF-8" in reject.reason
 
 
 def test_an_empty_result_yields_no_page(fill: Fill) -> None:
@@ -218,7 +218,7 @@ def test_a_password_is_never_told(postgres_url: str, monkeypatch: pytest.MonkeyP
         list(read_pages(sql("SELECT 1 AS input")))
     assert "s3cr3t-pw" not in str(caught.value)
     monkeypatch.setenv(NAME, "s3cr3t-pw")
-    with pytest.raises(SourceError, match=f"What {NAME} holds is not") as caught:
+    with pytest.raises(SourceError, match=f"The value of {NAME} is not") as caught:
         list(read_pages(sql("SELECT 1 AS input")))
     assert "s3cr3t-pw" not in str(caught.value)
 

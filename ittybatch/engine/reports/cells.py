@@ -1,18 +1,18 @@
-"""Cells of CSV files, which people open in spreadsheets, whatever keys and errors hold."""
+"""CSV cells that no spreadsheet treats as a formula, whatever keys and errors hold."""
 
 import re
 from datetime import datetime
 
-# What a spreadsheet takes for the beginning of a formula, full-width signs among it. A cell
-# begins not only at its comma: where a locale's separator is a semicolon, the file is cut there.
-_SIGN = re.compile(r"(^|[;\t\r\n])([\s\"']*)(?=[=+\-@＝＋－＠])")  # noqa: RUF001  meant so
-# Without it Excel reads a file as Windows' own encoding, and shows Ã¼ for ü.
+# The characters with which a formula begins, including full-width ones. Where a locale's
+# separator is a semicolon, a cell also begins after a semicolon.
+_SIGN = re.compile(r"(^|[;\t\r\n])([\s\"']*)(?=[=+\-@＝＋－＠])")  # noqa: RUF001  on purpose
+# Without it, Excel reads a file in Windows' encoding and shows Ã¼ for ü.
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLANKS = ("\t", "\r", "\n")
 
 
 def cell(value: object) -> str:
-    """A value as the text of a cell that no spreadsheet takes for a formula."""
+    """Format a value as a cell that no spreadsheet treats as a formula."""
     if value is None:
         return ""
     if isinstance(value, datetime):
@@ -21,6 +21,6 @@ def cell(value: object) -> str:
 
 
 def harmless(text: str) -> str:
-    """Text that no spreadsheet takes for a formula: an apostrophe stands before what might be."""
+    """Put an apostrophe before everything that a spreadsheet could treat as a formula."""
     marked = _SIGN.sub(r"\1\2'", text)
     return f"'{marked}" if marked.startswith(_BLANKS) else marked

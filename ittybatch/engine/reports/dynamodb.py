@@ -1,8 +1,8 @@
-"""Jobs' ends in a DynamoDB table, laid out as Ittybit's AWS guide lays it out.
+"""Write ended jobs to a DynamoDB table with the layout of Ittybit's AWS guide.
 
-`pk` is the source's key and `sk` is `task#<id>`; times are milliseconds. A job is one item
-however often it is written, and what the guide's own webhook Lambda wrote of it is replaced by
-the same and more.
+`pk` is the source's key and `sk` is `task#<id>`; times are in milliseconds. A job is one item,
+however often it is written. It replaces the item that the guide's webhook Lambda wrote, with the
+same attributes and more.
 """
 
 import hashlib
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, WriteRequestTypeDef
 
-# The most that one BatchWriteItem takes.
+# The limit of one BatchWriteItem request.
 _GROUP = 25
 _LONGEST_PK_BYTES = 2048
 _FIRST_WAIT_S = 0.05
 _LONGEST_WAIT_S = 5.0
 _PATIENCE_S = 120.0
 _NO_TABLE = (
-    "Make it with partition key `pk` and sort key `sk`, both strings; check "
+    "Create it with partition key `pk` and sort key `sk`, both strings; check "
     "ITTYBATCH_DYNAMODB_TABLE and AWS_REGION."
 )
 _REMEDIES = {
@@ -44,17 +44,17 @@ _REMEDIES = {
 
 
 class TableUnavailable(IttybatchError):
-    """Jobs could not be written to DynamoDB. What was written stays, and may be written again."""
+    """Jobs could not be written to DynamoDB. Written items stay; writing them again is safe."""
 
 
 class DynamoTable:
     """Writes ended jobs to a table.
 
     Args:
-        client: How it is reached.
-        table: Its name or ARN.
-        batch: Id of the batch that the jobs are of.
-        patience_s: Seconds for which what the table has no capacity for is tried again.
+        client: The DynamoDB client.
+        table: The table's name or ARN.
+        batch: Id of the jobs' batch.
+        patience_s: How long, in seconds, items are sent again while the table has no capacity.
 
     """
 
@@ -69,26 +69,26 @@ class DynamoTable:
         self._pending: dict[tuple[str, str], WriteRequestTypeDef] = {}
 
     def add(self, rows: Sequence[Result]) -> None:
-        """Write these jobs, but for those that have not ended or never had an id at Ittybit.
+        """Write the jobs that have ended and have an id at Ittybit.
 
         Raises:
-            TableUnavailable: The table refuses them, or has no capacity for too long.
+            TableUnavailable: The table refuses them, or had no capacity for too long.
         """
         for row in rows:
             if row.task_id is None or not row.state.terminal:
                 continue
             item = _item(row, self._batch)
-            # One key twice in a group would be refused: the last one counts.
+            # DynamoDB refuses a group with a duplicate key: the last item wins.
             request: WriteRequestTypeDef = {"PutRequest": {"Item": item}}
             self._pending[item["pk"]["S"], item["sk"]["S"]] = request
             if len(self._pending) == _GROUP:
                 self._write()
 
     def end(self, tally: Tally) -> None:
-        """Write what is left.
+        """Write the remaining jobs.
 
         Raises:
-            TableUnavailable: as `add`.
+            TableUnavailable: As for `add`.
         """
         del tally
         if self._pending:
@@ -102,11 +102,11 @@ class DynamoTable:
         while requests := self._unprocessed(requests):
             if waited_s >= self._patience_s:
                 raise TableUnavailable(
-                    f"The DynamoDB table {self._table} has had no capacity for {waited_s:.0f} s.",
-                    remedy=f"Raise it, then: ittybatch report {self._batch} "
+                    f"The DynamoDB table {self._table} had no capacity for {waited_s:.0f} s.",
+                    remedy=f"Raise its capacity, then: ittybatch report {self._batch} "
                     f"--dynamodb {self._table}",
                 )
-            # Not all at the same moment: the throttled ones would meet again.
+            # Jitter, so that throttled writers do not collide again.
             pause_s = wait_s * random.uniform(0.5, 1.0)  # noqa: S311  no secret
             time.sleep(pause_s)
             waited_s += pause_s
@@ -122,14 +122,14 @@ class DynamoTable:
             raise TableUnavailable(
                 f"The DynamoDB table {self._table} cannot be written to: {code} "
                 f"({str(detail.get('Message', '')).rstrip('.')}).",
-                remedy=_REMEDIES.get(code, "Try again later; what was written stays."),
+                remedy=_REMEDIES.get(code, "Try again later; written items stay."),
             ) from error
         except BotoCoreError as error:
             raise TableUnavailable(
                 f"The DynamoDB table {self._table} cannot be reached: {error}",
                 remedy="Check the network, the AWS credentials and AWS_REGION.",
             ) from error
-        # The table's name where an ARN was given: there is only one.
+        # The key is the table's name even if an ARN was given; there is only one.
         left = [each for some in answer.get("UnprocessedItems", {}).values() for each in some]
         return cast("list[WriteRequestTypeDef]", left)
 
@@ -149,10 +149,10 @@ def open_table(table: str, batch: str) -> Iterator[DynamoTable]:
 
 
 def partition_key(uri: str) -> str:
-    """The key of a source, as `ittybatch_source_key` of a job's metadata has it.
+    """The source's key, as in a job's metadata `ittybatch_source_key`.
 
-    DynamoDB takes 2,048 bytes of it: a longer one is cut, and told apart by its hash. A URL
-    without a path is known by its host.
+    DynamoDB allows 2,048 bytes: a longer key is cut and ends with its hash. For a URL without a
+    path, it is the host.
     """
     item = Item(uri)
     key = item.key or item.bucket

@@ -1,11 +1,11 @@
-"""What a report says of a batch and of each job."""
+"""The entries of a report for a batch and for each job."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from ittybatch.ledger.queries import BatchStatus, JobRow
-from ittybatch.ledger.results import Result
+from ittybatch.ledger.queries import BatchStatus
+from ittybatch.ledger.results import JobRow, Result
 from ittybatch.ledger.states import JobState
 
 FAILED_STATES = (JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED)
@@ -33,7 +33,7 @@ COLUMNS = (
 
 
 def batch_summary(status: BatchStatus) -> dict[str, Any]:
-    """A batch's line of the report."""
+    """The report's entry for the batch."""
     return {
         "id": status.id,
         "name": status.name,
@@ -51,12 +51,12 @@ def batch_summary(status: BatchStatus) -> dict[str, Any]:
 
 
 def counts_of(status: BatchStatus) -> dict[str, int]:
-    """A batch's counts, as every form of the report has them."""
+    """The batch's counts, as in every format of the report."""
     return {name: status.counts[name] for name in _COUNTED}
 
 
 def job_entry(row: JobRow) -> dict[str, Any]:
-    """A job's entry of the JSON report. Only an output that was looked at has a `check`."""
+    """The JSON report's entry for a job. Only a checked output has a `check`."""
     output = {
         "format": row.format,
         "width": row.width,

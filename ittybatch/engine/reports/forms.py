@@ -1,6 +1,6 @@
-"""The forms of the report that hold every job: JSON, CSV, Parquet.
+"""The formats of the report that list every job: JSON, CSV, Parquet.
 
-Each is given the jobs page by page and keeps none of them.
+Each gets the jobs page by page, and keeps none of them in memory.
 """
 
 import csv
@@ -42,7 +42,7 @@ PARQUET_SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in CO
 
 
 class ReportFormat(StrEnum):
-    """What a report is written as; the value is its files' suffix."""
+    """A report's format; the value is the suffix of its files."""
 
     JSON = "json"
     CSV = "csv"
@@ -51,33 +51,33 @@ class ReportFormat(StrEnum):
 
 
 _ENDINGS = ".json, .csv, .parquet or .html"
-# What the name of a file of another format ends in.
-_TAKEN = {
+# Suffixes of other formats.
+_SUFFIXES = {
     *ReportFormat,
     *("xlsx", "xls", "ods", "tsv", "jsonl", "ndjson", "xml", "pdf", "gz", "zip"),
 }
 
 
 class UnknownForm(IttybatchError):
-    """The name of a report says another format than the report has, or none there is."""
+    """The name of a report has the suffix of another or an unknown format."""
 
 
 def form_of(name: str | None, given: ReportFormat | None = None) -> ReportFormat:
-    """Tell from its name what a report is written as: JSON where it has no ending.
+    """Choose a report's format by its name: JSON if it has no suffix.
 
     Args:
         name: A path or `s3://bucket/key`, None for a stream.
-        given: The format that was asked for, if one was.
+        given: The requested format, if any.
 
     Raises:
-        UnknownForm: The name says something else.
+        UnknownForm: The suffix does not match the format.
     """
     ending = _ending(name)
     if given is not None:
-        if ending in _TAKEN - {given.value}:
+        if ending in _SUFFIXES - {given.value}:
             raise UnknownForm(
-                f"{name} would hold {given.value.upper()}, by `--format {given.value}`, and its "
-                f"name says {ending}.",
+                f"{name} would hold {given.value.upper()}, because of `--format {given.value}`, "
+                f"but its name says {ending}.",
                 remedy=f"Name it .{given.value}, or leave out `--format`.",
             )
         return given
@@ -85,19 +85,19 @@ def form_of(name: str | None, given: ReportFormat | None = None) -> ReportFormat
         return ReportFormat.JSON
     if ending not in set(ReportFormat):
         raise UnknownForm(
-            f"There is no report in the format that {name} is named for; nothing was written.",
+            f"Reports have no format for the name {name}; nothing was written.",
             remedy=f"Use a name that ends in {_ENDINGS}, or choose with `--format`.",
         )
     return ReportFormat(ending)
 
 
 def refuse_file(report_to: str | None) -> None:
-    """Refuse a file as the place of copies, in which a folder is made for each batch.
+    """Refuse a file name as the place of copies, in which each batch gets a folder.
 
     Raises:
-        UnknownForm: The place is named as a file is.
+        UnknownForm: The place has a file's suffix.
     """
-    if report_to and not report_to.endswith("/") and _ending(report_to) in _TAKEN:
+    if report_to and not report_to.endswith("/") and _ending(report_to) in _SUFFIXES:
         raise UnknownForm(
             f"report_to is {report_to}, which names a file; nothing was submitted.",
             remedy="Give a folder or s3://bucket/prefix/: each batch gets a folder of its own "
@@ -110,17 +110,17 @@ def _ending(name: str | None) -> str:
 
 
 class ReportForm(Protocol):
-    """A report that is being written."""
+    """A report while it is written."""
 
     def add(self, rows: Sequence[Result], /) -> None:
-        """Take the next jobs."""
+        """Write the next jobs."""
 
     def end(self, tally: Tally, /) -> None:
-        """Write what comes after the last job."""
+        """Write the end of the report, after the last job."""
 
 
 class JsonReport:
-    """The report as one JSON document, a line a job."""
+    """The report as one JSON document, with one line a job."""
 
     def __init__(self, stream: IO[bytes], status: BatchStatus) -> None:
         self._stream = stream
@@ -135,7 +135,7 @@ class JsonReport:
             self._before = b",\n"
 
     def end(self, tally: Tally, /) -> None:
-        """Close the document; what the checks came to stands where there were any."""
+        """Write the results of the checks, if any, and close the document."""
         self._stream.write(b"\n]")
         if tally.checks:
             self._stream.write(b',"checks":' + orjson.dumps(dict(tally.checks)))
@@ -143,11 +143,11 @@ class JsonReport:
 
 
 class CsvReport:
-    """The report as rows. Opened in a spreadsheet, no cell of it is a formula.
+    """The report as CSV. No spreadsheet treats a cell of it as a formula.
 
     Args:
-        stream: Where it goes.
-        for_excel: Whether Excel may open it; a program that reads a pipe wants no byte order mark.
+        stream: Where to write it.
+        for_excel: Whether to begin with a byte order mark, which Excel needs and pipes do not.
     """
 
     def __init__(self, stream: IO[bytes], *, for_excel: bool = False) -> None:
@@ -161,7 +161,7 @@ class CsvReport:
         self._write([[cell(value) for value in job_columns(row).values()] for row in rows])
 
     def end(self, tally: Tally, /) -> None:
-        """There is nothing after the last row."""
+        """Write nothing: CSV has no end."""
 
     def _write(self, rows: Sequence[Sequence[str]]) -> None:
         text = io.StringIO(newline="")
@@ -170,14 +170,14 @@ class CsvReport:
 
 
 class ParquetReport:
-    """The report as Parquet, a row group a few thousand jobs."""
+    """The report as Parquet, with some thousand jobs in a row group."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._writer = pq.ParquetWriter(stream, PARQUET_SCHEMA)
         self._group: list[Any] = []
 
     def add(self, rows: Sequence[Result], /) -> None:
-        """Collect these jobs, and write them once they fill a row group."""
+        """Collect these jobs, and write them when they fill a row group."""
         self._group.extend(job_columns(row) for row in rows)
         if len(self._group) >= _ROW_GROUP:
             self._flush()

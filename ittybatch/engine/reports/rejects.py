@@ -1,4 +1,4 @@
-"""The rows of a source that could not become items."""
+"""The rejected rows of a source: those that could not become items."""
 
 import csv
 import io
@@ -9,16 +9,16 @@ from typing import IO
 from ittybatch.engine.reports.cells import BYTE_ORDER_MARK, cell
 from ittybatch.engine.reports.places import whole
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.queries import reject_rows
+from ittybatch.ledger.results import reject_rows
 
 _COLUMNS = ("line", "field", "reason", "row")
 
 
 def write_rejects(ledger: Ledger, batch: str, stream: IO[bytes]) -> int:
-    """Write them as CSV, page by page.
+    """Write rejected rows as CSV, page by page.
 
     Returns:
-        How many there are.
+        The number of rows.
     """
     stream.write(BYTE_ORDER_MARK + _lines([_COLUMNS]))
     written, after = 0, -1
@@ -29,7 +29,7 @@ def write_rejects(ledger: Ledger, batch: str, stream: IO[bytes]) -> int:
 
 
 def write_rejects_file(ledger: Ledger, batch: str, folder: Path) -> Path | None:
-    """Write `rejects.csv` where a batch has any.
+    """Write `rejects.csv` if the batch has rejected rows.
 
     Returns:
         The file, or None.
@@ -39,7 +39,7 @@ def write_rejects_file(ledger: Ledger, batch: str, folder: Path) -> Path | None:
 
 
 def write_rejects_to(ledger: Ledger, batch: str, place: str) -> str | None:
-    """Write them to a path or an `s3://` URI where a batch has any.
+    """Write rejected rows to a path or an `s3://` URI, if the batch has any.
 
     Returns:
         The place, or None.

@@ -1,8 +1,8 @@
-"""What a file is, by its first bytes."""
+"""Recognise file formats by their first bytes."""
 
-# Enough for every sign below, and a single packet.
+# Enough for every signature below, and one network packet.
 LONGEST = 64
-# A frame of MPEG audio begins with eleven bits set; layer and rate tell AAC's header from MP3's.
+# An MPEG audio frame begins with eleven set bits; the layer distinguishes AAC from MP3.
 _SYNC = 0xFF
 _SYNC_MASK = 0xE0
 _LAYER_MASK = 0x06
@@ -22,7 +22,7 @@ _BEGINS = (
 _RIFF = {b"WEBP": "webp", b"WAVE": "wav", b"AVI ": "avi"}
 _STILLS = {b"avif": "avif", b"avis": "avif", b"heic": "heic", b"mif1": "heic"}
 _OLD_QUICKTIME = {b"moov", b"mdat", b"wide", b"free"}
-# What may stand in a file of a format. Containers do not tell what is in them.
+# The signatures that a format may have. A container does not show which codec it holds.
 _FITTING = {
     "mp4": {"mp4"},
     "mov": {"mp4"},
@@ -47,21 +47,21 @@ _FITTING = {
 
 
 def fits(beginning: bytes, file_format: str) -> bool | None:
-    """Say whether a file that begins like this may be of a format.
+    """Say whether a file that begins with these bytes can have a format.
 
     Args:
-        beginning: Its first bytes; `LONGEST` of them are enough.
-        file_format: As Ittybit names it, such as `mp4` or `jpeg`.
+        beginning: Its first bytes; `LONGEST` are enough.
+        file_format: Ittybit's name of it, such as `mp4` or `jpeg`.
 
     Returns:
-        None where nothing is known about the format.
+        None if the format is unknown.
     """
     fitting = _FITTING.get(file_format.lower())
     return None if fitting is None else sign_of(beginning) in fitting
 
 
 def sign_of(beginning: bytes) -> str | None:
-    """What a file is that begins like this, None where it is nothing known."""
+    """Return the signature of a file that begins with these bytes; None if it is unknown."""
     for begin, sign in _BEGINS:
         if beginning.startswith(begin):
             return sign

@@ -1,4 +1,4 @@
-"""Rows of a Parquet file, a batch at a time."""
+"""Reads the rows of a Parquet file as items."""
 
 from collections.abc import Iterator
 from typing import IO, Any
@@ -6,22 +6,46 @@ from typing import IO, Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from ittybatch.sources.cells import as_text
-from ittybatch.sources.columns import METADATA_PREFIX
+from ittybatch.sources.cells import as_cell, as_text
+from ittybatch.sources.columns import METADATA_PREFIX, Columns
+from ittybatch.sources.manifest import ManifestSource, Position, unusable
+from ittybatch.sources.page import Page, PageBuilder
+from ittybatch.sources.rows import Rows
+from ittybatch.sources.stream import spooled
 
-BATCH_ROWS = 1000
-# Errors of pyarrow are these, and OSError.
+_BATCH_ROWS = 1000
+# pyarrow raises these.
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, NotImplementedError)
 
 
-class ParquetTable:
-    """The columns of a Parquet file; those of a struct `metadata` are `metadata.NAME`.
+def read_parquet(source: ManifestSource, position: Position, page_size: int) -> Iterator[Page]:
+    """Read a Parquet file in pages; arguments and errors as for `read_manifest`."""
+    with spooled(source.uri, position.identity) as (file, identity):
+        builder = PageBuilder(page_size)
+        number = position.line - 1
+        try:
+            table = _Table(file)
+            columns = Columns.from_header(table.titles, source.columns)
+            rows = Rows(columns, typed=True)
+            for row in table.rows(number, columns.read):
+                number += 1
+                builder.add(rows.item_of(number, list(map(as_cell, row))))
+                if builder.free == 0:
+                    yield builder.build(Position(identity, line=number + 1).cursor(source))
+        except ValueError as error:
+            raise unusable(source, str(error)) from error
+        if builder:
+            yield builder.build(Position(identity, line=number + 1).cursor(source))
+
+
+class _Table:
+    """The columns of a Parquet file. Fields of a struct `metadata` are called `metadata.NAME`.
 
     Args:
         file: The file, seekable.
 
     Raises:
-        ValueError: It is no Parquet file that can be read.
+        ValueError: It is not a readable Parquet file.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -33,11 +57,11 @@ class ParquetTable:
         self.titles = [".".join(path) for path in self._fields]
 
     def rows(self, start: int, wanted: list[int]) -> Iterator[list[Any]]:
-        """Give rows from one on, counted from 0.
+        """Yield the rows from row `start` on, counted from 0.
 
         Args:
-            start: The first one to give.
-            wanted: Places of the columns that are read; the others are None.
+            start: The first row to yield.
+            wanted: Places of the columns to read; the others are None.
 
         Raises:
             ValueError: The file is damaged.
@@ -46,7 +70,7 @@ class ParquetTable:
         names = list(dict.fromkeys(self._fields[place][0] for place in wanted))
         try:
             for batch in self._file.iter_batches(
-                BATCH_ROWS, row_groups=groups, columns=names, use_threads=False
+                _BATCH_ROWS, row_groups=groups, columns=names, use_threads=False
             ):
                 skipped = min(max(start - before, 0), batch.num_rows)
                 before += batch.num_rows
@@ -55,6 +79,7 @@ class ParquetTable:
             raise ValueError(f"it is damaged: {_first_line(error)}") from error
 
     def _groups_from(self, start: int) -> tuple[list[int], int]:
+        """Return the row groups from the one with row `start` on, and the rows before them."""
         metadata = self._file.metadata
         first = before = 0
         while first < metadata.num_row_groups:
@@ -71,7 +96,7 @@ class ParquetTable:
             name, *below = self._fields[place]
             column: Any = batch.column(name)
             for child in below:
-                # Not `field`, which gives a value also where the struct itself is null.
+                # `field` would ignore that the struct itself may be null.
                 column = column.flatten()[column.type.get_field_index(child)]
             columns[place] = _values(column)
         for row in zip(*columns, strict=True):
@@ -86,25 +111,25 @@ def _flat(schema: pa.Schema) -> Iterator[tuple[str, ...]]:
             yield (field.name,)
 
 
-def _values(column: Any) -> list[Any]:  # noqa: ANN401  an array of pyarrow's
+def _values(column: Any) -> list[Any]:  # noqa: ANN401 - a pyarrow array
     try:
         values: list[Any] = column.to_pylist()
     except UnicodeDecodeError:
         raw = column.cast(pa.large_binary()).to_pylist()
         return [None if value is None else as_text(value) for value in raw]
     except (pa.ArrowException, ValueError, OverflowError):
-        # Each by itself: how a value is written must not depend on the others of its page.
+        # Convert one by one: the text of a value must not depend on its neighbours.
         return [_value(scalar) for scalar in column]
     else:
         return values
 
 
-def _value(scalar: Any) -> Any:  # noqa: ANN401  a scalar of pyarrow's
-    """A value, or, where Python has no type for it, the text or number that Arrow has."""
+def _value(scalar: Any) -> Any:  # noqa: ANN401 - a pyarrow scalar
+    """Convert a value; return Arrow's text or number if Python has no type for it."""
     try:
         return scalar.as_py()
     except (pa.ArrowException, ValueError, OverflowError):
-        # Parts of a microsecond, or a year beyond 9999.
+        # Nanoseconds, or a year beyond 9999.
         text: str = scalar.cast(pa.string()).as_py()
         return scalar.value if text.startswith("<") else text.replace(" ", "T", 1)
 

@@ -1,4 +1,4 @@
-"""The one place that decides what a failure means: try again, give up, wait, or stop."""
+"""Decides what a failure means: retry, give up, wait, or stop. Only this file does."""
 
 import re
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ _PERMANENT_KINDS = frozenset(
     }
 )
 _RETRYABLE_KINDS = frozenset({"internal_error", "rate_limited", "timeout"})
-# These two cover an input that is wrong and one that could not be fetched just now.
+# Ittybit uses these two for invalid inputs and for inputs that it could not fetch just then.
 _VAGUE_KINDS = frozenset({"invalid_input", "request_invalid"})
 
 _HTTP_STATUS = re.compile(
@@ -41,12 +41,12 @@ _HTTP_STATUS = re.compile(
 _RETRYABLE_STATUSES = frozenset({408, 425, 429})
 _FIRST_SERVER_STATUS = 500
 
-_TRANSIENT_FETCH = re.compile(
+_TEMPORARY_FETCH = re.compile(
     r"time[d]?[ -]?out|temporar|try again|retry later|too many requests|throttl|rate limit"
     r"|slow ?down|unavailable|bad gateway|connection (?:was )?(?:reset|refused|closed|aborted)"
     r"|internal(?: server)? error|econnre|etimedout|socket hang ?up|broken pipe"
 )
-_TRANSIENT = re.compile(
+_TEMPORARY = re.compile(
     r"overload|capacity|out of memory|network"
     r"|interrupted|preempt|evicted|worker (?:lost|died|crashed)|deadline|dns"
     r"|resolve host|name resolution"
@@ -70,75 +70,76 @@ _PAST_END = re.compile(
 
 
 class Refusal(StrEnum):
-    """What the refusal of a submission means for its job and its batch."""
+    """What a refused submission means for its job and its batch."""
 
     FAIL = "fail"
-    """The job can never be submitted like this; the others can."""
+    """Ittybit will never accept this job; other jobs are not affected."""
     STOP = "stop"
-    """Nothing can be submitted until somebody acts: the key, the account, the address."""
+    """Ittybit accepts nothing until a person fixes the key, the account or the address."""
     LATER = "later"
-    """Surely not accepted: submit it later."""
+    """Not accepted: submit it later."""
     UNKNOWN = "unknown"
-    """It may have been accepted: send it again, under the same key."""
+    """Possibly accepted: send it again under the same key."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """Whether a failed job is worth another attempt, and why, in words for its user."""
+class FailureClass:
+    """Whether a failed job gets another attempt, and the reason to show to its user."""
 
     retryable: bool
     reason: str
 
 
-def judge(error: JobError | None, status: JobStatus) -> Judgement:
-    """Decide whether another attempt at a job can end differently.
+def classify_failure(error: JobError | None, status: JobStatus) -> FailureClass:
+    """Decide whether another attempt at a job can succeed.
 
-    Anything unrecognised is retryable, because attempts are bounded and a job given up too
-    early is lost. A cancelled job is not, unless its error is known to pass: there is no
-    cancelling through the API, so somebody decided it, and a new attempt would overrule and
-    bill them.
+    An unknown error is retryable, because attempts are limited and a job that is given up too
+    early is lost. A cancelled job is not, unless its error is known to be temporary: the API
+    cannot cancel jobs, so a person did, and a new attempt would override and bill them.
     """
     if not status.terminal or status is JobStatus.SUCCEEDED:
-        return Judgement(retryable=False, reason=f"The job has not failed: it is {status}.")
+        return FailureClass(retryable=False, reason=f"The job has not failed: it is {status}.")
     verdict = _verdict(error) if error else None
     if verdict is not None:
         return verdict
     if status is JobStatus.CANCELLED:
-        return Judgement(
+        return FailureClass(
             retryable=False,
-            reason="It was cancelled at Ittybit, so it is not sent again by itself.",
+            reason="It was cancelled at Ittybit, so it is not sent again automatically.",
         )
     if error is None:
-        return Judgement(retryable=True, reason="Ittybit gave no reason for the failure.")
-    return Judgement(retryable=True, reason=f"Not a known permanent failure: {_shown(error)}.")
+        return FailureClass(retryable=True, reason="Ittybit gave no reason for the failure.")
+    return FailureClass(retryable=True, reason=f"Not known to be permanent: {_shown(error)}.")
 
 
-def _verdict(error: JobError) -> Judgement | None:
+def _verdict(error: JobError) -> FailureClass | None:
     kind = (error.kind or "").lower()
     message = error.message.lower()
     if kind in _RETRYABLE_KINDS:
-        return Judgement(retryable=True, reason=f"Ittybit had a passing fault: {_shown(error)}.")
+        return FailureClass(
+            retryable=True, reason=f"A temporary fault at Ittybit: {_shown(error)}."
+        )
     if kind in _PERMANENT_KINDS and kind not in _VAGUE_KINDS:
-        return Judgement(retryable=False, reason=f"It would fail again: {_shown(error)}.")
-    passing = _passing(f"{kind.replace('_', ' ')}: {message}", vague=kind in _VAGUE_KINDS)
-    if passing is None:
+        return FailureClass(retryable=False, reason=f"It would fail again: {_shown(error)}.")
+    temporary = _is_temporary(f"{kind.replace('_', ' ')}: {message}", vague=kind in _VAGUE_KINDS)
+    if temporary is None:
         return None
-    if passing:
-        return Judgement(retryable=True, reason=f"It may pass: {_shown(error)}.")
-    return Judgement(retryable=False, reason=f"It would fail again: {_shown(error)}.")
+    if temporary:
+        return FailureClass(retryable=True, reason=f"It may be temporary: {_shown(error)}.")
+    return FailureClass(retryable=False, reason=f"It would fail again: {_shown(error)}.")
 
 
-def _passing(message: str, *, vague: bool) -> bool | None:
-    """Whether the words speak of something that passes; None where they do not say."""
+def _is_temporary(message: str, *, vague: bool) -> bool | None:
+    """Whether the message describes a temporary problem; None if it does not say."""
     http = _HTTP_STATUS.search(message)
     if http:
         code = int(http[1])
         return code >= _FIRST_SERVER_STATUS or code in _RETRYABLE_STATUSES
-    if _TRANSIENT_FETCH.search(message):
+    if _TEMPORARY_FETCH.search(message):
         return True
     if vague or _PERMANENT.search(message):
         return False
-    return True if _TRANSIENT.search(message) else None
+    return True if _TEMPORARY.search(message) else None
 
 
 def _shown(error: JobError) -> str:
@@ -156,10 +157,10 @@ def is_past_end(kind: str | None, message: str | None) -> bool:
     return (kind or "").lower() in _VAGUE_KINDS and bool(_PAST_END.search((message or "").lower()))
 
 
-def judge_refusal(error: IttybitError) -> Refusal:
-    """Decide what becomes of a submission that ended in an error.
+def classify_refusal(error: IttybitError) -> Refusal:
+    """Decide what happens to a submission that failed.
 
-    `STOP` says nothing about whether an earlier try was accepted: ask `outcome_unknown`.
+    `STOP` does not say whether an earlier try was accepted; `outcome_unknown` does.
     """
     if isinstance(error, AuthenticationError | PaymentRequired | Redirected):
         return Refusal.STOP

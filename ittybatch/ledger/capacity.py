@@ -1,4 +1,4 @@
-"""Room at Ittybit: a limit on the jobs of all batches together, and who goes first."""
+"""Capacity: a limit on the jobs in flight of all batches together, and who goes first."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,19 +14,21 @@ from ittybatch.ledger.states import BatchState, ChunkState
 _RANKS = {"high": 0, "normal": 1, "low": 2}
 
 
-def room_for(transaction: Transaction, batch: str, sizes: Sequence[int], max_in_flight: int) -> int:
-    """How many of a batch's next chunks may go now.
+def capacity_for(
+    transaction: Transaction, batch: str, sizes: Sequence[int], max_in_flight: int
+) -> int:
+    """How many of a batch's next chunks may be released now.
 
-    None while a batch of higher priority wants room. A chunk that is larger than the limit
-    goes when nothing else is in flight. Whoever looks does so alone until its transaction
-    ends, so that two batches cannot both take the last of it.
+    0 while a batch of higher priority waits for capacity. A chunk that is larger than the limit
+    is released when nothing else is in flight. An advisory lock is held until the transaction
+    ends, so two batches cannot both take the last capacity.
 
     Args:
         transaction: The transaction to look in.
         batch: The batch.
-        sizes: Jobs of each chunk that it would release, in their order.
-        max_in_flight: Jobs of all batches that may be released and not ended, but for those
-            that will not be sent.
+        sizes: Number of jobs of each chunk that it would release, in order.
+        max_in_flight: How many jobs of all batches may be released and not ended. Jobs that
+            will not be sent do not count.
     """
     transaction.serialise("room")
     wanting = [other for other in _wanting(transaction) if other.id != batch]
@@ -49,11 +51,11 @@ def room_for(transaction: Transaction, batch: str, sizes: Sequence[int], max_in_
 
 
 def _taken(transaction: Transaction) -> int:
-    """Jobs of released chunks that Ittybit has, or will have unless somebody stops their batch.
+    """Jobs of released chunks that Ittybit has, or will get unless their batch is stopped.
 
-    A batch that is held or cancelled sends nothing more. Once resumed, it takes its room again
-    with the chunks that it had released, and further ones wait until all fit under the limit.
-    While its circuit is open a batch keeps its room: it tries again within minutes, by itself.
+    A batch that is held or cancelled sends nothing more. Once resumed, its released chunks count
+    again, and other chunks wait until all fit under the limit. A batch whose circuit is open
+    keeps its capacity: it retries within minutes.
     """
     to_send = case((Batch.state == BatchState.RUNNING.value, Chunk.planned), else_=0)
     found = transaction.execute(
@@ -65,7 +67,7 @@ def _taken(transaction: Transaction) -> int:
 
 
 def wake_next(transaction: Transaction) -> None:
-    """Wake the batch whose turn it is to take room that others have left."""
+    """Wake the batch that may use freed capacity next."""
     wanting = _wanting(transaction)
     if wanting:
         first = min(wanting, key=lambda row: (_rank(row.options), row.created_at, row.id))

@@ -1,4 +1,4 @@
-"""Which attempts Ittybit speaks of, in webhooks and in answers to polls."""
+"""Matching: which attempts the webhooks and poll responses of Ittybit are about."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from ittybatch.ledger.states import AttemptState, JobState
 
 
 @dataclass(slots=True)
-class SpokenOf:
-    """An attempt and its job, as they stand while a group of outcomes is applied to them."""
+class MatchedAttempt:
+    """An attempt and its job, with the changes of the outcomes applied so far."""
 
     id: int
     chunk_id: int
@@ -35,9 +35,9 @@ class SpokenOf:
 
     @property
     def given_up(self) -> bool:
-        """Whether the attempt ended without a word of its end from Ittybit.
+        """Whether we ended the attempt without a report from Ittybit.
 
-        Earlier versions wrote a refused one as failed: it is the one without Ittybit's id.
+        Earlier versions stored a refused attempt as failed, without Ittybit's id.
         """
         if self.attempt_state is AttemptState.FAILED:
             return self.task_id is None
@@ -48,24 +48,26 @@ class SpokenOf:
         self.attempt_state = AttemptState(self.attempt_state)
 
 
-def attempts_spoken_of(transaction: Transaction, jobs: Sequence[RemoteJob]) -> dict[str, SpokenOf]:
-    """Find and lock what some outcomes speak of.
+def match_attempts(
+    transaction: Transaction, jobs: Sequence[RemoteJob]
+) -> dict[str, MatchedAttempt]:
+    """Find and lock the attempts that some outcomes are about.
 
-    By the id that a submission was answered with; where that answer is not recorded, by the
-    batch, job and attempt in the metadata that Ittybit echoes.
+    An attempt is found by the id in the response to its submission. If the response was not
+    recorded, it is found by the batch, job and attempt in the metadata that Ittybit echoes.
 
     Args:
-        transaction: The transaction that locks them.
-        jobs: What Ittybit says.
+        transaction: The transaction that holds the locks.
+        jobs: The jobs as Ittybit reports them.
 
     Returns:
-        What was found, by Ittybit's id of it.
+        The attempts that were found, by Ittybit's id.
     """
     tasks = [{"task": task} for task in sorted({job.id for job in jobs})]
-    shared: dict[tuple[int, int], SpokenOf] = {}
+    shared: dict[tuple[int, int], MatchedAttempt] = {}
     found = {
         row.task_id: shared.setdefault((row.id, row.number), row)
-        for row in (SpokenOf(*values) for values in _BY_TASK.fetch(transaction, tasks))
+        for row in (MatchedAttempt(*values) for values in _BY_TASK.fetch(transaction, tasks))
     }
     marks = {
         job.id: mark for job in jobs if job.id not in found and (mark := Mark.read(job.metadata))
@@ -82,19 +84,19 @@ def attempts_spoken_of(transaction: Transaction, jobs: Sequence[RemoteJob]) -> d
         ]
         by_mark = {
             (Mark(row.batch_id, row.job_key, row.number), row.kind): row
-            for row in (SpokenOf(*values) for values in _BY_MARK.fetch(transaction, given))
+            for row in (MatchedAttempt(*values) for values in _BY_MARK.fetch(transaction, given))
         }
         # A nested task (a probe, an import) may echo its job's metadata and is not the job.
         for job in jobs:
             row = by_mark.get((mark, job.kind or "")) if (mark := marks.get(job.id)) else None
             if row is not None and row.task_id in {None, job.id}:
                 found[job.id] = shared.setdefault((row.id, row.number), row)
-    # Outcomes of one group that speak of the same attempt see each other's effect.
+    # Outcomes of one group about the same attempt see each other's effect.
     return {task: row for task, row in found.items() if task is not None}
 
 
 def _candidates() -> Any:  # noqa: ANN401  a Select of many columns
-    """The columns of `SpokenOf`."""
+    """The columns of `MatchedAttempt`."""
     return (
         select(
             Job.id,

@@ -1,4 +1,4 @@
-"""Lines of JSON turned into items, or into the reason why not."""
+"""Lines of JSON as items or rejects."""
 
 import difflib
 import json
@@ -22,6 +22,7 @@ from ittybatch.sources.page import Reject
 from ittybatch.sources.rows import (
     MAX_VALUE_CHARACTERS,
     UNSEEN_IN_TEXT,
+    BadCellError,
     Rows,
     control_character,
     reject_of,
@@ -29,30 +30,22 @@ from ittybatch.sources.rows import (
 
 MAX_LINE_BYTES = 1024 * 1024
 
-_PATH = "path"
 _CLOSE = 0.8
 _TEXT = {name for name in KNOWN if name not in {"options", "size_bytes"}}
 
 
-class _BadValueError(Exception):
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(reason)
-        self.field = field
-        self.reason = reason
+class _Duplicated(dict[str, Any]):
+    """A JSON object that has some names twice."""
+
+    names: frozenset[str] = frozenset()
 
 
-class _Twins(dict[str, Any]):
-    """An object of JSON in which names stand twice."""
-
-    twins: frozenset[str] = frozenset()
-
-
-class Objects:
-    """Reads objects that each name one item.
+class JsonLines:
+    """Turns lines that hold one JSON object each into items.
 
     Args:
-        mapping: Names that known values have here, by the known name.
-        encoding: What the file is written in, for messages.
+        mapping: Names that known values have in this file, by the known name.
+        encoding: The file's encoding, for messages.
     """
 
     def __init__(self, mapping: Mapping[str, str], encoding: str) -> None:
@@ -61,60 +54,58 @@ class Objects:
         self._encoding = encoding.upper()
 
     def read(self, line: int, content: bytes) -> Item | Reject | None:
-        """Turn a line into an item; a bad one into a reject; an empty one into None."""
+        """Turn a line into an item, a bad line into a reject, an empty one into None."""
         text = content.decode(errors="replace").strip().removeprefix("\ufeff")
         if not text:
             return None
         try:
             return self._item(line, content, text)
-        except _BadValueError as error:
-            # A line that is no object may be of any file: its text is nobody's business.
+        except BadCellError as error:
+            # A line that is not an object may be of any file, so do not show its text.
             shown = [text[:1000]] if text.startswith("{") else []
             return reject_of(line, error.field, error.reason, shown)
 
     def _item(self, line: int, content: bytes, text: str) -> Item | Reject | None:
         given = self._parsed(content, text)
         values: dict[str, Any] = {}
-        pairs: dict[str, str] = {}
+        metadata: dict[str, str] = {}
         for title, value in given.items():
             name = self._renamed.get(folded(title)) or _known(title)
             if name is None or value is None or value != value:  # noqa: PLR0124 - NaN
                 continue
-            if isinstance(given, _Twins) and title in given.twins:
-                raise _BadValueError(name, f"the name {title[:40]!r} stands twice")
+            if isinstance(given, _Duplicated) and title in given.names:
+                raise BadCellError(name, f"the name {title[:40]!r} appears twice")
             if name == "metadata":
-                pairs.update(_pairs(value))
+                metadata.update(_metadata(value))
             elif name.startswith(METADATA_PREFIX):
-                pairs.update(_pairs({name.removeprefix(METADATA_PREFIX): value}))
+                metadata.update(_metadata({name.removeprefix(METADATA_PREFIX): value}))
             elif name in values:
-                raise _BadValueError(name, f"stands twice, the second time as {title[:40]!r}")
+                raise BadCellError(name, f"appears twice, the second time as {title[:40]!r}")
             else:
                 values[name] = value
         if REQUIRED not in values:
             _take_alias(given, values)
         if REQUIRED not in values and any(value is not None for value in given.values()):
             names = ", ".join(repr(name[:40]) for name in list(given)[:10])
-            raise _BadValueError(REQUIRED, f"is empty or missing (found: {names})")
+            raise BadCellError(REQUIRED, f"is empty or missing (found: {names})")
         cells = [_cell(name, values[name]) if name in values else "" for name in KNOWN]
-        if len(pairs) > MAX_PAIRS:
-            raise _BadValueError("metadata", f"has {len(pairs)} values; at most {MAX_PAIRS} fit")
-        return self._rows.item_of(line, cells, pairs)
+        if len(metadata) > MAX_PAIRS:
+            raise BadCellError("metadata", f"has {len(metadata)} values; at most {MAX_PAIRS} fit")
+        return self._rows.item_of(line, cells, metadata)
 
     def _parsed(self, content: bytes, text: str) -> dict[str, Any]:
         if len(content) >= MAX_LINE_BYTES:
-            raise _BadValueError("row", f"the line has more than {MAX_LINE_BYTES} bytes")
+            raise BadCellError("row", f"the line has more than {MAX_LINE_BYTES} bytes")
         try:
             content.decode()
         except UnicodeDecodeError:
-            raise _BadValueError(
-                "row", f"is not {self._encoding}; save the file as UTF-8"
-            ) from None
+            raise BadCellError("row", f"is not {self._encoding}; save the file as UTF-8") from None
         try:
             given = json.loads(text, object_pairs_hook=_object)
         except (ValueError, RecursionError) as error:
-            raise _BadValueError("row", f"is not JSON: {error}") from error
+            raise BadCellError("row", f"is not JSON: {error}") from error
         if not isinstance(given, dict):
-            raise _BadValueError("row", 'is not a JSON object, such as {"input": "s3://..."}')
+            raise BadCellError("row", 'is not a JSON object, such as {"input": "s3://..."}')
         return given
 
 
@@ -123,8 +114,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) == len(pairs):
         return found
     names = [name for name, _ in pairs]
-    result = _Twins(found)
-    result.twins = frozenset(name for name in names if names.count(name) > 1)
+    result = _Duplicated(found)
+    result.names = frozenset(name for name in names if names.count(name) > 1)
     return result
 
 
@@ -134,70 +125,70 @@ def _take_alias(given: Mapping[str, Any], values: dict[str, Any]) -> None:
     ]
     if len(found) > 1:
         listing = ", ".join(repr(name) for name in found)
-        raise _BadValueError(
-            REQUIRED, f"is missing, and {listing} could each stand for it; use `columns`"
+        raise BadCellError(
+            REQUIRED, f"is missing, and each of {listing} could be it; use `columns`"
         )
     for name in found:
         values[REQUIRED] = given[name]
 
 
-# A file's objects have the same few names.
+# The objects of a file have the same few names.
 @lru_cache(maxsize=1024)
 def _known(title: str) -> str | None:
     name = plain_name(title)
     if name in KNOWN or name.startswith(METADATA_PREFIX):
         return name
     lowered = folded(title)
-    if lowered == _PATH:
+    if lowered == "path":
         return REQUIRED
     if lowered == "metadata":
         return lowered
     close = difflib.get_close_matches(lowered, [*KNOWN, "metadata"], n=1, cutoff=_CLOSE)
     if close:
-        raise _BadValueError(title.strip()[:40], f"is not known; is `{close[0]}` meant?")
+        raise BadCellError(title.strip()[:40], f"is not known; did you mean `{close[0]}`?")
     return None
 
 
 def _cell(name: str, value: object) -> str:
     if name in _TEXT and not isinstance(value, str):
-        raise _BadValueError(name, "is not text; put quotes around it")
+        raise BadCellError(name, "is not text; put quotes around it")
     if name == "options":
         if not isinstance(value, (dict, str)):
-            raise _BadValueError(name, 'are not a JSON object, such as {"width": 1280}')
-        if _has_twins(value):
-            raise _BadValueError(name, "a name stands twice")
+            raise BadCellError(name, 'are not a JSON object, such as {"width": 1280}')
+        if _has_duplicates(value):
+            raise BadCellError(name, "a name appears twice")
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False)
     return as_cell(value)
 
 
-def _has_twins(value: object) -> bool:
-    """Say whether a name stands twice in an object of JSON, at any depth."""
+def _has_duplicates(value: object) -> bool:
+    """Say whether a JSON value has an object with a name twice, at any depth."""
     if isinstance(value, dict):
-        return isinstance(value, _Twins) or any(map(_has_twins, value.values()))
-    return isinstance(value, list) and any(map(_has_twins, value))
+        return isinstance(value, _Duplicated) or any(map(_has_duplicates, value.values()))
+    return isinstance(value, list) and any(map(_has_duplicates, value))
 
 
-def _pairs(given: object) -> dict[str, str]:
+def _metadata(given: object) -> dict[str, str]:
     if not isinstance(given, dict):
-        raise _BadValueError("metadata", 'is not a JSON object, such as {"show": "Pilot"}')
-    if isinstance(given, _Twins):
-        raise _BadValueError("metadata", "a name stands twice")
+        raise BadCellError("metadata", 'is not a JSON object, such as {"show": "Pilot"}')
+    if isinstance(given, _Duplicated):
+        raise BadCellError("metadata", "a name appears twice")
     pairs: dict[str, str] = {}
     for name, value in given.items():
         field = f"{METADATA_PREFIX}{name}"[:80]
         try:
             check_metadata_name(name)
         except ValueError as error:
-            raise _BadValueError(field, str(error)) from error
+            raise BadCellError(field, str(error)) from error
         if isinstance(value, (dict, list)):
-            raise _BadValueError(field, "has parts; give text or a number")
+            raise BadCellError(field, "has parts; give text or a number")
         text = as_cell(value)
         if len(text) > MAX_VALUE_CHARACTERS:
             most = MAX_VALUE_CHARACTERS
-            raise _BadValueError(field, f"has {len(text)} characters; at most {most} are read")
+            raise BadCellError(field, f"has {len(text)} characters; at most {most} are read")
         if found := UNSEEN_IN_TEXT.search(text):
-            raise _BadValueError(field, control_character(found[0]))
+            raise BadCellError(field, control_character(found[0]))
         if text:
             pairs[name] = text
     return pairs

@@ -16,8 +16,8 @@ from ittybatch.ittybit.errors import (
     ServerError,
     UnreadableAnswer,
 )
+from ittybatch.ittybit.failures import Refusal, classify_failure, classify_refusal
 from ittybatch.ittybit.job import JobError, JobStatus
-from ittybatch.ittybit.judgement import Refusal, judge, judge_refusal
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,9 @@ from ittybatch.ittybit.judgement import Refusal, judge, judge_refusal
 )
 def test_what_would_fail_again_is_permanent(kind: str | None, message: str) -> None:
     """Another attempt would cost and end the same."""
-    judgement = judge(JobError(kind, message), JobStatus.FAILED)
-    assert not judgement.retryable
-    assert message.rstrip(".") in judgement.reason
+    failure = classify_failure(JobError(kind, message), JobStatus.FAILED)
+    assert not failure.retryable
+    assert message.rstrip(".") in failure.reason
 
 
 @pytest.mark.parametrize(
@@ -81,41 +81,43 @@ def test_what_would_fail_again_is_permanent(kind: str | None, message: str) -> N
 )
 def test_what_may_pass_is_retryable(kind: str | None, message: str) -> None:
     """So is what nobody has heard of, because attempts are bounded."""
-    judgement = judge(JobError(kind, message), JobStatus.FAILED)
-    assert judgement.retryable
-    assert message.rstrip(".") in judgement.reason
+    failure = classify_failure(JobError(kind, message), JobStatus.FAILED)
+    assert failure.retryable
+    assert message.rstrip(".") in failure.reason
 
 
 def test_a_figure_in_a_name_is_no_http_status() -> None:
     """Only a number that is called a status is one."""
-    assert judge(JobError(None, "Lost track of clip 404.mov"), JobStatus.FAILED).retryable
+    assert classify_failure(
+        JobError(None, "Lost track of clip 404.mov"), JobStatus.FAILED
+    ).retryable
 
 
 def test_a_failure_without_a_reason_is_retryable() -> None:
     """Nothing says that it would happen again."""
-    judgement = judge(None, JobStatus.FAILED)
-    assert judgement.retryable
-    assert "no reason" in judgement.reason
+    failure = classify_failure(None, JobStatus.FAILED)
+    assert failure.retryable
+    assert "no reason" in failure.reason
 
 
 def test_a_cancelled_job_is_not_sent_again_by_itself() -> None:
     """Somebody cancelled it; sending it again would overrule and bill them."""
-    judgement = judge(None, JobStatus.CANCELLED)
-    assert not judgement.retryable
-    assert "cancelled" in judgement.reason
-    assert not judge(JobError(None, "Stopped"), JobStatus.CANCELLED).retryable
+    failure = classify_failure(None, JobStatus.CANCELLED)
+    assert not failure.retryable
+    assert "cancelled" in failure.reason
+    assert not classify_failure(JobError(None, "Stopped"), JobStatus.CANCELLED).retryable
 
 
 def test_a_cancelled_job_whose_error_passes_is_sent_again() -> None:
     """Ittybit cancels what is left of a job whose task broke down."""
     error = JobError("internal_error", "Worker lost")
-    assert judge(error, JobStatus.CANCELLED).retryable
+    assert classify_failure(error, JobStatus.CANCELLED).retryable
 
 
 @pytest.mark.parametrize("status", [JobStatus.SUCCEEDED, JobStatus.RUNNING])
 def test_what_has_not_failed_is_not_retried(status: JobStatus) -> None:
     """A success with a warning in it is a success."""
-    assert not judge(JobError(None, "timeout"), status).retryable
+    assert not classify_failure(JobError(None, "timeout"), status).retryable
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def test_what_has_not_failed_is_not_retried(status: JobStatus) -> None:
 )
 def test_every_refusal_of_a_submission_has_a_meaning(error: IttybitError, refusal: Refusal) -> None:
     """For the job, and for the batch."""
-    assert judge_refusal(error) is refusal
+    assert classify_refusal(error) is refusal
 
 
 @pytest.mark.parametrize("error", [RateLimited("x"), InvalidRequest("x"), NotFound("x")])
@@ -146,4 +148,4 @@ def test_a_refusal_after_a_lost_answer_settles_nothing(error: IttybitError) -> N
     """The lost answer may have been a job: it is asked for again under the same key."""
     error.earlier_try_unknown = True
     assert error.outcome_unknown
-    assert judge_refusal(error) is Refusal.UNKNOWN
+    assert classify_refusal(error) is Refusal.UNKNOWN
