@@ -10,9 +10,10 @@ from rich.console import Console
 from ittybatch.cli import batches, jobs, output
 from ittybatch.cli.output import Column, cut_in_the_middle, print_table
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.batches import hold_batch
+from ittybatch.ledger.control import hold_batch
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.settlement import settle
+from ittybatch.ledger.states import JobState
 from tests.ledger import library
 
 FOLDER = "productions/2026/season-03"
@@ -98,7 +99,7 @@ def test_a_state_has_its_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     text = io.StringIO()
     screen = Console(file=text, width=40, force_terminal=True, color_system="standard")
     monkeypatch.setattr(output, "console", screen)
-    state = output.JobState.FAILED
+    state = JobState.FAILED
     print_table("", (Column("Name", cut=True), "State"), [("x" * 80, state)])
     assert "\x1b[31mfailed" in text.getvalue()
     assert "…" in text.getvalue()
