@@ -1,4 +1,4 @@
-# `make demo` and `make test` are all there is to know.
+# Start with `make demo` and `make test`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,7 +21,7 @@ bench: $(STAMP) $(PANDAS)/.installed
 check: $(STAMP)
 	BIN=$(BIN) sh scripts/check
 
-# What is published: the product, and what its extra `local` brings along.
+# The three distributions: the product, and those of its extra `local`.
 wheels: $(STAMP)
 	rm -rf dist
 	$(BIN)/python -m hatchling build -t wheel
@@ -31,13 +31,13 @@ wheels: $(STAMP)
 $(STAMP): requirements-dev.txt pyproject.toml
 	$(PYTHON) scripts/require_python.py
 	$(PYTHON) -m venv $(VENV)
-	# The lock is complete: with nothing to resolve, pip cannot want what is not in it.
+	# The lock is complete, so pip has nothing to resolve.
 	$(BIN)/pip install --disable-pip-version-check --quiet --require-hashes --no-deps -r requirements-dev.txt
 	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
 	$(BIN)/pip check --disable-pip-version-check
 	touch $(STAMP)
 
-# What the bench compares with has an environment of its own.
+# The bench compares with pandas, in a separate environment.
 $(PANDAS)/.installed: requirements-bench.txt
 	$(PYTHON) -m venv $(PANDAS)
 	$(PANDAS)/bin/pip install --disable-pip-version-check --quiet --require-hashes --no-deps -r requirements-bench.txt

@@ -22,7 +22,7 @@ _GROUP_AND_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 def make_private(home: Path) -> None:
     """Close a home's files to other users of the machine; they contain signed URLs.
 
-    Only the home and its direct entries change: nobody reaches what is below closed folders. A
+    Changes the mode of the home and its direct entries, which also closes what is below them. A
     home that is shared with its group, by the set-group-ID bit, stays open to the group.
     """
     if not home.exists():

@@ -52,7 +52,7 @@ def _acquire(lock_fd: int, home: Path) -> None:
                 raise StackError(
                     f"The services of an earlier stack in {home} have not ended after "
                     f"{CLEANUP_WAIT_S:g} s.",
-                    remedy=f"End the processes that hold it: fuser -k {home / 'stack.lock'}",
+                    remedy=f"List them with `fuser -v {home / 'stack.lock'}` and end them.",
                 ) from None
             time.sleep(LOOK_EVERY_S)
         else:

@@ -1,5 +1,5 @@
 # ruff: noqa: INP001  a folder of programs, not a package
-"""Refuse a Python that is too old or lacks venv, in words; runs on very old ones too."""
+"""Refuse a Python that is too old or lacks venv, with a message; runs on very old ones, too."""
 
 import sys
 
@@ -7,7 +7,7 @@ NEEDED = (3, 11)
 
 
 def complaint(version, has_ensurepip):  # noqa: ANN001, ANN201  old Pythons read no annotations
-    """Say what is wrong with a Python, and how to mend it; None where nothing is."""
+    """Say what is wrong with a Python and how to fix it; None if it is usable."""
     if tuple(version[:2]) < NEEDED:
         return (
             "error: ittybatch needs Python %d.%d or later, and this one is %d.%d.\n"  # noqa: UP031
@@ -23,7 +23,7 @@ def complaint(version, has_ensurepip):  # noqa: ANN001, ANN201  old Pythons read
 
 
 def main():  # noqa: ANN201
-    """Exit with a message if this Python will not do."""
+    """Exit with a message if this Python is not usable."""
     try:
         import ensurepip  # noqa: F401, PLC0415
     except ImportError:

@@ -1,10 +1,16 @@
 """Posters of clips that end before the poster's `start`: they get the first frame."""
 
+import asyncio
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ittybatch.engine.dispatch import Dispatched, Dispatcher
+from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ittybit.failures import is_past_end
+from ittybatch.ittybit.job import read_job
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.brakes import hold_if_alike
 from ittybatch.ledger.settlement import settle
@@ -12,6 +18,7 @@ from ittybatch.ledger.states import JobState
 from ittybatch.ledger.submission import claim_due
 from ittybatch.profiles import Item, JobSpec, load_profile
 from tests.ledger import library
+from tests.sandbox.harness import KEY, Running, make_media, running, serving, wait_for
 
 PROFILES = Path(__file__).parents[2] / "deployments" / "profiles"
 PAST_END = "start is 2 s, but the input ends at 1 s"
@@ -97,3 +104,43 @@ def test_a_library_of_short_clips_is_never_held(ledger: Ledger) -> None:
     short = [library.failed(f"task-{n}", "invalid_input", PAST_END) for n in range(40)]
     ledger.write(settle, short)
     assert not ledger.write(hold_if_alike, batch)
+
+
+def test_the_sandbox_makes_the_poster_of_a_real_short_clip(ledger: Ledger, tmp_path: Path) -> None:
+    """From the profile to the picture: the first job fails, the second succeeds."""
+    film = ("-f", "lavfi", "-i", "testsrc=duration=1:size=128x96:rate=10")
+    make_media(tmp_path / "0.mp4", *film, "-c:v", "libx264", "-pix_fmt", "yuv420p")
+
+    class Handler(SimpleHTTPRequestHandler):
+        def translate_path(self, path: str) -> str:
+            return str(tmp_path / Path(super().translate_path(path)).name)
+
+        def log_message(self, *_args: object) -> None:
+            return
+
+    with serving(Handler) as url, running() as sandbox:
+        web = load_profile("web", PROFILES)
+        jobs = web.jobs_for(Item(f"{url}/0.mp4"))
+        batch = library.planned_batch(ledger, *(job for job in jobs if job.rendition == "poster"))
+        chunk = library.released_chunk(ledger, batch)
+        ends = [_send_and_settle(ledger, sandbox, chunk) for _ in range(2)]
+    assert ends == ["failed", "succeeded"]
+    [row] = library.rows(ledger, batch)
+    assert (row.state, row.attempts) == (JobState.SUCCEEDED, 2)
+
+
+def _send_and_settle(ledger: Ledger, sandbox: Running, chunk: int) -> str:
+    async def dispatch() -> Dispatched:
+        async with IttybitClient(KEY, base_url=sandbox.url) as client:
+            return await Dispatcher(ledger, client, chunk).run()
+
+    assert asyncio.run(dispatch()).accepted == 1
+    task = sandbox.client.get("/_sandbox/jobs").json()[-1]["id"]
+    job = read_job(wait_for(lambda: _ended(sandbox, task)))
+    ledger.write(settle, [job])
+    return job.raw_status
+
+
+def _ended(sandbox: Running, task: str) -> dict[str, Any] | None:
+    job: dict[str, Any] = sandbox.client.get(f"/jobs/{task}").json()
+    return job if read_job(job).status.terminal else None
