@@ -29,19 +29,19 @@ def retry(
         Parameter(negative="", help="Which jobs: failed, expired, cancelled. May be repeated."),
     ] = None,
     reason: Annotated[
-        str | None, Parameter(help="Only jobs with this in their error, such as timeout.")
+        str | None, Parameter(help="Only jobs whose error contains this, for example timeout.")
     ] = None,
     ended_since: Annotated[
         str | None, Parameter(help="Only jobs that ended since: 2d, or 2026-01-31T00:00:00Z.")
     ] = None,
     ended_before: Annotated[
-        str | None, Parameter(help="Only jobs that ended before that, written likewise.")
+        str | None, Parameter(help="Only jobs that ended before: 2d, or 2026-01-31T00:00:00Z.")
     ] = None,
     options: Options = USUAL,
     follow: Follow = False,
     json: Json = False,
 ) -> int:
-    """Start a batch of what failed or expired in an earlier one, each under a new attempt.
+    """Start a batch of jobs that failed or expired in an earlier one, each as a new attempt.
 
     An expired job was given up without an answer: Ittybit may have made and billed it.
     """

@@ -30,7 +30,9 @@ class SourceOptions:
 
     suffix: Annotated[
         list[str] | None,
-        Parameter(negative="", help="Only keys with this suffix, such as .mov. May be repeated."),
+        Parameter(
+            negative="", help="Only keys that end in this, for example .mov. May be repeated."
+        ),
     ] = None
     glob: Annotated[str | None, Parameter(help="Only keys that match this pattern.")] = None
     exclude: Annotated[str | None, Parameter(help="Leave out keys that match this pattern.")] = None
@@ -42,7 +44,7 @@ class SourceOptions:
     ] = None
     also: Annotated[
         list[str] | None,
-        Parameter(negative="", help="A bucket: this prefix, too. May be repeated."),
+        Parameter(negative="", help="A bucket: also scan this prefix. May be repeated."),
     ] = None
     include: Annotated[
         list[Litter] | None,
@@ -54,7 +56,9 @@ class SourceOptions:
     ] = None
     request_payer: Annotated[
         bool,
-        Parameter(negative="", help="A bucket or inventory: agree to pay, where requesters do."),
+        Parameter(
+            negative="", help="A bucket or inventory: agree to pay for requests (requester pays)."
+        ),
     ] = False
     modified_since: Annotated[
         str | None,
@@ -74,29 +78,32 @@ class SourceOptions:
     ] = False
     since_last_scan: Annotated[
         bool,
-        Parameter(negative="", help="A bucket: only what changed since it was last scanned."),
+        Parameter(negative="", help="A bucket: only objects changed since its last scan."),
     ] = False
     overlap: Annotated[
         str | None,
-        Parameter(help="A bucket, with --since-last-scan: how far before it to begin, as 24h."),
+        Parameter(
+            help="A bucket, with --since-last-scan: start this long before it, for example 24h."
+        ),
     ] = None
     parallel: Annotated[
         int | None, Parameter(help="A bucket: folders to list at the same time.")
     ] = None
     prefix: Annotated[
-        str | None, Parameter(help="An inventory: only objects in this folder, as uploads/.")
+        str | None,
+        Parameter(help="An inventory: only objects in this folder, for example uploads/."),
     ] = None
     under: Annotated[
-        str | None, Parameter(help="A queue: the s3://bucket/prefix/ whose events are wanted.")
+        str | None, Parameter(help="A queue: only events of this s3://bucket/prefix/.")
     ] = None
     dead_letter_url: Annotated[
-        str | None, Parameter(help="A queue: where messages go that cannot be read.")
+        str | None, Parameter(help="A queue: the queue that unreadable messages are moved to.")
     ] = None
     max_messages: Annotated[
         int | None, Parameter(help="A queue: the most messages of one batch.")
     ] = None
     max_time: Annotated[
-        str | None, Parameter(help="A queue: how long to read it at most, as 15m.")
+        str | None, Parameter(help="A queue: the longest time to read it, for example 15m.")
     ] = None
     format: Annotated[
         str | None,
@@ -106,31 +113,34 @@ class SourceOptions:
         list[str] | None,
         Parameter(
             negative="",
-            help="A manifest: input=TITLE, metadata.NAME=TITLE, ..., where a known column has "
-            "another title. May be repeated.",
+            help="A manifest: input=TITLE, metadata.NAME=TITLE, ...: the title of a column that is "
+            "named differently. May be repeated.",
         ),
     ] = None
     encoding: Annotated[
-        str | None, Parameter(help="A manifest: of its text, such as cp1252 or mac_roman.")
+        str | None,
+        Parameter(help="A manifest: its text encoding, for example cp1252 or mac_roman."),
     ] = None
     delimiter: Annotated[
-        str | None, Parameter(help="A CSV: what separates values, where its titles do not tell.")
+        str | None, Parameter(help="A CSV: the delimiter, if it cannot be found in the header.")
     ] = None
     sheet: Annotated[
-        str | None, Parameter(help="An Excel workbook: the sheet, by name. The first visible one.")
+        str | None,
+        Parameter(help="An Excel workbook: the sheet, by name. Default: the first visible one."),
     ] = None
     header_row: Annotated[
         int | None,
-        Parameter(help="A manifest: the line of its titles, from 1; 0: it has none."),
+        Parameter(help="A manifest: the line of its header, from 1; 0: no header."),
     ] = None
     hidden_rows: Annotated[
-        bool, Parameter(negative="", help="An Excel workbook: hidden rows, too.")
+        bool, Parameter(negative="", help="An Excel workbook: also take hidden rows.")
     ] = False
     query: Annotated[
         str | None, Parameter(help="A database: the SELECT, or @FILE that holds it.")
     ] = None
     key: Annotated[
-        str | None, Parameter(help="A database: a unique column, to go on from after a stop.")
+        str | None,
+        Parameter(help="A database: a unique column, so that a stopped scan can continue."),
     ] = None
 
 

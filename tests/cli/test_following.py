@@ -106,3 +106,22 @@ def test_jobs_that_were_not_submitted_are_told(
     assert said in told
     assert sum(line.startswith("7 ") for line in told.splitlines()) == 1
     assert "could not be used" not in told
+
+
+def test_ctrl_c_ends_only_the_display(
+    ledger: Ledger,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And says that the batch goes on, and how to attach again."""
+    batch = library.new_batch(ledger, flow_run_id=FLOW_RUN).id
+
+    def interrupt(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ittybatch.cli.following.time.sleep", interrupt)
+    assert follow(ledger, tmp_path) == 130
+    said = capsys.readouterr().err
+    assert "The batch goes on" in said
+    assert f"ittybatch follow {batch}" in said

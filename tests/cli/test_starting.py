@@ -1,5 +1,7 @@
 """`ittybatch run`: what it asks Prefect for, and what it says of that."""
 
+import io
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +10,10 @@ from typing import Any
 import pytest
 
 from ittybatch.cli import starting
+from ittybatch.engine.estimate import Estimate
 from ittybatch.engine.flow_runs import FlowRuns
 from ittybatch.engine.options import RunOptions
+from ittybatch.engine.planning import Preview
 from ittybatch.errors import IttybatchError
 
 PROFILE = "renditions: [{name: sd, kind: video, options: {height: 480}}]"
@@ -109,4 +113,41 @@ def test_a_dry_run_cannot_be_followed(prefect: Recorder) -> None:
     with pytest.raises(IttybatchError, match="--dry-run") as caught:
         starting.run("list.csv", options=RunOptions(dry_run=True), follow=True)
     assert "`ittybatch plan`" in str(caught.value)
+    assert prefect.asked == []
+
+
+def planned(monkeypatch: pytest.MonkeyPatch, jobs: int) -> None:
+    """A source in which this many jobs would be submitted, all of them made before."""
+    found = Preview(counts=Counter(jobs=jobs, again=jobs))
+    expected = Estimate(jobs, 1.5, None, (), "")
+    monkeypatch.setattr(starting, "open_ledger", lambda _: None)
+    monkeypatch.setattr(starting, "preview_batch", lambda *_: (found, expected))
+
+
+def test_again_counts_and_prices_first(
+    prefect: Recorder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a terminal to ask, nothing starts; what was confirmed is the run's limit."""
+    Path("ps.yaml").write_text(PROFILE)
+    planned(monkeypatch, jobs=12)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    with pytest.raises(IttybatchError, match="--yes"):
+        starting.run("list.csv", profile="ps.yaml", options=RunOptions(again=True))
+    said = capsys.readouterr().err
+    assert "12 jobs to submit; 12 of them were made before" in said
+    assert "1.50 in your unit" in said
+    assert prefect.asked == []
+
+    starting.run("list.csv", profile="ps.yaml", options=RunOptions(again=True), yes=True, json=True)
+    options = prefect.asked[0]["options"]
+    assert options == {"chunk_size": 7, "again": True, "approve_above_jobs": 12}
+
+
+def test_again_starts_nothing_where_there_is_nothing(
+    prefect: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty source is no reason to ask."""
+    Path("ps.yaml").write_text(PROFILE)
+    planned(monkeypatch, jobs=0)
+    assert starting.run("list.csv", profile="ps.yaml", options=RunOptions(again=True)) == 0
     assert prefect.asked == []
