@@ -17,7 +17,6 @@ from sqlalchemy import (
     Text,
     and_,
     case,
-    exists,
     func,
     literal,
     or_,
@@ -201,11 +200,15 @@ def _is_held(batch: str | None) -> ColumnElement[bool]:
 
     The batch that is being planned has sent nothing yet, so its own jobs are planned ones.
     """
-    will_be_sent = exists().where(
-        Chunk.id == _JOBS.c.chunk_id,
-        Batch.id == Chunk.batch_id,
-        Batch.id != (batch or ""),
-        Batch.state.not_in(_WILL_NOT_SEND),
+    will_be_sent = (
+        select(Chunk.id)
+        .join(Batch, Batch.id == Chunk.batch_id)
+        .where(
+            Chunk.id == _JOBS.c.chunk_id,
+            Batch.id != (batch or ""),
+            Batch.state.not_in(_WILL_NOT_SEND),
+        )
+        .exists()
     )
     return and_(
         _JOBS.c.claim.is_not(None), or_(_JOBS.c.state != JobState.PLANNED.value, will_be_sent)
