@@ -217,7 +217,7 @@ def test_plan_reads_a_manifest_and_submits_nothing(run: Run, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("plan", "nonsense"), "neither an s3:// prefix nor named as a manifest is"),
+        (("plan", "nonsense"), "it is not an s3:// prefix"),
         (("plan", "s3://media/", "--profile", "no-such"), "no-such"),
         (("plan", "missing.csv"), "missing.csv"),
         (("plan", "list.csv", "--suffix", ".mov"), "--suffix"),
