@@ -234,7 +234,7 @@ def test_what_ittybit_never_accepts_is_not_sent_for_ever(
     _poll(ledger, door.url)
     [row] = library.rows(ledger, batch)
     assert row.state is JobState.EXPIRED
-    assert "however often" in str(row.error_message)
+    assert "although it was sent again" in str(row.error_message)
     assert sandbox.all_jobs() == []
 
 
