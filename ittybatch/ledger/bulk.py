@@ -1,6 +1,6 @@
-"""Many rows given to one statement.
+"""Statements that take many rows at once.
 
-A statement for each row costs many times more than the row. On SQLite each statement also
+One statement per row costs many times more than the row itself. On SQLite each statement also
 releases the GIL and has to reacquire it, which under load takes longer than the commit.
 """
 
@@ -38,15 +38,15 @@ from ittybatch.ledger.sessions import COPIED_ROWS
 Columns: TypeAlias = Mapping[str, type[TypeEngine[Any]]]
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
 
-# For SQLite each number of rows is another text, which is prepared and cached. So there are only
-# a few block sizes, and a block is padded with rows of nulls.
-_BLOCKS = (1, 8, 64)
-_ANY = 0
+# On SQLite the SQL text depends on the number of rows, and each text is prepared and cached. So
+# there are only a few block sizes, and a block is padded with rows of NULLs.
+_BLOCK_SIZES = (1, 8, 64)
+_ANY_SIZE = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """Values that many rows have in common, given once.
+    """Values that many rows share, passed once.
 
     Args:
         columns: Their columns.
@@ -69,10 +69,10 @@ def insert_rows(
     Args:
         transaction: The transaction to insert in.
         into: The table.
-        columns: The columns that each row gives.
-        rows: For each row its values, in the columns' order; then, with `shared`, the index of
-            its row there.
-        shared: Values of further columns.
+        columns: The columns of each row.
+        rows: The values of each row, in the order of `columns`. With `shared`, each row has one
+            more value: an index into `shared.rows`.
+        shared: Values of further columns that many rows share.
     """
     if not rows:
         return
@@ -94,7 +94,7 @@ def insert_rows(
         read = read.prefix_with("MATERIALIZED")
         place = func.json_extract(given.c.value, f"$[{len(columns)}]")
         values = list(read.c)[1:]
-        # An outer join keeps the order of the rows, and with it that of their ids.
+        # An outer join keeps the rows in order, so that their ids are in the same order.
         query = query.add_columns(*values).join_from(given, read, read.c.key == place, isouter=True)
     transaction.execute(insert(into).from_select(names, query, include_defaults=False))
 
@@ -107,12 +107,12 @@ def _extracted(given: FromClause, count: int) -> Iterator[ColumnElement[Any]]:
 
 
 class BulkStatement:
-    """An insert or update of rows that are given to it.
+    """An INSERT or UPDATE that takes many rows.
 
     Args:
-        columns: The given rows' columns, by name; the first is never null.
-        build: Writes the statement, from the given rows as a table.
-        build_postgres: The same for Postgres, where it is written otherwise.
+        columns: The types of the rows' columns, by name; the first column is never NULL.
+        build: Makes the statement; its argument is the table of the given rows.
+        build_postgres: The same for Postgres, if the statement differs there.
     """
 
     def __init__(
@@ -122,34 +122,36 @@ class BulkStatement:
         build_postgres: Callable[[FromClause], Executable] | None = None,
     ) -> None:
         given = _given(columns)
-        self._sqlite = _ForSqlite(columns, build(given))
-        self._postgres = _ForPostgres(columns, (build_postgres or build)(given))
+        self._sqlite = _SqliteStatement(columns, build(given))
+        self._postgres = _PostgresStatement(columns, (build_postgres or build)(given))
 
     def run(self, transaction: Transaction, rows: Rows, **values: object) -> None:
-        """Run it for these rows, if any; `values` are the statement's other parameters."""
+        """Run the statement for these rows, if any; `values` are its other parameters."""
         if rows:
-            written = self._postgres if transaction.postgres else self._sqlite
-            for _ in written.execute(transaction, rows, values):
+            statement = self._postgres if transaction.postgres else self._sqlite
+            for _ in statement.execute(transaction, rows, values):
                 pass
 
 
 class BulkQuery:
-    """A query about rows that are given to it.
+    """A query that takes many rows.
 
     Args:
-        columns: The given rows' columns, by name; the first is never null.
-        build: Writes the query, from the given rows as a table. What it selects must be text
-            or numbers.
+        columns: The types of the rows' columns, by name; the first column is never NULL.
+        build: Makes the query; its argument is the table of the given rows. The query may
+            select only text and numbers.
     """
 
     def __init__(self, columns: Columns, build: Callable[[FromClause], Select[Any]]) -> None:
         query = build(_given(columns))
         found = query.subquery("found")
-        self._sqlite = _ForSqlite(columns, select(func.json_group_array(func.json_array(*found.c))))
-        self._postgres = _ForPostgres(columns, query)
+        self._sqlite = _SqliteStatement(
+            columns, select(func.json_group_array(func.json_array(*found.c)))
+        )
+        self._postgres = _PostgresStatement(columns, query)
 
     def fetch(self, transaction: Transaction, rows: Rows) -> Sequence[Sequence[Any]]:
-        """Run it for these rows; gives what it finds."""
+        """Run the query for these rows, and return what it selects."""
         if transaction.postgres:
             return [
                 row for result in self._postgres.execute(transaction, rows, {}) for row in result
@@ -164,13 +166,13 @@ def _given(columns: Columns) -> FromClause:
 
 
 @dataclass(frozen=True, slots=True)
-class _Text:
-    """A statement as its database reads it.
+class _CompiledSql:
+    """The SQL of a statement, compiled for one database.
 
     Args:
-        by_size: The whole text by number of rows; 0 is for any number.
-        constants: Its parameters that never change, by name.
-        order: Names of its parameters, where they have no names in the text.
+        by_size: The whole SQL by number of rows; 0 stands for any number.
+        constants: The parameters that never change, by name.
+        order: The names of the parameters in order, if they are positional in the SQL.
     """
 
     by_size: Mapping[int, str]
@@ -178,50 +180,50 @@ class _Text:
     order: Sequence[str]
 
 
-class _Written(ABC):
+class _CompiledStatement(ABC):
     """A statement that is compiled once: compiling costs more than running it."""
 
     def __init__(self, columns: Columns, statement: Executable) -> None:
         self._columns = columns
         self._with_times = any(issubclass(kind, UtcDateTime) for kind in columns.values())
         self._statement = statement
-        self._writing = threading.Lock()
-        self._text: _Text | None = None
+        self._compiling = threading.Lock()
+        self._sql: _CompiledSql | None = None
 
-    def _written(self, dialect: Dialect) -> _Text:
-        if self._text is None:
-            with self._writing:
-                if self._text is None:
-                    # Set once it is whole: another thread may read it at any time.
-                    self._text = self._write(dialect)
-        return self._text
+    def _compiled(self, dialect: Dialect) -> _CompiledSql:
+        if self._sql is None:
+            with self._compiling:
+                if self._sql is None:
+                    # Assigned only when complete: another thread may read it at any time.
+                    self._sql = self._compile(dialect)
+        return self._sql
 
-    def _write(self, dialect: Dialect) -> _Text:
+    def _compile(self, dialect: Dialect) -> _CompiledSql:
         assert isinstance(self._statement, ClauseElement)  # noqa: S101  as every Executable is
         compiled = self._statement.compile(dialect=dialect)
-        return _Text(
-            {size: f"{given} {compiled}" for size, given in self._given(dialect)},
+        return _CompiledSql(
+            {size: f"{given} {compiled}" for size, given in self._with_clauses(dialect)},
             compiled.params,
             getattr(compiled, "positiontup", None) or (),
         )
 
     @abstractmethod
-    def _given(self, dialect: Dialect) -> Iterable[tuple[int, str]]:
-        """The beginning of the text, which names the given rows, by their number."""
+    def _with_clauses(self, dialect: Dialect) -> Iterable[tuple[int, str]]:
+        """The WITH clauses that define the given rows, each with its number of rows."""
 
 
-class _ForSqlite(_Written):
-    """The rows are given as VALUES: SQLite would parse JSON again for each column."""
+class _SqliteStatement(_CompiledStatement):
+    """Passes the rows as VALUES: SQLite would parse JSON again for each column."""
 
     def execute(
         self, transaction: Transaction, rows: Rows, values: Mapping[str, Any]
     ) -> Iterator[CursorResult[Any]]:
-        text = self._written(transaction.connection.dialect)
+        text = self._compiled(transaction.connection.dialect)
         named = {**text.constants, **values}
-        rest = tuple(_bound(named[name]) for name in text.order)
-        for start in range(0, len(rows), _BLOCKS[-1]):
-            block = rows[start : start + _BLOCKS[-1]]
-            size = next(size for size in _BLOCKS if size >= len(block))
+        rest = tuple(_parameter(named[name]) for name in text.order)
+        for start in range(0, len(rows), _BLOCK_SIZES[-1]):
+            block = rows[start : start + _BLOCK_SIZES[-1]]
+            size = next(size for size in _BLOCK_SIZES if size >= len(block))
             cells = chain.from_iterable(map(self._cells, block))
             empty = (None,) * ((size - len(block)) * len(self._columns))
             bound = (*cells, *empty, *rest)
@@ -229,33 +231,33 @@ class _ForSqlite(_Written):
 
     def _cells(self, row: Mapping[str, Any]) -> Iterable[object]:
         cells = map(row.__getitem__, self._columns)
-        return map(_bound, cells) if self._with_times else cells
+        return map(_parameter, cells) if self._with_times else cells
 
-    def _given(self, dialect: Dialect) -> Iterable[tuple[int, str]]:
+    def _with_clauses(self, dialect: Dialect) -> Iterable[tuple[int, str]]:
         del dialect
-        return ((size, self._rows_of(size)) for size in _BLOCKS)
+        return ((size, self._values_clause(size)) for size in _BLOCK_SIZES)
 
-    def _rows_of(self, size: int) -> str:
+    def _values_clause(self, size: int) -> str:
         row = f"({', '.join('?' * len(self._columns))})"
         names, values = ", ".join(self._columns), ", ".join([row] * size)
-        # Only names from this program, and question marks.
+        # Contains only our own names and question marks.
         return f"WITH given({names}) AS (SELECT * FROM (VALUES {values}) WHERE column1 IS NOT NULL)"  # noqa: S608
 
 
-class _ForPostgres(_Written):
-    """The rows are given as one JSON value, which costs the driver nothing."""
+class _PostgresStatement(_CompiledStatement):
+    """Passes the rows as one JSON value, which costs the driver nothing."""
 
     def execute(
         self, transaction: Transaction, rows: Rows, values: Mapping[str, Any]
     ) -> Iterator[CursorResult[Any]]:
-        text = self._written(transaction.connection.dialect)
+        text = self._compiled(transaction.connection.dialect)
         named = {**text.constants, **values, "rows": _json(rows, zone="+00:00")}
-        yield transaction.connection.exec_driver_sql(text.by_size[_ANY], named)
+        yield transaction.connection.exec_driver_sql(text.by_size[_ANY_SIZE], named)
 
-    def _given(self, dialect: Dialect) -> Iterable[tuple[int, str]]:
-        return [(_ANY, self._rows(dialect))]
+    def _with_clauses(self, dialect: Dialect) -> Iterable[tuple[int, str]]:
+        return [(_ANY_SIZE, self._recordset_clause(dialect))]
 
-    def _rows(self, dialect: Dialect) -> str:
+    def _recordset_clause(self, dialect: Dialect) -> str:
         shape, cells = [], []
         for name, kind in self._columns.items():
             binary = issubclass(kind, LargeBinary)
@@ -265,25 +267,25 @@ class _ForPostgres(_Written):
         return f"WITH given AS (SELECT {', '.join(cells)} FROM {source})"  # noqa: S608  our own names
 
 
-def _bound(value: object) -> object:
-    return _moment(value) if type(value) is datetime else value
+def _parameter(value: object) -> object:
+    return _utc_text(value) if type(value) is datetime else value
 
 
 def _json(rows: object, zone: str = "") -> str:
-    """Rows as JSON, times as text in UTC with this zone behind them."""
+    """Encode rows as JSON; times become text in UTC, followed by `zone`."""
 
     def as_text(value: object) -> str:
         if isinstance(value, bytes):
             return b64encode(value).decode()
         if isinstance(value, datetime):
-            return _moment(value) + zone
-        raise TypeError(f"A {type(value).__name__} cannot be given to a statement.")
+            return _utc_text(value) + zone
+        raise TypeError(f"A {type(value).__name__} cannot be a parameter of a bulk statement.")
 
     return orjson.dumps(rows, default=as_text, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
 
 
-def _moment(value: datetime) -> str:
+def _utc_text(value: datetime) -> str:
     if value.tzinfo is None:
         raise TypeError(f"The ledger takes aware datetimes only, not {value!r}.")
-    # As SQLAlchemy writes it, for SQLite compares times as text.
+    # In SQLAlchemy's format, because SQLite compares times as text.
     return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")

@@ -1,4 +1,4 @@
-"""Each chunk's jobs counted by state, kept in step with the rows."""
+"""Counters of each chunk's jobs by state, kept in step with the job rows."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -22,9 +22,9 @@ from ittybatch.ledger.database import Ledger, Transaction
 from ittybatch.ledger.models import Batch, Chunk, Job
 from ittybatch.ledger.states import BatchState, ChunkState, JobState
 
-_SECOND = 2
-# A chunk is counted again after it is done, also if its batch ended with it.
-_LATELY_S = 3600.0
+_SECOND_ATTEMPT = 2
+# A chunk is checked for this long after it is done, even if its batch has ended.
+_CHECK_AFTER_DONE_S = 3600.0
 _NEWEST_BATCHES = 20
 COLUMNS = ("planned", "in_flight", "succeeded", "failed", "cancelled", "expired")
 _STATES_OF_COLUMN = {
@@ -49,7 +49,7 @@ _ADD = BulkStatement(
 
 
 def attempts_of(job: type[Job]) -> ColumnElement[int]:
-    """The attempts that a job's batch has made: attempt numbers count across batches."""
+    """How many attempts a job's batch has made; attempt numbers count across batches."""
     return job.attempt - (job.last_attempt - job.attempts)
 
 
@@ -59,7 +59,7 @@ def column_of(state: JobState) -> str:
 
 
 class Moves:
-    """Moves of jobs between states, gathered for one update for each chunk."""
+    """Collects moves of jobs between states, to update each chunk's counters once."""
 
     def __init__(self) -> None:
         self._deltas: dict[int, Counter[str]] = {}
@@ -76,17 +76,17 @@ class Moves:
 
         Args:
             chunk: The job's chunk.
-            attempt: Which attempt of this batch at the job it is, from 1.
+            attempt: The number of the batch's attempt at this job, from 1.
             submissions: 1 or -1.
         """
         deltas = self._deltas.setdefault(chunk, Counter())
         deltas["sent"] += submissions
-        if attempt == _SECOND:
+        if attempt == _SECOND_ATTEMPT:
             deltas["retried"] += submissions
 
     @property
     def chunks(self) -> list[int]:
-        """Every chunk in which a job moved, in the order of locks."""
+        """Every chunk in which a job moved, in lock order."""
         return sorted(self._deltas)
 
     def apply(self, transaction: Transaction) -> None:
@@ -115,7 +115,7 @@ class Mended:
 
 
 def recount_all(ledger: Ledger) -> Iterator[Mended]:
-    """Check the counters of every chunk that may have changed lately, and correct them.
+    """Check the counters of every chunk that may have changed recently, and correct them.
 
     Checking takes no lock: one statement reads counters and rows in one snapshot. Only a chunk
     that differs is locked, alone, and counted again.
@@ -140,27 +140,27 @@ def recount(transaction: Transaction, batch: str) -> list[tuple[int, Mapping[str
 
 
 def _chunks_to_count(transaction: Transaction) -> list[int]:
-    """Released chunks, and recently done chunks of open or new batches."""
+    """Released chunks, and recently done chunks of open batches and of the newest ones."""
     newest = select(Batch.id).order_by(Batch.id.desc()).limit(_NEWEST_BATCHES).subquery()
     open_states = [state.value for state in BatchState if not state.ended]
     batches = select(Batch.id).where(Batch.state.in_(open_states)).union(select(newest.c.id))
     released = select(Chunk.id).where(Chunk.state == ChunkState.RELEASED.value)
-    lately = transaction.now - timedelta(seconds=_LATELY_S)
-    done = select(Chunk.id).where(Chunk.batch_id.in_(batches), Chunk.ended_at >= lately)
+    recently = transaction.now - timedelta(seconds=_CHECK_AFTER_DONE_S)
+    done = select(Chunk.id).where(Chunk.batch_id.in_(batches), Chunk.ended_at >= recently)
     return sorted(row.id for row in transaction.rows(union(released, done)))
 
 
 def _difference(transaction: Transaction, chunk: int) -> Mended | None:
-    """The counts of a chunk's rows, if its counters differ."""
+    """The counts of a chunk's rows, or None if its counters agree with them."""
     counted = (
         select(
             *(
                 func.coalesce(func.sum(case((Job.state.in_(states), 1), else_=0)), 0).label(column)
                 for column, states in _STATES_OF_COLUMN.items()
             ),
-            func.coalesce(func.sum(case((attempts_of(Job) >= _SECOND, 1), else_=0)), 0).label(
-                "retried"
-            ),
+            func.coalesce(
+                func.sum(case((attempts_of(Job) >= _SECOND_ATTEMPT, 1), else_=0)), 0
+            ).label("retried"),
         )
         .where(Job.chunk_id == chunk)
         .subquery("counted")

@@ -1,8 +1,8 @@
 """What planning looks up for a page: the jobs of its keys, its destinations and its items.
 
-Each lookup is one statement for a whole page. Postgres looks up one value after the other in
-an index: a LATERAL with a limit or an offset keeps its planner from reading the whole table,
-which it would do while a table that grows by the page has no statistics yet.
+Each lookup is one statement for a whole page. On Postgres, a LATERAL subquery with a LIMIT or an
+OFFSET makes the planner look up each value in an index. Otherwise it would scan the whole table
+while a table that grows with each page has no statistics yet.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Batch, Chunk, Item, Job
 from ittybatch.ledger.states import WILL_NOT_SEND, JobState
 
-_AT_ONCE = 5000
+_IDS_PER_QUERY = 5000
 _WILL_NOT_SEND = sorted(state.value for state in WILL_NOT_SEND)
 _HELD_BACK = [JobState.FAILED.value, JobState.CANCELLED.value, JobState.EXPIRED.value]
 _WROTE_NOTHING = [JobState.FAILED.value, JobState.CANCELLED.value]
@@ -41,8 +41,8 @@ class HeldItems(NamedTuple):
     """Items whose jobs are all held by other batches.
 
     Args:
-        places: Their places among the items that were asked about.
-        counts: Their jobs, counted by what holds them as `plan_page` counts them.
+        places: Their indexes in the item keys that were looked up.
+        counts: Their jobs, counted by why they are held, with the names of `plan_page`.
     """
 
     places: Sequence[int]
@@ -88,7 +88,7 @@ def jobs_of_keys(transaction: Transaction, keys: Sequence[str]) -> list[KnownJob
         keys: Job keys, each once.
     """
     given = _given(transaction, keys)
-    source, jobs = _each(transaction, given, _JOBS.c.job_key == given.c.value)
+    source, jobs = _join_jobs(transaction, given, _JOBS.c.job_key == given.c.value)
     query = _known(jobs).select_from(source).join(Chunk, Chunk.id == jobs.chunk_id)
     query = query.join(Batch, Batch.id == Chunk.batch_id)
     return [KnownJob(*row) for row in _fetch(transaction, query)]
@@ -96,7 +96,7 @@ def jobs_of_keys(transaction: Transaction, keys: Sequence[str]) -> list[KnownJob
 
 def lock_jobs(transaction: Transaction, ids: Sequence[int]) -> Iterator[KnownJob]:
     """Lock jobs in the order of their ids, and read them again."""
-    for some in _parts(sorted(ids)):
+    for some in _slices(sorted(ids)):
         rows = transaction.rows(
             _known(_JOBS.c)
             .join(Chunk, Chunk.id == Job.chunk_id)
@@ -116,13 +116,13 @@ def occupants_of(transaction: Transaction, destinations: Sequence[str]) -> list[
         destinations: The destinations, each once.
     """
     given = _given(transaction, destinations)
-    source, jobs = _each(
+    source, jobs = _join_jobs(
         transaction,
         given,
         and_(
             _JOBS.c.destination == given.c.value,
             _JOBS.c.destination.is_not(None),
-            # What has succeeded is there, also if a job that makes it again has the claim.
+            # The output of a succeeded job exists, even if a job that makes it again has the claim.
             or_(
                 _JOBS.c.state == JobState.SUCCEEDED.value,
                 and_(_JOBS.c.claim.is_not(None), _JOBS.c.state.not_in(_WROTE_NOTHING)),
@@ -132,7 +132,7 @@ def occupants_of(transaction: Transaction, destinations: Sequence[str]) -> list[
     ids = [row[0] for row in _fetch(transaction, select(jobs.id).select_from(source))]
     return [
         Occupant(*row)
-        for some in _parts(ids)
+        for some in _slices(ids)
         for row in transaction.rows(
             select(Job.destination, Chunk.batch_id, Item.uri, Item.fingerprint, Item.line)
             .join(Chunk, Chunk.id == Job.chunk_id)
@@ -146,28 +146,29 @@ def occupants_of(transaction: Transaction, destinations: Sequence[str]) -> list[
 def held_items(
     transaction: Transaction, batch: str | None, item_keys: Sequence[str], recipes: Sequence[str]
 ) -> HeldItems:
-    """Find the items that have a held job of each of these recipes, before their jobs are made.
+    """Find the items that already have a held job for each of these recipes.
 
-    A job's key begins with its item's, so an item's jobs are neighbours in the index. Its
-    recipe says which rendition made it, without a look at the item's part of the destination.
-    Items that may have a new job, one to take over, or one named twice are left to `plan_page`.
+    This runs before their jobs are made. A job's key begins with its item's key, so the jobs of
+    an item are adjacent in the index. A job's recipe identifies its rendition, without the part
+    of the destination that depends on the item. Items that may have a new job, a job to take
+    over, or a duplicate are left to `plan_page`.
 
     Args:
         transaction: The transaction to look in.
         batch: The batch that is being planned; None for a dry run.
-        item_keys: The items, through `profiles.job.item_key`.
-        recipes: What each of them is to get, each once.
+        item_keys: Keys of the items, from `profiles.job.item_key`.
+        recipes: The recipes that each item is to get, each once.
     """
     given = _given(transaction, item_keys)
     of_item = and_(
         _JOBS.c.job_key > given.c.value, _JOBS.c.job_key < given.c.value + _AFTER_ANY_DIGIT
     )
-    source, jobs = _each(
+    source, jobs = _join_jobs(
         transaction,
         given,
         and_(of_item, _JOBS.c.recipe.in_(recipes), _is_held(batch)),
-        # The planner expects one job in two hundred to be in a range; the limit, which no item
-        # exceeds, corrects it.
+        # The planner estimates that a range holds one job in two hundred. The limit, which no
+        # item exceeds, corrects the estimate.
         limit=len(recipes),
     )
     items = (
@@ -199,9 +200,9 @@ def held_items(
 
 
 def _is_held(batch: str | None) -> ColumnElement[bool]:
-    """Whether a job is claimed, and by a batch that will send it unless it is sent already.
+    """Whether a job is claimed, and was sent or will be sent by its batch.
 
-    The batch that is being planned has sent nothing yet, so its own jobs are planned ones.
+    The batch that is being planned has sent nothing yet, so its own jobs do not count here.
     """
     will_be_sent = (
         select(Chunk.id)
@@ -232,7 +233,7 @@ def _known(jobs: Any) -> Select[Any]:  # noqa: ANN401  the columns of jobs, or o
 
 
 def _given(transaction: Transaction, values: Sequence[str]) -> FromClause:
-    """These strings as a table of `value` and `key`, their place, which Postgres begins with 1."""
+    """These strings as a table of `value` and `key`, the index: from 1 on Postgres, else from 0."""
     if transaction.postgres:
         strings = func.unnest(literal(list(values), ARRAY(Text)))
         given = strings.table_valued("value", with_ordinality="key", name="given")
@@ -240,14 +241,14 @@ def _given(transaction: Transaction, values: Sequence[str]) -> FromClause:
     return func.json_each(orjson.dumps(values).decode()).table_valued("key", "value", name="given")
 
 
-def _each(
+def _join_jobs(
     transaction: Transaction,
     given: FromClause,
     condition: ColumnElement[bool],
     *,
     limit: int | None = None,
 ) -> tuple[FromClause, Any]:
-    """Join jobs to given values, and name the columns of those jobs."""
+    """Join jobs to the given values; return the join and the columns of the jobs."""
     if not transaction.postgres:
         return given.join(_JOBS, condition), _JOBS.c
     found = select(_JOBS).where(condition).limit(limit)
@@ -267,5 +268,5 @@ def _fetch(transaction: Transaction, query: Select[Any]) -> Sequence[Sequence[An
     return fetched
 
 
-def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    return (ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE))
+def _slices(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (ids[start : start + _IDS_PER_QUERY] for start in range(0, len(ids), _IDS_PER_QUERY))

@@ -22,12 +22,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-# SQLite gives only an INTEGER primary key its own numbers.
+# SQLite generates values only for an INTEGER primary key.
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC datetime on every database; SQLite itself knows no time zone."""
+    """An aware UTC datetime on every database; SQLite itself stores no time zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -42,7 +42,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give back aware UTC."""
+        """Return aware UTC."""
         del dialect
         if value is None:
             return None
@@ -50,7 +50,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    """The root of every table, with names for constraints so that migrations can drop them."""
+    """The base of every table; it names constraints, so that migrations can drop them."""
 
     metadata = MetaData(
         naming_convention={
@@ -68,7 +68,7 @@ class Base(DeclarativeBase):
 
 
 class Batch(Base):
-    """One run of `run_batch` over one source with one profile, frozen as it was then."""
+    """One run of `run_batch` over one source with one profile, both stored as they were then."""
 
     __tablename__ = "batches"
 
@@ -146,18 +146,18 @@ class Item(Base):
 class Job(Base):
     """One rendition of one item.
 
-    `claim` is true for as long as no other batch may make the same job: while it is open, once
-    it has succeeded, and while it is held back (failed for good, or given up without word
-    whether it is billed). Otherwise it is null, never false. The unique index on it, under the
-    `job_key`, is what makes twice once, and what finds a job by its key.
+    `claim` is true as long as no other batch may make the same job: while the job is open, after
+    it has succeeded, and while it is held back (it failed permanently, or was given up and may
+    still be billed). Otherwise it is NULL, never false. The unique index on `job_key` and `claim`
+    keeps a job from being made twice, and finds a job by its key.
     """
 
     __tablename__ = "jobs"
-    # No index on `state`: Postgres would have to write all of a job's indexes at each update.
+    # No index on `state`: with one, Postgres would write all of a job's indexes at each update.
     __table_args__ = (
         UniqueConstraint("job_key", "claim"),
-        # The text, not a hash of it: a source gives neighbours together, and so they lie together
-        # in the index. Hashes would be written all over it.
+        # The text, not a hash of it: a source lists similar names together, so their entries are
+        # adjacent in the index. Hashes would be scattered over the whole index.
         Index(
             "ix_jobs_destination",
             "destination",
@@ -237,8 +237,8 @@ class Delivery(Base):
 
     __tablename__ = "deliveries"
 
-    # The task comes first, so that neighbours in time are neighbours in the index: digests
-    # alone would be written all over it.
+    # `task_id` comes first, so that deliveries close in time are close in the index: digests
+    # alone would be scattered over the whole index.
     task_id: Mapped[str] = mapped_column(
         Text, primary_key=True, comment="empty where none could be read"
     )

@@ -52,8 +52,8 @@ class BatchStatus:
     tidied_at: datetime | None
 
 
-# A scan that found nothing to do, and has ended. A queue is drained each minute: in a list, its
-# idle batches would hide those that did something.
+# An ended scan that found nothing to do. A queue is drained each minute: in a list, its idle
+# batches would hide the batches that did something.
 _IDLE = and_(
     Batch.state == BatchState.SUCCEEDED.value,
     func.coalesce(Batch.counts["jobs"].as_integer(), 0) == 0,
@@ -83,12 +83,12 @@ def idle_batches(transaction: Transaction) -> int:
 
 
 def find_batch(transaction: Transaction, text: str) -> str:
-    """The batch that an id, its beginning or end, or `latest` means.
+    """Find the batch that `text` names: an id, its beginning or end, or `latest`.
 
     `latest` is the newest batch that did something; the newest of all if none did.
 
     Raises:
-        AmbiguousBatch: when it fits none, or several.
+        AmbiguousBatch: when the text fits no batch, or several.
     """
     query = select(Batch.id).order_by(Batch.created_at.desc())
     if text == "latest":
@@ -147,7 +147,8 @@ def batch_status(transaction: Transaction, batch: str) -> BatchStatus:
 def accepted_attempts(transaction: Transaction, batch: str) -> dict[str, str | None]:
     """Every attempt of a batch that was sent: its Idempotency-Key, and Ittybit's id for it.
 
-    One that was called off before it left has a number that its job has not come to again.
+    An attempt that was withdrawn before it was sent has a higher number than its job's
+    `attempt`, until the job reaches that number again.
     """
     rows = transaction.rows(
         select(Attempt.idempotency_key, Attempt.task_id)
@@ -173,7 +174,7 @@ def open_work(transaction: Transaction) -> tuple[dict[str, int], int]:
 
 def unfinished_batches(transaction: Transaction) -> list[str]:
     """Every batch that has not ended."""
-    # Named one by one, they are found in an index.
+    # The states are listed, so that the index on `state` is used.
     states = [state.value for state in BatchState if not state.ended]
     return [row.id for row in transaction.rows(select(Batch.id).where(Batch.state.in_(states)))]
 
@@ -206,7 +207,7 @@ def past_durations(transaction: Transaction) -> Mapping[str, PastDurations]:
         select(Job.id, Job.kind)
         .where(Job.chunk_id.in_([row.id for row in chunks]), Job.state == JobState.SUCCEEDED.value)
         .order_by(Job.id.desc())
-        # Before the join, so that attempts are looked up and not read through.
+        # Limit before the join, so that attempts are looked up and not scanned.
         .limit(_NEWEST)
         .subquery("newest")
     )
@@ -223,7 +224,7 @@ def past_durations(transaction: Transaction) -> Mapping[str, PastDurations]:
 
 
 def ended_per_minute(transaction: Transaction, batch: str, over_s: float = 600) -> float | None:
-    """Attempts of a batch that ended per minute, lately; None if no attempt ended.
+    """Attempts of a batch that ended per minute recently; None if no attempt ended.
 
     Args:
         transaction: The transaction to look in.
@@ -243,6 +244,6 @@ def ended_per_minute(transaction: Transaction, batch: str, over_s: float = 600) 
     ).one()
     if not row.ended:
         return None
-    # A batch that began a minute ago has no ten minutes to divide by.
+    # Divide by the time since the first end: the batch may have begun less than `over_s` ago.
     minutes = max((transaction.now - row.first).total_seconds(), 1.0) / 60
     return float(row.ended / minutes)

@@ -85,7 +85,7 @@ class Result(JobRow):
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which of a batch's jobs are wanted.
+    """Which of a batch's jobs to read.
 
     Args:
         rendition: Only jobs of this rendition.
@@ -117,7 +117,7 @@ def _chunk_sizes(transaction: Transaction, batch: str) -> list[tuple[int, int]]:
 
 
 def _pages_of(chunks: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
-    """Group chunks to about a page of jobs; one chunk may hold several pages.
+    """Group chunks so that each group has about a page of jobs; one chunk may have several pages.
 
     Args:
         chunks: Id and number of jobs of each chunk.
@@ -176,7 +176,7 @@ def failure_reasons(
 
 
 def reject_rows(transaction: Transaction, batch: str, after: int = -1) -> list[dict[str, Any]]:
-    """A batch's rejected rows, a page at a time, from right after one of them."""
+    """A page of a batch's rejected rows, those with a number larger than `after`."""
     rows = transaction.rows(
         select(Reject.number, Reject.line, Reject.field, Reject.reason, Reject.row)
         .where(Reject.batch_id == batch, Reject.number > after)

@@ -1,4 +1,4 @@
-"""Retention: old records that only serve to inspect a batch are removed.
+"""Retention: removes old records that only serve to inspect a batch.
 
 Webhooks' bodies, polled answers and rejected rows are most of what a ledger holds. No
 decision needs them once their batch has ended. Jobs, attempts, claims and results stay forever:
@@ -27,11 +27,11 @@ class Removed:
     """What was removed, or would be.
 
     Args:
-        batches: Batches that ended before the time that was asked for.
+        batches: Batches that ended before the given time.
         deliveries: Webhooks, each with its body.
         outcomes: Answers to polls, kept with their jobs.
         rejects: Rows of sources that could not become items.
-        size_bytes: What all of these hold, without the database's own overhead.
+        size_bytes: Size of their content, without the database's own overhead.
     """
 
     batches: int = 0
@@ -42,10 +42,10 @@ class Removed:
 
 
 def tidy(ledger: Ledger, *, older_than: timedelta, dry_run: bool = False) -> Removed:
-    """Remove records that only serve to inspect a batch, of batches that ended before this.
+    """Remove records that only serve to inspect batches which ended long enough ago.
 
-    It works in small transactions while others use the ledger. Interrupted at any moment, it can
-    be started again and finds the rest.
+    It works in small transactions while others use the ledger. It can be
+    interrupted at any moment; the next call removes the rest.
 
     Args:
         ledger: The ledger.

@@ -15,7 +15,7 @@ from ittybatch.ledger.states import OPEN_JOBS, JobState
 _OPEN = [state.value for state in OPEN_JOBS]
 _UNDONE = [JobState.FAILED.value, JobState.CANCELLED.value, JobState.EXPIRED.value]
 # The fields that select a scan's objects; the others say how they are read.
-_SAME = (
+_SELECTING_FIELDS = (
     "type", "uri", "more_uris", "suffixes", "glob", "exclude", "include", "min_size", "max_size",
     "versioned",
 )  # fmt: skip
@@ -35,7 +35,7 @@ def seen_until(
     Args:
         transaction: The transaction to look in.
         source: The source as JSON.
-        profile: The profile as JSON; with another one, every object may need something.
+        profile: The profile as JSON; with another profile, every object may need new jobs.
 
     Returns:
         None if everything must be listed.
@@ -48,8 +48,11 @@ def seen_until(
     scans = [
         row
         for row in rows
-        # A field that an earlier version did not know was not set.
-        if all((row.source.get(name) or None) == (source.get(name) or None) for name in _SAME)
+        # A field that an earlier version did not have counts as not set.
+        if all(
+            (row.source.get(name) or None) == (source.get(name) or None)
+            for name in _SELECTING_FIELDS
+        )
         and (row.source.get("since_last_scan") or row.source.get("modified_since") is None)
         and row.profile == profile
     ]
@@ -57,7 +60,7 @@ def seen_until(
         return None
     times: list[datetime] = [_time(scans[0].source.get("modified_before")) or scans[0].created_at]
     undone = _undone(transaction, [row.id for row in scans])
-    undone |= {row.id for row in takewhile(_left_to_others, scans)}
+    undone |= {row.id for row in takewhile(_left_objects_out, scans)}
     for row in scans:
         if row.id in undone:
             since = _time(row.source.get("modified_since"))
@@ -68,7 +71,7 @@ def seen_until(
     return min(times)
 
 
-def _left_to_others(scan: Row[Any]) -> bool:
+def _left_objects_out(scan: Row[Any]) -> bool:
     return any(scan.counts.get(name) for name in ("in_flight_elsewhere", "filtered:archived"))
 
 

@@ -15,7 +15,7 @@ from ittybatch.errors import ConfigurationError
 POOL_SIZE = 4
 _CONNECT_TIMEOUT_S = 10
 _POOLED = "ittybatch_pooled"
-# The execution option with which a COPY ... FROM STDIN brings its rows.
+# The execution option that carries the rows of a COPY ... FROM STDIN.
 COPIED_ROWS = "ittybatch_copied_rows"
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _REMEDIES = {
@@ -87,7 +87,7 @@ def create_postgres_engine(url: URL, limits: SessionLimits) -> Engine:
     """
     declared_pooled = str(url.query.get("pgbouncer", "")).lower() in {"true", "1"}
     url = url.difference_update_query(["pgbouncer"])
-    _refuse_foreign_parameters(url)
+    _check_parameters(url)
     engine = create_engine(
         url,
         # Rows hold users' data, which must not appear in the text of an error.
@@ -101,7 +101,7 @@ def create_postgres_engine(url: URL, limits: SessionLimits) -> Engine:
         with connection.cursor() as cursor:
             if declared_pooled or _is_pooled(connection, cursor):
                 record.info[_POOLED] = True
-                # The next transaction may run in another session, which lacks the statement.
+                # The next transaction may run in another session, without the prepared statement.
                 connection.prepare_threshold = None
             else:
                 _set(cursor.execute, limits.of_sessions, local=False)
@@ -118,9 +118,9 @@ def create_postgres_engine(url: URL, limits: SessionLimits) -> Engine:
 
 
 def _copy(cursor: Any, statement: str, _parameters: Any, context: Any) -> bool:  # noqa: ANN401
-    """Run a statement that brings rows with psycopg's COPY; others are left to SQLAlchemy.
+    """Run a statement that carries rows as a psycopg COPY; leave the others to SQLAlchemy.
 
-    Here, in place of SQLAlchemy's own call, so that errors are handled as any statement's.
+    It replaces SQLAlchemy's own call, so that SQLAlchemy handles its errors as for any statement.
     """
     rows = context.execution_options.get(COPIED_ROWS)
     if rows is None:
@@ -132,7 +132,7 @@ def _copy(cursor: Any, statement: str, _parameters: Any, context: Any) -> bool: 
 
 
 def _is_pooled(connection: Any, cursor: Any) -> bool:  # noqa: ANN401  psycopg's
-    """Whether a pooler is in between: another process runs the statements than accepted us."""
+    """Whether a pooler is in between: statements run in another backend than we connected to."""
     cursor.execute("SELECT pg_backend_pid()")
     return bool(cursor.fetchone()[0] != connection.info.backend_pid)
 
@@ -143,8 +143,8 @@ def _set(execute: Any, values: dict[str, str], *, local: bool) -> None:  # noqa:
     execute(f"SELECT {calls}", tuple(values.values()))
 
 
-def _refuse_foreign_parameters(url: URL) -> None:
-    from psycopg import pq  # noqa: PLC0415  ledgers on SQLite do without
+def _check_parameters(url: URL) -> None:
+    from psycopg import pq  # noqa: PLC0415  SQLite does not need it
 
     known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
     for name in url.query:

@@ -46,7 +46,7 @@ class AttemptState(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether this attempt's outcome is known, or has been given up."""
+        """Whether this attempt's outcome is known, or the attempt was given up."""
         return self not in {AttemptState.SENDING, AttemptState.ACCEPTED}
 
 
@@ -77,7 +77,7 @@ class BatchState(StrEnum):
 
 ENDED_BATCHES = frozenset({BatchState.SUCCEEDED, BatchState.SOME_FAILED, BatchState.CANCELLED})
 
-# Another batch may take over what is planned there.
+# Another batch may take over the planned jobs of a batch in one of these states.
 WILL_NOT_SEND = ENDED_BATCHES | {BatchState.HELD, BatchState.UNAPPROVED}
 
 
