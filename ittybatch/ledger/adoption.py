@@ -53,7 +53,7 @@ def unknown_marks(transaction: Transaction, marks: Sequence[Mark]) -> set[Mark]:
 
 
 def sample_unsent(transaction: Transaction, chunk: int, size: int) -> list[UnsentJob]:
-    """Choose unsent jobs, spread over a chunk, before Ittybit has accepted any job of it.
+    """Choose unsent jobs that are spread evenly over a chunk.
 
     Returns:
         At most `size` jobs; none once Ittybit has accepted a job of the chunk.
@@ -67,8 +67,8 @@ def sample_unsent(transaction: Transaction, chunk: int, size: int) -> list[Unsen
     if not rows:
         return []
     last = len(rows) - 1
-    places = {round(last * number / max(1, size - 1)) for number in range(size)}
-    return _unsent(transaction, [rows[place].id for place in sorted(places)])
+    positions = {round(last * number / max(1, size - 1)) for number in range(size)}
+    return _unsent(transaction, [rows[position].id for position in sorted(positions)])
 
 
 def unsent_jobs(
@@ -104,7 +104,7 @@ def adopt_jobs(transaction: Transaction, found: Sequence[Adopted]) -> list[JobSt
     for row in rows:
         each = wanted[row.id]
         sent_before = row.state == JobState.SUBMITTING.value
-        # Our attempt numbers never decrease: a key that was used stays used.
+        # Attempt numbers never decrease: a used Idempotency-Key must not be used again.
         number = max(each.attempt, row.attempt if sent_before else row.attempt + 1)
         _record_attempt(transaction, row.id, row.job_key, number, each.remote)
         skipped = number - row.attempt - (0 if sent_before else 1)

@@ -14,18 +14,18 @@ from ittybatch.ledger.settlement import expire
 from ittybatch.ledger.states import IN_FLIGHT_JOBS, JobState
 
 _IN_FLIGHT = sorted(state.value for state in IN_FLIGHT_JOBS)
-_LONGEST_PROBLEM = 500
-# Between polls of a job whose deadline has passed; doubled after each failure.
+_MAX_PROBLEM_CHARS = 500
+# The wait between polls of a job whose deadline has passed; it doubles after each failure.
 _FIRST_LATE_WAIT_S = 15.0
-_LONGEST_LATE_WAIT_S = 600.0
+_MAX_LATE_WAIT_S = 600.0
 # A job past its deadline is given up after this many failed polls: after 45 seconds if Ittybit
 # answers about other jobs, and after half an hour if it does not answer at all.
-_MOST_LATE = 3
-_MOST_LATE_AWAY = 8
+_MAX_LATE_FAILURES = 3
+_MAX_LATE_FAILURES_AWAY = 8
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-_MOST_NAMES = 20
-_TASK = re.compile(rb'"id"\s*:\s*"([\x21\x23-\x5b\x5d-\x7e]{1,255})"')
+_MAX_IDS = 20
+_TASK_ID = re.compile(rb'"id"\s*:\s*"([\x21\x23-\x5b\x5d-\x7e]{1,255})"')
 _JOB_KEY = re.compile(rb'"(?:ittybatch_job_key|job_id)"\s*:\s*"([0-9a-f]{32})"')
 
 
@@ -44,7 +44,7 @@ class Problems:
     Args:
         jobs: Jobs in flight whose last poll failed.
         requests: The largest number of consecutive failures of one of them.
-        message: What its last poll failed with.
+        message: The error of that job's last poll.
     """
 
     jobs: int
@@ -52,11 +52,11 @@ class Problems:
     message: str
 
     def describe(self) -> str:
-        """Say all of it in a sentence."""
+        """Summarise the failed polls in a sentence."""
         return (
             f"Ittybit gave no usable answer about {self.jobs:,} jobs in flight; "
             f"{self.requests:,} times in a row about one of them: {self.message} "
-            "They are asked about again, and given up after their deadlines."
+            "They are polled again, and given up after their deadlines."
         )
 
 
@@ -68,7 +68,7 @@ def note_problems(transaction: Transaction, problems: Sequence[Problem]) -> None
             .where(Job.id == each.job, Job.state.in_(_IN_FLIGHT))
             .values(
                 failed_requests=Job.failed_requests + 1,
-                last_problem=each.message[:_LONGEST_PROBLEM],
+                last_problem=each.message[:_MAX_PROBLEM_CHARS],
             )
         )
 
@@ -78,7 +78,7 @@ def give_up_or_wait(transaction: Transaction, problem: Problem, *, away: bool) -
 
     Args:
         transaction: The transaction to do it in.
-        problem: What the poll failed with.
+        problem: The job and the error of its poll.
         away: Whether Ittybit answers no request at all, so that a failure says little about
             the job.
 
@@ -97,9 +97,9 @@ def give_up_or_wait(transaction: Transaction, problem: Problem, *, away: bool) -
     if not rows:
         return False
     failed = rows[0].failed_late + 1
-    if failed >= (_MOST_LATE_AWAY if away else _MOST_LATE):
+    if failed >= (_MAX_LATE_FAILURES_AWAY if away else _MAX_LATE_FAILURES):
         return expire(transaction, problem.job, problem.message)
-    wait_s = min(_FIRST_LATE_WAIT_S * 2.0 ** (failed - 1), _LONGEST_LATE_WAIT_S)
+    wait_s = min(_FIRST_LATE_WAIT_S * 2.0 ** (failed - 1), _MAX_LATE_WAIT_S)
     transaction.execute(
         update(Job)
         .where(Job.id == problem.job)
@@ -130,12 +130,12 @@ def problems_of(transaction: Transaction, batch: str) -> Problems | None:
 
 
 def poll_soon(transaction: Transaction, bodies: Sequence[bytes]) -> None:
-    """Poll the jobs soon that unreadable webhooks seem to be about.
+    """Schedule an early poll of the jobs that unreadable webhooks seem to be about.
 
-    Nothing that the webhook says is applied: it only hints that there is news.
+    The content of the webhooks is not applied: they are only a hint that there is news.
     """
-    tasks = {name for body in bodies for name in _found(_TASK, body)}
-    keys = {name for body in bodies for name in _found(_JOB_KEY, body)}
+    tasks = {name for body in bodies for name in _ids_in(_TASK_ID, body)}
+    keys = {name for body in bodies for name in _ids_in(_JOB_KEY, body)}
     if not tasks and not keys:
         return
     of_task = select(Attempt.job_id).where(Attempt.task_id.in_(tasks))
@@ -157,6 +157,6 @@ def poll_soon(transaction: Transaction, bodies: Sequence[bytes]) -> None:
     wake_chunks_at(transaction, {row.chunk_id: transaction.now for row in rows})
 
 
-def _found(pattern: re.Pattern[bytes], body: bytes) -> list[str]:
+def _ids_in(pattern: re.Pattern[bytes], body: bytes) -> list[str]:
     matches = (match[1].decode() for match in pattern.finditer(body))
-    return [name for name, _ in zip(matches, range(_MOST_NAMES), strict=False)]
+    return [name for name, _ in zip(matches, range(_MAX_IDS), strict=False)]

@@ -1,4 +1,4 @@
-"""The inbox: every delivery is kept, and its effect committed with it."""
+"""The inbox: it keeps every delivery, and commits its effect in the same transaction."""
 
 import hashlib
 from collections.abc import Sequence
@@ -47,12 +47,12 @@ def receive(transaction: Transaction, arrivals: Sequence[Arrival]) -> list[Verdi
     is polled soon for the jobs that they seem to be about.
 
     Returns:
-        What became of each, in the same order.
+        The effect of each delivery, in the same order.
     """
     readable = [arrival.job for arrival in arrivals if arrival.job is not None]
     settled = iter(settle(transaction, readable, in_inbox=True) if readable else [])
     verdicts = [Verdict.MALFORMED if arrival.job is None else next(settled) for arrival in arrivals]
-    _keep(transaction, arrivals, verdicts)
+    _store(transaction, arrivals, verdicts)
     if unreadable := [arrival.body for arrival in arrivals if arrival.job is None]:
         poll_soon(transaction, unreadable)
     return verdicts
@@ -71,14 +71,14 @@ def settle_early(transaction: Transaction, jobs: Sequence[RemoteJob]) -> list[Ve
     return verdicts
 
 
-def _keep(
+def _store(
     transaction: Transaction, arrivals: Sequence[Arrival], verdicts: Sequence[Verdict]
 ) -> None:
     rows: dict[str, dict[str, Any]] = {}
     for arrival, verdict in zip(arrivals, verdicts, strict=True):
         digest = hashlib.sha256(arrival.body).hexdigest()
-        if (again := rows.get(digest)) is not None:
-            again["times"] += 1  # one statement cannot change the same row twice
+        if (same := rows.get(digest)) is not None:
+            same["times"] += 1  # one statement cannot change the same row twice
             continue
         rows[digest] = {
             "digest": digest,
@@ -90,10 +90,10 @@ def _keep(
         }
     # Two group commits with the same two deliveries must lock them in the same order.
     in_order = sorted(rows.values(), key=itemgetter("task", "digest"))
-    _KEEP.run(transaction, in_order, now=transaction.now)
+    _UPSERT.run(transaction, in_order, now=transaction.now)
 
 
-def _kept(adding: sqlite.Insert | postgresql.Insert, given: FromClause) -> Insert:
+def _upsert(statement: sqlite.Insert | postgresql.Insert, given: FromClause) -> Insert:
     now = bindparam("now", type_=UtcDateTime)
     columns = {
         "digest": given.c.digest,
@@ -105,18 +105,20 @@ def _kept(adding: sqlite.Insert | postgresql.Insert, given: FromClause) -> Inser
         "verdict": given.c.verdict,
         "body": given.c.body,
     }
-    # Without a WHERE, SQLite takes ON CONFLICT for the beginning of a join.
-    adding = adding.from_select(list(columns), select(*columns.values()).where(given.c.times > 0))
-    return adding.on_conflict_do_update(
+    # Without a WHERE, SQLite parses ON CONFLICT as the condition of a join.
+    statement = statement.from_select(
+        list(columns), select(*columns.values()).where(given.c.times > 0)
+    )
+    return statement.on_conflict_do_update(
         index_elements=[Delivery.task_id, Delivery.digest],
         set_={
-            "times": Delivery.times + adding.excluded.times,
-            "last_received_at": adding.excluded.last_received_at,
+            "times": Delivery.times + statement.excluded.times,
+            "last_received_at": statement.excluded.last_received_at,
         },
     )
 
 
-_KEEP = BulkStatement(
+_UPSERT = BulkStatement(
     {
         "digest": Text,
         "times": Integer,
@@ -125,8 +127,8 @@ _KEEP = BulkStatement(
         "verdict": Text,
         "body": LargeBinary,
     },
-    lambda given: _kept(sqlite.insert(Delivery), given),
-    lambda given: _kept(postgresql.insert(Delivery), given),
+    lambda given: _upsert(sqlite.insert(Delivery), given),
+    lambda given: _upsert(postgresql.insert(Delivery), given),
 )
 _NO_LONGER_UNKNOWN = (
     update(Delivery)

@@ -91,7 +91,7 @@ def match_attempts(
             row = by_mark.get((mark, job.kind or "")) if (mark := marks.get(job.id)) else None
             if row is not None and row.task_id in {None, job.id}:
                 found[job.id] = shared.setdefault((row.id, row.number), row)
-    # Outcomes of one group about the same attempt see each other's effect.
+    # Outcomes about the same attempt share one row object, so each sees the earlier effects.
     return {task: row for task, row in found.items() if task is not None}
 
 
@@ -132,7 +132,7 @@ _BY_MARK = BulkQuery(
             Chunk.batch_id == given.c.batch,
             Job.job_key == given.c.job_key,
             Attempt.number == given.c.number,
-            # An answer that commits while this waits for its row has set the id.
+            # A response that commits while this query waits for the row lock has set the id.
             or_(Attempt.task_id.is_(None), Attempt.task_id == given.c.task),
         ),
     ),

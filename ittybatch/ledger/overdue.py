@@ -11,9 +11,9 @@ from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Attempt, Chunk, Item, Job
 from ittybatch.ledger.states import ChunkState, JobState
 
-_AGAIN_AT_DEADLINE_S = 5.0
+_REPOLL_PAST_DEADLINE_S = 5.0
 # A job that Ittybit never accepted is sent again at its deadline, this many times.
-_MOST_DEADLINES = 3
+_MAX_DEADLINES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +53,26 @@ def overdue_jobs(
         limit: The maximum number, those longest without news first.
     """
     now = transaction.now
-    heard = func.coalesce(Job.polled_at, Job.submitted_at)
+    last_news = func.coalesce(Job.polled_at, Job.submitted_at)
     past_deadline = and_(
         Job.deadline_at <= now,
         or_(
-            Job.polled_at.is_(None), Job.polled_at <= now - timedelta(seconds=_AGAIN_AT_DEADLINE_S)
+            Job.polled_at.is_(None),
+            Job.polled_at <= now - timedelta(seconds=_REPOLL_PAST_DEADLINE_S),
         ),
     )
-    silent = and_(Job.state == JobState.SUBMITTED.value, heard <= now - timedelta(seconds=silent_s))
+    silent = and_(
+        Job.state == JobState.SUBMITTED.value, last_news <= now - timedelta(seconds=silent_s)
+    )
     query = (
         _sent()
         .where(
-            # What is in flight is in released chunks, which are few.
+            # Only released chunks, which are few, have jobs in flight.
             Chunk.state == ChunkState.RELEASED.value if chunk is None else Chunk.id == chunk,
             Job.state.in_([JobState.SUBMITTING.value, JobState.SUBMITTED.value]),
             or_(silent, past_deadline),
         )
-        .order_by(heard)
+        .order_by(last_news)
         .limit(limit)
     )
     return [_overdue(row, now) for row in transaction.rows(query)]
@@ -146,7 +149,7 @@ def _overdue(row: Any, now: datetime) -> OverdueJob:  # noqa: ANN401  a row of _
         task_id=row.task_id,
         past_deadline=row.deadline_at is not None and row.deadline_at <= now,
         deadlines_exhausted=row.failed_requests > 0
-        and now - row.sent_at > _MOST_DEADLINES * timedelta(seconds=row.deadline_s),
+        and now - row.sent_at > _MAX_DEADLINES * timedelta(seconds=row.deadline_s),
         batch_id=row.batch_id,
         job_key=row.job_key,
         input=row.uri,

@@ -1,6 +1,6 @@
 """Settlement: the outcome of a job, from a webhook or a poll, is applied once.
 
-Terminal is terminal, with one exception: a job that we gave up as expired or refused and that
+A terminal state is final, with one exception: a job that we gave up as expired or refused and that
 succeeds later counts as succeeded, because it is paid for.
 """
 
@@ -47,7 +47,7 @@ _ENDED_AS = {
 # The state of a job whose attempt was given up: expired or refused.
 _GIVEN_UP = {JobState.EXPIRED, JobState.FAILED}
 _MAX_BACKOFF_S = 3600.0
-_LONGEST_TEXT = 2000
+_MAX_TEXT_CHARS = 2000
 
 
 def settle(
@@ -97,8 +97,8 @@ def expire(transaction: Transaction, job: int, problem: str | None = None) -> bo
     error = {
         "error_kind": "deadline_passed",
         "error_message": _short(
-            f"No end was heard of within {row.deadline_s:g} s. Ittybit may still run it, and "
-            f"bill it.{f' Asking after it failed: {problem}' if problem else ''}"
+            f"Ittybit reported no end within {row.deadline_s:g} s. It may still run the job, and "
+            f"bill it.{f' The last poll failed: {problem}' if problem else ''}"
         ),
     }
     transaction.execute(
@@ -124,12 +124,12 @@ def expire(transaction: Transaction, job: int, problem: str | None = None) -> bo
 
 
 class _Changes:
-    """The changes of a group of outcomes, gathered for one statement for each kind of change."""
+    """Collects the changes of a group of outcomes; writes each kind with one statement."""
 
     def __init__(self, transaction: Transaction, *, in_inbox: bool) -> None:
         self._transaction = transaction
         self._in_inbox = in_inbox
-        self._named: list[dict[str, Any]] = []
+        self._task_ids: list[dict[str, Any]] = []
         self._attempts: list[dict[str, Any]] = []
         self._successes: list[dict[str, Any]] = []
         self._failures: list[dict[str, Any]] = []
@@ -161,7 +161,7 @@ class _Changes:
         row.attempt_state = ended_as
         if row.task_id is None:
             row.task_id = job.id
-            self._named.append({"job": row.id, "number": row.number, "task": job.id})
+            self._task_ids.append({"job": row.id, "number": row.number, "task": job.id})
         self._attempts.append(
             {
                 "job": row.id,
@@ -195,7 +195,7 @@ class _Changes:
             "height": output.height if output else None,
             "duration_s": output.duration_s if output else None,
             "size_bytes": output.size_bytes if output else None,
-            "raw": None if self._in_inbox else _written(job.raw),
+            "raw": None if self._in_inbox else _to_json(job.raw),
         }
 
     def _fail(self, job: RemoteJob, row: MatchedAttempt) -> None:
@@ -223,7 +223,7 @@ class _Changes:
                 "state": row.state.value,
                 "keep": None if failure.retryable else row.claim,
                 "at": job.finished_at or self._transaction.now,
-                "raw": None if self._in_inbox else _written(job.raw),
+                "raw": None if self._in_inbox else _to_json(job.raw),
             }
         )
 
@@ -248,7 +248,7 @@ class _Changes:
 
     def write(self) -> None:
         """Write the changes; wake the chunks whose jobs have all ended."""
-        _NAME_ATTEMPT.run(self._transaction, self._named)
+        _SET_TASK_ID.run(self._transaction, self._task_ids)
         _END_ATTEMPT.run(self._transaction, self._attempts, now=self._transaction.now)
         _SUCCEED.run(self._transaction, self._successes)
         _FAIL.run(self._transaction, self._failures)
@@ -268,19 +268,19 @@ def _backoff_s(row: MatchedAttempt) -> float:
     return min(wait_s, _MAX_BACKOFF_S) * random.uniform(0.8, 1.2)  # noqa: S311  no secret
 
 
-def _short(text: str | None, longest: int = _LONGEST_TEXT) -> str | None:
+def _short(text: str | None, max_chars: int = _MAX_TEXT_CHARS) -> str | None:
     # Postgres takes no NUL in text.
-    return text.replace("\x00", "")[:longest] if text is not None else None
+    return text.replace("\x00", "")[:max_chars] if text is not None else None
 
 
-def _written(raw: Mapping[str, Any]) -> str | None:
+def _to_json(raw: Mapping[str, Any]) -> str | None:
     try:
         return orjson.dumps(raw).decode()
     except TypeError:
         return None  # nested too deeply for JSON; the delivery keeps the exact bytes
 
 
-def _of_job(given: FromClause) -> Update:
+def _update_job(given: FromClause) -> Update:
     return update(Job).where(Job.id == given.c.job)
 
 
@@ -301,7 +301,7 @@ def _submitted_by(given: FromClause) -> ColumnElement[datetime]:
 
 
 # Separate, so that other updates need not change the indexed `task_id`.
-_NAME_ATTEMPT = BulkStatement(
+_SET_TASK_ID = BulkStatement(
     {"job": BigInteger, "number": Integer, "task": Text},
     lambda given: (
         update(Attempt)
@@ -341,7 +341,7 @@ _SUCCEED = BulkStatement(
         "size_bytes": BigInteger,
         "raw": Text,
     },
-    lambda given: _of_job(given).values(
+    lambda given: _update_job(given).values(
         state=JobState.SUCCEEDED.value,
         task_id=given.c.task,
         not_before=None,
@@ -369,7 +369,7 @@ _FAIL = BulkStatement(
         "reason": Text,
         "raw": Text,
     },
-    lambda given: _of_job(given).values(
+    lambda given: _update_job(given).values(
         state=given.c.state,
         claim=given.c.keep,
         task_id=given.c.task,
@@ -389,7 +389,7 @@ _RETRY = BulkStatement(
         "reason_kind": Text,
         "reason": Text,
     },
-    lambda given: _of_job(given).values(
+    lambda given: _update_job(given).values(
         state=JobState.PLANNED.value,
         task_id=given.c.task,
         not_before=given.c.at,

@@ -64,7 +64,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Ittybit refused a submission for good."""
+    """Ittybit refused a submission permanently."""
 
     job_id: int
     attempt: int
@@ -140,7 +140,7 @@ def unanswered(transaction: Transaction, chunk: int) -> list[Submission]:
         )
         .order_by(Job.id)
     )
-    # Not derived again: a migration may have changed the form of the job's key.
+    # The stored key, not a derived one: a migration may have changed the form of the job's key.
     return [
         replace(_submission(row, row.attempt, row.sent_at), idempotency_key=row.idempotency_key)
         for row in rows
@@ -159,14 +159,14 @@ def record_accepted(transaction: Transaction, answers: Sequence[Accepted]) -> li
     rows = [{"job": each.job_id, "number": each.attempt, "task": each.task_id} for each in answers]
     _ACCEPT_ATTEMPT.run(transaction, rows)
     _ACCEPT_JOB.run(transaction, rows, now=transaction.now)
-    return _early(transaction, [each.task_id for each in answers])
+    return _early_webhooks(transaction, [each.task_id for each in answers])
 
 
 def record_refused(transaction: Transaction, answers: Sequence[Refused]) -> None:
-    """Record that Ittybit refuses these jobs for good. They stay claimed, so they are held back."""
+    """Record permanent refusals. The jobs stay claimed, so they are held back."""
     moves = Moves()
     for each in sorted(answers, key=lambda answer: answer.job_id):
-        row = _locked(transaction, each.job_id, each.attempt)
+        row = _lock_submitting(transaction, each.job_id, each.attempt)
         if row is None:
             continue
         error = {"error_kind": each.error_kind, "error_message": each.error_message}
@@ -190,7 +190,7 @@ def record_refused(transaction: Transaction, answers: Sequence[Refused]) -> None
 
 
 def return_unsent(transaction: Transaction, jobs: Sequence[tuple[int, int]], wait_s: float) -> None:
-    """Return claimed (job, attempt) to planned that certainly never became a job at Ittybit."""
+    """Set claimed (job, attempt) pairs back to planned: they never became jobs at Ittybit."""
     if not jobs:
         return
     attempts = dict(jobs)
@@ -265,7 +265,7 @@ def _submission(row: Any, attempt: int, sent_at: datetime) -> Submission:  # noq
     )
 
 
-def _locked(transaction: Transaction, job: int, attempt: int) -> Any:  # noqa: ANN401
+def _lock_submitting(transaction: Transaction, job: int, attempt: int) -> Any:  # noqa: ANN401
     return transaction.execute(
         select(Job.chunk_id)
         .where(Job.id == job, Job.attempt == attempt, Job.state == JobState.SUBMITTING.value)
@@ -273,7 +273,7 @@ def _locked(transaction: Transaction, job: int, attempt: int) -> Any:  # noqa: A
     ).one_or_none()
 
 
-def _early(transaction: Transaction, tasks: Sequence[str]) -> list[bytes]:
+def _early_webhooks(transaction: Transaction, tasks: Sequence[str]) -> list[bytes]:
     rows = transaction.rows(
         select(Delivery.body)
         .where(Delivery.task_id.in_(tasks), Delivery.verdict == Verdict.UNKNOWN.value)
@@ -282,7 +282,7 @@ def _early(transaction: Transaction, tasks: Sequence[str]) -> list[bytes]:
     return [row.body for row in rows]
 
 
-def _begun(adding: sqlite.Insert | postgresql.Insert, given: FromClause) -> Insert:
+def _insert_attempts(statement: sqlite.Insert | postgresql.Insert, given: FromClause) -> Insert:
     columns = {
         "job_id": given.c.job,
         "number": given.c.number,
@@ -290,15 +290,17 @@ def _begun(adding: sqlite.Insert | postgresql.Insert, given: FromClause) -> Inse
         "state": literal(AttemptState.SENDING.value),
         "sent_at": bindparam("now", type_=UtcDateTime),
     }
-    # Without a WHERE, SQLite takes ON CONFLICT for the beginning of a join.
-    adding = adding.from_select(list(columns), select(*columns.values()).where(given.c.number > 0))
-    return adding.on_conflict_do_nothing()
+    # Without a WHERE, SQLite parses ON CONFLICT as the condition of a join.
+    statement = statement.from_select(
+        list(columns), select(*columns.values()).where(given.c.number > 0)
+    )
+    return statement.on_conflict_do_nothing()
 
 
 _BEGIN_ATTEMPT = BulkStatement(
     {"job": BigInteger, "number": Integer, "key": Text},
-    lambda given: _begun(sqlite.insert(Attempt), given),
-    lambda given: _begun(postgresql.insert(Attempt), given),
+    lambda given: _insert_attempts(sqlite.insert(Attempt), given),
+    lambda given: _insert_attempts(postgresql.insert(Attempt), given),
 )
 _CLAIM = BulkStatement(
     {"job": BigInteger, "deadline": UtcDateTime},
@@ -310,7 +312,7 @@ _CLAIM = BulkStatement(
             attempt=Job.attempt + 1,
             not_before=None,
             deadline_at=given.c.deadline,
-            # Values of the previous attempt.
+            # Clear the values of the previous attempt.
             submitted_at=None,
             polled_at=None,
             error_kind=None,
