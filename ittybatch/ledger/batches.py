@@ -25,7 +25,7 @@ _ENDED = [state.value for state in ENDED_BATCHES]
 
 
 class UnknownBatch(IttybatchError):
-    """No batch of this id is in the ledger."""
+    """No batch in the ledger has this id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def read_batch(transaction: Transaction, batch: str) -> OpenBatch:
     """Read a batch.
 
     Raises:
-        UnknownBatch: when there is none of this id.
+        UnknownBatch: when no batch has this id.
     """
     rows = transaction.rows(select(*Batch.__table__.columns).where(Batch.id == batch))
     if not rows:

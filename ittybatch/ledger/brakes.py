@@ -1,7 +1,7 @@
 """Brakes: what stops a batch before it costs more than it is worth.
 
-A ceiling on submissions, a canary before the rest, a circuit that opens while the service is
-down, and a stop when job after job fails alike.
+A ceiling on submissions, a canary before the rest, a circuit breaker that opens while the service
+is down, and a hold when nearly all jobs fail for the same reason.
 """
 
 from collections import Counter
@@ -23,11 +23,12 @@ from ittybatch.ledger.states import AttemptState, BatchState, ChunkState, JobSta
 
 _UNSENT = [JobState.PLANNED.value, JobState.SUBMITTING.value]
 _FIRST_PAUSE_S = 30.0
-_LONGEST_PAUSE_S = 600.0
-# The newest attempts to look at, how many there must be, and which share must fail alike.
+_MAX_PAUSE_S = 600.0
+# How many of the newest attempts to look at, how many there must be at least, and which share
+# of them must fail for the same reason.
 _WINDOW = 50
-_FEWEST = 20
-_ALIKE = 0.9
+_MIN_ATTEMPTS = 20
+_MIN_SHARE = 0.9
 
 
 class Circuit(StrEnum):
@@ -40,7 +41,7 @@ class Circuit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The circuit of a chunk's batch.
+    """The circuit breaker of a chunk's batch.
 
     Args:
         batch: The batch.
@@ -52,7 +53,7 @@ class Gate:
 
 
 def gate_of(transaction: Transaction, chunk: int) -> Gate:
-    """Read the circuit of a chunk's batch."""
+    """Read the circuit breaker of a chunk's batch."""
     row = transaction.execute(
         select(Batch.id, Batch.trips, Batch.closed_until)
         .join(Chunk, Chunk.batch_id == Batch.id)
@@ -60,8 +61,8 @@ def gate_of(transaction: Transaction, chunk: int) -> Gate:
     ).one()
     if row.trips == 0:
         return Gate(row.id, Circuit.CLOSED)
-    still = row.closed_until is not None and row.closed_until > transaction.now
-    return Gate(row.id, Circuit.OPEN if still else Circuit.PROBING)
+    is_open = row.closed_until is not None and row.closed_until > transaction.now
+    return Gate(row.id, Circuit.OPEN if is_open else Circuit.PROBING)
 
 
 def trip(transaction: Transaction, batch: str) -> float:
@@ -73,7 +74,7 @@ def trip(transaction: Transaction, batch: str) -> float:
     trips: int = transaction.execute(
         select(Batch.trips).where(Batch.id == batch).with_for_update()
     ).scalar_one()
-    pause_s: float = min(_FIRST_PAUSE_S * 2.0 ** min(trips, 20), _LONGEST_PAUSE_S)
+    pause_s: float = min(_FIRST_PAUSE_S * 2.0 ** min(trips, 20), _MAX_PAUSE_S)
     transaction.execute(
         update(Batch)
         .where(Batch.id == batch)
@@ -126,7 +127,7 @@ def ceiling_of(options: dict[str, Any]) -> int | None:
     if options.get("max_submissions") is not None:
         ceilings.append(int(options["max_submissions"]))
     if options.get("max_cost") is not None and options.get("cost_per_job"):
-        # As decimals: three times 0.1 is more than 0.3 in binary.
+        # Decimals, because in binary three times 0.1 is more than 0.3.
         cost, each = (Decimal(str(options[name])) for name in ("max_cost", "cost_per_job"))
         ceilings.append(int(cost / each))
     return min(ceilings) if ceilings else None
@@ -155,19 +156,19 @@ def hold_if_alike(transaction: Transaction, batch: str) -> bool:
         .order_by(Attempt.completed_at.desc())
         .limit(_WINDOW)
     )
-    if len(newest) < _FEWEST:
+    if len(newest) < _MIN_ATTEMPTS:
         return False
     reasons = Counter(
         (each.error_kind, each.error_message)
         for each in newest
         if each.state in {AttemptState.FAILED, AttemptState.REFUSED}
-        # Short clips say nothing about the other items.
+        # A clip that ends before `start` says nothing about the other items.
         and not is_past_end(each.error_kind, each.error_message)
     )
     if not reasons:
         return False
     (kind, message), count = reasons.most_common(1)[0]
-    if count < _ALIKE * len(newest):
+    if count < _MIN_SHARE * len(newest):
         return False
     hold_batch(
         transaction,
@@ -178,7 +179,7 @@ def hold_if_alike(transaction: Transaction, batch: str) -> bool:
 
 
 def _newest_chunks(transaction: Transaction, batch: str) -> list[int]:
-    """The chunks of a batch's newest attempts: released ones, and the last done ones."""
+    """The chunks with a batch's newest attempts: released chunks, and those that ended last."""
     of_batch = select(Chunk.id, Chunk.sent).where(Chunk.batch_id == batch)
     released = transaction.rows(of_batch.where(Chunk.state == ChunkState.RELEASED.value))
     done = transaction.rows(
@@ -200,8 +201,8 @@ def check_canary(transaction: Transaction, batch: str, options: dict[str, Any]) 
     """Whether more chunks than the canary may be released; hold the batch if the canary failed.
 
     Returns:
-        True if there is no canary, if it has ended well, or if an operator has resumed the
-        batch after a bad canary.
+        True if there is no canary, if it has passed, or if an operator has resumed the batch
+        after the canary failed.
     """
     if not options.get("canary_items"):
         return True
@@ -235,8 +236,8 @@ class SendLimits:
 
     Args:
         sending: Whether new jobs may be sent: its batch is neither held nor ended.
-        rate_per_s: The chunk's share of the submissions a second that its batch may make, or
-            None without a limit.
+        rate_per_s: The chunk's share of its batch's limit, in submissions per second, or None
+            without a limit.
         cancelled_at: When its batch was cancelled, if it was.
     """
 
@@ -255,13 +256,14 @@ def send_limits_of(transaction: Transaction, chunk: int) -> SendLimits:
     rate_per_s = batch.options.get("submit_per_s")
     return SendLimits(
         sending=batch.state == BatchState.RUNNING,
-        rate_per_s=rate_per_s and rate_per_s / len({chunk, *_sharing(transaction, batch.id)}),
+        rate_per_s=rate_per_s
+        and rate_per_s / len({chunk, *_sending_chunks(transaction, batch.id)}),
         cancelled_at=batch.ended_at if batch.state == BatchState.CANCELLED else None,
     )
 
 
-def _sharing(transaction: Transaction, batch: str) -> list[int]:
-    """The chunks of a batch that are awake and have something to send."""
+def _sending_chunks(transaction: Transaction, batch: str) -> list[int]:
+    """The chunks that share a batch's rate limit: their runs are awake, and jobs are unsent."""
     awake = transaction.rows(
         select(Run.owner).where(Run.batch_id == batch, Run.state == RunState.AWAKE.value)
     )

@@ -1,4 +1,4 @@
-"""Capacity: a limit on the jobs in flight of all batches together, and who goes first."""
+"""Capacity: a limit on the jobs in flight of all batches together, and which batch goes first."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,14 +26,14 @@ def capacity_for(
     Args:
         transaction: The transaction to look in.
         batch: The batch.
-        sizes: Number of jobs of each chunk that it would release, in order.
+        sizes: Number of jobs of each chunk that the batch would release, in order.
         max_in_flight: How many jobs of all batches may be released and not ended. Jobs that
             will not be sent do not count.
     """
     transaction.serialise("room")
-    wanting = [other for other in _wanting(transaction) if other.id != batch]
+    waiting = [other for other in _waiting_batches(transaction) if other.id != batch]
     options = transaction.execute(select(Batch.options).where(Batch.id == batch)).scalar_one()
-    outranked = any(_rank(other.options) < _rank(options) for other in wanting)
+    outranked = any(_rank(other.options) < _rank(options) for other in waiting)
     taken = _taken(transaction)
     fitting = 0
     for size in sizes:
@@ -68,13 +68,13 @@ def _taken(transaction: Transaction) -> int:
 
 def wake_next(transaction: Transaction) -> None:
     """Wake the batch that may use freed capacity next."""
-    wanting = _wanting(transaction)
-    if wanting:
-        first = min(wanting, key=lambda row: (_rank(row.options), row.created_at, row.id))
+    waiting = _waiting_batches(transaction)
+    if waiting:
+        first = min(waiting, key=lambda row: (_rank(row.options), row.created_at, row.id))
         wake(transaction, Run.owner == identity.batch_owner(first.id))
 
 
-def _wanting(transaction: Transaction) -> Sequence[Any]:
+def _waiting_batches(transaction: Transaction) -> Sequence[Any]:
     return transaction.rows(
         select(Batch.id, Batch.options, Batch.created_at).where(
             Batch.state == BatchState.RUNNING.value, Batch.wants_room.is_(True)

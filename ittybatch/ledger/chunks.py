@@ -1,4 +1,4 @@
-"""Chunks: released to flow runs, and done."""
+"""Chunks: released to flow runs, and marked done."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,14 +16,14 @@ from ittybatch.ledger.models import Batch, Chunk, Run
 from ittybatch.ledger.run_moves import Move, move, new_run, wake
 from ittybatch.ledger.states import BatchState, ChunkState, RunState
 
-# The first chunk alone, until it is known to have ended well.
-_CANARY = 1
+# Chunks to release until the canary, the first chunk, has passed.
+_CANARY_CHUNKS = 1
 # A batch that can only report its progress is woken this much later.
 _PROGRESS_DELAY_S = 20.0
 
 
 class UnknownChunk(IttybatchError):
-    """No chunk of this number is in the ledger."""
+    """No chunk in the ledger has this number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def chunk_of(transaction: Transaction, chunk: int) -> ChunkPlace:
     """Read a chunk.
 
     Raises:
-        UnknownChunk: when there is none of this number.
+        UnknownChunk: when no chunk has this number.
     """
     rows = transaction.rows(select(*Chunk.__table__.columns).where(Chunk.id == chunk))
     if not rows:
@@ -79,8 +79,8 @@ def release_chunks(
         max_in_flight: Jobs of all batches at the same time, or None for no limit.
 
     Returns:
-        The owners whose runs are to be made: those just released, and those released
-        before whose run nobody made.
+        The owners that need a new flow run: chunks just released, and earlier owners whose
+        flow run was never created.
     """
     locked = transaction.execute(
         select(Batch.state, Batch.options).where(Batch.id == batch).with_for_update()
@@ -88,7 +88,7 @@ def release_chunks(
     if locked.state != BatchState.RUNNING:
         return []
     if not check_canary(transaction, batch, locked.options):
-        max_active = _CANARY
+        max_active = _CANARY_CHUNKS
     active = transaction.execute(
         select(func.count()).where(
             Chunk.batch_id == batch, Chunk.state == ChunkState.RELEASED.value
@@ -139,7 +139,7 @@ def finish_chunk(transaction: Transaction, chunk: int) -> bool:
         .where(Chunk.id == chunk)
         .with_for_update()
     ).one()
-    if row.in_flight or (row.planned and not _given_up(transaction, row.batch_id, chunk)):
+    if row.in_flight or (row.planned and not _cancel_with_batch(transaction, row.batch_id, chunk)):
         return False
     if row.state != ChunkState.DONE:
         transaction.execute(
@@ -156,8 +156,8 @@ def finish_chunk(transaction: Transaction, chunk: int) -> bool:
 def _notify_batch(transaction: Transaction, batch: str) -> None:
     """Wake a batch after one of its chunks is done: now, or later if it can only report progress.
 
-    Each leg of a batch is a process. Two chunks that end at the same time may each see the other
-    as open; then the batch is woken a little later.
+    Each leg of a batch starts a process, so a leg that only reports progress can wait. Two chunks
+    that end at the same time may each see the other as open; then the batch is woken later.
     """
     states = transaction.rows(
         select(Chunk.state)
@@ -169,10 +169,10 @@ def _notify_batch(transaction: Transaction, batch: str) -> None:
     wake(transaction, Run.owner == identity.batch_owner(batch), at=at)
 
 
-def _given_up(transaction: Transaction, batch: str, chunk: int) -> bool:
-    """Cancel planned jobs of a cancelled batch; gives whether the batch was cancelled.
+def _cancel_with_batch(transaction: Transaction, batch: str, chunk: int) -> bool:
+    """Cancel a chunk's planned jobs if its batch was cancelled; return whether it was.
 
-    A retryable failure or a refused submission puts a job back to planned.
+    A retryable failure or a refused submission can put a job back to planned after that.
     """
     found = read_batch(transaction, batch)
     if found.state is not BatchState.CANCELLED:

@@ -1,4 +1,4 @@
-"""Claims: which jobs of a page are new, and what holds the others."""
+"""Claims: which jobs of a page are new, and why the other jobs are held."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,17 +14,17 @@ from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
 from ittybatch.ledger.states import WILL_NOT_SEND, BatchState, JobState
 from ittybatch.profiles import Item, JobSpec
 
-_AT_ONCE = 5000
+_ROWS_PER_STATEMENT = 5000
 
 
 class Claims:
-    """Which jobs of a page are new, and what holds the others.
+    """Which jobs of a page are new, and why the other jobs are held.
 
     Args:
         transaction: The transaction to look in.
         batch: The batch that is being planned; None for a dry run.
         page: The page.
-        earlier: In a dry run, the occupants of the page's destinations on earlier pages.
+        earlier: In a dry run, the jobs of earlier pages that write to this page's destinations.
 
     Attributes:
         attempts: The number of attempts so far, by job key.
@@ -39,16 +39,16 @@ class Claims:
         earlier: Iterable[Occupant] = (),
     ) -> None:
         self._batch = batch
-        self._again = frozenset(page.again)
+        self._retry_ids = frozenset(page.again)
         self._remake = page.remake
         self._held: dict[str, str] = {}
-        # Claims that this batch may take over, by key: (job, chunk) that will not be sent, and
+        # Claims that this batch may take over, by job key: unsent jobs as (job, chunk), and ended
         # jobs to make again.
         self._unsent: dict[str, tuple[int, int]] = {}
         self._ended: dict[str, int] = {}
         self.attempts: dict[str, int] = {}
         self._succeeded: set[str] = set()
-        self._wanted_again: set[str] = set()
+        self._retry_keys: set[str] = set()
         # Each key once: otherwise a job would be taken over twice.
         keys = dict.fromkeys(job.job_key for item in page.items for job in item.jobs)
         for known in jobs_of_keys(transaction, list(keys)):
@@ -57,25 +57,25 @@ class Claims:
             self._lock(transaction)
         self._keep_succeeded()
         self.refused: list[PlannedReject] = []
-        self._destinations = self._contested(transaction, page, earlier)
+        self._destinations = self._load_destinations(transaction, page, earlier)
 
     def _read(self, job: KnownJob) -> None:
         key = job.job_key
         self.attempts[key] = max(job.attempt, self.attempts.get(key, 0))
         state = JobState(job.state)
-        if job.id in self._again:
-            self._wanted_again.add(key)
+        if job.id in self._retry_ids:
+            self._retry_keys.add(key)
         if state is JobState.SUCCEEDED:
             self._succeeded.add(key)
         if job.claim is None:
             return
         if job.batch_id == self._batch:
-            # Also while the batch is held: it takes nothing over from itself.
+            # Even while the batch is held: it takes over no job of its own.
             self._held[key] = "duplicates"
         elif state is JobState.PLANNED and BatchState(job.batch_state) in WILL_NOT_SEND:
             self._unsent[key] = (job.id, job.chunk_id)
         elif state.terminal and (
-            self._remake or (job.id in self._again and state is not JobState.SUCCEEDED)
+            self._remake or (job.id in self._retry_ids and state is not JobState.SUCCEEDED)
         ):
             self._ended[key] = job.id
         elif state is JobState.SUCCEEDED:
@@ -96,17 +96,17 @@ class Claims:
             self._read(known)
 
     def _keep_succeeded(self) -> None:
-        """Hold what has succeeded, also where a batch that was to make it again has its claim.
+        """Hold succeeded jobs, even if a batch that was to make them again has the claim.
 
-        That batch may have been held or cancelled: this one was not asked to pay again.
+        That batch may have been held or cancelled; this one was not asked to pay again.
         """
         if self._remake:
             return
-        for key in self._succeeded - self._wanted_again:
+        for key in self._succeeded - self._retry_keys:
             self._unsent.pop(key, None)
             self._held.setdefault(key, "already_done")
 
-    def _contested(
+    def _load_destinations(
         self, transaction: Transaction, page: PlannedPage, earlier: Iterable[Occupant]
     ) -> Destinations | None:
         """The destinations and their occupants; None if there can be no conflict."""
@@ -126,10 +126,10 @@ class Claims:
         return Destinations(self._batch, occupants)
 
     def sort(self, page: PlannedPage, counts: Counter[str]) -> list[PlannedItem]:
-        """Return the items with their new jobs; count the other jobs by what holds them."""
+        """Return the items with their new jobs; count the other jobs by why they are held."""
         found: list[PlannedItem] = []
         held = self._held
-        orders: Counter[tuple[str, str]] = Counter()
+        new_jobs: Counter[tuple[str, str]] = Counter()
         size_bytes = 0
         for item in page.items:
             jobs = self._new_jobs(item, counts)
@@ -139,13 +139,13 @@ class Claims:
                 item = PlannedItem(item.item, jobs)  # noqa: PLW2901
             for job in jobs:
                 held[job.job_key] = "duplicates"
-                orders[job.kind, job.rendition] += 1
+                new_jobs[job.kind, job.rendition] += 1
             size_bytes += item.item.size_bytes or 0
             found.append(item)
         if self._remake:
             keys = (job.job_key for item in found for job in item.jobs)
             counts["again"] += sum(key in self._ended for key in keys)
-        for (kind, rendition), count in orders.items():
+        for (kind, rendition), count in new_jobs.items():
             counts["jobs"] += count
             counts[f"kind:{kind}"] += count
             counts[f"rendition:{rendition}"] += count
@@ -155,11 +155,11 @@ class Claims:
         return found
 
     def _new_jobs(self, planned: PlannedItem, counts: Counter[str]) -> Sequence[JobSpec]:
-        # The jobs of almost every item are all new: then no new list is needed.
+        # For almost every item all jobs are new; then no new list is needed.
         jobs = planned.jobs
         held = self._held
         keys = {job.job_key for job in jobs}
-        # Not the other way round: that would iterate over all held keys.
+        # `isdisjoint` iterates over its argument, and the held keys are many more.
         if len(keys) < len(jobs) or not held.keys().isdisjoint(keys):
             jobs = []
             for job in planned.jobs:
@@ -170,9 +170,9 @@ class Claims:
                     jobs.append(job)
         if self._destinations is None:
             return jobs
-        return self._apart(planned.item, jobs, self._destinations, counts)
+        return self._without_conflicts(planned.item, jobs, self._destinations, counts)
 
-    def _apart(
+    def _without_conflicts(
         self,
         item: Item,
         jobs: Sequence[JobSpec],
@@ -197,7 +197,7 @@ class Claims:
         return made
 
     def take_over(self, transaction: Transaction) -> None:
-        """Release the old claims of what `sort` returned: unsent jobs and jobs to make again."""
+        """Release the old claims on jobs that `sort` returned: unsent ones, and ended ones."""
         if not self._unsent and not self._ended:
             return
         # Refused jobs keep their old claim.
@@ -206,7 +206,9 @@ class Claims:
         if unsent:
             cancel_unsent(transaction, unsent, f"Not sent: batch {self._batch} took it over.")
         ended = [job for key, job in self._ended.items() if key in made]
-        for start in range(0, len(ended), _AT_ONCE):
+        for start in range(0, len(ended), _ROWS_PER_STATEMENT):
             transaction.execute(
-                update(Job).where(Job.id.in_(ended[start : start + _AT_ONCE])).values(claim=None)
+                update(Job)
+                .where(Job.id.in_(ended[start : start + _ROWS_PER_STATEMENT]))
+                .values(claim=None)
             )

@@ -143,7 +143,7 @@ def cancel_batch(transaction: Transaction, batch: str, reason: str) -> tuple[int
         .values(state=ChunkState.DONE.value, ended_at=transaction.now)
     )
     wake_next(transaction)
-    # The runs of a held batch have ended, but what it sent must be collected too.
+    # The runs of a held batch have ended, but the jobs that it sent must still be collected.
     wake_owners(transaction, batch)
     return len(unsent), job_totals(transaction, batch)["in_flight"]
 
@@ -164,7 +164,7 @@ def cancel_chunk(transaction: Transaction, chunk: int, reason: str) -> int:
 
 
 def cancel_unsent(transaction: Transaction, jobs: Sequence[tuple[int, int]], reason: str) -> int:
-    """Cancel those of these (job, chunk) that are still planned, and release their claims.
+    """Cancel the (job, chunk) pairs that are still planned, and release their claims.
 
     Returns:
         How many were cancelled.

@@ -30,23 +30,25 @@ class Destinations:
         """
         if job.destination is None:
             return None
-        there = self._occupants.setdefault(job.destination, [])
-        for each in there:
+        present = self._occupants.setdefault(job.destination, [])
+        for each in present:
             if not self._may_replace(item, each):
                 return each
-        there.append(Occupant(job.destination, self._batch, item.uri, item.fingerprint, item.line))
+        present.append(
+            Occupant(job.destination, self._batch, item.uri, item.fingerprint, item.line)
+        )
         return None
 
     def _may_replace(self, item: SourceItem, other: Occupant) -> bool:
-        """Whether an item replaces the output of an earlier state of itself."""
+        """Whether `other` is an earlier version of the item, so that its output may be replaced."""
         if other.batch == self._batch:
-            # One batch makes one output of an object, but a queue may bring two versions of it.
+            # A batch makes one output of an object, but a queue may deliver two versions of it.
             return item.uri == other.uri and item.fingerprint != other.fingerprint
         if item.uri == other.uri:
             return True
         if item.uri.startswith(S3_SCHEME) or item.fingerprint is other.fingerprint is None:
             return False
-        # With a fingerprint, a URL's query counts as a signature, as in a job's key.
+        # If the item has a fingerprint, its URL's query counts as a signature, as in a job's key.
         return item.uri.partition("?")[0] == other.uri.partition("?")[0]
 
 
@@ -69,5 +71,5 @@ def refusal(item: SourceItem, jobs: Sequence[tuple[JobSpec, Occupant]]) -> str:
     return (
         f"{item.shown}: no job was made for {names}, because {job.destination} is the destination "
         f"of {owner}, and one would replace the other. Nothing was paid for it. "
-        "Put {item} into the destination, which tells all sources apart, or rename one source."
+        "Put {item} into the destination, which differs for every source, or rename one source."
     )

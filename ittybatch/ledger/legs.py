@@ -20,7 +20,7 @@ _CHECK_CAPACITY_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """One process's turn at a batch or a chunk, between two suspensions."""
+    """The work of one process for a batch or a chunk, between two suspensions."""
 
     owner: str
     batch_id: str
@@ -48,13 +48,13 @@ def begin_leg(
     """Mark the run awake and number this leg; the number keys its next suspension.
 
     A leg begins in a held batch too: it reports the hold and ends. A run that was suspended and
-    resumed on Prefect's page resumes its batch.
+    resumed in the Prefect UI resumes its batch.
 
     Args:
         transaction: The transaction to do it in.
         owner: The batch or chunk that it works for.
         flow_run_id: The run.
-        take_over: Replace the owner's present run: an operator named the batch.
+        take_over: Replace the owner's current run, because an operator named the batch.
         after: The previous leg of the same process, if any: the new leg begins only if no
             other run has replaced this one since.
 
@@ -120,7 +120,7 @@ def begin_wait(transaction: Transaction, leg: Leg, *, in_place: bool = False) ->
     Args:
         transaction: The transaction to do it in.
         leg: The leg that ends here.
-        in_place: The process stays and checks for news itself; nobody has to wake it.
+        in_place: The process stays and checks for news itself; the waker need not wake it.
 
     Returns:
         Whether the leg was awake. Otherwise another leg has replaced it, or its run has ended
@@ -130,18 +130,18 @@ def begin_wait(transaction: Transaction, leg: Leg, *, in_place: bool = False) ->
     if chunk is not None:
         wake_at = _next_event(transaction, chunk)
     else:
-        wake_at = _next_look(transaction, leg.batch_id)
+        wake_at = _next_capacity_check(transaction, leg.batch_id)
     values: dict[str, Any] = {"since": transaction.now, "stumbles": 0}
     if wake_at is not None:
         values["wake_at"] = case(
             (Run.wake_at.is_(None), wake_at), (Run.wake_at > wake_at, wake_at), else_=Run.wake_at
         )
     what = Move.GO_ON if in_place else Move.WAIT
-    still = Run.state == RunState.AWAKE.value
-    return bool(move(transaction, what, still, *_is(leg), **values))
+    awake = Run.state == RunState.AWAKE.value
+    return bool(move(transaction, what, awake, *_run_of(leg), **values))
 
 
-def _next_look(transaction: Transaction, batch: str) -> datetime | None:
+def _next_capacity_check(transaction: Transaction, batch: str) -> datetime | None:
     """When a batch checks for freed capacity, in case no other batch wakes it."""
     wants = transaction.execute(select(Batch.wants_room).where(Batch.id == batch)).scalar_one()
     return transaction.now + timedelta(seconds=_CHECK_CAPACITY_S) if wants else None
@@ -159,7 +159,7 @@ def _next_event(transaction: Transaction, chunk: int) -> datetime | None:
     if row.planned == 0 and row.in_flight == 0:
         return now
     if row.closed_until is not None and row.closed_until > now:
-        # Nothing may be sent before; jobs that end meanwhile wake the run.
+        # Nothing may be sent before then; jobs that end meanwhile wake the run.
         reopens: datetime = row.closed_until
         return reopens
     soonest = now + timedelta(seconds=_SHORTEST_WAIT_S)
@@ -222,20 +222,20 @@ def end_run(transaction: Transaction, leg: Leg) -> Ending:
     # Resumed while this leg was ending: it has to ask for approval again.
     asks = place.batch_state is BatchState.UNAPPROVED and place.run.wake_at is not None
     if place.needs_run or asks:
-        move(transaction, Move.GO_ON, *_is(leg), wake_at=None, heartbeat_at=transaction.now)
+        move(transaction, Move.GO_ON, *_run_of(leg), wake_at=None, heartbeat_at=transaction.now)
         return Ending.GO_ON
-    move(transaction, Move.END, *_is(leg), wake_at=None)
+    move(transaction, Move.END, *_run_of(leg), wake_at=None)
     return Ending.ENDED
 
 
-def _is(leg: Leg) -> tuple[ColumnElement[bool], ...]:
+def _run_of(leg: Leg) -> tuple[ColumnElement[bool], ...]:
     return (Run.owner == leg.owner, Run.generation == leg.generation, Run.leg == leg.number)
 
 
 def asked_leg(transaction: Transaction, batch: str, flow_run_id: str | None) -> int | None:
     """The number of the leg of this flow run that last asked for approval.
 
-    None if it has not asked: the form of a replaced run cannot be read by another run.
+    None if it has not asked: a run cannot read the form of the run that it replaced.
     """
     row = transaction.execute(
         select(Batch.asked_leg, Batch.asked_run).where(Batch.id == batch)

@@ -1,4 +1,4 @@
-"""What a scan found, before it is in the ledger."""
+"""What a scan found, before it is written to the ledger."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ class PlannedPage:
         cursor: Where the next page begins.
         again: Ids of jobs that are made again although they are held back.
         remake: Make every finished job of the page again, succeeded ones included.
-        acknowledge: Called once the page is committed; None if its source needs no receipt.
+        acknowledge: Called once the page is committed; None if its source needs no acknowledgement.
     """
 
     items: Sequence[PlannedItem]

@@ -1,4 +1,4 @@
-"""Planning: a page of a scan becomes items, jobs and chunks, and each job only once."""
+"""Planning: a page of a scan becomes items, jobs and chunks, and no job is made twice."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ _ITEM_COLUMNS = ("chunk_id", "number", "uri", "fingerprint", "size_bytes", "modi
 _JOB_COLUMNS = (
     "chunk_id", "item_number", "destination", "user_metadata", "job_key", "attempt", "last_attempt",
 )  # fmt: skip
-_ORDER_COLUMNS = (
+_SHARED_COLUMNS = (
     "kind", "rendition", "options", "recipe", "claim", "state", "attempts", "backoff_s",
     "deadline_s",
 )  # fmt: skip
@@ -48,7 +48,7 @@ def plan_page(
         page: What the page contained.
         after: The cursor that the page was read from. A page that another leg has already
             committed is skipped.
-        chunk_size: Items a chunk.
+        chunk_size: Items per chunk.
         canary_items: Items of the first chunk, if it is a canary.
 
     Returns:
@@ -66,7 +66,7 @@ def plan_page(
     if row.state != BatchState.PLANNING:
         raise NotPlanning(
             f"Batch {batch} is not being planned any more; it is {row.state}.",
-            remedy=f"`ittybatch resume {batch}` goes on with a batch that is held.",
+            remedy=f"`ittybatch resume {batch}` continues a batch that is held.",
         )
     if row.scan_cursor != after:
         return dict(row.counts)
@@ -97,7 +97,7 @@ def _insert_items(  # noqa: PLR0917
         return
     items: list[tuple[object, ...]] = []
     jobs: list[tuple[object, ...]] = []
-    orders = _Orders()
+    shared = _SharedValues()
     attempts = claims.attempts
     number = counts["items"] - len(new)
     for chunk, part in _into_chunks(transaction, batch, new, *sizes):
@@ -127,16 +127,16 @@ def _insert_items(  # noqa: PLR0917
                         job.job_key,
                         attempt,
                         attempt + job.attempts,
-                        orders.index_of(job),
+                        shared.index_of(job),
                     )
                 )
             number += 1
     insert_rows(transaction, Item, _ITEM_COLUMNS, items)
-    insert_rows(transaction, Job, _JOB_COLUMNS, jobs, Shared(_ORDER_COLUMNS, orders.rows))
+    insert_rows(transaction, Job, _JOB_COLUMNS, jobs, Shared(_SHARED_COLUMNS, shared.rows))
 
 
-class _Orders:
-    """What the jobs of a page have in common: all jobs of a rendition have the same."""
+class _SharedValues:
+    """The values that jobs of a page share: all jobs of a rendition have the same ones."""
 
     def __init__(self) -> None:
         self.rows: list[Sequence[object]] = []
@@ -144,7 +144,7 @@ class _Orders:
 
     def index_of(self, job: JobSpec) -> int:
         # Jobs of a rendition share their options, so the options need not be compared.
-        mark = (
+        key = (
             id(job.options),
             job.rendition,
             job.recipe,
@@ -152,9 +152,9 @@ class _Orders:
             job.backoff_s,
             job.deadline_s,
         )
-        index = self._indexes.get(mark)
+        index = self._indexes.get(key)
         if index is None:
-            index = self._indexes[mark] = len(self.rows)
+            index = self._indexes[key] = len(self.rows)
             self.rows.append(
                 (
                     job.kind.value,
@@ -209,7 +209,7 @@ def _into_chunks(
 def _insert_chunks(
     transaction: Transaction, batch: str, first_number: int, sizes: Sequence[tuple[int, int]]
 ) -> Iterator[int]:
-    """Insert chunks with these numbers of items and jobs; gives their ids."""
+    """Insert chunks with these numbers of items and jobs, and return their ids."""
     return transaction.execute(
         insert(Chunk).returning(Chunk.id, sort_by_parameter_order=True),
         [

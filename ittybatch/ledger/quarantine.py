@@ -1,6 +1,6 @@
 """Quarantine: jobs that are held back because they would fail again without a change.
 
-A job that failed for good, or that was given up without an answer, keeps its claim: no batch
+A job that failed permanently, or was given up without an answer, keeps its claim: no batch
 makes it again until its source or options change, or an operator releases it.
 """
 
@@ -14,7 +14,7 @@ from ittybatch.ledger.database import Ledger, Transaction
 from ittybatch.ledger.models import Chunk, Item, Job
 from ittybatch.ledger.states import JobState
 
-# A chunk has some thousand jobs at most, and a release locks those that it changes.
+# A chunk has a few thousand jobs at most, and `release` locks the jobs that it changes.
 _CHUNKS_AT_ONCE = 10
 _ROWS_AT_ONCE = 1000
 _HELD = (JobState.FAILED.value, JobState.EXPIRED.value, JobState.CANCELLED.value)
@@ -58,7 +58,7 @@ def held_jobs(
 
 
 def release(ledger: Ledger, *, batch: str | None = None, input_prefix: str | None = None) -> int:
-    """Release held jobs, some chunks at a time; the next batch that finds their items makes them.
+    """Release held jobs, a few chunks at a time: the next batch with their items makes them.
 
     Returns:
         How many were released.
@@ -72,7 +72,7 @@ def release(ledger: Ledger, *, batch: str | None = None, input_prefix: str | Non
 
 
 def _next_chunks(transaction: Transaction, batch: str | None, before: int | None) -> list[int]:
-    """Some chunks with jobs that ended without success, the newest first, below one of them."""
+    """The newest chunks below `before` that have jobs that ended without success."""
     query = (
         select(Chunk.id)
         .where(Chunk.failed + Chunk.expired + Chunk.cancelled > 0)
@@ -118,8 +118,8 @@ def _release_in(transaction: Transaction, chunks: Sequence[int], input_prefix: s
         .with_for_update(of=Job)
     )
     for start in range(0, len(rows), _ROWS_AT_ONCE):
-        some = [row.id for row in rows[start : start + _ROWS_AT_ONCE]]
-        transaction.execute(update(Job).where(Job.id.in_(some)).values(claim=None))
+        part = [row.id for row in rows[start : start + _ROWS_AT_ONCE]]
+        transaction.execute(update(Job).where(Job.id.in_(part)).values(claim=None))
     return len(rows)
 
 

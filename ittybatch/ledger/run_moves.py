@@ -1,6 +1,6 @@
 """The state machine of runs: every write of a run's state is one of these moves.
 
-A move changes nothing, and says so, if the run is not in one of the states that the move starts
+A move changes nothing, and returns 0, if the run is not in one of the states that the move starts
 from. Locks are always taken in the same order: batch, jobs, chunk, run.
 """
 
@@ -32,12 +32,12 @@ class Move(Enum):
 
 
 _MOVES: Mapping[Move, tuple[frozenset[RunState], RunState]] = {
-    # Also from `ended`: a flow run that is retried on Prefect's page begins, and ends again.
+    # From `ended` too: a flow run that is retried in the Prefect UI begins, and ends again.
     Move.BEGIN: (frozenset(RunState), RunState.AWAKE),
     Move.WAIT: (frozenset({RunState.AWAKE}), RunState.WAITING),
     # A leg that was about to end when its batch was resumed.
     Move.GO_ON: (frozenset({RunState.AWAKE, RunState.WAITING}), RunState.AWAKE),
-    # By an operator, on Prefect's page; a run that waits is suspended in Prefect anyway.
+    # By an operator, in the Prefect UI; a run that waits is suspended in Prefect anyway.
     Move.SUSPEND: (frozenset({RunState.STARTING, RunState.AWAKE}), RunState.SUSPENDED),
     Move.UNSUSPEND: (frozenset({RunState.SUSPENDED}), RunState.WAITING),
     Move.REPLACE: (
@@ -91,7 +91,7 @@ def new_run(
 
 
 def next_generation(transaction: Transaction) -> dict[str, Any]:
-    """The values of a run that is to be made anew."""
+    """The column values of a run that gets a new flow run."""
     return {
         "generation": Run.generation + 1,
         "flow_run_id": None,

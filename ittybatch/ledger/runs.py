@@ -25,7 +25,7 @@ MAX_FAILED_STARTS = 5
 # By then Prefect has refused for more than five minutes.
 MOST_FAILURES = 10
 _FIRST_RETRY_S = 5.0
-_LONGEST_RETRY_S = 60.0
+_MAX_RETRY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class OwnedRun:
 
 
 def wake_settled(transaction: Transaction, chunks: Sequence[int]) -> None:
-    """Make the runs of those chunks ready whose jobs have all ended."""
+    """Make the runs of chunks ready if all jobs of the chunk have ended."""
     settled = _SETTLED.fetch(transaction, [{"chunk": chunk} for chunk in chunks])
     if settled:
         wake(transaction, Run.owner.in_([identity.chunk_owner(chunk) for (chunk,) in settled]))
@@ -91,7 +91,7 @@ def ready_runs(transaction: Transaction, limit: int = 1000) -> list[OwnedRun]:
 
 
 def silent_runs(transaction: Transaction, lease_s: float) -> list[OwnedRun]:
-    """Starting or awake runs without a heartbeat for a lease."""
+    """Starting or awake runs that have sent no heartbeat for `lease_s` seconds."""
     return _owned(
         transaction.rows(
             _run_columns().where(
@@ -146,7 +146,7 @@ def live_runs(transaction: Transaction, batch: str) -> list[OwnedRun]:
 
 
 def working_runs(transaction: Transaction) -> list[OwnedRun]:
-    """Every run that is awake and has a flow run of a deployment, as far as the ledger knows."""
+    """Every run that has a flow run and is awake, as far as the ledger knows."""
     return _owned(
         transaction.rows(
             _run_columns().where(
@@ -231,7 +231,7 @@ def replace_run(
 
 
 def hand_over(transaction: Transaction, owner: str, generation: int) -> None:
-    """Leave an owner to a new run because this process ends; it counts as no failed start."""
+    """Replace an owner's run because its process ends; this does not count as a failed start."""
     move(
         transaction,
         Move.REPLACE,
@@ -261,7 +261,7 @@ def note_failure(transaction: Transaction, owner: str, *, count: bool) -> int:
     if not found:
         return 0
     failures = int(found[0].failures) + count
-    wait_s = min(_FIRST_RETRY_S * 2.0 ** min(failures - 1, 20), _LONGEST_RETRY_S)
+    wait_s = min(_FIRST_RETRY_S * 2.0 ** min(failures - 1, 20), _MAX_RETRY_S)
     transaction.execute(
         update(Run)
         .where(Run.owner == owner)

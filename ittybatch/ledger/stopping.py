@@ -41,7 +41,7 @@ def hold_and_end(transaction: Transaction, leg: Leg, reason: str) -> bool:
 def give_up(transaction: Transaction, seen: OwnedRun, reason: str) -> Stopped:
     """Hold the batch of a run that makes no progress, and end all its runs.
 
-    What a cancelled batch has sent is settled without a run: only this run ends there.
+    A cancelled batch is not held. Its sent jobs are settled without a run, so only this run ends.
 
     Args:
         transaction: The transaction to do it in.
@@ -60,14 +60,14 @@ def give_up(transaction: Transaction, seen: OwnedRun, reason: str) -> Stopped:
 
 
 def suspended_in_prefect(transaction: Transaction, seen: OwnedRun) -> bool:
-    """Hold the batch of a run that somebody suspended on Prefect's page.
+    """Hold the batch of a run that an operator suspended in the Prefect UI.
 
-    The run stays suspended: resuming the batch, or the run on Prefect's page, goes on with it.
-    A batch that has ended only collects what it sent; there is nothing to pause, so its run
-    is woken.
+    The run stays suspended until the batch is resumed, or the run is resumed in the Prefect UI.
+    A batch that has ended only collects the jobs that it sent. There is nothing to pause, so its
+    run is woken.
 
     Returns:
-        Whether an operator suspended it: not if the run waits in the ledger by now.
+        Whether an operator suspended the run; False if it waits in the ledger by now.
     """
     place = lock_place(transaction, seen.owner, exclusive=True)
     if place is None or (place.run.generation, place.run.leg) != (seen.generation, seen.leg):
@@ -81,7 +81,7 @@ def suspended_in_prefect(transaction: Transaction, seen: OwnedRun) -> bool:
     hold_batch(
         transaction,
         seen.batch_id,
-        f"Its flow run was suspended in Prefect; `ittybatch resume {seen.batch_id}` goes on.",
+        f"Its flow run was suspended in Prefect; `ittybatch resume {seen.batch_id}` continues it.",
     )
     return True
 

@@ -1,9 +1,9 @@
-"""The sweep finds and repairs owners that have neither a run nor an end.
+"""The sweep finds and repairs batches and chunks that have work left, but no run to do it.
 
-Every batch that has not ended, and every released chunk of one that still has work, has a run
-that is starting, awake with a heartbeat, or waiting with a time to wake at or with jobs under
-way. No transition breaks this; the sweep is a safeguard. It reads the batches that have not
-ended, and their chunks and runs, but never a table of jobs.
+The invariant: every batch that has not ended, and every released chunk of it that still has work,
+has a run. The run is starting, awake with a heartbeat, or waiting with a wake time or with jobs
+under way. No transition breaks this; the sweep is a safeguard. It reads the batches that have not
+ended, and their chunks and runs, but never the table of jobs.
 """
 
 from dataclasses import dataclass
@@ -36,13 +36,13 @@ class Fault(Enum):
     ALL_ENDED = auto()
 
 
-_WHAT = {
-    Fault.NO_RUN: "it had no run; one is made",
-    Fault.RUN_ENDED: "its run had ended before its work; a new one is made",
-    Fault.NOTHING_WAKES_IT: "its run waited for nothing; it is woken",
-    Fault.SUSPENDED: "its run was suspended while its batch went on; it is woken",
+_DESCRIPTIONS = {
+    Fault.NO_RUN: "it had no run; one is created",
+    Fault.RUN_ENDED: "its run had ended before its work was done; a new one is created",
+    Fault.NOTHING_WAKES_IT: "nothing would have woken its run; it is woken",
+    Fault.SUSPENDED: "its run was suspended while its batch was not held; it is woken",
     Fault.PROCESS_GONE: "the process that worked for it is gone; its batch is held",
-    Fault.ALL_ENDED: "its jobs had all ended and nobody collected them; it is done",
+    Fault.ALL_ENDED: "its jobs had all ended and no run collected them; it is marked done",
 }
 
 
@@ -55,12 +55,12 @@ class Broken:
     fault: Fault
 
     def describe(self) -> str:
-        """What was found and what is done, in a line."""
-        return f"{self.owner} of batch {self.batch_id}: {_WHAT[self.fault]}"
+        """Describe the fault and its repair in one line."""
+        return f"{self.owner} of batch {self.batch_id}: {_DESCRIPTIONS[self.fault]}"
 
 
 def find_broken(transaction: Transaction, lease_s: float, batch: str | None = None) -> list[Broken]:
-    """The owners that need a run and have none that works or will be woken.
+    """Find the owners that need a run, and have no run that works or will be woken.
 
     Args:
         transaction: The transaction to look in.
@@ -96,22 +96,22 @@ def mend(transaction: Transaction, batch: str, lease_s: float) -> list[Broken]:
     transaction.execute(select(Batch.id).where(Batch.id == batch).with_for_update())
     broken = find_broken(transaction, lease_s, batch)
     for each in broken:
-        is_it = Run.owner == each.owner
+        its_run = Run.owner == each.owner
         match each.fault:
             case Fault.NO_RUN:
                 new_run(transaction, each.owner, batch, RunState.STARTING)
             case Fault.RUN_ENDED:
                 restart_runs(transaction, batch, only=each.owner)
             case Fault.NOTHING_WAKES_IT:
-                wake(transaction, is_it)
+                wake(transaction, its_run)
             case Fault.SUSPENDED:
-                move(transaction, Move.UNSUSPEND, is_it)
-                wake(transaction, is_it)
+                move(transaction, Move.UNSUSPEND, its_run)
+                wake(transaction, its_run)
             case Fault.PROCESS_GONE:
                 hold_batch(
                     transaction,
                     batch,
-                    f"The process that ran it is gone. `ittybatch resume {batch}` goes on with it.",
+                    f"The process that ran it is gone. `ittybatch resume {batch}` continues it.",
                 )
                 runs.end_runs(transaction, batch)
                 # A cancelled batch cannot be held: its runs are restarted to collect what it sent.
