@@ -88,7 +88,7 @@ def unsent_jobs(
 def adopt_jobs(transaction: Transaction, found: Sequence[Adopted]) -> list[JobState]:
     """Record jobs at Ittybit for planned jobs, and settle those that have ended.
 
-    A job that has been accepted or cancelled meanwhile is skipped.
+    A job that was accepted or cancelled in the meantime is skipped.
 
     Returns:
         The states of the adopted jobs.

@@ -56,7 +56,7 @@ def chunk_of(transaction: Transaction, chunk: int) -> ChunkPlace:
     if not rows:
         raise UnknownChunk(
             f"There is no chunk {chunk} in the ledger.",
-            remedy="Chunks are made by run-batch; start that, or use the ledger it used.",
+            remedy="run-batch creates chunks; start it, or use the ledger that it used.",
         )
     row = rows[0]
     of = transaction.execute(

@@ -153,7 +153,7 @@ class Ledger:
             )
         try:
             with contextlib.ExitStack() as opened:
-                transaction = await loop.run_in_executor(waiting, self._begin_patiently, opened)
+                transaction = await loop.run_in_executor(waiting, self._begin_with_retries, opened)
                 result = transition(transaction, *args, **kwargs)
                 await loop.run_in_executor(waiting, opened.close)
                 return result
@@ -162,7 +162,7 @@ class Ledger:
                 raise _unavailable(self.engine, error) from error
             raise
 
-    def _begin_patiently(self, opened: contextlib.ExitStack) -> Transaction:
+    def _begin_with_retries(self, opened: contextlib.ExitStack) -> Transaction:
         """Begin a transaction that ends when `opened` is closed."""
         for attempt in self._attempts():
             with attempt, contextlib.ExitStack() as begun:

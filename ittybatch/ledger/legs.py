@@ -204,7 +204,7 @@ def has_news(transaction: Transaction, leg: Leg) -> bool:
 def end_run(transaction: Transaction, leg: Leg) -> Ending:
     """End a run, unless its owner has work again.
 
-    A leg of a held batch reports and ends. If the batch was resumed meanwhile, no new run was
+    A leg of a held batch reports and ends. If the batch was resumed in between, no new run was
     made because this one existed, so it continues. Both sides read the batch under its lock, so
     one of them sees the other.
 

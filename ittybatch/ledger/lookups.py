@@ -38,7 +38,7 @@ _AFTER_ANY_DIGIT = "g"
 
 
 class HeldItems(NamedTuple):
-    """Items whose jobs are all held by other batches.
+    """Items with all their jobs held by other batches.
 
     Args:
         places: Their indexes in the item keys that were looked up.

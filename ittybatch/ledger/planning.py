@@ -70,7 +70,7 @@ def plan_page(
         )
     if row.scan_cursor != after:
         return dict(row.counts)
-    # Two batches that plan the same source at once must not both find a job new.
+    # Two batches that plan the same source concurrently must not both take a job for new.
     transaction.serialise("planning")
     counts = Counter(row.counts)
     counts.update(page.counts)

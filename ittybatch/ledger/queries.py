@@ -148,7 +148,7 @@ def accepted_attempts(transaction: Transaction, batch: str) -> dict[str, str | N
     """Every attempt of a batch that was sent: its Idempotency-Key, and Ittybit's id for it.
 
     An attempt that was withdrawn before it was sent has a higher number than its job's
-    `attempt`, until the job reaches that number again.
+    `attempt`, until the job reaches that number again. It is left out.
     """
     rows = transaction.rows(
         select(Attempt.idempotency_key, Attempt.task_id)

@@ -44,8 +44,8 @@ class Removed:
 def tidy(ledger: Ledger, *, older_than: timedelta, dry_run: bool = False) -> Removed:
     """Remove records that only serve to inspect batches which ended long enough ago.
 
-    It works in small transactions while others use the ledger. It can be
-    interrupted at any moment; the next call removes the rest.
+    It works in small transactions while others use the ledger. It can be interrupted at any
+    moment; the next call removes the rest.
 
     Args:
         ledger: The ledger.

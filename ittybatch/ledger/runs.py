@@ -48,7 +48,7 @@ class OwnedRun:
 
 
 def wake_settled(transaction: Transaction, chunks: Sequence[int]) -> None:
-    """Make the runs of chunks ready if all jobs of the chunk have ended."""
+    """Make the run of each of these chunks ready if all jobs of the chunk have ended."""
     settled = _SETTLED.fetch(transaction, [{"chunk": chunk} for chunk in chunks])
     if settled:
         wake(transaction, Run.owner.in_([identity.chunk_owner(chunk) for (chunk,) in settled]))

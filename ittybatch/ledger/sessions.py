@@ -80,7 +80,7 @@ class SessionLimits:
 
 
 def create_postgres_engine(url: URL, limits: SessionLimits) -> Engine:
-    """Make an engine whose sessions keep to the limits, directly or through a pooler.
+    """Make an engine whose sessions have these limits, directly or through a pooler.
 
     Raises:
         ConfigurationError: when the URL has parameters that are not Postgres's.

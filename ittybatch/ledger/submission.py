@@ -337,7 +337,7 @@ _RETURN = BulkStatement(
     ),
 )
 _ACCEPTED = {"job": BigInteger, "number": Integer, "task": Text}
-# The webhook may have arrived before the response: what has ended stays ended.
+# The webhook may have arrived before the response: an ended attempt stays ended.
 _ACCEPT_ATTEMPT = BulkStatement(
     _ACCEPTED,
     lambda given: (

@@ -77,7 +77,7 @@ def find_broken(transaction: Transaction, lease_s: float, batch: str | None = No
 
 
 def sweep(ledger: Ledger, lease_s: float) -> list[Broken]:
-    """Repair every owner that breaks the invariant; only reads if there is none.
+    """Repair every owner that breaks the invariant; write nothing if there is none.
 
     Returns:
         What was repaired.
