@@ -76,8 +76,10 @@ def run(
         count = _confirm_again(settings, wanted, profile, options, yes=yes)
         if count is None:
             return SUCCEEDED
-        # The flow asks for approval if it finds more than was confirmed here.
-        given["approve_above_jobs"] = count
+        # The flow asks for approval if it finds more than was confirmed here. With --yes nobody saw
+        # the count, so a lower limit still holds.
+        limit = given.get("approve_above_jobs") if yes else None
+        given["approve_above_jobs"] = count if limit is None else min(count, limit)
     if given:
         parameters["options"] = given
     return start(settings, deployment, parameters, follow=follow, json=json)

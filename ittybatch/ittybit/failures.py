@@ -154,7 +154,11 @@ def is_past_end(kind: str | None, message: str | None) -> bool:
         kind: The error's kind.
         message: The error's message.
     """
-    return (kind or "").lower() in _VAGUE_KINDS and bool(_PAST_END.search((message or "").lower()))
+    text = (message or "").lower()
+    # The message of a failed download may name a start and an end, too.
+    if _HTTP_STATUS.search(text) or _TEMPORARY_FETCH.search(text) or _TEMPORARY.search(text):
+        return False
+    return (kind or "").lower() in _VAGUE_KINDS and bool(_PAST_END.search(text))
 
 
 def classify_refusal(error: IttybitError) -> Refusal:

@@ -76,6 +76,7 @@ class HttpClient:
             # Everything after connecting falls under the one limit for the whole request.
             timeout=httpx.Timeout(None, connect=min(self._timeout_s, _MAX_CONNECT_S)),
             transport=_transport(self._base, self._max_connections),
+            event_hooks={"response": [_drop_location]},
         )
         return self
 
@@ -154,6 +155,11 @@ class HttpClient:
             f"{type(cause).__name__}: {reason[:300].rstrip('.')}.",
             remedy="Check the network and ITTYBIT_API_URL.",
         )
+
+
+async def _drop_location(response: httpx.Response) -> None:
+    """Keep httpx from parsing a redirect's target, which may be no URL: none is followed."""
+    response.headers.pop("location", None)
 
 
 async def _read(response: httpx.Response, what: str) -> Answer:

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import exists, func, select, update
 
 from ittybatch.ittybit.failures import is_past_end
+from ittybatch.ittybit.options import Kind
 from ittybatch.ledger.batches import CANARY
 from ittybatch.ledger.control import hold_batch
 from ittybatch.ledger.database import Transaction
@@ -147,7 +148,7 @@ def hold_if_alike(transaction: Transaction, batch: str) -> bool:
     if row.state != BatchState.RUNNING:
         return False
     newest = transaction.rows(
-        select(Attempt.state, Attempt.error_kind, Attempt.error_message)
+        select(Attempt.state, Attempt.error_kind, Attempt.error_message, Job.kind)
         .join(Job, Job.id == Attempt.job_id)
         .where(
             Job.chunk_id.in_(_newest_chunks(transaction, batch)),
@@ -163,7 +164,7 @@ def hold_if_alike(transaction: Transaction, batch: str) -> bool:
         for each in newest
         if each.state in {AttemptState.FAILED, AttemptState.REFUSED}
         # A clip that ends before `start` says nothing about the other items.
-        and not is_past_end(each.error_kind, each.error_message)
+        and not (each.kind == Kind.IMAGE and is_past_end(each.error_kind, each.error_message))
     )
     if not reasons:
         return False

@@ -8,6 +8,7 @@ from sqlalchemy import update
 from ittybatch.ledger.control import cancel_unsent
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.destinations import Destinations, refusal
+from ittybatch.ledger.lending import lenders_of
 from ittybatch.ledger.lookups import KnownJob, Occupant, jobs_of_keys, lock_jobs, occupants_of
 from ittybatch.ledger.models import Job
 from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
@@ -47,8 +48,9 @@ class Claims:
         self._unsent: dict[str, tuple[int, int]] = {}
         self._ended: dict[str, int] = {}
         self.attempts: dict[str, int] = {}
-        self._succeeded: set[str] = set()
-        self._retry_keys: set[str] = set()
+        # By job key, the newest attempt that succeeded, and the newest that is to be made again.
+        self._succeeded: dict[str, int] = {}
+        self._retried: dict[str, int] = {}
         # Each key once: otherwise a job would be taken over twice.
         keys = dict.fromkeys(job.job_key for item in page.items for job in item.jobs)
         for known in jobs_of_keys(transaction, list(keys)):
@@ -56,6 +58,7 @@ class Claims:
         if batch is not None and transaction.postgres:
             self._lock(transaction)
         self._keep_succeeded()
+        self._keep_held_back(transaction)
         self.refused: list[PlannedReject] = []
         self._destinations = self._load_destinations(transaction, page, earlier)
 
@@ -63,10 +66,10 @@ class Claims:
         key = job.job_key
         self.attempts[key] = max(job.attempt, self.attempts.get(key, 0))
         state = JobState(job.state)
-        if job.id in self._retry_ids:
-            self._retry_keys.add(key)
         if state is JobState.SUCCEEDED:
-            self._succeeded.add(key)
+            self._succeeded[key] = max(job.attempt, self._succeeded.get(key, 0))
+        elif job.id in self._retry_ids:
+            self._retried[key] = max(job.attempt, self._retried.get(key, 0))
         if job.claim is None:
             return
         if job.batch_id == self._batch:
@@ -102,9 +105,24 @@ class Claims:
         """
         if self._remake:
             return
-        for key in self._succeeded - self._retry_keys:
-            self._unsent.pop(key, None)
-            self._held.setdefault(key, "already_done")
+        for key, attempt in self._succeeded.items():
+            # A failure from before the success needs no other attempt.
+            if attempt >= self._retried.get(key, -1):
+                self._unsent.pop(key, None)
+                self._ended.pop(key, None)
+                self._held.setdefault(key, "already_done")
+
+    def _keep_held_back(self, transaction: Transaction) -> None:
+        """Hold back jobs that a batch was to make again and has not sent.
+
+        That batch may wait for its approval; this one was not asked to pay again.
+        """
+        if self._remake:
+            return
+        unsent = [job for key, (job, _) in self._unsent.items() if key not in self._retried]
+        for lender in lenders_of(transaction, unsent):
+            del self._unsent[lender.job_key]
+            self._held[lender.job_key] = "held_back"
 
     def _load_destinations(
         self, transaction: Transaction, page: PlannedPage, earlier: Iterable[Occupant]

@@ -9,6 +9,7 @@ from ittybatch.ledger.batches import CANARY, job_totals
 from ittybatch.ledger.capacity import wake_next
 from ittybatch.ledger.counters import Moves
 from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.lending import lenders_of, lock_claims, return_claims
 from ittybatch.ledger.models import Batch, Chunk, Job, Run
 from ittybatch.ledger.run_moves import Move, move, next_generation, wake
 from ittybatch.ledger.states import (
@@ -117,6 +118,7 @@ def cancel_batch(transaction: Transaction, batch: str, reason: str) -> tuple[int
     Returns:
         The number of cancelled jobs, and of jobs still in flight.
     """
+    again = lock_claims(transaction, Chunk.batch_id == batch)
     changed = transaction.execute(
         update(Batch)
         .where(Batch.id == batch, Batch.state.not_in(_ENDED))
@@ -131,7 +133,7 @@ def cancel_batch(transaction: Transaction, batch: str, reason: str) -> tuple[int
     )
     if changed.rowcount == 0 and not unsent:
         return 0, job_totals(transaction, batch)["in_flight"]
-    cancel_unsent(transaction, [(row.id, row.chunk_id) for row in unsent], reason)
+    _cancel(transaction, [(row.id, row.chunk_id) for row in unsent], reason, again=again)
     transaction.execute(
         update(Chunk)
         .where(
@@ -154,13 +156,23 @@ def cancel_chunk(transaction: Transaction, chunk: int, reason: str) -> int:
     Returns:
         How many jobs were cancelled.
     """
+    again = lock_claims(transaction, Chunk.id == chunk)
     unsent = transaction.rows(
         select(Job.id, Job.chunk_id)
         .where(Job.chunk_id == chunk, Job.state == JobState.PLANNED.value)
         .order_by(Job.id)
         .with_for_update()
     )
-    return cancel_unsent(transaction, [(row.id, row.chunk_id) for row in unsent], reason)
+    return _cancel(transaction, [(row.id, row.chunk_id) for row in unsent], reason, again=again)
+
+
+def _cancel(
+    transaction: Transaction, jobs: Sequence[tuple[int, int]], reason: str, *, again: bool
+) -> int:
+    lenders = lenders_of(transaction, [job for job, _ in jobs]) if again else []
+    cancelled = cancel_unsent(transaction, jobs, reason)
+    return_claims(transaction, lenders)
+    return cancelled
 
 
 def cancel_unsent(transaction: Transaction, jobs: Sequence[tuple[int, int]], reason: str) -> int:

@@ -206,7 +206,11 @@ class _Changes:
             "reason_kind": _short(job.error.kind if job.error else None, 100),
             "reason": _short(job.error.message if job.error else failure.reason),
         }
-        first_frame = row.attempt < row.last_attempt and self._take_first_frame(job, row)
+        first_frame = (
+            not failure.retryable
+            and row.attempt < row.last_attempt
+            and self._take_first_frame(job, row)
+        )
         if first_frame or (failure.retryable and row.attempt < row.last_attempt):
             row.state = JobState.PLANNED
             wait_s = 0.0 if first_frame else _backoff_s(row)

@@ -354,7 +354,7 @@ def test_a_batch_that_is_paused_while_it_is_submitted_stops_within_the_chunk(
     ledger: Ledger, sandbox: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was claimed and not sent is planned again; `resume` sends it under the same keys."""
-    monkeypatch.setattr("ittybatch.engine.dispatch._HEED_EVERY_S", 0.05)
+    monkeypatch.setattr("ittybatch.engine.dispatch._READ_TERMS_EVERY_S", 0.05)
     batch, chunk = _chunk(ledger, *_names())
     ledger.write(change_options, batch, {"submit_per_s": 40})
 
@@ -390,7 +390,7 @@ def test_a_batch_that_is_tuned_while_it_is_submitted_goes_at_the_new_pace(
     ledger: Ledger, sandbox: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the old one the rest of the chunk would take ten minutes."""
-    monkeypatch.setattr("ittybatch.engine.dispatch._HEED_EVERY_S", 0.05)
+    monkeypatch.setattr("ittybatch.engine.dispatch._READ_TERMS_EVERY_S", 0.05)
     batch, chunk = _chunk(ledger, *_names())
     ledger.write(change_options, batch, {"submit_per_s": 0.25})
 

@@ -121,7 +121,7 @@ def test_a_crash_after_the_commit_pays_for_nothing_twice(
     uploads.send("in/a.mov", "in/b.mov")
     batch = uploads.opened(ledger)
     with monkeypatch.context() as patch:
-        patch.setattr(planning, "_told", _crash)
+        patch.setattr(planning, "_acknowledge", _crash)
         with pytest.raises(RuntimeError, match="crashed"):
             uploads.planned(ledger, batch)
     assert uploads.waiting == 2

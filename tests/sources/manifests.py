@@ -24,7 +24,7 @@ BAD: list[tuple[Row, str, str]] = [
     (["ftp://h/a.mov", None, None, None, None, None], "input", "must be an s3://"),
     (["s3://med", None, None, None, None, None], "input", "names no object"),
     (["s3://M$/a.mov", None, None, None, None, None], "input", "not a bucket name"),
-    (["s3://med/a.mov", "vidio", None, None, None, None], "kind", "no such kind"),
+    (["s3://med/a.mov", "vidio", None, None, None, None], "kind", "has no kind of this name"),
     (["s3://med/a.mov", "video", "{", None, None, None], "options", "are not JSON"),
     (["s3://med/a.mov", "audio", '{"width": 1}', None, None, None], "options", "width = 1"),
     (["s3://med/a.mov", None, "{}", None, None, None], "options", "need a `kind`"),

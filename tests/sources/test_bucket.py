@@ -230,7 +230,8 @@ def test_a_cursor_of_something_else_is_refused(s3: "S3Client", bucket: str, curs
 @pytest.mark.parametrize(
     "fields",
     [
-        {"uri": "media/in"},
+        {"uri": "./media/in"},
+        {"uri": "https://media/in"},
         {"uri": "s3://"},
         {"uri": "s3://me dia/"},
         {"uri": "s3://../in/"},

@@ -85,7 +85,7 @@ def test_a_row_that_repeats_is_given_twice(manifest: Path) -> None:
         ("s3://med/a\x00.mov,,,", "input", "NUL character"),
         ("s3://med/a\x1b[31m.mov,,,", "input", "control character"),
         (f"s3://med/{'a' * 5000},,,", "input", "has 5009 characters"),
-        ("s3://med/a.mov,vidio,,", "kind", "no such kind"),
+        ("s3://med/a.mov,vidio,,", "kind", "has no kind of this name"),
         ("s3://med/a.mov,,{},", "options", "need a `kind`"),
         ("s3://med/a.mov,video,{,", "options", "are not JSON"),
         ("s3://med/a.mov,video,[],", "options", "are not a JSON object"),
