@@ -1,4 +1,4 @@
-"""Steering a batch: approve, pause, resume, cancel, tune."""
+"""Steer a batch: approve, pause, resume, cancel, tune."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -38,7 +38,7 @@ class Steered:
 
     Args:
         batch: The batch's id.
-        state: Its state now.
+        state: The batch's state after the action.
         cancelled: Jobs that will not be sent.
         in_flight: Jobs at Ittybit, which may still run and be billed.
         flow_runs: Flow runs that were created to continue it.
@@ -51,7 +51,7 @@ class Steered:
     flow_runs: tuple[str, ...] = ()
 
     def describe(self) -> str:
-        """Describe the result in words."""
+        """Describe the result for people."""
         lines = [f"Batch {self.batch} is {self.state.value}."]
         if self.state is BatchState.HELD:
             lines.append(f"`ittybatch resume {self.batch}` continues it.")
@@ -79,18 +79,18 @@ def steer(
     """Approve, pause, resume, cancel or tune a batch.
 
     Args:
-        ledger: Where it is.
-        settings: The lease of a leg.
-        batch: Its id.
-        action: What to do.
-        by: Who does it, for the batch's record.
-        changes: What to change, for `tune`.
+        ledger: The ledger that has the batch.
+        settings: Supplies the lease of a leg.
+        batch: The batch's id.
+        action: The action.
+        by: Who requested it, for the batch's record.
+        changes: The new values, for `tune`.
 
     Raises:
         CannotTune: The changes are invalid for this batch.
-        CannotSteer: The batch has ended, or is to be resumed and is not held.
-        PrefectUnavailable: Prefect does not answer. The ledger is changed all the same, and the
-            flow runs are created when Prefect answers again.
+        CannotSteer: The batch's state does not allow the action.
+        PrefectUnavailable: Prefect does not answer. The ledger has changed anyway. The flow runs
+            are created when Prefect answers again.
     """
     match action:
         case Action.APPROVE:
@@ -127,9 +127,9 @@ def _go_on(ledger: Ledger, settings: Settings, batch: str) -> tuple[str, ...]:
 
 
 def _collect(ledger: Ledger, settings: Settings, batch: str) -> tuple[str, ...]:
-    """Create the runs that collect the results of a cancelled batch, or leave that to the waker.
+    """Create the flow runs that collect the results of a cancelled batch.
 
-    The cancellation itself does not need Prefect.
+    If Prefect does not answer, the waker creates them later: cancelling does not need Prefect.
     """
     if get_current_settings().api.url is None or not ledger.read(unmade_runs, batch):
         return ()
