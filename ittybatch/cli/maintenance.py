@@ -144,6 +144,7 @@ def _age(text: str) -> timedelta:
     found = re.fullmatch(r"([1-9][0-9]{0,3})([dw])", text.strip())
     if found is None:
         raise ConfigurationError(
-            f"--older-than cannot be {text!r}.", remedy="Write days or weeks, such as 30d or 8w."
+            f"--older-than cannot be {text!r}.",
+            remedy="Write days or weeks, such as 30d or 8w.",
         )
     return timedelta(**{_UNITS[found[2]]: int(found[1])})

@@ -66,7 +66,7 @@ _ADVICE = {
     Outlook.WOULD_FAIL_AGAIN: (
         "{jobs} would fail again, and be billed again. Fix the file, or the options in the "
         "profile: the next run of the source makes what has changed. If something else was "
-        "wrong, such as access to a bucket, fix that first, then: {retry}"
+        "wrong, for example access to a bucket, fix that first, then: {retry}"
     ),
     Outlook.UNKNOWN_END: (
         "{jobs} expired before Ittybit reported an end, and may have been made and billed. This "

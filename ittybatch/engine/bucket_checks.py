@@ -72,7 +72,7 @@ def _ask_worker(uri: str) -> Finding:
             check,
             Grade.WARNING,
             f"No worker has answered in {_WORKER_TIMEOUT_S:g} s.",
-            "Look in the Prefect UI why the run of check-bucket does not end, then try again.",
+            "Check in the Prefect UI why the run of check-bucket does not end, then try again.",
         )
     if status.type is StateType.COMPLETED and status.message == LISTED:
         return Finding(check, Grade.OK, f"{uri} can be listed by a worker.")

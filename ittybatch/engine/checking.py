@@ -46,7 +46,7 @@ async def check_api(settings: Settings) -> Finding:
         )
     except IttybatchError as error:
         return Finding("API key", Grade.BROKEN, error.message, error.remedy or "")
-    return Finding("API key", Grade.OK, f"{settings.api_url} accepts it.")
+    return Finding("API key", Grade.OK, f"{settings.api_url} accepts the key.")
 
 
 def _check_secret(settings: Settings) -> Iterator[Finding]:
@@ -85,7 +85,7 @@ def _check_webhook_url(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "Webhook URL",
             Grade.WARNING,
-            "none: the ends of jobs are found by polling only.",
+            "none: results of jobs arrive by polling only.",
             "Set WEBHOOK_URL to the public https:// address of /webhooks/ittybit.",
         )
         return

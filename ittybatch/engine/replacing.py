@@ -97,7 +97,7 @@ class Replacer:
         ended = now is not None and now.state is RunState.ENDED
         if (replaced or ended) and status is not None and not status.ended and run.flow_run_id:
             try:
-                self._flow_runs.give_up(run.flow_run_id, "Its process went silent.")
+                self._flow_runs.give_up(run.flow_run_id, "Its process no longer responds.")
             except PrefectUnavailable as error:
                 logger.warning("Flow run %s keeps its slot in Prefect: %s", run.flow_run_id, error)
         return replaced

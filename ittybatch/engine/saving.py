@@ -78,7 +78,7 @@ def save_plan(
     except BaseException as error:
         # Also on Ctrl-C: release the jobs planned so far for the next plan.
         why = str(error) if isinstance(error, IttybatchError) else type(error).__name__
-        ledger.write(hold_and_end, leg, f"Its plan was not saved to the end: {why}")
+        ledger.write(hold_and_end, leg, f"Saving its plan failed: {why}")
         raise
     _leave(ledger, leg)
     return planned

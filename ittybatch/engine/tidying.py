@@ -30,7 +30,7 @@ def tidy(flow_runs: FlowRuns) -> list[str]:
     for deployment in (RECONCILE_DEPLOYMENT, STEER_DEPLOYMENT):
         for flow_run, status in flow_runs.begun(deployment, [*_LONGEST_S]).items():
             if status.age_s() >= _LONGEST_S[status.type]:
-                flow_runs.give_up(flow_run, "Its process went silent.")
+                flow_runs.give_up(flow_run, "Its process no longer responds.")
                 ended.append(flow_run)
     for flow_run, status in flow_runs.begun(RECONCILE_DEPLOYMENT, [StateType.SCHEDULED]).items():
         if _is_late(status):

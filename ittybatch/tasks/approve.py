@@ -1,4 +1,4 @@
-"""Approve: hold a plan above the user's limits until someone approves it."""
+"""Approve: a plan above the user's limits waits until someone approves it."""
 
 from typing import Literal
 

@@ -34,7 +34,8 @@ def outcome(status: BatchStatus) -> State[BatchSummary]:
         case BatchState.HELD:
             resume = f"`ittybatch resume {status.id}` continues, in a new flow run."
             message = f"{status.reason} {resume} {sentence}"
-            # A paused batch has not failed or completed. Whatever waits for its end must not start.
+            # A paused batch has neither failed nor completed: runs that wait for its end must not
+            # start.
             if is_paused(status.state, status.reason):
                 return _stopped(message, status)
             return _failed(message, status)

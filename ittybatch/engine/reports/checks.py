@@ -61,7 +61,7 @@ CHECK_TEXTS = {
     Check.MISSING.value: "missing",
     Check.WRONG_SIZE.value: "wrong size",
     Check.WRONG_FORMAT.value: "wrong format",
-    Check.TOO_SHORT.value: "shorter than asked: the input may be cut short",
+    Check.TOO_SHORT.value: "shorter than requested: the input may be truncated",
     Check.UNKNOWN.value: "could not be checked",
 }
 
