@@ -36,7 +36,7 @@ from ittybatch.ledger.submission import (
 _CLAIM_SIZE = 256
 _CLAIM_FOR_S = 10.0
 # A pause or a change of rate takes effect within this time.
-_READ_LIMITS_EVERY_S = 2.0
+_READ_TERMS_EVERY_S = 2.0
 _RECORD_EVERY_S = 0.05
 _UNKNOWN_WAIT_S = 15.0
 # The service counts as down after this many failures in a row. The client has retried each of them.
@@ -215,12 +215,12 @@ class Dispatcher:
             regardless: Wait even if the batch no longer sends.
         """
         while True:
-            if time.monotonic() - self._limits_read_at >= _READ_LIMITS_EVERY_S:
+            if time.monotonic() - self._limits_read_at >= _READ_TERMS_EVERY_S:
                 self._read_limits()
             wait_s = self._pace.wait_s
             if wait_s <= 0 or self._stopping or not (self._limits.sending or regardless):
                 break
-            await asyncio.sleep(min(wait_s, _READ_LIMITS_EVERY_S))
+            await asyncio.sleep(min(wait_s, _READ_TERMS_EVERY_S))
         self._pace.leave()
 
     def _read_limits(self) -> None:
