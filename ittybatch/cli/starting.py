@@ -69,7 +69,7 @@ def run(
     parameters: dict[str, Any] = {
         # Prefect refuses nulls for parameters that offer a choice.
         "source": wanted.model_dump(mode="json", exclude_none=True),
-        "profile": _findable(profile),
+        "profile": _absolute_profile(profile),
     }
     given = options_given(options)
     if options.again and not options.dry_run:
@@ -171,7 +171,7 @@ def _confirm_again(
     return None
 
 
-def _findable(profile: str) -> str:
+def _absolute_profile(profile: str) -> str:
     """Make a profile's path absolute, because workers run in another folder."""
     is_path = "/" in profile or profile.endswith((".yaml", ".yml"))
     # Not `resolve`: the profile is named after the link, not after its target.

@@ -181,12 +181,12 @@ class Dispatcher:
     async def _feed(self, queue: asyncio.Queue[Submission | None]) -> None:
         """Queue what an earlier leg left unanswered, then claim and queue all due jobs."""
         for submission in self._unanswered():
-            await self._turn(regardless=True)
+            await self._wait_for_turn(regardless=True)
             await queue.put(submission)
         while group := self._claim():
             for submission in group:
                 if self._may_send_new:
-                    await self._turn()
+                    await self._wait_for_turn()
                 if self._may_send_new:
                     await queue.put(submission)
                 else:
@@ -208,7 +208,7 @@ class Dispatcher:
         size = self._pace.most_in(_CLAIM_FOR_S, _CLAIM_SIZE)
         return self._ledger.write(claim_due, self._chunk, size)
 
-    async def _turn(self, *, regardless: bool = False) -> None:
+    async def _wait_for_turn(self, *, regardless: bool = False) -> None:
         """Wait until the next job may be sent. The rate may change while this waits.
 
         Args:

@@ -80,11 +80,11 @@ def save_plan(
         why = str(error) if isinstance(error, IttybatchError) else type(error).__name__
         ledger.write(hold_and_end, leg, f"Saving its plan failed: {why}")
         raise
-    _leave(ledger, leg)
+    _end_leg(ledger, leg)
     return planned
 
 
-def _leave(ledger: Ledger, leg: Leg) -> None:
+def _end_leg(ledger: Ledger, leg: Leg) -> None:
     """End this process's run. If the plan was approved meanwhile, a flow run continues."""
     if ledger.write(end_run, leg) is Ending.GO_ON:
         ledger.write(hand_over, leg.owner, leg.generation)

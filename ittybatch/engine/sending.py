@@ -75,7 +75,7 @@ class Sending:
             if found is not None:
                 return found
             if isinstance(error, KeyConflict):
-                await self._refuse_second_making(submission)
+                await self._refuse_duplicate(submission)
             elif sent_before and is_on_its_way(submission):
                 error.earlier_try_unknown = True
             raise
@@ -106,7 +106,7 @@ class Sending:
         others = (made_elsewhere(self._ledger, found, job.job_key) for job in sample)
         return next((other for other in others if other is not None and other.billed), None)
 
-    async def _refuse_second_making(self, submission: Submission) -> None:
+    async def _refuse_duplicate(self, submission: Submission) -> None:
         try:
             found = await find_all(self._client, submission.input)
         except IttybitError as error:

@@ -101,32 +101,32 @@ def steer(
                     f"Batch {batch} does not wait for approval; it is {state.value}.",
                     remedy=f"`ittybatch resume {batch}` continues it." if held else None,
                 )
-            return _steered(ledger, batch, None, _go_on(ledger, settings, batch))
+            return _result(ledger, batch, None, _continue_batch(ledger, settings, batch))
         case Action.PAUSE:
             ledger.write(pause_batch, batch, by)
-            return _steered(ledger, batch, BatchState.HELD)
+            return _result(ledger, batch, BatchState.HELD)
         case Action.RESUME:
             if not ledger.write(resume_batch, batch):
                 state = ledger.read(read_batch, batch).state
                 raise CannotSteer(f"Batch {batch} is not held; it is {state.value}.")
-            return _steered(ledger, batch, None, _go_on(ledger, settings, batch))
+            return _result(ledger, batch, None, _continue_batch(ledger, settings, batch))
         case Action.CANCEL:
             cancelled, _ = ledger.write(cancel_batch, batch, f"Cancelled by {by}.")
-            flow_runs = _collect(ledger, settings, batch)
-            return _steered(ledger, batch, BatchState.CANCELLED, flow_runs, cancelled=cancelled)
+            flow_runs = _collect_results(ledger, settings, batch)
+            return _result(ledger, batch, BatchState.CANCELLED, flow_runs, cancelled=cancelled)
         case Action.TUNE:
             tune_batch(ledger, batch, changes or Tuning())
-            return _steered(ledger, batch, None)
+            return _result(ledger, batch, None)
 
 
-def _go_on(ledger: Ledger, settings: Settings, batch: str) -> tuple[str, ...]:
+def _continue_batch(ledger: Ledger, settings: Settings, batch: str) -> tuple[str, ...]:
     with open_flow_runs() as flow_runs:
         waker = Waker(ledger, flow_runs, lease_s=settings.lease_s)
         waker.replace_dead(batch)
         return tuple(waker.make_missing(batch))
 
 
-def _collect(ledger: Ledger, settings: Settings, batch: str) -> tuple[str, ...]:
+def _collect_results(ledger: Ledger, settings: Settings, batch: str) -> tuple[str, ...]:
     """Create the flow runs that collect the results of a cancelled batch.
 
     If Prefect does not answer, the waker creates them later: cancelling does not need Prefect.
@@ -134,12 +134,12 @@ def _collect(ledger: Ledger, settings: Settings, batch: str) -> tuple[str, ...]:
     if get_current_settings().api.url is None or not ledger.read(unmade_runs, batch):
         return ()
     try:
-        return _go_on(ledger, settings, batch)
+        return _continue_batch(ledger, settings, batch)
     except PrefectUnavailable:
         return ()
 
 
-def _steered(
+def _result(
     ledger: Ledger,
     batch: str,
     wanted: BatchState | None,

@@ -60,7 +60,7 @@ class Waker:
         self._flow_runs = flow_runs
         self._lease_s = lease_s
         self._replacer = Replacer(ledger, flow_runs)
-        self._looked_at = -math.inf
+        self._checked_at = -math.inf
 
     def round(self) -> Woken:
         """Wake ready runs, create missing ones, replace dead ones.
@@ -74,19 +74,19 @@ class Waker:
         woken = Woken()
         self._each(self._ledger.read(runs.unbound_runs, _NOT_MADE_AFTER_S), self._make, woken)
         self._wake(self._ledger.read(runs.ready_runs), woken)
-        if time.monotonic() - self._looked_at >= self._lease_s / _CHECKS_PER_LEASE:
-            self._looked_at = time.monotonic()
-            self._look_after(self._ledger.read(runs.silent_runs, self._lease_s), woken)
-            self._watch(self._ledger.read(runs.working_runs), woken)
+        if time.monotonic() - self._checked_at >= self._lease_s / _CHECKS_PER_LEASE:
+            self._checked_at = time.monotonic()
+            self._check_silent(self._ledger.read(runs.silent_runs, self._lease_s), woken)
+            self._check_working(self._ledger.read(runs.working_runs), woken)
             # A batch cancelled in the UI must stop now, not when its next chunk ends.
-            self._check(self._ledger.read(runs.waiting_runs, batches_only=True), woken)
-            self._mend(woken)
+            self._check_ended(self._ledger.read(runs.waiting_runs, batches_only=True), woken)
+            self._repair(woken)
         return woken
 
     def check_waiting(self) -> Woken:
         """Check all waiting runs, ready or not, and handle those that ended in Prefect."""
         woken = Woken()
-        self._check(self._ledger.read(runs.waiting_runs), woken)
+        self._check_ended(self._ledger.read(runs.waiting_runs), woken)
         return woken
 
     def make_missing(self, batch: str) -> list[str]:
@@ -205,7 +205,7 @@ class Waker:
         if self._flow_runs.resume(run.flow_run_id or ""):
             woken.resumed.append(run.owner)
 
-    def _look_after(self, silent: Sequence[OwnedRun], woken: Woken) -> None:
+    def _check_silent(self, silent: Sequence[OwnedRun], woken: Woken) -> None:
         bound = [run for run in silent if run.flow_run_id]
         statuses, now = self._statuses(bound), self._now()
 
@@ -221,7 +221,7 @@ class Waker:
 
         self._each(bound, look, woken)
 
-    def _watch(self, working: Sequence[OwnedRun], woken: Woken) -> None:
+    def _check_working(self, working: Sequence[OwnedRun], woken: Woken) -> None:
         """Hold the batches of runs that someone suspended in Prefect while they work.
 
         Prefect does not notify the process, and the ledger did not request the suspension.
@@ -239,7 +239,7 @@ class Waker:
         if self._ledger.write(suspended_in_prefect, run):
             woken.held.append(run.owner)
 
-    def _check(self, waiting: Sequence[OwnedRun], woken: Woken) -> None:
+    def _check_ended(self, waiting: Sequence[OwnedRun], woken: Woken) -> None:
         waiting = [run for run in waiting if run.flow_run_id]
         statuses = self._statuses(waiting)
 
@@ -250,7 +250,7 @@ class Waker:
 
         self._each(waiting, check, woken)
 
-    def _mend(self, woken: Woken) -> None:
+    def _repair(self, woken: Woken) -> None:
         for each in sweep(self._ledger, self._lease_s):
             logger.warning("Repaired: %s", each.describe())
             woken.mended.append(each.describe())

@@ -49,10 +49,10 @@ def approve(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> L
     if deployment is None:
         return None
     if in_place():
-        return _stay(ledger, settings, batch, leg)
+        return _wait_in_process(ledger, settings, batch, leg)
     asked = ledger.read(asked_leg, batch.id, flow_run)
     if asked is not None:
-        _carry_out(ledger, batch.id, _ask(batch, settings, asked).decision)
+        _apply(ledger, batch.id, _ask(batch, settings, asked).decision)
         batch = ledger.read(read_batch, batch.id)
         if batch.state is not BatchState.UNAPPROVED:
             return leg
@@ -63,7 +63,7 @@ def approve(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> L
     return None
 
 
-def _stay(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Leg | None:
+def _wait_in_process(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Leg | None:
     """Wait in this process; `ittybatch approve` and `ittybatch cancel` wake it."""
     get_run_logger().warning(
         "This batch waits for approval: %s `ittybatch approve %s` starts it.",
@@ -88,7 +88,7 @@ def _ask(batch: OpenBatch, settings: Settings, leg: int) -> Approval:
     return Approval(decision=answer.decision)
 
 
-def _carry_out(ledger: Ledger, batch: str, decision: Decision) -> None:
+def _apply(ledger: Ledger, batch: str, decision: Decision) -> None:
     match decision:
         case "approve":
             ledger.write(start_approved, batch)

@@ -31,7 +31,7 @@ def wait(ledger: Ledger, settings: Settings, leg: Leg, *, chunk: int | None = No
         The next leg; None if another run has replaced this one.
     """
     if in_place():
-        _stay(ledger, settings, leg, chunk)
+        _wait_in_process(ledger, settings, leg, chunk)
         return new_leg(ledger, leg.owner, after=leg)
     if chunk is not None and _linger(ledger, leg, chunk, settings.linger_s):
         return new_leg(ledger, leg.owner, after=leg)
@@ -62,7 +62,7 @@ def _linger(ledger: Ledger, leg: Leg, chunk: int, at_most_s: float) -> bool:
     return False
 
 
-def _stay(ledger: Ledger, settings: Settings, leg: Leg, chunk: int | None) -> None:
+def _wait_in_process(ledger: Ledger, settings: Settings, leg: Leg, chunk: int | None) -> None:
     ledger.write(begin_wait, leg, in_place=True)
     asked_at = time.monotonic()
     while not ledger.read(has_news, leg):
