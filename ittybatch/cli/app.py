@@ -1,4 +1,4 @@
-"""The commands, and how they end."""
+"""The commands and their exit status."""
 
 import importlib.util
 import inspect
@@ -16,18 +16,18 @@ from ittybatch.cli.output import refused
 from ittybatch.cli.status import COULD_NOT_RUN, INTERRUPTED, SUCCEEDED, USAGE
 from ittybatch.errors import IttybatchError
 
-# As a shell reports a program that SIGPIPE ended.
-_UNREAD = 141
-# Commands of the extra `local`, by the function that runs each.
+# The status that a shell reports for a program that SIGPIPE ended.
+_PIPE_CLOSED = 141
+# Commands of the extra `local`, each with its function.
 _LOCAL = {
     "up": "ittybatch_local.commands:up",
     "demo": "ittybatch_local.demo:demo",
     "sandbox": "ittybatch_local.commands:sandbox",
 }
-# Services take their settings from outside, not from a running stack. They log what they do.
+# Services do not take settings from a running stack, and they log at level INFO.
 _SERVICES = {*_LOCAL, "receiver"}
 
-# Options as they were called before; scripts go on using them.
+# Old names of options, which scripts may still use.
 _OLD_OPTIONS = {"--skip-standing": "--skip-existing"}
 
 app = App(
@@ -46,18 +46,18 @@ _services = Group("Services", sort_key=3)
 _local = Group("Local", help="Needs: pip install 'ittybatch[local]'", sort_key=4)
 _maintenance = Group("Maintenance", sort_key=5)
 
-# By name, so that `--help` and services start without the imports of other commands.
+# Commands are given by name, so that `--help` and services do not import other commands.
 for _name, _where, _group, _help in (
     ("plan", "planning:plan", _batches, "Show what a run would do. Nothing is submitted."),
     ("run", "starting:run", _batches, "Start a batch."),
     ("follow", "following:follow", _batches, "Show a batch's progress until it has ended."),
-    ("retry", "retrying:retry", _batches, "Start a batch of what failed in an earlier one."),
-    ("approve", "steering:approve", _batches, "Let a batch begin that waits to be approved."),
-    ("pause", "steering:pause", _batches, "Submit nothing more of a batch until `resume`."),
-    ("tune", "steering:tune", _batches, "Run a batch faster or slower from here on."),
-    ("resume", "steering:resume", _batches, "Let a held batch go on from where it stopped."),
-    ("adopt", "steering:adopt", _batches, "Record jobs that another ledger had Ittybit make."),
-    ("cancel", "steering:cancel", _batches, "Submit nothing more of a batch, for good."),
+    ("retry", "retrying:retry", _batches, "Start a batch of jobs that failed in an earlier one."),
+    ("approve", "steering:approve", _batches, "Start a batch that waits for approval."),
+    ("pause", "steering:pause", _batches, "Stop submitting a batch until `resume`."),
+    ("tune", "steering:tune", _batches, "Change the speed and limits of a running batch."),
+    ("resume", "steering:resume", _batches, "Continue a held batch where it stopped."),
+    ("adopt", "steering:adopt", _batches, "Record jobs that another ledger submitted."),
+    ("cancel", "steering:cancel", _batches, "Stop submitting a batch permanently."),
     ("status", "batches:status", _results, "Show the newest batches, or one."),
     ("jobs", "jobs:jobs", _results, "List a batch's jobs."),
     ("failures", "jobs:failures", _results, "Show why jobs of a batch failed."),
@@ -66,7 +66,7 @@ for _name, _where, _group, _help in (
     ("receiver", "serving:receiver", _services, "Run the webhook receiver."),
     ("deploy", "maintenance:deploy", _maintenance, "Apply prefect.yaml and the automations."),
     ("reconcile", "maintenance:reconcile", _maintenance, "Poll overdue jobs; wake waiting runs."),
-    ("doctor", "doctor:doctor", _maintenance, "Check the installation, and how to mend it."),
+    ("doctor", "doctor:doctor", _maintenance, "Check the installation and explain how to fix it."),
 ):
     app.command(f"ittybatch.cli.{_where}", name=_name, group=_group, help=_help)
 
@@ -79,7 +79,7 @@ for _name, _help in (
 
 _db = App(name="db", help="The ledger's database.", group=_maintenance)
 _db.command(
-    "ittybatch.cli.maintenance:upgrade", name="upgrade", help="Bring the tables up to date."
+    "ittybatch.cli.maintenance:upgrade", name="upgrade", help="Upgrade the tables to this version."
 )
 _db.command(
     "ittybatch.cli.maintenance:tidy", name="tidy", help="Remove old webhooks and polled answers."
@@ -89,13 +89,13 @@ app.register_install_completion_command()
 
 
 def explain(arguments: list[str]) -> None:
-    """Give the command that was asked for its whole docstring as its help.
+    """Use the whole docstring of the requested command as its help.
 
-    The list of commands keeps one line for each, which needs no import.
+    The list of commands shows one line per command, which needs no import.
     """
     command = app
     for word in arguments:
-        # Cyclopts has `--help` among the commands.
+        # Cyclopts lists `--help` as a command.
         if word.startswith("-") or word not in command:
             break
         command = command[word]
@@ -117,11 +117,11 @@ def main() -> None:
     arguments = [_OLD_OPTIONS.get(each, each) for each in sys.argv[1:]]
     is_service = bool(arguments) and arguments[0] in _SERVICES
     logging.basicConfig(
-        # Between the lines of a table or a spinner only warnings are worth their place.
+        # Between the lines of a table or a spinner, show only warnings.
         level=logging.INFO if is_service else logging.WARNING,
         format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
     )
-    # They log a line for each request, migration or set of credentials.
+    # These libraries log a line for each request, migration or set of credentials.
     for name in ("httpx", "alembic", "botocore", "boto3"):
         logging.getLogger(name).setLevel(logging.WARNING)
     sys.exit(_run(arguments))
@@ -133,7 +133,8 @@ def _run(arguments: list[str]) -> int:
         is_command = bool(arguments) and not arguments[0].startswith("-")
         wants_help = not {"--help", "-h"}.isdisjoint(arguments)
         if is_command and arguments[0] not in _SERVICES and not wants_help:
-            # Before the command's module is imported: Prefect reads its settings once.
+            # Do this before the command's module is imported, because Prefect reads its settings
+            # once.
             use_local_stack()
         _refuse_missing_extra(arguments)
         explain(arguments)
@@ -142,10 +143,10 @@ def _run(arguments: list[str]) -> int:
         )
     except CycloptsError as error:
         if isinstance(error.__cause__, ValidationError):
-            # Understood, but out of range: the same error as for a value that we check ourselves.
+            # The value is out of range: print the same error as for values that we check.
             _print_error(errors, str(refused(error.__cause__)))
             return COULD_NOT_RUN
-        # A panel, which `soft_wrap` would cut off at the edge of the screen.
+        # `soft_wrap` would cut off the panel at the edge of the screen.
         Console(stderr=True, highlight=False).print(CycloptsPanel(error))
         return USAGE
     except IttybatchError as error:
@@ -154,9 +155,9 @@ def _run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader, such as `head`, has read enough. Python would flush once more, and fail.
+        # The reader, for example `head`, has stopped. Python would flush once more, and fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _UNREAD
+        return _PIPE_CLOSED
     return result if isinstance(result, int) else SUCCEEDED
 
 

@@ -42,17 +42,17 @@ _ENDED_BADLY = (JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED)
 
 def status(
     batch: Annotated[
-        str | None, Parameter(help="Id of a batch, or `latest`; without it, the newest ones.")
+        str | None, Parameter(help="Id of a batch, or `latest`. Default: list the newest batches.")
     ] = None,
     *,
-    limit: Annotated[Limit, Parameter(help="How many of the newest batches.")] = 20,
+    limit: Annotated[Limit, Parameter(help="Maximum number of batches to list.")] = 20,
     every: Annotated[
-        bool, Parameter(name="--all", negative="", help="Also scans that found nothing to do.")
+        bool, Parameter(name="--all", negative="", help="Also list scans that found nothing to do.")
     ] = False,
     wide: Wide = False,
     json: Json = False,
 ) -> int:
-    """Show the newest batches, or one in full."""
+    """Show the newest batches, or one batch in detail."""
     ledger = open_ledger(Settings())
     if batch is not None:
         found = ledger.read(batch_status, ledger.read(find_batch, batch))
@@ -120,7 +120,7 @@ def _as_json(found: BatchStatus, speed: Speed, problems: Problems | None) -> dic
 
 
 def _show_one(found: BatchStatus, speed: Speed, problems: Problems | None) -> None:
-    """A line for each thing to know of a batch; what does not apply is left out."""
+    """Print one line per property of a batch, without those that do not apply."""
     counts = found.counts
     at_ittybit, planned = counts["in_flight"], counts["planned"]
     bad = [
@@ -150,7 +150,7 @@ def _show_one(found: BatchStatus, speed: Speed, problems: Problems | None) -> No
     if found.tidied_at is not None:
         removed = "webhooks' bodies, polled answers and rejected rows were removed"
         lines.append(("Tidied", f"{_local(found.tidied_at)}: {removed}"))
-    # `counts` has the jobs already; the plan adds what was left out, and why.
+    # `counts` already has the jobs. The plan adds what was left out, and why.
     lines += [("Plan", line) for line in plan_lines(found.plan)]
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
@@ -188,7 +188,7 @@ def _show_renditions(counts: Sequence[tuple[str, JobState, int]]) -> None:
 
 
 def _chosen(options: Mapping[str, Any]) -> str:
-    """The options that differ from their defaults; a batch may have been tuned since."""
+    """List the options that differ from their defaults, including changes by `tune`."""
     usual = BatchOptions().model_dump(mode="json")
     chosen = {name: value for name, value in options.items() if value != usual.get(name)}
     return ", ".join(f"{name}: {value}" for name, value in sorted(chosen.items()))

@@ -27,15 +27,14 @@ def doctor(
     bucket: Annotated[
         str | None,
         Parameter(
-            help="Also check that this bucket or s3:// prefix can be listed, from here and by a "
-            "worker."
+            help="Also check that this machine and a worker can list this bucket or s3:// prefix."
         ),
     ] = None,
     json: Json = False,
 ) -> int:
     """Check key, secret, webhook URL, ledger, Prefect, worker, automation and buckets.
 
-    Each finding says how to mend it. Exit status 3 if something is broken.
+    Each finding says how to fix the problem. Exit status 3 if something is broken.
     """
     settings = Settings()
     findings = [asyncio.run(check_api(settings)), *check_all(settings)]

@@ -1,4 +1,4 @@
-"""Following a batch until it has ended."""
+"""The command that follows a batch until it has ended."""
 
 import time
 from pathlib import Path
@@ -23,10 +23,10 @@ from ittybatch.ledger.runs import read_run
 from ittybatch.ledger.states import BatchState, RunState
 from ittybatch.settings import Settings
 
-_LOOK_EVERY_S = 0.5
+_CHECK_EVERY_S = 0.5
 _ASK_PREFECT_EVERY_S = 3.0
 _MEASURE_EVERY_S = 3.0
-_LOOKS_FOR_REPORT = 120
+_CHECKS_FOR_REPORT = 120
 _ENDED = ("succeeded", "failed", "cancelled", "expired")
 
 
@@ -37,7 +37,7 @@ def follow(
     *,
     json: Json = False,
 ) -> int:
-    """Show a batch's progress until it has ended. Ctrl-C ends only this, not the batch.
+    """Show a batch's progress until it has ended. Ctrl-C stops this command, not the batch.
 
     The exit status is the batch's: 0 all succeeded, 1 some failed, 3 it is held.
     """
@@ -55,16 +55,16 @@ def follow_run(
     """Show a flow run's batch until it has ended.
 
     Args:
-        ledger: Where the batch is.
-        flow_runs: Prefect.
-        flow_run: The flow run.
-        home: Where reports lie, if the worker has the same.
-        json: Whether to print the batch's end as JSON.
+        ledger: The ledger that has the batch.
+        flow_runs: Access to flow runs in Prefect.
+        flow_run: The flow run's id.
+        home: Folder of reports, if the worker uses the same one.
+        json: Whether to print the result as JSON.
 
     Returns:
-        The exit status for the batch's end.
+        The exit status for the batch's final state.
     """
-    # Progress goes to standard error, so that what a program reads stays clean.
+    # Progress goes to standard error, to keep standard output clean for programs.
     screen.print(f"Flow run {flow_run}: {flow_runs.url(flow_run)}")
     try:
         batch = await_batch(ledger, flow_runs, flow_run)
@@ -79,20 +79,20 @@ def follow_run(
 def await_batch(
     ledger: Ledger, flow_runs: FlowRuns, flow_run: str, *, within_s: float | None = None
 ) -> str | None:
-    """Wait until a worker has begun the batch of a flow run.
+    """Wait until a worker has created the batch of a flow run.
 
     Args:
-        ledger: Where the batch will be.
-        flow_runs: Prefect.
-        flow_run: The flow run.
-        within_s: Seconds to wait; without it, until the run has a batch or has ended.
+        ledger: The ledger that will have the batch.
+        flow_runs: Access to flow runs in Prefect.
+        flow_run: The flow run's id.
+        within_s: Seconds to wait; None to wait until the run has a batch or has ended.
 
     Returns:
-        The batch's id; None where the run ended before it had one, or the time is over.
+        The batch's id; None if the run ended without a batch, or after `within_s`.
     """
     began = time.monotonic()
     with screen.status("Waiting for a worker to begin the batch ..."):
-        # A run that ends without a batch is rare: Prefect is asked less often than the ledger.
+        # A run rarely ends without a batch, so query Prefect less often than the ledger.
         asked_at = began
         while True:
             if batch := ledger.read(batch_of_run, flow_run):
@@ -107,7 +107,7 @@ def await_batch(
                     why = found.message if found else "it was deleted"
                     screen.print(f"The flow run ended before it began a batch: {why}", markup=False)
                     return None
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_CHECK_EVERY_S)
 
 
 def _follow(ledger: Ledger, batch: str, *, home: Path, json: bool) -> int:
@@ -133,7 +133,7 @@ def _is_flow_run(text: str) -> bool:
 
 def _print_how_to_attach(what: str) -> None:
     screen.print(
-        f"\nThe batch goes on without this window. Follow it again: ittybatch follow {what}"
+        f"\nThe batch continues without this command. Follow it again: ittybatch follow {what}"
     )
 
 
@@ -150,7 +150,7 @@ def _show_progress(ledger: Ledger, batch: str) -> BatchStatus:
         line = bar.add_task("", total=None, said="")
         said_before = ""
         asked = False
-        looked = 0
+        checked = 0
         speed = Speed(None, None)
         measured_at = 0.0
         while True:
@@ -174,14 +174,14 @@ def _show_progress(ledger: Ledger, batch: str) -> BatchStatus:
             if status.state is BatchState.UNAPPROVED and not asked:
                 asked = True
                 _print_approval(status)
-            # A cancelled batch still waits for what it had sent.
+            # A cancelled batch still waits for the jobs that it had sent.
             if status.state is BatchState.HELD:
                 return status
             if status.state.ended and not counts["in_flight"]:
-                if _reported(ledger, batch, looked):
+                if _reported(ledger, batch, checked):
                     return status
-                looked += 1
-            time.sleep(_LOOK_EVERY_S)
+                checked += 1
+            time.sleep(_CHECK_EVERY_S)
 
 
 def _state_in_words(status: BatchStatus) -> str:
@@ -197,16 +197,16 @@ def _speed_in_words(speed: Speed) -> str:
 
 
 def _print_approval(status: BatchStatus) -> None:
-    screen.print(f"It waits to be approved: {status.reason}", markup=False)
+    screen.print(f"It waits for approval: {status.reason}", markup=False)
     screen.print(
-        f"Begin it: ittybatch approve {status.id}. Give it up: ittybatch cancel {status.id}."
+        f"Start it: ittybatch approve {status.id}. Cancel it: ittybatch cancel {status.id}."
     )
 
 
-def _reported(ledger: Ledger, batch: str, looked: int) -> bool:
-    """Whether the run has written its report; one that dies over it is not waited for."""
+def _reported(ledger: Ledger, batch: str, checked: int) -> bool:
+    """Whether the run has written its report. If it died while writing, stop waiting for it."""
     run = ledger.read(read_run, batch_owner(batch))
-    return run is None or run.state is RunState.ENDED or looked >= _LOOKS_FOR_REPORT
+    return run is None or run.state is RunState.ENDED or checked >= _CHECKS_FOR_REPORT
 
 
 def _print_end(status: BatchStatus, home: Path) -> None:
@@ -217,12 +217,12 @@ def _print_end(status: BatchStatus, home: Path) -> None:
         f"{counts['expired']:,} expired, {counts['cancelled']:,} cancelled; "
         f"{status.retried:,} took more than one attempt."
     )
-    # Without these a batch that had nothing to do would look like one that did it all.
+    # Without this, a batch that had nothing to do would look like one that made all jobs.
     for count, why in not_submitted(status.plan):
         console.print(f"{count:,} jobs were not submitted: {why}.")
     if rejected := status.plan.get("rejected", 0):
         rejects = home / "batches" / status.id / "rejects.csv"
-        # A worker on another machine writes it there.
+        # A worker on another machine writes the file on that machine.
         where = rejects if rejects.exists() else "rejects.csv beside the batch's report"
         console.print(
             f"{format_count(rejected, 'row or item', 'rows and items')} could not be used; "
@@ -232,6 +232,6 @@ def _print_end(status: BatchStatus, home: Path) -> None:
     if status.reason:
         console.print(status.reason, markup=False)
     if status.state is BatchState.HELD:
-        console.print(f"Go on with: ittybatch resume {status.id}")
+        console.print(f"Continue it: ittybatch resume {status.id}")
     elif counts["failed"] or counts["expired"]:
         console.print(f"Why: ittybatch failures {status.id}")

@@ -1,4 +1,4 @@
-"""Commands that list a batch's jobs, and say why some failed."""
+"""Commands that list a batch's jobs and the reasons of failures."""
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -43,7 +43,7 @@ def jobs(
     ] = None,
     rendition: Rendition = None,
     input_contains: Input = None,
-    limit: Annotated[Limit, Parameter(help="The most jobs to list.")] = 100,
+    limit: Annotated[Limit, Parameter(help="Maximum number of jobs to list.")] = 100,
     wide: Wide = False,
     json: Json = False,
 ) -> int:
@@ -95,7 +95,7 @@ def failures(
     ] = None,
     rendition: Rendition = None,
     input_contains: Input = None,
-    limit: Annotated[Limit, Parameter(help="The most jobs to list.")] = 50,
+    limit: Annotated[Limit, Parameter(help="Maximum number of jobs to list.")] = 50,
     wide: Wide = False,
     json: Json = False,
 ) -> int:

@@ -1,4 +1,4 @@
-"""Commands beside a running `ittybatch up` find its services by themselves."""
+"""Connect commands to the services of a running `ittybatch up`."""
 
 from rich.console import Console
 
@@ -6,9 +6,9 @@ from ittybatch.engine.local_stack import join_local_stack
 
 
 def use_local_stack() -> None:
-    """Join the stack that runs in this home, and say so.
+    """Connect to the stack that runs in this home, and print that.
 
-    Call it before anything imports Prefect, which reads its settings once.
+    Call this before anything imports Prefect, which reads its settings once.
     """
     if home := join_local_stack():
         Console(stderr=True, highlight=False).print(

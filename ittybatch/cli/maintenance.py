@@ -1,4 +1,4 @@
-"""Commands that keep an installation in order."""
+"""Commands that maintain an installation."""
 
 import asyncio
 import re
@@ -15,7 +15,7 @@ from ittybatch.cli.output import Column, Json, console, print_json, print_table
 from ittybatch.cli.status import SUCCEEDED
 from ittybatch.engine.deployments import Declared, Deployed
 from ittybatch.engine.deployments import deploy as apply_declarations
-from ittybatch.engine.reconciling import reconcile as bring_together
+from ittybatch.engine.reconciling import reconcile as reconcile_all
 from ittybatch.errors import ConfigurationError
 from ittybatch.ledger import open_ledger
 from ittybatch.ledger.migrate import upgrade as migrate
@@ -30,24 +30,25 @@ def deploy(
     file: Annotated[
         Path | None,
         Parameter(
-            help="The file of deployments. Without it, this folder's prefect.yaml if it deploys "
-            "flows of ittybatch, else the one that comes with ittybatch."
+            help="The file of deployments. Default: this folder's prefect.yaml if it deploys "
+            "flows of ittybatch, otherwise the file in the package."
         ),
     ] = None,
     concurrency: Annotated[
-        int | None, Parameter(help="Flow runs at a time in the work pool; each is a process.")
+        int | None,
+        Parameter(help="Maximum concurrent flow runs in the work pool; each is a process."),
     ] = None,
     python: Annotated[
         str | None,
         Parameter(
-            help="The Python of flow runs, as every worker finds it: a path, or `python`. Each leg"
-            " then starts over a second sooner. Without it, Prefect's worker chooses its own."
+            help="The Python for flow runs, valid on every worker: a path, or `python`. Each leg "
+            "then starts over a second sooner. Default: Prefect's worker chooses its own."
         ),
     ] = None,
 ) -> int:
     """Create or update work pool, deployments and automations in Prefect. Safe to repeat.
 
-    It prints the file that it applied, and each deployment with its schedule and next run.
+    Prints the file that was applied, and each deployment with its schedule and next run.
     """
     if get_current_settings().api.url is None:
         raise ConfigurationError(
@@ -73,7 +74,7 @@ def _rows(deployed: Deployed) -> Iterator[tuple[str, str, str]]:
             yield name, "", ""
         for each in schedules:
             next_run = f"{each.next_run.astimezone():%Y-%m-%d %H:%M %Z}" if each.next_run else ""
-            yield name, each.when, next_run if each.active else "none: it is not active"
+            yield name, each.when, next_run if each.active else "none: inactive"
 
 
 def upgrade(*, json: Json = False) -> int:
@@ -89,10 +90,10 @@ def upgrade(*, json: Json = False) -> int:
 def reconcile(*, json: Json = False) -> int:
     """Poll jobs whose webhook is overdue, wake waiting runs, replace lost ones.
 
-    The `reconcile` deployment does this on a schedule; two at once do no harm.
+    The `reconcile` deployment does this on a schedule. Concurrent runs are safe.
     """
     settings = Settings()
-    done = asyncio.run(bring_together(settings, open_ledger(settings)))
+    done = asyncio.run(reconcile_all(settings, open_ledger(settings)))
     if json:
         print_json(done)
         return SUCCEEDED
@@ -106,19 +107,19 @@ def tidy(
     older_than: Annotated[
         str | None,
         Parameter(
-            help="Only of batches that ended longer ago than this: 30d, 8w. The default is "
+            help="Only data of batches that ended longer ago than this: 30d, 8w. Default: "
             "ITTYBATCH_KEEP_DAYS days."
         ),
     ] = None,
     dry_run: Annotated[
-        bool, Parameter(negative="", help="Count what would be removed; remove nothing.")
+        bool, Parameter(negative="", help="Count what would be removed, but remove nothing.")
     ] = False,
     json: Json = False,
 ) -> int:
-    """Remove webhooks' bodies, polled answers and rejected rows of old batches.
+    """Remove webhook bodies, polled answers and rejected rows of old batches.
 
-    Jobs, attempts, results and what keeps a job from being paid for twice stay. Safe to repeat,
-    to interrupt, and to run beside everything else.
+    Jobs, attempts, results and everything that prevents double billing stay. Safe to repeat, to
+    interrupt, and to run while batches run.
     """
     settings = Settings()
     age = _age(older_than) if older_than else timedelta(days=settings.keep_days)
@@ -143,6 +144,7 @@ def _age(text: str) -> timedelta:
     found = re.fullmatch(r"([1-9][0-9]{0,3})([dw])", text.strip())
     if found is None:
         raise ConfigurationError(
-            f"--older-than cannot be {text!r}.", remedy="Write days or weeks, such as 30d or 8w."
+            f"--older-than cannot be {text!r}.",
+            remedy="Write days or weeks, such as 30d or 8w.",
         )
     return timedelta(**{_UNITS[found[2]]: int(found[1])})

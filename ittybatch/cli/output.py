@@ -1,4 +1,4 @@
-"""What commands print: tables for people, JSON for programs."""
+"""The output of commands: tables for people, JSON for programs."""
 
 import os
 import sys
@@ -24,16 +24,16 @@ Json = Annotated[
     bool, Parameter(name="--json", negative="", help="Print JSON for programs instead.")
 ]
 Wide = Annotated[
-    bool, Parameter(negative="", help="Print names whole and every column, however wide.")
+    bool, Parameter(negative="", help="Print every column and full names, on lines of any length.")
 ]
 Profile = Annotated[
-    str, Parameter(help="A profile of deployments/profiles/, or the path of a YAML file.")
+    str, Parameter(help="Name of a profile in deployments/profiles/, or the path of a YAML file.")
 ]
 Batch = Annotated[
     str,
     Parameter(
-        help="Id of a batch, its beginning or end if that is enough, or `latest`: the newest "
-        "that found something to do."
+        help="Id of a batch, a unique beginning or end of one, or `latest`: the newest that "
+        "found something to do."
     ),
 ]
 
@@ -47,12 +47,14 @@ def _valid_limit(_type: object, limit: int) -> None:
         )
 
 
-# Checked here and not by cyclopts, so that it exits with 3 as other values out of range do.
+# Not checked by cyclopts, so that the exit status is 3, as for other values out of range.
 Limit = Annotated[int, Parameter(validator=_valid_limit)]
 
-# Pipes and files get each row whole, so that `grep` finds it.
-_WHOLE = 10_000
-console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WHOLE)
+# In pipes and files, each row is one line, so that `grep` finds it.
+_UNLIMITED = 10_000
+console = Console(
+    highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _UNLIMITED
+)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _STYLES: dict[str, str] = {
@@ -69,7 +71,7 @@ _STYLES: dict[str, str] = {
     BatchState.HELD: "yellow",
     BatchState.SOME_FAILED: "red",
 }
-# Below this a cut name says nothing.
+# A name cut below this length is useless.
 _SHORTEST_CUT = 12
 _ELLIPSIS = "…"
 
@@ -79,8 +81,8 @@ class Column:
     """A column of a table.
 
     Args:
-        title: What stands above it.
-        right: Whether it is aligned to the right, as numbers are.
+        title: The title of the column.
+        right: Whether it is right-aligned, as numbers are.
         cut: Whether long values are cut in the middle to fit the screen.
         prose: Whether values are sentences, which continue on the next line.
         from_width: The narrowest screen, in characters, on which the column is shown.
@@ -94,13 +96,13 @@ class Column:
 
     @classmethod
     def of(cls, text: str) -> "Column":
-        """A column whose values are never cut; `>` at the end of its title aligns it right."""
+        """Return a column that is never cut. A `>` at the end of the title right-aligns it."""
         return cls(text.removesuffix(">"), right=text.endswith(">"))
 
 
 @dataclass(frozen=True, slots=True)
 class CutText:
-    """Text on one line, cut in the middle where it does not fit: names differ at both ends."""
+    """Text on one line, cut in the middle if it is too long: names differ at both ends."""
 
     text: Text
 
@@ -114,7 +116,7 @@ class CutText:
 
 
 def cut_in_the_middle(text: str, width: int) -> str:
-    """Shorten text to a width in characters of the screen, keeping its beginning and end."""
+    """Shorten text to a width in screen characters, but keep its beginning and end."""
     if cell_len(text) <= width:
         return text
     end = (width - 1) // 2
@@ -123,7 +125,7 @@ def cut_in_the_middle(text: str, width: int) -> str:
 
 
 def refused(error: ValidationError) -> IttybatchError:
-    """Name the first option whose value is refused, and say why."""
+    """Return an error that names the first invalid option and the reason."""
     first = error.errors(include_url=False)[0]
     field = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "Options"
     return IttybatchError(f"{field}: {first['msg'].removeprefix('Value error, ')}.")
@@ -144,16 +146,16 @@ def print_table(
     *,
     wide: bool = False,
 ) -> None:
-    """Print a table. Cells are text, never markup: keys of buckets may hold brackets.
+    """Print a table. Cells are text, never markup, because keys may contain brackets.
 
     Args:
-        title: What stands above the table.
-        columns: The columns; a title alone stands for one whose values are never cut.
-        rows: A value for each column. States of jobs and batches get their colour.
-        wide: Whether to print every column whole, on lines as long as they get.
+        title: The title of the table.
+        columns: The columns. A string is the title of a column whose values are never cut.
+        rows: Rows with a value for each column. States of jobs and batches are coloured.
+        wide: Whether to print every column in full, on lines of any length.
     """
-    width = _WHOLE if wide else console.width
-    whole = width >= _WHOLE
+    width = _UNLIMITED if wide else console.width
+    whole = width >= _UNLIMITED
     chosen = [each if isinstance(each, Column) else Column.of(each) for each in columns]
     shown = [number for number, each in enumerate(chosen) if width >= each.from_width]
     shown_title = cut_in_the_middle(title, width)
@@ -171,18 +173,18 @@ def print_table(
             *(CutText(cell) if column.cut and not whole else cell for column, cell in cells)
         )
     if wide and not whole_console():
-        Console(file=console.file, highlight=False, soft_wrap=True, width=_WHOLE).print(table)
+        Console(file=console.file, highlight=False, soft_wrap=True, width=_UNLIMITED).print(table)
     else:
         console.print(table)
 
 
 def whole_console() -> bool:
     """Whether standard output takes lines of any length."""
-    return console.width >= _WHOLE
+    return console.width >= _UNLIMITED
 
 
 def common_folder(names: Sequence[str], *, wide: bool) -> str:
-    """The folder that all names of a table share, which the table may leave out.
+    """Return the folder that all names of a table share, so that the table can omit it.
 
     Args:
         names: URIs or paths.
@@ -190,13 +192,13 @@ def common_folder(names: Sequence[str], *, wide: bool) -> str:
     """
     if wide or whole_console() or len(set(names)) <= 1:
         return ""
-    # By characters and not by `commonpath`, which makes one slash of the two in `s3://`.
+    # Not `commonpath`, which turns the two slashes of `s3://` into one.
     folder, slash, _ = os.path.commonprefix(names).rpartition("/")  # noqa: RUF071
     return "" if folder.endswith("/") else folder + slash
 
 
 def styled(value: object) -> Text:
-    """A cell's text, with control characters replaced so that no name commands the terminal."""
+    """Format a cell, without control characters, so that no name can control the terminal."""
     style = _STYLES.get(value, "") if isinstance(value, StrEnum) else ""
     if isinstance(value, bool) or not isinstance(value, int):
         text = "" if value is None else str(value)

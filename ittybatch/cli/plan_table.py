@@ -1,4 +1,4 @@
-"""A plan's counts in words, and the whole of what `ittybatch plan` prints."""
+"""The counts of a plan as text, and the output of `ittybatch plan`."""
 
 from collections.abc import Mapping
 from typing import get_args
@@ -12,7 +12,7 @@ from ittybatch.sources.rules import Litter, left_out_by_rule, nothing_left
 
 
 def plan_lines(counts: Mapping[str, int]) -> list[str]:
-    """A plan's counts as sentences for `ittybatch status`, which counts renditions by itself."""
+    """Describe a plan's counts for `ittybatch status`, which shows renditions separately."""
     return [
         f"{count:,} {words}"
         for count, words in describe_counts(counts)
@@ -21,7 +21,7 @@ def plan_lines(counts: Mapping[str, int]) -> list[str]:
 
 
 def print_plan(found: Preview, expected: Estimate, *, wide: bool) -> None:
-    """Print what a run would do, what it may cost, and the first rows of both."""
+    """Print what a run would do, what it may cost, and the first jobs and rejected rows."""
     if nothing := nothing_left(found.counts):
         console.print(nothing, markup=False)
     columns = ("Count>", Column("What", prose=True))

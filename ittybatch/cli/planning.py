@@ -37,14 +37,14 @@ def plan(
     source_options: SourceOptions = NO_OPTIONS,
     options: Options = USUAL,
     save: Annotated[
-        bool, Parameter(negative="", help="Keep the plan as a batch; `approve` begins it.")
+        bool, Parameter(negative="", help="Save the plan as a batch; `approve` starts it.")
     ] = False,
     wide: Wide = False,
     json: Json = False,
 ) -> int:
-    """Show what a run would submit, what it would skip and why, and what it may take and cost.
+    """Show what a run would submit and skip, and its estimated time and cost.
 
-    Nothing is submitted. A saved plan, once it is approved, submits just what it showed.
+    Nothing is submitted. A saved plan, once approved, submits exactly what it showed.
     """
     settings = Settings()
     ledger = open_ledger(settings)
@@ -69,18 +69,18 @@ def plan(
         return SUCCEEDED
     print_plan(found, expected, wide=wide)
     if batch:
-        console.print(f"Saved as batch {batch.id}. Begin it: ittybatch approve {batch.id}")
+        console.print(f"Saved as batch {batch.id}. Start it: ittybatch approve {batch.id}")
     return SUCCEEDED
 
 
 def preview_batch(
     settings: Settings, ledger: Ledger, source: Source, profile: str, options: RunOptions
 ) -> tuple[Preview, Estimate]:
-    """Read a source to its end, and count and price what a run would submit.
+    """Read a source to its end; count the jobs of a run and estimate its time and cost.
 
     Raises:
         SourceError: The source cannot be read.
-        ProfileError: The profile cannot be used.
+        ProfileError: The profile is missing or invalid.
     """
     with _reading() as show:
         settled, chosen = settle(ledger, source, profile, settings.profiles_dir)
@@ -98,6 +98,6 @@ def preview_batch(
 
 @contextmanager
 def _reading() -> Iterator[Callable[[Mapping[str, int]], None]]:
-    """A spinner on standard error, so that what a program reads stays clean."""
+    """Show a spinner on standard error, to keep standard output clean for programs."""
     with errors.status("Reading the source ...") as status:
         yield lambda counts: status.update(f"{counts['found']:,} items read ...")

@@ -21,13 +21,13 @@ from ittybatch.ledger import quarantine as held
 from ittybatch.ledger.queries import find_batch
 from ittybatch.settings import Settings
 
-app = App(name="quarantine", help="Jobs that no batch makes again until you say so.")
+app = App(name="quarantine", help="Jobs that are held back until you release them.")
 
 OfBatch = Annotated[
     str | None, Parameter(name="--batch", help="Only jobs of this batch, or `latest`.")
 ]
 OfInput = Annotated[
-    str | None, Parameter(name="--input", help="Only items whose URI begins with this.")
+    str | None, Parameter(name="--input", help="Only items whose URI begins with this text.")
 ]
 
 
@@ -36,11 +36,11 @@ def list_held(
     *,
     batch: OfBatch = None,
     input_prefix: OfInput = None,
-    limit: Annotated[Limit, Parameter(help="The most jobs to list.")] = 100,
+    limit: Annotated[Limit, Parameter(help="Maximum number of jobs to list.")] = 100,
     wide: Wide = False,
     json: Json = False,
 ) -> int:
-    """List jobs that are held back, and why: they failed for good, or ended without an answer."""
+    """List jobs that are held back, and why: a final failure, or no result in time."""
     ledger = open_ledger(Settings())
     jobs = ledger.read(
         held.held_jobs, batch=_found(ledger, batch), input_prefix=input_prefix, limit=limit
@@ -80,11 +80,11 @@ def release(
     batch: OfBatch = None,
     input_prefix: OfInput = None,
     all: Annotated[  # noqa: A002  the option's name
-        bool, Parameter(negative="", help="All jobs that are held back.")
+        bool, Parameter(negative="", help="Release all jobs that are held back.")
     ] = False,
     json: Json = False,
 ) -> int:
-    """Let the next batch that finds their items make held jobs again. They are paid for again."""
+    """Release held jobs: the next batch that finds their items submits and pays for them again."""
     if not (batch or input_prefix or all):
         console.print("Say what to release: --batch, --input or --all.")
         return USAGE

@@ -20,15 +20,13 @@ def report(
     *,
     format: Annotated[  # noqa: A002  the option's name
         ReportFormat | None,
-        Parameter(
-            help="csv, json, parquet or html; without it what the output's name ends in, else json."
-        ),
+        Parameter(help="csv, json, parquet or html. Default: the suffix of the output, or json."),
     ] = None,
     output: Annotated[
         str | None,
         Parameter(
             alias="-o",
-            help="A path or s3://bucket/key to write to; standard output if not given.",
+            help="A path or s3://bucket/key to write to. Default: standard output.",
         ),
     ] = None,
     only_failures: Annotated[
@@ -37,12 +35,13 @@ def report(
     check_outputs: Annotated[
         bool,
         Parameter(
-            negative="", help="Look whether each output is there, of its size and format, first."
+            negative="",
+            help="First check that each output exists and has the right size and format.",
         ),
     ] = False,
     dynamodb: Annotated[
         str | None,
-        Parameter(help="Write jobs to this DynamoDB table, too; alone without `--output`."),
+        Parameter(help="Also write jobs to this DynamoDB table; without `--output`, only there."),
     ] = None,
 ) -> int:
     """Write a batch's completion report."""
@@ -58,7 +57,7 @@ def report(
         outputs.append(report_output(ledger, found, form, place, only_failures=only_failures))
     written = write_report(ledger, found, outputs, check_outputs=check_outputs)
     sys.stdout.buffer.flush()
-    # What is piped stays the report alone.
+    # Standard output may be a pipe, which must contain only the report.
     _print_written(written, output, dynamodb, to=errors if printed else console)
     return SUCCEEDED
 

@@ -1,4 +1,4 @@
-"""The command that tries failed jobs again."""
+"""The command that retries failed jobs."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -21,15 +21,15 @@ from ittybatch.sources.failed import EVERY_BATCH, RetryableState
 
 def retry(
     batch: Annotated[
-        str, Parameter(help="Id of a batch, its beginning or end, `latest`, or `all`.")
+        str, Parameter(help="Id of a batch, a unique beginning or end of one, `latest`, or `all`.")
     ],
     *,
     state: Annotated[
         list[RetryableState] | None,
-        Parameter(negative="", help="Which jobs: failed, expired, cancelled. May be repeated."),
+        Parameter(negative="", help="Only failed, expired or cancelled jobs. May be repeated."),
     ] = None,
     reason: Annotated[
-        str | None, Parameter(help="Only jobs whose error contains this, for example timeout.")
+        str | None, Parameter(help="Only jobs whose error contains this text, for example timeout.")
     ] = None,
     ended_since: Annotated[
         str | None, Parameter(help="Only jobs that ended since: 2d, or 2026-01-31T00:00:00Z.")
@@ -43,7 +43,7 @@ def retry(
 ) -> int:
     """Start a batch of jobs that failed or expired in an earlier one, each as a new attempt.
 
-    An expired job was given up without an answer: Ittybit may have made and billed it.
+    An expired job had no result before its deadline. Ittybit may have made and billed it.
     """
     settings = Settings()
     ledger = open_ledger(settings)

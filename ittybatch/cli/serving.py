@@ -12,7 +12,7 @@ from ittybatch.settings import Settings
 def receiver(
     *,
     host: Annotated[str, Parameter(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int | None, Parameter(help="The port; PORT by default.")] = None,
+    port: Annotated[int | None, Parameter(help="The port. Default: PORT.")] = None,
 ) -> int:
     """Run the webhook receiver. It also resumes the flow runs that have new webhooks.
 

@@ -1,4 +1,4 @@
-"""What commands that plan or start a batch take: a source, its options, the batch's options."""
+"""Arguments of commands that plan or start a batch: the source and options."""
 
 import codecs
 from dataclasses import dataclass, fields
@@ -26,7 +26,7 @@ SourceText = Annotated[
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceOptions:
-    """Options of a source. A source refuses those it does not take, by name."""
+    """Options of sources. A source refuses options that it does not support, and names them."""
 
     suffix: Annotated[
         list[str] | None,
@@ -50,7 +50,7 @@ class SourceOptions:
         list[Litter] | None,
         Parameter(
             negative="",
-            help="Also take what is left out otherwise: hidden, segments, archived, empty, or "
+            help="Also include what is left out by default: hidden, segments, archived, empty, or "
             "folders. May be repeated.",
         ),
     ] = None
@@ -73,7 +73,7 @@ class SourceOptions:
         Parameter(
             negative="",
             help="A versioned bucket: identify objects by version id and not by ETag. Changing "
-            "this makes every object a new one.",
+            "this makes every object new.",
         ),
     ] = False
     since_last_scan: Annotated[
@@ -87,7 +87,7 @@ class SourceOptions:
         ),
     ] = None
     parallel: Annotated[
-        int | None, Parameter(help="A bucket: folders to list at the same time.")
+        int | None, Parameter(help="A bucket: number of folders to list concurrently.")
     ] = None
     prefix: Annotated[
         str | None,
@@ -97,17 +97,17 @@ class SourceOptions:
         str | None, Parameter(help="A queue: only events of this s3://bucket/prefix/.")
     ] = None
     dead_letter_url: Annotated[
-        str | None, Parameter(help="A queue: the queue that unreadable messages are moved to.")
+        str | None, Parameter(help="A queue: URL of the queue for unreadable messages.")
     ] = None
     max_messages: Annotated[
-        int | None, Parameter(help="A queue: the most messages of one batch.")
+        int | None, Parameter(help="A queue: maximum number of messages per batch.")
     ] = None
     max_time: Annotated[
-        str | None, Parameter(help="A queue: the longest time to read it, for example 15m.")
+        str | None, Parameter(help="A queue: maximum time to read it, for example 15m.")
     ] = None
     format: Annotated[
         str | None,
-        Parameter(help="A manifest: csv, tsv, jsonl, parquet or excel, whatever its name."),
+        Parameter(help="A manifest: csv, tsv, jsonl, parquet or excel. Default: by its name."),
     ] = None
     column: Annotated[
         list[str] | None,
@@ -133,10 +133,10 @@ class SourceOptions:
         Parameter(help="A manifest: the line of its header, from 1; 0: no header."),
     ] = None
     hidden_rows: Annotated[
-        bool, Parameter(negative="", help="An Excel workbook: also take hidden rows.")
+        bool, Parameter(negative="", help="An Excel workbook: also read hidden rows.")
     ] = False
     query: Annotated[
-        str | None, Parameter(help="A database: the SELECT, or @FILE that holds it.")
+        str | None, Parameter(help="A database: the SELECT statement, or @FILE that contains it.")
     ] = None
     key: Annotated[
         str | None,
@@ -145,24 +145,24 @@ class SourceOptions:
 
 
 NO_OPTIONS = SourceOptions()
-# Without defaults in the help: an option that is not given is the deployment's own.
+# The help shows no defaults, because an option that is not given is the deployment's.
 Options = Annotated[RunOptions, Parameter(name="*", negative="", show_default=False)]
 USUAL = RunOptions()
 _FIELDS = {"suffix": "suffixes", "also": "more_uris", "under": "uri", "column": "columns"}
-# A shell makes it hard to type a tab.
+# A tab is hard to type in a shell.
 _DELIMITERS = {"\\t": "\t", "tab": "\t"}
 
 
 def source_of(text: str, options: SourceOptions) -> Source:
-    """Read a source as it was typed.
+    """Parse a source and its options from the command line.
 
     Raises:
-        IttybatchError: The text names no source, or the source does not take an option.
+        IttybatchError: The text names no source, or the source does not support an option.
     """
     given = {
         _FIELDS.get(field.name, field.name): value
         for field in fields(options)
-        # An empty text is a mistake that the source's own checks name.
+        # Keep empty texts: the checks of the source report them.
         if (value := getattr(options, field.name)) is not None and value is not False
     }
     if options.query is not None and options.query.startswith("@"):

@@ -46,38 +46,38 @@ def run(
     ] = "adhoc",
     follow: Follow = False,
     yes: Annotated[
-        bool, Parameter(negative="", help="With --again: do not ask before jobs are made again.")
+        bool, Parameter(negative="", help="With --again: do not ask for confirmation.")
     ] = False,
     json: Json = False,
 ) -> int:
-    """Start a batch: a flow run of a deployment, which a worker takes up.
+    """Start a batch: create a flow run of a deployment, which a worker starts.
 
-    An option that is not given is the deployment's own. `--again` first counts and prices what it
-    would submit, and asks.
+    Options that are not given are those of the deployment. `--again` first shows the number and
+    estimated cost of jobs, and asks for confirmation.
     """
     if options.dry_run and follow:
         raise IttybatchError(
-            "`--follow` shows a batch, and `--dry-run` makes none.",
+            "`--follow` shows a batch, but `--dry-run` creates none.",
             remedy="Leave out one of them; `ittybatch plan` shows here what a run would do.",
         )
     settings = Settings()
     wanted = source_of(source, source_options)
-    # A mistake shows up here and now, not in the log of a flow run.
+    # Report mistakes here and now, not in the log of a flow run.
     chosen = load_profile(profile, settings.profiles_dir)
     if folders := scanned_folders(wanted):
         refuse_overlap(chosen, folders)
     parameters: dict[str, Any] = {
-        # Prefect refuses a null where its form offers a choice.
+        # Prefect refuses nulls for parameters that offer a choice.
         "source": wanted.model_dump(mode="json", exclude_none=True),
-        "profile": _findable(profile),
+        "profile": _absolute_profile(profile),
     }
     given = options_given(options)
     if options.again and not options.dry_run:
         count = _confirm_again(settings, wanted, profile, options, yes=yes)
         if count is None:
             return SUCCEEDED
-        # The flow asks for approval if it finds more than was confirmed here. With --yes nobody saw
-        # the count, so a lower limit still holds.
+        # The flow asks for approval if it finds more jobs than were confirmed here. With --yes
+        # nobody saw the count, so a lower limit still applies.
         limit = given.get("approve_above_jobs") if yes else None
         given["approve_above_jobs"] = count if limit is None else min(count, limit)
     if given:
@@ -86,7 +86,7 @@ def run(
 
 
 def options_given(options: RunOptions) -> dict[str, Any]:
-    """The options that were given, as a flow run's parameters have them."""
+    """Return the options that were given, as parameters of a flow run."""
     return options.model_dump(mode="json", exclude_unset=True)
 
 
@@ -96,8 +96,8 @@ def start(
     """Start a flow run of a deployment of run-batch, and print its batch's id.
 
     Args:
-        settings: Where the ledger is.
-        deployment: The deployment's name, without its flow's.
+        settings: Settings with the address of the ledger.
+        deployment: The deployment's name, without the flow's name.
         parameters: The flow run's parameters.
         follow: Whether to show progress until the batch has ended.
         json: Whether to print JSON.
@@ -108,7 +108,7 @@ def start(
     name = f"run-batch/{deployment}"
     with open_flow_runs() as flow_runs:
         if "options" in parameters:
-            # Prefect would let one option replace all of the deployment's own.
+            # Without this, one option would replace all options of the deployment.
             usual = flow_runs.defaults(name).get("options") or {}
             parameters = {**parameters, "options": {**usual, **parameters["options"]}}
         flow_run = flow_runs.make(
@@ -127,15 +127,17 @@ def start(
             return SUCCEEDED
         console.print(f"Started flow run {flow_run}: {url}")
         if parameters.get("options", {}).get("dry_run"):
-            console.print("It makes no batch: its plan is among the flow run's artifacts.")
+            console.print("It creates no batch. Its plan is among the flow run's artifacts.")
             return SUCCEEDED
         try:
             batch = await_batch(open_ledger(settings), flow_runs, flow_run, within_s=_AWAIT_BATCH_S)
         except (KeyboardInterrupt, IttybatchError):
-            # It is started all the same.
+            # The flow run has started anyway.
             batch = None
     if batch is None:
-        errors.print("No worker has begun it yet. `ittybatch doctor` shows whether one runs.")
+        errors.print(
+            "No worker has started it yet. `ittybatch doctor` shows whether a worker is running."
+        )
     else:
         console.print(f"Batch {batch}")
     console.print(f"Follow it: ittybatch follow {batch or flow_run}")
@@ -148,7 +150,7 @@ def _confirm_again(
     """Show what `--again` would submit and what it may cost, and ask.
 
     Returns:
-        How many jobs were confirmed; None where there is nothing to do, or the user said no.
+        The number of confirmed jobs; None if there is nothing to do or the user declined.
     """
     found, expected = preview_batch(settings, open_ledger(settings), source, profile, options)
     count, before = found.counts["jobs"], found.counts["again"]
@@ -171,8 +173,8 @@ def _confirm_again(
     return None
 
 
-def _findable(profile: str) -> str:
-    """Name a profile so that a worker finds it, which runs in another folder."""
+def _absolute_profile(profile: str) -> str:
+    """Make a profile's path absolute, because workers run in another folder."""
     is_path = "/" in profile or profile.endswith((".yaml", ".yml"))
-    # Not `resolve`: a link's own name is the profile's.
+    # Not `resolve`: the profile is named after the link, not after its target.
     return str(Path(profile).expanduser().absolute()) if is_path else profile

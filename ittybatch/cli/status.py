@@ -1,14 +1,14 @@
-"""How commands end."""
+"""The exit statuses of commands."""
 
 from ittybatch.ledger.states import BatchState
 
 SUCCEEDED, SOME_FAILED, USAGE, COULD_NOT_RUN = 0, 1, 2, 3
-# As a shell reports a program that SIGINT ended.
+# The status that a shell reports for a program that SIGINT ended.
 INTERRUPTED = 130
 
 
 def status_of(state: BatchState) -> int:
-    """The exit status for a batch's state."""
+    """Return the exit status for a batch's state."""
     match state:
         case BatchState.SUCCEEDED:
             return SUCCEEDED

@@ -18,22 +18,22 @@ from ittybatch.settings import Settings
 
 
 def approve(batch: Batch, *, json: Json = False) -> int:
-    """Let a batch begin whose plan was saved, or which is above its limit for approval."""
+    """Start a batch that waits for approval: its plan was saved, or is above its limit."""
     return _steer(batch, Action.APPROVE, json=json)
 
 
 def pause(batch: Batch, *, json: Json = False) -> int:
-    """Submit nothing more of a batch until `resume`. Jobs at Ittybit go on and are recorded."""
+    """Stop submitting a batch until `resume`. Jobs at Ittybit continue and are recorded."""
     return _steer(batch, Action.PAUSE, json=json)
 
 
 def resume(batch: Batch, *, json: Json = False) -> int:
-    """Let a held batch go on from where it stopped. Jobs that succeeded are not made again."""
+    """Continue a held batch where it stopped. Jobs that succeeded are not made again."""
     return _steer(batch, Action.RESUME, json=json)
 
 
 def cancel(batch: Batch, *, json: Json = False) -> int:
-    """Submit nothing more of a batch, for good. Ittybit cannot stop jobs that it has begun."""
+    """Stop submitting a batch permanently. Ittybit cannot stop jobs that have started."""
     return _steer(batch, Action.CANCEL, json=json)
 
 
@@ -43,9 +43,9 @@ def tune(
     changes: Annotated[Tuning, Parameter(name="*", show_default=False)] = Tuning(),  # noqa: B008  frozen
     json: Json = False,
 ) -> int:
-    """Run a batch faster or slower from here on. Options that are not given stay as they are.
+    """Change the speed and limits of a running batch. Options not given stay unchanged.
 
-    Chunks that are being submitted change within seconds.
+    Chunks that are submitting apply the change within seconds.
     """
     ledger = open_ledger(Settings())
     found = ledger.read(find_batch, batch)
@@ -60,12 +60,12 @@ def tune(
 
 
 def adopt(batch: Batch, *, json: Json = False) -> int:
-    """Record jobs of a batch that Ittybit has already, sent by another ledger.
+    """Record jobs of a batch that another ledger already sent to Ittybit.
 
-    For a restored backup, a new laptop, or any ledger that does not know what its Ittybit project
-    has made. Each unsent job is looked for by its input, options and destination. A job that has
-    succeeded is recorded with its output; one that is running is followed to its end. Nothing is
-    sent.
+    Use this for a restored backup, a new laptop, or any ledger that does not know which jobs its
+    Ittybit project has. It looks up each unsent job by input, options and destination. It records
+    jobs that have succeeded with their output, and follows running jobs to their end. It sends
+    nothing.
     """
     settings = Settings()
     ledger = open_ledger(settings)

@@ -1,4 +1,4 @@
-"""What a batch does: plan, dispatch, poll, wake, reconcile, report.
+"""The steps of a batch: plan, dispatch, poll, wake, reconcile, report.
 
-Each piece works from the ledger and may run twice, at any time, on any machine.
+Each step works from the ledger. It can run at any time, on any machine, and more than once.
 """

@@ -1,4 +1,4 @@
-"""Adopting: record jobs that another ledger submitted as a batch's own."""
+"""Adopt jobs: record jobs that another ledger submitted as jobs of this batch."""
 
 import asyncio
 from collections import Counter
@@ -21,10 +21,10 @@ class Adoption:
     """The result of adopting.
 
     Args:
-        batch: The batch.
-        state: Its state.
-        looked_for: Jobs that were looked up.
-        adopted: Numbers of jobs that were found and recorded, by state.
+        batch: The batch's id.
+        state: The batch's state.
+        looked_for: Number of jobs looked up.
+        adopted: Numbers of jobs found and recorded, by state.
     """
 
     batch: str
@@ -33,7 +33,7 @@ class Adoption:
     adopted: Counter[JobState] = field(default_factory=Counter)
 
     def describe(self) -> str:
-        """Describe the result in words, with what to do next."""
+        """Describe the result and the next step, for people."""
         found = sum(self.adopted.values())
         counts = ", ".join(f"{count:,} {state}" for state, count in sorted(self.adopted.items()))
         text = (
@@ -49,16 +49,17 @@ class Adoption:
 async def adopt_batch(ledger: Ledger, client: IttybitClient, batch: str) -> Adoption:
     """Look up each unsent job of a batch at Ittybit, and record those that exist.
 
-    Jobs match by input and by the job key in their metadata, which means the same item, options
-    and destination. Safe to repeat and to interrupt: recorded jobs stay recorded.
+    Jobs match if they have the same input and the same job key in their metadata, and therefore
+    the same item, options and destination. Safe to repeat and to interrupt: recorded jobs stay
+    recorded.
 
     Args:
-        ledger: Where the batch is.
-        client: The API.
+        ledger: The ledger that has the batch.
+        client: Client of Ittybit's API.
         batch: The batch's id.
 
     Raises:
-        IttybitError: A lookup failed; run it again.
+        IttybitError: A lookup failed. It is safe to run this again.
     """
     done = Adoption(batch, ledger.read(read_batch, batch).state)
     after = 0
@@ -82,7 +83,7 @@ async def _find(ledger: Ledger, client: IttybitClient, jobs: Sequence[UnsentJob]
             there = await find_all(client, uri)
         marks = {each.mark for each in there}
         for job in wanted:
-            # The next leg finds jobs that this ledger has sent itself.
+            # This ledger sent the job itself; the next leg finds it.
             if job.mark is not None and job.mark in marks:
                 continue
             other = made_elsewhere(ledger, there, job.job_key)

@@ -1,4 +1,4 @@
-"""Advice on failed jobs, by the reason of each failure."""
+"""Advice on what to do about failed jobs, by reason of failure."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,8 @@ from ittybatch.ittybit.failures import classify_failure
 from ittybatch.ittybit.job import JobError, JobStatus
 from ittybatch.ledger.states import JobState
 
-_MOST_COMMANDS = 3
-_LONGEST_TEXT = 60
+_MAX_COMMANDS = 3
+_MAX_TEXT_CHARS = 60
 
 
 class Outlook(StrEnum):
@@ -42,11 +42,11 @@ def outlook(reason: Mapping[str, Any]) -> Outlook:
 
 
 def advise(batch: str, reasons: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Write what to do about a batch's failures: a sentence or two for each outlook.
+    """Advise what to do about a batch's failures, in one or two sentences per outlook.
 
     Args:
         batch: The batch's id.
-        reasons: Its failures by state and reason, each with a number of jobs.
+        reasons: The batch's failures by state and reason, each with its number of jobs.
     """
     by_outlook: dict[Outlook, list[Mapping[str, Any]]] = {}
     for reason in reasons:
@@ -66,7 +66,7 @@ _ADVICE = {
     Outlook.WOULD_FAIL_AGAIN: (
         "{jobs} would fail again, and be billed again. Fix the file, or the options in the "
         "profile: the next run of the source makes what has changed. If something else was "
-        "wrong, such as access to a bucket, fix that first, then: {retry}"
+        "wrong, for example access to a bucket, fix that first, then: {retry}"
     ),
     Outlook.UNKNOWN_END: (
         "{jobs} expired before Ittybit reported an end, and may have been made and billed. This "
@@ -81,7 +81,7 @@ def _jobs(reasons: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _retry(batch: str, which: Outlook, reasons: Sequence[Mapping[str, Any]], *, alone: bool) -> str:
-    """The commands that retry these jobs and no others."""
+    """Return the commands that retry exactly these jobs."""
     command = f"ittybatch retry {batch}"
     if which is Outlook.UNKNOWN_END:
         return f"`{command} --state expired`"
@@ -92,14 +92,14 @@ def _retry(batch: str, which: Outlook, reasons: Sequence[Mapping[str, Any]], *, 
     texts = list(dict.fromkeys(_search_text(reason) for reason in reasons))
     commands = [
         f"`{command} --state failed --reason {shlex.quote(each)}`" if each else f"`{command}`"
-        for each in texts[:_MOST_COMMANDS]
+        for each in texts[:_MAX_COMMANDS]
     ]
-    more = f", and likewise for {len(texts) - _MOST_COMMANDS} more reasons"
-    return ", ".join(commands) + (more if len(texts) > _MOST_COMMANDS else "")
+    more = f", and likewise for {len(texts) - _MAX_COMMANDS} more reasons"
+    return ", ".join(commands) + (more if len(texts) > _MAX_COMMANDS else "")
 
 
 def _search_text(reason: Mapping[str, Any]) -> str:
-    """The text by which `--reason` finds a failure: the start of its message."""
+    """Return a text for `--reason` that finds a failure: the start of its message."""
     text = str(reason["error_message"] or reason["error_kind"] or "")
     # A backtick would end the command.
-    return text.partition("\n")[0].partition("`")[0][:_LONGEST_TEXT].strip()
+    return text.partition("\n")[0].partition("`")[0][:_MAX_TEXT_CHARS].strip()

@@ -1,4 +1,4 @@
-"""Reading ahead: read the next page while the last one is committed."""
+"""Read ahead: read the next page while the previous one is committed."""
 
 import gc
 import sys
@@ -9,18 +9,18 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# A page is tens of thousands of objects without a cycle. With its default thresholds the garbage
-# collector would take a third of the time.
+# A page has tens of thousands of objects and no reference cycles. With the default thresholds,
+# garbage collection would take a third of the time.
 _OBJECTS_PER_COLLECTION = 50_000
-# The thread that commits waits this long for the GIL while the other one reads, a dozen times
+# While the other thread reads, the committing thread waits this long for the GIL, a dozen times
 # per page.
 _SWITCH_S = 0.0005
 
 
 def read_ahead(pages: Generator[T, None, None]) -> Generator[T, None, None]:
-    """Yield what a generator yields, and prepare the next item in a thread meanwhile.
+    """Yield the items of a generator, while a thread prepares the next one.
 
-    An error is raised in the item's place, after all items before it.
+    If an item raises an error, it is raised after all earlier items were yielded.
     """
     end = object()
     with closing(pages), ThreadPoolExecutor(1, "read-ahead") as thread:

@@ -1,4 +1,4 @@
-"""Bytes, durations and counts as people read them."""
+"""Format bytes, durations and counts for people."""
 
 import humanize
 
@@ -11,7 +11,7 @@ def format_bytes(size: int | None) -> str:
 
 
 def format_total(size: int, items: int) -> str:
-    """Format the total size of some items; 0 bytes mean that their sizes are unknown."""
+    """Format the total size of items; a total of 0 bytes means that their sizes are unknown."""
     return "unknown" if items and not size else format_bytes(size)
 
 

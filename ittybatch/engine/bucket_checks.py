@@ -1,4 +1,4 @@
-"""Whether a bucket can be listed: from here, and from where flow runs run."""
+"""Check whether this process and a worker can list a bucket."""
 
 import time
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from ittybatch.sources.s3 import SCHEME, failure, s3_client, split_uri
 
 CHECK_DEPLOYMENT = "check-bucket/check-bucket"
 LISTED = "It can be listed."
-# A process has to start, on a machine that may be busy.
-_WORKER_WITHIN_S = 90.0
-_LOOK_EVERY_S = 0.5
+# The worker has to start a process, on a machine that may be busy.
+_WORKER_TIMEOUT_S = 90.0
+_POLL_INTERVAL_S = 0.5
 
 
 def why_not_listed(bucket: str) -> IttybatchError | None:
-    """Say why this process cannot list a bucket or `s3://bucket/prefix/`; None if it can."""
+    """Explain why this process cannot list a bucket or `s3://bucket/prefix/`; None if it can."""
     uri = _uri(bucket)
     try:
         name, prefix = split_uri(uri)
@@ -35,7 +35,7 @@ def why_not_listed(bucket: str) -> IttybatchError | None:
 
 
 def check_bucket(bucket: str, *, worker_is_there: bool) -> Iterator[Finding]:
-    """List a bucket from here, and have a worker list it.
+    """List a bucket from this process, then from a worker.
 
     Args:
         bucket: A bucket, or `s3://bucket/prefix/`, that a source reads.
@@ -71,8 +71,8 @@ def _ask_worker(uri: str) -> Finding:
         return Finding(
             check,
             Grade.WARNING,
-            f"No worker has answered in {_WORKER_WITHIN_S:g} s.",
-            "Look in the Prefect UI why the run of check-bucket does not end, then try again.",
+            f"No worker has answered in {_WORKER_TIMEOUT_S:g} s.",
+            "Check in the Prefect UI why the run of check-bucket does not end, then try again.",
         )
     if status.type is StateType.COMPLETED and status.message == LISTED:
         return Finding(check, Grade.OK, f"{uri} can be listed by a worker.")
@@ -92,10 +92,10 @@ def _answer(flow_runs: FlowRuns, uri: str) -> RunStatus | None:
         tags=["ittybatch", "doctor"],
         idempotency_key=uuid4().hex,
     )
-    deadline = time.monotonic() + _WORKER_WITHIN_S
+    deadline = time.monotonic() + _WORKER_TIMEOUT_S
     while time.monotonic() < deadline:
         status = flow_runs.statuses([run]).get(run)
         if status is not None and status.ended:
             return status
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(_POLL_INTERVAL_S)
     return None

@@ -1,4 +1,4 @@
-"""Checks of an installation: what is wrong, and how to fix it."""
+"""Check an installation, and explain how to fix each problem."""
 
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
@@ -18,8 +18,8 @@ from ittybatch.ledger.migrate import current_revision, newest_revision
 from ittybatch.settings import Settings
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-# Shorter secrets are accepted with a warning: Ittybit may have issued them.
-_GUESSABLE = 12
+# Shorter secrets only cause a warning, because Ittybit may have issued them.
+_MIN_SECRET_CHARS = 12
 
 
 def check_all(settings: Settings) -> Iterator[Finding]:
@@ -46,7 +46,7 @@ async def check_api(settings: Settings) -> Finding:
         )
     except IttybatchError as error:
         return Finding("API key", Grade.BROKEN, error.message, error.remedy or "")
-    return Finding("API key", Grade.OK, f"{settings.api_url} accepts it.")
+    return Finding("API key", Grade.OK, f"{settings.api_url} accepts the key.")
 
 
 def _check_secret(settings: Settings) -> Iterator[Finding]:
@@ -54,12 +54,12 @@ def _check_secret(settings: Settings) -> Iterator[Finding]:
         count = len(settings.webhook_secrets)
         state = "set" if count == 1 else f"{count} accepted: remove the old ones after rotating"
         shortest = min(map(len, settings.webhook_secrets))
-        if shortest < _GUESSABLE:
+        if shortest < _MIN_SECRET_CHARS:
             yield Finding(
                 "Webhook secret",
                 Grade.WARNING,
                 f"{state}, but only {shortest} characters long: it could be guessed.",
-                f"Set ITTYBIT_WEBHOOK_SECRET to one of {_GUESSABLE} characters or more.",
+                f"Set ITTYBIT_WEBHOOK_SECRET to one of {_MIN_SECRET_CHARS} characters or more.",
             )
             return
         yield Finding("Webhook secret", Grade.OK, state)
@@ -85,7 +85,7 @@ def _check_webhook_url(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "Webhook URL",
             Grade.WARNING,
-            "none: the ends of jobs are found by polling only.",
+            "none: results of jobs arrive by polling only.",
             "Set WEBHOOK_URL to the public https:// address of /webhooks/ittybit.",
         )
         return
@@ -111,7 +111,7 @@ def _check_webhook_url(settings: Settings) -> Iterator[Finding]:
 
 
 def _probe_webhook_url(url: str, secrets: Sequence[bytes]) -> Finding:
-    """Send an unsigned request: a receiver refuses it."""
+    """Send an unsigned request. A correct receiver refuses it."""
     try:
         answer = httpx.post(url, content=b"{}", timeout=10)
     except httpx.HTTPError as error:
@@ -141,7 +141,7 @@ def _probe_webhook_url(url: str, secrets: Sequence[bytes]) -> Finding:
 
 
 def _probe_signature(url: str, secrets: Sequence[bytes]) -> Finding:
-    """Send signed deliveries, as Ittybit does: a receiver with the same secret accepts them."""
+    """Send signed deliveries, as Ittybit does. A receiver with the same secret accepts them."""
     try:
         statuses = {_signed_status(url, secret) for secret in secrets}
     except httpx.HTTPError as error:

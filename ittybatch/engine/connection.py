@@ -1,4 +1,4 @@
-"""The client of Ittybit's API, as the settings describe it."""
+"""Create a client of Ittybit's API from the settings."""
 
 from collections.abc import Callable
 
@@ -11,14 +11,14 @@ from ittybatch.settings import Settings
 def connect(
     settings: Settings, *, on_retry: Callable[[IttybitError, float], None] | None = None
 ) -> IttybitClient:
-    """Make a client for the API that the settings name.
+    """Create a client for the API in the settings.
 
     Args:
-        settings: `ITTYBIT_API_KEY`, `ITTYBIT_API_URL`.
-        on_retry: Called before each retry with the error and the seconds until it.
+        settings: Settings with `ITTYBIT_API_KEY` and `ITTYBIT_API_URL`.
+        on_retry: Called before each retry with the error and the seconds to wait.
 
     Raises:
-        ConfigurationError: There is no key, or the address cannot be used.
+        ConfigurationError: The key is missing, or the address is invalid.
     """
     if settings.api_key is None or not settings.api_key.get_secret_value():
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""Deploying: create the declared work pool, deployments and automations in Prefect."""
+"""Deploy: create the declared work pool, deployments and automations in Prefect."""
 
 import asyncio
 import copy
@@ -28,20 +28,20 @@ from ittybatch.project import AUTOMATIONS_FILE, PREFECT_FILE, declared
 
 WORK_POOL = "ittybatch"
 RESUME_AUTOMATION = "ittybatch-resume"
-_DEPLOY_WITHIN_S = 300
+_DEPLOY_TIMEOUT_S = 300
 
 
 class DeployFailed(IttybatchError):
-    """Prefect refuses the declarations, or they cannot be read."""
+    """Prefect refused the declarations, or they could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """Where the declarations are.
+    """The files that declare deployments and automations.
 
     Args:
-        root: The folder whose own files replace the package's.
-        file: The file of deployments, whatever the folder has.
+        root: A folder; its own files replace those of the package.
+        file: The file of deployments, instead of the one in the folder.
     """
 
     root: Path = field(default_factory=Path.cwd)
@@ -49,12 +49,12 @@ class Declared:
 
     @property
     def prefect_file(self) -> Path:
-        """The deployments."""
+        """The file of deployments."""
         return self.file.absolute() if self.file else declared(PREFECT_FILE, self.root)
 
     @property
     def automations_file(self) -> Path:
-        """The automations."""
+        """The file of automations."""
         return declared(AUTOMATIONS_FILE, self.root)
 
 
@@ -63,9 +63,9 @@ class DeployedSchedule:
     """A schedule of a deployment.
 
     Args:
-        when: The schedule, such as `` `0 2 * * *` `` or `every 300 s`.
-        active: Whether it starts runs.
-        next_run: When it starts the next one; None if it is inactive.
+        when: The schedule, for example `` `0 2 * * *` `` or `every 300 s`.
+        active: Whether the schedule starts runs.
+        next_run: Start of the next run; None if the schedule is inactive.
     """
 
     when: str
@@ -75,7 +75,7 @@ class DeployedSchedule:
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """What was deployed.
+    """The result of a deployment.
 
     Args:
         prefect_file: The file that was applied.
@@ -93,20 +93,20 @@ def deploy(
     declared: Declared | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Deployed:
-    """Apply everything that is declared, and deactivate the rest of ours. Safe to repeat.
+    """Apply the declarations, and deactivate whatever is ours but not declared. Safe to repeat.
 
     Args:
         concurrency: Concurrent flow runs in the work pool. Default for a new pool: two per
             core, because each leg is a process.
-        python: The interpreter of flow runs, as every worker finds it. Prefect's worker then
-            starts the engine directly. Without it, a process of its own first prepares a
-            workspace that these flows do not need. Default: the pool's setting stays.
-        declared: Where the declarations are. Default: the current folder's `prefect.yaml` if it
-            has flows of ours, else the package's.
+        python: Path of the interpreter for flow runs, valid on every worker. With it, Prefect's
+            worker starts the engine directly. Without it, an extra process first prepares a
+            workspace that these flows do not need. Default: keep the pool's setting.
+        declared: The files to apply. Default: `prefect.yaml` of the current folder if it declares
+            our flows, otherwise the package's.
         tell: Called with a line for each step.
 
     Raises:
-        DeployFailed: Prefect refuses, or the declarations cannot be read.
+        DeployFailed: Prefect refused the declarations, or they could not be read.
     """
     declared = declared or Declared()
     automations = read_automations(declared.automations_file)
@@ -148,8 +148,8 @@ def _schedules(client: SyncPrefectClient) -> dict[str, list[DeployedSchedule]]:
 
 
 def _next_run(schedule: DeploymentSchedule, now: datetime) -> datetime | None:
-    """The next run of a schedule, as Prefect's scheduler computes it."""
-    # It takes a second to import.
+    """Compute the next run of a schedule with Prefect's own scheduler."""
+    # This import takes a second.
     from prefect.server.schemas.schedules import SCHEDULE_TYPES  # noqa: PLC0415
 
     found: SCHEDULE_TYPES = TypeAdapter(SCHEDULE_TYPES).validate_python(
@@ -200,7 +200,7 @@ def _apply_work_pool(client: SyncPrefectClient, concurrency: int | None, python:
 
 
 def _with_python(template: dict[str, Any], python: str | None) -> dict[str, Any]:
-    """Set the command that starts a flow run in a work pool's template."""
+    """Set the command that starts flow runs in a work pool's template."""
     if python is None:
         return template
     changed = copy.deepcopy(template)
@@ -217,11 +217,11 @@ def _apply_deployments(declared: Declared) -> None:
             cwd=declared.root,
             capture_output=True,
             text=True,
-            timeout=_DEPLOY_WITHIN_S,
+            timeout=_DEPLOY_TIMEOUT_S,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise DeployFailed(f"`prefect deploy` did not finish in {_DEPLOY_WITHIN_S} s.") from error
+        raise DeployFailed(f"`prefect deploy` did not finish in {_DEPLOY_TIMEOUT_S} s.") from error
     if done.returncode:
         lines = (done.stdout + done.stderr).strip().splitlines()
         raise DeployFailed("`prefect deploy` failed:\n" + "\n".join(lines[-15:]))

@@ -1,4 +1,7 @@
-"""Dispatch: send a chunk's due jobs to Ittybit, each under a key that the ledger already holds."""
+"""Dispatch: send a chunk's due jobs to Ittybit.
+
+The ledger stores each job's Idempotency-Key before the job is sent.
+"""
 
 import asyncio
 import time
@@ -32,11 +35,11 @@ from ittybatch.ledger.submission import (
 
 _CLAIM_SIZE = 256
 _CLAIM_FOR_S = 10.0
-# How long a pause or a change of speed may take to show.
+# A pause or a change of rate takes effect within this time.
 _READ_TERMS_EVERY_S = 2.0
 _RECORD_EVERY_S = 0.05
 _UNKNOWN_WAIT_S = 15.0
-# Consecutive failures, each after the client's own retries, after which the service counts as down.
+# The service counts as down after this many failures in a row. The client has retried each of them.
 _TRIP_AFTER = 20
 _LIMITED_WAIT_S = 30.0
 _KEYS_IN_USE = (
@@ -59,13 +62,13 @@ class Dispatched:
 
     @property
     def total(self) -> int:
-        """How many submissions were attempted."""
+        """The number of submissions attempted."""
         return self.accepted + self.refused + self.unknown + self.put_back
 
 
 @dataclass(slots=True)
 class _Answers:
-    """Answers that are not yet in the ledger."""
+    """Responses that are not in the ledger yet."""
 
     accepted: list[Accepted] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
@@ -88,14 +91,14 @@ class Dispatcher:
     """Sends the due jobs of one chunk.
 
     Args:
-        ledger: Where jobs are claimed and answers recorded.
-        client: The API.
+        ledger: The ledger in which jobs are claimed and responses recorded.
+        client: Client of Ittybit's API.
         chunk: The chunk's id.
-        concurrency: Submissions in flight at once.
-        webhook_url: Where Ittybit reports the end of a job; None to poll only.
+        concurrency: Maximum number of requests in flight.
+        webhook_url: URL to which Ittybit reports the end of a job; None to only poll.
         connection_id: Ittybit's storage connection for buckets, if any.
-        pace: The maximum rate of submissions; the batch's own rate is in the ledger.
-        on_progress: Called with the result so far after each group of answers.
+        pace: Limits the rate of submissions, in addition to the batch's rate in the ledger.
+        on_progress: Called with the result so far after each group of responses.
     """
 
     def __init__(
@@ -121,27 +124,27 @@ class Dispatcher:
         self._answers = _Answers()
         self._result = Dispatched()
         self._batch = ""
-        self._terms = SendLimits(sending=True, rate_per_s=None, cancelled_at=None)
+        self._limits = SendLimits(sending=True, rate_per_s=None, cancelled_at=None)
         self._consecutive_failures = 0
         self._conflicts = 0
         self._sent_before: set[int] = set()
-        self._terms_read_at = 0.0
+        self._limits_read_at = 0.0
 
     async def run(self) -> Dispatched:
-        """Send everything that is due, and record every answer.
+        """Send all due jobs, and record every response.
 
-        For a cancelled batch nothing is sent; jobs that an earlier leg may have sent are looked up.
+        For a cancelled batch, send nothing, and look up the jobs that an earlier leg may have sent.
 
         Raises:
-            LedgerUnavailable: The database does not come back. The next leg sends what was sent
-                by then again, under the same keys.
+            LedgerUnavailable: The database stays unavailable. The next leg repeats the requests
+                that were not recorded, under the same keys.
         """
         gate = self._ledger.read(gate_of, self._chunk)
         self._batch = gate.batch
-        self._read_terms()
+        self._read_limits()
         if gate.circuit is Circuit.OPEN:
             return self._result
-        if self._going_on and (other := await self._sending.sampled_elsewhere(self._chunk)):
+        if self._may_send_new and (other := await self._sending.sampled_elsewhere(self._chunk)):
             self._result.stopped = str(MadeElsewhere(self._batch, other))
             self._ledger.write(hold_batch, self._batch, self._result.stopped)
             return self._result
@@ -162,7 +165,7 @@ class Dispatcher:
         return self._result
 
     async def _probe(self) -> bool:
-        """Send one submission to check whether the service is up again."""
+        """Send one job to check whether the service is up again."""
         group = self._unanswered() or self._ledger.write(claim_due, self._chunk, 1)
         if not group:
             return True
@@ -176,15 +179,15 @@ class Dispatcher:
         return up
 
     async def _feed(self, queue: asyncio.Queue[Submission | None]) -> None:
-        """Queue what an earlier leg left unanswered, then claim due jobs until none is left."""
+        """Queue what an earlier leg left unanswered, then claim and queue all due jobs."""
         for submission in self._unanswered():
-            await self._turn(regardless=True)
+            await self._wait_for_turn(regardless=True)
             await queue.put(submission)
         while group := self._claim():
             for submission in group:
-                if self._going_on:
-                    await self._turn()
-                if self._going_on:
+                if self._may_send_new:
+                    await self._wait_for_turn()
+                if self._may_send_new:
                     await queue.put(submission)
                 else:
                     self._answers.unsent.append((submission.job_id, submission.attempt))
@@ -192,57 +195,57 @@ class Dispatcher:
             await queue.put(None)
 
     def _unanswered(self) -> list[Submission]:
-        """Submissions without an answer; they count as sent before."""
-        # Ittybit may have them, so they are followed even if the batch is held or cancelled.
+        """Return the submissions without a response, and mark them as sent before."""
+        # Ittybit may have these jobs, so follow them even if the batch is held or cancelled.
         found = self._ledger.read(unanswered, self._chunk)
         self._sent_before.update(submission.job_id for submission in found)
         return found
 
     def _claim(self) -> list[Submission]:
-        if not self._going_on:
+        if not self._may_send_new:
             return []
-        # Claimed jobs wait here for their turn: at a slow rate only a few are claimed.
+        # Claimed jobs wait in this process for their turn, so claim only a few at a slow rate.
         size = self._pace.most_in(_CLAIM_FOR_S, _CLAIM_SIZE)
         return self._ledger.write(claim_due, self._chunk, size)
 
-    async def _turn(self, *, regardless: bool = False) -> None:
-        """Wait until the next submission may be sent, at a rate that may change meanwhile.
+    async def _wait_for_turn(self, *, regardless: bool = False) -> None:
+        """Wait until the next job may be sent. The rate may change while this waits.
 
         Args:
-            regardless: Also if the batch no longer sends.
+            regardless: Wait even if the batch no longer sends.
         """
         while True:
-            if time.monotonic() - self._terms_read_at >= _READ_TERMS_EVERY_S:
-                self._read_terms()
+            if time.monotonic() - self._limits_read_at >= _READ_TERMS_EVERY_S:
+                self._read_limits()
             wait_s = self._pace.wait_s
-            if wait_s <= 0 or self._stopping or not (self._terms.sending or regardless):
+            if wait_s <= 0 or self._stopping or not (self._limits.sending or regardless):
                 break
             await asyncio.sleep(min(wait_s, _READ_TERMS_EVERY_S))
         self._pace.leave()
 
-    def _read_terms(self) -> None:
-        """Read whether the batch still sends, and at which rate."""
-        self._terms = self._ledger.read(send_limits_of, self._chunk)
-        self._pace.go_at(self._terms.rate_per_s)
-        self._terms_read_at = time.monotonic()
+    def _read_limits(self) -> None:
+        """Read whether the batch still sends jobs, and at which rate."""
+        self._limits = self._ledger.read(send_limits_of, self._chunk)
+        self._pace.go_at(self._limits.rate_per_s)
+        self._limits_read_at = time.monotonic()
 
     async def _send_all(self, queue: asyncio.Queue[Submission | None]) -> None:
         while (submission := await queue.get()) is not None:
             await self._pace.pause_over()
             before = submission.job_id in self._sent_before
-            if self._going_on or (before and not self._stopping):
+            if self._may_send_new or (before and not self._stopping):
                 await self._send(submission)
             else:
                 left = self._answers.unknown if before else self._answers.unsent
                 left.append((submission.job_id, submission.attempt))
 
     async def _record_until(self, senders: Sequence[asyncio.Task[None]]) -> None:
-        """Record the answers since the last time, all in one commit."""
+        """Record new responses regularly, in one commit each time, until all senders have ended."""
         sending = set(senders)
         while sending:
             _, sending = await asyncio.wait(sending, timeout=_RECORD_EVERY_S)
-            # Not in a thread: the driver and this loop would compete for the GIL at every row,
-            # and there is nothing else to do meanwhile.
+            # Do not use a thread: the database driver and this loop would compete for the GIL at
+            # every row, and this loop has nothing else to do.
             self._record()
 
     async def _send(self, submission: Submission) -> None:
@@ -250,7 +253,7 @@ class Dispatcher:
         before = submission.job_id in self._sent_before
         task: str | None
         try:
-            if self._terms.cancelled_at is None:
+            if self._limits.cancelled_at is None:
                 task = await self._sending.task_of(submission, sent_before=before)
             else:
                 task = await self._sending.found_again(submission)
@@ -265,7 +268,7 @@ class Dispatcher:
         self._consecutive_failures = 0
         if task is not None:
             self._answers.accepted.append(Accepted(*sent, task))
-        elif is_on_its_way(submission, self._terms.cancelled_at):
+        elif is_on_its_way(submission, self._limits.cancelled_at):
             self._answers.unknown.append(sent)
         else:
             self._answers.unsent.append(sent)
@@ -292,7 +295,7 @@ class Dispatcher:
                 self._result.stopped = str(error)
 
     def _note_conflict(self, error: KeyConflict) -> None:
-        """Stop when many keys were used for other requests: the service is not down."""
+        """Stop after many key conflicts. They do not mean that the service is down."""
         self._conflicts += 1
         if self._conflicts >= _TRIP_AFTER:
             self._result.stopped = f"{_KEYS_IN_USE} {error.message}"
@@ -303,9 +306,9 @@ class Dispatcher:
             self._result.tripped = str(error)
 
     @property
-    def _going_on(self) -> bool:
-        """Whether to send jobs that were not sent before."""
-        return self._terms.sending and not self._stopping
+    def _may_send_new(self) -> bool:
+        """Whether jobs that were never sent may be sent."""
+        return self._limits.sending and not self._stopping
 
     @property
     def _stopping(self) -> bool:
@@ -331,7 +334,7 @@ def _record(transaction: Transaction, answers: _Answers, batch: str, stopped: st
         try:
             jobs.append(parse_webhook(body).job)
         except MalformedWebhook:
-            continue  # kept in the inbox as it is
+            continue  # it stays in the inbox
     if jobs:
         settle_early(transaction, jobs)
     record_refused(transaction, answers.refused)

@@ -1,4 +1,4 @@
-"""Estimate a plan's cost, by the user's rates, and its time, by earlier jobs.
+"""Estimate a plan's cost from the user's rates, and its time from earlier jobs.
 
 An unknown cost or time is reported as unknown, never as zero.
 """
@@ -21,9 +21,9 @@ class Estimate:
     Args:
         jobs: Jobs to submit.
         cost: In the user's unit; None if a kind has no rate.
-        minutes: None if no job of some kind has ended yet.
+        minutes: Estimated minutes; None if no job of some kind has ended yet.
         unpriced: Kinds without a rate.
-        basis: What the time is based on, in words.
+        basis: A text that explains the estimated time.
     """
 
     jobs: int

@@ -1,6 +1,7 @@
-"""Outputs that exist at their destinations already, made without this ledger.
+"""Skip jobs whose output already exists at its destination, made without this ledger.
 
-An optional check for libraries that were partly processed before. It takes one request a job.
+This check is optional, for libraries that were partly processed before. It sends one request per
+job.
 """
 
 from collections import Counter
@@ -22,7 +23,7 @@ ALREADY_THERE = "already_there"
 
 
 class ExistingOutputs:
-    """Leaves out jobs whose destination holds an output already."""
+    """Removes jobs whose output already exists from pages."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="existing")
@@ -42,13 +43,13 @@ class ExistingOutputs:
             self._client.close()
 
     def without(self, page: PlannedPage) -> PlannedPage:
-        """Leave out the jobs of a page whose destination holds an output.
+        """Return a page without the jobs whose output already exists.
 
-        Jobs without a destination stay: Ittybit's own store gives each output a new address.
+        Jobs without a destination stay, because Ittybit's store gives each output a new address.
 
         Raises:
-            SourceError: A destination could not be checked. Making its job anyway could pay for
-                an output that exists.
+            SourceError: A destination could not be checked. Submitting its job anyway could bill
+                for an output that exists.
         """
         places = {
             job.destination

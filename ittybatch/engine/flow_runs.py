@@ -28,18 +28,18 @@ from ittybatch.ittybit.redaction import redacted
 RESUME_EVENT = "ittybatch.run.ready"
 CHUNK_DEPLOYMENT = "process-chunk/process-chunk"
 BATCH_DEPLOYMENT = "run-batch/adhoc"
-# Prefect's API returns at most this many rows at once.
+# Prefect's API returns at most this many rows per request.
 _PAGE = 200
-_LONGEST_REASON = 500
+_MAX_REASON_CHARS = 500
 
 
 class PrefectUnavailable(IttybatchError):
-    """Prefect's API cannot be reached, or refuses.
+    """Prefect's API cannot be reached, or refused a request.
 
     Args:
         message: What happened.
         remedy: What to do next.
-        status: The HTTP status of the answer, or None if there was no answer.
+        status: The HTTP status; None if there was no response.
     """
 
     def __init__(
@@ -79,12 +79,12 @@ class RunStatus:
         }
 
     def age_s(self) -> float:
-        """Seconds in this state."""
+        """Seconds since the run entered this state."""
         return (datetime.now(UTC) - self.since).total_seconds()
 
 
 class FlowRuns:
-    """Flow runs through Prefect's API.
+    """Access to flow runs through Prefect's API.
 
     Args:
         client: A synchronous Prefect client.
@@ -103,18 +103,18 @@ class FlowRuns:
         tags: Sequence[str],
         idempotency_key: str,
     ) -> str:
-        """Create a run of a deployment; the same key again returns the same run.
+        """Create a run of a deployment. Repeated with the same key, return the same run.
 
         Args:
             deployment: `flow/deployment`, or the deployment's id.
             parameters: The flow's parameters, as JSON.
             name: The run's name in the UI; None lets Prefect generate one.
             tags: The run's tags.
-            idempotency_key: What makes the run the same one.
+            idempotency_key: Key of the run, so that it is created once.
 
         Raises:
             NoDeployment: Prefect does not have the deployment.
-            PrefectUnavailable: Prefect does not answer, or refuses.
+            PrefectUnavailable: Prefect does not answer, or refused the request.
         """
         with _translating_errors(f"make a run of {deployment}"):
             number = self._deployment(deployment)
@@ -129,13 +129,13 @@ class FlowRuns:
             except PrefectHTTPStatusError as error:
                 if error.response.status_code != httpx.codes.NOT_FOUND:
                     raise
-                # It may have been created again since, under another id.
+                # The deployment may have been created again since, with another id.
                 self._deployments.pop(deployment, None)
                 raise _no_deployment(deployment) from error
         return str(run.id)
 
     def defaults(self, deployment: str) -> dict[str, Any]:
-        """The default parameters of a deployment's runs.
+        """Read the default parameters of a deployment.
 
         Raises:
             PrefectUnavailable: Prefect does not answer, or does not have the deployment.
@@ -145,7 +145,7 @@ class FlowRuns:
         return dict(found.parameters)
 
     def statuses(self, ids: Sequence[str]) -> dict[str, RunStatus]:
-        """The states of these runs. Runs that Prefect does not know are left out."""
+        """Read the states of these runs. The result omits runs that Prefect does not know."""
         found: dict[str, RunStatus] = {}
         known = [number for each in ids if (number := _uuid(each)) is not None]
         for start in range(0, len(known), _PAGE):
@@ -154,32 +154,32 @@ class FlowRuns:
         return found
 
     def probe(self) -> None:
-        """Check that Prefect works at all, after it has refused something.
+        """Check that Prefect answers at all, after it has refused a request.
 
         Raises:
-            PrefectUnavailable: It does not.
+            PrefectUnavailable: Prefect does not answer.
         """
         with _translating_errors("read flow runs"):
             self._client.read_flow_runs(limit=1)
 
     def send_test_event(self) -> None:
-        """Emit an event that nothing listens to, in the same way as resume events.
+        """Emit an event that triggers nothing, in the same way as resume events.
 
         Raises:
-            PrefectUnavailable: Prefect does not accept it.
+            PrefectUnavailable: Prefect does not accept the event.
         """
         with _translating_errors("emit a test event"):
             self._client.request("POST", "/events", json=[_event("ittybatch.doctor", "doctor")])
 
     def begun(self, deployment: str, types: Sequence[StateType]) -> dict[str, RunStatus]:
-        """The runs of a deployment in one of these states, at most one page of them.
+        """Read the runs of a deployment in one of these states, at most one page.
 
         Raises:
             PrefectUnavailable: Prefect does not answer, or does not have the deployment.
         """
         with _translating_errors(f"read deployment {deployment}"):
             number = self._deployment(deployment)
-        # Schedules create a hundred runs in advance; the earliest ones matter.
+        # Schedules create a hundred runs in advance. Only the earliest matter.
         return self._find(
             FlowRunFilter(
                 deployment_id=FlowRunFilterDeploymentId(any_=[number]),
@@ -201,7 +201,7 @@ class FlowRuns:
         }
 
     def call(self, ids: Sequence[str]) -> None:
-        """Emit the events on which an automation resumes these runs, in one request."""
+        """Emit the events that make an automation resume these runs, in one request."""
         events = [
             {
                 **_event(RESUME_EVENT, f"run.{each}"),
@@ -218,15 +218,15 @@ class FlowRuns:
             self._client.request("POST", "/events", json=events)
 
     def url(self, flow_run: str) -> str:
-        """The run's page in Prefect's UI."""
+        """Return the URL of the run's page in Prefect's UI."""
         api = str(self._client.api_url).rstrip("/").removesuffix("/api")
         return f"{PREFECT_UI_URL.value() or api}/runs/flow-run/{flow_run}"
 
     def resume(self, flow_run: str) -> bool:
-        """Resume a run without the automation.
+        """Resume a run directly, without the automation.
 
         Returns:
-            Whether Prefect accepted. It does not if the run is not suspended (yet).
+            Whether Prefect accepted. It refuses if the run is not suspended (yet).
         """
         with _translating_errors(f"resume flow run {flow_run}"):
             answer = self._client.resume_flow_run(UUID(flow_run))
@@ -238,11 +238,11 @@ class FlowRuns:
             self._client.update_flow_run(UUID(flow_run), tags=list(tags))
 
     def give_up(self, flow_run: str, why: str) -> None:
-        """Mark a run as Crashed if its process is gone, to free its slot in the work pool."""
+        """Mark a run whose process is gone as Crashed, to free its slot in the work pool."""
         self._set(flow_run, Crashed(message=why))
 
     def set_state(self, flow_run: str, state: State[Any]) -> None:
-        """Set the state of a run, whatever orchestration rules say."""
+        """Set the state of a run, and bypass Prefect's orchestration rules."""
         self._set(flow_run, state)
 
     def _set(self, flow_run: str, state: State[Any]) -> None:
@@ -250,7 +250,7 @@ class FlowRuns:
             with _translating_errors(f"end flow run {flow_run}"):
                 self._client.set_flow_run_state(UUID(flow_run), state, force=True)
         except ObjectNotFound:
-            return  # deleted: it holds no slot
+            return  # the run was deleted, so it holds no slot
 
     def _deployment(self, name: str) -> UUID:
         if "/" not in name:
@@ -288,7 +288,7 @@ def _event(name: str, resource: str) -> dict[str, Any]:
 
 @contextmanager
 def open_flow_runs() -> Iterator[FlowRuns]:
-    """Connect to the Prefect API of the settings."""
+    """Connect to the Prefect API in Prefect's settings."""
     with get_client(sync_client=True) as client:
         yield FlowRuns(client)
 
@@ -299,7 +299,7 @@ def _translating_errors(doing: str) -> Iterator[None]:
         yield
     except PrefectHTTPStatusError as error:
         status = error.response.status_code
-        why = redacted(error.response.text)[:_LONGEST_REASON].strip()
+        why = redacted(error.response.text)[:_MAX_REASON_CHARS].strip()
         raise PrefectUnavailable(
             f"Prefect's API answered {status} on the request to {doing}{why and f': {why}'}.",
             remedy="Look at the Prefect server's log, then run `ittybatch doctor`.",

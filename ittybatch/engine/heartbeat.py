@@ -1,4 +1,4 @@
-"""The heartbeat of a leg: while its process works, it renews its lease in the ledger."""
+"""The heartbeat of a leg: it renews the lease in the ledger while the process works."""
 
 import threading
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ _BEATS_PER_LEASE = 4
 
 @contextmanager
 def heartbeat(ledger: Ledger, leg: Leg, lease_s: float) -> Iterator[None]:
-    """Send heartbeats until the end of the block, or until another run has replaced the leg."""
+    """Send heartbeats until the block ends, or until another run replaces the leg."""
     stopping = threading.Event()
     thread = threading.Thread(
         target=_beat,
@@ -35,4 +35,4 @@ def _beat(ledger: Ledger, leg: Leg, every_s: float, stopping: threading.Event) -
             if not ledger.write(beat, leg):
                 return
         except IttybatchError:
-            continue  # the database is away; the leg itself fails where it matters
+            continue  # the database is unavailable; the leg's own queries raise the error

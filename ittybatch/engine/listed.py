@@ -1,7 +1,7 @@
-"""Poll many silent jobs at once through Ittybit's list of jobs.
+"""Poll many silent jobs with few requests, through Ittybit's list of jobs.
 
-A page of the list holds a hundred jobs for one request. The list holds the jobs of all batches and
-ledgers, so only the pages around our own are read, and only while they hold enough of them.
+One request returns a page of a hundred jobs. The list contains the jobs of all batches and ledgers,
+so this module reads only the pages around our jobs, and stops when a page has too few of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,31 +14,31 @@ from ittybatch.ittybit.job import Job as RemoteJob
 from ittybatch.ittybit.job import JobStatus
 from ittybatch.ledger.overdue import OverdueJob
 
-# For fewer jobs, single requests are as cheap, and are sent at once.
-_FEWEST = 10
+# For fewer jobs, single requests are as cheap, and they run concurrently.
+_MIN_JOBS = 10
 _PAGE_SIZE = 100
-# A page that holds fewer of our jobs costs more than it saves.
-_LEAST_A_PAGE = 5
+# A page with fewer of our jobs costs more than it saves.
+_MIN_PER_PAGE = 5
 
 
 async def listed_jobs(client: IttybitClient, jobs: Sequence[OverdueJob]) -> Mapping[str, RemoteJob]:
-    """Find jobs in Ittybit's list, as many as it gives cheaply.
+    """Find jobs in Ittybit's list, as far as that is cheaper than polling them one by one.
 
     Args:
-        client: The API.
-        jobs: The silent jobs. Those whose submission was never answered are ignored.
+        client: Client of Ittybit's API.
+        jobs: The silent jobs. Jobs whose submission was never answered are ignored.
 
     Returns:
-        Jobs by Ittybit's id. Poll the missing ones one by one: they may be elsewhere in the
-        list, or the list may have failed.
+        The jobs found, by Ittybit's id. Poll the others one by one: they may be elsewhere in the
+        list, or the request for the list failed.
     """
     missing = {job.task_id for job in jobs if job.task_id is not None}
     found: dict[str, RemoteJob] = {}
     orders: tuple[Literal["desc", "asc"], ...] = ("desc", "asc")
-    if len(missing) >= _FEWEST:
-        # Jobs that were sent together are neighbours in the list, in both directions.
+    if len(missing) >= _MIN_JOBS:
+        # Jobs that were sent together are neighbours in the list, so read it in both directions.
         one = missing.pop()
-        # An error of the list shows again when the jobs are polled one by one.
+        # Ignore an error here: polling the jobs one by one meets it again.
         with suppress(IttybitError):
             for order in orders:
                 await _walk(client, one, order, missing, found)
@@ -52,7 +52,7 @@ async def _walk(
     missing: set[str],
     found: dict[str, RemoteJob],
 ) -> None:
-    """Read the list from one job on, while its pages hold enough of the missing ones."""
+    """Read the list from one job on, while its pages contain enough of the missing jobs."""
     before = len(found)
     pages = client.list_jobs(after=start, order=order, page_size=_PAGE_SIZE)
     async with aclosing(pages) as listing:
@@ -62,14 +62,14 @@ async def _walk(
                 missing.remove(job.id)
                 found[job.id] = job
             read += 1
-            if not missing or (read == _PAGE_SIZE and len(found) < before + _LEAST_A_PAGE):
+            if not missing or (read == _PAGE_SIZE and len(found) < before + _MIN_PER_PAGE):
                 return
             if read == _PAGE_SIZE:
                 read, before = 0, len(found)
 
 
 def _is_complete(job: RemoteJob) -> bool:
-    """Whether an entry of the list holds all that the ledger records of a job's end."""
+    """Whether an entry of the list contains everything the ledger records when a job ends."""
     if job.status is JobStatus.SUCCEEDED:
         return bool(job.outputs)
     return job.error is not None or not job.status.terminal

@@ -1,4 +1,4 @@
-"""The local stack: programs beside a running `ittybatch up` find its services by themselves."""
+"""Connect programs to the services of a local `ittybatch up` without configuration."""
 
 import os
 import sys
@@ -10,9 +10,9 @@ from ittybatch.settings import Settings
 
 
 def join_local_stack() -> Path | None:
-    """Take over the environment of the stack that runs in this home, unless Prefect is set.
+    """Load the environment of the stack that runs in this home, unless PREFECT_API_URL is set.
 
-    Prefect reads its settings when it is imported; if it has been, it reads them again.
+    Prefect reads its settings on import. If it was already imported, they are refreshed.
 
     Returns:
         The stack's home; None if no stack was joined.
@@ -24,7 +24,7 @@ def join_local_stack() -> Path | None:
         return None
     environment = read_environment(home / STACK_ENVIRONMENT)
     if LOCAL_S3 in environment:
-        # An endpoint or a profile of a real bucket would win over the stack's own.
+        # The endpoint or profile of a real bucket would override the stack's own.
         for name in [each for each in os.environ if each.startswith("AWS_")]:
             del os.environ[name]
     os.environ.update(environment)

@@ -1,7 +1,7 @@
-"""Missing inputs for which an object with a key that looks the same exists.
+"""Find existing objects whose keys look the same as those of missing inputs.
 
-In Unicode, `é` is either one character (NFC), or a letter and an accent (NFD, as in file names on
-Macs). In a bucket these are two keys, but they look the same.
+Unicode writes `é` as one character (NFC), or as a letter and an accent (NFD, as in file names on
+Macs). In a bucket these are two different keys that look the same.
 """
 
 import unicodedata
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _FORMS = {"NFC": "composed characters", "NFD": "decomposed characters, as Macs write them"}
-# Each check is a request, and a few examples are enough to fix a manifest.
-_MOST_CHECKED = 20
-_MOST_READ = 10_000
+# Each check costs a request, and a few examples are enough to fix a manifest.
+_MAX_CHECKED = 20
+_MAX_READ = 10_000
 
 
 def describe_lookalikes(ledger: Ledger, batch: str) -> list[str]:
-    """Describe the failed inputs for which an object exists in the other Unicode form.
+    """Describe failed inputs whose object exists under the other Unicode form of the key.
 
-    Nothing is rewritten: both keys may exist, and only their owner knows which is meant. Inputs
-    that cannot be checked are skipped.
+    This only reports: both keys may exist, and only their owner knows which one is right. It skips
+    inputs that it cannot check.
 
     Args:
-        ledger: Where the batch is.
-        batch: Its id.
+        ledger: The ledger that has the batch.
+        batch: The batch's id.
     """
-    rows = islice(all_job_rows(ledger, batch, states=[JobState.FAILED]), _MOST_READ)
-    return list(_describe(islice(_other_forms(row.input for row in rows), _MOST_CHECKED)))
+    rows = islice(all_job_rows(ledger, batch, states=[JobState.FAILED]), _MAX_READ)
+    return list(_describe(islice(_other_forms(row.input for row in rows), _MAX_CHECKED)))
 
 
 def _other_forms(inputs: Iterable[str]) -> Iterator[tuple[str, str, str]]:
-    """Yield each S3 input that has another Unicode form, that form's name, and the other URI."""
+    """Yield each S3 input that has another Unicode form, with that form's name and URI."""
     seen: set[str] = set()
     for uri in inputs:
         if uri in seen or uri.isascii() or not uri.startswith(SCHEME):

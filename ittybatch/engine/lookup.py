@@ -1,4 +1,4 @@
-"""Find a job at Ittybit by its input and its metadata, when its id is not known."""
+"""Find a job at Ittybit by its input and metadata, if its id is unknown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ _PREFERRED = (JobStatus.SUCCEEDED, JobStatus.RUNNING, JobStatus.FAILED, JobStatu
 
 @dataclass(frozen=True, slots=True)
 class MarkedJob:
-    """A job at Ittybit that ittybatch submitted, whichever ledger it belongs to."""
+    """A job at Ittybit that ittybatch submitted, from this or another ledger."""
 
     mark: Mark
     job: RemoteJob
 
     @property
     def billed(self) -> bool:
-        """Whether it has made its output, or may still do so."""
+        """Whether the job has succeeded, or is running and may still succeed."""
         return self.job.status in {JobStatus.SUCCEEDED, JobStatus.RUNNING}
 
 
@@ -47,8 +47,8 @@ async def find_own(client: IttybitClient, mark: Mark, kind: str, uri: str) -> Re
     """Find the job of one attempt.
 
     Args:
-        client: The API.
-        mark: The attempt.
+        client: Client of Ittybit's API.
+        mark: The mark of the attempt.
         kind: The job's kind.
         uri: The job's input.
     """
@@ -68,15 +68,16 @@ async def find_all(client: IttybitClient, uri: str) -> list[MarkedJob]:
 
 
 def made_elsewhere(ledger: Ledger, found: Sequence[MarkedJob], job_key: str) -> MarkedJob | None:
-    """Choose the same job as another ledger submitted it.
+    """Find the same job among those that other ledgers submitted.
 
     Args:
-        ledger: This ledger; jobs that it has recorded are its own.
+        ledger: This ledger. Jobs that it has recorded are its own.
         found: Jobs of one input, newest first.
-        job_key: The job.
+        job_key: Key of the job.
 
     Returns:
-        One that has succeeded, else one that is running, else the newest; None if there is none.
+        A job that has succeeded, else one that is running, else failed, else cancelled; the
+        newest of several; None if no other ledger submitted it.
     """
     same = [each for each in found if each.mark.job_key == job_key]
     if not same:

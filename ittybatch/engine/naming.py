@@ -1,9 +1,9 @@
-"""Names of batches' flow runs in the Prefect UI: what each one does."""
+"""Readable names for the flow runs of batches in the Prefect UI."""
 
 from collections.abc import Mapping
 from typing import Any
 
-_LONGEST = 60
+_MAX_SOURCE_CHARS = 60
 
 
 def run_name(what: str, source: Mapping[str, Any], profile: str, remark: str = "") -> str:
@@ -12,8 +12,9 @@ def run_name(what: str, source: Mapping[str, Any], profile: str, remark: str = "
     Args:
         what: The batch's or the deployment's name.
         source: The batch's source, as JSON.
-        profile: Name of its profile. A retry has one for each job, and its name has none.
-        remark: What is special about this run, if anything.
+        profile: The profile's name. The name of a retry omits it, because each retried job keeps
+            its own profile.
+        remark: A note to add in parentheses, for example `resumed`.
     """
     name = f"{what}: {_short(source_name(source))}"
     if source.get("type") != "failed":
@@ -22,17 +23,18 @@ def run_name(what: str, source: Mapping[str, Any], profile: str, remark: str = "
 
 
 def source_name(source: Mapping[str, Any]) -> str:
-    """Name a source as people do."""
+    """Return a short, readable name for a source."""
     if source.get("type") == "failed":
         return f"failed jobs of {source.get('batch')}"
     if source.get("type") == "sql":
         return f"query of {str(source.get('database', '')).rpartition('@')[2]}"
     if named := source.get("manifest_uri") or source.get("queue_url"):
         return str(named)
-    # The query of a URL may be its signature.
+    # Omit a URL's query: it may contain a signature.
     uri = str(source.get("uri", ""))
     return uri.partition("?")[0] if uri.startswith("http") else uri
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 2 :]}"
+    half = _MAX_SOURCE_CHARS // 2
+    return text if len(text) <= _MAX_SOURCE_CHARS else f"{text[:half]}…{text[-half:]}"

@@ -8,17 +8,17 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from ittybatch.sources.form import as_form
 from ittybatch.sources.s3 import SCHEME, split_uri
 
-# Which batch goes first where the jobs in flight are limited.
+# Decides which batch goes first when the number of jobs in flight is limited.
 Priority = Literal["high", "normal", "low"]
 
 _OLD_NAMES = {"skip_standing": "skip_existing"}
-# Accepted as `options`, but not shown in the run form: the form has a field of its own for the
-# approval, and the rest is set by the program or is an old name.
+# Accepted in `options`, but hidden in the run form. The form has a separate field for the
+# approval; the program sets the other one.
 _NOT_IN_FORM = ("approve_above_jobs", "go_on_with")
 
 
 def _as_options_form(schema: dict[str, Any]) -> None:
-    """Accept options that the form does not show: a JSON schema allows them by pattern."""
+    """Hide options in the form, but accept them by a pattern of the JSON schema; old names too."""
     as_form(schema)
     fields = schema["properties"]
     hidden = {name: fields.pop(name) for name in _NOT_IN_FORM if name in fields}
@@ -27,7 +27,7 @@ def _as_options_form(schema: dict[str, Any]) -> None:
 
 
 class RunOptions(BaseModel):
-    """What a person may choose for a batch beside its source and profile."""
+    """The options that a person may set for a batch, besides its source and profile."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -179,9 +179,9 @@ class RunOptions(BaseModel):
 
 
 class BatchOptions(RunOptions):
-    """The options that a run of `run_batch` takes.
+    """The options of a run of `run_batch`.
 
-    `go_on_with` is for the program: a run that takes the place of a lost one names its batch.
+    Only the program sets `go_on_with`: a run that replaces a lost run names the batch to continue.
     """
 
     go_on_with: str | None = Field(
@@ -192,16 +192,16 @@ class BatchOptions(RunOptions):
 
     @property
     def approval_limit(self) -> int | None:
-        """Jobs above which the batch asks for approval; None for never.
+        """The number of jobs above which the batch asks for approval; None for never.
 
-        A batch that makes finished jobs again always asks, unless its starter has set a limit:
-        the count that they have seen and confirmed.
+        A batch that makes finished jobs again always asks, unless the person who started it set
+        a limit: the number of jobs that they saw and confirmed.
         """
         return 0 if self.again and self.approve_above_jobs is None else self.approve_above_jobs
 
     def to_store(self) -> dict[str, Any]:
-        """Give the options as the ledger keeps them with the batch: JSON without nulls."""
+        """Convert the options for the ledger: JSON without nulls."""
         kept = self.model_dump(mode="json", exclude={"go_on_with"}, exclude_none=True)
-        # The ledger has kept this one under its old name since the first version.
+        # The ledger has stored this option under its old name since the first version.
         old_names = {new: old for old, new in _OLD_NAMES.items()}
         return {old_names.get(name, name): value for name, value in kept.items()}

@@ -1,4 +1,4 @@
-"""Orders: what to request from Prefect when a batch or chunk needs a flow run."""
+"""Create the flow runs that batches and chunks need."""
 
 from dataclasses import dataclass
 
@@ -57,13 +57,13 @@ def order_for(transaction: Transaction, run: OwnedRun) -> Order:
 
 
 def make_run(ledger: Ledger, flow_runs: FlowRuns, owner: str) -> str | None:
-    """Create the flow run that an owner is waiting for; repeated, it is the same run.
+    """Create the flow run that an owner is waiting for. Repeated calls return the same run.
 
     Returns:
         The flow run's id, or None if the owner no longer needs one.
 
     Raises:
-        PrefectUnavailable: Prefect does not answer, or refuses.
+        PrefectUnavailable: Prefect does not answer, or refused the request.
     """
     run = ledger.write(runs.run_to_make, owner)
     if run is None:
@@ -85,6 +85,6 @@ def _request(flow_runs: FlowRuns, deployment: str, order: Order, run: OwnedRun) 
         parameters=order.parameters,
         name=order.name,
         tags=[f"batch:{run.batch_id}"],
-        # With the batch's id: chunk numbers of another ledger start at 1 too.
+        # The batch's id is needed, because every ledger numbers its chunks from 1.
         idempotency_key=f"{run.batch_id}:{run.owner}:{run.generation}",
     )

@@ -1,11 +1,11 @@
-"""The rate of submissions, and a common pause when Ittybit asks for one."""
+"""Limit the rate of submissions, and pause all of them when Ittybit asks for it."""
 
 import asyncio
 from collections.abc import Callable
 
 from ittybatch.ittybit.errors import IttybitError, RateLimited
 
-# A loop that was busy for a moment may catch up this much; more would be a burst.
+# After a busy moment the loop may catch up by this much. More would be a burst.
 _CATCH_UP_S = 0.05
 
 
@@ -13,8 +13,8 @@ class Pace:
     """Spaces out the submissions of one leg.
 
     Args:
-        most_per_s: Submissions per second, whatever `go_at` says; None for no limit.
-        on_hold: Called with the error and the seconds when everything pauses.
+        most_per_s: Maximum submissions per second, even if `go_at` sets more; None for no limit.
+        on_hold: Called with the error and the seconds of the pause when all submissions pause.
     """
 
     def __init__(
@@ -29,12 +29,12 @@ class Pace:
         self._held_until = 0.0
 
     def go_at(self, rate_per_s: float | None) -> None:
-        """Change the rate, in submissions per second; None for no limit but the leg's own."""
+        """Set the rate in submissions per second; None for no limit except `most_per_s`."""
         rates = [rate for rate in (rate_per_s, self._most_per_s) if rate]
         self._gap_s = 1 / min(rates) if rates else 0.0
 
     def most_in(self, seconds: float, most: int) -> int:
-        """How many submissions may be sent in a time: from 1 up to `most`."""
+        """Return how many submissions may be sent in this time, from 1 to `most`."""
         return most if not self._gap_s else max(1, min(most, int(seconds / self._gap_s)))
 
     @property
@@ -43,16 +43,16 @@ class Pace:
         return max(self._last_at + self._gap_s, self._held_until) - self._now
 
     def leave(self) -> None:
-        """Note that a submission is sent."""
+        """Record that a submission is sent now."""
         self._last_at = max(self._last_at + self._gap_s, self._now - _CATCH_UP_S)
 
     async def pause_over(self) -> None:
-        """Wait as long as Ittybit has asked for."""
-        while (wait_s := self._held_until - self._now) > 0:  # noqa: ASYNC110  it may be extended
+        """Wait for the end of the pause that Ittybit asked for."""
+        while (wait_s := self._held_until - self._now) > 0:  # noqa: ASYNC110  the pause may be extended
             await asyncio.sleep(wait_s)
 
     def note_retry(self, error: IttybitError, wait_s: float) -> None:
-        """Let a 429 to one request pause all of them: the limit is the account's."""
+        """Pause all submissions after a 429 to one of them, because the limit is per account."""
         if not isinstance(error, RateLimited):
             return
         until = self._now + wait_s

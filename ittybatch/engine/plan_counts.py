@@ -1,14 +1,14 @@
-"""The words for a plan's counts, wherever a plan is shown.
+"""Labels for the counts of a plan.
 
-The counts of filters are described with the sources. A chunk's leg imports this module, so it
-imports nothing large.
+The labels of filters are in `sources`. The legs of chunks import this module, so it must not import
+anything large.
 """
 
 from collections.abc import Iterator, Mapping
 
 from ittybatch.sources.rules import describe_rule, left_out_by_rule
 
-# To be read after "jobs".
+# These labels follow the word "jobs".
 NOT_SUBMITTED: Mapping[str, str] = {
     "already_done": "done before",
     "already_there": "with an output at their destination already",
@@ -31,14 +31,14 @@ LEFT_OUT: Mapping[str, str] = {
 
 
 def not_submitted(counts: Mapping[str, int]) -> Iterator[tuple[int, str]]:
-    """Yield the jobs that a plan leaves out: how many, and why, in words that follow "jobs"."""
+    """Yield the jobs that a plan leaves out: number, and reason as a phrase after "jobs"."""
     for name, why in NOT_SUBMITTED.items():
         if count := counts.get(name):
             yield count, why
 
 
 def left_out(counts: Mapping[str, int]) -> Iterator[tuple[int, str]]:
-    """Yield everything that a plan leaves out: how many, and what with the reason."""
+    """Yield everything that a plan leaves out: the number, and what and why."""
     for name, what in LEFT_OUT.items():
         if count := counts.get(name):
             yield count, what
@@ -47,7 +47,7 @@ def left_out(counts: Mapping[str, int]) -> Iterator[tuple[int, str]]:
 
 
 def describe_counts(counts: Mapping[str, int]) -> Iterator[tuple[int, str]]:
-    """Yield a plan's counts with their words: found, planned, by rendition, left out."""
+    """Yield a plan's counts with labels: found, planned, by rendition, left out."""
     for name, what in PLANNED.items():
         yield counts.get(name, 0), what
     for name, count in sorted(counts.items()):

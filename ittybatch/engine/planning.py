@@ -1,4 +1,4 @@
-"""Planning: read a source page by page, and write each page's jobs to the ledger."""
+"""Plan a batch: read its source page by page, and write each page's jobs to the ledger."""
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -44,10 +44,10 @@ SAMPLE_SIZE = 20
 
 @dataclass(slots=True)
 class Preview:
-    """What a run would do.
+    """The result of a dry run.
 
     Args:
-        counts: Numbers of items and jobs by name, as a batch keeps them.
+        counts: Numbers of items and jobs, under the same names as the counts of a batch.
         sample: The first jobs, as rows.
         rejects: The first rows that could not become items.
     """
@@ -72,22 +72,22 @@ def plan_batch(
 ) -> OpenBatch:
     """Read a source to its end, or until the batch is held or cancelled.
 
-    Continues where an earlier leg stopped.
+    Planning continues where an earlier leg stopped.
 
     Args:
-        ledger: Where the plan goes.
+        ledger: The ledger to write the plan to.
         batch: The batch to plan.
-        source: What to read.
-        profiles_dir: The profiles that rows of a manifest may name.
+        source: The source to read.
+        profiles_dir: Folder of the profiles that rows of a manifest may name.
         chunk_size: Items per chunk.
-        canary_items: Items of the first chunk, if it is a canary.
+        canary_items: Items of the first chunk as a canary; 0 for no canary.
         on_page: Called with the counts after each page.
-        why_ask: Gives the reason why a plan with these counts needs approval, or None.
+        why_ask: Returns why a plan with these counts needs approval, or None.
         skip_existing: Leave out jobs whose output exists.
         again: Make finished jobs again.
 
     Raises:
-        SourceError: The source cannot be read. What was planned by then stays.
+        SourceError: The source cannot be read. Pages planned before stay in the ledger.
     """
     if batch.scan_done:
         return batch
@@ -129,9 +129,10 @@ def plan_batch(
 
 
 def _acknowledge(ledger: Ledger, batch: str, page: PlannedPage) -> str | None:
-    """Acknowledge a committed page to its source; returns the cursor of the ledger.
+    """Acknowledge a committed page to its source; return the cursor in the ledger.
 
-    If another leg committed a page instead, this page was skipped, and its source sends it again.
+    If another leg committed its page first, this page was skipped. It is not acknowledged, so its
+    source sends it again.
     """
     cursor = ledger.read(read_batch, batch).scan_cursor
     if cursor == page.cursor and page.acknowledge is not None:
@@ -149,13 +150,13 @@ def preview(
     skip_existing: bool = False,
     again: bool = False,
 ) -> Preview:
-    """Read a source to its end and report what a run would do. Writes nothing.
+    """Read a source to its end and report what a run would do. Write nothing.
 
     Raises:
         SourceError: The source cannot be read.
     """
     result = Preview()
-    # Hashes of 64 bits are enough to count duplicates, and a million of them are small.
+    # 64-bit hashes are exact enough to count duplicates, and a million of them need little memory.
     seen: set[int] = set()
     by = (profile, profiles_dir)
     pages = _pages(ledger, source, by, None, skip_existing=skip_existing, again=again)
@@ -222,29 +223,30 @@ def _pages(
         yield from _ended_pages(ledger, source, cursor)
         return
     profile, profiles = by[0], Profiles(by[1])
-    # Existing outputs are counted whoever made them. A manifest is mostly new: to look for held
-    # jobs first would cost more than it saves.
+    # With `skip_existing`, every existing output is counted, even if another batch made it. A
+    # manifest has mostly new items, so looking for held jobs first would cost more than it saves.
     whole = skip_existing or again or isinstance(source, ManifestSource)
     pages = _read(source, profile, profiles, cursor, whole=whole)
-    with closing(pages), ExistingOutputs() as standing:
+    with closing(pages), ExistingOutputs() as existing:
         planned = (
             _planned(page, leave_out_held(ledger, batch, page.items, objects), profile, profiles)
             for page, objects in pages
         )
         if skip_existing:
-            planned = (standing.without(page) for page in planned)
+            planned = (existing.without(page) for page in planned)
         if again:
             planned = (replace(page, remake=True) for page in planned)
-        # A queue's messages are deleted after each page; at its end the rest is returned.
+        # Do not read a queue ahead: its messages are deleted after each page, and the rest are
+        # returned to the queue at the end.
         yield from planned if isinstance(source, QueueSource) else read_ahead(planned)
 
 
 def _read(
     source: ReadableSource, profile: Profile, profiles: Profiles, cursor: str | None, *, whole: bool
 ) -> Generator[tuple[Page, Mapping[Fit, Alike]]]:
-    """Read pages, each with the objects that may be left out; with none if `whole`.
+    """Read pages, each with the objects that may be left out; with no objects if `whole`.
 
-    The listing of a bucket continues while the ledger is queried about the last page.
+    The listing of a bucket continues while the ledger is queried about the previous page.
     """
     pages = (page for page in read_pages(source, cursor=cursor, page_size=PAGE_SIZE))
     listed = isinstance(source, BucketSource)

@@ -1,4 +1,4 @@
-"""Polling: ask Ittybit for the state of silent jobs, and settle them as a webhook would."""
+"""Poll Ittybit for the state of silent jobs, and settle them in the same way as webhooks do."""
 
 import asyncio
 from collections.abc import Sequence
@@ -57,20 +57,21 @@ async def poll_overdue(
     chunk: int | None = None,
     limit: int = 10_000,
 ) -> Polled:
-    """Poll the jobs that were silent for too long; give up those past their deadline.
+    """Poll the jobs that were silent for too long, and give up those past their deadline.
 
     Args:
-        ledger: Where the jobs are.
-        client: The API.
+        ledger: The ledger that has the jobs.
+        client: Client of Ittybit's API.
         silent_s: Seconds of silence after which a job is polled.
-        chunk: Only this chunk's jobs, if given.
+        chunk: Id of the chunk whose jobs to poll; None for all chunks.
         limit: Maximum number of jobs.
     """
     result = Polled()
     seen: set[int] = set()
     while result.asked < limit:
         found = ledger.read(overdue_jobs, silent_s=silent_s, chunk=chunk, limit=_GROUP)
-        # The longest silent come first. If all were polled already, the round is complete.
+        # The jobs that were silent longest come first. If all were polled already, the round is
+        # complete.
         jobs = [job for job in found if job.id not in seen]
         if not jobs:
             break
@@ -82,7 +83,7 @@ async def poll_overdue(
 
 
 async def poll_silent(settings: Settings, ledger: Ledger, chunk: int | None = None) -> Polled:
-    """Poll the jobs that nothing was heard of, of one chunk or of all; connect only if any are."""
+    """Poll the silent jobs of one chunk, or of all chunks. Connect only if there are any."""
     if not ledger.read(overdue_jobs, silent_s=settings.silence_s, chunk=chunk, limit=1):
         return Polled()
     async with connect(settings) as client:
@@ -90,9 +91,9 @@ async def poll_silent(settings: Settings, ledger: Ledger, chunk: int | None = No
 
 
 async def poll_expired(ledger: Ledger, client: IttybitClient, batch: str) -> Polled:
-    """Poll the given-up jobs of a batch once more.
+    """Poll the expired jobs of a batch once more.
 
-    A job that has succeeded since is recorded as succeeded: it is billed, and needs no retry.
+    If a job has succeeded meanwhile, record that: it was billed and needs no retry.
     """
     result = Polled()
     after = 0
@@ -105,7 +106,7 @@ async def poll_expired(ledger: Ledger, client: IttybitClient, batch: str) -> Pol
 async def _poll_group(
     ledger: Ledger, client: IttybitClient, jobs: Sequence[OverdueJob], result: Polled
 ) -> int:
-    """Poll some jobs; returns for how many there was an answer."""
+    """Poll some jobs; return the number of jobs that Ittybit answered for."""
     slots = asyncio.Semaphore(_CONCURRENCY)
     listed = await listed_jobs(client, jobs)
 
@@ -137,21 +138,21 @@ async def _poll_group(
 
 
 async def _is_away(client: IttybitClient, errors: Sequence[IttybitError]) -> bool:
-    """Whether Ittybit does not answer at all, rather than fails for some jobs."""
+    """Whether Ittybit answers no requests at all, and does not only fail for these jobs."""
     if all(isinstance(error, IttybitConnectionError | IttybitTimeout) for error in errors):
         return True
     try:
         async for _ in client.list_jobs(page_size=1):
             break
     except UnreadableAnswer:
-        return False  # it answers
+        return False  # Ittybit answers
     except IttybitError:
         return True
     return False
 
 
 async def _ask(client: IttybitClient, job: OverdueJob) -> RemoteJob | None:
-    """Request a job; None if Ittybit does not have it and its submission had no answer."""
+    """Request a job; None if its submission was never answered and Ittybit does not have it."""
     if job.task_id is None:
         mark = Mark(job.batch_id, job.job_key, job.attempt)
         return await find_own(client, mark, job.kind, job.input)
@@ -159,12 +160,12 @@ async def _ask(client: IttybitClient, job: OverdueJob) -> RemoteJob | None:
         found = await client.get_job(job.task_id)
     except NotFound:
         return lost(job.task_id)
-    # The requested id counts, however the answer spells it.
+    # Keep the requested id, even if the response spells it differently.
     return replace(found, id=job.task_id)
 
 
 def lost(task_id: str) -> RemoteJob:
-    """A job that Ittybit accepted and no longer has: it counts as failed, and is retried."""
+    """Describe a job that Ittybit accepted but lost: it counts as failed and is retried."""
     return RemoteJob(
         id=task_id,
         status=JobStatus.FAILED,
@@ -209,7 +210,7 @@ def _apply(
 def _note_failed(
     transaction: Transaction, failed: Sequence[tuple[OverdueJob, IttybitError]], *, away: bool
 ) -> int:
-    """Record why jobs could not be polled; give up those for which that lasts too long."""
+    """Record why jobs could not be polled; give up jobs that could not be polled for too long."""
     note_polled(transaction, [job.id for job, _ in failed])
     problems = {job: Problem(job.id, error.message) for job, error in failed}
     note_problems(transaction, list(problems.values()))
@@ -221,10 +222,10 @@ def _note_failed(
 
 
 def _send_again(transaction: Transaction, jobs: Sequence[OverdueJob]) -> None:
-    """Return jobs that Ittybit does not have, to be sent again under the same key.
+    """Mark jobs that Ittybit does not have as unsent, so that they are sent under the same key.
 
-    Their process died between the claim and the request, and no other leg continued in time. As
-    expired jobs they would be quarantined although they cannot have been billed.
+    Their process died between the claim and the request, and no other leg continued in time. If
+    they expired, they would be quarantined, although they cannot have been billed.
     """
     return_unsent(transaction, [(job.id, job.attempt) for job in jobs], 0)
     if jobs:

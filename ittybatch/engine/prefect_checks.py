@@ -1,4 +1,4 @@
-"""Checks of Prefect: server, worker, deployments, automation and events."""
+"""Check Prefect: server, worker, deployments, automation and events."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

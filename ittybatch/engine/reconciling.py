@@ -1,4 +1,4 @@
-"""Reconciling: bring the ledger, Ittybit and Prefect in line."""
+"""Reconcile the ledger with Ittybit and Prefect."""
 
 import logging
 
@@ -19,14 +19,14 @@ logger = logging.getLogger(__name__)
 async def reconcile(settings: Settings, ledger: Ledger) -> dict[str, int]:
     """Poll overdue jobs, check counters, and wake, create or replace flow runs.
 
-    Two at once do no harm.
+    Two concurrent calls are safe.
 
     Returns:
-        What was done, in counts by name.
+        Numbers of the changes made, by name.
 
     Raises:
-        ConfigurationError: A job is overdue and there is no API key.
-        PrefectUnavailable: Prefect does not answer. The steps before it are done.
+        ConfigurationError: A job is overdue and the API key is missing.
+        PrefectUnavailable: Prefect does not answer. The steps before that were done.
     """
     polled = await poll_silent(settings, ledger)
     mended = 0

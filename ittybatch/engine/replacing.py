@@ -1,4 +1,4 @@
-"""Replacing flow runs that are dead or have ended, and giving up after too many."""
+"""Replace flow runs that died or ended too early, and give up after too many failed starts."""
 
 import logging
 from dataclasses import dataclass, field, fields
@@ -19,15 +19,15 @@ from ittybatch.ledger.stopping import give_up as stop_trying
 
 logger = logging.getLogger(__name__)
 
-# A process needs a few seconds from Pending to its first write in the ledger, and from the
-# start of its wait to its suspension.
+# A live process may take seconds to get from Pending to its first write in the ledger, and from
+# the start of its wait to its suspension. Do not mistake it for a dead one.
 _SLOWEST_START_S = 60.0
-_LONGEST_REASON = 500
+_MAX_REASON_CHARS = 500
 
 
 @dataclass(slots=True)
 class Woken:
-    """What one round of waking did, by owners."""
+    """What one round of waking did: for each action, the owners (batches or chunks) it acted on."""
 
     called: list[str] = field(default_factory=list)
     resumed: list[str] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Woken:
     mended: list[str] = field(default_factory=list)
 
     def by_kind(self) -> list[tuple[str, list[str]]]:
-        """What was done, and to which owners."""
+        """List each action with its owners."""
         return [(each.name, getattr(self, each.name)) for each in fields(self)]
 
 
@@ -48,8 +48,8 @@ class Replacer:
     """Replaces the flow runs of batches and chunks, or gives up.
 
     Args:
-        ledger: Which runs there are.
-        flow_runs: Prefect.
+        ledger: Stores the runs of batches and chunks.
+        flow_runs: Access to their flow runs in Prefect.
     """
 
     def __init__(self, ledger: Ledger, flow_runs: FlowRuns) -> None:
@@ -57,7 +57,7 @@ class Replacer:
         self._flow_runs = flow_runs
 
     def replace(self, run: OwnedRun, status: RunStatus | None, woken: Woken) -> None:
-        """Replace a run that is dead or has ended, or hold its batch after too many failures."""
+        """Replace a run that died or ended, or hold its batch after too many failed starts."""
         cancelled = status is not None and status.type in {
             StateType.CANCELLED,
             StateType.CANCELLING,
@@ -77,7 +77,7 @@ class Replacer:
             self.give_up(
                 run,
                 f"The flow runs of {run.owner} ended {run.stumbles + 1} times in a row without "
-                f"progress; the last: {last[:_LONGEST_REASON]}",
+                f"progress; the last: {last[:_MAX_REASON_CHARS]}",
                 woken,
             )
         elif self.retire(run, status):
@@ -87,23 +87,23 @@ class Replacer:
             woken.ended.append(run.owner)
 
     def retire(self, run: OwnedRun, status: RunStatus | None) -> bool:
-        """Mark a run as over, also in Prefect.
+        """End a run in the ledger, and its flow run in Prefect if that is still open.
 
         Returns:
-            Whether another run is to replace it; in a held batch none is.
+            Whether the caller must create a flow run to replace it. A held batch gets none.
         """
         replaced = self._ledger.write(runs.replace_run, run.owner, run.generation, seen=run)
         now = self._ledger.read(runs.read_run, run.owner)
         ended = now is not None and now.state is RunState.ENDED
         if (replaced or ended) and status is not None and not status.ended and run.flow_run_id:
             try:
-                self._flow_runs.give_up(run.flow_run_id, "Its process went silent.")
+                self._flow_runs.give_up(run.flow_run_id, "Its process no longer responds.")
             except PrefectUnavailable as error:
                 logger.warning("Flow run %s keeps its slot in Prefect: %s", run.flow_run_id, error)
         return replaced
 
     def give_up(self, run: OwnedRun, reason: str, woken: Woken) -> None:
-        """Hold the batch of a run for this reason, or end the run if there is no batch to hold."""
+        """Hold the batch of a run, or only end the run if the batch cannot be held."""
         match self._ledger.write(stop_trying, run, reason):
             case Stopped.HELD:
                 logger.error("Batch %s is held: %s", run.batch_id, reason)
@@ -117,10 +117,10 @@ class Replacer:
 
 
 def is_dead(status: RunStatus | None, run: OwnedRun, now: datetime, lease_s: float) -> bool:
-    """Whether the process of a run that should be working, or suspended by now, is gone.
+    """Whether a run's process is gone, although the run should be working or suspended by now.
 
-    A leg may have worked for hours before it began to wait. So the time counts from when both
-    Prefect and the ledger have had the run in its present state.
+    The time counts from the last change of state in Prefect or in the ledger, whichever is later:
+    a leg may have been Running in Prefect for hours before its wait began in the ledger.
     """
     if status is None or status.ended:
         return True
@@ -130,13 +130,13 @@ def is_dead(status: RunStatus | None, run: OwnedRun, now: datetime, lease_s: flo
 
 
 def _in_place(transaction: Transaction, run: OwnedRun) -> bool:
-    """Whether the batch was run by a direct call, which no deployment can continue."""
+    """Whether the batch was started by a direct call, which no deployment can continue."""
     owner = runs.read_run(transaction, identity.batch_owner(run.batch_id))
     return owner is not None and owner.deployment_id is None and owner.generation == 0
 
 
 def _cancel(transaction: Transaction, run: OwnedRun) -> None:
-    """Obey a cancellation in Prefect: nothing more is sent."""
+    """Cancel the batch or chunk of a flow run that was cancelled in Prefect."""
     chunk = identity.owned_chunk(run.owner)
     if chunk is None:
         cancel_batch(transaction, run.batch_id, "Its flow run was cancelled in Prefect.")
@@ -147,8 +147,9 @@ def _cancel(transaction: Transaction, run: OwnedRun) -> None:
 def show_held(ledger: Ledger, flow_runs: FlowRuns, batch: str) -> None:
     """End a held batch's flow run as Failed, with the reason.
 
-    For a batch whose runs were given up: no leg of it will report that. The run may be suspended,
-    and would stay so until its timeout; or it has crashed, which no alert on Failed covers.
+    Nothing else reports it: after the engine gives up, no leg of the batch runs again. A suspended
+    flow run would stay suspended until its timeout. A crashed one would not trigger alerts on
+    Failed.
     """
     found = ledger.read(read_batch, batch)
     run = ledger.read(runs.read_run, identity.batch_owner(batch))
@@ -165,5 +166,5 @@ def show_held(ledger: Ledger, flow_runs: FlowRuns, batch: str) -> None:
 
 
 def age_s(then: datetime, now: datetime) -> float:
-    """Seconds from one time to another."""
+    """Return the seconds between two times."""
     return (now - then).total_seconds()

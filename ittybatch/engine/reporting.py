@@ -1,4 +1,4 @@
-"""The completion report: one pass over a batch's jobs writes every format at once."""
+"""Write the completion report: one pass over a batch's jobs writes all formats."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -41,10 +41,11 @@ class Output:
     """One file, object or table that a report is written to.
 
     Args:
-        name: Its place, for error messages.
-        opened: Yields the report to write to; leaving it completes the report, or undoes it.
-        only_failures: Whether it gets only jobs that did not succeed.
-        may_fail: Whether the other outputs are written even if this one fails.
+        name: Where it is written, for error messages.
+        opened: Context that yields the report to write to. Its exit completes the report, or
+            discards it after an error.
+        only_failures: Whether it lists only jobs that did not succeed.
+        may_fail: Whether to write the other outputs even if this one fails.
         adds_up: Whether it shows totals of all jobs, including those that succeeded.
     """
 
@@ -61,8 +62,8 @@ class Written:
 
     Args:
         tally: Totals of the jobs.
-        places: Where it was written, by format.
-        failures: Why outputs that may fail were not written.
+        places: Paths or URIs of the files, by format.
+        failures: A message for each output that may fail and was not written.
     """
 
     tally: Tally = field(default_factory=Tally)
@@ -79,14 +80,14 @@ def report_output(
     only_failures: bool = False,
     may_fail: bool = False,
 ) -> Output:
-    """Describe a report at a path, at `s3://bucket/key`, or on a stream that stays open."""
+    """Describe a report to a path, to `s3://bucket/key`, or to a stream that stays open."""
     opened = _opened(ledger, batch, form, place, only_failures=only_failures)
     name = place if isinstance(place, str) else form.value
     return Output(name, opened, only_failures, may_fail, adds_up=form is ReportFormat.HTML)
 
 
 def table_output(table: str, batch: str, *, may_fail: bool = False) -> Output:
-    """Describe a DynamoDB table that gets each ended job as an item."""
+    """Describe a DynamoDB table that receives each ended job as an item."""
     return Output(table, open_table(table, batch), may_fail=may_fail)
 
 
@@ -98,19 +99,19 @@ def write_report(
     check_outputs: bool = False,
     settings: Settings | None = None,
 ) -> Written:
-    """Read a batch's jobs once, page by page, and write every output from them.
+    """Read a batch's jobs once, page by page, and write all outputs.
 
     Args:
-        ledger: Where the batch is.
-        batch: Its id.
-        outputs: What to write.
+        ledger: The ledger that has the batch.
+        batch: The batch's id.
+        outputs: The outputs to write.
         check_outputs: Whether to check each job's output.
-        settings: How to ask Ittybit for the durations of inputs, which the checks compare with
-            those of outputs; None to compare none.
+        settings: Used to request the durations of inputs from Ittybit, which the checks compare
+            with those of outputs; None for no comparison.
 
     Raises:
-        NotWritten: A report that must not fail cannot be written; it is unchanged.
-        TableUnavailable: A table that must not fail cannot be written to.
+        NotWritten: A required report could not be written; an existing file is unchanged.
+        TableUnavailable: A required table could not be written to.
     """
     written = Written()
     needs_all = check_outputs or any(
@@ -142,22 +143,22 @@ def write_files(
     dynamodb_table: str | None = None,
     settings: Settings | None = None,
 ) -> Written:
-    """Write the files of a batch's end.
+    """Write the report files of a batch that has ended.
 
     Args:
-        ledger: Where the batch is.
-        batch: Its id.
-        folder: Where `report.json`, `report.csv`, `report.html` and, if there were bad rows,
-            `rejects.csv` go. Only these must not fail.
-        copies_to: Folder or `s3://bucket/prefix/` in which the batch gets a folder with copies
-            and `report.parquet`.
+        ledger: The ledger that has the batch.
+        batch: The batch's id.
+        folder: Folder for `report.json`, `report.csv`, `report.html` and, if rows were rejected,
+            `rejects.csv`. Only these files are required; other outputs may fail.
+        copies_to: Folder or `s3://bucket/prefix/`. A subfolder for the batch receives copies and
+            `report.parquet`.
         only_failures: Whether the copies list only jobs that did not succeed.
         check_outputs: Whether to check each job's output.
-        dynamodb_table: Table to write each job to.
+        dynamodb_table: DynamoDB table to write each job to.
         settings: As in `write_report`.
 
     Raises:
-        NotWritten: The folder cannot be written to.
+        NotWritten: A file in the folder could not be written.
     """
     here = {form: str(folder / f"report.{form}") for form in _AT_HOME}
     outputs = [report_output(ledger, batch, form, place) for form, place in here.items()]
@@ -194,7 +195,7 @@ def write_files(
 
 
 def _refused(copies: str | None) -> list[str]:
-    """Why copies may not be written to a folder; empty if they may."""
+    """Explain why copies may not be written to a folder; empty if they may."""
     if copies is None or copies.startswith(SCHEME):
         return []
     try:
@@ -223,7 +224,7 @@ def _opened(
 
 
 class _Writing:
-    """An output while it is written. If it may fail, its failure does not stop the others."""
+    """An output that is being written. If it may fail, its failure does not stop the others."""
 
     def __init__(self, output: Output) -> None:
         self.failure: str | None = None
@@ -271,7 +272,7 @@ class _Writing:
             self.failure = self._undo(error)
 
     def _undo(self, error: Exception) -> str:
-        """Close the output with its error, and return the message; closing may improve it."""
+        """Close the output with its error, and return the message, which closing may replace."""
         try:
             self.__exit__(type(error), error, error.__traceback__)
         except Exception as better:  # noqa: BLE001  any error ends only this output

@@ -1,4 +1,4 @@
-"""A saved plan: a batch that is fully planned and starts when it is approved."""
+"""Save a plan: plan a batch completely, and start it only when someone approves it."""
 
 from collections.abc import Callable, Mapping
 
@@ -29,24 +29,24 @@ def save_plan(
     *,
     on_page: Callable[[Mapping[str, int]], None] = lambda _: None,
 ) -> OpenBatch:
-    """Plan a batch to its end, and let it wait for approval.
+    """Plan a batch completely, and leave it waiting for approval.
 
-    It later submits exactly what it plans now, except for jobs that another batch takes over
-    meanwhile: a plan that may never start does not block others.
+    Once approved, it submits exactly what it planned, except for jobs that another batch has taken
+    over: a plan that may never start must not block other batches.
 
     Args:
-        ledger: Where the plan goes.
-        settings: Where the profiles are, and the lease of a leg.
-        source: What to read.
+        ledger: The ledger to write the plan to.
+        settings: Supplies the folder of profiles and the lease of a leg.
+        source: The source to read.
         profile: Name or path of the profile.
-        options: How the batch is to be run.
+        options: The options of the batch.
         on_page: Called with the counts after each page.
 
     Raises:
         SourceError: The source cannot be read.
-        ProfileError: The profile cannot be used.
+        ProfileError: The profile is missing or invalid.
     """
-    # Free the jobs of a plan whose process was killed while it was saved.
+    # If the process of an earlier plan was killed while saving, release the jobs of that plan.
     sweep(ledger, settings.lease_s)
     settled, chosen = settle(ledger, source, profile, settings.profiles_dir)
     batch = ledger.write(
@@ -76,15 +76,15 @@ def save_plan(
                 why_ask=lambda _: _REASON,
             )
     except BaseException as error:
-        # On Ctrl-C too: jobs that were planned by then must be free for the next plan.
+        # Also on Ctrl-C: release the jobs planned so far for the next plan.
         why = str(error) if isinstance(error, IttybatchError) else type(error).__name__
-        ledger.write(hold_and_end, leg, f"Its plan was not saved to the end: {why}")
+        ledger.write(hold_and_end, leg, f"Saving its plan failed: {why}")
         raise
-    _leave(ledger, leg)
+    _end_leg(ledger, leg)
     return planned
 
 
-def _leave(ledger: Ledger, leg: Leg) -> None:
-    """End this process's run; if somebody has approved meanwhile, a flow run continues."""
+def _end_leg(ledger: Ledger, leg: Leg) -> None:
+    """End this process's run. If the plan was approved meanwhile, a flow run continues."""
     if ledger.write(end_run, leg) is Ending.GO_ON:
         ledger.write(hand_over, leg.owner, leg.generation)

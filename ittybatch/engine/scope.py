@@ -1,4 +1,4 @@
-"""Scope: resolve what a source means when a batch starts; from then on it is frozen."""
+"""Resolve the relative parts of a source when a batch starts. They do not change afterwards."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,18 +18,18 @@ def settle(
 ) -> tuple[Source, Profile]:
     """Resolve the relative parts of a source, and load its profile.
 
-    `latest` becomes a batch's id, an age becomes a time, and "since the last scan" becomes the time
+    `latest` becomes a batch's id. An age becomes a time. "Since the last scan" becomes the time
     after which objects may be new.
 
     Args:
-        ledger: Where earlier batches are.
-        source: The source as the user gave it.
+        ledger: The ledger that has the earlier batches.
+        source: The source that the user gave.
         profile: Name or path of the profile.
         profiles_dir: The folder of named profiles.
 
     Raises:
-        ProfileError: The profile cannot be used.
-        DestinationOverlap: Outputs would land where the source is scanned.
+        ProfileError: The profile is missing or invalid.
+        DestinationOverlap: Outputs would be written to a folder that the source scans.
         SourceError: The source cannot be read.
     """
     now = datetime.now(UTC)

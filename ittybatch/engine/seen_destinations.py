@@ -1,8 +1,8 @@
-"""The destinations of a dry run's jobs, page by page.
+"""Remember the destinations of a dry run's jobs.
 
-A batch looks up destinations in the ledger, which holds its earlier pages. A dry run writes
-nothing to the ledger and may plan millions of jobs, so it keeps destinations in a temporary SQLite
-database, which SQLite deletes when it is closed.
+A batch looks up destinations in the ledger, which has its earlier pages. A dry run writes nothing
+to the ledger and may plan millions of jobs, so it keeps destinations in a temporary SQLite
+database. SQLite deletes that database when it is closed.
 """
 
 import sqlite3

@@ -14,11 +14,12 @@ from ittybatch.ledger.submission import Submission
 from ittybatch.profiles import Item
 from ittybatch.profiles.item import S3_SCHEME
 
-# Ittybit replays the first answer to a key for 24 hours; later the same key is billed again.
+# Ittybit replays the first response to a key for 24 hours. After that, the same key creates and
+# bills another job.
 KEY_WINDOW = timedelta(hours=23)
 # A request may still reach Ittybit for this long after its sender has died.
 _ON_ITS_WAY = timedelta(seconds=60)
-# Jobs of a chunk, spread over it, that are looked up before the first one is sent.
+# Before the first job of a chunk is sent, this many jobs, spread over the chunk, are looked up.
 _SAMPLE = 5
 
 
@@ -26,9 +27,9 @@ class Sending:
     """Sends submissions, and finds those that were sent before.
 
     Args:
-        ledger: Which jobs at Ittybit are this ledger's.
-        client: The API.
-        webhook_url: Where Ittybit reports the end of a job; None to poll only.
+        ledger: Knows which jobs at Ittybit are its own.
+        client: Client of Ittybit's API.
+        webhook_url: URL to which Ittybit reports the end of a job; None to only poll.
         connection_id: Ittybit's storage connection for buckets, if any.
     """
 
@@ -49,7 +50,7 @@ class Sending:
         """Send a submission, or find its job if it may have been accepted before.
 
         Args:
-            submission: What to send.
+            submission: The submission to send.
             sent_before: Whether an earlier leg may have sent it.
 
         Returns:
@@ -57,7 +58,7 @@ class Sending:
 
         Raises:
             MadeElsewhere: Another ledger's submission of the same job has used its key.
-            IttybitError: It was refused, or its outcome is unknown.
+            IttybitError: Ittybit refused it, or its outcome is unknown.
         """
         if datetime.now(UTC) - submission.first_sent_at >= KEY_WINDOW:
             found = await self.found_again(submission)
@@ -68,43 +69,44 @@ class Sending:
         except InvalidRequest as error:
             if not (sent_before or error.outcome_unknown):
                 raise
-            # This request is refused. An earlier one may have been accepted before a setting
-            # changed the body: then there is a job, and it is billed.
+            # Ittybit refused this request. It may have accepted an earlier one, before a setting
+            # changed the body. Then a job exists and is billed.
             found = await self.found_again(submission)
             if found is not None:
                 return found
             if isinstance(error, KeyConflict):
-                await self._refuse_second_making(submission)
+                await self._refuse_duplicate(submission)
             elif sent_before and is_on_its_way(submission):
                 error.earlier_try_unknown = True
             raise
 
     async def found_again(self, submission: Submission) -> str | None:
-        """Find a submission's job by its input, kind and metadata; returns its id."""
+        """Find a submission's job by input, kind and metadata; return its id."""
         mark = mark_of(submission)
         try:
             found = await find_own(self._client, mark, submission.kind, submission.input)
         except IttybitError as error:
-            # The lookup failed; that says nothing about the submission.
+            # The lookup failed. The outcome of the submission is still unknown.
             error.earlier_try_unknown = True
             raise
         return found.id if found else None
 
     async def sampled_elsewhere(self, chunk: int) -> MarkedJob | None:
-        """Check a sample of a chunk's jobs for submissions by another ledger, before any is sent.
+        """Check whether another ledger submitted a sample of a chunk's jobs, before any is sent.
 
-        After a day Ittybit forgets the keys that would show it, and all would be billed again.
+        A key conflict would reveal that only for a day. Then Ittybit forgets the keys, and all jobs
+        would be billed again.
         """
         sample = self._ledger.read(sample_unsent, chunk, _SAMPLE)
         looks = (find_all(self._client, uri) for uri in dict.fromkeys(job.input for job in sample))
         try:
             found = [job for jobs in await asyncio.gather(*looks) for job in jobs]
         except IttybitError:
-            return None  # the submissions meet the same error, and the next leg checks again
+            return None  # the submissions will fail too, and the next leg checks again
         others = (made_elsewhere(self._ledger, found, job.job_key) for job in sample)
         return next((other for other in others if other is not None and other.billed), None)
 
-    async def _refuse_second_making(self, submission: Submission) -> None:
+    async def _refuse_duplicate(self, submission: Submission) -> None:
         try:
             found = await find_all(self._client, submission.input)
         except IttybitError as error:
@@ -128,25 +130,25 @@ class Sending:
         return job.id
 
     def _connection_of(self, submission: Submission) -> str | None:
-        """The storage connection, if Ittybit has to reach a bucket."""
+        """Return the storage connection if Ittybit needs access to a bucket."""
         places = (submission.input, submission.destination or "")
         in_bucket = any(place.startswith(S3_SCHEME) for place in places)
         return self._connection_id if in_bucket else None
 
 
 def is_on_its_way(submission: Submission, cancelled_at: datetime | None = None) -> bool:
-    """Whether a request by a dead sender may still be on its way.
+    """Whether a request from a dead process may still be on its way to Ittybit.
 
     Args:
-        submission: What may have been sent.
-        cancelled_at: When its batch was cancelled: it may have been sent until then.
+        submission: The submission that may have been sent.
+        cancelled_at: When its batch was cancelled; it may have been sent until then.
     """
     latest = max(submission.first_sent_at, cancelled_at or submission.first_sent_at)
     return datetime.now(UTC) - latest < _ON_ITS_WAY
 
 
 def metadata_of(submission: Submission) -> dict[str, Any]:
-    """The metadata that Ittybit echoes: the user's pairs, and ours that identify the job."""
+    """Build the metadata that Ittybit echoes: the user's pairs, and ours that identify the job."""
     source = Item(submission.input)
     return marked_metadata(
         submission.metadata,
@@ -159,5 +161,5 @@ def metadata_of(submission: Submission) -> dict[str, Any]:
 
 
 def mark_of(submission: Submission) -> Mark:
-    """The mark in the metadata of a submission's job."""
+    """Build the mark that identifies a submission in its job's metadata."""
     return Mark(submission.batch_id, submission.job_key, submission.attempt)

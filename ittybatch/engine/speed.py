@@ -1,4 +1,4 @@
-"""The speed of a batch, and the time it still needs."""
+"""The speed of a batch, and its remaining time."""
 
 from dataclasses import dataclass
 
@@ -13,14 +13,14 @@ class Speed:
 
     Args:
         per_minute: Jobs that ended per minute, over the last ten minutes; None if none did.
-        left_s: Seconds until all have ended at that speed; None if it is unknown.
+        left_s: Seconds until all jobs have ended, at this speed; None if unknown.
     """
 
     per_minute: float | None
     left_s: float | None
 
     def describe(self) -> str:
-        """Describe the speed in words."""
+        """Describe the speed for people."""
         if self.per_minute is None or self.left_s is None:
             return "nothing has ended in the last ten minutes"
         left = format_duration(self.left_s)
@@ -28,7 +28,7 @@ class Speed:
 
 
 def speed_of(ledger: Ledger, status: BatchStatus) -> Speed:
-    """Measure the speed of a batch by the jobs that ended lately."""
+    """Measure the speed of a batch from the jobs that ended in the last ten minutes."""
     per_minute = ledger.read(ended_per_minute, status.id)
     if not per_minute:
         return Speed(None, None)

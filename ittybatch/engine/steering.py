@@ -1,4 +1,4 @@
-"""Steering a batch: approve, pause, resume, cancel, tune."""
+"""Steer a batch: approve, pause, resume, cancel, tune."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -38,7 +38,7 @@ class Steered:
 
     Args:
         batch: The batch's id.
-        state: Its state now.
+        state: The batch's state after the action.
         cancelled: Jobs that will not be sent.
         in_flight: Jobs at Ittybit, which may still run and be billed.
         flow_runs: Flow runs that were created to continue it.
@@ -51,7 +51,7 @@ class Steered:
     flow_runs: tuple[str, ...] = ()
 
     def describe(self) -> str:
-        """Describe the result in words."""
+        """Describe the result for people."""
         lines = [f"Batch {self.batch} is {self.state.value}."]
         if self.state is BatchState.HELD:
             lines.append(f"`ittybatch resume {self.batch}` continues it.")
@@ -79,18 +79,18 @@ def steer(
     """Approve, pause, resume, cancel or tune a batch.
 
     Args:
-        ledger: Where it is.
-        settings: The lease of a leg.
-        batch: Its id.
-        action: What to do.
-        by: Who does it, for the batch's record.
-        changes: What to change, for `tune`.
+        ledger: The ledger that has the batch.
+        settings: Supplies the lease of a leg.
+        batch: The batch's id.
+        action: The action.
+        by: Who requested it, for the batch's record.
+        changes: The new values, for `tune`.
 
     Raises:
         CannotTune: The changes are invalid for this batch.
-        CannotSteer: The batch has ended, or is to be resumed and is not held.
-        PrefectUnavailable: Prefect does not answer. The ledger is changed all the same, and the
-            flow runs are created when Prefect answers again.
+        CannotSteer: The batch's state does not allow the action.
+        PrefectUnavailable: Prefect does not answer. The ledger has changed anyway. The flow runs
+            are created when Prefect answers again.
     """
     match action:
         case Action.APPROVE:
@@ -101,45 +101,45 @@ def steer(
                     f"Batch {batch} does not wait for approval; it is {state.value}.",
                     remedy=f"`ittybatch resume {batch}` continues it." if held else None,
                 )
-            return _steered(ledger, batch, None, _go_on(ledger, settings, batch))
+            return _result(ledger, batch, None, _continue_batch(ledger, settings, batch))
         case Action.PAUSE:
             ledger.write(pause_batch, batch, by)
-            return _steered(ledger, batch, BatchState.HELD)
+            return _result(ledger, batch, BatchState.HELD)
         case Action.RESUME:
             if not ledger.write(resume_batch, batch):
                 state = ledger.read(read_batch, batch).state
                 raise CannotSteer(f"Batch {batch} is not held; it is {state.value}.")
-            return _steered(ledger, batch, None, _go_on(ledger, settings, batch))
+            return _result(ledger, batch, None, _continue_batch(ledger, settings, batch))
         case Action.CANCEL:
             cancelled, _ = ledger.write(cancel_batch, batch, f"Cancelled by {by}.")
-            flow_runs = _collect(ledger, settings, batch)
-            return _steered(ledger, batch, BatchState.CANCELLED, flow_runs, cancelled=cancelled)
+            flow_runs = _collect_results(ledger, settings, batch)
+            return _result(ledger, batch, BatchState.CANCELLED, flow_runs, cancelled=cancelled)
         case Action.TUNE:
             tune_batch(ledger, batch, changes or Tuning())
-            return _steered(ledger, batch, None)
+            return _result(ledger, batch, None)
 
 
-def _go_on(ledger: Ledger, settings: Settings, batch: str) -> tuple[str, ...]:
+def _continue_batch(ledger: Ledger, settings: Settings, batch: str) -> tuple[str, ...]:
     with open_flow_runs() as flow_runs:
         waker = Waker(ledger, flow_runs, lease_s=settings.lease_s)
         waker.replace_dead(batch)
         return tuple(waker.make_missing(batch))
 
 
-def _collect(ledger: Ledger, settings: Settings, batch: str) -> tuple[str, ...]:
-    """Create the runs that collect the results of a cancelled batch, or leave that to the waker.
+def _collect_results(ledger: Ledger, settings: Settings, batch: str) -> tuple[str, ...]:
+    """Create the flow runs that collect the results of a cancelled batch.
 
-    The cancellation itself does not need Prefect.
+    If Prefect does not answer, the waker creates them later: cancelling does not need Prefect.
     """
     if get_current_settings().api.url is None or not ledger.read(unmade_runs, batch):
         return ()
     try:
-        return _go_on(ledger, settings, batch)
+        return _continue_batch(ledger, settings, batch)
     except PrefectUnavailable:
         return ()
 
 
-def _steered(
+def _result(
     ledger: Ledger,
     batch: str,
     wanted: BatchState | None,

@@ -1,4 +1,4 @@
-"""The summary of a batch, as `run_batch` returns it to Python."""
+"""The summary of a batch that `run_batch` returns to its caller."""
 
 from prefect.exceptions import CancelledRun, FailedRun
 from pydantic import BaseModel, ConfigDict
@@ -8,14 +8,14 @@ from ittybatch.ledger.states import BatchState
 
 
 class BatchSummary(BaseModel):
-    """What a batch came to.
+    """The result of a batch.
 
     Args:
-        id: The batch's id; None for a dry run, which makes no batch.
-        state: Its state; None for a dry run.
-        reason: Why it is held, cancelled or waits for approval.
-        counts: Numbers of `jobs`, `succeeded`, `failed`, `expired`, `cancelled` and so on; for a
-            dry run the plan's counts.
+        id: The batch's id; None for a dry run, which creates no batch.
+        state: The batch's state; None for a dry run.
+        reason: Why the batch is held, was cancelled or is waiting for approval.
+        counts: Counts of `jobs`, `succeeded`, `failed`, `expired`, `cancelled` and so on. For a
+            dry run, the counts of the plan.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -27,11 +27,11 @@ class BatchSummary(BaseModel):
 
 
 class BatchFailed(FailedRun):
-    """Jobs of the batch failed, or it is held.
+    """Some jobs of the batch failed, or the batch is held.
 
     Args:
         message: What happened, and what to do next.
-        summary: The batch.
+        summary: The result so far.
     """
 
     def __init__(self, message: str, summary: BatchSummary | None = None) -> None:
@@ -40,11 +40,11 @@ class BatchFailed(FailedRun):
 
 
 class BatchStopped(CancelledRun):
-    """The batch was paused or cancelled, or waits for approval.
+    """The batch was paused or cancelled, or is waiting for approval.
 
     Args:
         message: What happened, and what to do next.
-        summary: The batch.
+        summary: The result so far.
     """
 
     def __init__(self, message: str, summary: BatchSummary | None = None) -> None:
@@ -53,7 +53,7 @@ class BatchStopped(CancelledRun):
 
 
 def summarise(status: BatchStatus) -> BatchSummary:
-    """Summarise a batch as it is now."""
+    """Summarise the current state of a batch."""
     return BatchSummary(
         id=status.id, state=status.state, reason=status.reason, counts=dict(status.counts)
     )

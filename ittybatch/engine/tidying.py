@@ -1,8 +1,8 @@
-"""Tidying: end runs of reconcile and steer-batch that are stuck or no longer needed.
+"""End runs of reconcile and steer-batch that are stuck or no longer needed.
 
-The ledger tracks the runs of batches and chunks, but not these. One whose worker was killed stays
-Pending or Running in Prefect for ever, and holds a slot of the work pool. After a night without a
-worker a hundred of them are Late, and one would do.
+The ledger tracks the runs of batches and chunks, but not these. If its worker is killed, a run
+stays Pending or Running in Prefect forever and occupies a slot of the work pool. After a night
+without a worker, a hundred of them are Late, although one is enough.
 """
 
 from prefect.client.schemas.objects import StateType
@@ -12,7 +12,7 @@ from ittybatch.engine.flow_runs import FlowRuns, RunStatus
 
 RECONCILE_DEPLOYMENT = "reconcile/reconcile"
 STEER_DEPLOYMENT = "steer-batch/steer-batch"
-# Slow machines need a minute to start a process. A reconcile that works for longer than this
+# Slow machines need a minute to start a process. A reconcile that takes longer than this still
 # continues; only Prefect shows it as ended.
 _LONGEST_S = {StateType.PENDING: 120.0, StateType.RUNNING: 1800.0}
 
@@ -30,7 +30,7 @@ def tidy(flow_runs: FlowRuns) -> list[str]:
     for deployment in (RECONCILE_DEPLOYMENT, STEER_DEPLOYMENT):
         for flow_run, status in flow_runs.begun(deployment, [*_LONGEST_S]).items():
             if status.age_s() >= _LONGEST_S[status.type]:
-                flow_runs.give_up(flow_run, "Its process went silent.")
+                flow_runs.give_up(flow_run, "Its process no longer responds.")
                 ended.append(flow_run)
     for flow_run, status in flow_runs.begun(RECONCILE_DEPLOYMENT, [StateType.SCHEDULED]).items():
         if _is_late(status):

@@ -12,11 +12,11 @@ from ittybatch.sources.form import as_form
 
 
 class CannotTune(IttybatchError):
-    """The batch has ended, or the options would be invalid."""
+    """The batch has ended, or the new options are invalid."""
 
 
 class Tuning(BaseModel):
-    """The options of a batch that can change while it runs. Empty ones stay as they are."""
+    """The options of a batch that can change while it runs. Options left empty do not change."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -53,18 +53,18 @@ class Tuning(BaseModel):
 
 
 def tune_batch(ledger: Ledger, batch: str, changes: Tuning) -> dict[str, Any]:
-    """Change options of a batch. Running submissions follow within seconds.
+    """Change options of a batch. Running chunks apply them within seconds.
 
     Args:
-        ledger: Where it is.
-        batch: Its id.
-        changes: What changes.
+        ledger: The ledger that has the batch.
+        batch: The batch's id.
+        changes: The new values.
 
     Returns:
-        The batch's options as they are now, as JSON.
+        All options of the batch after the change, as JSON.
 
     Raises:
-        CannotTune: The batch has ended, or the options would be invalid together.
+        CannotTune: The batch has ended, or the new options conflict with its other options.
     """
     given: dict[str, Any] = changes.model_dump(mode="json", exclude_none=True)
     if given.get("submit_per_s") == 0:

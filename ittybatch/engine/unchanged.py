@@ -1,7 +1,7 @@
-"""Unchanged objects: leave them out of a page before their jobs are worked out.
+"""Leave unchanged objects out of a page before their jobs are computed.
 
-On most nights that is almost every object of a library. To work out their jobs, only to find that
-each exists already, would take several times as long as the listing.
+On most nights, almost every object of a library is unchanged. Computing their jobs, only to find
+that each one exists already, would take several times as long as the listing.
 """
 
 from collections import Counter
@@ -16,8 +16,8 @@ from ittybatch.profiles.blueprint import Fit
 from ittybatch.profiles.item import S3_SCHEME
 from ittybatch.profiles.job import item_key
 
-# A new library must not be slowed down by a lookup that finds nothing: from this many objects on,
-# a sample of one in fifty decides whether the lookup is worth it.
+# A lookup that finds nothing must not slow down a new library. So, from this many objects on, a
+# sample of one in fifty decides whether the lookup is worthwhile.
 _MANY = 1000
 _SAMPLED = 50
 
@@ -26,8 +26,8 @@ class Alike(NamedTuple):
     """Objects of a page that get the same renditions.
 
     Args:
-        places: Their indexes in the page.
-        keys: The prefixes of their job keys.
+        places: Indexes of the objects in the page.
+        keys: Prefixes of their job keys.
     """
 
     places: list[int]
@@ -35,11 +35,11 @@ class Alike(NamedTuple):
 
 
 class Remaining(NamedTuple):
-    """What is left of a page's items.
+    """The items that remain on a page.
 
     Args:
-        items: Those whose jobs must be worked out, in order.
-        counts: Numbers of the others by name, as planning counts them.
+        items: Items whose jobs must be computed, in order.
+        counts: Numbers of the items left out, under the names that planning uses.
     """
 
     items: Sequence[Item]
@@ -51,8 +51,8 @@ def objects_by_fit(
 ) -> Mapping[Fit, Alike]:
     """Group a page's objects by the renditions that they get.
 
-    Items that must be examined one by one are left out: those that name a kind of job, get none, or
-    name an unknown profile, and URLs, whose signatures change.
+    Some items must be examined one by one, and are left out: items that name a kind of job, that
+    get no rendition, or that name an unknown profile, and URLs, whose signatures change.
 
     Args:
         items: The page's items.
@@ -83,15 +83,15 @@ def objects_by_fit(
 def leave_out_held(
     ledger: Ledger, batch: str | None, items: Sequence[Item], objects: Mapping[Fit, Alike]
 ) -> Remaining:
-    """Leave out the objects all of whose jobs are held by other batches.
+    """Leave out an object if other batches hold all its jobs.
 
     If a claim is released before the page is committed, the next batch makes that job.
 
     Args:
-        ledger: Which jobs are held.
+        ledger: The ledger, which knows the held jobs.
         batch: The batch that is being planned; None for a dry run.
         items: The page's items.
-        objects: Its objects, by their renditions.
+        objects: The page's objects, grouped by renditions.
     """
     counts: Counter[str] = Counter()
     held: set[int] = set()

@@ -1,7 +1,7 @@
-"""What the Prefect server still has although `prefect.yaml` no longer declares it.
+"""Remove from the Prefect server what `prefect.yaml` no longer declares.
 
 `prefect deploy` sends schedules, parameters and limits only if the file has some. A schedule that
-was removed from the file would stay active, and its runs cost money.
+was removed from the file would stay active, and its runs would cost money.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,12 +31,12 @@ class UnreadableDeclarations(IttybatchError):
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """An active schedule that no file declares.
+    """An active schedule that the file does not declare.
 
     Args:
-        deployment: The deployment's name, with its flow's.
+        deployment: The deployment, as `flow/deployment`.
         declared: Whether the file still declares the deployment.
-        schedule: The schedule, as Prefect has it.
+        schedule: The schedule in Prefect.
         deployment_id: Prefect's id of the deployment.
     """
 
@@ -52,7 +52,7 @@ class Leftover:
 
 
 def leftover_schedules(client: SyncPrefectClient, prefect_file: Path) -> list[Leftover]:
-    """Active schedules of our deployments that the file does not declare.
+    """List active schedules of our deployments that the file does not declare.
 
     Raises:
         UnreadableDeclarations: The file cannot be read.
@@ -70,8 +70,8 @@ def retire(client: SyncPrefectClient, prefect_file: Path, automations: set[str])
     """Deactivate what is not declared; yield a line for each change.
 
     Args:
-        client: Prefect's server, to which the file has just been deployed.
-        prefect_file: The deployments.
+        client: Client of the Prefect server to which the file was just deployed.
+        prefect_file: The file of deployments.
         automations: Names of the declared automations.
 
     Raises:
@@ -135,7 +135,7 @@ def _declared(prefect_file: Path) -> dict[str, Mapping[str, Any]]:
 def _declares(entry: Mapping[str, Any] | None, schedule: DeploymentSchedule) -> bool:
     """Whether a deployment's entry in the file declares a schedule of the server.
 
-    If the file has schedules, Prefect replaces all but the named ones with them.
+    If the file has schedules, Prefect replaces every schedule except those with the same slug.
     """
     schedules = (entry or {}).get("schedules") or []
     if entry and entry.get("schedule"):
@@ -145,7 +145,7 @@ def _declares(entry: Mapping[str, Any] | None, schedule: DeploymentSchedule) -> 
 
 
 def show_schedule(schedule: DeploymentSchedule) -> str:
-    """Show when a schedule starts runs, as `prefect.yaml` has it."""
+    """Format a schedule in the notation of `prefect.yaml`."""
     match schedule.schedule:
         case CronSchedule(cron=cron):
             return f"`{cron}`"

@@ -1,7 +1,7 @@
-"""Waking: resume runs that are ready until their process has started, and replace lost ones.
+"""Wake runs: resume ready runs until their process has started, and replace lost runs.
 
-An owner is a batch or a chunk. A failure for one owner does not stop the others: it is counted and
-tried again later, and after too many its batch is held.
+An owner is a batch or a chunk. A failure for one owner does not stop the others. It is counted and
+retried later. After too many failures, the owner's batch is held.
 """
 
 import logging
@@ -25,12 +25,12 @@ from ittybatch.ledger.sweep import sweep
 
 logger = logging.getLogger(__name__)
 
-# A healthy automation resumes a run in under a second; after this the API is used.
+# A healthy automation resumes a run in under a second. After this time, use the API instead.
 _PATIENCE_S = 4.0
 _NOT_MADE_AFTER_S = 5.0
-# Runs that queue for a worker are silent too: checking them every second gains nothing.
+# Runs that wait for a worker are silent too, so checking them every second gains nothing.
 _CHECKS_PER_LEASE = 4
-# Answers that are not about the requested run.
+# These statuses are not about one particular run.
 _REFUSES_EVERY_RUN = {
     httpx.codes.UNAUTHORIZED,
     httpx.codes.FORBIDDEN,
@@ -38,8 +38,8 @@ _REFUSES_EVERY_RUN = {
     httpx.codes.TOO_MANY_REQUESTS,
     httpx.codes.SERVICE_UNAVAILABLE,
 }
-_LONGEST_REASON = 500
-# Prefect has not resumed the run in two minutes of requests.
+_MAX_REASON_CHARS = 500
+# After this many requests, for two minutes, Prefect still has not resumed the run.
 _MAX_CALLS = 30
 
 
@@ -50,8 +50,8 @@ class Waker:
     only one waker replaces a run.
 
     Args:
-        ledger: Which runs are ready.
-        flow_runs: Prefect.
+        ledger: The ledger, which knows the ready runs.
+        flow_runs: Access to flow runs in Prefect.
         lease_s: Seconds without a heartbeat after which a leg counts as dead.
     """
 
@@ -60,12 +60,12 @@ class Waker:
         self._flow_runs = flow_runs
         self._lease_s = lease_s
         self._replacer = Replacer(ledger, flow_runs)
-        self._looked_at = -math.inf
+        self._checked_at = -math.inf
 
     def round(self) -> Woken:
         """Wake ready runs, create missing ones, replace dead ones.
 
-        Sends no request to Prefect if there is nothing to do.
+        This sends no request to Prefect if there is nothing to do.
 
         Raises:
             PrefectUnavailable: Prefect does not answer. The next round continues.
@@ -74,19 +74,19 @@ class Waker:
         woken = Woken()
         self._each(self._ledger.read(runs.unbound_runs, _NOT_MADE_AFTER_S), self._make, woken)
         self._wake(self._ledger.read(runs.ready_runs), woken)
-        if time.monotonic() - self._looked_at >= self._lease_s / _CHECKS_PER_LEASE:
-            self._looked_at = time.monotonic()
-            self._look_after(self._ledger.read(runs.silent_runs, self._lease_s), woken)
-            self._watch(self._ledger.read(runs.working_runs), woken)
-            # A batch that is cancelled in the UI stops now, not when its next chunk ends.
-            self._check(self._ledger.read(runs.waiting_runs, batches_only=True), woken)
-            self._mend(woken)
+        if time.monotonic() - self._checked_at >= self._lease_s / _CHECKS_PER_LEASE:
+            self._checked_at = time.monotonic()
+            self._check_silent(self._ledger.read(runs.silent_runs, self._lease_s), woken)
+            self._check_working(self._ledger.read(runs.working_runs), woken)
+            # A batch cancelled in the UI must stop now, not when its next chunk ends.
+            self._check_ended(self._ledger.read(runs.waiting_runs, batches_only=True), woken)
+            self._repair(woken)
         return woken
 
     def check_waiting(self) -> Woken:
-        """Check every waiting run, ready or not, for those that were ended in Prefect."""
+        """Check all waiting runs, ready or not, and handle those that ended in Prefect."""
         woken = Woken()
-        self._check(self._ledger.read(runs.waiting_runs), woken)
+        self._check_ended(self._ledger.read(runs.waiting_runs), woken)
         return woken
 
     def make_missing(self, batch: str) -> list[str]:
@@ -110,7 +110,7 @@ class Waker:
     def replace_dead(self, batch: str) -> None:
         """Retire the runs of a batch whose processes are gone, without waiting for a lease.
 
-        For a batch that was just resumed: its runs may have died while it was held.
+        Used when a batch is resumed, because its runs may have died while it was held.
 
         Raises:
             PrefectUnavailable: Prefect does not answer; a later round finds them.
@@ -121,7 +121,7 @@ class Waker:
         def retire(run: OwnedRun, _woken: Woken) -> None:
             status = statuses.get(run.flow_run_id or "")
             if run.state is RunState.AWAKE:
-                # A heartbeat outweighs Prefect, which may not know about the process.
+                # Trust a heartbeat over Prefect, which may not know about the process.
                 silent = age_s(run.heartbeat_at, now) >= self._lease_s
                 dead = silent or (status is not None and status.ended)
             else:
@@ -139,16 +139,16 @@ class Waker:
                 act(run, woken)
             except LedgerUnavailable:
                 raise
-            except Exception as error:  # noqa: BLE001  whatever it is, the others go on
+            except Exception as error:  # noqa: BLE001  one failure must not stop the others
                 self._note_trouble(run, error, woken)
 
     def _note_trouble(self, run: OwnedRun, error: Exception, woken: Woken) -> None:
         refused = isinstance(error, PrefectUnavailable)
         if refused:
-            # If Prefect as a whole is unavailable, this raises and the round ends.
+            # If Prefect is unavailable, this raises and the round ends.
             self._flow_runs.probe()
         every_run = refused and getattr(error, "status", None) in _REFUSES_EVERY_RUN
-        why = str(error)[:_LONGEST_REASON] or type(error).__name__
+        why = str(error)[:_MAX_REASON_CHARS] or type(error).__name__
         logger.warning("%s: %s", run.owner, why, exc_info=None if refused else error)
         woken.troubled.append(f"{run.owner}: {why}")
         failures = self._ledger.write(runs.note_failure, run.owner, count=not every_run)
@@ -189,7 +189,7 @@ class Waker:
 
     def _call(self, call: Sequence[OwnedRun], woken: Woken) -> None:
         owners = [run.owner for run in call]
-        # Recorded first: runs that the event does not wake are resumed through the API.
+        # Record the call first, so that runs that the event does not wake are resumed by the API.
         self._ledger.write(runs.note_call, owners)
         woken.called.extend(owners)
         try:
@@ -205,7 +205,7 @@ class Waker:
         if self._flow_runs.resume(run.flow_run_id or ""):
             woken.resumed.append(run.owner)
 
-    def _look_after(self, silent: Sequence[OwnedRun], woken: Woken) -> None:
+    def _check_silent(self, silent: Sequence[OwnedRun], woken: Woken) -> None:
         bound = [run for run in silent if run.flow_run_id]
         statuses, now = self._statuses(bound), self._now()
 
@@ -221,10 +221,10 @@ class Waker:
 
         self._each(bound, look, woken)
 
-    def _watch(self, working: Sequence[OwnedRun], woken: Woken) -> None:
-        """Hold the batches of runs that somebody suspends in Prefect while they work.
+    def _check_working(self, working: Sequence[OwnedRun], woken: Woken) -> None:
+        """Hold the batches of runs that someone suspended in Prefect while they work.
 
-        Prefect does not notify the process, and the ledger did not request it.
+        Prefect does not notify the process, and the ledger did not request the suspension.
         """
         statuses = self._statuses(working)
 
@@ -239,7 +239,7 @@ class Waker:
         if self._ledger.write(suspended_in_prefect, run):
             woken.held.append(run.owner)
 
-    def _check(self, waiting: Sequence[OwnedRun], woken: Woken) -> None:
+    def _check_ended(self, waiting: Sequence[OwnedRun], woken: Woken) -> None:
         waiting = [run for run in waiting if run.flow_run_id]
         statuses = self._statuses(waiting)
 
@@ -250,7 +250,7 @@ class Waker:
 
         self._each(waiting, check, woken)
 
-    def _mend(self, woken: Woken) -> None:
+    def _repair(self, woken: Woken) -> None:
         for each in sweep(self._ledger, self._lease_s):
             logger.warning("Repaired: %s", each.describe())
             woken.mended.append(each.describe())

@@ -1,7 +1,6 @@
-"""The parameters of the flows, and how Prefect's run form shows them.
+"""The parameters of the flows, as Prefect's run form shows them.
 
-The form reads a parameter's title and description from `json_schema_extra`; it ignores those of
-its `Field`.
+The form reads titles and descriptions from `json_schema_extra`, and ignores those of `Field`.
 """
 
 from typing import Annotated, Any
@@ -18,16 +17,16 @@ from ittybatch.sources import Source
 
 
 def known_profiles() -> list[str]:
-    """List the profiles of this machine; none where the settings cannot be read."""
+    """List the profiles on this machine; none if the settings cannot be read."""
     try:
         return list_profiles(Settings().profiles_dir)
     except IttybatchError:
-        # The form is also made on machines that run nothing; a run reports the error.
+        # Machines that run no flows also build the form. A run reports the error.
         return []
 
 
 def _profile_tabs() -> dict[str, Any]:
-    """A list of the known profiles, with a second tab for any other name or path."""
+    """Build a list of the known profiles, with a second tab for any other name or path."""
     names = known_profiles()
     if not names:
         return {"type": "string"}
@@ -80,7 +79,7 @@ ApproveAbove = Annotated[
 ]
 Options = Annotated[
     BatchOptions,
-    # Each option has a default of its own in the form.
+    # In the form, each option has its own default.
     Field(
         json_schema_extra={
             "title": "Advanced",

@@ -15,7 +15,7 @@ from ittybatch.tasks.step import ends_quietly
 from ittybatch.tasks.submit import submit
 from ittybatch.tasks.wait import wait
 
-# Not in `parameters`, which loads the sources: a leg starts without them.
+# Not in `parameters`, which imports the sources: the legs of chunks start faster without them.
 ChunkId = Annotated[
     int,
     Field(json_schema_extra={"title": "Chunk", "description": "The chunk's id in the ledger."}),
@@ -25,7 +25,7 @@ ChunkId = Annotated[
 @flow(name="process-chunk", description=__doc__)
 @ends_quietly
 def process_chunk(chunk_id: ChunkId) -> State[None]:
-    """Run a chunk, or one leg of it: each leg starts from the ledger."""
+    """Run a chunk, or one leg of it. Each leg reads the state from the ledger."""
     with (
         settings_and_ledger() as (settings, ledger),
         at_work(ledger, chunk_owner(chunk_id), settings.lease_s) as first,

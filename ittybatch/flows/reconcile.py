@@ -14,7 +14,7 @@ from ittybatch.tasks.step import ends_quietly
 @flow(name="reconcile", flow_run_name="reconcile", description=__doc__)
 @ends_quietly
 def reconcile() -> State[None]:
-    """Bring the ledger, Ittybit and Prefect in line. Safe to run twice at once."""
+    """Reconcile the ledger with Ittybit and Prefect. Concurrent runs are safe."""
     with settings_and_ledger() as (settings, ledger):
         done = asyncio.run(reconcile_all(settings, ledger))
     for what, count in done.items():

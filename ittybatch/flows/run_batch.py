@@ -34,7 +34,7 @@ def run_batch(
     approve_above_jobs: ApproveAbove = None,
     options: Options = DEFAULTS,
 ) -> State[BatchSummary]:
-    """Run a batch, or one leg of it: each leg starts from the ledger."""
+    """Run a batch, or one leg of it. Each leg reads the state from the ledger."""
     if approve_above_jobs is not None:
         options = options.model_copy(update={"approve_above_jobs": approve_above_jobs})
     with settings_and_ledger() as (settings, ledger):
@@ -62,19 +62,19 @@ def _work(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Sta
             end = outcome(status)
         if leave(ledger, settings, leg):
             return end
-        # Somebody has resumed or approved it in the meantime, and relies on this run.
+        # Someone resumed or approved the batch meanwhile, and relies on this run to continue.
         batch = ledger.read(read_batch, batch.id)
 
 
 def _run_chunks(
     ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg
 ) -> tuple[BatchStatus, Leg] | None:
-    """Release chunks and wait for them, until nothing is left to wait for.
+    """Release chunks and wait for them until all have ended, or the batch stops.
 
     A run that cannot suspend runs the chunks itself, one after the other.
 
     Returns:
-        The batch's status then, and the current leg; None if another run has replaced this one.
+        The batch's status and the current leg; None if another run has replaced this one.
     """
     stays = in_place()
     max_active = BatchOptions.model_validate(batch.options).max_active_chunks
@@ -96,7 +96,7 @@ def _run_here(chunk: int) -> None:
     """Run a chunk in this process.
 
     Raises:
-        IttybatchError: The chunk's flow has failed, and has logged why.
+        IttybatchError: The chunk's flow failed. It has logged the reason.
     """
     state = process_chunk(chunk, return_state=True)
     if not state.is_completed():

@@ -15,7 +15,7 @@ from ittybatch.tasks.step import ends_quietly
 def steer_batch(
     action: SteerAction, batch: BatchName = "latest", changes: Changes = NO_CHANGES
 ) -> State[None]:
-    """Do what an operator wants with a batch."""
+    """Apply an operator's action to a batch."""
     with settings_and_ledger() as (settings, ledger):
         found = ledger.read(find_batch, batch)
         by = "the steer-batch deployment"

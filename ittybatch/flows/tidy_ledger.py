@@ -15,7 +15,7 @@ from ittybatch.tasks.step import ends_quietly
 @flow(name="tidy-ledger", flow_run_name="tidy-ledger", description=__doc__)
 @ends_quietly
 def tidy_ledger(keep_days: KeepDays = None) -> State[None]:
-    """Remove it in small steps while batches go on. Safe to repeat and to interrupt."""
+    """Remove the data in small steps while batches continue. Safe to repeat and to interrupt."""
     with settings_and_ledger() as (settings, ledger):
         days = keep_days or settings.keep_days
         removed = tidy(ledger, older_than=timedelta(days=days))

@@ -1,7 +1,8 @@
-"""The errors of requests to Ittybit's API.
+"""Errors of requests to Ittybit's API.
 
-`outcome_unknown` decides about money: can Ittybit have accepted the request although we have no
-answer? If so, the request is retried under the same Idempotency-Key, never under a new one.
+`outcome_unknown` prevents double billing. It is true if Ittybit may have accepted a request that
+has no usable answer. That request is retried under the same Idempotency-Key, never under a new
+one.
 """
 
 from typing import ClassVar
@@ -15,9 +16,9 @@ class IttybitError(IttybatchError):
     Args:
         message: What happened.
         remedy: What to do next.
-        status: The HTTP status, or None without an answer.
+        status: The HTTP status; None if there was no response.
         kind: Ittybit's name for the error, for example `invalid_input`.
-        body: The answer's body, bounded, with credentials masked.
+        body: The response body, truncated, with credentials masked.
         retry_after_s: Seconds to wait, from the `Retry-After` header.
     """
 
@@ -42,18 +43,18 @@ class IttybitError(IttybatchError):
 
     @property
     def outcome_unknown(self) -> bool:
-        """Whether Ittybit may have accepted this request in any of its tries."""
+        """Whether Ittybit may have accepted this request, in this attempt or an earlier one."""
         return self.may_have_been_accepted or self.earlier_try_unknown
 
 
 class IttybitConnectionError(IttybitError):
-    """The connection failed, or broke before the answer was complete."""
+    """The connection failed, or broke before the response was complete."""
 
     may_have_been_accepted = True
 
 
 class IttybitTimeout(IttybitError):
-    """Ittybit did not answer completely in time."""
+    """No complete response arrived in time."""
 
     may_have_been_accepted = True
 
@@ -65,7 +66,7 @@ class ServerError(IttybitError):
 
 
 class UnreadableAnswer(IttybitError):
-    """A 2xx answer whose body is not what Ittybit documents, for example a proxy's page."""
+    """A 2xx response without the documented body, for example the page of a proxy."""
 
     may_have_been_accepted = True
 
@@ -79,7 +80,7 @@ class PaymentRequired(IttybitError):
 
 
 class RateLimited(IttybitError):
-    """Too many requests: 429. `retry_after_s` is the wait that Ittybit asked for."""
+    """Too many requests: 429. `retry_after_s` is the wait that Ittybit requested."""
 
 
 class Redirected(IttybitError):
@@ -91,7 +92,7 @@ class InvalidRequest(IttybitError):
 
 
 class NotFound(InvalidRequest):
-    """Ittybit has nothing at this path: 404."""
+    """Ittybit has no resource at this path: 404."""
 
 
 class KeyConflict(InvalidRequest):

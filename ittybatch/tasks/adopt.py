@@ -22,13 +22,13 @@ def adopt(
     """Find this flow run's batch, or create it with a frozen copy of the profile.
 
     Raises:
-        ProfileError: The profile cannot be used.
+        ProfileError: The profile is missing or invalid.
         UnknownForm: `report_to` names a file instead of a folder.
-        DestinationOverlap: Outputs would be written where the source is scanned.
+        DestinationOverlap: Outputs would be written to a folder that the source scans.
     """
     flow_run, _ = this_run()
-    # The ledger keeps source, profile and options as they were at the start. Later legs ignore
-    # changed files, and a `latest` that would mean another batch by now.
+    # The ledger stores source, profile and options when the batch is created. Later legs use
+    # these copies: files may have changed, and `latest` may mean another batch by now.
     batch = ledger.read(known_batch, flow_run, adopt=options.go_on_with) or _opened(
         ledger, settings, source, profile, options
     )
@@ -48,7 +48,7 @@ def _opened(
 ) -> OpenBatch:
     flow_run, deployment = this_run()
     refuse_file(options.report_to)
-    # Free the jobs of batches whose process was killed while planning.
+    # Release the jobs of batches whose process was killed while planning.
     sweep(ledger, settings.lease_s)
     source, chosen = settle(ledger, source, profile, settings.profiles_dir)
     return ledger.write(
@@ -56,7 +56,7 @@ def _opened(
         flow_run_id=flow_run,
         deployment_id=deployment,
         name=options.name or deployment_name() or chosen.name,
-        # A replacing run is started with source and options: Prefect refuses nulls.
+        # The source is later a parameter of a replacing run, and Prefect refuses nulls there.
         source=source.model_dump(mode="json", exclude_none=True),
         profile=chosen.model_dump(mode="json"),
         options=options.to_store(),

@@ -1,4 +1,4 @@
-"""Approve: a plan above the user's own limits waits until somebody approves it."""
+"""Approve: a plan above the user's limits waits until someone approves it."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import OpenBatch, read_batch
-from ittybatch.ledger.control import approve as let_begin
+from ittybatch.ledger.control import approve as start_approved
 from ittybatch.ledger.control import cancel_batch
 from ittybatch.ledger.legs import Leg, ask, asked_leg
 from ittybatch.ledger.states import BatchState
@@ -17,7 +17,7 @@ from ittybatch.settings import Settings
 from ittybatch.tasks.leg import in_place, this_run
 from ittybatch.tasks.wait import wait
 
-# What an operator can decide.
+# The decisions that an operator can make.
 Decision = Literal["wait", "approve", "cancel"]
 
 
@@ -26,7 +26,7 @@ class Approval(RunInput):
 
     model_config = ConfigDict(extra="forbid", title="Approval")
 
-    # A run that is resumed without an answer, by mistake or by an event, is not approved.
+    # If a mistake or an event resumes the run without an answer, it is not approved.
     decision: Decision = Field(
         "wait",
         title="Decision",
@@ -35,13 +35,13 @@ class Approval(RunInput):
 
 
 def approve(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Leg | None:
-    """Check whether a batch may start; if not, wait until somebody approves or cancels it.
+    """Check whether a batch may start. If not, wait until someone approves or cancels it.
 
-    A deployed run waits suspended, with a form on its page. A subflow, which Prefect cannot
+    A deployed run suspends and shows a form on its page. A subflow, which Prefect cannot
     suspend, waits in its process. `ittybatch approve` works in both cases.
 
     Returns:
-        The leg to continue with; None if this run can do nothing more for now.
+        The leg to continue with; None if this run has nothing more to do for now.
     """
     if batch.state is not BatchState.UNAPPROVED:
         return leg
@@ -49,10 +49,10 @@ def approve(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> L
     if deployment is None:
         return None
     if in_place():
-        return _stay(ledger, settings, batch, leg)
+        return _wait_in_process(ledger, settings, batch, leg)
     asked = ledger.read(asked_leg, batch.id, flow_run)
     if asked is not None:
-        _carry_out(ledger, batch.id, _ask(batch, settings, asked).decision)
+        _apply(ledger, batch.id, _ask(batch, settings, asked).decision)
         batch = ledger.read(read_batch, batch.id)
         if batch.state is not BatchState.UNAPPROVED:
             return leg
@@ -63,7 +63,7 @@ def approve(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> L
     return None
 
 
-def _stay(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Leg | None:
+def _wait_in_process(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Leg | None:
     """Wait in this process; `ittybatch approve` and `ittybatch cancel` wake it."""
     get_run_logger().warning(
         "This batch waits for approval: %s `ittybatch approve %s` starts it.",
@@ -77,7 +77,7 @@ def _stay(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Leg
 
 
 def _ask(batch: OpenBatch, settings: Settings, leg: int) -> Approval:
-    """Suspend with a form; when it has been answered, return the answer."""
+    """Suspend the run with a form; return the answer once someone has submitted it."""
     form = Approval.with_initial_data(
         description=f"**{batch.reason}**\n\nThe plan is among this run's artifacts. In the "
         f"terminal: `ittybatch approve {batch.id}`, or `ittybatch cancel {batch.id}`."
@@ -88,10 +88,10 @@ def _ask(batch: OpenBatch, settings: Settings, leg: int) -> Approval:
     return Approval(decision=answer.decision)
 
 
-def _carry_out(ledger: Ledger, batch: str, decision: Decision) -> None:
+def _apply(ledger: Ledger, batch: str, decision: Decision) -> None:
     match decision:
         case "approve":
-            ledger.write(let_begin, batch)
+            ledger.write(start_approved, batch)
         case "cancel":
             ledger.write(cancel_batch, batch, "Cancelled instead of approved.")
         case "wait":

@@ -1,4 +1,4 @@
-"""Artifacts: a batch's plan, progress, results and report in the Prefect UI."""
+"""Publish a batch's plan, progress, results and report as artifacts in the Prefect UI."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,8 +35,8 @@ from ittybatch.tasks.leg import this_run
 from ittybatch.tasks.markdown import code, escaped, link, table
 
 MOST_ROWS = 500
-# Wider cells push the others off the page; the failures artifact has the full texts.
-_WIDEST = 50
+# Wider cells push other cells off the page. The failures artifact has the full texts.
+_MAX_CELL_CHARS = 50
 _ENDED = ("succeeded", "failed", "expired", "cancelled")
 
 
@@ -84,13 +84,13 @@ def planned(counts: Mapping[str, int]) -> str:
 
 
 def show_progress(status: BatchStatus, text: str) -> None:
-    """Publish a batch's progress: one bar per flow run, which each leg updates."""
+    """Publish a batch's progress as one bar per flow run. Each leg updates the bar."""
     key = f"progress-{status.id}"
     ended = sum(status.counts[name] for name in _ENDED)
     if status.counts["jobs"]:
         percent = 100.0 * ended / status.counts["jobs"]
     else:
-        # A batch that is held or paused before its first planned job has no progress.
+        # A batch that was held or paused before its first job was planned has no progress.
         percent = 100.0 if status.state.ended else 0.0
     bar = _bar_of_this_run(key)
     if bar is None:
@@ -110,14 +110,14 @@ def progress_of(status: BatchStatus) -> str:
 
 
 def show_results(status: BatchStatus, rows: Sequence[JobRow]) -> None:
-    """Publish the results of the first jobs, as many as a page can show."""
+    """Publish the results of the first jobs."""
     root = _root(status)
     results = [
         {
             "Item": escaped(Item(row.input).shown.removeprefix(root)),
             "Rendition": escaped(row.rendition),
             "Status": row.state.value,
-            "Output or error": _came_of(row),
+            "Output or error": _result_of(row),
             "Pixels": f"{row.width}x{row.height}" if row.width else "",
             "Duration": format_duration(row.duration_s),
             "Size": format_bytes(row.size_bytes),
@@ -134,7 +134,7 @@ def show_results(status: BatchStatus, rows: Sequence[JobRow]) -> None:
 
 
 def show_failures(status: BatchStatus, reasons: Sequence[Mapping[str, Any]]) -> None:
-    """Publish why jobs failed, the most frequent reason first."""
+    """Publish why jobs failed, most frequent reason first."""
     failures = [
         {
             "Jobs": str(reason["jobs"]),
@@ -154,7 +154,7 @@ def show_failures(status: BatchStatus, reasons: Sequence[Mapping[str, Any]]) -> 
 
 
 def show_report(status: BatchStatus, text: str, written: Written) -> None:
-    """Publish the outcome of a batch, and where its completion report is."""
+    """Publish the outcome of a batch and the location of its completion report."""
     source = code(source_name(status.source))
     lines = [
         f"**{status.state.value.replace('_', ' ').capitalize()}**: {escaped(text)}",
@@ -202,10 +202,12 @@ def _bar_of_this_run(key: str) -> UUID | None:
     return found[0].id if found else None
 
 
-def _came_of(row: JobRow) -> str:
+def _result_of(row: JobRow) -> str:
     if row.output_url and row.state is JobState.SUCCEEDED:
         return link(row.output_url)
-    return escaped(shorten(row.error_message or row.error_kind or "", _WIDEST, placeholder=" …"))
+    return escaped(
+        shorten(row.error_message or row.error_kind or "", _MAX_CELL_CHARS, placeholder=" …")
+    )
 
 
 def _root(status: BatchStatus) -> str:

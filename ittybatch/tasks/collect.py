@@ -1,6 +1,7 @@
-"""Collect: see how far a chunk is, and how its flow run ends.
+"""Collect: check the progress of a chunk, and choose the final state of its flow run.
 
-A chunk's leg imports this. It must not import a source: that costs a sixth of a leg's CPU.
+The legs of chunks import this module. It must not import `sources`, which would cost a sixth of a
+leg's CPU time.
 """
 
 from collections.abc import Mapping
@@ -61,13 +62,13 @@ def collect(ledger: Ledger, chunk: int) -> tuple[ChunkPlace, bool]:
 
 
 def chunk_outcome(place: ChunkPlace) -> State[None]:
-    """The state of a chunk's run: Completed even if jobs failed, for its work is done."""
+    """Build the final state of a chunk's run: Completed even if jobs failed."""
     message = with_unsuccessful(f"{place.succeeded:,} jobs succeeded", asdict(place))
     return Completed(message=f"{message}.")
 
 
 def stopped_outcome(place: ChunkPlace) -> State[None]:
-    """The state of a chunk's run whose batch is held: the batch's own run says why."""
+    """Build the final state of a chunk's run in a held batch. The batch's run says why."""
     return Completed(
         message="Its batch is held. Another flow run continues this chunk after "
         f"`ittybatch resume {place.batch_id}`."

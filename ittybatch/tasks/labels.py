@@ -1,4 +1,4 @@
-"""Labels: the name and the tags of this flow run in the Prefect UI."""
+"""Set the name and the tags of this flow run in the Prefect UI."""
 
 import re
 from collections.abc import Mapping
@@ -14,15 +14,15 @@ from ittybatch.engine.naming import run_name
 from ittybatch.ledger.control import is_paused
 from ittybatch.ledger.queries import BatchStatus
 
-# Names that Prefect generates, `witty-otter` and `rho3-wysanti-quadrant`: they mean nothing.
+# Matches the random names that Prefect generates: `witty-otter`, `rho3-wysanti-quadrant`.
 _GENERATED = re.compile(r"[a-z0-9'-]+")
 _OUTCOME = "outcome:"
 
 
 def batch_run_name() -> str:
-    """Name this run for what it does, unless somebody has named it.
+    """Name this run after what it does, unless someone has named it.
 
-    Prefect asks again in each leg; the name that the first leg gave stays.
+    Prefect calls this in each leg. The name that the first leg chose stays.
     """
     context = FlowRunContext.get()
     if context is None:
@@ -34,7 +34,7 @@ def batch_run_name() -> str:
 
 
 def name_of(parameters: Mapping[str, Any], deployed_as: str | None) -> str:
-    """Name a run by its parameters: `nightly: s3://media/uploads/, web`."""
+    """Name a run after its parameters: `nightly: s3://media/uploads/, web`."""
     options, source = _plain(parameters.get("options")), _plain(parameters.get("source"))
     what = options.get("name") or deployed_as or "run-batch"
     remark = "dry run" if options.get("dry_run") else ""
@@ -42,27 +42,27 @@ def name_of(parameters: Mapping[str, Any], deployed_as: str | None) -> str:
 
 
 def deployment_name() -> str | None:
-    """The name of the deployment that this run is of; None for a direct call."""
+    """Return the name of this run's deployment; None for a direct call."""
     name = deployment.name
     return str(name) if name else None
 
 
 def tag_batch(batch: str) -> None:
-    """Tag this flow run as the batch's chunks are tagged, so that one filter shows all."""
+    """Tag this flow run like the runs of the batch's chunks, so that one filter shows all."""
     _tag([f"batch:{batch}"])
 
 
 def tag_outcome(status: BatchStatus) -> None:
-    """Tag this flow run with the state that its batch has in the ledger, or `paused`.
+    """Tag this flow run with the batch's state in the ledger, or `paused`.
 
-    Prefect's Failed covers both some_failed and held.
+    Prefect's state Failed does not distinguish some_failed from held.
     """
     paused = is_paused(status.state, status.reason)
     _tag([f"{_OUTCOME}{'paused' if paused else status.state.value}"])
 
 
 def _tag(tags: list[str]) -> None:
-    """Add tags to this flow run; an outcome replaces an earlier one."""
+    """Add tags to this flow run. An outcome tag replaces an earlier one."""
     context = FlowRunContext.get()
     run = context.flow_run if context else None
     if run is None or set(tags) <= set(run.tags):

@@ -1,4 +1,4 @@
-"""Legs: one process's work for a batch or chunk, with its heartbeat and its suspension."""
+"""Legs: begin, suspend and end the work of one process for a batch or chunk."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from ittybatch.settings import Settings
 
 
 def this_run() -> tuple[str | None, str | None]:
-    """The ids of this flow run and of its deployment; None for a direct call's deployment."""
+    """Return the ids of this flow run and its deployment. A direct call has no deployment: None."""
     context = FlowRunContext.get()
     run = context.flow_run if context else None
     if run is None:
@@ -30,9 +30,9 @@ def this_run() -> tuple[str | None, str | None]:
 
 
 def in_place() -> bool:
-    """Whether this run waits in its own process.
+    """Whether this run waits in its own process instead of suspending.
 
-    Prefect cannot suspend a flow that was called directly, nor a subflow such as the one that
+    Prefect cannot suspend a flow that was called directly, or a subflow, for example one that
     `run_deployment` starts inside another flow.
     """
     context = FlowRunContext.get()
@@ -57,13 +57,13 @@ class LegInterrupted(IttybatchError):
 
 @contextmanager
 def at_work(ledger: Ledger, owner: str, lease_s: float) -> Iterator[Leg | None]:
-    """Begin a leg for an owner, and send heartbeats until the end of the block.
+    """Begin a leg for an owner, and send heartbeats until the block ends.
 
     Yields:
-        The leg; None if another run has replaced this one, which then has nothing to do.
+        The leg; None if another run has replaced this one and this one must end.
 
     Raises:
-        LegInterrupted: An error of ours ended the block.
+        LegInterrupted: An `IttybatchError` ended the block.
     """
     try:
         leg = new_leg(ledger, owner)
@@ -81,12 +81,12 @@ def at_work(ledger: Ledger, owner: str, lease_s: float) -> Iterator[Leg | None]:
 def new_leg(ledger: Ledger, owner: str, *, after: Leg | None = None) -> Leg | None:
     """Begin a leg of this flow run.
 
-    A direct call takes over the batch or chunk that it was called with.
+    A direct call takes over the batch or chunk from other runs.
 
     Args:
-        ledger: Where the owner is.
+        ledger: The ledger that has the owner.
         owner: The batch or chunk.
-        after: The leg that this process had before, if any.
+        after: The previous leg of this process, if any.
     """
     flow_run, deployment = this_run()
     take_over = deployment is None and after is None
@@ -96,10 +96,10 @@ def new_leg(ledger: Ledger, owner: str, *, after: Leg | None = None) -> Leg | No
 def leave(ledger: Ledger, settings: Settings, leg: Leg) -> bool:
     """End this flow run's work for an owner.
 
-    A run that somebody suspended in the Prefect UI is suspended, for them to resume.
+    If someone suspended the run in the Prefect UI, suspend it, so that they can resume it.
 
     Returns:
-        False if somebody has resumed the batch meanwhile, so that there is work again.
+        False if someone has resumed the batch meanwhile, so that there is work again.
     """
     ending = ledger.write(end_run, leg)
     if ending is Ending.SUSPENDED and not in_place():
@@ -112,18 +112,18 @@ def leave(ledger: Ledger, settings: Settings, leg: Leg) -> bool:
 
 
 def suspend(key: str, timeout_s: float, message: str) -> None:
-    """Suspend this flow run: its process ends, and another one runs the flow again.
+    """Suspend this flow run: its process ends, and another process runs the flow again.
 
-    The same as Prefect's `suspend_flow_run`, which cannot give the state a message. Returns only
-    if a suspension with this key has been resumed before.
+    This does the same as Prefect's `suspend_flow_run`, which cannot give the state a message. It
+    returns only if a suspension with this key was already resumed.
 
     Args:
-        key: Prefect suspends a run only once for each key.
+        key: Key of the suspension. Prefect suspends a run only once per key.
         timeout_s: Seconds after which Prefect fails the run.
         message: What the run waits for, shown in the Prefect UI.
 
     Raises:
-        LegInterrupted: Prefect does not allow it.
+        LegInterrupted: Prefect refuses to suspend the run.
     """
     flow_run, _ = this_run()
     wanted = Suspended(State[None], timeout_seconds=int(timeout_s), pause_key=key, message=message)

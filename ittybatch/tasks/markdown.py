@@ -1,29 +1,29 @@
-"""Markdown for artifacts, in which keys, rows and error messages may hold any character."""
+"""Format Markdown for artifacts. Keys, rows and error messages may contain any character."""
 
 import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote, unquote, urlsplit
 
-# Percent signs stay: encoded characters must not be encoded twice.
+# Percent signs are safe, so that encoded characters are not encoded twice.
 _SAFE = ":/?#[]@!$&'()*+,;=%~"
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~!&])")
 
 
 def escaped(text: object) -> str:
-    """Escape text, so that it shows as it is, on one line."""
+    """Escape text so that it shows unchanged, on one line."""
     return _MARKUP.sub(r"\\\1", " ".join(str(text).split()))
 
 
 def code(text: object) -> str:
-    """Format a path or a command as code, to be copied."""
+    """Format a path or a command as code, so that it can be copied."""
     return "`" + " ".join(str(text).split()).replace("`", "'").replace("|", "\\|") + "`"
 
 
 def link(url: str) -> str:
-    """Format a web address as a link with its file's name; leave any other address as it is."""
+    """Format a web address as a link labelled with its file name; only escape other addresses."""
     try:
         parts = urlsplit(url)
-    except ValueError:  # such as https://[
+    except ValueError:  # for example https://[
         return escaped(url)
     if parts.scheme not in {"http", "https"} or not parts.netloc or not url.isprintable():
         return escaped(url)
@@ -32,7 +32,7 @@ def link(url: str) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Format a table; a column whose title ends in `>` is aligned to the right."""
+    """Format a table. If a title ends in `>`, its column is right-aligned."""
     lines = [
         "",
         "| " + " | ".join(title.removesuffix(">") for title in head) + " |",

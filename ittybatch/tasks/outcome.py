@@ -1,4 +1,4 @@
-"""Outcome: the state that a batch's flow run ends in, with one sentence about the batch."""
+"""Choose the final state of a batch's flow run, with one sentence about the batch."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 
 def outcome(status: BatchStatus) -> State[BatchSummary]:
-    """The state of a batch's run: Failed only where somebody has to look, and once per batch.
+    """Build the final state of a batch's run: Failed only if someone has to act, once per batch.
 
-    Prefect's automations, filters and events use a state's name, so all names are Prefect's own.
-    Completed carries the summary for a direct caller; the other states raise it in an exception.
+    Prefect's automations, filters and events use the names of states, so all names are Prefect's
+    own. Completed returns the summary to a direct caller. The other states raise an exception that
+    contains it.
     """
     sentence = f"{summary_of(status)}."
     match status.state:
@@ -33,7 +34,8 @@ def outcome(status: BatchStatus) -> State[BatchSummary]:
         case BatchState.HELD:
             resume = f"`ittybatch resume {status.id}` continues, in a new flow run."
             message = f"{status.reason} {resume} {sentence}"
-            # Neither failed nor complete: what waits for the batch's end must not start.
+            # A paused batch has neither failed nor completed: runs that wait for its end must not
+            # start.
             if is_paused(status.state, status.reason):
                 return _stopped(message, status)
             return _failed(message, status)
@@ -51,7 +53,7 @@ def _stopped(message: str, status: BatchStatus) -> State[BatchSummary]:
 
 
 def preview_outcome(found: "Preview") -> State[BatchSummary]:
-    """The state of a dry run."""
+    """Build the final state of a dry run."""
     return Completed(
         message=f"Dry run: {found.counts['jobs']:,} jobs of {found.counts['items']:,} items would "
         f"be submitted: {_found(found.counts)}.",
@@ -60,7 +62,7 @@ def preview_outcome(found: "Preview") -> State[BatchSummary]:
 
 
 def unapproved_outcome(status: BatchStatus) -> State[BatchSummary]:
-    """The state of a run that cannot be answered because it was called directly."""
+    """Build the final state of a direct call, whose plan cannot be approved in the Prefect UI."""
     return _stopped(
         f"Nothing was submitted. {status.reason} `ittybatch approve {status.id}` starts the "
         "batch through Prefect.",
@@ -69,7 +71,7 @@ def unapproved_outcome(status: BatchStatus) -> State[BatchSummary]:
 
 
 def superseded_outcome() -> State[BatchSummary]:
-    """The state of a batch's run that another one has replaced."""
+    """Build the final state of a run that another run has replaced."""
     return Cancelled(message="Another flow run continues this batch.")
 
 

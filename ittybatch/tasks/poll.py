@@ -1,4 +1,4 @@
-"""Poll: ask Ittybit for the state of jobs that nothing was heard of."""
+"""Poll: ask Ittybit for the state of silent jobs."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ from ittybatch.tasks.step import step
 
 @step("poll")
 def poll(ledger: Ledger, settings: Settings, chunk: int) -> None:
-    """Settle jobs that ended without a webhook; give up those past their deadline."""
+    """Settle jobs that ended without a webhook, and give up jobs past their deadline."""
     done = asyncio.run(poll_silent(settings, ledger, chunk))
     logger = get_run_logger()
     if done.asked:
@@ -30,7 +30,7 @@ def poll(ledger: Ledger, settings: Settings, chunk: int) -> None:
 
 @step("poll-expired")
 def poll_given_up(ledger: Ledger, settings: Settings, batch: str) -> None:
-    """Before given-up jobs are made again, record those that have succeeded since."""
+    """Record expired jobs that have succeeded meanwhile, before the others are made again."""
     if not ledger.read(expired_jobs, batch, limit=1):
         return
     done = asyncio.run(_poll_expired(ledger, settings, batch))

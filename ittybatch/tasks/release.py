@@ -17,10 +17,11 @@ def release(
 ) -> list[int]:
     """Release chunks up to the batch's and the installation's limits.
 
-    The ledger records each run before Prefect creates it, under a key that creates it only once.
+    The ledger records each run before Prefect creates it, under an idempotency key, so that it is
+    created only once.
 
     Returns:
-        The chunks to run in this process, if `in_place`.
+        The ids of chunks to run in this process, if `in_place`.
     """
     most = settings.max_in_flight
     limits = (1, None if this_run()[1] is None else most) if in_place else (max_active, most)

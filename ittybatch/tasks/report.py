@@ -28,7 +28,7 @@ from ittybatch.tasks.step import step
 
 @step("progress")
 def progress(ledger: Ledger, batch: str) -> BatchStatus:
-    """Publish the batch's progress, and end it if all of it has ended."""
+    """End the batch if everything in it has ended, and publish its progress."""
     ledger.write(end_batch, batch)
     status = ledger.read(batch_status, batch)
     text = progress_of(status)

@@ -32,13 +32,13 @@ _LOG_EVERY = 10_000
 
 @step("scan")
 def scan(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> OpenBatch:
-    """Plan the batch, from where an earlier leg stopped.
+    """Plan the batch, starting where an earlier leg stopped.
 
-    If the source cannot be read, the batch is held and its run ends. When it is resumed, another
-    run continues from there.
+    If the source cannot be read, the batch is held and its run ends. After a resume, another run
+    continues from there.
 
-    The source is read from the ledger, as it was when the batch was created: `latest` would mean
-    this batch by now.
+    The definition of the source comes from the ledger, where it was stored when the batch was
+    created: by now, `latest` would mean this batch.
 
     Raises:
         LedgerUnavailable: The hold could not be written.
@@ -66,7 +66,8 @@ def scan(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Open
             ),
         )
     except IttybatchError as error:
-        # In one transaction: a run of a held batch is not replaced, and a resume creates another.
+        # Both in one transaction: the run of a held batch is not replaced, and a resume creates
+        # another.
         ledger.write(hold_and_end, leg, str(error))
         get_run_logger().error("The batch is held: %s", error)
         return ledger.read(read_batch, batch.id)
@@ -89,7 +90,7 @@ def scan(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Open
 def look(
     ledger: Ledger, settings: Settings, source: Source, profile: str, options: BatchOptions
 ) -> Preview:
-    """Preview what a run would do. Nothing is written, nothing is submitted."""
+    """Preview what a run would do. Write and submit nothing."""
     source, chosen = settle(ledger, source, profile, settings.profiles_dir)
     found = preview(
         ledger,

@@ -1,4 +1,4 @@
-"""Steps and flows that end with a sentence, not a traceback, when they meet an error of ours."""
+"""Make steps and flows end with a sentence, not a traceback, after an `IttybatchError`."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -18,14 +18,14 @@ R = TypeVar("R")
 
 
 def step(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Make a function a Prefect task without cache and persisted result.
+    """Make a function a Prefect task without a cache or a persisted result.
 
-    A cached result belongs to the task's source code: after a deploy the task would run again.
-    The ledger remembers instead.
+    The ledger records what is done. A cached result would be lost on a deploy, because its key
+    depends on the task's source code.
 
-    Prefect logs a traceback of every exception that a task raises. So an error of ours ends the
-    task in a state that carries it, and is raised again in the flow. That state is Crashed,
-    because Prefect logs a Failed one as an error without an exception ("NoneType: None").
+    Prefect logs a traceback for every exception that a task raises. So, after an `IttybatchError`,
+    the task returns a state that contains the error, and the flow raises it again. That state is
+    Crashed, because Prefect logs a Failed one as an error without an exception ("NoneType: None").
     """
 
     def make(function: Callable[P, R]) -> Callable[P, R]:
@@ -56,12 +56,13 @@ def step(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def ends_quietly(flow_function: Callable[P, State[R]]) -> Callable[P, R]:
-    """Turn an error of ours that a flow function raises into the flow's final state.
+    """Turn an `IttybatchError` that a flow function raises into the flow's final state.
 
     An interrupted leg ends as Crashed, not Failed: its batch has not failed, and another run
-    continues it. Alerts on Failed are about batches.
+    continues it. Failed is for batches, because alerts use it.
 
-    Its type is that of the state's data: Prefect gives a direct caller that and not the state.
+    The declared return type is that of the state's data, because Prefect returns the data, not the
+    state, to a direct caller.
     """
 
     @wraps(flow_function)
@@ -80,17 +81,17 @@ def ends_quietly(flow_function: Callable[P, State[R]]) -> Callable[P, R]:
 
 def _interrupted(why: str) -> State[R]:
     if this_run()[1] is None:
-        # Nothing replaces a direct call.
+        # No other run replaces a direct call.
         return Failed(message=why)
     return Crashed(message=f"{why} Another flow run continues from here.")
 
 
 def _without_traceback(state: State[R]) -> State[R]:
-    """Keep Prefect's engine from logging a traceback because of a state.
+    """Keep Prefect's engine from logging a traceback for a final state.
 
-    At the end of a deployed run the engine raises the exception of every state that is not
-    Completed, and logs it as unexpected. An Abort passes through it, and its process exits
-    with 0. A direct caller gets an ordinary exception instead.
+    At the end of a deployed run, the engine raises the exception of every state that is not
+    Completed, and logs it as unexpected. It does not log an Abort, and the process exits with 0.
+    A direct caller gets an ordinary exception instead.
     """
     if not state.is_completed() and this_run()[1] is not None:
         state.data = Abort(state.message)

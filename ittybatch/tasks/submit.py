@@ -15,7 +15,7 @@ from ittybatch.tasks.step import step
 
 @step("submit")
 def submit(ledger: Ledger, settings: Settings, chunk: int) -> Dispatched:
-    """Send due jobs, and jobs that an earlier leg may have sent without recording the answer."""
+    """Send due jobs, and jobs that an earlier leg may have sent without recording the response."""
     done = asyncio.run(_dispatch(ledger, settings, chunk))
     logger = get_run_logger()
     if done.total:

@@ -1,4 +1,4 @@
-"""Wait: suspend until the ledger has news; a run that cannot suspend waits in its process."""
+"""Wait: suspend until the ledger has news. A run that cannot suspend waits in its process."""
 
 import time
 
@@ -14,7 +14,7 @@ from ittybatch.tasks.poll import poll
 
 _CHECK_EVERY_S = 0.5
 _LINGER_CHECK_EVERY_S = 0.1
-# If no job ends for this long, the others are taken to need more time.
+# If no job ends for this long, assume that the others need more time.
 _LULL_S = 2.0
 
 
@@ -22,16 +22,16 @@ def wait(ledger: Ledger, settings: Settings, leg: Leg, *, chunk: int | None = No
     """Wait for a reason to continue.
 
     In a deployed run this rarely returns: the process ends, and another one runs the flow again.
-    The process only stays for jobs of a chunk that are about to end.
+    The process stays only if jobs of a chunk are about to end.
 
     The ledger records the wait before Prefect suspends the run, so that no news is lost in between.
-    Prefect suspends a run once for each key, so the key holds the leg's number.
+    Prefect suspends a run once per key, so the key contains the leg's number.
 
     Returns:
         The next leg; None if another run has replaced this one.
     """
     if in_place():
-        _stay(ledger, settings, leg, chunk)
+        _wait_in_process(ledger, settings, leg, chunk)
         return new_leg(ledger, leg.owner, after=leg)
     if chunk is not None and _linger(ledger, leg, chunk, settings.linger_s):
         return new_leg(ledger, leg.owner, after=leg)
@@ -45,7 +45,7 @@ def wait(ledger: Ledger, settings: Settings, leg: Leg, *, chunk: int | None = No
 
 
 def _linger(ledger: Ledger, leg: Leg, chunk: int, at_most_s: float) -> bool:
-    """Wait in this process while jobs keep ending, but no longer than a new process would take.
+    """Wait in this process while jobs keep ending, at most as long as a new process would take.
 
     Returns:
         Whether there is a reason to continue.
@@ -62,7 +62,7 @@ def _linger(ledger: Ledger, leg: Leg, chunk: int, at_most_s: float) -> bool:
     return False
 
 
-def _stay(ledger: Ledger, settings: Settings, leg: Leg, chunk: int | None) -> None:
+def _wait_in_process(ledger: Ledger, settings: Settings, leg: Leg, chunk: int | None) -> None:
     ledger.write(begin_wait, leg, in_place=True)
     asked_at = time.monotonic()
     while not ledger.read(has_news, leg):
@@ -73,7 +73,7 @@ def _stay(ledger: Ledger, settings: Settings, leg: Leg, chunk: int | None) -> No
 
 
 def _what_for(transaction: Transaction, leg: Leg, chunk: int | None) -> str:
-    """Say what a run waits for, for its state in the Prefect UI."""
+    """Describe what a run waits for, as the message of its state in the Prefect UI."""
     if chunk is None:
         status = batch_status(transaction, leg.batch_id)
         return (

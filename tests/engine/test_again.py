@@ -106,3 +106,63 @@ def test_options_are_kept_and_read_under_their_old_names() -> None:
     assert options.to_store()["skip_standing"] is True
     assert BatchOptions.model_validate(options.to_store()).skip_existing
     assert "go_on_with" not in options.to_store()
+
+
+def _remake(ledger: Ledger, source: ManifestSource) -> str:
+    """A plan of a batch that says in the ledger that it makes jobs again."""
+    opened = library.new_batch(
+        ledger,
+        source=source.model_dump(mode="json"),
+        profile=PROFILE.model_dump(mode="json"),
+        options={"again": True},
+    )
+    return plan_batch(ledger, opened, source, Path("nowhere"), chunk_size=10, again=True).id
+
+
+def test_what_waits_to_be_made_again_stays_held_back(
+    ledger: Ledger, source: ManifestSource
+) -> None:
+    """Nobody has approved it, so the next night does not send it instead."""
+    _finished(ledger, source)
+    ledger.write(hold_batch, _remake(ledger, source), "waits")
+    found = preview(ledger, source, PROFILE, Path("nowhere"))
+    assert (found.counts["jobs"], found.counts["already_done"]) == (0, 1)
+    assert found.counts["held_back"] == 1
+
+
+def test_a_cancelled_plan_to_make_jobs_again_gives_their_claims_back(
+    ledger: Ledger, source: ManifestSource
+) -> None:
+    """What was held back is held back, and can be released, as if nobody had asked."""
+    _finished(ledger, source)
+    before = ledger.read(quarantine.held_back)
+    ledger.write(cancel_batch, _remake(ledger, source), "changed my mind")
+    found = preview(ledger, source, PROFILE, Path("nowhere"))
+    assert (found.counts["jobs"], found.counts["already_done"]) == (0, 1)
+    assert found.counts["held_back"] == 1
+    assert ledger.read(quarantine.held_back) == before
+
+
+def test_a_retry_of_an_old_failure_does_not_pay_for_what_has_succeeded_since(
+    ledger: Ledger, source: ManifestSource
+) -> None:
+    """Also while the claim is with a batch that was to make it again, and was cancelled."""
+    first = _plan(ledger, source)
+    _send(ledger, first)
+    lost = [library.failed(f"{first}-{each}", "internal_error", "worker lost") for each in (0, 1)]
+    for _ in range(10):
+        ledger.write(settle, lost)
+    old = [row.id for row in library.rows(ledger, first)]
+    second = _plan(ledger, source)
+    _send(ledger, second)
+    ledger.write(settle, [library.remote(f"{second}-0"), library.remote(f"{second}-1")])
+    ledger.write(cancel_batch, _plan(ledger, source, again=True), "cancelled")
+    assert len(old) == 2
+    page = _retry_page(ledger, first)
+    assert page == 0
+
+
+def _retry_page(ledger: Ledger, batch: str) -> int:
+    """How many jobs a retry of a batch would submit."""
+    source = FailedJobsSource(batch=batch)
+    return preview(ledger, source, PROFILE, Path("nowhere")).counts["jobs"]

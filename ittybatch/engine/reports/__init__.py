@@ -1,1 +1,1 @@
-"""The completion report: what it says, the forms it has, the places it is written to."""
+"""The completion report: its contents, its formats and its destinations."""

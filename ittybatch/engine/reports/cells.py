@@ -1,12 +1,12 @@
-"""CSV cells that no spreadsheet treats as a formula, whatever keys and errors hold."""
+"""Format CSV cells so that no spreadsheet treats keys or error texts as formulas."""
 
 import re
 from datetime import datetime
 
-# The characters with which a formula begins, including full-width ones. Where a locale's
-# separator is a semicolon, a cell also begins after a semicolon.
+# A formula begins with one of these characters; some are full-width. In locales that separate
+# cells with semicolons, a cell also begins after a semicolon.
 _SIGN = re.compile(r"(^|[;\t\r\n])([\s\"']*)(?=[=+\-@＝＋－＠])")  # noqa: RUF001  on purpose
-# Without it, Excel reads a file in Windows' encoding and shows Ã¼ for ü.
+# Without this mark, Excel reads a file in Windows' encoding and shows Ã¼ for ü.
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLANKS = ("\t", "\r", "\n")
 
@@ -21,6 +21,6 @@ def cell(value: object) -> str:
 
 
 def harmless(text: str) -> str:
-    """Put an apostrophe before everything that a spreadsheet could treat as a formula."""
+    """Put an apostrophe before any text that a spreadsheet could treat as a formula."""
     marked = _SIGN.sub(r"\1\2'", text)
     return f"'{marked}" if marked.startswith(_BLANKS) else marked

@@ -1,7 +1,7 @@
-"""Check each output: whether it exists, and has the right size, format and duration.
+"""Check whether each output exists and has the right size, format and duration.
 
-One request for an output's first bytes gives its size and its format. The duration that Ittybit
-reported is compared with the input's. No failure here stops a report.
+One request for an output's first bytes shows its size and format. The duration that Ittybit
+reported is compared with the duration of the input. A failed check never stops a report.
 """
 
 import threading
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 AT_ONCE = 32
 _PATIENCE_S = 10.0
-_MOST_REDIRECTS = 3
-_MOST_PARTS = 8
+_MAX_REDIRECTS = 3
+_MAX_PARTS = 8
 _TRIES = 2
-# After this many failures in a row, a host is not asked again: a million outputs at ten seconds
-# each would delay a report for days.
-_MOST_FAILURES = 20
+# After this many failures in a row, send no more requests to a host: a million outputs at ten
+# seconds each would delay a report for days.
+_MAX_FAILURES = 20
 _RANGE = f"bytes=0-{LONGEST - 1}"
 _GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 _GONE_CODES = frozenset({"404", "NoSuchKey", "NoSuchBucket"})
@@ -61,7 +61,7 @@ CHECK_TEXTS = {
     Check.MISSING.value: "missing",
     Check.WRONG_SIZE.value: "wrong size",
     Check.WRONG_FORMAT.value: "wrong format",
-    Check.TOO_SHORT.value: "shorter than asked: the input may be cut short",
+    Check.TOO_SHORT.value: "shorter than requested: the input may be truncated",
     Check.UNKNOWN.value: "could not be checked",
 }
 
@@ -83,11 +83,11 @@ class _NoAnswer(Exception):
 
 
 class OutputChecks:
-    """Checks outputs, several at a time.
+    """Checks outputs concurrently.
 
     Args:
-        durations: Finds the durations of inputs; None if they are not compared.
-        at_once: Requests in flight.
+        durations: Finds the durations of inputs; None for no comparison.
+        at_once: Maximum number of requests in flight.
     """
 
     def __init__(self, durations: InputDurations | None = None, at_once: int = AT_ONCE) -> None:
@@ -96,7 +96,7 @@ class OutputChecks:
         self._web = httpx.Client(
             timeout=_PATIENCE_S,
             limits=httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once),
-            # Uncompressed: otherwise the size would be that of the compressed answer.
+            # Request no compression, or else the size would be that of the compressed response.
             headers={"Accept-Encoding": "identity", "Range": _RANGE},
         )
         self._s3: S3Client | None = None
@@ -118,7 +118,7 @@ class OutputChecks:
             self._s3.close()
 
     def check(self, rows: Sequence[Result]) -> list[Result]:
-        """Return the rows; those that succeeded have `check` set."""
+        """Return the rows, with `check` set on jobs that succeeded."""
         inputs = self._durations.of(rows) if self._durations else {}
         return list(self._threads.map(partial(self._checked, inputs), rows))
 
@@ -138,14 +138,14 @@ class OutputChecks:
             seen = self._fetch(row.output_url)
         except _Gone:
             return Check.MISSING
-        except (_NoAnswer, ValueError):  # some addresses cannot be parsed
+        except (_NoAnswer, ValueError):  # ValueError: the URL cannot be parsed
             return Check.UNKNOWN
         return _judge(row, seen)
 
     def _fetch(self, url: str) -> _Seen:
         host = urlsplit(url).netloc
         for attempt in range(1, _TRIES + 1):
-            if self._failures[host] >= _MOST_FAILURES:
+            if self._failures[host] >= _MAX_FAILURES:
                 break
             try:
                 seen = self._object(url) if url.startswith(SCHEME) else self._page(url)
@@ -159,7 +159,7 @@ class OutputChecks:
         raise _NoAnswer
 
     def _page(self, url: str) -> _Seen:
-        for _ in range(_MOST_REDIRECTS + 1):
+        for _ in range(_MAX_REDIRECTS + 1):
             _refuse_open_http(url)
             try:
                 with self._web.stream("GET", url) as answer:
@@ -195,7 +195,7 @@ class OutputChecks:
 
 
 def _judge(row: Result, seen: _Seen) -> Check:
-    # Of a package only the playlist is fetched; the reported size may be that of all its files.
+    # For adaptive video, only the playlist is fetched; the reported size may cover all files.
     playlist = row.kind == Kind.ADAPTIVE_VIDEO
     size = None if playlist else row.size_bytes
     if seen.size_bytes == 0 or (size and seen.size_bytes is not None and seen.size_bytes != size):
@@ -215,7 +215,7 @@ def _asked_format(row: Result) -> str | None:
 
 
 def _refuse_open_http(url: str) -> None:
-    """Allow HTTPS, and plain HTTP to this machine only, for the sandbox."""
+    """Refuse plain HTTP, except to this machine, for the sandbox."""
     try:
         parts = urlsplit(url)
         allowed = parts.scheme == "https" or (
@@ -235,8 +235,8 @@ def _seen_in(answer: httpx.Response) -> _Seen:
     if not answer.is_success:
         raise _NoAnswer
     beginning = b""
-    # Few parts, so that a server that sends byte by byte delays nothing.
-    for part in islice(answer.iter_raw(), _MOST_PARTS):
+    # Read few parts, because a server may send byte by byte.
+    for part in islice(answer.iter_raw(), _MAX_PARTS):
         beginning += part
         if len(beginning) >= LONGEST:
             break
@@ -248,6 +248,6 @@ def _seen_in(answer: httpx.Response) -> _Seen:
 
 
 def _whole_size(content_range: str | None, length: int | None) -> int | None:
-    """The size after the slash of `bytes 0-63/1000`, or else the length of the whole."""
+    """Return the size after the slash in `bytes 0-63/1000`, or else the length."""
     size = content_range.rpartition("/")[2] if content_range else ""
     return int(size) if size.isdecimal() else length

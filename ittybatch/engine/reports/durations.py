@@ -1,7 +1,7 @@
-"""Durations of inputs, as Ittybit's probe found them.
+"""Durations of inputs, as measured by Ittybit.
 
-Each job at Ittybit lists its tasks. The first of them, `probe`, reports the input's duration; see
-https://ittybit.com/api/get-job.
+Each job at Ittybit lists its tasks. The first task, `probe`, reports the duration of the input;
+see https://ittybit.com/api/get-job.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ from ittybatch.ledger.results import Result
 from ittybatch.ledger.states import JobState
 from ittybatch.settings import Settings
 
-_AT_ONCE = 32
+_MAX_CONCURRENT = 32
 _TIMEOUT_S = 30.0
-# After this many failures in a row, Ittybit is not asked again: a report has to end.
-_MOST_FAILURES = 20
+# Stop asking Ittybit after this many failures in a row, so that the report can finish.
+_MAX_FAILURES = 20
 _TIMED_KINDS = {Kind.VIDEO.value, Kind.AUDIO.value, Kind.ANIMATION.value, Kind.ADAPTIVE_VIDEO.value}
 # Encoders cut at keyframes and packets, so durations differ a little.
 _TOLERANCE_S = 1.0
@@ -29,10 +29,10 @@ _TOLERANCE_SHARE = 0.05
 
 
 class InputDurations:
-    """Asks Ittybit for the durations of inputs. A failed request leaves a duration unknown.
+    """Requests durations of inputs from Ittybit. If a request fails, its duration is unknown.
 
     Args:
-        settings: How Ittybit is reached. Without an API key, every duration is unknown.
+        settings: Ittybit's address and API key. Without a key, every duration is unknown.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -40,29 +40,29 @@ class InputDurations:
         self._failures = 0
 
     def of(self, rows: Iterable[Result]) -> Mapping[str, float]:
-        """Look up the inputs of some jobs, with one request an input.
+        """Look up the durations of the jobs' inputs, one request per input.
 
         Returns:
-            Seconds by the input's URI, where they are known.
+            Known durations in seconds, by the URI of the input.
         """
         tasks = {row.input: row.task_id for row in rows if row.task_id and _is_timed(row)}
-        if not tasks or self._failures >= _MOST_FAILURES or self._settings.api_key is None:
+        if not tasks or self._failures >= _MAX_FAILURES or self._settings.api_key is None:
             return {}
         return asyncio.run(self._look_up(tasks))
 
     async def _look_up(self, tasks: Mapping[str, str]) -> Mapping[str, float]:
-        gate = asyncio.Semaphore(_AT_ONCE)
+        slots = asyncio.Semaphore(_MAX_CONCURRENT)
         async with connect(self._settings) as client:
             found = await asyncio.gather(
-                *(self._look_up_one(client, gate, task) for task in tasks.values())
+                *(self._look_up_one(client, slots, task) for task in tasks.values())
             )
         return {uri: seconds for uri, seconds in zip(tasks, found, strict=True) if seconds}
 
     async def _look_up_one(
-        self, client: IttybitClient, gate: asyncio.Semaphore, task: str
+        self, client: IttybitClient, slots: asyncio.Semaphore, task: str
     ) -> float | None:
-        async with gate:
-            if self._failures >= _MOST_FAILURES:
+        async with slots:
+            if self._failures >= _MAX_FAILURES:
                 return None
             try:
                 async with asyncio.timeout(_TIMEOUT_S):
@@ -75,11 +75,11 @@ class InputDurations:
 
 
 def is_too_short(row: Result, input_s: float) -> bool:
-    """Say whether a job's output is shorter than what was asked for.
+    """Check whether a job's output is shorter than the part of the input that it should cover.
 
     Args:
         row: A job that succeeded.
-        input_s: Duration of its input in seconds.
+        input_s: Duration of the job's input in seconds.
     """
     if row.duration_s is None or not _is_timed(row):
         return False

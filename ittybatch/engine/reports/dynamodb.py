@@ -1,8 +1,8 @@
 """Write ended jobs to a DynamoDB table with the layout of Ittybit's AWS guide.
 
-`pk` is the source's key and `sk` is `task#<id>`; times are in milliseconds. A job is one item,
-however often it is written. It replaces the item that the guide's webhook Lambda wrote, with the
-same attributes and more.
+`pk` is the source's key, `sk` is `task#<id>`, and times are in milliseconds. A job is one item,
+even if it is written several times. It replaces the item that the guide's webhook Lambda wrote,
+with the same attributes and more.
 """
 
 import hashlib
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 # The limit of one BatchWriteItem request.
 _GROUP = 25
-_LONGEST_PK_BYTES = 2048
+_MAX_PK_BYTES = 2048
 _FIRST_WAIT_S = 0.05
-_LONGEST_WAIT_S = 5.0
+_MAX_WAIT_S = 5.0
 _PATIENCE_S = 120.0
 _NO_TABLE = (
     "Create it with partition key `pk` and sort key `sk`, both strings; check "
@@ -54,8 +54,7 @@ class DynamoTable:
         client: The DynamoDB client.
         table: The table's name or ARN.
         batch: Id of the jobs' batch.
-        patience_s: How long, in seconds, items are sent again while the table has no capacity.
-
+        patience_s: Seconds to keep retrying while the table has no capacity.
     """
 
     def __init__(
@@ -72,13 +71,13 @@ class DynamoTable:
         """Write the jobs that have ended and have an id at Ittybit.
 
         Raises:
-            TableUnavailable: The table refuses them, or had no capacity for too long.
+            TableUnavailable: The table refused items, or had no capacity for too long.
         """
         for row in rows:
             if row.task_id is None or not row.state.terminal:
                 continue
             item = _item(row, self._batch)
-            # DynamoDB refuses a group with a duplicate key: the last item wins.
+            # DynamoDB refuses a group with a duplicate key, so keep only the last item.
             request: WriteRequestTypeDef = {"PutRequest": {"Item": item}}
             self._pending[item["pk"]["S"], item["sk"]["S"]] = request
             if len(self._pending) == _GROUP:
@@ -106,11 +105,11 @@ class DynamoTable:
                     remedy=f"Raise its capacity, then: ittybatch report {self._batch} "
                     f"--dynamodb {self._table}",
                 )
-            # Jitter, so that throttled writers do not collide again.
+            # Jitter keeps throttled writers from colliding again.
             pause_s = wait_s * random.uniform(0.5, 1.0)  # noqa: S311  no secret
             time.sleep(pause_s)
             waited_s += pause_s
-            wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+            wait_s = min(wait_s * 2, _MAX_WAIT_S)
         self.written += count
 
     def _unprocessed(self, requests: "list[WriteRequestTypeDef]") -> "list[WriteRequestTypeDef]":
@@ -129,7 +128,7 @@ class DynamoTable:
                 f"The DynamoDB table {self._table} cannot be reached: {error}",
                 remedy="Check the network, the AWS credentials and AWS_REGION.",
             ) from error
-        # The key is the table's name even if an ARN was given; there is only one.
+        # Ignore the key: it is the table's name even if an ARN was given, and there is one table.
         left = [each for some in answer.get("UnprocessedItems", {}).values() for each in some]
         return cast("list[WriteRequestTypeDef]", left)
 
@@ -149,18 +148,18 @@ def open_table(table: str, batch: str) -> Iterator[DynamoTable]:
 
 
 def partition_key(uri: str) -> str:
-    """The source's key, as in a job's metadata `ittybatch_source_key`.
+    """Return the source's key, as in a job's metadata `ittybatch_source_key`.
 
-    DynamoDB allows 2,048 bytes: a longer key is cut and ends with its hash. For a URL without a
-    path, it is the host.
+    DynamoDB allows 2,048 bytes. A longer key is truncated and ends with its hash. The key of a URL
+    without a path is its host.
     """
     item = Item(uri)
     key = item.key or item.bucket
     raw = key.encode("utf-8", "replace")
-    if len(raw) <= _LONGEST_PK_BYTES:
+    if len(raw) <= _MAX_PK_BYTES:
         return key
     mark = f"#{hashlib.sha256(raw).hexdigest()}"
-    return raw[: _LONGEST_PK_BYTES - len(mark)].decode("utf-8", "ignore") + mark
+    return raw[: _MAX_PK_BYTES - len(mark)].decode("utf-8", "ignore") + mark
 
 
 def _item(row: Result, batch: str) -> "dict[str, AttributeValueTypeDef]":

@@ -1,4 +1,4 @@
-"""The entries of a report for a batch and for each job."""
+"""The contents of a report for the batch and for each job."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -33,7 +33,7 @@ COLUMNS = (
 
 
 def batch_summary(status: BatchStatus) -> dict[str, Any]:
-    """The report's entry for the batch."""
+    """Return the report's entry for the batch."""
     return {
         "id": status.id,
         "name": status.name,
@@ -51,12 +51,12 @@ def batch_summary(status: BatchStatus) -> dict[str, Any]:
 
 
 def counts_of(status: BatchStatus) -> dict[str, int]:
-    """The batch's counts, as in every format of the report."""
+    """Return the counts that every format of the report shows."""
     return {name: status.counts[name] for name in _COUNTED}
 
 
 def job_entry(row: JobRow) -> dict[str, Any]:
-    """The JSON report's entry for a job. Only a checked output has a `check`."""
+    """Return the JSON report's entry for a job. Only a checked output has a `check`."""
     output = {
         "format": row.format,
         "width": row.width,
@@ -83,7 +83,7 @@ def job_entry(row: JobRow) -> dict[str, Any]:
 
 
 def job_columns(row: Result) -> Mapping[str, Any]:
-    """A job as a row of `COLUMNS`."""
+    """Return a job as a row with the columns of `COLUMNS`."""
     return {name: row.state.value if name == "status" else getattr(row, name) for name in COLUMNS}
 
 

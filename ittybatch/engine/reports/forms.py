@@ -1,6 +1,6 @@
 """The formats of the report that list every job: JSON, CSV, Parquet.
 
-Each gets the jobs page by page, and keeps none of them in memory.
+Each format receives the jobs page by page and does not keep the whole report in memory.
 """
 
 import csv
@@ -42,7 +42,7 @@ PARQUET_SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in CO
 
 
 class ReportFormat(StrEnum):
-    """A report's format; the value is the suffix of its files."""
+    """A report's format. The value is the file suffix."""
 
     JSON = "json"
     CSV = "csv"
@@ -59,14 +59,14 @@ _SUFFIXES = {
 
 
 class UnknownForm(IttybatchError):
-    """The name of a report has the suffix of another or an unknown format."""
+    """The suffix of a report's name belongs to an unknown format or contradicts `--format`."""
 
 
 def form_of(name: str | None, given: ReportFormat | None = None) -> ReportFormat:
-    """Choose a report's format by its name: JSON if it has no suffix.
+    """Choose a report's format by the suffix of its name. Without a suffix, it is JSON.
 
     Args:
-        name: A path or `s3://bucket/key`, None for a stream.
+        name: A path or `s3://bucket/key`; None for a stream.
         given: The requested format, if any.
 
     Raises:
@@ -92,10 +92,10 @@ def form_of(name: str | None, given: ReportFormat | None = None) -> ReportFormat
 
 
 def refuse_file(report_to: str | None) -> None:
-    """Refuse a file name as the place of copies, in which each batch gets a folder.
+    """Refuse a file as the destination of copies, which must be a folder.
 
     Raises:
-        UnknownForm: The place has a file's suffix.
+        UnknownForm: The name has the suffix of a file.
     """
     if report_to and not report_to.endswith("/") and _ending(report_to) in _SUFFIXES:
         raise UnknownForm(
@@ -110,7 +110,7 @@ def _ending(name: str | None) -> str:
 
 
 class ReportForm(Protocol):
-    """A report while it is written."""
+    """A report that is being written."""
 
     def add(self, rows: Sequence[Result], /) -> None:
         """Write the next jobs."""
@@ -120,7 +120,7 @@ class ReportForm(Protocol):
 
 
 class JsonReport:
-    """The report as one JSON document, with one line a job."""
+    """The report as one JSON document, with one line per job."""
 
     def __init__(self, stream: IO[bytes], status: BatchStatus) -> None:
         self._stream = stream
@@ -143,11 +143,11 @@ class JsonReport:
 
 
 class CsvReport:
-    """The report as CSV. No spreadsheet treats a cell of it as a formula.
+    """The report as CSV. No spreadsheet treats its cells as formulas.
 
     Args:
-        stream: Where to write it.
-        for_excel: Whether to begin with a byte order mark, which Excel needs and pipes do not.
+        stream: The stream to write to.
+        for_excel: Whether to begin with a byte order mark, which Excel needs but pipes do not.
     """
 
     def __init__(self, stream: IO[bytes], *, for_excel: bool = False) -> None:
@@ -170,14 +170,14 @@ class CsvReport:
 
 
 class ParquetReport:
-    """The report as Parquet, with some thousand jobs in a row group."""
+    """The report as Parquet, with thousands of jobs per row group."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._writer = pq.ParquetWriter(stream, PARQUET_SCHEMA)
         self._group: list[Any] = []
 
     def add(self, rows: Sequence[Result], /) -> None:
-        """Collect these jobs, and write them when they fill a row group."""
+        """Collect these jobs, and write them once they fill a row group."""
         self._group.extend(job_columns(row) for row in rows)
         if len(self._group) >= _ROW_GROUP:
             self._flush()

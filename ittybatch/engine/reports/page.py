@@ -1,7 +1,7 @@
 """The report as one HTML page: outputs, times, sizes and failures.
 
-The page has no script and loads nothing but pictures, which are the outputs themselves. Its
-template is `templates/report.html`.
+The page has no scripts. It loads only images, which are outputs of the batch. Its template is
+`templates/report.html`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,13 +31,13 @@ _REPLACEMENT = "\ufffd"
 
 
 class PageReport:
-    """The HTML report. It lists the first jobs of a large batch, and says how many there are.
+    """The HTML report. For a large batch, it lists the first jobs and gives the total number.
 
     Args:
         stream: Where to write the page.
         status: The batch.
         reasons: Failures by state and reason, the most frequent first.
-        only_failures: Whether to leave out outputs.
+        only_failures: Whether to omit the list of outputs.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class PageReport:
 
 
 def visible(value: object) -> object:
-    """Replace invisible characters in a value, such as a control that reverses the text."""
+    """Replace invisible characters, for example one that reverses the direction of the text."""
     if value is None or isinstance(value, Markup):
         return value or ""
     return "".join(
@@ -104,7 +104,7 @@ def visible(value: object) -> object:
 
 
 def is_web_address(url: str | None) -> bool:
-    """Say whether a URL may be linked: http or https, and nothing like `javascript:`."""
+    """Check whether a URL is safe to link: only http and https are, never `javascript:`."""
     if not url or not url.isprintable() or " " in url:
         return False
     try:
@@ -115,12 +115,12 @@ def is_web_address(url: str | None) -> bool:
 
 
 def shown_uri(uri: object) -> str:
-    """A URI without its password and its query, which may hold a signature."""
+    """Return a URI without its password and without its query, which may contain a signature."""
     return Item(str(uri)).shown
 
 
 def item_name(uri: str) -> str:
-    """The key of an S3 object or the path of a URL; the URI if it has none."""
+    """Return the key of an S3 object or the path of a URL, or else the whole URI."""
     item = Item(uri)
     return item.key or item.shown
 
@@ -135,7 +135,7 @@ def _utc(moment: datetime) -> str:
 
 
 def _tiles(status: BatchStatus, tally: Tally) -> Iterator[tuple[str, str, str]]:
-    """The figures at the top: a label, a figure, and a class."""
+    """Yield the figures at the top of the page, each as label, value and CSS class."""
     counts = counts_of(status)
     yield "Items", f"{counts['items']:,}", ""
     yield "Jobs", f"{counts['jobs']:,}", ""

@@ -1,4 +1,4 @@
-"""Write reports to files and S3 objects: either whole or not at all."""
+"""Write reports to files and S3 objects, atomically."""
 
 import contextlib
 import os
@@ -14,10 +14,10 @@ from ittybatch.errors import IttybatchError
 from ittybatch.home import private_folder
 from ittybatch.sources.s3 import SCHEME, failure, s3_client, split_uri
 
-# S3 accepts 10,000 parts: at this size, a report of 160 GB.
+# S3 allows 10,000 parts, so reports can reach 160 GB.
 _PART_BYTES = 16 * 1024 * 1024
 TRANSFER = TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES)
-# A larger report waits in the folder for temporary files until it is complete.
+# Larger reports are buffered in a temporary file until they are complete.
 _IN_MEMORY_BYTES = _PART_BYTES
 _CONTENT_TYPES = {
     ".json": "application/json",
@@ -28,18 +28,18 @@ _CONTENT_TYPES = {
 
 
 class NotWritten(IttybatchError):
-    """A report could not be written; nothing of it was left behind."""
+    """A report could not be written. No partial file remains."""
 
 
 @contextlib.contextmanager
 def whole(place: str) -> Iterator[IO[bytes]]:
-    """Write a file or an object whole or not at all, so that no report is ever cut short.
+    """Write a file or an object atomically: it appears only once it is complete.
 
     Args:
         place: A path, or `s3://bucket/key`.
 
     Raises:
-        NotWritten: The place cannot be written to.
+        NotWritten: The file or object could not be written.
     """
     try:
         with _object(place) if place.startswith(SCHEME) else _file(Path(place)) as stream:
@@ -58,10 +58,10 @@ def whole(place: str) -> Iterator[IO[bytes]]:
 
 
 def folder_of(home: Path, batch: str) -> Path:
-    """Create the folder for a batch's files, readable by its owner only.
+    """Create the folder for a batch's files. Only the current user can read it.
 
     Raises:
-        ConfigurationError: It cannot be created.
+        ConfigurationError: The folder cannot be created.
     """
     return private_folder(home / "batches" / batch)
 
@@ -79,17 +79,18 @@ def _file(path: Path) -> Iterator[IO[bytes]]:
             remedy="Write the path of a file, or s3://bucket/key.",
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Two legs may write the same report at once: each writes its own file, and the last one wins.
+    # Two legs may write the same report at once. Each writes its own temporary file; the last
+    # rename wins.
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        # Readable by whoever may read its folder.
+        # Whoever can read the folder can read the report.
         mode = 0o666 & path.parent.stat().st_mode
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(path)
-    except BaseException:  # also Ctrl-C: half a report is not left behind
+    except BaseException:  # also after Ctrl-C, remove the partial file
         part.unlink(missing_ok=True)
         raise
 
@@ -109,7 +110,7 @@ def _object(uri: str) -> Iterator[IO[bytes]]:
     ):
         yield stream
         stream.seek(0)
-        # Large files go in parts; where one fails, boto3 deletes those that were sent.
+        # boto3 uploads large files in parts. If a part fails, it deletes the parts already sent.
         client.upload_fileobj(
             stream, bucket, key, ExtraArgs={"ContentType": content_type}, Config=TRANSFER
         )

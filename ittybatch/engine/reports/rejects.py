@@ -1,4 +1,4 @@
-"""The rejected rows of a source: those that could not become items."""
+"""Write the rejected rows of a source: the rows that could not become items."""
 
 import csv
 import io
@@ -32,7 +32,7 @@ def write_rejects_file(ledger: Ledger, batch: str, folder: Path) -> Path | None:
     """Write `rejects.csv` if the batch has rejected rows.
 
     Returns:
-        The file, or None.
+        The file's path; None if no row was rejected.
     """
     place = write_rejects_to(ledger, batch, str(folder / "rejects.csv"))
     return Path(place) if place else None
@@ -42,10 +42,10 @@ def write_rejects_to(ledger: Ledger, batch: str, place: str) -> str | None:
     """Write rejected rows to a path or an `s3://` URI, if the batch has any.
 
     Returns:
-        The place, or None.
+        The path or URI; None if no row was rejected.
 
     Raises:
-        NotWritten: The place cannot be written to.
+        NotWritten: The file or object could not be written.
     """
     if not ledger.read(reject_rows, batch):
         return None

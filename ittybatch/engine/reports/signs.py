@@ -1,6 +1,6 @@
 """Recognise file formats by their first bytes."""
 
-# Enough for every signature below, and one network packet.
+# Long enough for every signature below, and fits in one network packet.
 LONGEST = 64
 # An MPEG audio frame begins with eleven set bits; the layer distinguishes AAC from MP3.
 _SYNC = 0xFF
@@ -22,7 +22,7 @@ _BEGINS = (
 _RIFF = {b"WEBP": "webp", b"WAVE": "wav", b"AVI ": "avi"}
 _STILLS = {b"avif": "avif", b"avis": "avif", b"heic": "heic", b"mif1": "heic"}
 _OLD_QUICKTIME = {b"moov", b"mdat", b"wide", b"free"}
-# The signatures that a format may have. A container does not show which codec it holds.
+# The signatures that each format may have. A container does not show its codec.
 _FITTING = {
     "mp4": {"mp4"},
     "mov": {"mp4"},
@@ -47,14 +47,14 @@ _FITTING = {
 
 
 def fits(beginning: bytes, file_format: str) -> bool | None:
-    """Say whether a file that begins with these bytes can have a format.
+    """Check whether a file that begins with these bytes can have a format.
 
     Args:
-        beginning: Its first bytes; `LONGEST` are enough.
-        file_format: Ittybit's name of it, such as `mp4` or `jpeg`.
+        beginning: The file's first bytes; `LONGEST` are enough.
+        file_format: Ittybit's name for the format, for example `mp4` or `jpeg`.
 
     Returns:
-        None if the format is unknown.
+        Whether it can; None if the format is unknown.
     """
     fitting = _FITTING.get(file_format.lower())
     return None if fitting is None else sign_of(beginning) in fitting

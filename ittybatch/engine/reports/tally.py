@@ -20,12 +20,12 @@ class RenditionTally:
     Args:
         jobs: Number of jobs.
         succeeded: Jobs that succeeded.
-        timed: Jobs whose seconds are known.
-        seconds: Sum of their seconds from submission to end.
-        longest_s: The longest of them.
-        media_s: Playing time of the outputs.
-        input_bytes: Total size of the inputs of jobs whose two sizes are known.
-        output_bytes: Total size of the outputs of the same jobs.
+        timed: Jobs whose time from submission to end is known.
+        seconds: Sum of these times.
+        longest_s: The longest of these times.
+        media_s: Total playing time of the outputs, in seconds.
+        input_bytes: Total input size of the jobs whose input and output sizes are both known.
+        output_bytes: Total output size of the same jobs.
         sized: Number of these jobs.
     """
 
@@ -41,7 +41,7 @@ class RenditionTally:
 
     @property
     def average_s(self) -> float | None:
-        """Average seconds of a job; None if unknown."""
+        """Average seconds per job; None if unknown."""
         return self.seconds / self.timed if self.timed else None
 
     @property
@@ -56,7 +56,7 @@ class RenditionTally:
 
 @dataclass(slots=True)
 class Tally:
-    """The jobs of a batch."""
+    """Totals of the jobs of a batch."""
 
     renditions: dict[str, RenditionTally] = field(
         default_factory=lambda: defaultdict(RenditionTally)
@@ -84,7 +84,7 @@ class Tally:
 
     @property
     def slowest(self) -> list[tuple[float, Result]]:
-        """The slowest jobs with their seconds, the slowest first."""
+        """The slowest jobs with their times in seconds, slowest first."""
         return [(seconds, row) for seconds, _, row in sorted(self._slowest, reverse=True)]
 
     def _time(self, rendition: RenditionTally, row: Result) -> None:
@@ -103,7 +103,7 @@ class Tally:
 
 
 def job_seconds(row: Result) -> float | None:
-    """Seconds from a job's submission to its end; None if one of them is unknown.
+    """Return the seconds from a job's submission to its end; None if either time is unknown.
 
     A refused job has an end but no submission. The clocks of two machines may differ, so the
     result is never negative.

@@ -1,1 +1,1 @@
-"""One file a revision, named by its number."""
+"""Alembic revisions, one per file. Each file name starts with the number of the revision."""
