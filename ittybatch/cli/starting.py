@@ -110,7 +110,13 @@ def start(
         if "options" in parameters:
             # Without this, one option would replace all options of the deployment.
             usual = flow_runs.defaults(name).get("options") or {}
-            parameters = {**parameters, "options": {**usual, **parameters["options"]}}
+            merged = {**usual, **parameters["options"]}
+            if merged.get("again") and usual.get("approve_above_jobs") is not None:
+                # The deployment's own limit applies even to a count that was confirmed here.
+                merged["approve_above_jobs"] = min(
+                    merged["approve_above_jobs"], usual["approve_above_jobs"]
+                )
+            parameters = {**parameters, "options": merged}
         flow_run = flow_runs.make(
             name,
             parameters=parameters,

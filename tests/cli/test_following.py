@@ -123,5 +123,5 @@ def test_ctrl_c_ends_only_the_display(
     monkeypatch.setattr("ittybatch.cli.following.time.sleep", interrupt)
     assert follow(ledger, tmp_path) == 130
     said = capsys.readouterr().err
-    assert "The batch goes on" in said
+    assert "The batch continues without this command" in said
     assert f"ittybatch follow {batch}" in said

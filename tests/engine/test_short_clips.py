@@ -56,7 +56,16 @@ def test_a_start_past_the_end_is_recognised(message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "message", ["could not decode the input", "access denied", "", "the upload ended after 3 s"]
+    "message",
+    [
+        "could not decode the input",
+        "access denied",
+        "",
+        "the upload ended after 3 s",
+        "could not start the download: HTTP 503 after 3 tries",
+        "failed to start reading: HTTP 403 after 3 tries",
+        "could not start download: connection reset after 30 s",
+    ],
 )
 def test_other_failures_are_not_taken_for_it(message: str) -> None:
     """They would fail again at any frame."""

@@ -328,9 +328,12 @@ def test_what_was_asked_for_stays_on_the_error() -> None:
     assert error.retry_after_s == 3600
 
 
-def test_a_redirect_is_not_followed() -> None:
-    """The key goes to the configured address and to nobody else."""
-    error, answering = outcome(reply(308, headers={"Location": "http://127.0.0.1:1/"}))
+@pytest.mark.parametrize(
+    "location", ["http://127.0.0.1:1/", "mailto:x", "x:y", "http://[::1", "//", ""]
+)
+def test_a_redirect_is_not_followed(location: str) -> None:
+    """The key goes to the configured address alone, also if the target is no URL."""
+    error, answering = outcome(reply(308, headers={"Location": location}))
     assert type(error) is Redirected
     assert "ITTYBIT_API_URL" in str(error)
     assert len(answering.seen) == 1
