@@ -26,6 +26,8 @@ from ittybatch.engine.options import RunOptions
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import open_ledger
 from ittybatch.profiles import load_profile, refuse_overlap
+from ittybatch.profiles.registry import find_profile
+from ittybatch.project import CHECKOUT, PROFILES_DIR
 from ittybatch.settings import Settings
 from ittybatch.sources import Source, scanned_folders
 
@@ -69,7 +71,7 @@ def run(
     parameters: dict[str, Any] = {
         # Prefect refuses nulls for parameters that offer a choice.
         "source": wanted.model_dump(mode="json", exclude_none=True),
-        "profile": _absolute_profile(profile),
+        "profile": _shared_profile(profile, settings),
     }
     given = options_given(options)
     if options.again and not options.dry_run:
@@ -179,8 +181,13 @@ def _confirm_again(
     return None
 
 
-def _absolute_profile(profile: str) -> str:
-    """Make a profile's path absolute, because workers run in another folder."""
-    is_path = "/" in profile or profile.endswith((".yaml", ".yml"))
-    # Not `resolve`: the profile is named after the link, not after its target.
-    return str(Path(profile).expanduser().absolute()) if is_path else profile
+def _shared_profile(profile: str, settings: Settings) -> str:
+    """Name a profile so that a worker, which runs in another folder, finds the same file."""
+    if "/" in profile or profile.endswith((".yaml", ".yml")):
+        # Not `resolve`: the profile is named after the link, not after its target.
+        return str(Path(profile).expanduser().absolute())
+    folder = settings.profiles_dir
+    if "profiles_dir" in settings.model_fields_set or folder == CHECKOUT / PROFILES_DIR:
+        return profile
+    # Under this name the worker would find the package's profile instead.
+    return str(find_profile(profile, folder).absolute())

@@ -33,7 +33,7 @@ class Profiles:
         """
         if name not in self._read:
             try:
-                self._read[name] = _load(_find(name, self._directory))
+                self._read[name] = _load(find_profile(name, self._directory))
             except ProfileError as error:
                 self._read[name] = error
         found = self._read[name]
@@ -55,7 +55,7 @@ def load_profile(name_or_path: str, profiles_dir: Path) -> Profile:
     """
     if "/" in name_or_path or name_or_path.endswith(_SUFFIXES):
         return _load(Path(name_or_path).expanduser())
-    return _load(_find(name_or_path, profiles_dir))
+    return _load(find_profile(name_or_path, profiles_dir))
 
 
 def list_profiles(directory: Path) -> list[str]:
@@ -65,7 +65,12 @@ def list_profiles(directory: Path) -> list[str]:
     return sorted({path.stem for path in directory.iterdir() if path.suffix in _SUFFIXES})
 
 
-def _find(name: str, directory: Path) -> Path:
+def find_profile(name: str, directory: Path) -> Path:
+    """Find the file of a profile by its name.
+
+    Raises:
+        ProfileError: The folder has no such profile; the error lists those it has.
+    """
     if _NAME.fullmatch(name):
         for suffix in _SUFFIXES:
             path = directory / f"{name}{suffix}"

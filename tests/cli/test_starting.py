@@ -93,6 +93,17 @@ def test_a_profile_that_is_named_is_the_workers_own(
     assert prefect.asked[0]["profile"] == "ps"
 
 
+def test_a_profile_of_the_current_folder_wins_at_the_worker_too(
+    prefect: Recorder, tmp_path: Path
+) -> None:
+    """What was checked and priced here is what runs, not the package's profile of that name."""
+    profiles = tmp_path / "here" / "deployments" / "profiles"
+    profiles.mkdir(parents=True)
+    (profiles / "web.yaml").write_text(PROFILE)
+    starting.run("list.csv", profile="web")
+    assert prefect.asked[0]["profile"] == str(profiles / "web.yaml")
+
+
 def test_a_dry_run_says_where_its_plan_is(
     prefect: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
