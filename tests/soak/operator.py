@@ -17,6 +17,7 @@ from ittybatch.ledger.states import BatchState
 from tests.end_to_end.system import System
 
 _TRIES_FOR_S = 90.0
+_AGAIN_AFTER_S = 2.0
 _BETWEEN_TRIES_S = 1.0
 # As long as a person looks at a held batch before they resume it.
 _LOOKS_FOR_S = (0.5, 6.0)
@@ -109,6 +110,18 @@ class Operator:
             self._stop.set()
             thread.join(3 * _TRIES_FOR_S)
 
+    def _persist(self, act: Act, chance: random.Random) -> bool:
+        """Repeat a command that failed because a server had just been killed, as people do."""
+        deadline = time.monotonic() + _TRIES_FOR_S
+        while True:
+            try:
+                return self._carry_out(act, chance)
+            except (httpx.HTTPError, IttybatchError) as error:
+                if time.monotonic() >= deadline:
+                    raise
+                self.report(f"operator: {act} failed, and is repeated: {error}")
+                time.sleep(_AGAIN_AFTER_S)
+
     def _work(self) -> None:
         chance = random.Random(self.seed)
         for step in self.steps:
@@ -117,7 +130,7 @@ class Operator:
                 self.too_late[step.act] += 1
                 continue
             try:
-                in_time = self._carry_out(step.act, chance)
+                in_time = self._persist(step.act, chance)
             except (AssertionError, httpx.HTTPError, IttybatchError) as error:
                 self.wrong.append(f"the operator could not {step.act}: {error}")
                 continue
