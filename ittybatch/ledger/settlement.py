@@ -26,15 +26,15 @@ from sqlalchemy import (
     update,
 )
 
-from ittybatch.ittybit.failures import classify_failure, is_past_end
+from ittybatch.ittybit.failures import classify_failure
 from ittybatch.ittybit.job import Job as RemoteJob
 from ittybatch.ittybit.job import JobStatus
-from ittybatch.ittybit.options import Kind
 from ittybatch.ledger import runs
 from ittybatch.ledger.batches import end_better
 from ittybatch.ledger.bulk import BulkStatement
 from ittybatch.ledger.counters import Moves
 from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.first_frame import take_first_frame
 from ittybatch.ledger.matching import MatchedAttempt, match_attempts
 from ittybatch.ledger.models import Attempt, Job, UtcDateTime
 from ittybatch.ledger.states import AttemptState, JobState, Verdict
@@ -209,7 +209,7 @@ class _Changes:
         first_frame = (
             not failure.retryable
             and row.attempt < row.last_attempt
-            and self._take_first_frame(job, row)
+            and take_first_frame(self._transaction, job, row)
         )
         if first_frame or (failure.retryable and row.attempt < row.last_attempt):
             row.state = JobState.PLANNED
@@ -230,25 +230,6 @@ class _Changes:
                 "raw": None if self._in_inbox else _to_json(job.raw),
             }
         )
-
-    def _take_first_frame(self, job: RemoteJob, row: MatchedAttempt) -> bool:
-        """Change a picture's `start` to the first frame, if the input ends before it.
-
-        Returns:
-            Whether it was changed, so that another attempt is worth making.
-        """
-        error = job.error
-        if row.kind != Kind.IMAGE or error is None or not is_past_end(error.kind, error.message):
-            return False
-        this = Job.id == row.id
-        options = orjson.loads(
-            self._transaction.execute(select(Job.options).where(this)).scalar_one()
-        )
-        if not options.pop("start", None):
-            return False
-        changed = orjson.dumps(options, option=orjson.OPT_SORT_KEYS).decode()
-        self._transaction.execute(update(Job).where(this).values(options=changed))
-        return True
 
     def write(self) -> None:
         """Write the changes; wake the chunks whose jobs have all ended."""

@@ -154,6 +154,23 @@ def test_again_counts_and_prices_first(
     assert options == {"chunk_size": 7, "again": True, "approve_above_jobs": 12}
 
 
+@pytest.mark.parametrize("of", ["command", "deployment"])
+def test_a_limit_holds_although_again_is_confirmed_unseen(
+    prefect: Recorder, monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    """With --yes nobody saw that there are more jobs than the limit allows."""
+    Path("ps.yaml").write_text(PROFILE)
+    planned(monkeypatch, jobs=12)
+    options = RunOptions(again=True)
+    if of == "command":
+        options = RunOptions(again=True, approve_above_jobs=10)
+    else:
+        usual = {"options": {"approve_above_jobs": 10}}
+        monkeypatch.setattr(prefect, "defaults", lambda _: usual)
+    starting.run("list.csv", profile="ps.yaml", options=options, yes=True, json=True)
+    assert prefect.asked[0]["options"]["approve_above_jobs"] == 10
+
+
 def test_again_starts_nothing_where_there_is_nothing(
     prefect: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -115,6 +115,15 @@ def test_a_library_of_short_clips_is_never_held(ledger: Ledger) -> None:
     assert not ledger.write(hold_if_alike, batch)
 
 
+def test_cuts_of_short_clips_that_fail_alike_hold_their_batch(ledger: Ledger) -> None:
+    """Only a picture has a frame to fall back to: a wrong `start` of videos would be paid for."""
+    chunk, _ = library.submitted(ledger, *(library.job(f"{n}.mov") for n in range(40)))
+    batch = library.place(ledger, chunk).batch_id
+    short = [library.failed(f"task-{n}", "invalid_input", PAST_END) for n in range(40)]
+    ledger.write(settle, short)
+    assert ledger.write(hold_if_alike, batch)
+
+
 def test_the_sandbox_makes_the_poster_of_a_real_short_clip(ledger: Ledger, tmp_path: Path) -> None:
     """From the profile to the picture: the first job fails, the second succeeds."""
     film = ("-f", "lavfi", "-i", "testsrc=duration=1:size=128x96:rate=10")
