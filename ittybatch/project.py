@@ -15,13 +15,15 @@ CHECKOUT = PACKAGE.parent if IS_CHECKOUT else _IN_WHEEL
 PREFECT_FILE = "prefect.yaml"
 AUTOMATIONS_FILE = "deployments/automations.yaml"
 PROFILES_DIR = "deployments/profiles"
+INTAKE_FILE = "deployments/intake.yaml"
+RESULTS_FILE = "deployments/results.yaml"
 
 
 def declared(name: str, folder: Path | None = None) -> Path:
     """Find a declared file or folder: the current folder's own, or else the package's.
 
     Args:
-        name: `PREFECT_FILE`, `AUTOMATIONS_FILE` or `PROFILES_DIR`.
+        name: `PREFECT_FILE`, `AUTOMATIONS_FILE`, `PROFILES_DIR`, `INTAKE_FILE` or `RESULTS_FILE`.
         folder: The folder that is asked first, by default the current one.
     """
     own = (folder or Path.cwd()) / name

@@ -26,7 +26,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from ittybatch.env_file import export_env_files
 from ittybatch.errors import ConfigurationError
 from ittybatch.home import sqlite_ledger
-from ittybatch.project import CHECKOUT, IS_CHECKOUT, PROFILES_DIR, declared
+from ittybatch.project import (
+    CHECKOUT,
+    INTAKE_FILE,
+    IS_CHECKOUT,
+    PROFILES_DIR,
+    RESULTS_FILE,
+    declared,
+)
 
 __all__ = ["CHECKOUT", "ENV_FILES", "PRICED_KINDS", "Settings"]
 
@@ -107,6 +114,23 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(1_048_576, gt=0, description="The largest webhook body to accept.")
     metrics_token: SecretStr | None = Field(
         None, description="Bearer token of the receiver's /metrics. Without it: loopback only."
+    )
+    api_token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Bearer token of the receiver's API. Without it the API is off.",
+    )
+    allow_private_urls: bool = Field(
+        default=False,
+        description="Accept requests for URLs of private networks and of this machine.",
+    )
+    intake_file: Path = Field(
+        default_factory=lambda: declared(INTAKE_FILE),
+        description="The YAML file that declares which events make which jobs.",
+    )
+    results_file: Path = Field(
+        default_factory=lambda: declared(RESULTS_FILE),
+        description="The YAML file that declares the sinks of results.",
     )
     submit_concurrency: int = Field(64, ge=1, le=1024, description="Parallel submissions per leg.")
     submit_rate_per_s: float | None = Field(None, gt=0, description="Submissions a second per leg.")

@@ -5,7 +5,13 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-DECLARED = ("prefect.yaml", "deployments/automations.yaml", "deployments/profiles")
+DECLARED = (
+    "prefect.yaml",
+    "deployments/automations.yaml",
+    "deployments/intake.yaml",
+    "deployments/profiles",
+    "deployments/results.yaml",
+)
 
 
 class DeclaredFiles(BuildHookInterface):  # type: ignore[type-arg]

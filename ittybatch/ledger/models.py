@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -71,6 +72,14 @@ class Batch(Base):
     """One run of `run_batch` over one source with one profile, both stored as they were then."""
 
     __tablename__ = "batches"
+    __table_args__ = (
+        Index(
+            "ix_batches_accepts_until",
+            "accepts_until",
+            sqlite_where=text("accepts_until IS NOT NULL"),
+            postgresql_where=text("accepts_until IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
@@ -105,6 +114,9 @@ class Batch(Base):
     tidied_at: Mapped[datetime | None] = mapped_column(
         comment="when its webhooks' bodies, polled answers and rejected rows were removed"
     )
+    accepts_until: Mapped[datetime | None] = mapped_column(
+        comment="a batch of requests takes more of them until then; null once it takes no more"
+    )
 
 
 class Chunk(Base):
@@ -118,6 +130,11 @@ class Chunk(Base):
     number: Mapped[int]
     state: Mapped[str] = mapped_column(String(16), index=True)
     items: Mapped[int] = mapped_column(default=0)
+    growing: Mapped[bool] = mapped_column(
+        default=False,
+        server_default=false(),
+        comment="requests may still add items; it is not done before that ends",
+    )
     sent: Mapped[int] = mapped_column(default=0, comment="submissions made, retries included")
     retried: Mapped[int] = mapped_column(default=0, comment="jobs that took more than one")
     planned: Mapped[int] = mapped_column(default=0)
@@ -297,3 +314,87 @@ class Reject(Base):
     field: Mapped[str | None] = mapped_column(String(200))
     reason: Mapped[str] = mapped_column(Text)
     row: Mapped[str | None] = mapped_column(Text)
+
+
+class Request(Base):
+    """A request with an `Idempotency-Key`: sent again, it gets the jobs of the first."""
+
+    __tablename__ = "requests"
+
+    key: Mapped[str] = mapped_column(
+        String(64), primary_key=True, comment="digest of the Idempotency-Key"
+    )
+    digest: Mapped[str] = mapped_column(String(64), comment="of the request's body")
+    created_at: Mapped[datetime] = mapped_column(index=True)
+    answer: Mapped[dict[str, Any]] = mapped_column(comment="the ids of its jobs")
+
+
+class Follower(Base):
+    """Another request for a job that exists, with its own metadata: sinks report it, too."""
+
+    __tablename__ = "followers"
+    __table_args__ = (UniqueConstraint("job_id", "digest"),)
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    job_id: Mapped[int] = mapped_column(_Id, ForeignKey("jobs.id"))
+    digest: Mapped[str] = mapped_column(String(32), comment="of `user_metadata`")
+    user_metadata: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]
+
+
+class Sink(Base):
+    """A place that results are delivered to, as `results.yaml` declares it."""
+
+    __tablename__ = "sinks"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    active: Mapped[bool] = mapped_column(comment="whether jobs that end are put into its outbox")
+    on_accepted: Mapped[bool] = mapped_column(
+        comment="whether it also hears of jobs that Ittybit has accepted"
+    )
+    lease_owner: Mapped[str | None] = mapped_column(
+        String(64), comment="the process that delivers now"
+    )
+    lease_until: Mapped[datetime | None]
+    failures: Mapped[int] = mapped_column(
+        default=0, comment="deliveries in a row that failed because the sink was unavailable"
+    )
+    retry_at: Mapped[datetime | None]
+    last_error: Mapped[str | None] = mapped_column(Text)
+    last_delivered_at: Mapped[datetime | None]
+
+
+class Outbox(Base):
+    """One event of a job for one sink, committed with the change that it reports."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        Index(
+            "ix_outbox_pending",
+            "sink",
+            "id",
+            sqlite_where=text("delivered_at IS NULL AND refused_at IS NULL"),
+            postgresql_where=text("delivered_at IS NULL AND refused_at IS NULL"),
+        ),
+        Index(
+            "ix_outbox_refused",
+            "sink",
+            "id",
+            sqlite_where=text("refused_at IS NOT NULL"),
+            postgresql_where=text("refused_at IS NOT NULL"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    sink: Mapped[str] = mapped_column(ForeignKey("sinks.name"))
+    job_id: Mapped[int] = mapped_column(_Id, ForeignKey("jobs.id"), index=True)
+    follower_id: Mapped[int | None] = mapped_column(_Id, ForeignKey("followers.id"))
+    event: Mapped[str] = mapped_column(String(16), comment="accepted or ended")
+    created_at: Mapped[datetime]
+    tries: Mapped[int] = mapped_column(default=0)
+    delivered_at: Mapped[datetime | None]
+    refused_at: Mapped[datetime | None] = mapped_column(
+        comment="when the sink refused it for good; `ittybatch sinks retry` sends it again"
+    )
+    error: Mapped[str | None] = mapped_column(Text)
