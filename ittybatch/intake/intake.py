@@ -76,7 +76,11 @@ class Intake:
         options: Mapping[str, RunOptions] | None = None,
     ) -> None:
         self._ledger = ledger
-        self._orders = Orders(LiveProfiles(settings.profiles_dir), options or {})
+        self._orders = Orders(
+            LiveProfiles(settings.profiles_dir),
+            options or {},
+            allow_private=settings.allow_private_urls,
+        )
         self._sender = Sender(ledger, settings)
         self._brakes = Brakes(ledger)
         self._pending: list[_Waiting] = []
@@ -230,7 +234,7 @@ class Intake:
 def _taken(ordered: OrderedJob, sent: Sent | None) -> TakenJob:
     job = ordered.job
     task, status = job.task_id, job.status
-    error = job.error_message or job.error_kind if job.status in _UNSUCCESSFUL else None
+    error = job.error
     if sent is not None and sent.task_id is not None:
         task = sent.task_id
     elif sent is not None and sent.error is not None:
@@ -245,9 +249,6 @@ def _taken(ordered: OrderedJob, sent: Sent | None) -> TakenJob:
         error=error,
         created=ordered.created,
     )
-
-
-_UNSUCCESSFUL = ("failed", "cancelled", "expired")
 
 
 def _busy(why: str) -> LedgerUnavailable:
