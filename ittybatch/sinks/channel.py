@@ -81,6 +81,7 @@ class Channel:
         self._leased_at = float("-inf")
         self._not_before = float("-inf")
         self._failures = 0
+        self._busy = False
         self._thread = threading.Thread(target=self._run, name=f"sink-{self.name}", daemon=True)
 
     def start(self) -> None:
@@ -112,8 +113,8 @@ class Channel:
 
     @property
     def renewal_due(self) -> bool:
-        """Whether its lease should be extended, because a group takes long."""
-        return self._leased and time.monotonic() - self._leased_at > RENEW_S
+        """Whether its lease must be extended, because a group takes long."""
+        return self._busy and time.monotonic() - self._leased_at > RENEW_S
 
     def renewed(self, *, kept: bool) -> None:
         """Note that its lease was extended, or lost."""
@@ -151,11 +152,14 @@ class Channel:
         if not results:
             return False
         wanted = [result for result in results if self._wants(result)]
+        self._busy = True
         try:
             outcomes = self._deliver(wanted) if wanted else []
         except SinkUnavailable as error:
             self._back_off(str(error))
             return False
+        finally:
+            self._busy = False
         unwanted = [Outcome(result.outbox_id) for result in results if not self._wants(result)]
         return self._mark(results, [*unwanted, *outcomes]) and len(results) == GROUP
 
