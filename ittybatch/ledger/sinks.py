@@ -63,11 +63,19 @@ class SinkStatus:
     last_delivered_at: datetime | None
 
 
-def sync_sinks(transaction: Transaction, declared: Sequence[DeclaredSink]) -> None:
-    """Make the ledger's sinks those that are declared; the others become inactive.
+def sync_sinks(
+    transaction: Transaction, declared: Sequence[DeclaredSink], *, others_stay: bool = False
+) -> None:
+    """Make the ledger's sinks those that are declared.
 
     A new sink gets the jobs that end from now on. An inactive one keeps its waiting results, and
     continues with them once it is declared again.
+
+    Args:
+        transaction: The transaction to do it in.
+        declared: The declared sinks.
+        others_stay: Whether sinks that are not declared stay active; otherwise they become
+            inactive.
     """
     transaction.serialise("sinks")
     for sink in sorted(declared, key=lambda each: each.name):
@@ -85,6 +93,8 @@ def sync_sinks(transaction: Transaction, declared: Sequence[DeclaredSink]) -> No
             .where(Sink.name == sink.name)
             .values(kind=sink.kind, active=True, on_accepted=sink.on_accepted)
         )
+    if others_stay:
+        return
     transaction.execute(
         update(Sink)
         .where(Sink.name.not_in([sink.name for sink in declared]), Sink.active)

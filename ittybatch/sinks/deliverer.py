@@ -14,12 +14,19 @@ from uuid import uuid4
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.sinks import keep_leases, release_sinks, sinks_due
+from ittybatch.ledger.sinks import (
+    DeclaredSink,
+    keep_leases,
+    release_sinks,
+    sinks_due,
+    sync_sinks,
+)
 from ittybatch.sinks.channel import LEASE_S, Channel, Observer, Opened
 
 logger = logging.getLogger(__name__)
 
 _POLL_S = 0.5
+_MAX_WAIT_S = 5.0
 _STOP_S = 1.8
 _MAX_OWNER_CHARS = 64
 
@@ -29,7 +36,8 @@ class Deliverer:
 
     Args:
         ledger: Has the outbox.
-        sinks: The declared sinks, opened. Without any, nothing runs.
+        declared: The declared sinks. Those that the ledger has besides become inactive.
+        sinks: The same sinks, opened.
         observer: Counts what happens.
         poll_s: Seconds between two looks into the ledger.
     """
@@ -37,12 +45,14 @@ class Deliverer:
     def __init__(
         self,
         ledger: Ledger,
+        declared: Sequence[DeclaredSink],
         sinks: Sequence[Opened],
         observer: Observer,
         *,
         poll_s: float = _POLL_S,
     ) -> None:
         self._ledger = ledger
+        self._declared = declared
         self._owner = _owner()
         self._poll_s = poll_s
         self._channels = {
@@ -52,9 +62,7 @@ class Deliverer:
         self._thread = threading.Thread(target=self._run, name="deliverer", daemon=True)
 
     def start(self) -> None:
-        """Start delivering, if there are sinks."""
-        if not self._channels:
-            return
+        """Start delivering."""
         for channel in self._channels.values():
             channel.start()
         self._thread.start()
@@ -70,15 +78,13 @@ class Deliverer:
         A group that takes longer is abandoned: it is delivered again, by another receiver or
         after the next start.
         """
-        if not self._channels:
-            return
         ends_at = time.monotonic() + _STOP_S
         self._stopping.set()
         for channel in self._channels.values():
             channel.stop()
         threads = [self._join, *(channel.join for channel in self._channels.values())]
         ended = [join(max(0.0, ends_at - time.monotonic())) for join in threads]
-        if all(ended):
+        if self._channels and all(ended):
             self._release()
 
     def _join(self, timeout_s: float) -> bool:
@@ -94,13 +100,19 @@ class Deliverer:
             logger.warning("The sinks stay leased for %.0f s: %s", LEASE_S, error)
 
     def _run(self) -> None:
-        wait_s = self._poll_s
+        wait_s, synced = 0.0, False
         while not self._stopping.wait(wait_s):
             try:
+                # Here and not at the start: a receiver starts while its database is down.
+                if not synced:
+                    self._ledger.write(sync_sinks, self._declared)
+                    synced = True
+                if not self._channels:
+                    return
                 self._look()
                 wait_s = self._poll_s
             except Exception as error:  # the thread must survive any error
-                wait_s = min(2 * wait_s, 5.0)
+                wait_s = min(max(2 * wait_s, self._poll_s), _MAX_WAIT_S)
                 if not isinstance(error, IttybatchError):
                     logger.exception("Looking for results failed.")
 
