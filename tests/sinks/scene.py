@@ -15,6 +15,9 @@ from ittybatch.sinks.deliverer import Deliverer
 from tests.ledger import library
 
 
+SECRET = "password=hunter2"
+
+
 def wait_until(met: Callable[[], object], *, within_s: float = 20) -> None:
     """Look again and again until it is so, and fail when it never is."""
     deadline = time.monotonic() + within_s
@@ -43,7 +46,7 @@ class Recorder:
         if self.down:
             raise SinkUnavailable("Connection refused.")
         if any(map(self.breaks_on, results)):
-            raise ZeroDivisionError("password=hunter2")
+            raise ZeroDivisionError(SECRET)
         if self.slow is not None:
             self.slow.wait(30)
         self.groups.append(len(results))
