@@ -54,6 +54,7 @@ class Result:
         submitted_at: When Ittybit accepted the job; None if it never did.
         completed_at: When the job ended; None for an accepted job.
         raw: Ittybit's own job object, if the sink wants it and the ledger has it.
+        requested: Whether a request or an event asked for the job, and not a scan.
     """
 
     outbox_id: int
@@ -82,6 +83,7 @@ class Result:
     submitted_at: datetime | None
     completed_at: datetime | None
     raw: Mapping[str, Any] | None = None
+    requested: bool = False
 
     @property
     def bucket(self) -> str:
