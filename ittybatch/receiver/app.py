@@ -18,6 +18,8 @@ from ittybatch.receiver.protocol import IDLE_S, BoundedProtocol
 from ittybatch.receiver.waking import WakerThread
 from ittybatch.receiver.webhooks import WebhookRoute
 from ittybatch.settings import Settings
+from ittybatch.sinks.declared import declared_sinks, open_sinks, to_declare
+from ittybatch.sinks.deliverer import Deliverer
 
 logger = logging.getLogger(__name__)
 
@@ -33,18 +35,22 @@ def create_app(settings: Settings, *, waker: bool = True) -> Starlette:
         waker: Whether this receiver also resumes flow runs. False if another one does.
 
     Raises:
-        ConfigurationError: There is no secret, and unsigned webhooks are not allowed.
+        ConfigurationError: There is no secret, and unsigned webhooks are not allowed; or the
+            file that declares the sinks cannot be used.
     """
     secrets = _secrets(settings)
     ledger = open_ledger(settings, patience_s=_LEDGER_PATIENCE_S)
     metrics = Metrics()
-    inbox = Inbox(ledger, metrics)
+    sinks = declared_sinks(settings)
+    deliverer = Deliverer(ledger, to_declare(sinks), open_sinks(sinks), metrics.sinks)
+    inbox = Inbox(ledger, metrics, on_settled=deliverer.wake)
     webhooks = WebhookRoute(inbox, secrets, settings.max_body_bytes, metrics)
     thread = WakerThread(ledger, metrics, lease_s=settings.lease_s)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         inbox.start()
+        deliverer.start()
         if waker:
             thread.start()
         # Without this, each full garbage collection walks through all imported modules and delays
@@ -55,6 +61,7 @@ def create_app(settings: Settings, *, waker: bool = True) -> Starlette:
         gc.unfreeze()
         thread.stop()
         await inbox.stop()
+        deliverer.stop()
         ledger.close()
 
     token = settings.metrics_token
