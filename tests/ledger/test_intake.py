@@ -10,6 +10,7 @@ from sqlalchemy import func, select, update
 
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.accepting import IntakeSpec
+from ittybatch.ledger.batches import end_batch
 from ittybatch.ledger.brakes import trip
 from ittybatch.ledger.chunks import finish_chunk, release_chunks
 from ittybatch.ledger.control import cancel_batch, hold_batch, resume_batch
@@ -57,10 +58,6 @@ def answer(receipt: Receipt, place: int = 0) -> Sequence[OrderedJob]:
 def rows(ledger: Ledger, table: Any) -> list[Any]:  # noqa: ANN401
     first = next(iter(table.__table__.primary_key.columns))
     return ledger.read(lambda tx: tx.rows(select(*table.__table__.columns).order_by(first)))
-
-
-def state_of(ledger: Ledger, batch: str) -> str:
-    return next(row.state for row in rows(ledger, Batch) if row.id == batch)
 
 
 def accept(ledger: Ledger, receipt: Receipt, prefix: str = "task") -> None:
@@ -409,7 +406,7 @@ def test_a_key_with_another_body_is_refused(ledger: Ledger) -> None:
 
 def test_two_items_never_write_one_destination(ledger: Ledger) -> None:
     """The error names both, and nothing of the group is stored."""
-    to = {"destination": "s3://out/a.mp4"}
+    to: dict[str, Any] = {"destination": "s3://out/a.mp4"}
     with pytest.raises(DestinationTaken, match=r"s3://media/b\.mov.*s3://out/a\.mp4"):
         taken(ledger, order(library.job("a.mov", **to)), order(library.job("b.mov", **to)))
     assert rows(ledger, Job) == rows(ledger, Batch) == []
@@ -420,7 +417,7 @@ def test_two_items_never_write_one_destination(ledger: Ledger) -> None:
 
 def test_an_item_may_replace_its_own_output(ledger: Ledger) -> None:
     """A new version of an object, or a job that is made again."""
-    to = {"destination": "s3://out/a.mp4"}
+    to: dict[str, Any] = {"destination": "s3://out/a.mp4"}
     accept(ledger, taken(ledger, order(library.job("a.mov", **to))))
     ledger.write(settle, [library.remote("task-0")])
     assert answer(taken(ledger, order(library.job("a.mov", **to), again=True)))[0].created
@@ -651,8 +648,6 @@ def test_a_batch_does_not_end_while_it_takes_requests(ledger: Ledger) -> None:
 
 def batch_leg(ledger: Ledger, batch: str, *, ends: bool) -> BatchState:
     """What a leg of run-batch does to the ledger."""
-    from ittybatch.ledger.batches import end_batch  # noqa: PLC0415
-
     leg = ledger.write(begin_leg, batch_owner(batch), f"run-{batch}")
     assert leg is not None
     ledger.write(release_chunks, batch, 4)
