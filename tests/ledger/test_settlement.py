@@ -10,6 +10,7 @@ from ittybatch.ittybit.job import JobError, JobStatus
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import end_batch, read_batch
 from ittybatch.ledger.chunks import finish_chunk
+from ittybatch.ledger.control import cancel_batch
 from ittybatch.ledger.counters import recount
 from ittybatch.ledger.inbox import Arrival, receive
 from ittybatch.ledger.models import Attempt, Chunk, Delivery, Job
@@ -308,6 +309,21 @@ def test_an_attempt_that_left_after_it_was_returned_counts(
     assert (place.planned, place.in_flight, place.succeeded, place.failed) == (0, 0, not bad, bad)
     assert (place.sent, place.retried) == ((2, 1) if again and not bad else (1, 0))
     assert ledger.write(recount, batch) == []
+
+
+def test_a_key_that_another_batch_has_used_brings_its_job_to_the_new_batch(ledger: Ledger) -> None:
+    """A late request of a cancelled batch made the job; the next batch sends the same key."""
+    _, [sent] = library.claimed(ledger, library.job("a.mov"))
+    ledger.write(return_unsent, [(sent.job_id, sent.attempt)], 0)
+    ledger.write(cancel_batch, sent.batch_id, "enough")
+    marks = {"batch_id": sent.batch_id, "job_id": sent.job_key, "attempt": sent.attempt}
+    ended = replace(library.remote("late-0"), kind="video", metadata=marks)
+    assert ledger.write(settle, [ended]) == [Verdict.LATE]
+    chunk, [again] = library.claimed(ledger, library.job("a.mov"))
+    assert again.idempotency_key == sent.idempotency_key
+    library.accept(ledger, [again], "late")
+    assert ledger.write(settle, [ended]) == [Verdict.APPLIED]
+    assert library.place(ledger, chunk).succeeded == 1
 
 
 def test_an_attempt_remembers_how_it_ended(ledger: Ledger) -> None:
