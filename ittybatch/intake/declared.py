@@ -124,9 +124,7 @@ class Declared(DeclaredPart):
     buckets: Annotated[tuple[BucketDeclared, ...], Field(max_length=_MAX_RULES)] = ()
     tables: Annotated[tuple[TableDeclared, ...], Field(max_length=_MAX_RULES)] = ()
     queues: Annotated[tuple[QueueDeclared, ...], Field(max_length=_MAX_QUEUES)] = ()
-    options: Annotated[
-        dict[Slug, IntakeOptions], Field(default_factory=dict, max_length=_MAX_RULES)
-    ]
+    options: dict[Slug, IntakeOptions] = Field(default_factory=dict, max_length=_MAX_RULES)
     uploads: UploadsDeclared | None = None
 
     def options_of(self, profile: str | None) -> RunOptions:
