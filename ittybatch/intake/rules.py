@@ -1,6 +1,7 @@
 """The rules of `intake.yaml`: which objects and rows get which jobs."""
 
 import re
+from functools import cached_property
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -14,11 +15,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from ittybatch.intake.wanted import TaskSpec
 from ittybatch.ittybit.options import InvalidOptions, Kind, canonical_options
 from ittybatch.profiles.keys import is_bucket_name
 from ittybatch.profiles.rendition import SEVERAL, Slug
 from ittybatch.sources.entry import has_unseen, visible
-from ittybatch.sources.filters import ObjectFilters
+from ittybatch.sources.filters import ObjectFilters, Rule, litter_rules, wanted_rules
 
 _MAX_TASKS = 20
 _NAME = re.compile(r"[^\x00-\x1f\x7f\"]{1,200}")
@@ -109,9 +111,10 @@ class MakesJobs(DeclaredPart):
             )
         return self
 
-    def makes_the_same_as(self, other: "MakesJobs") -> bool:
-        """Say whether two declarations make the same jobs of an object."""
-        return (self.profile, self.tasks) == (other.profile, other.tasks)
+    @property
+    def specs(self) -> tuple[TaskSpec, ...]:
+        """The listed jobs, as a request asks for them."""
+        return tuple(TaskSpec(each.kind.value, each.options) for each in self.tasks)
 
 
 class BucketDeclared(MakesJobs, ObjectFilters):
@@ -134,6 +137,16 @@ class BucketDeclared(MakesJobs, ObjectFilters):
     def uri(self) -> str:
         """The folder as `s3://bucket/prefix/`."""
         return f"s3://{self.bucket}/{self.prefix}"
+
+    @cached_property
+    def litter(self) -> list[Rule]:
+        """The rules that leave out litter."""
+        return litter_rules(self, self.prefix)
+
+    @cached_property
+    def filters(self) -> list[Rule]:
+        """The rules of the fields given here."""
+        return wanted_rules(self, self.prefix)
 
     def contains(self, bucket: str, key: str) -> bool:
         """Say whether an object is in the folder."""
