@@ -11,7 +11,7 @@ from ittybatch.intake.events import is_event
 from ittybatch.receiver.api.answers import answer_of
 from ittybatch.receiver.api.errors import answer_json
 from ittybatch.receiver.api.events import Events
-from ittybatch.receiver.api.models import EventAnswer, ErrorAnswer, ProcessAnswer, ProcessRequest
+from ittybatch.receiver.api.models import ErrorAnswer, EventAnswer, ProcessAnswer, ProcessRequest
 from ittybatch.receiver.api.requests import (
     IDEMPOTENCY_HEADER,
     idempotency_key,
@@ -96,4 +96,3 @@ class ProcessRoute:
             return await self._events.answer(content)
         taken = await self._intake.take(wanted_of(content, idempotency_key(request)))
         return answer_json(answer_of(taken.jobs), HTTPStatus.ACCEPTED)
-
