@@ -123,10 +123,7 @@ def test_several_jobs_have_one_status(sqlite_url: str, statuses: list[str], toge
     """The one that a client has to act on: something is under way, or something is wrong."""
     intake = NotingIntake()
     intake.jobs = [job(str(number), status=each) for number, each in enumerate(statuses)]
-    if not statuses:
-        request = {"url": URL, "profile": "web"}
-    else:
-        request = {"url": URL}
+    request = {"url": URL} if statuses else {"url": URL, "profile": "web"}
     with serving(sqlite_url, intake) as api:
         answer = api.post(request).json()
     assert answer["status"] == together
