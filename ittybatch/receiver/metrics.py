@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from ittybatch.ledger.states import Verdict
+from ittybatch.receiver.sink_metrics import SinkMetrics
 
 
 class Metrics:
@@ -70,6 +71,7 @@ class Metrics:
         self._waiting = Gauge(
             "ittybatch_runs_waiting", "Flow runs that are suspended.", registry=self._registry
         )
+        self.sinks = SinkMetrics(self._registry)
 
     def stored(self, verdicts: Iterable[Verdict]) -> None:
         """Count stored webhooks."""

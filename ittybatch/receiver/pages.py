@@ -16,6 +16,7 @@ from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.migrate import current_revision, newest_revision
 from ittybatch.ledger.queries import open_work
+from ittybatch.ledger.sinks import sink_statuses
 from ittybatch.receiver.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,9 @@ class Pages:
         with contextlib.suppress(IttybatchError):  # the other metrics are useful without these
             jobs, waiting = await run_in_threadpool(self._ledger.read, open_work)
             self._metrics.set_work(jobs, waiting)
+            self._metrics.sinks.set_waiting(
+                await run_in_threadpool(self._ledger.read, sink_statuses)
+            )
         return Response(self._metrics.render(), media_type="text/plain; version=0.0.4")
 
     def _refuse(self, request: Request) -> Response | None:
