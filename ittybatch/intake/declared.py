@@ -1,19 +1,14 @@
 """What `intake.yaml` declares: which events make which jobs, and where uploads go."""
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
-from ittybatch.engine.options import Priority
-from ittybatch.ittybit.options import InvalidOptions, Kind, canonical_options
 from ittybatch.profiles.keys import is_bucket_name
 from ittybatch.profiles.quantities import ByteCount, Seconds
-from ittybatch.profiles.rendition import SEVERAL, Slug
+from ittybatch.profiles.rendition import Slug
 from ittybatch.sources.entry import has_unseen, visible
-from ittybatch.sources.filters import ObjectFilters
-from ittybatch.sources.sqs import check_queue_url, same_queue
 
 # The options of the batch that holds requests without a profile.
 WITHOUT_PROFILE = "requests"
@@ -127,6 +122,5 @@ class UploadsDeclared(_Declared):
         bare = content_type.partition(";")[0].strip().lower()
         family = f"{bare.partition('/')[0]}/*"
         return _CONTENT_TYPE.fullmatch(bare) is not None and (
-            bare in self.content_types
-            or (family in self.content_types and bare != _SCRIPTED)
+            bare in self.content_types or (family in self.content_types and bare != _SCRIPTED)
         )

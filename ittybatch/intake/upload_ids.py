@@ -92,10 +92,8 @@ class UploadIds:
         Raises:
             RequestRefused: It is not one of our ids, or it has expired.
         """
+        padded = upload_id[:MAX_ID] + "=" * (-len(upload_id) % 4)
         try:
-            if len(upload_id) > MAX_ID:
-                raise InvalidToken
-            padded = upload_id + "=" * (-len(upload_id) % 4)
             record = zlib.decompressobj().decompress(self._fernet.decrypt(padded), _MAX_RECORD)
         except InvalidToken:
             raise RequestRefused(

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from botocore.config import Config
@@ -157,12 +157,13 @@ class UploadStore:
         marker = 0
         while True:
             answer = self._ask(
-                lambda after=marker: self._client.list_parts(
+                partial(
+                    self._client.list_parts,
                     Bucket=self._bucket,
                     Key=key,
                     UploadId=multipart_id,
                     MaxParts=_MAX_LISTED,
-                    PartNumberMarker=after,
+                    PartNumberMarker=marker,
                 )
             )
             found |= {part["PartNumber"]: part["ETag"] for part in answer.get("Parts", [])}

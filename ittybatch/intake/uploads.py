@@ -5,12 +5,12 @@ leaves no row in the ledger.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar, TypeVarTuple
 
 import anyio
 import orjson
@@ -18,15 +18,16 @@ import orjson
 from ittybatch.intake.declared import UploadsDeclared
 from ittybatch.intake.taken import Taken
 from ittybatch.intake.upload_ids import Upload, UploadIds
-from ittybatch.intake.upload_names import MAX_NAME, guess_type, upload_key
-from ittybatch.intake.upload_parts import MAX_SIZE, Part, Parts, cut
+from ittybatch.intake.upload_names import upload_key
+from ittybatch.intake.upload_parts import Part, Parts, cut
+from ittybatch.intake.upload_request import Announced, check_file, check_wanted, unprocessable
 from ittybatch.intake.upload_store import PartsRefused, Stored, UploadGone, UploadStore
 from ittybatch.intake.wanted import RequestRefused, TaskSpec, Wanted
-from ittybatch.ittybit.options import InvalidOptions, Kind, canonical_options
-from ittybatch.profiles import Item, ProfileError
+from ittybatch.profiles import Item
 from ittybatch.profiles.registry import Profiles
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 # A URL has about 500 characters, and up to 2,000 with temporary credentials.
 URLS_AT_ONCE = 100
@@ -35,7 +36,6 @@ _MIN_LIFE_S = 86_400
 # Each call holds a thread and a connection for as long as the store takes.
 _MAX_CALLS = 16
 _SHOWN_MISSING = 10
-_UNPROCESSABLE = HTTPStatus.UNPROCESSABLE_ENTITY
 
 
 class TakesRequests(Protocol):
@@ -43,29 +43,6 @@ class TakesRequests(Protocol):
 
     async def take(self, wanted: Wanted, *, answer_within_s: float = ...) -> Taken:
         """Take a request; see `Intake.take`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Announced:
-    """A file that a browser wants to upload, and what to make of it.
-
-    Args:
-        filename: Its name on the user's machine.
-        content_type: Its type; empty if the browser does not know it.
-        size_bytes: Its size.
-        profile: A profile's name, or None.
-        tasks: The jobs to make instead of a profile's.
-        metadata: The user's own pairs.
-        again: Make, and pay for, jobs again that were made before.
-    """
-
-    filename: str
-    content_type: str
-    size_bytes: int
-    profile: str | None = None
-    tasks: Sequence[TaskSpec] = ()
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +104,8 @@ class Uploads:
             RequestRefused: The file or what is wanted of it cannot be accepted.
             StoreUnavailable: The bucket cannot be used.
         """
-        content_type = self._check_file(announced)
-        wanted = self._check_wanted(announced)
+        content_type = check_file(announced, self._declared)
+        wanted = check_wanted(announced, self._declared, self._profiles)
         parts = cut(announced.size_bytes)
         life_s = max(_MIN_LIFE_S, int(self._declared.expires_s))
         upload = Upload(
@@ -145,7 +122,7 @@ class Uploads:
         self._ids.seal(upload)
         if parts.count > 1:
             multipart_id = await self._call(self._store.begin, upload.key, content_type)
-            upload = _with(upload, multipart_id)
+            upload = replace(upload, multipart_id=multipart_id)
         return await self._signed(upload, self._ids.seal(upload), 0)
 
     async def more(self, upload_id: str, after: int) -> Begun:
@@ -212,75 +189,10 @@ class Uploads:
             )
         return upload
 
-    def _check_file(self, announced: Announced) -> str:
-        """Check name, type and size.
-
-        Returns:
-            The content type, without parameters.
-        """
-        if not 0 < len(announced.filename) <= MAX_NAME:
-            raise _refused("filename", "The name is empty or too long.", f"Use 1 to {MAX_NAME} characters.")
-        given = announced.content_type.partition(";")[0].strip().lower()
-        content_type = given or guess_type(announced.filename)
-        types = ", ".join(self._declared.content_types)
-        if content_type is None:
-            raise _refused(
-                "content_type",
-                "The type of the file is missing, and its name does not tell it.",
-                f"Send one of: {types}.",
-            )
-        if not self._declared.accepts(content_type):
-            raise _refused(
-                "content_type",
-                f"Files of type {content_type[:100]!r} are not accepted.",
-                f"Send one of: {types}. `content_types` in intake.yaml declares them.",
-            )
-        most = min(self._declared.max_bytes, MAX_SIZE)
-        if not 0 < announced.size_bytes <= most:
-            raise _refused(
-                "size",
-                f"A file of {announced.size_bytes} bytes is not accepted.",
-                f"Send a file of 1 to {most} bytes. `max_bytes` in intake.yaml declares the limit.",
-            )
-        return content_type
-
-    def _check_wanted(self, announced: Announced) -> dict[str, Any]:
-        """Refuse now what could not be processed later, when the file has been sent."""
-        if announced.profile is not None and announced.tasks:
-            raise _refused("profile", "Both a profile and jobs are given.", "Send one of them.")
-        for number, task in enumerate(announced.tasks):
-            try:
-                canonical_options(Kind(task.kind), task.options)
-            except ValueError:
-                kinds = ", ".join(Kind)
-                place = f"tasks[{number}].kind"
-                raise _refused(
-                    place, f"There is no kind {task.kind[:60]!r}.", f"Use one of: {kinds}."
-                ) from None
-            except InvalidOptions as error:
-                problem = error.problems[0]
-                raise _refused(
-                    f"tasks[{number}].options.{problem.field}",
-                    f"{problem.value}: {problem.problem}",
-                    problem.remedy,
-                ) from None
-        profile = None if announced.tasks else announced.profile or self._declared.profile
-        if profile is not None:
-            try:
-                self._profiles.get(profile)
-            except ProfileError as error:
-                raise _refused("profile", error.message, error.remedy) from None
-        return {
-            "profile": profile,
-            "tasks": [[task.kind, dict(task.options)] for task in announced.tasks],
-            "metadata": dict(announced.metadata),
-            "again": announced.again,
-        }
-
     async def _signed(self, upload: Upload, upload_id: str, after: int) -> Begun:
         cut_up = Parts(upload.size_bytes, upload.part_bytes)
         if not 0 <= after <= cut_up.count:
-            raise _refused(
+            raise unprocessable(
                 "after", f"There is no part {after}.", f"The parts are 1 to {cut_up.count}."
             )
         parts = cut_up.after(after, URLS_AT_ONCE)
@@ -314,7 +226,7 @@ class Uploads:
             known = await self._known(upload, upload.multipart_id, etags)
             await self._call(self._store.complete, upload.key, upload.multipart_id, known)
         except PartsRefused:
-            raise _refused(
+            raise unprocessable(
                 "parts",
                 "The bucket does not have these parts.",
                 "Send each part again, take its ETag from the answer, and complete the upload. "
@@ -341,18 +253,24 @@ class Uploads:
         missing = [number for number in range(1, count + 1) if number not in known]
         if missing:
             shown = ", ".join(map(str, missing[:_SHOWN_MISSING]))
-            more = f" and {len(missing) - _SHOWN_MISSING} more" if len(missing) > _SHOWN_MISSING else ""
-            raise _refused(
+            more = (
+                f" and {len(missing) - _SHOWN_MISSING} more"
+                if len(missing) > _SHOWN_MISSING
+                else ""
+            )
+            raise unprocessable(
                 "parts",
                 f"Of {count} parts, these have not arrived or are not named: {shown}{more}.",
                 "Send them, then complete the upload.",
             )
         if len(known) > count:
-            raise _refused("parts", f"There are only {count} parts.", "Name each of them once.")
+            raise unprocessable(
+                "parts", f"There are only {count} parts.", "Name each of them once."
+            )
         return known
 
     async def _check_stored(self, upload: Upload, stored: Stored) -> None:
-        """Check that the file is the announced one, for stores that do not enforce signed headers."""
+        """Check that the file is the announced one. Not every store enforces signed headers."""
         if stored.size_bytes != upload.size_bytes:
             field_, is_, said = "size", f"{stored.size_bytes} bytes", f"{upload.size_bytes}"
         elif stored.content_type.partition(";")[0].strip() != upload.content_type:
@@ -360,21 +278,15 @@ class Uploads:
         else:
             return
         await self._call(self._store.delete, upload.key)
-        raise _refused(
+        raise unprocessable(
             field_,
             f"The file that arrived is not the announced one: {is_} instead of {said}. It was "
             "deleted, and nothing was made.",
             "Begin the upload again, and announce what is sent.",
         )
 
-    async def _call(self, function: Any, *arguments: Any) -> Any:  # noqa: ANN401 - any of the store
+    async def _call(self, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
         return await anyio.to_thread.run_sync(function, *arguments, limiter=self._calls)
-
-
-def _with(upload: Upload, multipart_id: str) -> Upload:
-    from dataclasses import replace
-
-    return replace(upload, multipart_id=multipart_id)
 
 
 def _wanted(upload: Upload, stored: Stored) -> Wanted:
@@ -386,11 +298,7 @@ def _wanted(upload: Upload, stored: Stored) -> Wanted:
         tasks=[TaskSpec(kind, options) for kind, options in wanted["tasks"]],
         metadata=wanted["metadata"],
         again=wanted["again"],
-        # Keys are random, so no other upload has this one.
-        idempotency_key=f"upload:{upload.uri}",
+        # Object keys are random, so no other upload has it; no header may have a space in its key.
+        idempotency_key=f"upload {upload.uri}",
         body_digest=hashlib.sha256(orjson.dumps(wanted, option=orjson.OPT_SORT_KEYS)).hexdigest(),
     )
-
-
-def _refused(field_: str, message: str, remedy: str | None) -> RequestRefused:
-    return RequestRefused(_UNPROCESSABLE, field_, message, remedy)

@@ -27,7 +27,6 @@ from ittybatch.sources.s3 import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mypy_boto3_s3 import S3Client
 
 MAX_ANSWER = 1000
 _URL_LIFE_S = 900
