@@ -11,11 +11,13 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Mount
 
 from ittybatch.errors import ConfigurationError
+from ittybatch.intake.declaration import load_declared
 from ittybatch.ledger import open_ledger
 from ittybatch.receiver.api import create_api
 from ittybatch.receiver.api.app import off_routes
 from ittybatch.receiver.api.jobs import JobsRoute
-from ittybatch.receiver.api.process import ProcessRoute, TakesRequests
+from ittybatch.receiver.api.process import ProcessRoute
+from ittybatch.receiver.api.taking import TakesRequests
 from ittybatch.receiver.inbox import Inbox
 from ittybatch.receiver.metrics import Metrics
 from ittybatch.receiver.pages import Pages
@@ -83,7 +85,8 @@ class Receiver:
             return [*off_routes()]
         routers = [JobsRoute(self._ledger).router()]
         if self._intake is not None:
-            routers.append(ProcessRoute(self._intake, settings.max_body_bytes).router())
+            declared = load_declared(settings.intake_file, settings.profiles_dir)
+            routers.append(ProcessRoute(self._intake, declared, settings.max_body_bytes).router())
         token = settings.api_token.get_secret_value()
         # Last and without a path: it also answers for paths that nobody has.
         return [Mount("", app=create_api(token, routers, metrics))]

@@ -106,14 +106,23 @@ class ProcessAnswer(BaseModel):
     output_url: str | None = None
     error: str | None = None
     jobs: list[JobAnswer]
+    left_out: Annotated[
+        dict[str, int] | None,
+        Field(description="Of an event: how many objects or rows each rule left out."),
+    ] = None
+    refused: Annotated[
+        list[str] | None, Field(description="Of an event: what could not be taken, and why.")
+    ] = None
 
 
 class EventAnswer(BaseModel):
-    """What became of an event: what was taken, and what was left out and why."""
+    """What became of an event without anything to make."""
 
-    status: Literal["processing", "ignored"]
+    status: Literal["ignored"]
     jobs: list[JobAnswer]
-    ignored: list[str]
+    left_out: Annotated[
+        dict[str, int], Field(description="How many objects or rows each rule left out.")
+    ]
 
 
 class JobRow(BaseModel):

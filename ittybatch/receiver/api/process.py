@@ -1,29 +1,26 @@
 """`POST /process`: an upload comes in, its jobs go out at once."""
 
-from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Protocol
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ittybatch.intake.taken import Taken, TakenJob
-from ittybatch.intake.wanted import Wanted
+from ittybatch.intake.declared import Declared
+from ittybatch.intake.events import is_event
+from ittybatch.receiver.api.answers import answer_of
 from ittybatch.receiver.api.errors import answer_json
-from ittybatch.receiver.api.models import ErrorAnswer, ProcessAnswer, ProcessRequest
+from ittybatch.receiver.api.events import Events
+from ittybatch.receiver.api.models import ErrorAnswer, EventAnswer, ProcessAnswer, ProcessRequest
 from ittybatch.receiver.api.requests import (
     IDEMPOTENCY_HEADER,
     idempotency_key,
     parse_object,
     wanted_of,
 )
+from ittybatch.receiver.api.taking import TakesRequests
 from ittybatch.receiver.bodies import read_body
 
-PROCESSING = "processing"
-SKIPPED = "skipped"
-# The status of several jobs together is the first of these that one of them has.
-_WEIGHT = (PROCESSING, "held", "failed", "expired", "cancelled", "succeeded")
 _ERRORS = {
     401: "The bearer token is missing or wrong.",
     408: "The body took too long.",
@@ -34,23 +31,18 @@ _ERRORS = {
 }
 
 
-class TakesRequests(Protocol):
-    """What takes requests into the ledger: `ittybatch.intake.intake.Intake`."""
-
-    async def take(self, wanted: Wanted, *, answer_within_s: float = ...) -> Taken:
-        """Take one request; returns once the ledger holds it."""
-
-
 class ProcessRoute:
     """Takes requests and events.
 
     Args:
         intake: Takes them into the ledger and sends their jobs.
+        declared: Which events make which jobs.
         max_body_bytes: The largest body read.
     """
 
-    def __init__(self, intake: TakesRequests, max_body_bytes: int) -> None:
+    def __init__(self, intake: TakesRequests, declared: Declared, max_body_bytes: int) -> None:
         self._intake = intake
+        self._events = Events(intake, declared)
         self._max_body_bytes = max_body_bytes
 
     def router(self) -> APIRouter:
@@ -64,6 +56,7 @@ class ProcessRoute:
             summary="Make jobs of an upload",
             response_model=None,
             responses={
+                200: {"model": EventAnswer, "description": "An event that asks for nothing."},
                 202: {"model": ProcessAnswer, "description": "The ledger holds the jobs."},
                 **{
                     status: {"model": ErrorAnswer, "description": text}
@@ -99,39 +92,7 @@ class ProcessRoute:
         The answer has Ittybit's ids if Ittybit answers within a second.
         """
         content = parse_object(await read_body(request, self._max_body_bytes))
+        if is_event(content):
+            return await self._events.answer(content)
         taken = await self._intake.take(wanted_of(content, idempotency_key(request)))
         return answer_json(answer_of(taken.jobs), HTTPStatus.ACCEPTED)
-
-
-def answer_of(jobs: Sequence[TakenJob]) -> dict[str, Any]:
-    """Answer a request with its jobs; the first is also the answer's own."""
-    shown = [shown_job(job) for job in jobs]
-    first: Mapping[str, Any] = shown[0] if shown else {}
-    answer: dict[str, Any] = {
-        "task_id": first.get("task_id"),
-        "job_id": first.get("job_id"),
-        "status": overall_status([job.status for job in jobs]),
-    }
-    answer |= {name: first[name] for name in ("output_url", "error") if name in first}
-    return {**answer, "jobs": shown}
-
-
-def shown_job(job: TakenJob) -> dict[str, Any]:
-    """Show one job of a request."""
-    shown: dict[str, Any] = {
-        "job_id": job.job_id,
-        "task_id": job.task_id,
-        "rendition": job.rendition,
-        "kind": job.kind,
-        "status": job.status,
-    }
-    if job.output_url is not None:
-        shown["output_url"] = job.output_url
-    if job.error is not None:
-        shown["error"] = job.error
-    return shown
-
-
-def overall_status(statuses: Sequence[str]) -> str:
-    """The status of several jobs together."""
-    return min(statuses, key=_WEIGHT.index) if statuses else SKIPPED

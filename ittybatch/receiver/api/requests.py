@@ -20,6 +20,7 @@ T = TypeVar("T", bound=BaseModel)
 
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _URLS = ("url", "input", "input_url")
 # What makes jobs; a request has one of them.
 _FORMS = ("kind", "tasks", "profile")
@@ -39,6 +40,13 @@ def parse_object(body: bytes) -> dict[str, Any]:
         raise _refused("body", f"The body is not JSON: {error}.", f"Send {_EXAMPLE}.") from None
     if not isinstance(content, dict):
         raise _refused("body", "The body is not a JSON object.", f"Send {_EXAMPLE}.")
+    try:
+        again = orjson.dumps(content)
+    except orjson.JSONEncodeError:  # parsing allows more levels than writing
+        raise _refused("body", "The body is nested too deeply.", "Send flatter values.") from None
+    if _NUL.search(again):
+        # No text column can hold it.
+        raise _refused("body", "The body has a text with the character NUL.", "Remove it.")
     return content
 
 
