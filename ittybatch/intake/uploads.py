@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Protocol, TypeVar, TypeVarTuple
+from weakref import WeakValueDictionary
 
 import anyio
 import orjson
@@ -21,7 +22,13 @@ from ittybatch.intake.upload_ids import Upload, UploadIds
 from ittybatch.intake.upload_names import upload_key
 from ittybatch.intake.upload_parts import Part, Parts, cut
 from ittybatch.intake.upload_request import Announced, check_file, check_wanted, unprocessable
-from ittybatch.intake.upload_store import PartsRefused, Stored, UploadGone, UploadStore
+from ittybatch.intake.upload_store import (
+    PartsRefused,
+    Stored,
+    StoreUnavailable,
+    UploadGone,
+    UploadStore,
+)
 from ittybatch.intake.wanted import RequestRefused, TaskSpec, Wanted
 from ittybatch.profiles import Item
 from ittybatch.profiles.registry import Profiles
@@ -96,6 +103,7 @@ class Uploads:
         self._ids = UploadIds(api_token)
         self._store = UploadStore(declared.bucket, versioned=declared.versioned)
         self._calls = anyio.CapacityLimiter(_MAX_CALLS)
+        self._completing: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
     async def begin(self, announced: Announced) -> Begun:
         """Begin an upload.
@@ -153,10 +161,12 @@ class Uploads:
             LedgerUnavailable: Nothing was taken: repeat the call.
         """
         upload = self._open(upload_id)
-        stored = await self._call(self._store.head, upload.key)
-        if stored is None:
-            stored = await self._assemble(upload, etags)
-        await self._check_stored(upload, stored)
+        # A page that repeats its call must not compete with itself.
+        async with self._completing.setdefault(upload.key, anyio.Lock()):
+            stored = await self._call(self._store.head, upload.key)
+            if stored is None:
+                stored = await self._assemble(upload, etags)
+            await self._check_stored(upload, stored)
         return await self._intake.take(_wanted(upload, stored))
 
     async def abort(self, upload_id: str) -> None:
@@ -233,11 +243,17 @@ class Uploads:
                 "Or leave out `parts`: the bucket knows what has arrived.",
             ) from None
         except UploadGone:
-            pass
-        stored = await self._call(self._store.head, upload.key)
-        if stored is None:
+            # By another receiver, perhaps; or by a call whose answer was lost.
+            stored = await self._call(self._store.head, upload.key)
+            if stored is not None:
+                return stored
             raise RequestRefused(
                 HTTPStatus.GONE, "id", "The upload was aborted.", "Begin it with POST /uploads."
+            ) from None
+        stored = await self._call(self._store.head, upload.key)
+        if stored is None:
+            raise StoreUnavailable(
+                "The bucket does not show the file yet.", remedy="Complete the upload again."
             )
         return stored
 

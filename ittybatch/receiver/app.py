@@ -18,6 +18,7 @@ from ittybatch.receiver.api.app import off_routes
 from ittybatch.receiver.api.jobs import JobsRoute
 from ittybatch.receiver.api.process import ProcessRoute
 from ittybatch.receiver.api.taking import TakesRequests
+from ittybatch.receiver.api.uploads import UploadRoutes
 from ittybatch.receiver.inbox import Inbox
 from ittybatch.receiver.metrics import Metrics
 from ittybatch.receiver.pages import Pages
@@ -84,12 +85,16 @@ class Receiver:
         if settings.api_token is None:
             return [*off_routes()]
         routers = [JobsRoute(self._ledger).router()]
+        self_authorised = []
         if self._intake is not None:
             declared = load_declared(settings.intake_file, settings.profiles_dir)
             routers.append(ProcessRoute(self._intake, declared, settings.max_body_bytes).router())
+            uploads = UploadRoutes(settings, self._intake, declared.uploads)
+            routers.append(uploads.router())
+            self_authorised.append(uploads.browser_router())
         token = settings.api_token.get_secret_value()
         # Last and without a path: it also answers for paths that nobody has.
-        return [Mount("", app=create_api(token, routers, metrics))]
+        return [Mount("", app=create_api(token, routers, metrics, self_authorised))]
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:  # noqa: ANN401 - unused

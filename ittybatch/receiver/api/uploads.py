@@ -20,10 +20,10 @@ from ittybatch.intake.upload_request import Announced
 from ittybatch.intake.uploads import Begun, TakesRequests, Uploads
 from ittybatch.intake.wanted import RequestRefused
 from ittybatch.profiles.registry import Profiles
+from ittybatch.receiver.api.answers import answer_of
 from ittybatch.receiver.api.cross_origin import cross_origin_route
 from ittybatch.receiver.api.errors import answer_json
 from ittybatch.receiver.api.models import ErrorAnswer, ProcessAnswer
-from ittybatch.receiver.api.process import answer_of
 from ittybatch.receiver.api.requests import parse_object, tasks_of, validate
 from ittybatch.receiver.api.upload_models import CompleteRequest, UploadAnswer, UploadRequest
 from ittybatch.receiver.bodies import read_body
