@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -22,6 +23,7 @@ PATHS = ("/process", "/jobs/{id}", "/uploads", "/uploads/{path:path}", "/openapi
 _OPENAPI_PATH = "/openapi.json"
 # Bodies that the handlers read and check by themselves.
 _REQUESTS = (ProcessRequest, UploadRequest, CompleteRequest)
+# Of pydantic's JSON schema, in OpenAPI.
 _SCHEMAS = "#/components/schemas/{model}"
 
 
@@ -67,17 +69,20 @@ def create_api(
 
 def off_routes() -> list[Route]:
     """The routes of an API that is off: each says so, and how to turn it on."""
-    return [Route(path, _off) for path in PATHS]
+    return [Route(path, _Off()) for path in PATHS]
 
 
-async def _off(scope: Scope, receive: Receive, send: Send) -> None:
-    answer = answer_error(
-        404,
-        "The API is off.",
-        remedy="Set ITTYBATCH_API_TOKEN to a secret of 16 characters or more for the receiver, "
-        "and start it again.",
-    )
-    await answer(scope, receive, send)
+class _Off:
+    """Answers every method."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = answer_error(
+            HTTPStatus.NOT_FOUND,
+            "The API is off.",
+            remedy="Set ITTYBATCH_API_TOKEN to a secret of 16 characters or more for the "
+            "receiver, and start it again.",
+        )
+        await answer(scope, receive, send)
 
 
 def _described(api: FastAPI) -> dict[str, Any]:
@@ -112,7 +117,7 @@ class _Counted:
         async def count(message: Message) -> None:
             if message["type"] == "http.response.start":
                 # Unknown paths are counted together: their number has no bound.
-                route = getattr(scope.get("route"), "path", "other")
+                route = getattr(scope.get("route"), "path", "") or "other"
                 seconds = time.perf_counter() - started
                 self._metrics.answered(route, message["status"], seconds)
             await send(message)
