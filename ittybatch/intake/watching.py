@@ -256,7 +256,7 @@ class _Round:
             if number in later or fates[number].undeclared:
                 continue
             if number in reasons:
-                logger.warning("Message %s %s.", message.id, reasons[number])
+                logger.warning("Message %s %s.", message.id, reasons[number].rstrip("."))
                 if self._aside is None:
                     continue
                 aside.append((message, reasons[number]))
