@@ -19,9 +19,7 @@ class RequestRefused(IttybatchError):
         remedy: What to send instead.
     """
 
-    def __init__(
-        self, status: int, field: str, message: str, remedy: str | None = None
-    ) -> None:
+    def __init__(self, status: int, field: str, message: str, remedy: str | None = None) -> None:
         super().__init__(message, remedy=remedy)
         self.status = int(status)
         self.field = field

@@ -106,15 +106,7 @@ def claim_due(transaction: Transaction, chunk: int, limit: int) -> list[Submissi
         return []
     now = transaction.now
     claimed = [_submission(row, row.attempt + 1, now) for row in rows]
-    # The number of an attempt that was withdrawn before it was sent is reused, with its key.
-    _BEGIN_ATTEMPT.run(
-        transaction,
-        [
-            {"job": each.job_id, "number": each.attempt, "key": each.idempotency_key}
-            for each in claimed
-        ],
-        now=now,
-    )
+    begin_attempts(transaction, claimed)
     _CLAIM.run(
         transaction,
         [{"job": row.id, "deadline": now + timedelta(seconds=row.deadline_s)} for row in rows],
@@ -125,6 +117,19 @@ def claim_due(transaction: Transaction, chunk: int, limit: int) -> list[Submissi
         moves.count_sent(row.chunk_id, row.made + 1)
     moves.apply(transaction)
     return claimed
+
+
+def begin_attempts(transaction: Transaction, claimed: Sequence[Submission]) -> None:
+    """Insert the attempts of claimed jobs: a key is in the ledger before it is sent."""
+    # The number of an attempt that was withdrawn before it was sent is reused, with its key.
+    _BEGIN_ATTEMPT.run(
+        transaction,
+        [
+            {"job": each.job_id, "number": each.attempt, "key": each.idempotency_key}
+            for each in claimed
+        ],
+        now=transaction.now,
+    )
 
 
 def unanswered(transaction: Transaction, chunk: int) -> list[Submission]:
