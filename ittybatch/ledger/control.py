@@ -11,6 +11,7 @@ from ittybatch.ledger.counters import Moves
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.lending import lenders_of, lock_claims, return_claims
 from ittybatch.ledger.models import Batch, Chunk, Job, Run
+from ittybatch.ledger.outbox import note_ended
 from ittybatch.ledger.run_moves import Move, move, next_generation, wake
 from ittybatch.ledger.states import (
     ENDED_BATCHES,
@@ -205,11 +206,12 @@ def cancel_unsent(transaction: Transaction, jobs: Sequence[tuple[int, int]], rea
                 error_kind="cancelled",
                 error_message=reason,
             )
-            .returning(Job.chunk_id)
-        )
+            .returning(Job.id, Job.chunk_id)
+        ).all()
         for row in changed:
             moves.add(row.chunk_id, JobState.PLANNED, JobState.CANCELLED)
-            cancelled += 1
+        note_ended(transaction, [row.id for row in changed])
+        cancelled += len(changed)
     moves.apply(transaction)
     return cancelled
 

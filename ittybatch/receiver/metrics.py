@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from ittybatch.ledger.states import Verdict
+from ittybatch.receiver.sink_metrics import SinkMetrics
 
 
 class Metrics:
@@ -27,6 +28,18 @@ class Metrics:
             "ittybatch_webhooks_refused",
             "Requests to the webhook route that were refused, by status.",
             ["status"],
+            registry=self._registry,
+        )
+        self._api_requests = Counter(
+            "ittybatch_api_requests",
+            "Requests to the API, by route and status.",
+            ["route", "status"],
+            registry=self._registry,
+        )
+        self._api_s = Histogram(
+            "ittybatch_api_seconds",
+            "Seconds until the API's answer, by route.",
+            ["route"],
             registry=self._registry,
         )
         self._group_size = Histogram(
@@ -58,6 +71,7 @@ class Metrics:
         self._waiting = Gauge(
             "ittybatch_runs_waiting", "Flow runs that are suspended.", registry=self._registry
         )
+        self.sinks = SinkMetrics(self._registry)
 
     def stored(self, verdicts: Iterable[Verdict]) -> None:
         """Count stored webhooks."""
@@ -68,6 +82,11 @@ class Metrics:
     def refused(self, status: int) -> None:
         """Count a request that was refused with this status."""
         self._refused.labels(status=str(status)).inc()
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count an answer of the API."""
+        self._api_requests.labels(route=route, status=str(status)).inc()
+        self._api_s.labels(route=route).observe(seconds)
 
     def committed(self, deliveries: int, seconds: float) -> None:
         """Count a group commit."""

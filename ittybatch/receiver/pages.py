@@ -16,6 +16,7 @@ from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.migrate import current_revision, newest_revision
 from ittybatch.ledger.queries import open_work
+from ittybatch.ledger.sinks import sink_statuses
 from ittybatch.receiver.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -43,10 +44,14 @@ class Pages:
         self._checked_until = 0.0
         self._not_ready: str | None = None
 
+    def health_route(self) -> Route:
+        """The route of `/healthz` alone."""
+        return Route("/healthz", self.healthz)
+
     def routes(self) -> list[Route]:
         """The routes of these pages."""
         return [
-            Route("/healthz", self.healthz),
+            self.health_route(),
             Route("/readyz", self.readyz),
             Route("/metrics", self.metrics),
         ]
@@ -73,6 +78,9 @@ class Pages:
         with contextlib.suppress(IttybatchError):  # the other metrics are useful without these
             jobs, waiting = await run_in_threadpool(self._ledger.read, open_work)
             self._metrics.set_work(jobs, waiting)
+            self._metrics.sinks.set_waiting(
+                await run_in_threadpool(self._ledger.read, sink_statuses)
+            )
         return Response(self._metrics.render(), media_type="text/plain; version=0.0.4")
 
     def _refuse(self, request: Request) -> Response | None:
