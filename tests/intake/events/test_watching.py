@@ -1,11 +1,11 @@
 """Watched queues: an object is a request within seconds, and no message is lost on the way."""
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ittybatch.intake.wanted import RequestRefused
+from ittybatch.intake.wanted import NothingToMake, RequestRefused
 from ittybatch.ledger.database import LedgerUnavailable
 from tests.intake.events.watched import Desk, watched
 from tests.receiver.harness import wait_until
@@ -20,9 +20,10 @@ def received(sqs: "SQSClient", url: str) -> list[tuple[str, str]]:
     answer = sqs.receive_message(
         QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"], VisibilityTimeout=0
     )
+    found: list[Any] = list(answer.get("Messages", []))
     return [
         (each["Body"], each.get("MessageAttributes", {}).get("reason", {}).get("StringValue", ""))
-        for each in answer.get("Messages", [])
+        for each in found
     ]
 
 
@@ -138,7 +139,7 @@ def test_messages_stay_while_the_ledger_does_not_answer(sqs: "SQSClient", queue_
         wait_until(lambda: desk.counts["failed"] >= 2)
         counted = sqs.receive_message(
             QueueUrl=queue_url,
-            AttributeNames=["ApproximateReceiveCount"],  # type: ignore[list-item]
+            AttributeNames=["ApproximateReceiveCount"],
             VisibilityTimeout=0,
         )["Messages"]
         assert [each["Attributes"]["ApproximateReceiveCount"] for each in counted] == ["2"]
@@ -146,6 +147,18 @@ def test_messages_stay_while_the_ledger_does_not_answer(sqs: "SQSClient", queue_
         desk.ready = True
         wait_until(lambda: waiting(sqs, queue_url) == 0)
     assert desk.taken == ["in/a.mov"]
+
+
+def test_an_object_that_no_rendition_fits_is_counted_and_deleted(
+    sqs: "SQSClient", queue_url: str, aside_url: str
+) -> None:
+    """As in a plan: the conditions of the profile are no error of the message."""
+    desk = Desk(lambda _: NothingToMake(422, "profile", "Too small."))
+    with watched(desk, {"queue_url": queue_url, "dead_letter_url": aside_url}):
+        send(sqs, queue_url, bridge_event("in/a.mov"))
+        wait_until(lambda: desk.counts["without_rendition"] == 1)
+        wait_until(lambda: waiting(sqs, queue_url) == 0)
+    assert waiting(sqs, aside_url) == 0
 
 
 def test_one_bad_message_does_not_keep_the_others(sqs: "SQSClient", queue_url: str) -> None:
