@@ -13,6 +13,7 @@ from ittybatch.cli.status import COULD_NOT_RUN, SUCCEEDED
 from ittybatch.engine.bucket_checks import check_bucket
 from ittybatch.engine.checking import check_all, check_api
 from ittybatch.engine.finding import Grade
+from ittybatch.intake.checking import check_intake
 from ittybatch.settings import Settings
 
 _MARKS = {
@@ -37,7 +38,11 @@ def doctor(
     Each finding says how to fix the problem. Exit status 3 if something is broken.
     """
     settings = Settings()
-    findings = [asyncio.run(check_api(settings)), *check_all(settings)]
+    findings = [
+        asyncio.run(check_api(settings)),
+        *check_all(settings),
+        *check_intake(settings),
+    ]
     if bucket:
         healthy = {finding.check for finding in findings if finding.grade is Grade.OK}
         findings += check_bucket(bucket, worker_is_there="Worker" in healthy)
