@@ -15,6 +15,7 @@ from ittybatch.engine.checking import check_all, check_api
 from ittybatch.engine.finding import Grade
 from ittybatch.intake.checking import check_intake
 from ittybatch.settings import Settings
+from ittybatch.sinks.checking import check_sinks
 
 _MARKS = {
     Grade.OK: ("ok", "green"),
@@ -33,7 +34,7 @@ def doctor(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Check key, secret, webhook URL, ledger, Prefect, worker, automation and buckets.
+    """Check key, secret, webhook URL, ledger, Prefect, worker, automation, intake, sinks and buckets.
 
     Each finding says how to fix the problem. Exit status 3 if something is broken.
     """
@@ -42,6 +43,7 @@ def doctor(
         asyncio.run(check_api(settings)),
         *check_all(settings),
         *check_intake(settings),
+        *check_sinks(settings),
     ]
     if bucket:
         healthy = {finding.check for finding in findings if finding.grade is Grade.OK}
