@@ -1,7 +1,7 @@
 """The receiver's metrics for Prometheus."""
 
 from collections import Counter as Counting
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -40,6 +40,12 @@ class Metrics:
             "ittybatch_api_seconds",
             "Seconds until the API's answer, by route.",
             ["route"],
+            registry=self._registry,
+        )
+        self._queue_messages = Counter(
+            "ittybatch_queue_messages",
+            "Messages of watched queues, and objects that a rule left out.",
+            ["outcome"],
             registry=self._registry,
         )
         self._group_size = Histogram(
@@ -87,6 +93,11 @@ class Metrics:
         """Count an answer of the API."""
         self._api_requests.labels(route=route, status=str(status)).inc()
         self._api_s.labels(route=route).observe(seconds)
+
+    def watched(self, counts: Mapping[str, int]) -> None:
+        """Count messages of a watched queue by what became of them."""
+        for outcome, count in counts.items():
+            self._queue_messages.labels(outcome=outcome).inc(count)
 
     def committed(self, deliveries: int, seconds: float) -> None:
         """Count a group commit."""

@@ -16,7 +16,7 @@ from sqlalchemy import Row, select
 from ittybatch.ittybit.signature import HEADER, sign
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.models import Delivery
-from ittybatch.receiver.api.taking import TakesRequests
+from ittybatch.receiver.api.taking import RunsIntake
 from ittybatch.receiver.app import Receiver
 from ittybatch.receiver.serving import server_config
 from ittybatch.settings import Settings
@@ -94,7 +94,7 @@ def running(
     ledger_url: str,
     *,
     host: str = "127.0.0.1",
-    intake: TakesRequests | None = None,
+    intake: RunsIntake | None = None,
     **changes: Any,  # noqa: ANN401
 ) -> Iterator[Running]:
     """Run a receiver on a free port until the block ends."""

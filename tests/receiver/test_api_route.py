@@ -27,7 +27,7 @@ def test_whoever_has_no_token_is_refused(sqlite_url: str, header: str | None) ->
     intake = NotingIntake()
     with serving(sqlite_url, intake) as api:
         for method, path in (("POST", "/process"), ("GET", "/jobs/1"), ("GET", "/openapi.json")):
-            headers = {} if header is None else {"Authorization": header.encode("latin-1")}
+            headers = [] if header is None else [(b"Authorization", header.encode("latin-1"))]
             answer = httpx.request(method, f"{api.up.url}{path}", headers=headers, trust_env=False)
             assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
             assert set(answer.json()) == {"error"}

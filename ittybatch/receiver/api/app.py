@@ -15,28 +15,37 @@ from ittybatch import __version__
 from ittybatch.receiver.api.auth import BearerToken
 from ittybatch.receiver.api.errors import answer_error, answer_json, install
 from ittybatch.receiver.api.models import ProcessRequest
+from ittybatch.receiver.api.upload_models import CompleteRequest, UploadRequest
 from ittybatch.receiver.metrics import Metrics
 
 # Where the routes are; without a token these are answered with a hint.
 PATHS = ("/process", "/jobs/{id}", "/uploads", "/uploads/{path:path}", "/openapi.json")
 _OPENAPI_PATH = "/openapi.json"
+# Bodies that the handlers read and check by themselves.
+_REQUESTS = (ProcessRequest, UploadRequest, CompleteRequest)
 # Of pydantic's JSON schema, in OpenAPI.
 _SCHEMAS = "#/components/schemas/{model}"
 
 
-def create_api(token: str, routers: Sequence[APIRouter], metrics: Metrics) -> ASGIApp:
+def create_api(
+    token: str,
+    routers: Sequence[APIRouter],
+    metrics: Metrics,
+    self_authorised: Sequence[APIRouter] = (),
+) -> ASGIApp:
     """Create the API.
 
     Args:
-        token: The bearer token that every request needs.
+        token: The bearer token that every request to `routers` needs.
         routers: The routes.
         metrics: Counts requests by route and outcome.
+        self_authorised: Routes whose path holds a signed id, which takes the token's place.
     """
+    needs_token = [Depends(BearerToken(token))]
     api = FastAPI(
         title="ittybatch",
         version=__version__,
         summary="Make jobs of uploads, and ask what became of them.",
-        dependencies=[Depends(BearerToken(token))],
         # FastAPI's own page loads scripts from a CDN, and its schema needs no token.
         openapi_url=None,
         docs_url=None,
@@ -46,13 +55,15 @@ def create_api(token: str, routers: Sequence[APIRouter], metrics: Metrics) -> AS
     api.router.redirect_slashes = False
     install(api)
     for router in routers:
+        api.include_router(router, dependencies=needs_token)
+    for router in self_authorised:
         api.include_router(router)
 
     async def openapi() -> Response:
         """Describe the API."""
         return answer_json(_described(api))
 
-    api.add_api_route(_OPENAPI_PATH, openapi, include_in_schema=False)
+    api.add_api_route(_OPENAPI_PATH, openapi, include_in_schema=False, dependencies=needs_token)
     return _Counted(api, metrics)
 
 
@@ -79,10 +90,11 @@ def _described(api: FastAPI) -> dict[str, Any]:
         schema = get_openapi(
             title=api.title, version=api.version, summary=api.summary, routes=api.routes
         )
-        request = ProcessRequest.model_json_schema(ref_template=_SCHEMAS)
         schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-        schemas |= request.pop("$defs", {})
-        schemas[ProcessRequest.__name__] = request
+        for model in _REQUESTS:
+            request = model.model_json_schema(ref_template=_SCHEMAS)
+            schemas |= request.pop("$defs", {})
+            schemas[model.__name__] = request
         api.openapi_schema = schema
     return api.openapi_schema
 
