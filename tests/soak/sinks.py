@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,7 @@ sinks:
 """
 _CAUGHT_UP_WITHIN_S = 180.0
 _BACK_WITHIN_S = 60.0
+_MOST_TRIES = 300
 
 
 @dataclass(slots=True)
@@ -197,16 +199,25 @@ def _let_jobs_end(
     """Send the webhooks over the outage, each until it is answered 200."""
     began = time.monotonic()
     ports = list(up.ports.values())
-    kill_at = [len(bodies) * (place + 1) // (kills + 1) for place in range(kills)]
-    with httpx.Client(timeout=10, trust_env=False) as client:
-        for number, body in enumerate(bodies):
-            if number in kill_at:
+    stretch = -(-len(bodies) // (kills + 1))
+
+    def send(number: int) -> None:
+        due = began + down_s * number / len(bodies)
+        time.sleep(max(0.0, due - time.monotonic()))
+        _send(client, ports, number, bodies[number], seen)
+
+    with httpx.Client(timeout=10, trust_env=False) as client, ThreadPoolExecutor(16) as senders:
+        for first in range(0, len(bodies), stretch):
+            sending = [
+                senders.submit(send, number)
+                for number in range(first, min(first + stretch, len(bodies)))
+            ]
+            if seen.kills < kills:
+                time.sleep(down_s / (kills + 1) / 2)
                 up.kill_one(seen.kills)
                 seen.kills += 1
-            due = began + down_s * number / len(bodies)
-            if (wait_s := due - time.monotonic()) > 0:
-                time.sleep(wait_s)
-            _send(client, ports, number, body, seen)
+            for each in sending:
+                each.result()
     time.sleep(max(0.0, began + down_s - time.monotonic()))
     seen.down_s = time.monotonic() - began
 
@@ -215,7 +226,7 @@ def _send(
     client: httpx.Client, ports: Sequence[int], number: int, body: bytes, seen: Outage
 ) -> None:
     headers = {HEADER: sign(body, SECRET.encode()), "Content-Type": "application/json"}
-    for attempt in range(100):
+    for attempt in range(_MOST_TRIES):
         port = ports[(number + attempt) % len(ports)]
         began = time.monotonic()
         with contextlib.suppress(httpx.TransportError):
