@@ -3,6 +3,7 @@
 from typing import Protocol, runtime_checkable
 
 from ittybatch.sinks.base import SinkPort
+from ittybatch.sinks.dynamodb import DynamoOptions
 from ittybatch.sinks.options import SinkOptions
 from ittybatch.sinks.sql import SqlOptions
 
@@ -15,7 +16,7 @@ class Openable(Protocol):
         """Make the sink. It connects when it is used."""
 
 
-KINDS: dict[str, type[SinkOptions]] = {"sql": SqlOptions}
+KINDS: dict[str, type[SinkOptions]] = {"sql": SqlOptions, "dynamodb": DynamoOptions}
 
 
 def open_sink(options: SinkOptions) -> SinkPort:
