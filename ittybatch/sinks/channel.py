@@ -161,7 +161,9 @@ class Channel:
         finally:
             self._busy = False
         unwanted = [Outcome(result.outbox_id) for result in results if not self._wants(result)]
-        return self._mark(results, [*unwanted, *outcomes]) and len(results) == GROUP
+        answered = [*unwanted, *outcomes]
+        # Without any answer, the same group would be read again at once.
+        return self._mark(results, answered) and len(results) == GROUP and bool(answered)
 
     def _take_lease(self) -> bool:
         taken = self._ledger.write(lease_sink, self.name, self._owner, LEASE_S)
@@ -170,15 +172,12 @@ class Channel:
 
     def _deliver(self, results: Sequence[Result]) -> Sequence[Outcome]:
         try:
-            outcomes = self._port.deliver(results)
+            return self._port.deliver(results)
         except SinkUnavailable:
             raise
         except Exception as error:  # one result breaks the group: the others must not wait for it
             logger.exception("Delivering %d results to %s one by one.", len(results), self.name)
             return self._deliver_singly(results, error)
-        if not outcomes:
-            raise SinkUnavailable(f"The sink {self.name} answered for none of its results.")
-        return outcomes
 
     def _deliver_singly(self, results: Sequence[Result], first: Exception) -> Sequence[Outcome]:
         outcomes: list[Outcome] = []
