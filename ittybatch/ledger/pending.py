@@ -1,6 +1,6 @@
 """The pending rows of a sink's outbox: read in pages, and marked once they are delivered."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -99,13 +99,16 @@ class PendingPage:
     batches: dict[str, BatchOfRow]
 
 
-def pending_page(transaction: Transaction, sink: str, limit: int) -> PendingPage:
+def pending_page(
+    transaction: Transaction, sink: str, limit: int, *, except_jobs: Collection[int] = ()
+) -> PendingPage:
     """The oldest pending rows of a sink.
 
     Args:
         transaction: The transaction to read in.
         sink: The sink's name.
         limit: The maximum number of rows.
+        except_jobs: Jobs whose rows have to wait a while longer.
     """
     query = (
         select(
@@ -142,6 +145,8 @@ def pending_page(transaction: Transaction, sink: str, limit: int) -> PendingPage
         .order_by(Outbox.id)
         .limit(limit)
     )
+    if except_jobs:
+        query = query.where(Outbox.job_id.not_in(except_jobs))
     rows = [PendingRow(**row._asdict()) for row in transaction.rows(query)]
     return PendingPage(rows, _batches(transaction, {row.batch_id for row in rows}))
 

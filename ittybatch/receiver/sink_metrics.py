@@ -24,7 +24,7 @@ class SinkMetrics:
         )
         self._refused = Counter(
             "ittybatch_results_refused",
-            "Results that the sink refused for good.",
+            "Results that the sink rejected for good.",
             ["sink"],
             registry=registry,
         )
@@ -42,7 +42,7 @@ class SinkMetrics:
         )
         self._kept = Gauge(
             "ittybatch_results_kept",
-            "Refused results in the ledger that `sinks retry` would send again.",
+            "Rejected results in the ledger that `sinks retry` would send again.",
             ["sink"],
             registry=registry,
         )

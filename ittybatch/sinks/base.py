@@ -137,7 +137,8 @@ class SinkPort(Protocol):
             results: Results in the order of their ids.
 
         Returns:
-            One outcome for each result. Results without an outcome are delivered again.
+            One outcome for each result. A result without one is delivered again some seconds
+            later, together with later results of its job.
 
         Raises:
             SinkUnavailable: The sink cannot be reached, is overloaded, or refuses everything.

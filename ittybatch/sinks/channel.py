@@ -4,6 +4,7 @@ import logging
 import random
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -28,6 +29,8 @@ _LEDGER_WAIT_S = 1.0
 # Webhooks arrive faster than a group is delivered. Without a pause, each commit of the inbox
 # would cause a commit here, and they would wait for each other.
 _PAUSE_S = 0.2
+_POSTPONED_S = 2.0
+_MOST_POSTPONED = 5000
 # So many failures of one group with an error that the sink does not know mean that it is not the
 # sink's state but a result that it cannot handle.
 _PATIENCE = 8
@@ -82,6 +85,8 @@ class Channel:
         self._not_before = float("-inf")
         self._failures = 0
         self._busy = False
+        # Jobs whose results the sink could not place yet, and when to try again.
+        self._postponed: dict[int, float] = {}
         self._thread = threading.Thread(target=self._run, name=f"sink-{self.name}", daemon=True)
 
     def start(self) -> None:
@@ -136,8 +141,8 @@ class Channel:
             except LedgerUnavailable as error:
                 logger.warning("Results for %s wait: %s", self.name, error)
                 self._stopping.wait(_LEDGER_WAIT_S)
-            except Exception:  # the thread must survive any error
-                logger.exception("Delivering to %s failed.", self.name)
+            except Exception as error:  # noqa: BLE001  the thread must survive any error
+                logger.error("Delivering to %s failed: %s", self.name, _trace(error))  # noqa: TRY400
                 self._back_off("An unexpected error; see the receiver's log.")
             self._stopping.wait(_PAUSE_S)
         self._close()
@@ -146,9 +151,18 @@ class Channel:
         """Deliver one group, and return whether there may be more right now."""
         if self._stopping.is_set() or time.monotonic() < self._not_before:
             return False
+        waiting = self._waiting_jobs()
+        if len(waiting) >= _MOST_POSTPONED:
+            return False
         if not self._leased and not self._take_lease():
             return False
-        results = self._ledger.read(pending_results, self.name, GROUP, raw=self._port.wants_raw)
+        results = self._ledger.read(
+            pending_results,
+            self.name,
+            GROUP,
+            raw=self._port.wants_raw,
+            except_jobs=waiting,
+        )
         if not results:
             return False
         wanted = [result for result in results if self._wants(result)]
@@ -165,6 +179,11 @@ class Channel:
         # Without any answer, the same group would be read again at once.
         return self._mark(results, answered) and len(results) == GROUP and bool(answered)
 
+    def _waiting_jobs(self) -> list[int]:
+        now = time.monotonic()
+        self._postponed = {job: at for job, at in self._postponed.items() if at > now}
+        return list(self._postponed)
+
     def _take_lease(self) -> bool:
         taken = self._ledger.write(lease_sink, self.name, self._owner, LEASE_S)
         self.renewed(kept=taken)
@@ -175,8 +194,13 @@ class Channel:
             return self._port.deliver(results)
         except SinkUnavailable:
             raise
-        except Exception as error:  # one result breaks the group: the others must not wait for it
-            logger.exception("Delivering %d results to %s one by one.", len(results), self.name)
+        except Exception as error:  # noqa: BLE001  one result breaks the group
+            logger.warning(
+                "Delivering %d results to %s one by one: %s",
+                len(results),
+                self.name,
+                _trace(error),
+            )
             return self._deliver_singly(results, error)
 
     def _deliver_singly(self, results: Sequence[Result], first: Exception) -> Sequence[Outcome]:
@@ -198,16 +222,18 @@ class Channel:
         by_id = {outcome.outbox_id: outcome for outcome in outcomes}
         delivered: list[int] = []
         refused: list[tuple[int, str]] = []
-        open_jobs: set[int] = set()
+        postponed: set[int] = set()
         for result in results:
             outcome = by_id.get(result.outbox_id)
-            if outcome is None or result.job_id in open_jobs:
-                # A later event of the same job must not be the last that the sink has seen.
-                open_jobs.add(result.job_id)
+            if outcome is None or result.job_id in postponed:
+                # Later events of the same job wait with it: the sink must see the last one last.
+                postponed.add(result.job_id)
             elif outcome.error is None:
                 delivered.append(result.outbox_id)
             else:
                 refused.append((result.outbox_id, outcome.error))
+        retry_at = time.monotonic() + _POSTPONED_S
+        self._postponed |= dict.fromkeys(postponed, retry_at)
 
         def record(transaction: Transaction) -> bool:
             mark(transaction, self.name, delivered, refused)
@@ -231,6 +257,8 @@ class Channel:
         wait_s *= random.uniform(0.5, 1.0)  # noqa: S311  no secret
         self._failures += 1
         self._not_before = time.monotonic() + wait_s
+        # The next attempt asks the ledger, which knows when the sink is due.
+        self.renewed(kept=False)
         self._observer.unavailable(self.name)
         # Once per outage: backing off goes on for as long as it lasts.
         log = logger.warning if self._failures == 1 else logger.debug
@@ -243,8 +271,14 @@ class Channel:
     def _close(self) -> None:
         try:
             self._port.close()
-        except Exception:  # it is closed at the end of the process anyway
-            logger.exception("Closing %s failed.", self.name)
+        except Exception as error:  # noqa: BLE001  the process ends anyway
+            logger.warning("Closing %s failed: %s", self.name, _trace(error))
+
+
+def _trace(error: Exception) -> str:
+    """Where an error came from, without its message, which may contain a secret URL."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return f"{type(error).__name__}\n{frames}"
 
 
 def _describe(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """Results: the outbox's rows as sinks get them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -21,7 +21,12 @@ _STATUS: dict[JobState, Status] = {
 
 
 def pending_results(
-    transaction: Transaction, sink: str, limit: int, *, raw: bool = False
+    transaction: Transaction,
+    sink: str,
+    limit: int,
+    *,
+    raw: bool = False,
+    except_jobs: Collection[int] = (),
 ) -> list[Result]:
     """The oldest results that wait for a sink, in the order of their ids.
 
@@ -30,8 +35,9 @@ def pending_results(
         sink: The sink's name.
         limit: The maximum number of results.
         raw: Whether to read Ittybit's own job objects, too.
+        except_jobs: Jobs whose results have to wait a while longer.
     """
-    page = pending_page(transaction, sink, limit)
+    page = pending_page(transaction, sink, limit, except_jobs=except_jobs)
     ended = [row for row in page.rows if row.event == ENDED]
     bodies = _jobs(job_bodies(transaction, ended)) if raw and ended else {}
     return _results(page.rows, page.batches, bodies)

@@ -61,7 +61,8 @@ def _follow(ledger: Ledger, job: int, metadata: str) -> None:
     ledger.write(follow)
 
 
-def _pass_deadlines(ledger: Ledger) -> None:
+def pass_deadlines(ledger: Ledger) -> None:
+    """Let every deadline have passed."""
     ledger.write(
         lambda tx: tx.execute(update(Job).values(deadline_at=tx.now - timedelta(seconds=1)))
     )
@@ -100,7 +101,7 @@ def _cancel_at_ittybit(ledger: Ledger, _job: int) -> None:
 
 
 def _let_it_expire(ledger: Ledger, job: int) -> None:
-    _pass_deadlines(ledger)
+    pass_deadlines(ledger)
     assert ledger.write(expire, job)
 
 
