@@ -13,6 +13,7 @@ from ittybatch.ledger.states import BatchState, JobState
 
 # Of a 64-bit integer, all of whose numbers with fewer digits exist.
 _MAX_DIGITS = 18
+_MAX_ID_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ def find_job(transaction: Transaction, given: str) -> FoundJob | None:
         transaction: The transaction to look in.
         given: Ittybit's id of any of its attempts, or the ledger's id of the job.
     """
+    if "\x00" in given or len(given) > _MAX_ID_CHARS:
+        return None
     # Ittybit's first: if it should ever use plain numbers, they are what users have.
     job_id = transaction.execute(
         select(func.max(Attempt.job_id)).where(Attempt.task_id == given)
