@@ -35,6 +35,8 @@ _FULL = 10
 _FIRST_WAIT_S = 1.0
 _MAX_WAIT_S = 15.0
 _STOP_S = 1.5
+# How long the ledger counts as ready after it was asked.
+_READY_S = 1.0
 
 
 class Takes(Protocol):
@@ -130,6 +132,7 @@ class _Watcher:
         self._count = count
         self._stopping = stopping
         self._wait_s = 0.0
+        self._ready_until = 0.0
 
     def run(self) -> None:
         """Watch until `stopping` is set, whatever happens."""
@@ -143,6 +146,7 @@ class _Watcher:
                 self._back_off(type(error).__name__)
 
     def _back_off(self, why: str) -> None:
+        self._ready_until = 0.0
         self._wait_s = min(max(_FIRST_WAIT_S, 2 * self._wait_s), _MAX_WAIT_S)
         self._count({"failed": 1})
         logger.warning(
@@ -164,8 +168,7 @@ class _Watcher:
             while not self._stopping.is_set():
                 # Each receipt counts for the redrive policy, so messages stay where they are
                 # while they cannot be taken.
-                if not self._ledger_ready():
-                    raise LedgerUnavailable("The ledger does not answer.")
+                self._require_ledger()
                 messages = queue.wait(_LONG_POLL_S)
                 if len(messages) == _FULL and not self._stopping.is_set():
                     messages += queue.receive(_BACKLOG, 0)
@@ -174,6 +177,14 @@ class _Watcher:
                         self._stopping, self._count
                     )
                 self._wait_s = 0.0
+
+    def _require_ledger(self) -> None:
+        now = time.monotonic()
+        if now < self._ready_until:
+            return
+        if not self._ledger_ready():
+            raise LedgerUnavailable("The ledger does not answer.")
+        self._ready_until = now + _READY_S
 
 
 class _Round:
