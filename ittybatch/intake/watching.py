@@ -28,6 +28,8 @@ _VISIBILITY_S = 120
 # With a backlog, this many more messages are received at once.
 _BACKLOG = 90
 _FULL = 10
+# The intake refuses requests when too many wait; a message may hold thousands of records.
+_AT_ONCE = 1000
 _FIRST_WAIT_S = 1.0
 _MAX_WAIT_S = 15.0
 _STOP_S = 1.5
@@ -98,10 +100,15 @@ class Watching:
             await asyncio.to_thread(thread.join, max(0.0, deadline - time.monotonic()))
 
     async def _take_all(self, wanted: Sequence[Wanted]) -> list[BaseException | None]:
-        results = await asyncio.gather(
-            *(self._intake.take(each, answer_within_s=0) for each in wanted),
-            return_exceptions=True,
-        )
+        results: list[object] = []
+        for start in range(0, len(wanted), _AT_ONCE):
+            results += await asyncio.gather(
+                *(
+                    self._intake.take(each, answer_within_s=0)
+                    for each in wanted[start : start + _AT_ONCE]
+                ),
+                return_exceptions=True,
+            )
         return [each if isinstance(each, BaseException) else None for each in results]
 
 

@@ -191,6 +191,18 @@ def test_a_repeated_event_is_taken_again_and_both_are_deleted(
         wait_until(lambda: waiting(sqs, queue_url) == 0)
 
 
+def test_a_message_with_many_records_is_taken_in_portions(
+    sqs: "SQSClient", queue_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than may wait in the intake at a time."""
+    monkeypatch.setattr(watching, "_AT_ONCE", 2)
+    desk = Desk()
+    with watched(desk, {"queue_url": queue_url}):
+        send(sqs, queue_url, s3_event(*(record(f"in/{number}.mov") for number in range(5))))
+        wait_until(lambda: waiting(sqs, queue_url) == 0)
+    assert sorted(desk.taken) == [f"in/{number}.mov" for number in range(5)]
+
+
 def test_a_message_that_could_not_be_deleted_comes_again(
     sqs: "SQSClient", queue_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -201,3 +201,16 @@ def test_a_row_may_not_name_an_address_of_a_private_network(
     answer = post(receiver, {"type": "INSERT", "table": "jobs", "schema": "public", "record": row})
     assert (answer.status_code, answer.json()["field"]) == (422, "url")
     assert inputs(sandbox) == []
+
+
+def test_a_profile_that_changes_later_cannot_start_a_loop(
+    receiver: Receiver, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Profiles are read again while the receiver runs, so the check at its start is not enough."""
+    (tmp_path / "profiles" / "web.yaml").write_text(
+        PROFILE.replace("name: small", 'name: small, destination: "s3://media/in/out/{key}.mov"')
+    )
+    answer = post(receiver, bridge_event("in/a.mov"))
+    assert (answer.status_code, answer.json()["field"]) == (422, "profile")
+    assert "s3://media/in/out/in/a.mov.mov" in answer.json()["error"]
+    assert inputs(sandbox) == []
