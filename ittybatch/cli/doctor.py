@@ -32,7 +32,7 @@ def doctor(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Check key, secret, webhook URL, ledger, Prefect, worker, automation and buckets.
+    """Check key, secret, webhook URL, API, ledger, Prefect, worker, automation and buckets.
 
     Each finding says how to fix the problem. Exit status 3 if something is broken.
     """
