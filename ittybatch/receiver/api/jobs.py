@@ -14,10 +14,9 @@ from starlette.responses import Response
 
 from ittybatch.ittybit.redaction import has_user, without_secrets
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.job_lookup import JobRow as FoundJob
-from ittybatch.ledger.job_lookup import lookup_job
+from ittybatch.ledger.job_lookup import JobRow, lookup_job
 from ittybatch.receiver.api.errors import answer_json
-from ittybatch.receiver.api.models import ErrorAnswer, JobRow
+from ittybatch.receiver.api.models import ErrorAnswer, JobDetails
 
 # Fewer than the ledger's connections: questions must not keep webhooks from being stored.
 _READERS = 2
@@ -46,7 +45,7 @@ class JobsRoute:
             summary="Show a job and its result",
             response_model=None,
             responses={
-                200: {"model": JobRow, "description": "The job."},
+                200: {"model": JobDetails, "description": "The job."},
                 401: {"model": ErrorAnswer, "description": "The bearer token is missing or wrong."},
                 404: {"model": ErrorAnswer, "description": "The ledger has no such job."},
                 503: {"model": ErrorAnswer, "description": "The ledger is unavailable."},
@@ -64,7 +63,7 @@ class JobsRoute:
         return answer_json(row_of(found))
 
 
-def row_of(job: FoundJob) -> dict[str, object]:
+def row_of(job: JobRow) -> dict[str, object]:
     """Show a job with the columns of the guides' tables."""
     return {
         "job_id": str(job.id),
