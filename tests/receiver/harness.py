@@ -94,14 +94,16 @@ def running(
     ledger_url: str,
     *,
     host: str = "127.0.0.1",
+    port: int = 0,
     intake: RunsIntake | None = None,
     **changes: Any,  # noqa: ANN401
 ) -> Iterator[Running]:
-    """Run a receiver on a free port until the block ends."""
+    """Run a receiver until the block ends, on a free port unless one is given."""
     given: dict[str, Any] = {"webhook_secret": SECRET, "database_url": ledger_url, **changes}
     app = Receiver(Settings(**given), waker=False, intake=intake).everything()
     with socket.socket() as listener:
-        listener.bind((host, 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
         port = listener.getsockname()[1]
         config = server_config(app, host=host, port=port)
         server = uvicorn.Server(config)
