@@ -52,7 +52,7 @@ def test_a_curl_line_can_be_used_as_it_stands(api: Api, command: Fence) -> None:
 
 def shown_answers() -> dict[str, dict[str, object]]:
     """The answers that the page shows: the first of a request, then that of a question."""
-    taken, row, _ = (json.loads(each.text) for each in fences("json") if each.page == PAGE)
+    taken, row, _ = (json.loads(each.text) for each in fences("json", what="answer"))
     return {"POST": taken, "GET": row}
 
 
