@@ -20,6 +20,7 @@ PAGES = (
     "docs/compare.md",
     "docs/operations.md",
     "docs/profiles.md",
+    "docs/results-kinds.md",
     "docs/sources.md",
     "docs/tutorial.md",
 )
