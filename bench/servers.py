@@ -19,7 +19,8 @@ from starlette.routing import Route
 
 from bench.objects import bucket_of
 from ittybatch.receiver import inbox
-from ittybatch.receiver.app import create_app, server_config
+from ittybatch.receiver.app import create_app
+from ittybatch.receiver.serving import server_config
 from ittybatch.settings import Settings
 
 HOST = "127.0.0.1"
@@ -103,7 +104,7 @@ class InstantApi:
                 "kind": asked["kind"],
                 "input": asked["input"],
                 "options": asked["options"],
-                "metadata": asked["metadata"],
+                "metadata": asked.get("metadata", {}),
                 "status": "queued",
                 "error": None,
                 "created_at": 1775212200000,

@@ -123,7 +123,13 @@ def cancel_batch(transaction: Transaction, batch: str, reason: str) -> tuple[int
     changed = transaction.execute(
         update(Batch)
         .where(Batch.id == batch, Batch.state.not_in(_ENDED))
-        .values(state=BatchState.CANCELLED.value, reason=reason, ended_at=transaction.now)
+        .values(
+            state=BatchState.CANCELLED.value,
+            reason=reason,
+            ended_at=transaction.now,
+            # A request that comes now opens another batch.
+            accepts_until=None,
+        )
     )
     unsent = transaction.rows(
         select(Job.id, Job.chunk_id)
@@ -135,6 +141,9 @@ def cancel_batch(transaction: Transaction, batch: str, reason: str) -> tuple[int
     if changed.rowcount == 0 and not unsent:
         return 0, job_totals(transaction, batch)["in_flight"]
     _cancel(transaction, [(row.id, row.chunk_id) for row in unsent], reason, again=again)
+    transaction.execute(
+        update(Chunk).where(Chunk.batch_id == batch, Chunk.growing.is_(True)).values(growing=False)
+    )
     transaction.execute(
         update(Chunk)
         .where(

@@ -107,15 +107,7 @@ def claim_due(transaction: Transaction, chunk: int, limit: int) -> list[Submissi
         return []
     now = transaction.now
     claimed = [_submission(row, row.attempt + 1, now) for row in rows]
-    # The number of an attempt that was withdrawn before it was sent is reused, with its key.
-    _BEGIN_ATTEMPT.run(
-        transaction,
-        [
-            {"job": each.job_id, "number": each.attempt, "key": each.idempotency_key}
-            for each in claimed
-        ],
-        now=now,
-    )
+    begin_attempts(transaction, claimed)
     _CLAIM.run(
         transaction,
         [{"job": row.id, "deadline": now + timedelta(seconds=row.deadline_s)} for row in rows],
@@ -126,6 +118,19 @@ def claim_due(transaction: Transaction, chunk: int, limit: int) -> list[Submissi
         moves.count_sent(row.chunk_id, row.made + 1)
     moves.apply(transaction)
     return claimed
+
+
+def begin_attempts(transaction: Transaction, claimed: Sequence[Submission]) -> None:
+    """Insert the attempts of claimed jobs: a key is in the ledger before it is sent."""
+    # The number of an attempt that was withdrawn before it was sent is reused, with its key.
+    _BEGIN_ATTEMPT.run(
+        transaction,
+        [
+            {"job": each.job_id, "number": each.attempt, "key": each.idempotency_key}
+            for each in claimed
+        ],
+        now=transaction.now,
+    )
 
 
 def unanswered(transaction: Transaction, chunk: int) -> list[Submission]:
@@ -229,6 +234,14 @@ def postpone_unanswered(
 
 
 def _submissions() -> Any:  # noqa: ANN401  a Select of many columns
+    # Not a join: on tables that Postgres has not analysed yet, its plan read all items of the chunk
+    # for each job.
+    uri = (
+        select(Item.uri)
+        .where(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number)
+        .correlate(Job)
+        .scalar_subquery()
+    )
     return (
         select(
             Job.id,
@@ -243,12 +256,11 @@ def _submissions() -> Any:  # noqa: ANN401  a Select of many columns
             Job.destination,
             Job.user_metadata,
             Job.deadline_s,
-            Item.uri,
+            uri.label("uri"),
             Chunk.batch_id,
         )
         .join(Chunk, Chunk.id == Job.chunk_id)
         .join(Batch, Batch.id == Chunk.batch_id)
-        .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
     )
 
 

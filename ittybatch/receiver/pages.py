@@ -44,10 +44,14 @@ class Pages:
         self._checked_until = 0.0
         self._not_ready: str | None = None
 
+    def health_route(self) -> Route:
+        """The route of `/healthz` alone."""
+        return Route("/healthz", self.healthz)
+
     def routes(self) -> list[Route]:
         """The routes of these pages."""
         return [
-            Route("/healthz", self.healthz),
+            self.health_route(),
             Route("/readyz", self.readyz),
             Route("/metrics", self.metrics),
         ]
@@ -61,7 +65,7 @@ class Pages:
         async with self._checking:
             now = asyncio.get_running_loop().time()
             if now >= self._checked_until:
-                self._note(await run_in_threadpool(_why_not_ready, self._ledger))
+                self._note(await run_in_threadpool(why_not_ready, self._ledger))
                 self._checked_until = asyncio.get_running_loop().time() + _READY_FOR_S
             if self._not_ready is None:
                 return PlainTextResponse("ready")
@@ -115,7 +119,8 @@ def _is_local(request: Request) -> bool:
         return False
 
 
-def _why_not_ready(ledger: Ledger) -> str | None:
+def why_not_ready(ledger: Ledger) -> str | None:
+    """Say why the ledger cannot be used; None if it can."""
     try:
         revision = ledger.read(current_revision)
     except IttybatchError as error:

@@ -18,8 +18,10 @@ PAGES = (
     "docs/aws.md",
     "docs/commands.md",
     "docs/compare.md",
+    "docs/events.md",
     "docs/operations.md",
     "docs/profiles.md",
+    "docs/results-kinds.md",
     "docs/sources.md",
     "docs/tutorial.md",
 )
