@@ -392,7 +392,7 @@ class Outbox(Base):
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
     sink: Mapped[str] = mapped_column(String(100))
-    job_id: Mapped[int] = mapped_column(_Id, index=True)
+    job_id: Mapped[int] = mapped_column(_Id)
     follower_id: Mapped[int | None] = mapped_column(_Id, ForeignKey("followers.id"))
     event: Mapped[str] = mapped_column(String(16), comment="accepted or ended")
     created_at: Mapped[datetime]

@@ -98,7 +98,6 @@ def test_a_row_follows_its_webhook_within_two_seconds(
         assert up.metric('ittybatch_results_delivered_total{sink="media"}') == 2 * _EVENTS
         assert up.metric('ittybatch_results_pending{sink="media"}') == 0
     assert statistics.median(took_s) < _MEDIAN_S, took_s
-    print("MEDIAN", statistics.median(took_s), max(took_s))
 
 
 def test_a_sink_that_never_answers_does_not_delay_a_webhook(

@@ -117,7 +117,6 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
     )
-    op.create_index(op.f("ix_outbox_job_id"), "outbox", ["job_id"])
     op.create_index(
         "ix_outbox_pending",
         "outbox",
