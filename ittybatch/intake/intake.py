@@ -233,7 +233,7 @@ class Intake:
 def _taken(ordered: OrderedJob, sent: Sent | None) -> TakenJob:
     job = ordered.job
     task, status = job.task_id, job.status
-    error = job.error_message or job.error_kind if job.status in _UNSUCCESSFUL else None
+    error = job.error
     if sent is not None and sent.task_id is not None:
         task = sent.task_id
     elif sent is not None and sent.error is not None:
@@ -248,9 +248,6 @@ def _taken(ordered: OrderedJob, sent: Sent | None) -> TakenJob:
         error=error,
         created=ordered.created,
     )
-
-
-_UNSUCCESSFUL = ("failed", "cancelled", "expired")
 
 
 def _busy(why: str) -> LedgerUnavailable:
