@@ -156,6 +156,7 @@ def tidy(
         ("polled answers", removed.outcomes),
         ("rejected rows", removed.rejects),
         ("delivered results", removed.delivered),
+        ("answers to requests with a key, over 2 days old", removed.requests),
         ("bytes in them", removed.size_bytes),
     ):
         console.print(f"{count:>15,}  {what}")

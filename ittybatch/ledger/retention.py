@@ -14,12 +14,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_, update
 
 from ittybatch.ledger.database import Ledger, Transaction
-from ittybatch.ledger.models import Attempt, Batch, Chunk, Delivery, Job, Outbox, Reject
+from ittybatch.ledger.models import Attempt, Batch, Chunk, Delivery, Job, Outbox, Reject, Request
 from ittybatch.ledger.states import ChunkState
 
 # A receiver on SQLite waits for each of these transactions.
 _ROWS_AT_ONCE = 500
 _FIRST = ("", "")
+# Clients that repeat a request with its key do so within a day.
+_KEEP_REQUESTS = timedelta(days=2)
 _NOT_DONE = (ChunkState.PLANNED.value, ChunkState.RELEASED.value)
 
 
@@ -33,6 +35,7 @@ class Removed:
         outcomes: Answers to polls, kept with their jobs.
         rejects: Rows of sources that could not become items.
         delivered: Rows of the outbox that were delivered.
+        requests: Answers to requests with an Idempotency-Key, kept for two days.
         size_bytes: Size of their content, without the database's own overhead.
     """
 
@@ -41,6 +44,7 @@ class Removed:
     outcomes: int = 0
     rejects: int = 0
     delivered: int = 0
+    requests: int = 0
     size_bytes: int = 0
 
 
@@ -84,6 +88,11 @@ def tidy(ledger: Ledger, *, older_than: timedelta, dry_run: bool = False) -> Rem
             number = end
         if not dry_run:
             ledger.write(_note_tidied, batch)
+    if dry_run:
+        removed.requests = ledger.read(_old_requests)
+    else:
+        while count := ledger.write(_tidy_requests):
+            removed.requests += count
     return removed
 
 
@@ -182,6 +191,22 @@ def _delivered_before(transaction: Transaction, before: datetime, after: int) ->
 
 def _remove_delivered(transaction: Transaction, rows: Sequence[int]) -> None:
     transaction.execute(delete(Outbox).where(Outbox.id.in_(rows)))
+
+
+def _old_requests(transaction: Transaction) -> int:
+    old = Request.created_at < transaction.now - _KEEP_REQUESTS
+    return int(transaction.execute(select(func.count()).where(old)).scalar_one())
+
+
+def _tidy_requests(transaction: Transaction) -> int:
+    """Remove some old answers; the jobs of a request that comes again are still known."""
+    old = (
+        select(Request.key)
+        .where(Request.created_at < transaction.now - _KEEP_REQUESTS)
+        .order_by(Request.created_at)
+        .limit(_ROWS_AT_ONCE)
+    )
+    return transaction.execute(delete(Request).where(Request.key.in_(old))).rowcount
 
 
 def _end_of_rejects(transaction: Transaction, batch: str, after: int) -> int | None:
