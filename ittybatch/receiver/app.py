@@ -121,6 +121,7 @@ class Receiver:
             ],
             self._metrics,
             [uploads.browser_router()],
+            uploads.origins,
         )
         # Last and without a path: it also answers for paths that nobody has.
         return [Mount("", app=api)]

@@ -14,6 +14,7 @@ from ittybatch.settings import CHECKOUT
 PAGES = (
     "README.md",
     "CHANGELOG.md",
+    "docs/api.md",
     "docs/architecture.md",
     "docs/aws.md",
     "docs/commands.md",

@@ -40,6 +40,7 @@ def test_every_example_says_what_it_is(fence: Fence) -> None:
         ("jsonl", "manifest"),
         ("json", "parameters"),
         ("json", "policy"),
+        ("json", "answer"),
     }
 
 
