@@ -64,6 +64,7 @@ for _name, _where, _group, _help in (
     ("quarantine", "quarantine:app", _results, "Jobs that are held back after a final failure."),
     ("report", "reporting:report", _results, "Write a batch's completion report."),
     ("receiver", "serving:receiver", _services, "Run the webhook receiver."),
+    ("webhook", "webhook:app", _services, "Webhook endpoints of the whole Ittybit project."),
     ("deploy", "maintenance:deploy", _maintenance, "Apply prefect.yaml and the automations."),
     ("reconcile", "maintenance:reconcile", _maintenance, "Poll overdue jobs; wake waiting runs."),
     ("doctor", "doctor:doctor", _maintenance, "Check the installation and explain how to fix it."),

@@ -13,6 +13,7 @@ from ittybatch.cli.status import COULD_NOT_RUN, SUCCEEDED
 from ittybatch.engine.bucket_checks import check_bucket
 from ittybatch.engine.checking import check_all, check_api
 from ittybatch.engine.finding import Grade
+from ittybatch.engine.registration import check_registration
 from ittybatch.settings import Settings
 
 _MARKS = {
@@ -38,6 +39,7 @@ def doctor(
     """
     settings = Settings()
     findings = [asyncio.run(check_api(settings)), *check_all(settings)]
+    findings += asyncio.run(check_registration(settings))
     if bucket:
         healthy = {finding.check for finding in findings if finding.grade is Grade.OK}
         findings += check_bucket(bucket, worker_is_there="Worker" in healthy)
