@@ -29,6 +29,18 @@ class Metrics:
             ["status"],
             registry=self._registry,
         )
+        self._api_requests = Counter(
+            "ittybatch_api_requests",
+            "Requests to the API, by route and status.",
+            ["route", "status"],
+            registry=self._registry,
+        )
+        self._api_s = Histogram(
+            "ittybatch_api_seconds",
+            "Seconds until the API's answer, by route.",
+            ["route"],
+            registry=self._registry,
+        )
         self._group_size = Histogram(
             "ittybatch_commit_deliveries",
             "Webhooks per commit.",
@@ -68,6 +80,11 @@ class Metrics:
     def refused(self, status: int) -> None:
         """Count a request that was refused with this status."""
         self._refused.labels(status=str(status)).inc()
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count an answer of the API."""
+        self._api_requests.labels(route=route, status=str(status)).inc()
+        self._api_s.labels(route=route).observe(seconds)
 
     def committed(self, deliveries: int, seconds: float) -> None:
         """Count a group commit."""

@@ -43,10 +43,14 @@ class Pages:
         self._checked_until = 0.0
         self._not_ready: str | None = None
 
+    def health_route(self) -> Route:
+        """The route of `/healthz` alone."""
+        return Route("/healthz", self.healthz)
+
     def routes(self) -> list[Route]:
         """The routes of these pages."""
         return [
-            Route("/healthz", self.healthz),
+            self.health_route(),
             Route("/readyz", self.readyz),
             Route("/metrics", self.metrics),
         ]

@@ -17,7 +17,7 @@ from ittybatch.ittybit.signature import HEADER, sign
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.models import Delivery
 from ittybatch.receiver import create_app
-from ittybatch.receiver.app import server_config
+from ittybatch.receiver.serving import server_config
 from ittybatch.settings import Settings
 
 SECRET = "a shared secret"
