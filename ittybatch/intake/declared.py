@@ -12,6 +12,7 @@ from ittybatch.intake.clashes import clashes_of, processed_twice
 from ittybatch.intake.rules import Bucket, BucketDeclared, DeclaredPart, Folder, TableDeclared
 from ittybatch.profiles.quantities import ByteCount, Seconds
 from ittybatch.profiles.rendition import SEVERAL, Slug
+from ittybatch.sources.entry import visible
 from ittybatch.sources.sqs import check_queue_url
 
 # The options of the batch that holds requests without a profile.
@@ -20,6 +21,9 @@ MAX_UPLOAD_BYTES = 5 * 1024**4
 _MAX_RULES = 200
 _MAX_QUEUES = 20
 _DAY_S = 86_400.0
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9-]+\.)*[a-z0-9-]+(?::\d{1,5})?")
+# Browsers run the scripts of such an image, so a family does not include it.
+_SCRIPTED = "image/svg+xml"
 _CONTENT_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/(?:\*|[a-z0-9][a-z0-9!#$&^_.+-]*)")
 _OPTIONS = frozenset(
     {
@@ -60,6 +64,9 @@ class UploadsDeclared(DeclaredPart):
         max_bytes: Largest file that is accepted, in bytes.
         profile: Profile of completed uploads.
         expires_s: Seconds for which a presigned URL is valid.
+        allowed_origins: Web pages that may finish uploads, as `https://app.example.com`.
+        public_url: Address of the receiver for browsers; None if it is the one that requests name.
+        versioned: Whether the version id identifies an object, as in a scan of the bucket.
     """
 
     bucket: Bucket
@@ -72,6 +79,32 @@ class UploadsDeclared(DeclaredPart):
     max_bytes: Annotated[ByteCount, Field(gt=0, le=MAX_UPLOAD_BYTES)] = 10 * 1000**3
     profile: Slug
     expires_s: Annotated[Seconds, Field(ge=60, le=7 * _DAY_S)] = 3600.0
+    allowed_origins: Annotated[tuple[str, ...], Field(max_length=50)] = ()
+    public_url: str | None = None
+    versioned: bool = False
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        cleaned = tuple(each.strip().rstrip("/").lower() for each in origins)
+        for each in cleaned:
+            if not _ORIGIN.fullmatch(each):
+                raise ValueError(
+                    f"{visible(each)[:80]!r} is no origin; write https://app.example.com, with the "
+                    "port if it has one and without a path"
+                )
+        return cleaned
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url(cls, url: str | None) -> str | None:
+        cleaned = url.strip().rstrip("/") if url is not None else None
+        if cleaned is not None and not _ORIGIN.fullmatch(cleaned.lower()):
+            raise ValueError(
+                f"{visible(cleaned)[:80]!r} is no address; write https://media.example.com, "
+                "without a path"
+            )
+        return cleaned
 
     @field_validator("content_types")
     @classmethod
@@ -86,7 +119,8 @@ class UploadsDeclared(DeclaredPart):
         """Say whether files of a type may be uploaded; parameters of the type do not count."""
         bare = content_type.partition(";")[0].strip().lower()
         family = f"{bare.partition('/')[0]}/*"
-        known = bare in self.content_types or family in self.content_types
+        in_family = family in self.content_types and bare != _SCRIPTED
+        known = bare in self.content_types or in_family
         return known and _CONTENT_TYPE.fullmatch(bare) is not None and not bare.endswith("*")
 
 

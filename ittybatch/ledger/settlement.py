@@ -37,6 +37,7 @@ from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.first_frame import take_first_frame
 from ittybatch.ledger.matching import MatchedAttempt, match_attempts
 from ittybatch.ledger.models import Attempt, Job, UtcDateTime
+from ittybatch.ledger.outbox import note_ended
 from ittybatch.ledger.states import AttemptState, JobState, Verdict
 
 _ENDED_AS = {
@@ -119,6 +120,7 @@ def expire(transaction: Transaction, job: int, problem: str | None = None) -> bo
     moves = Moves()
     moves.add(row.chunk_id, JobState(row.state), JobState.EXPIRED)
     moves.apply(transaction)
+    note_ended(transaction, [job])
     runs.wake_settled(transaction, moves.chunks)
     return True
 
@@ -239,6 +241,7 @@ class _Changes:
         _FAIL.run(self._transaction, self._failures)
         _RETRY.run(self._transaction, self._retries)
         self._moves.apply(self._transaction)
+        note_ended(self._transaction, [row["job"] for row in (*self._successes, *self._failures)])
         for batch in sorted(self._revived):
             end_better(self._transaction, batch)
         if self._retry_at:

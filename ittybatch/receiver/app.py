@@ -1,10 +1,10 @@
 """The receiver as Starlette applications: one for everything, or two for two ports."""
 
+import asyncio
 import contextlib
 import gc
 import logging
 from collections.abc import AsyncIterator
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,18 +12,22 @@ from starlette.routing import BaseRoute, Mount
 
 from ittybatch.errors import ConfigurationError
 from ittybatch.intake.declaration import load_declared
+from ittybatch.intake.watching import Watching
 from ittybatch.ledger import open_ledger
 from ittybatch.receiver.api import create_api
 from ittybatch.receiver.api.app import off_routes
 from ittybatch.receiver.api.jobs import JobsRoute
 from ittybatch.receiver.api.process import ProcessRoute
-from ittybatch.receiver.api.taking import TakesRequests
+from ittybatch.receiver.api.taking import RunsIntake
+from ittybatch.receiver.api.uploads import UploadRoutes
 from ittybatch.receiver.inbox import Inbox
 from ittybatch.receiver.metrics import Metrics
-from ittybatch.receiver.pages import Pages
+from ittybatch.receiver.pages import Pages, why_not_ready
 from ittybatch.receiver.waking import WakerThread
 from ittybatch.receiver.webhooks import WebhookRoute
 from ittybatch.settings import Settings
+from ittybatch.sinks.declared import declared_sinks, open_sinks, to_declare
+from ittybatch.sinks.deliverer import Deliverer
 
 logger = logging.getLogger(__name__)
 
@@ -35,28 +39,37 @@ class Receiver:
     """The parts of a receiver, and the applications that serve them.
 
     Args:
-        settings: The secret, the ledger, the limits, the API's token.
+        settings: The secret, the ledger, the limits, the API's token, the declared files.
         waker: Whether this receiver also resumes flow runs. False if another one does.
         intake: Takes requests; by default one that sends their jobs to Ittybit.
 
     Raises:
         ConfigurationError: There is no secret, and unsigned webhooks are not allowed.
+        IttybatchError: A file that declares events or sinks cannot be used.
     """
 
     def __init__(
-        self, settings: Settings, *, waker: bool = True, intake: TakesRequests | None = None
+        self, settings: Settings, *, waker: bool = True, intake: RunsIntake | None = None
     ) -> None:
         secrets = _secrets(settings)
+        self._declared = load_declared(settings.intake_file, settings.profiles_dir)
         self._ledger = open_ledger(settings, patience_s=_LEDGER_PATIENCE_S)
-        metrics = Metrics()
-        self._inbox = Inbox(self._ledger, metrics)
-        self._webhooks = WebhookRoute(self._inbox, secrets, settings.max_body_bytes, metrics)
-        self._waker = WakerThread(self._ledger, metrics, lease_s=settings.lease_s)
+        self._metrics = Metrics()
+        sinks = declared_sinks(settings)
+        self._deliverer = Deliverer(
+            self._ledger, to_declare(sinks), open_sinks(sinks), self._metrics.sinks
+        )
+        self._inbox = Inbox(self._ledger, self._metrics, on_settled=self._deliverer.wake)
+        self._webhooks = WebhookRoute(self._inbox, secrets, settings.max_body_bytes, self._metrics)
+        self._waker = WakerThread(self._ledger, self._metrics, lease_s=settings.lease_s)
         self._wakes = waker
         token = settings.metrics_token
-        self._pages = Pages(self._ledger, metrics, token.get_secret_value() if token else None)
+        self._pages = Pages(
+            self._ledger, self._metrics, token.get_secret_value() if token else None
+        )
         self._intake = intake
-        self._api = self._api_routes(settings, metrics)
+        self._watching = None if self._intake is None else self._watch(self._intake)
+        self._api = self._api_routes(settings)
 
     def everything(self) -> Starlette:
         """Every route, for a host with one port."""
@@ -80,30 +93,64 @@ class Receiver:
         app.router.redirect_slashes = False
         return app
 
-    def _api_routes(self, settings: Settings, metrics: Metrics) -> list[BaseRoute]:
-        if settings.api_token is None:
+    def _watch(self, intake: RunsIntake) -> Watching:
+        return Watching(
+            self._declared,
+            intake,
+            lambda: why_not_ready(self._ledger) is None,
+            count=self._metrics.watched,
+        )
+
+    def _api_routes(self, settings: Settings) -> list[BaseRoute]:
+        if settings.api_token is None or self._intake is None:
             return [*off_routes()]
-        routers = [JobsRoute(self._ledger).router()]
-        if self._intake is not None:
-            declared = load_declared(settings.intake_file, settings.profiles_dir)
-            routers.append(ProcessRoute(self._intake, declared, settings.max_body_bytes).router())
-        token = settings.api_token.get_secret_value()
+        uploads = UploadRoutes(settings, self._intake, self._declared.uploads)
+        api = create_api(
+            settings.api_token.get_secret_value(),
+            [
+                ProcessRoute(self._intake, self._declared, settings.max_body_bytes).router(),
+                JobsRoute(self._ledger).router(),
+                uploads.router(),
+            ],
+            self._metrics,
+            [uploads.browser_router()],
+        )
         # Last and without a path: it also answers for paths that nobody has.
-        return [Mount("", app=create_api(token, routers, metrics))]
+        return [Mount("", app=api)]
 
     @contextlib.asynccontextmanager
-    async def _lifespan(self, _app: Any) -> AsyncIterator[None]:  # noqa: ANN401 - unused
-        self._inbox.start()
-        if self._wakes:
-            self._waker.start()
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        await self._start()
         # Without this, each full garbage collection walks through all imported modules and delays
         # webhooks by tens of milliseconds.
         gc.collect()
         gc.freeze()
         yield
         gc.unfreeze()
-        self._waker.stop()
-        await self._inbox.stop()
+        await self._stop()
+
+    async def _start(self) -> None:
+        self._inbox.start()
+        self._deliverer.start()
+        if self._intake is not None:
+            await self._intake.start()
+        if self._watching is not None:
+            await self._watching.start()
+        if self._wakes:
+            self._waker.start()
+
+    async def _stop(self) -> None:
+        """Stop all parts at the same time: none of them needs another to end."""
+        stops = [
+            self._inbox.stop(),
+            asyncio.to_thread(self._waker.stop),
+            asyncio.to_thread(self._deliverer.stop),
+        ]
+        if self._intake is not None:
+            stops.append(self._intake.stop())
+        if self._watching is not None:
+            stops.append(self._watching.stop())
+        await asyncio.gather(*stops)
         self._ledger.close()
 
 
@@ -116,6 +163,7 @@ def create_app(settings: Settings, *, waker: bool = True) -> Starlette:
 
     Raises:
         ConfigurationError: See `Receiver`.
+        IttybatchError: See `Receiver`.
     """
     return Receiver(settings, waker=waker).everything()
 

@@ -16,7 +16,8 @@ from sqlalchemy import Row, select
 from ittybatch.ittybit.signature import HEADER, sign
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.models import Delivery
-from ittybatch.receiver import create_app
+from ittybatch.receiver.api.taking import RunsIntake
+from ittybatch.receiver.app import Receiver
 from ittybatch.receiver.serving import server_config
 from ittybatch.settings import Settings
 
@@ -93,11 +94,12 @@ def running(
     ledger_url: str,
     *,
     host: str = "127.0.0.1",
+    intake: RunsIntake | None = None,
     **changes: Any,  # noqa: ANN401
 ) -> Iterator[Running]:
     """Run a receiver on a free port until the block ends."""
     given: dict[str, Any] = {"webhook_secret": SECRET, "database_url": ledger_url, **changes}
-    app = create_app(Settings(**given), waker=False)
+    app = Receiver(Settings(**given), waker=False, intake=intake).everything()
     with socket.socket() as listener:
         listener.bind((host, 0))
         port = listener.getsockname()[1]

@@ -11,10 +11,12 @@ from http import HTTPStatus
 
 import orjson
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ittybatch.intake.upload_store import StoreUnavailable
 from ittybatch.intake.wanted import RequestRefused
 from ittybatch.ledger.database import LedgerUnavailable
 
@@ -49,7 +51,9 @@ def install(api: FastAPI) -> None:
     """Make every error of an API's routes an answer in the API's form."""
     api.add_exception_handler(HTTPException, _http)
     api.add_exception_handler(RequestRefused, _refused)
+    api.add_exception_handler(RequestValidationError, _invalid)
     api.add_exception_handler(LedgerUnavailable, _unavailable)
+    api.add_exception_handler(StoreUnavailable, _no_store)
     api.add_exception_handler(Exception, _unexpected)
 
 
@@ -65,6 +69,18 @@ async def _refused(_request: Request, error: Exception) -> Response:
     return answer_error(error.status, error.message, field=error.field, remedy=error.remedy)
 
 
+async def _invalid(_request: Request, error: Exception) -> Response:
+    """Answer about a parameter of the path or the query, which FastAPI checks."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for no other
+    first = error.errors()[0]
+    return answer_error(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        f"{first['msg']}.",
+        field=str(first["loc"][-1]),
+        remedy="Correct it and send the request again.",
+    )
+
+
 async def _unavailable(_request: Request, error: Exception) -> Response:
     # The message names the database, which is for the log alone.
     logger.warning("A request was not taken: %s", error)
@@ -72,6 +88,16 @@ async def _unavailable(_request: Request, error: Exception) -> Response:
         HTTPStatus.SERVICE_UNAVAILABLE,
         "The ledger is unavailable. Nothing was taken.",
         remedy="Send the request again in a few seconds.",
+        headers={"Retry-After": str(RETRY_AFTER_S)},
+    )
+
+
+async def _no_store(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, StoreUnavailable)  # noqa: S101 - registered for no other
+    return answer_error(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        error.message,
+        remedy=error.remedy,
         headers={"Retry-After": str(RETRY_AFTER_S)},
     )
 

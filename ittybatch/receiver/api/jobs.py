@@ -48,7 +48,11 @@ class JobsRoute:
             response_model=None,
             responses={
                 200: {"model": JobRow, "description": "The job."},
+                401: {"model": ErrorAnswer, "description": "The bearer token is missing or wrong."},
                 404: {"model": ErrorAnswer, "description": "The ledger has no such job."},
+                503: {"model": ErrorAnswer, "description": "The ledger is unavailable."},
+                # Otherwise FastAPI would document its own form of errors.
+                "4XX": {"model": ErrorAnswer, "description": "The request cannot be served."},
             },
         )
         return router

@@ -47,12 +47,9 @@ class TaskRequest(_Body):
     options: Options = {}
 
 
-class ProcessRequest(_Body):
-    """One upload, and what to make of it: one kind, several tasks, or a profile's renditions."""
+class MakesJobs(_Body):
+    """What to make of an upload: one kind, several tasks, or a profile's renditions."""
 
-    url: Url | None = None
-    input: Annotated[Url | None, Field(description="The same as `url`.")] = None
-    input_url: Annotated[Url | None, Field(description="The same as `url`.")] = None
     kind: Kind | None = None
     options: Options | None = None
     tasks: Annotated[
@@ -74,6 +71,14 @@ class ProcessRequest(_Body):
     again: Annotated[
         bool, Field(description="Make again, and pay again, what was made before.")
     ] = False
+
+
+class ProcessRequest(MakesJobs):
+    """One upload, and what to make of it: one kind, several tasks, or a profile's renditions."""
+
+    url: Url | None = None
+    input: Annotated[Url | None, Field(description="The same as `url`.")] = None
+    input_url: Annotated[Url | None, Field(description="The same as `url`.")] = None
 
 
 class JobAnswer(BaseModel):

@@ -4,17 +4,19 @@ import hashlib
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
 from ittybatch.intake.wanted import RequestRefused, TaskSpec, Wanted
 from ittybatch.profiles import Item
 from ittybatch.profiles.errors import field_path
-from ittybatch.receiver.api.models import MAX_METADATA_BYTES, ProcessRequest
+from ittybatch.receiver.api.models import MAX_METADATA_BYTES, MakesJobs, ProcessRequest
+
+T = TypeVar("T", bound=BaseModel)
 
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -83,10 +85,7 @@ def wanted_of(content: Mapping[str, Any], key: str | None) -> Wanted:
             "Remove it. For results at an address of yours, declare an HTTP sink in "
             "deployments/results.yaml.",
         )
-    try:
-        request = ProcessRequest.model_validate(content, strict=True)
-    except ValidationError as error:
-        raise _explained(error.errors(include_url=False, include_input=False)[0]) from None
+    request = validate(ProcessRequest, content)
     uri = _only_url(request)
     if len(orjson.dumps(request.metadata)) > MAX_METADATA_BYTES:
         raise _refused(
@@ -94,15 +93,31 @@ def wanted_of(content: Mapping[str, Any], key: str | None) -> Wanted:
             f"It is over {MAX_METADATA_BYTES} bytes of JSON.",
             "Send an id of your own, and keep the rest in your database.",
         )
+    tasks = tasks_of(request)
+    if not tasks and request.profile is None:
+        tasks = (TaskSpec(_DEFAULT_KIND, {}),)
     return Wanted(
         item=Item(uri),
         profile=request.profile,
-        tasks=_tasks_of(request),
+        tasks=tasks,
         metadata=request.metadata,
         again=request.again,
         idempotency_key=key,
         body_digest=_digest(content) if key else "",
     )
+
+
+def validate(model: type[T], content: Mapping[str, Any]) -> T:
+    """Check a body against its model.
+
+    Raises:
+        RequestRefused: A field cannot be used; the error names the first one.
+    """
+    try:
+        return model.model_validate(content, strict=True)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        raise _explained(problem, model) from None
 
 
 def _only_url(request: ProcessRequest) -> str:
@@ -118,7 +133,12 @@ def _only_url(request: ProcessRequest) -> str:
     return next(iter(given.values()))
 
 
-def _tasks_of(request: ProcessRequest) -> tuple[TaskSpec, ...]:
+def tasks_of(request: MakesJobs) -> tuple[TaskSpec, ...]:
+    """The jobs that a request names by itself; none if it names a profile or nothing.
+
+    Raises:
+        RequestRefused: It names jobs in more than one way.
+    """
     given = [name for name in _FORMS if getattr(request, name) is not None]
     if len(given) > 1:
         raise _refused(
@@ -132,10 +152,10 @@ def _tasks_of(request: ProcessRequest) -> tuple[TaskSpec, ...]:
             f"The request has {given[0]}, which brings its own options.",
             "Move them into a task." if request.tasks else "Remove them, or name a kind.",
         )
-    if request.profile is not None:
-        return ()
     if request.tasks is not None:
         return tuple(TaskSpec(task.kind, task.options) for task in request.tasks)
+    if request.kind is None and request.options is None:
+        return ()
     return (TaskSpec(request.kind or _DEFAULT_KIND, request.options or {}),)
 
 
@@ -144,10 +164,10 @@ def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _explained(problem: ErrorDetails) -> RequestRefused:
+def _explained(problem: ErrorDetails, model: type[BaseModel]) -> RequestRefused:
     field = field_path(problem["loc"])
     if problem["type"] == "extra_forbidden":
-        known = ", ".join(ProcessRequest.model_fields)
+        known = ", ".join(model.model_fields)
         fields = "kind, options" if field.startswith("tasks[") else known
         return _refused(field, "There is no such field.", f"Remove it, or use one of: {fields}.")
     return _refused(

@@ -1,4 +1,4 @@
-"""What the API needs of the intake."""
+"""What the receiver needs of the intake."""
 
 from typing import Protocol
 
@@ -20,3 +20,13 @@ class TakesRequests(Protocol):
             RequestRefused: Something is wrong with the request. Nothing was taken.
             LedgerUnavailable: Nothing was taken.
         """
+
+
+class RunsIntake(TakesRequests, Protocol):
+    """An intake that the receiver starts and stops."""
+
+    async def start(self) -> None:
+        """Start taking requests."""
+
+    async def stop(self) -> None:
+        """Take and send what has arrived, then stop."""
