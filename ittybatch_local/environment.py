@@ -38,6 +38,7 @@ def shared_environment(
     ports: Mapping[str, int],
     secrets: StackSecrets,
     ledger_url: str,
+    intake_file: Path,
     settings: Settings,
 ) -> dict[str, str]:
     """Build the settings that the command line, the worker and the services share.
@@ -50,6 +51,10 @@ def shared_environment(
         "DATABASE_URL": ledger_url,
         # Flow runs work in temporary folders, where no file of the project is found.
         "ITTYBATCH_PROFILES_DIR": str(settings.profiles_dir),
+        "ITTYBATCH_INTAKE_FILE": str(intake_file),
+        "ITTYBATCH_API_TOKEN": secret_text(settings.api_token) or secrets.api_token,
+        # The sandbox is on this machine, and so are the inputs of whoever tries it.
+        **({"ITTYBATCH_ALLOW_PRIVATE_URLS": "true"} if parts.sandbox else {}),
         **_prefect(home, parts, ports, secrets),
         **_ittybit(parts, ports, secrets, settings),
         **(_s3(ports) if parts.s3 else {}),

@@ -17,12 +17,13 @@ class StackSecrets:
     webhook_secret: str = field(repr=False)
     database_password: str = field(repr=False)
     prefect_auth: str = field(repr=False)
+    api_token: str = field(repr=False)
 
 
 def load_secrets(home: Path) -> StackSecrets:
     """Read the secrets of a home, or create them.
 
-    Homes of earlier versions have no `prefect_auth`; this adds it.
+    Homes of earlier versions lack some of them; this adds those.
 
     Raises:
         StackError: The file exists and is not usable.
@@ -35,25 +36,29 @@ def load_secrets(home: Path) -> StackSecrets:
                 "api_key": f"sandbox-{secrets.token_hex(16)}",
                 "webhook_secret": secrets.token_hex(32),
                 "database_password": secrets.token_hex(16),
-                "prefect_auth": _new_prefect_auth(),
+                **_added_later(),
             },
         )
     try:
         content = {str(name): str(value) for name, value in json.loads(path.read_bytes()).items()}
-        found = StackSecrets(**{"prefect_auth": _new_prefect_auth(), **content})
+        complete = {**_added_later(), **content}
+        found = StackSecrets(**complete)
     except (OSError, ValueError, TypeError, AttributeError):
         raise StackError(
             f"{path} does not contain this stack's secrets.",
             remedy=f"Restore it, or remove {home} to start again without its data.",
         ) from None
-    if "prefect_auth" not in content:
-        _write(path, {**content, "prefect_auth": found.prefect_auth})
+    if complete != content:
+        _write(path, complete)
     return found
 
 
-def _new_prefect_auth() -> str:
-    # `user:password`, as Prefect expects it.
-    return f"admin:{secrets.token_hex(16)}"
+def _added_later() -> dict[str, str]:
+    return {
+        # `user:password`, as Prefect expects it.
+        "prefect_auth": f"admin:{secrets.token_hex(16)}",
+        "api_token": secrets.token_hex(24),
+    }
 
 
 def _write(path: Path, content: dict[str, str]) -> None:

@@ -17,7 +17,7 @@ from ittybatch_local.environment import (
 from ittybatch_local.keys import StackSecrets
 
 PORTS = {"prefect": 1, "postgres": 2, "s3": 3, "sandbox": 4, "receiver": 5}
-SECRETS = StackSecrets("key", "secret", "password", "admin:pass")
+SECRETS = StackSecrets("key", "secret", "password", "admin:pass", "token-of-the-stack")
 
 
 @pytest.fixture
@@ -35,6 +35,7 @@ def _shared(settings: Settings, **parts: Any) -> dict[str, str]:  # noqa: ANN401
         ports=PORTS,
         secrets=SECRETS,
         ledger_url="postgresql://x",
+        intake_file=Path("/home/x/intake.yaml"),
         settings=settings,
     )
 
@@ -51,6 +52,23 @@ def test_everything_local_points_at_this_machine(settings: Settings) -> None:
     assert shared["DATABASE_URL"] == "postgresql://x"
     assert shared["ITTYBATCH_HOME"] == "/home/x"
     assert "127.0.0.1" in shared["NO_PROXY"]
+
+
+def test_the_api_is_on_and_takes_inputs_of_this_machine(settings: Settings) -> None:
+    """With a token of the stack's own; where the sandbox is, its inputs are local, too."""
+    shared = _shared(settings)
+    assert shared["ITTYBATCH_API_TOKEN"] == "token-of-the-stack"
+    assert shared["ITTYBATCH_INTAKE_FILE"] == "/home/x/intake.yaml"
+    assert shared["ITTYBATCH_ALLOW_PRIVATE_URLS"] == "true"
+
+
+def test_a_token_of_the_environment_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And inputs of private networks stay refused where the real Ittybit is called."""
+    monkeypatch.setenv("ITTYBATCH_API_TOKEN", "a token of the user's")
+    monkeypatch.setenv("ITTYBIT_API_KEY", "a-real-key")
+    shared = _shared(Settings(), sandbox=False)
+    assert shared["ITTYBATCH_API_TOKEN"] == "a token of the user's"
+    assert "ITTYBATCH_ALLOW_PRIVATE_URLS" not in shared
 
 
 def test_a_real_key_never_reaches_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:

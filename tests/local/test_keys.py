@@ -33,6 +33,7 @@ def test_a_home_of_an_earlier_version_gets_what_it_lacks(tmp_path: Path) -> None
     secrets = load_secrets(tmp_path)
     assert (secrets.api_key, secrets.webhook_secret, secrets.database_password) == ("a", "b", "c")
     assert secrets.prefect_auth.startswith("admin:")
+    assert len(secrets.api_token) == 48
     assert load_secrets(tmp_path) == secrets
     assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
 

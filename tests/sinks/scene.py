@@ -14,7 +14,6 @@ from ittybatch.sinks.channel import Opened
 from ittybatch.sinks.deliverer import Deliverer
 from tests.ledger import library
 
-
 SECRET = "password=hunter2"
 
 
