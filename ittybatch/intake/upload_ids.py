@@ -92,7 +92,7 @@ class UploadIds:
         Raises:
             RequestRefused: It is not one of our ids, or it has expired.
         """
-        padded = upload_id[:MAX_ID] + "=" * (-len(upload_id) % 4)
+        padded = (upload_id[:MAX_ID] + "=" * (-len(upload_id) % 4)).encode(errors="replace")
         try:
             record = zlib.decompressobj().decompress(self._fernet.decrypt(padded), _MAX_RECORD)
         except InvalidToken:

@@ -1,17 +1,19 @@
 """What is announced about an upload, checked before a byte of the file is sent."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+import orjson
+
 from ittybatch.intake.declared import UploadsDeclared
+from ittybatch.intake.orders import Orders
 from ittybatch.intake.upload_names import MAX_NAME, guess_type
 from ittybatch.intake.upload_parts import MAX_SIZE
-from ittybatch.intake.wanted import RequestRefused, TaskSpec
-from ittybatch.ittybit.options import InvalidOptions, Kind, canonical_options
-from ittybatch.profiles import ProfileError
-from ittybatch.profiles.registry import Profiles
+from ittybatch.intake.wanted import RequestRefused, TaskSpec, Wanted
+from ittybatch.profiles import Item
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,50 +78,48 @@ def check_file(announced: Announced, declared: UploadsDeclared) -> str:
 
 
 def check_wanted(
-    announced: Announced, declared: UploadsDeclared, profiles: Profiles
+    announced: Announced, declared: UploadsDeclared, uri: str, orders: Orders
 ) -> dict[str, Any]:
     """Refuse now what could not be processed later, when the file has been sent.
 
+    Args:
+        announced: The file.
+        declared: Says which profile is meant if none is named.
+        uri: Where the file will be.
+        orders: Makes an order of a request, or refuses it.
+
     Returns:
-        What to make of the file, as plain data.
+        What to make of the file, as plain data for `wanted_from`.
 
     Raises:
-        RequestRefused: There is no such profile or kind, or an option cannot be used.
+        RequestRefused: A profile, a kind or an option does not exist or cannot be used, or the
+            profile makes nothing of this file.
     """
-    for number, task in enumerate(announced.tasks):
-        _check_task(task, f"tasks[{number}]")
-    profile = None if announced.tasks else announced.profile or declared.profile
-    if profile is not None:
-        try:
-            profiles.get(profile)
-        except ProfileError as error:
-            raise unprocessable("profile", error.message, error.remedy) from None
-    return {
-        "profile": profile,
+    wanted = {
+        "profile": None if announced.tasks else announced.profile or declared.profile,
         "tasks": [[task.kind, dict(task.options)] for task in announced.tasks],
         "metadata": dict(announced.metadata),
         "again": announced.again,
     }
+    orders.order(wanted_from(wanted, Item(uri, size_bytes=announced.size_bytes)))
+    return wanted
+
+
+def wanted_from(
+    wanted: Mapping[str, Any], item: Item, idempotency_key: str | None = None
+) -> Wanted:
+    """Make the request of an upload from what `check_wanted` has returned."""
+    return Wanted(
+        item,
+        profile=wanted["profile"],
+        tasks=[TaskSpec(kind, options) for kind, options in wanted["tasks"]],
+        metadata=wanted["metadata"],
+        again=wanted["again"],
+        idempotency_key=idempotency_key,
+        body_digest=hashlib.sha256(orjson.dumps(wanted, option=orjson.OPT_SORT_KEYS)).hexdigest(),
+    )
 
 
 def unprocessable(field_: str, message: str, remedy: str | None) -> RequestRefused:
     """Refuse a request because of one of its fields."""
     return RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, field_, message, remedy)
-
-
-def _check_task(task: TaskSpec, place: str) -> None:
-    try:
-        kind = Kind(task.kind)
-    except ValueError:
-        raise unprocessable(
-            f"{place}.kind",
-            f"There is no kind {task.kind[:60]!r}.",
-            f"Use one of: {', '.join(Kind)}.",
-        ) from None
-    try:
-        canonical_options(kind, task.options)
-    except InvalidOptions as error:
-        first = error.problems[0]
-        raise unprocessable(
-            f"{place}.options.{first.field}", f"{first.value}: {first.problem}", first.remedy
-        ) from None

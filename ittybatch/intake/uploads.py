@@ -4,27 +4,38 @@ Nothing is stored until a file has arrived and is what was announced: an upload 
 leaves no row in the ledger.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Protocol, TypeVar, TypeVarTuple
+from weakref import WeakValueDictionary
 
 import anyio
-import orjson
 
 from ittybatch.intake.declared import UploadsDeclared
+from ittybatch.intake.orders import Orders
 from ittybatch.intake.taken import Taken
 from ittybatch.intake.upload_ids import Upload, UploadIds
 from ittybatch.intake.upload_names import upload_key
 from ittybatch.intake.upload_parts import Part, Parts, cut
-from ittybatch.intake.upload_request import Announced, check_file, check_wanted, unprocessable
-from ittybatch.intake.upload_store import PartsRefused, Stored, UploadGone, UploadStore
-from ittybatch.intake.wanted import RequestRefused, TaskSpec, Wanted
+from ittybatch.intake.upload_request import (
+    Announced,
+    check_file,
+    check_wanted,
+    unprocessable,
+    wanted_from,
+)
+from ittybatch.intake.upload_store import (
+    PartsRefused,
+    Stored,
+    StoreUnavailable,
+    UploadGone,
+    UploadStore,
+)
+from ittybatch.intake.wanted import RequestRefused, Wanted
 from ittybatch.profiles import Item
-from ittybatch.profiles.registry import Profiles
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -83,19 +94,20 @@ class Uploads:
     Args:
         declared: The `uploads` section of `intake.yaml`.
         intake: Takes completed uploads.
-        profiles: The profiles, to refuse an unknown one before the file is sent.
+        orders: Checks what is wanted before the file is sent.
         api_token: The API's token, from which the ids' key is derived.
     """
 
     def __init__(
-        self, declared: UploadsDeclared, intake: TakesRequests, profiles: Profiles, api_token: str
+        self, declared: UploadsDeclared, intake: TakesRequests, orders: Orders, api_token: str
     ) -> None:
         self._declared = declared
         self._intake = intake
-        self._profiles = profiles
+        self._orders = orders
         self._ids = UploadIds(api_token)
         self._store = UploadStore(declared.bucket, versioned=declared.versioned)
         self._calls = anyio.CapacityLimiter(_MAX_CALLS)
+        self._completing: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
     async def begin(self, announced: Announced) -> Begun:
         """Begin an upload.
@@ -105,12 +117,14 @@ class Uploads:
             StoreUnavailable: The bucket cannot be used.
         """
         content_type = check_file(announced, self._declared)
-        wanted = check_wanted(announced, self._declared, self._profiles)
+        key = upload_key(self._declared.prefix, announced.filename, content_type)
+        uri = f"s3://{self._declared.bucket}/{key}"
+        wanted = check_wanted(announced, self._declared, uri, self._orders)
         parts = cut(announced.size_bytes)
         life_s = max(_MIN_LIFE_S, int(self._declared.expires_s))
         upload = Upload(
             bucket=self._declared.bucket,
-            key=upload_key(self._declared.prefix, announced.filename, content_type),
+            key=key,
             size_bytes=announced.size_bytes,
             content_type=content_type,
             part_bytes=parts.part_bytes,
@@ -153,11 +167,17 @@ class Uploads:
             LedgerUnavailable: Nothing was taken: repeat the call.
         """
         upload = self._open(upload_id)
-        stored = await self._call(self._store.head, upload.key)
-        if stored is None:
-            stored = await self._assemble(upload, etags)
-        await self._check_stored(upload, stored)
-        return await self._intake.take(_wanted(upload, stored))
+        # A page that repeats its call must not compete with itself.
+        async with self._completing.setdefault(upload.key, anyio.Lock()):
+            stored = await self._call(self._store.head, upload.key)
+            if stored is None:
+                stored = await self._assemble(upload, etags)
+            await self._check_stored(upload, stored)
+        # As a scan of the bucket identifies it, so that it is never made twice.
+        item = Item(upload.uri, stored.fingerprint, stored.size_bytes, stored.modified_at)
+        # Object keys are random, so no other upload has it; no header may have a space in its key.
+        key = f"upload {upload.uri}"
+        return await self._intake.take(wanted_from(upload.wanted, item, key))
 
     async def abort(self, upload_id: str) -> None:
         """Abort an upload: what was sent is removed, and it can no longer be completed.
@@ -233,11 +253,17 @@ class Uploads:
                 "Or leave out `parts`: the bucket knows what has arrived.",
             ) from None
         except UploadGone:
-            pass
-        stored = await self._call(self._store.head, upload.key)
-        if stored is None:
+            # By another receiver, perhaps; or by a call whose answer was lost.
+            stored = await self._call(self._store.head, upload.key)
+            if stored is not None:
+                return stored
             raise RequestRefused(
                 HTTPStatus.GONE, "id", "The upload was aborted.", "Begin it with POST /uploads."
+            ) from None
+        stored = await self._call(self._store.head, upload.key)
+        if stored is None:
+            raise StoreUnavailable(
+                "The bucket does not show the file yet.", remedy="Complete the upload again."
             )
         return stored
 
@@ -287,18 +313,3 @@ class Uploads:
 
     async def _call(self, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
         return await anyio.to_thread.run_sync(function, *arguments, limiter=self._calls)
-
-
-def _wanted(upload: Upload, stored: Stored) -> Wanted:
-    """Identify the file as a scan of the bucket would, so that it is never made twice."""
-    wanted = upload.wanted
-    return Wanted(
-        Item(upload.uri, stored.fingerprint, stored.size_bytes, stored.modified_at),
-        profile=wanted["profile"],
-        tasks=[TaskSpec(kind, options) for kind, options in wanted["tasks"]],
-        metadata=wanted["metadata"],
-        again=wanted["again"],
-        # Object keys are random, so no other upload has it; no header may have a space in its key.
-        idempotency_key=f"upload {upload.uri}",
-        body_digest=hashlib.sha256(orjson.dumps(wanted, option=orjson.OPT_SORT_KEYS)).hexdigest(),
-    )

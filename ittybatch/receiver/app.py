@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Mount
 
 from ittybatch.errors import ConfigurationError
 from ittybatch.intake.declaration import load_declared
+from ittybatch.intake.intake import Intake
 from ittybatch.intake.watching import Watching
 from ittybatch.ledger import open_ledger
 from ittybatch.receiver.api import create_api
@@ -67,7 +68,7 @@ class Receiver:
         self._pages = Pages(
             self._ledger, self._metrics, token.get_secret_value() if token else None
         )
-        self._intake = intake
+        self._intake = self._make_intake(settings) if intake is None else intake
         self._watching = None if self._intake is None else self._watch(self._intake)
         self._api = self._api_routes(settings)
 
@@ -92,6 +93,12 @@ class Receiver:
         # A redirect would go to whatever Host a stranger named.
         app.router.redirect_slashes = False
         return app
+
+    def _make_intake(self, settings: Settings) -> RunsIntake | None:
+        """Make the intake, if there is anything that can ask for jobs."""
+        if settings.api_token is None and not self._declared.queues:
+            return None
+        return Intake(self._ledger, settings, self._declared.options)
 
     def _watch(self, intake: RunsIntake) -> Watching:
         return Watching(

@@ -15,11 +15,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ittybatch.intake.declared import UploadsDeclared
+from ittybatch.intake.live_profiles import LiveProfiles
+from ittybatch.intake.orders import Orders
 from ittybatch.intake.upload_parts import MAX_PARTS
 from ittybatch.intake.upload_request import Announced
 from ittybatch.intake.uploads import Begun, TakesRequests, Uploads
 from ittybatch.intake.wanted import RequestRefused
-from ittybatch.profiles.registry import Profiles
 from ittybatch.receiver.api.answers import answer_of
 from ittybatch.receiver.api.cross_origin import cross_origin_route
 from ittybatch.receiver.api.errors import answer_json
@@ -63,7 +64,9 @@ class UploadRoutes:
         self._uploads: Uploads | None = None
         if declared is not None and settings.api_token is not None:
             token = settings.api_token.get_secret_value()
-            self._uploads = Uploads(declared, intake, Profiles(settings.profiles_dir), token)
+            self._uploads = Uploads(
+                declared, intake, Orders(LiveProfiles(settings.profiles_dir), {}), token
+            )
 
     def router(self) -> APIRouter:
         """The route that needs the API's token."""
