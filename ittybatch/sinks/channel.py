@@ -175,7 +175,9 @@ class Channel:
         finally:
             self._busy = False
         unwanted = [Outcome(result.outbox_id) for result in results if not self._wants(result)]
-        return self._mark(results, [*unwanted, *outcomes]) and len(results) == GROUP
+        answered = [*unwanted, *outcomes]
+        # Without any answer, the same group would be read again at once.
+        return self._mark(results, answered) and len(results) == GROUP and bool(answered)
 
     def _waiting_jobs(self) -> list[int]:
         now = time.monotonic()

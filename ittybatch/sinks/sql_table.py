@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import (
     Column,
     Connection,
-    Executable,
     Inspector,
     MetaData,
     Table,
+    UpdateBase,
     and_,
     bindparam,
     inspect,
@@ -87,7 +87,7 @@ class TargetTable:
         """The values of the row's key."""
         return tuple(row[name] for name in self.key)
 
-    def statement(self, columns: Iterable[str]) -> Executable:
+    def statement(self, columns: Iterable[str]) -> UpdateBase:
         """The statement that writes rows with these columns; its parameters are `parameters()`."""
         names = [name for name in columns if name not in self.key]
         if self.upsert:
@@ -102,7 +102,7 @@ class TargetTable:
             return dict(row)
         return {_KEY + name if name in self.key else name: row[name] for name in row}
 
-    def _upsert(self, names: Sequence[str]) -> Executable:
+    def _upsert(self, names: Sequence[str]) -> UpdateBase:
         if self._dialect in {"mysql", "mariadb"}:
             insert = mysql.insert(self._table)
             # Assigning the key to itself changes nothing, where there is nothing else to assign.

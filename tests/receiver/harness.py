@@ -95,14 +95,25 @@ def running(
     *,
     host: str = "127.0.0.1",
     intake: RunsIntake | None = None,
+    called_by_jobs: bool = False,
     **changes: Any,  # noqa: ANN401
 ) -> Iterator[Running]:
-    """Run a receiver on a free port until the block ends."""
+    """Run a receiver on a free port until the block ends.
+
+    Args:
+        ledger_url: Its ledger.
+        host: The address to listen on.
+        intake: In place of its own.
+        called_by_jobs: Whether its jobs name it as their webhook URL.
+        changes: More settings.
+    """
     given: dict[str, Any] = {"webhook_secret": SECRET, "database_url": ledger_url, **changes}
-    app = Receiver(Settings(**given), waker=False, intake=intake).everything()
     with socket.socket() as listener:
         listener.bind((host, 0))
         port = listener.getsockname()[1]
+        if called_by_jobs:
+            given["webhook_url"] = f"http://{host}:{port}{PATH}"
+        app = Receiver(Settings(**given), waker=False, intake=intake).everything()
         config = server_config(app, host=host, port=port)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
