@@ -49,6 +49,13 @@ class Server:
         content: dict[str, Any] = answer.json()
         return content
 
+    def sent(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """The job of an answer at Ittybit. A slow machine answers first and sends then."""
+        wait_until(lambda: self.job(answer["job_id"])["task_id"])
+        task_id = self.job(answer["job_id"])["task_id"]
+        assert answer["task_id"] in {None, task_id}
+        return self.sandbox.job(task_id)
+
     def ended(self, job_id: str) -> dict[str, Any]:
         """A job once its webhook has come."""
         wait_until(lambda: self.job(job_id)["status"] != "processing")

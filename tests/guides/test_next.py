@@ -41,7 +41,7 @@ def test_the_row_becomes_ready_with_its_output(server: Server, run: Run) -> None
     answer = server.taken(
         {"input": url, "kind": "video", "options": OPTIONS, "metadata": {"media_id": "ckx0"}}
     )
-    done = server.ended(answer["task_id"])
+    done = server.ended(answer["job_id"])
     assert done["metadata"] == {"media_id": "ckx0"}
     wait_until(lambda: run("SELECT 1 FROM media WHERE status <> 'processing'"))
     assert run('SELECT "status", "outputUrl" FROM media') == [

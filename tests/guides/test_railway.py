@@ -35,7 +35,7 @@ def test_the_curl_line_submits_a_video(server: Server, tmp_path: Path) -> None:
     """The answer has Ittybit's id and `processing`, as the guide's server gives it."""
     answer = curl("001_process.sh", server, tmp_path)
     assert answer["status"] == "processing"
-    sent = server.sandbox.job(answer["task_id"])
+    sent = server.sent(answer)
     assert (sent["input"], sent["kind"]) == (INPUT, "video")
     assert sent["options"] == {"width": 1280, "format": "mp4", "quality": "high"}
 
@@ -43,13 +43,13 @@ def test_the_curl_line_submits_a_video(server: Server, tmp_path: Path) -> None:
 def test_the_curl_line_shows_the_row(server: Server, tmp_path: Path) -> None:
     """By Ittybit's id or ours, until the webhook has come; with the guide's columns."""
     answer = curl("001_process.sh", server, tmp_path)
-    done = server.ended(answer["task_id"])
-    by_task = curl("001_status.sh", server, tmp_path, task_abc123=answer["task_id"])
+    done = server.ended(answer["job_id"])
+    by_task = curl("001_status.sh", server, tmp_path, task_abc123=done["task_id"])
     by_job = curl("001_status.sh", server, tmp_path, task_abc123=answer["job_id"])
     assert by_task == by_job == done
-    assert (done["task_id"], done["input_url"]) == (answer["task_id"], INPUT)
+    assert (done["task_id"], done["input_url"]) == (server.sent(answer)["id"], INPUT)
     assert done["status"] == "succeeded"
-    assert done["output_url"] == server.sandbox.job(answer["task_id"])["output"]
+    assert done["output_url"] == server.sent(answer)["output"]
     assert done["created_at"] < done["completed_at"]
 
 
@@ -64,10 +64,10 @@ def test_an_unknown_task_is_not_found(server: Server, tmp_path: Path) -> None:
 def test_a_repeated_curl_line_pays_once(server: Server, tmp_path: Path) -> None:
     """The guide's server would submit it again; ours answers with the job that exists."""
     first = curl("001_process.sh", server, tmp_path)
-    server.ended(first["task_id"])
+    done = server.ended(first["job_id"])
     again = curl("001_process.sh", server, tmp_path)
-    assert (again["task_id"], again["status"]) == (first["task_id"], "succeeded")
-    assert again["output_url"] == server.job(first["task_id"])["output_url"]
+    assert (again["job_id"], again["status"]) == (first["job_id"], "succeeded")
+    assert (again["task_id"], again["output_url"]) == (done["task_id"], done["output_url"])
     assert len(server.sandbox.all_jobs()) == 1
 
 
@@ -79,10 +79,10 @@ def test_several_tasks_for_one_upload(server: Server) -> None:
     answer = server.taken({"url": INPUT, "tasks": TASKS})
     jobs = answer["jobs"]
     assert [job["kind"] for job in jobs] == ["video", "image", "video"]
-    rows = [server.ended(job["task_id"]) for job in jobs]
+    rows = [server.ended(job["job_id"]) for job in jobs]
     assert [row["status"] for row in rows] == ["succeeded"] * 3
     assert len({row["output_url"] for row in rows}) == 3
-    sent = [server.sandbox.job(job["task_id"])["options"] for job in jobs]
+    sent = [server.sent(job)["options"] for job in jobs]
     assert [each["width"] for each in sent] == [1920, 640, 480]
 
 
@@ -90,7 +90,7 @@ def test_each_task_names_our_webhook_route(server: Server) -> None:
     """`/webhooks/ittybit`, as in the guide; the webhooks are acknowledged there."""
     answer = server.taken({"url": INPUT, "tasks": TASKS})
     for job in answer["jobs"]:
-        server.ended(job["task_id"])
+        server.ended(job["job_id"])
     rows = server.sandbox.all_jobs()
     assert {each["url"] for row in rows for each in row["deliveries"]} == {server.url + PATH}
 
@@ -105,7 +105,7 @@ def test_a_failed_task_says_why(server: Server) -> None:
     ]
     server.sandbox.client.post("/_sandbox/faults", json={"jobs": faults}).raise_for_status()
     answer = server.taken({"url": INPUT, "kind": "video"})
-    row = server.ended(answer["task_id"])
+    row = server.ended(answer["job_id"])
     assert (row["status"], row["output_url"]) == ("failed", None)
     assert "could not decode the input" in row["error"]
     assert len(server.sandbox.all_jobs()) == 1
@@ -123,10 +123,10 @@ def with_table(sandbox: Sandbox, sqlite_url: str, run: Run, tmp_path: Path) -> I
 def test_the_table_media_jobs_has_the_row(with_table: Server, run: Run, tmp_path: Path) -> None:
     """As the guide's server keeps it: the task, its input, its status, and then its output."""
     answer = curl("001_process.sh", with_table, tmp_path)
-    done = with_table.ended(answer["task_id"])
+    done = with_table.ended(answer["job_id"])
     wait_until(lambda: run("SELECT 1 FROM media_jobs WHERE status = 'succeeded'"))
     [row] = run("SELECT * FROM media_jobs")
-    assert (row["task_id"], row["input_url"]) == (answer["task_id"], INPUT)
+    assert (row["task_id"], row["input_url"]) == (done["task_id"], INPUT)
     assert (row["status"], row["output_url"]) == ("succeeded", done["output_url"])
     assert row["completed_at"].isoformat()[:19] == done["completed_at"][:19]
 

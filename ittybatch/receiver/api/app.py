@@ -14,13 +14,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ittybatch import __version__
 from ittybatch.receiver.api.auth import BearerToken
 from ittybatch.receiver.api.errors import answer_error, answer_json, install
-from ittybatch.receiver.api.models import ProcessRequest
+from ittybatch.receiver.api.models import ErrorAnswer, ProcessRequest
 from ittybatch.receiver.api.upload_models import CompleteRequest, UploadRequest
 from ittybatch.receiver.metrics import Metrics
 
 # Where the routes are; without a token these are answered with a hint.
 PATHS = ("/process", "/jobs/{id}", "/uploads", "/uploads/{path:path}", "/openapi.json")
 _OPENAPI_PATH = "/openapi.json"
+# Without this, FastAPI would describe errors in a form of its own.
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorAnswer, "description": "The request cannot be served."}
+}
 # Bodies that the handlers read and check by themselves.
 _REQUESTS = (ProcessRequest, UploadRequest, CompleteRequest)
 # Of pydantic's JSON schema, in OpenAPI.
@@ -55,9 +59,9 @@ def create_api(
     api.router.redirect_slashes = False
     install(api)
     for router in routers:
-        api.include_router(router, dependencies=needs_token)
+        api.include_router(router, dependencies=needs_token, responses=_ERRORS)
     for router in self_authorised:
-        api.include_router(router)
+        api.include_router(router, responses=_ERRORS)
 
     async def openapi() -> Response:
         """Describe the API."""

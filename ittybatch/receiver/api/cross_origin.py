@@ -5,6 +5,8 @@ from typing import Any
 
 from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Match
+from starlette.types import Receive, Scope, Send
 
 _ANSWER_VALID_S = 600
 _PREFLIGHT = "OPTIONS"
@@ -34,7 +36,17 @@ def cross_origin_route(origins: Sequence[str]) -> type[APIRoute]:
                 expose_headers=["Retry-After"],
                 max_age=_ANSWER_VALID_S,
             )
-            # After the schema's operations were made of the methods.
-            self.methods = {*methods, _PREFLIGHT}
+
+        # Not a method of the route, which OpenAPI would describe as an operation of its own.
+        def matches(self, scope: Scope) -> tuple[Match, Scope]:
+            match, child_scope = super().matches(scope)
+            is_preflight = match is Match.PARTIAL and scope["method"] == _PREFLIGHT
+            return (Match.FULL if is_preflight else match), child_scope
+
+        async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["method"] == _PREFLIGHT:
+                await self.app(scope, receive, send)
+            else:
+                await super().handle(scope, receive, send)
 
     return CrossOriginRoute

@@ -51,8 +51,6 @@ class JobsRoute:
                 401: {"model": ErrorAnswer, "description": "The bearer token is missing or wrong."},
                 404: {"model": ErrorAnswer, "description": "The ledger has no such job."},
                 503: {"model": ErrorAnswer, "description": "The ledger is unavailable."},
-                # Otherwise FastAPI would document its own form of errors.
-                "4XX": {"model": ErrorAnswer, "description": "The request cannot be served."},
             },
         )
         return router
