@@ -14,6 +14,7 @@ from ittybatch.engine.bucket_checks import check_bucket
 from ittybatch.engine.checking import check_all, check_api
 from ittybatch.engine.finding import Grade
 from ittybatch.engine.registration import check_registration
+from ittybatch.intake.checking import check_intake
 from ittybatch.settings import Settings
 from ittybatch.sinks.checking import check_sinks
 
@@ -34,7 +35,7 @@ def doctor(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Check key, secret, webhook URL, ledger, Prefect, worker, automation, sinks and buckets.
+    """Check key, secret, webhook URL, ledger, Prefect, worker, intake, sinks and buckets.
 
     Each finding says how to fix the problem. Exit status 3 if something is broken.
     """
@@ -43,6 +44,7 @@ def doctor(
         asyncio.run(check_api(settings)),
         *asyncio.run(check_registration(settings)),
         *check_all(settings),
+        *check_intake(settings),
         *check_sinks(settings),
     ]
     if bucket:

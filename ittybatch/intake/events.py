@@ -17,6 +17,8 @@ from ittybatch.sources.event import Event, UnreadableError, read_message
 from ittybatch.sources.newest import Newest, Place
 
 UNDECLARED = "undeclared"
+# As a plan counts objects that no rendition's condition fits.
+WITHOUT_RENDITION = "without_rendition"
 _MAX_SHOWN = 200
 
 

@@ -11,7 +11,7 @@ import orjson
 from ittybatch.engine.options import RunOptions
 from ittybatch.errors import ConfigurationError, IttybatchError
 from ittybatch.intake.live_profiles import LiveProfiles
-from ittybatch.intake.wanted import RequestRefused, TaskSpec, Wanted
+from ittybatch.intake.wanted import NothingToMake, RequestRefused, TaskSpec, Wanted
 from ittybatch.ittybit.options import InvalidOptions, Kind
 from ittybatch.ledger.accepting import IntakeSpec
 from ittybatch.ledger.intake import Order
@@ -130,7 +130,7 @@ def _jobs_of_profile(item: Item, profile: Profile) -> Sequence[JobSpec]:
             HTTPStatus.UNPROCESSABLE_ENTITY, "url", error.message, error.remedy
         ) from error
     if not jobs:
-        raise RequestRefused(
+        raise NothingToMake(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "profile",
             f"Profile {profile.name} makes nothing of {item.shown}: the conditions of its "

@@ -25,6 +25,10 @@ class RequestRefused(IttybatchError):
         self.field = field
 
 
+class NothingToMake(RequestRefused):
+    """The conditions of the profile leave the upload out. An event about it is no error."""
+
+
 class IdempotencyConflict(RequestRefused):
     """The `Idempotency-Key` belongs to an earlier request with another body."""
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from ittybatch.errors import IttybatchError
 from ittybatch.intake.declared import Declared, QueueDeclared
-from ittybatch.intake.events import Fate, Sorting
-from ittybatch.intake.wanted import RequestRefused, Wanted
+from ittybatch.intake.events import WITHOUT_RENDITION, Fate, Sorting
+from ittybatch.intake.wanted import NothingToMake, RequestRefused, Wanted
 from ittybatch.ledger.database import LedgerUnavailable
 from ittybatch.sources import SourceError
 from ittybatch.sources.sqs import Message, SqsQueue, refuse_loops
@@ -224,7 +224,9 @@ class _Round:
         for (each, numbers), failure in zip(wanted, failures, strict=True):
             if failure is None:
                 continue
-            if isinstance(failure, RequestRefused):
+            if isinstance(failure, NothingToMake):
+                sorting.left_out[WITHOUT_RENDITION] += 1
+            elif isinstance(failure, RequestRefused):
                 reasons |= dict.fromkeys(numbers, f"cannot be processed: {failure}")
             elif isinstance(failure, LedgerUnavailable):
                 unavailable = failure
@@ -256,7 +258,7 @@ class _Round:
             if number in later or fates[number].undeclared:
                 continue
             if number in reasons:
-                logger.warning("Message %s %s.", message.id, reasons[number])
+                logger.warning("Message %s %s.", message.id, reasons[number].rstrip("."))
                 if self._aside is None:
                     continue
                 aside.append((message, reasons[number]))

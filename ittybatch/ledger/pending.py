@@ -21,6 +21,7 @@ from ittybatch.ledger.bulk import BulkStatement
 from ittybatch.ledger.counters import attempts_of
 from ittybatch.ledger.database import Ledger, Transaction
 from ittybatch.ledger.models import (
+    Attempt,
     Batch,
     Chunk,
     Delivery,
@@ -149,6 +150,20 @@ def pending_page(
         query = query.where(Outbox.job_id.not_in(except_jobs))
     rows = [PendingRow(**row._asdict()) for row in transaction.rows(query)]
     return PendingPage(rows, _batches(transaction, {row.batch_id for row in rows}))
+
+
+def first_tasks(transaction: Transaction, rows: Sequence[PendingRow]) -> dict[int, str]:
+    """Ittybit's ids of the first submissions, by job, of those jobs that took several."""
+    retried = {row.job_id for row in rows if row.attempts > 1}
+    if not retried:
+        return {}
+    query = (
+        select(Attempt.job_id, Attempt.task_id)
+        .where(Attempt.job_id.in_(retried), Attempt.task_id.is_not(None))
+        .order_by(Attempt.job_id, Attempt.number.desc())
+    )
+    # The first submission comes last, and stays.
+    return {row.job_id: row.task_id for row in transaction.rows(query)}
 
 
 def job_bodies(transaction: Transaction, rows: Sequence[PendingRow]) -> dict[str, bytes]:

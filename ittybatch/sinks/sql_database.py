@@ -73,7 +73,9 @@ class Database:
     @property
     def shown(self) -> str:
         """The database for messages, without user and password."""
-        return self.engine.url.set(username=None, password=None, query={}).render_as_string()
+        url = self.engine.url
+        shown = URL.create(url.get_backend_name(), None, None, url.host, url.port, url.database)
+        return shown.render_as_string()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:

@@ -188,7 +188,8 @@ class SqsQueue:
         """
         try:
             answer = self._client.get_queue_attributes(
-                QueueUrl=self._url, AttributeNames=["QueueArn", "RedrivePolicy"]
+                QueueUrl=self._url,
+                AttributeNames=["QueueArn", "RedrivePolicy", "ApproximateNumberOfMessages"],
             )
         except (ClientError, BotoCoreError) as error:
             if isinstance(error, ClientError) and "AccessDenied" in str(error):

@@ -2,16 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from starlette.responses import Response
 
 from ittybatch.intake.declared import Declared
-from ittybatch.intake.events import EventResult, wanted_of
+from ittybatch.intake.events import WITHOUT_RENDITION, EventResult, wanted_of
 from ittybatch.intake.taken import Taken
-from ittybatch.intake.wanted import RequestRefused, Wanted
+from ittybatch.intake.wanted import NothingToMake, RequestRefused, Wanted
 from ittybatch.receiver.api.answers import answer_of
 from ittybatch.receiver.api.errors import answer_json
 from ittybatch.receiver.api.taking import TakesRequests
@@ -52,6 +52,9 @@ class Events:
         outcomes = await asyncio.gather(*map(self._take, found.wanted))
         taken = [each for each in outcomes if isinstance(each, Taken)]
         refused = [each for each in outcomes if isinstance(each, RequestRefused)]
+        without = [each for each in refused if isinstance(each, NothingToMake)]
+        refused = [each for each in refused if each not in without]
+        left_out = dict(found.left_out) | ({WITHOUT_RENDITION: len(without)} if without else {})
         if refused and not taken:
             raise refused[0]
         if found.unreadable and not taken:
@@ -61,7 +64,7 @@ class Events:
                 f"The event cannot be read: {found.unreadable[0]}",
                 "Correct what the sender posts. Nothing was taken.",
             )
-        return _answer(found, taken, refused)
+        return _answer(found, taken, refused, left_out)
 
     async def _take(self, wanted: Wanted) -> Taken | RequestRefused:
         try:
@@ -72,13 +75,16 @@ class Events:
 
 
 def _answer(
-    found: EventResult, taken: Sequence[Taken], refused: Sequence[RequestRefused]
+    found: EventResult,
+    taken: Sequence[Taken],
+    refused: Sequence[RequestRefused],
+    left_out: Mapping[str, int],
 ) -> Response:
     if not taken:
         # Not an error: a sender that repeats what is refused would repeat it for ever.
-        return answer_json({"status": "ignored", "jobs": [], "left_out": dict(found.left_out)})
+        return answer_json({"status": "ignored", "jobs": [], "left_out": left_out})
     answer = answer_of([job for each in taken for job in each.jobs])
-    answer["left_out"] = dict(found.left_out)
+    answer["left_out"] = left_out
     problems = [*found.unreadable, *(f"{each.field}: {each}" for each in refused)]
     if problems:
         answer["refused"] = problems
