@@ -264,7 +264,7 @@ def test_no_cookie_is_kept() -> None:
     asyncio.run(main())
 
 
-def test_httpx_logs_no_query(caplog: pytest.LogCaptureFixture) -> None:
+def test_no_query_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """The address of an input can be a signed one, which grants access to whoever reads it."""
 
     async def main() -> None:
@@ -273,7 +273,6 @@ def test_httpx_logs_no_query(caplog: pytest.LogCaptureFixture) -> None:
 
     with caplog.at_level(logging.DEBUG):
         asyncio.run(main())
-    assert "/jobs" in caplog.text
     assert "topsecret" not in caplog.text
 
 
@@ -284,8 +283,7 @@ def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:3128")
     proxy = http_client.proxy_for(httpx.URL(DEFAULT_URL))
-    assert proxy is not None
-    assert str(proxy.url) == "http://127.0.0.1:3128"
+    assert proxy == "http://127.0.0.1:3128"
     assert http_client.proxy_for(httpx.URL("https://localhost:1")) is None
     monkeypatch.setenv("no_proxy", "ittybit.com")
     assert http_client.proxy_for(httpx.URL(DEFAULT_URL)) is None
