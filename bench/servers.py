@@ -19,7 +19,8 @@ from starlette.routing import Route
 
 from bench.objects import bucket_of
 from ittybatch.receiver import inbox
-from ittybatch.receiver.app import create_app, server_config
+from ittybatch.receiver.app import create_app
+from ittybatch.receiver.serving import server_config
 from ittybatch.settings import Settings
 
 HOST = "127.0.0.1"

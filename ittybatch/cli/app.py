@@ -63,6 +63,7 @@ for _name, _where, _group, _help in (
     ("failures", "jobs:failures", _results, "Show why jobs of a batch failed."),
     ("quarantine", "quarantine:app", _results, "Jobs that are held back after a final failure."),
     ("report", "reporting:report", _results, "Write a batch's completion report."),
+    ("sinks", "sinks:app", _results, "The places that results are delivered to."),
     ("receiver", "serving:receiver", _services, "Run the webhook receiver."),
     ("deploy", "maintenance:deploy", _maintenance, "Apply prefect.yaml and the automations."),
     ("reconcile", "maintenance:reconcile", _maintenance, "Poll overdue jobs; wake waiting runs."),

@@ -34,8 +34,10 @@ from ittybatch.ledger.queries import (
     recent_batches,
 )
 from ittybatch.ledger.results import rendition_counts
+from ittybatch.ledger.sinks import sink_statuses
 from ittybatch.ledger.states import IN_FLIGHT_JOBS, BatchState, JobState
 from ittybatch.settings import Settings
+from ittybatch.sinks.checking import describe_sink
 
 _ENDED_BADLY = (JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED)
 
@@ -103,6 +105,9 @@ def status(
         if each.reason and not each.state.ended:
             line = f"{each.id} is {each.state.value}: {each.reason}"
             console.print(line, markup=False, soft_wrap=False)
+    for sink in ledger.read(sink_statuses):
+        if trouble := describe_sink(sink):
+            console.print(f"Sink {sink.name}: {trouble}", markup=False, soft_wrap=False)
     if not every and (idle := ledger.read(idle_batches)):
         scans = "1 scan" if idle == 1 else f"{idle:,} scans"
         console.print(f"{scans} found nothing to do; `ittybatch status --all` shows all batches.")

@@ -13,7 +13,9 @@ from ittybatch.cli.status import COULD_NOT_RUN, SUCCEEDED
 from ittybatch.engine.bucket_checks import check_bucket
 from ittybatch.engine.checking import check_all, check_api
 from ittybatch.engine.finding import Grade
+from ittybatch.intake.checking import check_intake
 from ittybatch.settings import Settings
+from ittybatch.sinks.checking import check_sinks
 
 _MARKS = {
     Grade.OK: ("ok", "green"),
@@ -32,12 +34,17 @@ def doctor(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Check key, secret, webhook URL, ledger, Prefect, worker, automation and buckets.
+    """Check key, secret, webhook URL, ledger, Prefect, worker, intake, sinks and buckets.
 
     Each finding says how to fix the problem. Exit status 3 if something is broken.
     """
     settings = Settings()
-    findings = [asyncio.run(check_api(settings)), *check_all(settings)]
+    findings = [
+        asyncio.run(check_api(settings)),
+        *check_all(settings),
+        *check_intake(settings),
+        *check_sinks(settings),
+    ]
     if bucket:
         healthy = {finding.check for finding in findings if finding.grade is Grade.OK}
         findings += check_bucket(bucket, worker_is_there="Worker" in healthy)

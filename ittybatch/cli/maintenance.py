@@ -116,7 +116,7 @@ def tidy(
     ] = False,
     json: Json = False,
 ) -> int:
-    """Remove webhook bodies, polled answers and rejected rows of old batches.
+    """Remove webhook bodies, polled answers, rejected rows and the outbox of old batches.
 
     Jobs, attempts, results and everything that prevents double billing stay. Safe to repeat, to
     interrupt, and to run while batches run.
@@ -132,6 +132,7 @@ def tidy(
         ("webhooks", removed.deliveries),
         ("polled answers", removed.outcomes),
         ("rejected rows", removed.rejects),
+        ("delivered results", removed.delivered),
         ("bytes in them", removed.size_bytes),
     ):
         console.print(f"{count:>15,}  {what}")

@@ -6,46 +6,24 @@ The ledger stores each job's Idempotency-Key before the job is sent.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ittybatch.engine.lookup import MadeElsewhere
 from ittybatch.engine.pace import Pace
-from ittybatch.engine.sending import Sending, is_on_its_way
+from ittybatch.engine.responses import Submitter, record_responses
+from ittybatch.engine.sending import Sending
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.client import IttybitClient
-from ittybatch.ittybit.errors import IttybitError, KeyConflict
-from ittybatch.ittybit.failures import Refusal, classify_refusal
-from ittybatch.ittybit.webhook import MalformedWebhook, parse_webhook
-from ittybatch.ledger import Ledger, Transaction
-from ittybatch.ledger.asking import Problem, note_problems
+from ittybatch.ledger import Ledger
 from ittybatch.ledger.brakes import Circuit, SendLimits, gate_of, recovered, send_limits_of, trip
 from ittybatch.ledger.control import hold_batch
-from ittybatch.ledger.inbox import settle_early
-from ittybatch.ledger.submission import (
-    Accepted,
-    Refused,
-    Submission,
-    claim_due,
-    postpone_unanswered,
-    record_accepted,
-    record_refused,
-    return_unsent,
-    unanswered,
-)
+from ittybatch.ledger.submission import Submission, claim_due, unanswered
 
 _CLAIM_SIZE = 256
 _CLAIM_FOR_S = 10.0
 # A pause or a change of rate takes effect within this time.
 _READ_TERMS_EVERY_S = 2.0
 _RECORD_EVERY_S = 0.05
-_UNKNOWN_WAIT_S = 15.0
-# The service counts as down after this many failures in a row. The client has retried each of them.
-_TRIP_AFTER = 20
-_LIMITED_WAIT_S = 30.0
-_KEYS_IN_USE = (
-    "Ittybit has seen the Idempotency-Keys of these jobs with other requests, and lists no jobs "
-    "for them. No new job was made. Find out what else uses this Ittybit project, then resume."
-)
 
 
 @dataclass(slots=True)
@@ -64,27 +42,6 @@ class Dispatched:
     def total(self) -> int:
         """The number of submissions attempted."""
         return self.accepted + self.refused + self.unknown + self.put_back
-
-
-@dataclass(slots=True)
-class _Answers:
-    """Responses that are not in the ledger yet."""
-
-    accepted: list[Accepted] = field(default_factory=list)
-    refused: list[Refused] = field(default_factory=list)
-    unknown: list[tuple[int, int]] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    unsent: list[tuple[int, int]] = field(default_factory=list)
-    limited: list[tuple[int, int]] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return (
-            len(self.accepted)
-            + len(self.refused)
-            + len(self.unknown)
-            + len(self.unsent)
-            + len(self.limited)
-        )
 
 
 class Dispatcher:
@@ -121,12 +78,10 @@ class Dispatcher:
         self._concurrency = concurrency
         self._pace = pace or Pace()
         self._on_progress = on_progress
-        self._answers = _Answers()
+        self._submitter = Submitter(self._sending)
         self._result = Dispatched()
         self._batch = ""
         self._limits = SendLimits(sending=True, rate_per_s=None, cancelled_at=None)
-        self._consecutive_failures = 0
-        self._conflicts = 0
         self._sent_before: set[int] = set()
         self._limits_read_at = 0.0
 
@@ -170,8 +125,8 @@ class Dispatcher:
         if not group:
             return True
         await self._send(group[0])
-        up = self._consecutive_failures == 0 and not self._result.stopped
         self._record()
+        up = self._submitter.consecutive_failures == 0 and not self._result.stopped
         if up:
             self._ledger.write(recovered, self._batch)
         else:
@@ -190,7 +145,7 @@ class Dispatcher:
                 if self._may_send_new:
                     await queue.put(submission)
                 else:
-                    self._answers.unsent.append((submission.job_id, submission.attempt))
+                    self._submitter.leave(submission)
         for _ in range(self._concurrency):
             await queue.put(None)
 
@@ -236,8 +191,7 @@ class Dispatcher:
             if self._may_send_new or (before and not self._stopping):
                 await self._send(submission)
             else:
-                left = self._answers.unknown if before else self._answers.unsent
-                left.append((submission.job_id, submission.attempt))
+                self._submitter.leave(submission, sent_before=before)
 
     async def _record_until(self, senders: Sequence[asyncio.Task[None]]) -> None:
         """Record new responses regularly, in one commit each time, until all senders have ended."""
@@ -249,61 +203,10 @@ class Dispatcher:
             self._record()
 
     async def _send(self, submission: Submission) -> None:
-        sent = (submission.job_id, submission.attempt)
         before = submission.job_id in self._sent_before
-        task: str | None
-        try:
-            if self._limits.cancelled_at is None:
-                task = await self._sending.task_of(submission, sent_before=before)
-            else:
-                task = await self._sending.found_again(submission)
-        except IttybitError as error:
-            self._note_failure(sent, error)
-            return
-        except MadeElsewhere as elsewhere:
-            # This request was refused; only an earlier one may have been accepted.
-            (self._answers.unknown if before else self._answers.unsent).append(sent)
-            self._result.stopped = str(elsewhere)
-            return
-        self._consecutive_failures = 0
-        if task is not None:
-            self._answers.accepted.append(Accepted(*sent, task))
-        elif is_on_its_way(submission, self._limits.cancelled_at):
-            self._answers.unknown.append(sent)
-        else:
-            self._answers.unsent.append(sent)
-
-    def _note_failure(self, sent: tuple[int, int], error: IttybitError) -> None:
-        match classify_refusal(error):
-            case Refusal.FAIL:
-                self._consecutive_failures = 0
-                self._answers.refused.append(Refused(*sent, error.kind, _reason(error)))
-            case Refusal.LATER:
-                before = sent[0] in self._sent_before
-                (self._answers.unknown if before else self._answers.limited).append(sent)
-                self._note_trouble(error)
-            case Refusal.UNKNOWN:
-                self._answers.unknown.append(sent)
-                self._answers.problems.append(Problem(sent[0], error.message))
-                if isinstance(error, KeyConflict):
-                    self._note_conflict(error)
-                else:
-                    self._note_trouble(error)
-            case Refusal.STOP:
-                unknown = error.outcome_unknown or sent[0] in self._sent_before
-                (self._answers.unknown if unknown else self._answers.unsent).append(sent)
-                self._result.stopped = str(error)
-
-    def _note_conflict(self, error: KeyConflict) -> None:
-        """Stop after many key conflicts. They do not mean that the service is down."""
-        self._conflicts += 1
-        if self._conflicts >= _TRIP_AFTER:
-            self._result.stopped = f"{_KEYS_IN_USE} {error.message}"
-
-    def _note_trouble(self, error: IttybitError) -> None:
-        self._consecutive_failures += 1
-        if self._consecutive_failures >= _TRIP_AFTER:
-            self._result.tripped = str(error)
+        await self._submitter.send(
+            submission, sent_before=before, cancelled_at=self._limits.cancelled_at
+        )
 
     @property
     def _may_send_new(self) -> bool:
@@ -312,39 +215,18 @@ class Dispatcher:
 
     @property
     def _stopping(self) -> bool:
-        return bool(self._result.stopped or self._result.tripped)
+        return bool(self._result.stopped) or self._submitter.stopping
 
     def _record(self) -> None:
-        answers, self._answers = self._answers, _Answers()
-        if not len(answers):
+        self._result.stopped = self._result.stopped or self._submitter.stopped
+        self._result.tripped = self._submitter.tripped
+        responses = self._submitter.take_responses()
+        if not len(responses):
             return
-        self._ledger.write(_record, answers, self._batch, self._result.stopped)
-        self._result.accepted += len(answers.accepted)
-        self._result.refused += len(answers.refused)
-        self._result.unknown += len(answers.unknown)
-        self._result.put_back += len(answers.unsent) + len(answers.limited)
+        self._ledger.write(record_responses, responses, self._batch, self._result.stopped)
+        self._result.accepted += len(responses.accepted)
+        self._result.refused += len(responses.refused)
+        self._result.unknown += len(responses.unknown)
+        self._result.put_back += responses.put_back
         if self._on_progress:
             self._on_progress(self._result)
-
-
-def _record(transaction: Transaction, answers: _Answers, batch: str, stopped: str | None) -> None:
-    early = record_accepted(transaction, answers.accepted)
-    jobs = []
-    for body in early:
-        try:
-            jobs.append(parse_webhook(body).job)
-        except MalformedWebhook:
-            continue  # it stays in the inbox
-    if jobs:
-        settle_early(transaction, jobs)
-    record_refused(transaction, answers.refused)
-    postpone_unanswered(transaction, answers.unknown, _UNKNOWN_WAIT_S)
-    note_problems(transaction, answers.problems)
-    return_unsent(transaction, answers.unsent, 0)
-    return_unsent(transaction, answers.limited, _LIMITED_WAIT_S)
-    if stopped:
-        hold_batch(transaction, batch, stopped)
-
-
-def _reason(error: IttybitError) -> str:
-    return error.message[:2000]

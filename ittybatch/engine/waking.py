@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import StateType
 from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable, RunStatus
 from ittybatch.engine.orders import make_run
 from ittybatch.engine.replacing import Replacer, Woken, age_s, is_dead
-from ittybatch.ledger import Ledger, runs
+from ittybatch.ledger import Ledger, legs, runs
 from ittybatch.ledger.database import LedgerUnavailable
 from ittybatch.ledger.runs import OwnedRun
 from ittybatch.ledger.states import RunState
@@ -73,7 +73,7 @@ class Waker:
         """
         woken = Woken()
         self._each(self._ledger.read(runs.unbound_runs, _NOT_MADE_AFTER_S), self._make, woken)
-        self._wake(self._ledger.read(runs.ready_runs), woken)
+        self._wake(self._ready(), woken)
         if time.monotonic() - self._checked_at >= self._lease_s / _CHECKS_PER_LEASE:
             self._checked_at = time.monotonic()
             self._check_silent(self._ledger.read(runs.silent_runs, self._lease_s), woken)
@@ -82,6 +82,15 @@ class Waker:
             self._check_ended(self._ledger.read(runs.waiting_runs, batches_only=True), woken)
             self._repair(woken)
         return woken
+
+    def _ready(self) -> list[OwnedRun]:
+        """The ready runs, without those of growing chunks that have nothing to do yet."""
+        ready = self._ledger.read(runs.ready_runs)
+        owners = [run.owner for run in ready if run.called_at is None]
+        if not owners or not (growing := self._ledger.read(legs.growing_among, owners)):
+            return ready
+        postponed = self._ledger.write(legs.postpone_idle, growing)
+        return [run for run in ready if run.owner not in postponed]
 
     def check_waiting(self) -> Woken:
         """Check all waiting runs, ready or not, and handle those that ended in Prefect."""

@@ -200,7 +200,12 @@ def end_batch(transaction: Transaction, batch: str) -> OpenBatch:
         state = BatchState.SOME_FAILED if bad else BatchState.SUCCEEDED
         transaction.execute(
             update(Batch)
-            .where(Batch.id == batch, Batch.state == BatchState.RUNNING.value)
+            .where(
+                Batch.id == batch,
+                Batch.state == BatchState.RUNNING.value,
+                # Requests may still add chunks.
+                Batch.accepts_until.is_(None),
+            )
             .values(state=state.value, ended_at=transaction.now)
         )
     return read_batch(transaction, batch)

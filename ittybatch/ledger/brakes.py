@@ -263,6 +263,12 @@ def send_limits_of(transaction: Transaction, chunk: int) -> SendLimits:
     )
 
 
+def is_sending(transaction: Transaction, batch: str) -> bool:
+    """Whether jobs of a batch may be sent: it runs, and its circuit is closed."""
+    row = transaction.execute(select(Batch.state, Batch.trips).where(Batch.id == batch)).one()
+    return bool(row.state == BatchState.RUNNING and row.trips == 0)
+
+
 def _sending_chunks(transaction: Transaction, batch: str) -> list[int]:
     """The chunks that share a batch's rate limit: their runs are awake, and jobs are unsent."""
     awake = transaction.rows(

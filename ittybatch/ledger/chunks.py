@@ -7,6 +7,7 @@ from sqlalchemy import func, select, update
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import identity, runs
+from ittybatch.ledger.accepting import stop_accepting
 from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.brakes import check_canary
 from ittybatch.ledger.capacity import capacity_for, wake_next
@@ -72,6 +73,8 @@ def release_chunks(
 ) -> list[str]:
     """Release as many chunks as capacity allows, in order.
 
+    A batch of requests whose day is over stops accepting them here.
+
     Args:
         transaction: The transaction to do it in.
         batch: The batch.
@@ -83,10 +86,14 @@ def release_chunks(
         flow run was never created.
     """
     locked = transaction.execute(
-        select(Batch.state, Batch.options).where(Batch.id == batch).with_for_update()
+        select(Batch.state, Batch.options, Batch.accepts_until)
+        .where(Batch.id == batch)
+        .with_for_update()
     ).one()
     if locked.state != BatchState.RUNNING:
         return []
+    if locked.accepts_until is not None and locked.accepts_until <= transaction.now:
+        stop_accepting(transaction, batch)
     if not check_canary(transaction, batch, locked.options):
         max_active = _CANARY_CHUNKS
     active = transaction.execute(
@@ -135,10 +142,12 @@ def finish_chunk(transaction: Transaction, chunk: int) -> bool:
         Whether it is done.
     """
     row = transaction.execute(
-        select(Chunk.batch_id, Chunk.state, Chunk.planned, Chunk.in_flight)
+        select(Chunk.batch_id, Chunk.state, Chunk.growing, Chunk.planned, Chunk.in_flight)
         .where(Chunk.id == chunk)
         .with_for_update()
     ).one()
+    if row.growing:
+        return False
     if row.in_flight or (row.planned and not _cancel_with_batch(transaction, row.batch_id, chunk)):
         return False
     if row.state != ChunkState.DONE:

@@ -26,6 +26,8 @@ class Claims:
         batch: The batch that is being planned; None for a dry run.
         page: The page.
         earlier: In a dry run, the jobs of earlier pages that write to this page's destinations.
+        growing: Whether the batch takes requests while it runs: a job of its own may have ended,
+            and count like one of another batch.
 
     Attributes:
         attempts: The number of attempts so far, by job key.
@@ -38,8 +40,11 @@ class Claims:
         batch: str | None,
         page: PlannedPage,
         earlier: Iterable[Occupant] = (),
+        *,
+        growing: bool = False,
     ) -> None:
         self._batch = batch
+        self._growing = growing
         self._retry_ids = frozenset(page.again)
         self._remake = page.remake
         self._held: dict[str, str] = {}
@@ -72,10 +77,14 @@ class Claims:
             self._retried[key] = max(job.attempt, self._retried.get(key, 0))
         if job.claim is None:
             return
-        if job.batch_id == self._batch:
+        if job.batch_id == self._batch and not self._growing:
             # Even while the batch is held: it takes over no job of its own.
             self._held[key] = "duplicates"
-        elif state is JobState.PLANNED and BatchState(job.batch_state) in WILL_NOT_SEND:
+        elif (
+            state is JobState.PLANNED
+            and job.batch_id != self._batch
+            and BatchState(job.batch_state) in WILL_NOT_SEND
+        ):
             self._unsent[key] = (job.id, job.chunk_id)
         elif state.terminal and (
             self._remake or (job.id in self._retry_ids and state is not JobState.SUCCEEDED)
@@ -141,7 +150,8 @@ class Claims:
         occupants = [*occupants_of(transaction, list(distinct)), *earlier]
         if len(distinct) == len(wanted) and not occupants:
             return None
-        return Destinations(self._batch, occupants)
+        # In a batch of requests, an item may come again with another version or other metadata.
+        return Destinations(None if self._growing else self._batch, occupants)
 
     def sort(self, page: PlannedPage, counts: Counter[str]) -> list[PlannedItem]:
         """Return the items with their new jobs; count the other jobs by why they are held."""

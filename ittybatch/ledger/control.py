@@ -11,6 +11,7 @@ from ittybatch.ledger.counters import Moves
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.lending import lenders_of, lock_claims, return_claims
 from ittybatch.ledger.models import Batch, Chunk, Job, Run
+from ittybatch.ledger.outbox import note_ended
 from ittybatch.ledger.run_moves import Move, move, next_generation, wake
 from ittybatch.ledger.states import (
     ENDED_BATCHES,
@@ -122,7 +123,13 @@ def cancel_batch(transaction: Transaction, batch: str, reason: str) -> tuple[int
     changed = transaction.execute(
         update(Batch)
         .where(Batch.id == batch, Batch.state.not_in(_ENDED))
-        .values(state=BatchState.CANCELLED.value, reason=reason, ended_at=transaction.now)
+        .values(
+            state=BatchState.CANCELLED.value,
+            reason=reason,
+            ended_at=transaction.now,
+            # A request that comes now opens another batch.
+            accepts_until=None,
+        )
     )
     unsent = transaction.rows(
         select(Job.id, Job.chunk_id)
@@ -134,6 +141,9 @@ def cancel_batch(transaction: Transaction, batch: str, reason: str) -> tuple[int
     if changed.rowcount == 0 and not unsent:
         return 0, job_totals(transaction, batch)["in_flight"]
     _cancel(transaction, [(row.id, row.chunk_id) for row in unsent], reason, again=again)
+    transaction.execute(
+        update(Chunk).where(Chunk.batch_id == batch, Chunk.growing.is_(True)).values(growing=False)
+    )
     transaction.execute(
         update(Chunk)
         .where(
@@ -196,11 +206,12 @@ def cancel_unsent(transaction: Transaction, jobs: Sequence[tuple[int, int]], rea
                 error_kind="cancelled",
                 error_message=reason,
             )
-            .returning(Job.chunk_id)
-        )
+            .returning(Job.id, Job.chunk_id)
+        ).all()
         for row in changed:
             moves.add(row.chunk_id, JobState.PLANNED, JobState.CANCELLED)
-            cancelled += 1
+        note_ended(transaction, [row.id for row in changed])
+        cancelled += len(changed)
     moves.apply(transaction)
     return cancelled
 

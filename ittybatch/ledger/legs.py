@@ -1,5 +1,6 @@
 """Legs: what one process does for a batch or a chunk between two suspensions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -130,7 +131,7 @@ def begin_wait(transaction: Transaction, leg: Leg, *, in_place: bool = False) ->
     if chunk is not None:
         wake_at = _next_event(transaction, chunk)
     else:
-        wake_at = _next_capacity_check(transaction, leg.batch_id)
+        wake_at = _next_check(transaction, leg.batch_id)
     values: dict[str, Any] = {"since": transaction.now, "stumbles": 0}
     if wake_at is not None:
         values["wake_at"] = case(
@@ -141,23 +142,76 @@ def begin_wait(transaction: Transaction, leg: Leg, *, in_place: bool = False) ->
     return bool(move(transaction, what, awake, *_run_of(leg), **values))
 
 
-def _next_capacity_check(transaction: Transaction, batch: str) -> datetime | None:
-    """When a batch checks for freed capacity, in case no other batch wakes it."""
-    wants = transaction.execute(select(Batch.wants_room).where(Batch.id == batch)).scalar_one()
-    return transaction.now + timedelta(seconds=_CHECK_CAPACITY_S) if wants else None
+def _next_check(transaction: Transaction, batch: str) -> datetime | None:
+    """When a batch checks for freed capacity, or stops accepting requests."""
+    row = transaction.execute(
+        select(Batch.wants_room, Batch.accepts_until).where(Batch.id == batch)
+    ).one()
+    if row.wants_room:
+        return transaction.now + timedelta(seconds=_CHECK_CAPACITY_S)
+    accepts_until: datetime | None = row.accepts_until
+    return accepts_until
+
+
+def postpone_idle(transaction: Transaction, owners: Sequence[str]) -> set[str]:
+    """Postpone ready runs of growing chunks that have nothing to do yet.
+
+    Each request asks for a leg at the end of its lease, in case its sender dies. By then the job
+    was sent, as a rule, and a process that only finds that out would be started in vain.
+
+    Args:
+        transaction: The transaction to do it in.
+        owners: Owners of ready runs.
+
+    Returns:
+        The owners that are not ready any more.
+    """
+    postponed: set[str] = set()
+    for owner in growing_among(transaction, owners):
+        chunk = identity.owned_chunk(owner)
+        due_at = _next_event(transaction, chunk) if chunk is not None else None
+        if due_at is not None and due_at <= transaction.now + timedelta(seconds=_SHORTEST_WAIT_S):
+            continue
+        changed = transaction.execute(
+            update(Run)
+            .where(Run.owner == owner, Run.state == RunState.WAITING.value)
+            .values(wake_at=due_at)
+        )
+        if changed.rowcount:
+            postponed.add(owner)
+    return postponed
+
+
+def growing_among(transaction: Transaction, owners: Sequence[str]) -> list[str]:
+    """The owners that are growing chunks of batches that are not held, in lock order."""
+    chunks = [chunk for owner in owners if (chunk := identity.owned_chunk(owner)) is not None]
+    rows = transaction.rows(
+        select(Chunk.id)
+        .join(Batch, Batch.id == Chunk.batch_id)
+        .where(
+            Chunk.id.in_(chunks),
+            Chunk.growing.is_(True),
+            Batch.state == BatchState.RUNNING.value,
+        )
+        .order_by(Chunk.id)
+    )
+    return [identity.chunk_owner(row.id) for row in rows]
 
 
 def _next_event(transaction: Transaction, chunk: int) -> datetime | None:
-    """When a chunk needs a leg: now, at its next retry, or at its next deadline."""
+    """When a chunk needs a leg: now, at its next retry, or at its next deadline.
+
+    None if a growing chunk has nothing to do.
+    """
     row = transaction.execute(
-        select(Chunk.planned, Chunk.in_flight, Batch.closed_until)
+        select(Chunk.planned, Chunk.in_flight, Chunk.growing, Batch.closed_until)
         .join(Batch, Batch.id == Chunk.batch_id)
         .where(Chunk.id == chunk)
         .with_for_update(of=Chunk)
     ).one()
     now = transaction.now
     if row.planned == 0 and row.in_flight == 0:
-        return now
+        return None if row.growing else now
     if row.closed_until is not None and row.closed_until > now:
         # Nothing may be sent before then; jobs that end meanwhile wake the run.
         reopens: datetime = row.closed_until

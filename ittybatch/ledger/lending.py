@@ -18,8 +18,10 @@ from ittybatch.ledger.states import JobState
 
 _AT_ONCE = 500
 _KEEPING = [JobState.SUCCEEDED.value, JobState.EXPIRED.value, JobState.FAILED.value]
+# Any request of a batch of requests may ask for that.
 _MAKES_AGAIN = or_(
-    Batch.options["again"].as_boolean().is_(True), Batch.source["type"].as_string() == "failed"
+    Batch.options["again"].as_boolean().is_(True),
+    Batch.source["type"].as_string().in_(["failed", "requests"]),
 )
 
 

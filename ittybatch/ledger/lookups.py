@@ -5,7 +5,7 @@ OFFSET makes the planner look up each value in an index. Otherwise it would scan
 while a table that grows with each page has no statistics yet.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -87,18 +87,30 @@ def jobs_of_keys(transaction: Transaction, keys: Sequence[str]) -> list[KnownJob
         transaction: The transaction to look in.
         keys: Job keys, each once.
     """
+    return [KnownJob(*row) for row in fetch_jobs(transaction, keys, _known)]
+
+
+def fetch_jobs(
+    transaction: Transaction, keys: Sequence[str], columns: Callable[[Any], Sequence[Any]]
+) -> Sequence[Sequence[Any]]:
+    """Fetch columns of every job with these keys, and of its chunk and batch.
+
+    Args:
+        transaction: The transaction to look in.
+        keys: Job keys, each once.
+        columns: Returns the columns, of text and numbers, when called with those of the jobs.
+    """
     given = _given(transaction, keys)
     source, jobs = _join_jobs(transaction, given, _JOBS.c.job_key == given.c.value)
-    query = _known(jobs).select_from(source).join(Chunk, Chunk.id == jobs.chunk_id)
-    query = query.join(Batch, Batch.id == Chunk.batch_id)
-    return [KnownJob(*row) for row in _fetch(transaction, query)]
+    query = select(*columns(jobs)).select_from(source).join(Chunk, Chunk.id == jobs.chunk_id)
+    return _fetch(transaction, query.join(Batch, Batch.id == Chunk.batch_id))
 
 
 def lock_jobs(transaction: Transaction, ids: Sequence[int]) -> Iterator[KnownJob]:
     """Lock jobs in the order of their ids, and read them again."""
     for some in _slices(sorted(ids)):
         rows = transaction.rows(
-            _known(_JOBS.c)
+            select(*_known(_JOBS.c))
             .join(Chunk, Chunk.id == Job.chunk_id)
             .join(Batch, Batch.id == Chunk.batch_id)
             .where(Job.id.in_(some))
@@ -219,8 +231,8 @@ def _is_held(batch: str | None) -> ColumnElement[bool]:
     )
 
 
-def _known(jobs: Any) -> Select[Any]:  # noqa: ANN401  the columns of jobs, or of a subquery
-    return select(
+def _known(jobs: Any) -> Sequence[Any]:  # noqa: ANN401  the columns of jobs, or of a subquery
+    return (
         jobs.id,
         jobs.chunk_id,
         jobs.job_key,

@@ -1,7 +1,8 @@
 """Retention: removes old records that only serve to inspect a batch.
 
-Webhooks' bodies, polled answers and rejected rows are most of what a ledger holds. No
-decision needs them once their batch has ended. Jobs, attempts, claims and results stay forever:
+Webhooks' bodies, polled answers, rejected rows and delivered results are most of what a ledger
+holds. No decision needs them once their batch has ended. Results that wait for a sink, or that it
+refused, stay until they are delivered. Jobs, attempts, claims and results stay forever:
 they keep a job from being paid for twice.
 """
 
@@ -13,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_, update
 
 from ittybatch.ledger.database import Ledger, Transaction
-from ittybatch.ledger.models import Attempt, Batch, Chunk, Delivery, Job, Reject
+from ittybatch.ledger.models import Attempt, Batch, Chunk, Delivery, Job, Outbox, Reject
 from ittybatch.ledger.states import ChunkState
 
 # A receiver on SQLite waits for each of these transactions.
@@ -31,6 +32,7 @@ class Removed:
         deliveries: Webhooks, each with its body.
         outcomes: Answers to polls, kept with their jobs.
         rejects: Rows of sources that could not become items.
+        delivered: Rows of the outbox that were delivered.
         size_bytes: Size of their content, without the database's own overhead.
     """
 
@@ -38,6 +40,7 @@ class Removed:
     deliveries: int = 0
     outcomes: int = 0
     rejects: int = 0
+    delivered: int = 0
     size_bytes: int = 0
 
 
@@ -73,6 +76,8 @@ def tidy(ledger: Ledger, *, older_than: timedelta, dry_run: bool = False) -> Rem
             removed.rejects += count
             removed.size_bytes += size
             number = end
+        for chunk in ledger.read(_chunks_of, batch):
+            removed.delivered += run(_tidy_outbox, chunk, dry_run=dry_run)
         if not dry_run:
             ledger.write(_note_tidied, batch)
     return removed
@@ -158,6 +163,15 @@ def _tidy_outcomes(
     if not dry_run:
         transaction.execute(update(Job).where(answered).values(outcome=None))
     return counted
+
+
+def _tidy_outbox(transaction: Transaction, chunk: int, *, dry_run: bool) -> int:
+    jobs = select(Job.id).where(Job.chunk_id == chunk)
+    delivered = and_(Outbox.job_id.in_(jobs), Outbox.delivered_at.is_not(None))
+    if dry_run:
+        count = select(func.count()).select_from(Outbox).where(delivered)
+        return int(transaction.execute(count).scalar_one())
+    return transaction.execute(delete(Outbox).where(delivered)).rowcount
 
 
 def _end_of_rejects(transaction: Transaction, batch: str, after: int) -> int | None:

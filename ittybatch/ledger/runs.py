@@ -314,7 +314,10 @@ def _owned(rows: Sequence[Any]) -> list[OwnedRun]:
 _SETTLED = BulkQuery(
     {"chunk": BigInteger},
     lambda given: select(Chunk.id).where(
-        Chunk.id.in_(select(given.c.chunk)), Chunk.planned == 0, Chunk.in_flight == 0
+        Chunk.id.in_(select(given.c.chunk)),
+        Chunk.planned == 0,
+        Chunk.in_flight == 0,
+        Chunk.growing.is_(False),
     ),
 )
 _WAKE_AT = (

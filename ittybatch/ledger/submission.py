@@ -29,6 +29,7 @@ from ittybatch.ledger.bulk import BulkStatement
 from ittybatch.ledger.counters import Moves, attempts_of
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Attempt, Batch, Chunk, Delivery, Item, Job, UtcDateTime
+from ittybatch.ledger.outbox import note_accepted, note_ended
 from ittybatch.ledger.states import AttemptState, BatchState, JobState, Verdict
 
 _SOON_S = 5.0
@@ -106,15 +107,7 @@ def claim_due(transaction: Transaction, chunk: int, limit: int) -> list[Submissi
         return []
     now = transaction.now
     claimed = [_submission(row, row.attempt + 1, now) for row in rows]
-    # The number of an attempt that was withdrawn before it was sent is reused, with its key.
-    _BEGIN_ATTEMPT.run(
-        transaction,
-        [
-            {"job": each.job_id, "number": each.attempt, "key": each.idempotency_key}
-            for each in claimed
-        ],
-        now=now,
-    )
+    begin_attempts(transaction, claimed)
     _CLAIM.run(
         transaction,
         [{"job": row.id, "deadline": now + timedelta(seconds=row.deadline_s)} for row in rows],
@@ -125,6 +118,19 @@ def claim_due(transaction: Transaction, chunk: int, limit: int) -> list[Submissi
         moves.count_sent(row.chunk_id, row.made + 1)
     moves.apply(transaction)
     return claimed
+
+
+def begin_attempts(transaction: Transaction, claimed: Sequence[Submission]) -> None:
+    """Insert the attempts of claimed jobs: a key is in the ledger before it is sent."""
+    # The number of an attempt that was withdrawn before it was sent is reused, with its key.
+    _BEGIN_ATTEMPT.run(
+        transaction,
+        [
+            {"job": each.job_id, "number": each.attempt, "key": each.idempotency_key}
+            for each in claimed
+        ],
+        now=transaction.now,
+    )
 
 
 def unanswered(transaction: Transaction, chunk: int) -> list[Submission]:
@@ -159,12 +165,14 @@ def record_accepted(transaction: Transaction, answers: Sequence[Accepted]) -> li
     rows = [{"job": each.job_id, "number": each.attempt, "task": each.task_id} for each in answers]
     _ACCEPT_ATTEMPT.run(transaction, rows)
     _ACCEPT_JOB.run(transaction, rows, now=transaction.now)
+    note_accepted(transaction, [(each.job_id, each.attempt) for each in answers])
     return _early_webhooks(transaction, [each.task_id for each in answers])
 
 
 def record_refused(transaction: Transaction, answers: Sequence[Refused]) -> None:
     """Record permanent refusals. The jobs stay claimed, so they are held back."""
     moves = Moves()
+    ended: list[int] = []
     for each in sorted(answers, key=lambda answer: answer.job_id):
         row = _lock_submitting(transaction, each.job_id, each.attempt)
         if row is None:
@@ -186,7 +194,9 @@ def record_refused(transaction: Transaction, answers: Sequence[Refused]) -> None
             .values(state=AttemptState.REFUSED.value, completed_at=transaction.now, **error)
         )
         moves.add(row.chunk_id, JobState.SUBMITTING, JobState.FAILED)
+        ended.append(each.job_id)
     moves.apply(transaction)
+    note_ended(transaction, ended)
 
 
 def return_unsent(transaction: Transaction, jobs: Sequence[tuple[int, int]], wait_s: float) -> None:

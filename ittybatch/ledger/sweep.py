@@ -156,7 +156,8 @@ def _chunks(transaction: Transaction, batch: str | None) -> list[Any]:
             owner.label("owner"),
             Batch.id.label("batch_id"),
             Batch.state.label("batch_state"),
-            (Chunk.in_flight > 0).label("under_way"),
+            # The next request wakes a growing chunk.
+            or_(Chunk.in_flight > 0, Chunk.growing.is_(True)).label("under_way"),
             _ALL_ENDED.label("all_ended"),
             Run.flow_run_id.is_(None).label("in_place"),
             *_RUN_COLUMNS,
@@ -179,6 +180,7 @@ _RUN_COLUMNS = (
 )
 # In a cancelled batch, planned retries are cancelled when the chunk is collected.
 _ALL_ENDED = and_(
+    Chunk.growing.is_(False),
     Chunk.in_flight == 0,
     or_(Chunk.planned == 0, Batch.state == BatchState.CANCELLED.value),
 )

@@ -1,5 +1,6 @@
-"""The receiver: stores and applies webhooks, and resumes the flow runs that wait for them."""
+"""The receiver: takes webhooks and requests, and resumes the flow runs that wait for them."""
 
-from ittybatch.receiver.app import create_app, serve
+from ittybatch.receiver.app import create_app
+from ittybatch.receiver.serving import serve
 
 __all__ = ["create_app", "serve"]

@@ -1,23 +1,34 @@
-"""The receiver as a Starlette application and as a server."""
+"""The receiver as Starlette applications: one for everything, or two for two ports."""
 
+import asyncio
 import contextlib
 import gc
 import logging
 from collections.abc import AsyncIterator
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Mount
 
 from ittybatch.errors import ConfigurationError
+from ittybatch.intake.declaration import load_declared
+from ittybatch.intake.intake import Intake
+from ittybatch.intake.watching import Watching
 from ittybatch.ledger import open_ledger
+from ittybatch.receiver.api import create_api
+from ittybatch.receiver.api.app import off_routes
+from ittybatch.receiver.api.jobs import JobsRoute
+from ittybatch.receiver.api.process import ProcessRoute
+from ittybatch.receiver.api.taking import RunsIntake
+from ittybatch.receiver.api.uploads import UploadRoutes
 from ittybatch.receiver.inbox import Inbox
 from ittybatch.receiver.metrics import Metrics
-from ittybatch.receiver.pages import Pages
-from ittybatch.receiver.protocol import IDLE_S, BoundedProtocol
+from ittybatch.receiver.pages import Pages, why_not_ready
 from ittybatch.receiver.waking import WakerThread
 from ittybatch.receiver.webhooks import WebhookRoute
 from ittybatch.settings import Settings
+from ittybatch.sinks.declared import declared_sinks, open_sinks, to_declare
+from ittybatch.sinks.deliverer import Deliverer
 
 logger = logging.getLogger(__name__)
 
@@ -25,84 +36,143 @@ logger = logging.getLogger(__name__)
 _LEDGER_PATIENCE_S = 3.0
 
 
-def create_app(settings: Settings, *, waker: bool = True) -> Starlette:
-    """Create the receiver.
+class Receiver:
+    """The parts of a receiver, and the applications that serve them.
 
     Args:
-        settings: The secret, the ledger, the limits.
+        settings: The secret, the ledger, the limits, the API's token, the declared files.
         waker: Whether this receiver also resumes flow runs. False if another one does.
+        intake: Takes requests; by default one that sends their jobs to Ittybit.
 
     Raises:
         ConfigurationError: There is no secret, and unsigned webhooks are not allowed.
+        IttybatchError: A file that declares events or sinks cannot be used.
     """
-    secrets = _secrets(settings)
-    ledger = open_ledger(settings, patience_s=_LEDGER_PATIENCE_S)
-    metrics = Metrics()
-    inbox = Inbox(ledger, metrics)
-    webhooks = WebhookRoute(inbox, secrets, settings.max_body_bytes, metrics)
-    thread = WakerThread(ledger, metrics, lease_s=settings.lease_s)
+
+    def __init__(
+        self, settings: Settings, *, waker: bool = True, intake: RunsIntake | None = None
+    ) -> None:
+        secrets = _secrets(settings)
+        self._declared = load_declared(settings.intake_file, settings.profiles_dir)
+        self._ledger = open_ledger(settings, patience_s=_LEDGER_PATIENCE_S)
+        self._metrics = Metrics()
+        sinks = declared_sinks(settings)
+        self._deliverer = Deliverer(
+            self._ledger, to_declare(sinks), open_sinks(sinks), self._metrics.sinks
+        )
+        self._inbox = Inbox(self._ledger, self._metrics, on_settled=self._deliverer.wake)
+        self._webhooks = WebhookRoute(self._inbox, secrets, settings.max_body_bytes, self._metrics)
+        self._waker = WakerThread(self._ledger, self._metrics, lease_s=settings.lease_s)
+        self._wakes = waker
+        token = settings.metrics_token
+        self._pages = Pages(
+            self._ledger, self._metrics, token.get_secret_value() if token else None
+        )
+        self._intake = self._make_intake(settings) if intake is None else intake
+        self._watching = None if self._intake is None else self._watch(self._intake)
+        self._api = self._api_routes(settings)
+
+    def everything(self) -> Starlette:
+        """Every route, for a host with one port."""
+        return self._app([self._webhooks.route(), *self._pages.routes(), *self._api])
+
+    def public(self) -> Starlette:
+        """Webhooks and `/healthz`: what the internet may reach if there is a second port."""
+        return self._app([self._webhooks.route(), self._pages.health_route()])
+
+    def private(self) -> Starlette:
+        """Everything but webhooks, for the second port. `public` starts and stops the parts."""
+        return self._app([*self._pages.routes(), *self._api], starts=False)
+
+    def _app(self, routes: list[BaseRoute], *, starts: bool = True) -> Starlette:
+        app = Starlette(
+            routes=routes,
+            exception_handlers={HTTPException: self._webhooks.refuse},
+            lifespan=self._lifespan if starts else None,
+        )
+        # A redirect would go to whatever Host a stranger named.
+        app.router.redirect_slashes = False
+        return app
+
+    def _make_intake(self, settings: Settings) -> RunsIntake | None:
+        """Make the intake, if there is anything that can ask for jobs."""
+        if settings.api_token is None and not self._declared.queues:
+            return None
+        return Intake(self._ledger, settings, self._declared.options)
+
+    def _watch(self, intake: RunsIntake) -> Watching:
+        return Watching(
+            self._declared,
+            intake,
+            lambda: why_not_ready(self._ledger) is None,
+            count=self._metrics.watched,
+        )
+
+    def _api_routes(self, settings: Settings) -> list[BaseRoute]:
+        if settings.api_token is None or self._intake is None:
+            return [*off_routes()]
+        uploads = UploadRoutes(settings, self._intake, self._declared.uploads)
+        api = create_api(
+            settings.api_token.get_secret_value(),
+            [
+                ProcessRoute(self._intake, self._declared, settings.max_body_bytes).router(),
+                JobsRoute(self._ledger).router(),
+                uploads.router(),
+            ],
+            self._metrics,
+            [uploads.browser_router()],
+        )
+        # Last and without a path: it also answers for paths that nobody has.
+        return [Mount("", app=api)]
 
     @contextlib.asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        inbox.start()
-        if waker:
-            thread.start()
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        await self._start()
         # Without this, each full garbage collection walks through all imported modules and delays
         # webhooks by tens of milliseconds.
         gc.collect()
         gc.freeze()
         yield
         gc.unfreeze()
-        thread.stop()
-        await inbox.stop()
-        ledger.close()
+        await self._stop()
 
-    token = settings.metrics_token
-    pages = Pages(ledger, metrics, token.get_secret_value() if token else None)
-    app = Starlette(
-        routes=[webhooks.route(), *pages.routes()],
-        exception_handlers={HTTPException: webhooks.refuse},
-        lifespan=lifespan,
-    )
-    # A redirect would go to whatever Host a stranger named.
-    app.router.redirect_slashes = False
-    return app
+    async def _start(self) -> None:
+        self._inbox.start()
+        self._deliverer.start()
+        if self._intake is not None:
+            await self._intake.start()
+        if self._watching is not None:
+            await self._watching.start()
+        if self._wakes:
+            self._waker.start()
+
+    async def _stop(self) -> None:
+        """Stop all parts at the same time: none of them needs another to end."""
+        stops = [
+            self._inbox.stop(),
+            asyncio.to_thread(self._waker.stop),
+            asyncio.to_thread(self._deliverer.stop),
+        ]
+        if self._intake is not None:
+            stops.append(self._intake.stop())
+        if self._watching is not None:
+            stops.append(self._watching.stop())
+        await asyncio.gather(*stops)
+        self._ledger.close()
 
 
-def serve(settings: Settings, *, host: str = "127.0.0.1", port: int | None = None) -> None:
-    """Run the receiver until a signal stops it.
+def create_app(settings: Settings, *, waker: bool = True) -> Starlette:
+    """Create a receiver that serves everything.
 
     Args:
-        settings: The secret, the ledger, the limits, and `PORT`.
-        host: The address to listen on.
-        port: The port to listen on; overrides the settings.
+        settings: See `Receiver`.
+        waker: See `Receiver`.
 
     Raises:
-        ConfigurationError: See `create_app`.
+        ConfigurationError: See `Receiver`.
+        IttybatchError: See `Receiver`.
     """
-    app = create_app(settings)
-    uvicorn.Server(
-        server_config(app, host=host, port=settings.port if port is None else port)
-    ).run()
-
-
-def server_config(app: Starlette, *, host: str, port: int) -> uvicorn.Config:
-    """The configuration of uvicorn for the receiver."""
-    return uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        access_log=False,
-        log_level="info",
-        # Client addresses from proxies are not used.
-        proxy_headers=False,
-        server_header=False,
-        http=BoundedProtocol,
-        # A WebSocket handshake is answered like any other request.
-        ws="none",
-        timeout_keep_alive=int(IDLE_S),
-        timeout_graceful_shutdown=10,
-    )
+    return Receiver(settings, waker=waker).everything()
 
 
 def _secrets(settings: Settings) -> tuple[bytes, ...]:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
@@ -35,9 +35,13 @@ class Inbox:
     Args:
         ledger: Stores the deliveries.
         metrics: Counts every group.
+        on_settled: Called after each commit that changed a job. It must return at once.
     """
 
-    def __init__(self, ledger: Ledger, metrics: Metrics) -> None:
+    def __init__(
+        self, ledger: Ledger, metrics: Metrics, on_settled: Callable[[], None] = lambda: None
+    ) -> None:
+        self._on_settled = on_settled
         self._ledger = ledger
         self._metrics = metrics
         self._pending: list[_Waiting] = []
@@ -98,6 +102,8 @@ class Inbox:
             _fail(not_stored, str(error))
             return
         self._metrics.stored(verdict for verdict in verdicts if verdict is not None)
+        if Verdict.APPLIED in verdicts:
+            self._on_settled()
         for (_, future), verdict in zip(group, verdicts, strict=True):
             if verdict is None:
                 _fail([(_, future)], "It could not be stored.")

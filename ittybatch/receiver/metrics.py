@@ -1,11 +1,12 @@
 """The receiver's metrics for Prometheus."""
 
 from collections import Counter as Counting
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from ittybatch.ledger.states import Verdict
+from ittybatch.receiver.sink_metrics import SinkMetrics
 
 
 class Metrics:
@@ -27,6 +28,24 @@ class Metrics:
             "ittybatch_webhooks_refused",
             "Requests to the webhook route that were refused, by status.",
             ["status"],
+            registry=self._registry,
+        )
+        self._api_requests = Counter(
+            "ittybatch_api_requests",
+            "Requests to the API, by route and status.",
+            ["route", "status"],
+            registry=self._registry,
+        )
+        self._api_s = Histogram(
+            "ittybatch_api_seconds",
+            "Seconds until the API's answer, by route.",
+            ["route"],
+            registry=self._registry,
+        )
+        self._queue_messages = Counter(
+            "ittybatch_queue_messages",
+            "Messages of watched queues, and objects that a rule left out.",
+            ["outcome"],
             registry=self._registry,
         )
         self._group_size = Histogram(
@@ -58,6 +77,7 @@ class Metrics:
         self._waiting = Gauge(
             "ittybatch_runs_waiting", "Flow runs that are suspended.", registry=self._registry
         )
+        self.sinks = SinkMetrics(self._registry)
 
     def stored(self, verdicts: Iterable[Verdict]) -> None:
         """Count stored webhooks."""
@@ -68,6 +88,16 @@ class Metrics:
     def refused(self, status: int) -> None:
         """Count a request that was refused with this status."""
         self._refused.labels(status=str(status)).inc()
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count an answer of the API."""
+        self._api_requests.labels(route=route, status=str(status)).inc()
+        self._api_s.labels(route=route).observe(seconds)
+
+    def watched(self, counts: Mapping[str, int]) -> None:
+        """Count messages of a watched queue by what became of them."""
+        for outcome, count in counts.items():
+            self._queue_messages.labels(outcome=outcome).inc(count)
 
     def committed(self, deliveries: int, seconds: float) -> None:
         """Count a group commit."""

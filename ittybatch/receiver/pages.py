@@ -16,6 +16,7 @@ from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.migrate import current_revision, newest_revision
 from ittybatch.ledger.queries import open_work
+from ittybatch.ledger.sinks import sink_statuses
 from ittybatch.receiver.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -43,10 +44,14 @@ class Pages:
         self._checked_until = 0.0
         self._not_ready: str | None = None
 
+    def health_route(self) -> Route:
+        """The route of `/healthz` alone."""
+        return Route("/healthz", self.healthz)
+
     def routes(self) -> list[Route]:
         """The routes of these pages."""
         return [
-            Route("/healthz", self.healthz),
+            self.health_route(),
             Route("/readyz", self.readyz),
             Route("/metrics", self.metrics),
         ]
@@ -60,7 +65,7 @@ class Pages:
         async with self._checking:
             now = asyncio.get_running_loop().time()
             if now >= self._checked_until:
-                self._note(await run_in_threadpool(_why_not_ready, self._ledger))
+                self._note(await run_in_threadpool(why_not_ready, self._ledger))
                 self._checked_until = asyncio.get_running_loop().time() + _READY_FOR_S
             if self._not_ready is None:
                 return PlainTextResponse("ready")
@@ -73,6 +78,9 @@ class Pages:
         with contextlib.suppress(IttybatchError):  # the other metrics are useful without these
             jobs, waiting = await run_in_threadpool(self._ledger.read, open_work)
             self._metrics.set_work(jobs, waiting)
+            self._metrics.sinks.set_waiting(
+                await run_in_threadpool(self._ledger.read, sink_statuses)
+            )
         return Response(self._metrics.render(), media_type="text/plain; version=0.0.4")
 
     def _refuse(self, request: Request) -> Response | None:
@@ -111,7 +119,8 @@ def _is_local(request: Request) -> bool:
         return False
 
 
-def _why_not_ready(ledger: Ledger) -> str | None:
+def why_not_ready(ledger: Ledger) -> str | None:
+    """Say why the ledger cannot be used; None if it can."""
     try:
         revision = ledger.read(current_revision)
     except IttybatchError as error:

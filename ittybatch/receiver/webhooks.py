@@ -1,11 +1,10 @@
 """The webhook route, the only one that strangers may call."""
 
-import asyncio
 import logging
 from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -13,6 +12,7 @@ from ittybatch.ittybit.signature import HEADER, is_check, verify
 from ittybatch.ittybit.webhook import MalformedWebhook, parse_webhook
 from ittybatch.ledger.inbox import Arrival
 from ittybatch.ledger.states import Verdict
+from ittybatch.receiver.bodies import read_body
 from ittybatch.receiver.inbox import Inbox, NotStored
 from ittybatch.receiver.metrics import Metrics
 
@@ -21,11 +21,7 @@ logger = logging.getLogger(__name__)
 PATH = "/webhooks/ittybit"
 _VERIFIED = "verified"
 _UNVERIFIED = "unverified"
-# Ittybit gives up after 5 s; no honest sender needs longer for a few kilobytes.
-_MAX_BODY_S = 10.0
 _RETRY_AFTER_S = 5
-# Past a limit of the body, the rest of it stays unread.
-_CLOSE = {"Connection": "close"}
 
 
 class WebhookRoute:
@@ -57,7 +53,7 @@ class WebhookRoute:
         Raises:
             HTTPException: The webhook is not stored.
         """
-        body = await self._body(request)
+        body = await read_body(request, self._max_body_bytes)
         if self._secrets and not verify(body, _signature(request), self._secrets):
             raise HTTPException(
                 HTTPStatus.UNAUTHORIZED, f"The {HEADER} header does not match the body."
@@ -85,30 +81,6 @@ class WebhookRoute:
         if request.url.path == PATH:
             self._metrics.refused(error.status_code)
         return PlainTextResponse(error.detail, error.status_code, error.headers)
-
-    async def _body(self, request: Request) -> bytes:
-        """The exact bytes received."""
-        content_length = request.headers.get("content-length", "0")
-        if not content_length.isdecimal() or int(content_length) > self._max_body_bytes:
-            raise self._too_large()
-        body = bytearray()
-        try:
-            async with asyncio.timeout(_MAX_BODY_S):
-                async for chunk in request.stream():
-                    body += chunk
-                    if len(body) > self._max_body_bytes:
-                        raise self._too_large()
-        except TimeoutError:
-            raise HTTPException(
-                HTTPStatus.REQUEST_TIMEOUT, "The body took too long.", _CLOSE
-            ) from None
-        except ClientDisconnect:
-            raise HTTPException(HTTPStatus.BAD_REQUEST, "The body was cut short.") from None
-        return bytes(body)
-
-    def _too_large(self) -> HTTPException:
-        reason = f"The body is over {self._max_body_bytes} bytes."
-        return HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, reason, _CLOSE)
 
 
 def _read(body: bytes) -> Arrival:

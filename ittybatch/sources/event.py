@@ -60,11 +60,13 @@ class Event:
         return self.removed and about_it and self.is_newer_than(other)
 
 
-def read_message(body: str, *, versioned: bool) -> Iterator[Event | str | UnreadableError]:
+def read_message(
+    body: str | bytes | dict[str, Any], *, versioned: bool
+) -> Iterator[Event | str | UnreadableError]:
     """Read a message.
 
     Args:
-        body: Its text.
+        body: Its JSON, or the object that it is.
         versioned: Whether the version id identifies an object, instead of its ETag.
 
     Yields:
@@ -87,11 +89,11 @@ def read_message(body: str, *, versioned: bool) -> Iterator[Event | str | Unread
         yield UnreadableError("is neither a notification of S3 nor an event of EventBridge")
 
 
-def _opened(body: str) -> dict[str, Any]:
+def _opened(body: str | bytes | dict[str, Any]) -> dict[str, Any]:
     """Remove the envelopes of SNS around a message."""
     for _ in range(_MAX_ENVELOPES):
         try:
-            content = orjson.loads(body)
+            content = body if isinstance(body, dict) else orjson.loads(body)
         except orjson.JSONDecodeError as error:
             raise UnreadableError(f"is not JSON: {error}") from error
         if not isinstance(content, dict):

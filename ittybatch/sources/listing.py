@@ -18,18 +18,15 @@ from ittybatch.sources.answer import ARCHIVES, as_time, parse_answer
 from ittybatch.sources.entry import Entry, bare_etag
 from ittybatch.sources.page import SourceError
 from ittybatch.sources.s3 import (
+    client_in_region_of,
     failure,
-    is_at_aws,
-    new_session,
     patient,
-    s3_client,
     split_uri,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mypy_boto3_s3 import S3Client
 
 MAX_ANSWER = 1000
 _URL_LIFE_S = 900
@@ -84,7 +81,7 @@ class Listing:
         # Ask for the restore status only after the first archived object: few buckets have one,
         # and not every store knows this header.
         self._restores = False
-        self._client = _client_in_region_of(uri)
+        self._client = client_in_region_of(uri)
         self._pool = urllib3.PoolManager(
             maxsize=connections, ca_certs=os.environ.get("AWS_CA_BUNDLE"), retries=False
         )
@@ -275,23 +272,3 @@ def _entry(found: "Mapping[str, Any]", version: str | None = None) -> Entry:
 def _version(version: str | None) -> str | None:
     """Return None for the version id `null`, which every unversioned object has."""
     return None if version == "null" else version
-
-
-def _client_in_region_of(uri: str) -> "S3Client":
-    """Make a client in the bucket's region. S3 names it even if access is denied."""
-    session = new_session()
-    client = s3_client(session)
-    metadata: Mapping[str, Any]
-    try:
-        metadata = patient(lambda: client.head_bucket(Bucket=split_uri(uri)[0]))["ResponseMetadata"]
-    except ClientError as error:
-        metadata = error.response["ResponseMetadata"]
-        if metadata.get("HTTPStatusCode") == 404:  # noqa: PLR2004 - HTTP's not found
-            raise failure("listed", uri, error) from error
-    except BotoCoreError as error:
-        raise failure("listed", uri, error) from error
-    found = metadata.get("HTTPHeaders", {}).get("x-amz-bucket-region")
-    if not is_at_aws(client) or found in {None, client.meta.region_name}:
-        return client
-    client.close()
-    return s3_client(session, found)

@@ -14,6 +14,7 @@ from ittybatch.sources.event import Event, UnreadableError, read_message
 from ittybatch.sources.filters import ObjectFilters, litter_rules, sort_entries, wanted_rules
 from ittybatch.sources.form import as_form
 from ittybatch.sources.moment import Span
+from ittybatch.sources.newest import Newest, Place
 from ittybatch.sources.page import Page, Reject, SourceError, write_cursor
 from ittybatch.sources.s3 import split_uri
 from ittybatch.sources.sqs import (
@@ -170,7 +171,7 @@ class _Reading:
         self._aside = aside
         self._open: dict[str, Message] = {}
         # Events are not in order: a removal may be pages before the creation that it cancels.
-        self._removals: dict[str, Event] = {}
+        self._removals: dict[Place, Event] = {}
 
     def take(self, messages: Sequence[Message]) -> list[Message]:
         """Note messages, and return those that were not received before: SQS repeats some."""
@@ -185,7 +186,7 @@ class _Reading:
         Returns:
             The page, and how many of its messages stay in the queue.
         """
-        newest: dict[str, Event] = {}
+        newest = Newest(self._removals)
         rejects: list[Reject] = []
         filtered: Counter[str] = Counter()
         fate = _Fate(set(), {})
@@ -201,9 +202,9 @@ class _Reading:
                 elif rule := self._unwanted(found):
                     filtered[rule] += 1
                     fate.aside[message.id] = f"is left out by `{rule}`"
-                elif (why := self._merge(found, newest)) is not None:
+                elif (why := newest.add(found)) is not None:
                     filtered[why] += 1
-        entries = [each.entry for each in newest.values() if not each.removed]
+        entries = [each.entry for each in newest.existing()]
         items, _, litter = sort_entries(self._bucket, entries, self._litter)
         filtered.update(litter)
         page = Page(
@@ -242,27 +243,6 @@ class _Reading:
         if found.removed or any(rule.leaves_out(entry) for rule in self._litter):
             return None
         return next((rule.name for rule in self._filters if rule.leaves_out(entry)), None)
-
-    def _merge(self, found: Event, newest: dict[str, Event]) -> str | None:
-        """Merge an event into the newest ones; return the rule if an object is left out."""
-        key = found.entry.key
-        if found.removed:
-            known = self._removals.get(key)
-            if known is None or found.is_newer_than(known):
-                self._removals[key] = found
-            before = newest.get(key)
-            if before is None or before.removed or not found.cancels(before):
-                return "other event"
-            newest[key] = found
-            return "removed again"
-        removal = self._removals.get(key)
-        if removal is not None and removal.cancels(found):
-            return "removed again"
-        before = newest.get(key)
-        if before is None or before.removed or found.is_newer_than(before):
-            newest[key] = found
-        # The later of the two events replaces the other one.
-        return None if before is None or before.removed else "newer event"
 
     def _acknowledge(self, messages: Sequence[Message], fate: _Fate) -> None:
         done: list[Message] = []

@@ -27,6 +27,8 @@ RULES: Mapping[str, str] = {
     "other event": "events about something other than a new object",
     "newer event": "events that a later event of the same object replaces",
     "removed again": "objects that a later event reports as removed",
+    "undeclared": "objects and rows that `intake.yaml` does not declare",
+    "no url": "rows without a URL",
     "empty line": "empty lines",
     "empty row": "empty rows",
     "hidden row": "hidden rows of the workbook",

@@ -134,10 +134,11 @@ def aws_client(
     session: boto3.Session | None = None,
     region: str | None = None,
     endpoint_url: str | None = None,
+    config: Config | None = None,
 ) -> "S3Client | SQSClient | DynamoDBClient":
     """Make a client of a service; arguments and errors as for `s3_client`.
 
-    `endpoint_url` overrides the environment's.
+    `endpoint_url` overrides the environment's, and `config` adds to the configuration.
     """
     try:
         session = session or new_session()
@@ -146,7 +147,9 @@ def aws_client(
             service,
             region_name=region,
             endpoint_url=endpoint_url,
-            config=_LIMITS.merge(Config(signature_version=_signature(service, session))),
+            config=_LIMITS.merge(Config(signature_version=_signature(service, session))).merge(
+                config or Config()
+            ),
         )
     except (BotoCoreError, ValueError) as error:
         raise SourceError(
@@ -186,6 +189,41 @@ def patient(call: "Callable[[], T]") -> T:
         with attempt:
             return call()
     raise AssertionError  # pragma: no cover - the last attempt returns or raises
+
+
+def client_in_region_of(
+    uri: str,
+    *,
+    config: Config | None = None,
+    ask: "Callable[[Callable[[], Any]], Any]" = patient,
+) -> "S3Client":
+    """Make an S3 client in a bucket's region. S3 names it even if access is denied.
+
+    Args:
+        uri: The bucket, or an object in it.
+        config: Adds to the client's configuration.
+        ask: Calls the service; the default retries for minutes.
+
+    Raises:
+        SourceError: There is no such bucket, the store does not answer, or the configuration
+            cannot be used.
+    """
+    session = new_session()
+    client = cast("S3Client", aws_client("s3", session, config=config))
+    metadata: Mapping[str, Any]
+    try:
+        metadata = ask(lambda: client.head_bucket(Bucket=split_uri(uri)[0]))["ResponseMetadata"]
+    except ClientError as error:
+        metadata = error.response["ResponseMetadata"]
+        if metadata.get("HTTPStatusCode") == 404:  # noqa: PLR2004 - HTTP's not found
+            raise failure("listed", uri, error) from error
+    except BotoCoreError as error:
+        raise failure("listed", uri, error) from error
+    found = metadata.get("HTTPHeaders", {}).get("x-amz-bucket-region")
+    if not is_at_aws(client) or found in {None, client.meta.region_name}:
+        return client
+    client.close()
+    return cast("S3Client", aws_client("s3", session, found, config=config))
 
 
 def _wait_after(error: Exception) -> bool | float:

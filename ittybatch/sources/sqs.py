@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 16
 _BATCH_SIZE = 10
-# Visibility timeout, long enough to plan a page, whatever the queue's default is.
 _VISIBILITY_TIMEOUT_S = 600
 _MAX_REASON_CHARACTERS = 500
 _REGION = re.compile(r"(?:sqs[.-])?([a-z]{2}(?:-[a-z]+)+-\d)\.(?:queue\.)?amazonaws\.com(?:\.cn)?")
@@ -73,10 +72,13 @@ class SqsQueue:
 
     Args:
         url: Its URL.
+        visibility_s: Seconds for which received messages are hidden from other readers, whatever
+            the queue's default is. The default here is long enough to plan a page.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, visibility_s: int = _VISIBILITY_TIMEOUT_S) -> None:
         self._url = url
+        self._visibility_s = visibility_s
         parts = urlsplit(url)
         at_aws = _REGION.search(parts.netloc)
         # The URL overrides the region and the endpoint of the environment.
@@ -116,13 +118,24 @@ class SqsQueue:
             found += [message for messages in got for message in messages]
         return found
 
+    def wait(self, wait_s: int) -> list[Message]:
+        """Receive up to ten messages with one long poll, in the calling thread.
+
+        Args:
+            wait_s: Seconds to wait for the first message, at most 20.
+
+        Raises:
+            SourceError: The queue cannot be read.
+        """
+        return self._receive(_BATCH_SIZE, wait_s)
+
     def _receive(self, limit: int, wait_s: int = 0) -> list[Message]:
         try:
             answer = self._client.receive_message(
                 QueueUrl=self._url,
                 MaxNumberOfMessages=limit,
                 WaitTimeSeconds=wait_s,
-                VisibilityTimeout=_VISIBILITY_TIMEOUT_S,
+                VisibilityTimeout=self._visibility_s,
             )
         except (ClientError, BotoCoreError) as error:
             raise self._failure("read", "sqs:ReceiveMessage", error) from error
@@ -175,7 +188,8 @@ class SqsQueue:
         """
         try:
             answer = self._client.get_queue_attributes(
-                QueueUrl=self._url, AttributeNames=["QueueArn", "RedrivePolicy"]
+                QueueUrl=self._url,
+                AttributeNames=["QueueArn", "RedrivePolicy", "ApproximateNumberOfMessages"],
             )
         except (ClientError, BotoCoreError) as error:
             if isinstance(error, ClientError) and "AccessDenied" in str(error):

@@ -18,6 +18,7 @@ PAGES = (
     "docs/aws.md",
     "docs/commands.md",
     "docs/compare.md",
+    "docs/events.md",
     "docs/operations.md",
     "docs/profiles.md",
     "docs/sources.md",

@@ -9,7 +9,9 @@ from pydantic import TypeAdapter
 
 from ittybatch.engine.options import BatchOptions
 from ittybatch.flows.run_batch import run_batch
+from ittybatch.intake.declaration import load_declared
 from ittybatch.profiles import load_profile
+from ittybatch.project import CHECKOUT, PROFILES_DIR
 from ittybatch.sources import ManifestSource, Source, read_pages
 from tests.docs.pages import Fence, fences
 
@@ -29,6 +31,7 @@ def test_every_example_says_what_it_is(fence: Fence) -> None:
         ("yaml", "profile"),
         ("yaml", "source"),
         ("yaml", "options"),
+        ("yaml", "intake"),
         ("csv", "manifest"),
         ("jsonl", "manifest"),
         ("json", "parameters"),
@@ -55,6 +58,14 @@ def test_a_source_can_be_read(fence: Fence) -> None:
 def test_options_can_be_given(fence: Fence) -> None:
     """Every option is known, every value fits."""
     assert BatchOptions.model_validate(yaml.safe_load(fence.text)).model_fields_set
+
+
+@each("yaml", what="intake")
+def test_an_intake_can_be_declared(fence: Fence, tmp_path: Path) -> None:
+    """With the profiles that ship."""
+    path = tmp_path / "intake.yaml"
+    path.write_text(fence.text, encoding="utf-8")
+    assert load_declared(path, CHECKOUT / PROFILES_DIR).model_fields_set
 
 
 @each("csv", "jsonl", what="manifest")

@@ -18,7 +18,7 @@ from ittybatch.ledger import Transaction
 from ittybatch.ledger.inbox import Arrival, receive
 from ittybatch.ledger.states import Verdict
 from ittybatch.receiver import create_app, inbox
-from ittybatch.receiver.app import server_config
+from ittybatch.receiver.serving import server_config
 from ittybatch.settings import Settings
 
 

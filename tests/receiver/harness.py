@@ -16,8 +16,9 @@ from sqlalchemy import Row, select
 from ittybatch.ittybit.signature import HEADER, sign
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.models import Delivery
-from ittybatch.receiver import create_app
-from ittybatch.receiver.app import server_config
+from ittybatch.receiver.api.taking import RunsIntake
+from ittybatch.receiver.app import Receiver
+from ittybatch.receiver.serving import server_config
 from ittybatch.settings import Settings
 
 SECRET = "a shared secret"
@@ -93,13 +94,16 @@ def running(
     ledger_url: str,
     *,
     host: str = "127.0.0.1",
+    port: int = 0,
+    intake: RunsIntake | None = None,
     **changes: Any,  # noqa: ANN401
 ) -> Iterator[Running]:
-    """Run a receiver on a free port until the block ends."""
+    """Run a receiver until the block ends, on a free port unless one is given."""
     given: dict[str, Any] = {"webhook_secret": SECRET, "database_url": ledger_url, **changes}
-    app = create_app(Settings(**given), waker=False)
+    app = Receiver(Settings(**given), waker=False, intake=intake).everything()
     with socket.socket() as listener:
-        listener.bind((host, 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
         port = listener.getsockname()[1]
         config = server_config(app, host=host, port=port)
         server = uvicorn.Server(config)

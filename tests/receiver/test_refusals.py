@@ -7,7 +7,7 @@ import pytest
 from ittybatch.errors import ConfigurationError
 from ittybatch.ittybit.signature import HEADER, sign
 from ittybatch.ledger import Ledger
-from ittybatch.receiver import create_app, webhooks
+from ittybatch.receiver import bodies, create_app
 from ittybatch.settings import Settings
 from tests.receiver.harness import (
     PATH,
@@ -134,7 +134,7 @@ def test_a_body_that_never_ends_is_given_up(
     ledger_url: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """408, and the connection is closed; others are served meanwhile."""
-    monkeypatch.setattr(webhooks, "_MAX_BODY_S", 0.5)
+    monkeypatch.setattr(bodies, "MAX_BODY_S", 0.5)
     with running(ledger_url) as up, up.connection() as connection:
         connection.sendall(head(f"Content-Length: {len(BODY)}") + BODY[:10])
         assert up.post(payload("task-2")).status_code == 200

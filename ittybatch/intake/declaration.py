@@ -1,0 +1,148 @@
+"""Read `intake.yaml`, and check it with the profiles that it names."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ittybatch.errors import IttybatchError
+from ittybatch.intake.declared import WITHOUT_PROFILE, Declared
+from ittybatch.profiles import (
+    DestinationOverlap,
+    Problem,
+    Profile,
+    ProfileError,
+    Profiles,
+    refuse_overlap,
+)
+from ittybatch.profiles.document import MAX_BYTES, Document, parse_document
+from ittybatch.profiles.errors import Location, field_path
+from ittybatch.profiles.profile import problems_of
+
+_ROOT = "the file"
+
+
+class DeclarationError(IttybatchError):
+    """`intake.yaml` cannot be used. Nothing is taken in.
+
+    Args:
+        path: The file.
+        problems: Every problem found.
+    """
+
+    def __init__(self, path: Path, problems: Sequence[Problem]) -> None:
+        ordered = sorted(problems, key=lambda problem: problem.line or 0)
+        count = "1 problem" if len(ordered) == 1 else f"{len(ordered)} problems"
+        super().__init__(
+            "\n  ".join([f"{path} has {count}:", *map(str, ordered)]),
+            remedy="No event, request or upload was taken. Correct the file, check it with "
+            "`ittybatch doctor`, and start the receiver again.",
+        )
+        self.problems = tuple(ordered)
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.remedy}"
+
+
+def load_declared(path: Path, profiles_dir: Path) -> Declared:
+    """Read and check what is declared.
+
+    Args:
+        path: The file. One that does not exist, or that is empty, declares nothing.
+        profiles_dir: Folder of the profiles that it names.
+
+    Raises:
+        DeclarationError: Listing every problem with its line, field and remedy.
+    """
+    text = _text_of(path)
+    if not any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines()):
+        return Declared()
+    document = parse_document(text)
+    if document.problems:
+        raise DeclarationError(path, [_named(each) for each in document.problems])
+    try:
+        declared = Declared.model_validate(document.data)
+    except ValidationError as error:
+        found = problems_of(error, document.data)
+        raise DeclarationError(path, _located(document, found)) from error
+    if problems := _located(document, _problems_with_profiles(declared, Profiles(profiles_dir))):
+        raise DeclarationError(path, problems)
+    return declared
+
+
+def _text_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise DeclarationError(
+                path, [Problem(None, _ROOT, f"has more than {MAX_BYTES} bytes; shorten it")]
+            )
+        return content.decode("utf-8-sig")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise DeclarationError(
+            path, [Problem(None, _ROOT, f"cannot be read: {error.strerror}")]
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DeclarationError(
+            path, [Problem(None, _ROOT, f"is not UTF-8 at byte {error.start}; save it as UTF-8")]
+        ) from error
+
+
+def _named(problem: Problem) -> Problem:
+    # The parser calls the root by the documents that it was written for.
+    field = _ROOT if problem.field == field_path(()) else problem.field
+    return Problem(problem.line, field, problem.message)
+
+
+def _located(
+    document: Document, found: Iterator[tuple[Location, str]] | Sequence[tuple[Location, str]]
+) -> list[Problem]:
+    return [
+        _named(Problem(document.line_of(location), field_path(location), message))
+        for location, message in found
+    ]
+
+
+def _problems_with_profiles(
+    declared: Declared, profiles: Profiles
+) -> Iterator[tuple[Location, str]]:
+    watched = [each.uri for each in declared.buckets]
+    named: list[tuple[Location, str]] = [
+        *(
+            (("buckets", place, "profile"), each.profile)
+            for place, each in enumerate(declared.buckets)
+            if each.profile
+        ),
+        *(
+            (("tables", place, "profile"), each.profile)
+            for place, each in enumerate(declared.tables)
+            if each.profile
+        ),
+        *((("options", name), name) for name in declared.options if name != WITHOUT_PROFILE),
+    ]
+    if declared.uploads is not None:
+        named.append((("uploads", "profile"), declared.uploads.profile))
+    for location, name in named:
+        try:
+            profile = profiles.get(name)
+        except ProfileError as error:
+            yield location, _in_one_line(error)
+            continue
+        if watched and location[0] != "options":
+            yield from ((location, why) for why in _loops(profile, watched))
+
+
+def _loops(profile: Profile, watched: Sequence[str]) -> Iterator[str]:
+    """Describe outputs that would cause an event and be processed again."""
+    try:
+        refuse_overlap(profile, watched)
+    except DestinationOverlap as error:
+        yield _in_one_line(error)
+
+
+def _in_one_line(error: ProfileError) -> str:
+    text = " ".join(f"{error.message} {error.remedy or ''}".split())
+    return text[:1].lower() + text[1:].removesuffix(".")

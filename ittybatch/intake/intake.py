@@ -1,0 +1,266 @@
+"""Takes requests: one commit holds all that arrived together, then their jobs are sent."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from ittybatch.engine.options import RunOptions
+from ittybatch.intake.brakes import Brakes
+from ittybatch.intake.inputs import check_input
+from ittybatch.intake.live_profiles import LiveProfiles
+from ittybatch.intake.orders import Orders
+from ittybatch.intake.sender import LEASE_S, Sender, Sent
+from ittybatch.intake.taken import Taken, TakenJob
+from ittybatch.intake.wanted import IdempotencyConflict, RequestRefused, TaskSpec, Wanted
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.database import LedgerUnavailable
+from ittybatch.ledger.intake import (
+    DestinationTaken,
+    KeyReused,
+    Order,
+    OrderedJob,
+    Receipt,
+    take,
+)
+from ittybatch.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+__all__ = [
+    "IdempotencyConflict",
+    "Intake",
+    "LedgerUnavailable",
+    "RequestRefused",
+    "Taken",
+    "TakenJob",
+    "TaskSpec",
+    "Wanted",
+]
+
+_MAX_GROUP = 256
+_MAX_GROUP_JOBS = 2000
+_MAX_PENDING = 10_000
+# A sender that is told so after this time can try again before its own timeout.
+_MAX_COMMIT_S = 4.0
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    """A request that waits for its commit."""
+
+    order: Order
+    future: asyncio.Future[Sequence[OrderedJob]]
+
+
+class Intake:
+    """Takes requests and sends their jobs.
+
+    Use it from one event loop, between `start` and `stop`.
+
+    Args:
+        ledger: The ledger. Its patience should be a few seconds: callers wait.
+        settings: The API, the folder of profiles, the limits.
+        options: Options of the batches, by profile; those of `requests` are for requests without
+            a profile.
+
+    Raises:
+        ConfigurationError: An option makes no sense for requests.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: Settings,
+        options: Mapping[str, RunOptions] | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._allow_private = settings.allow_private_urls
+        self._orders = Orders(LiveProfiles(settings.profiles_dir), options or {})
+        self._sender = Sender(ledger, settings)
+        self._brakes = Brakes(ledger)
+        self._pending: list[_Waiting] = []
+        self._arrived = asyncio.Event()
+        # One thread: SQLite has one writer, and on Postgres groups commit one after another.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="intake")
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+
+    async def start(self) -> None:
+        """Start taking requests."""
+        await self._sender.start()
+        self._brakes.start()
+        self._task = asyncio.create_task(self._take_groups())
+
+    async def stop(self) -> None:
+        """Take everything that has arrived, finish sending, and stop."""
+        self._closing = True
+        self._arrived.set()
+        if self._task is not None:
+            await self._task
+        await self._sender.stop()
+        await self._brakes.stop()
+        self._thread.shutdown(wait=True)
+
+    async def take(self, wanted: Wanted, *, answer_within_s: float = 0.8) -> Taken:
+        """Take a request. When this returns, the ledger holds it.
+
+        Args:
+            wanted: The request.
+            answer_within_s: Seconds to wait for Ittybit's answer, from the call on. 0: return as
+                soon as the ledger holds the request.
+
+        Raises:
+            RequestRefused: Something is wrong with the request; nothing was taken.
+            IdempotencyConflict: Its Idempotency-Key came with another body before.
+            LedgerUnavailable: The ledger cannot be reached, or is too slow. Sent again, the
+                request makes nothing twice.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + answer_within_s
+        check_input(wanted.item.uri, allow_private=self._allow_private)
+        order = self._orders.order(wanted)
+        if self._closing or len(self._pending) >= _MAX_PENDING:
+            raise _busy("This receiver is stopping." if self._closing else "Too many wait.")
+        waiting = _Waiting(order, loop.create_future())
+        self._pending.append(waiting)
+        self._arrived.set()
+        jobs = await waiting.future
+        sent = await self._outcomes(jobs, until - loop.time())
+        return Taken(
+            jobs[0].job.batch_id,
+            [_taken(ordered, sent.get(ordered.job.id)) for ordered in jobs],
+        )
+
+    async def _outcomes(self, jobs: Sequence[OrderedJob], wait_s: float) -> Mapping[int, Sent]:
+        """Wait for Ittybit's answers about the jobs that this process sends."""
+        futures = {
+            each.job.id: future
+            for each in jobs
+            if (future := self._sender.outcome(each.job.id)) is not None
+        }
+        if futures and wait_s > 0:
+            await asyncio.wait(futures.values(), timeout=wait_s)
+        return {job: future.result() for job, future in futures.items() if future.done()}
+
+    async def _take_groups(self) -> None:
+        while self._pending or not self._closing:
+            await self._arrived.wait()
+            self._arrived.clear()
+            await asyncio.sleep(0)  # requests that are already here join the same group
+            while group := self._next_group():
+                await self._take_group(group)
+
+    def _next_group(self) -> list[_Waiting]:
+        jobs = size = 0
+        for waiting in self._pending[:_MAX_GROUP]:
+            jobs += len(waiting.order.planned.jobs)
+            if size and jobs > _MAX_GROUP_JOBS:
+                break
+            size += 1
+        group = self._pending[:size]
+        del self._pending[:size]
+        return group
+
+    async def _take_group(self, group: Sequence[_Waiting]) -> None:
+        commit = asyncio.create_task(self._commit(group))
+        while not (await asyncio.wait({commit}, timeout=_MAX_COMMIT_S))[0]:
+            # The commit may still succeed; a request that is sent again finds its jobs then.
+            _fail([*group, *self._pending], _busy("The database takes too long."))
+            self._pending.clear()
+        try:
+            commit.result()
+        except LedgerUnavailable as error:
+            # Requests that arrived meanwhile would wait as long and fail, too.
+            not_taken = [*group, *self._pending]
+            self._pending.clear()
+            logger.warning("%d requests were not taken: %s", len(not_taken), error)
+            _fail(not_taken, error)
+        except Exception as error:  # the loop must survive; the callers are told
+            logger.exception("A request could not be taken.")
+            _fail(group, error)
+
+    async def _commit(self, group: Sequence[_Waiting]) -> None:
+        try:
+            receipt = await self._ledger.write_from_loop(
+                self._thread,
+                take,
+                [waiting.order for waiting in group],
+                send=self._sender.may_claim,
+                lease_s=LEASE_S,
+            )
+        except LedgerUnavailable:
+            raise
+        except DestinationTaken as error:
+            if len(group) == 1:
+                refused = RequestRefused(
+                    HTTPStatus.CONFLICT, "profile", error.message, error.remedy
+                )
+                _fail(group, refused)
+                return
+            await self._commit_each(group)
+        except Exception:
+            if len(group) == 1:
+                raise
+            # One request breaks the group: the others must not fail with it.
+            logger.exception("Taking a group of %d requests one by one.", len(group))
+            await self._commit_each(group)
+        else:
+            self._deliver(group, receipt)
+
+    async def _commit_each(self, group: Sequence[_Waiting]) -> None:
+        for waiting in group:
+            try:
+                await self._commit([waiting])
+            except LedgerUnavailable:
+                raise
+            except Exception as error:
+                logger.exception("A request could not be taken.")
+                _fail([waiting], error)
+
+    def _deliver(self, group: Sequence[_Waiting], receipt: Receipt) -> None:
+        if receipt.submissions:
+            self._sender.send(receipt.submissions)
+        for waiting, answer in zip(group, receipt.answers, strict=True):
+            if isinstance(answer, KeyReused):
+                _fail([waiting], IdempotencyConflict())
+            elif not waiting.future.done():  # otherwise the caller has gone
+                waiting.future.set_result(answer)
+
+
+def _taken(ordered: OrderedJob, sent: Sent | None) -> TakenJob:
+    job = ordered.job
+    task, status = job.task_id, job.status
+    error = job.error_message or job.error_kind if job.status in _UNSUCCESSFUL else None
+    if sent is not None and sent.task_id is not None:
+        task = sent.task_id
+    elif sent is not None and sent.error is not None:
+        status, error = "failed", sent.error
+    return TakenJob(
+        job_id=str(job.id),
+        task_id=task,
+        rendition=job.rendition,
+        kind=job.kind,
+        status=status,
+        output_url=job.output_url,
+        error=error,
+        created=ordered.created,
+    )
+
+
+_UNSUCCESSFUL = ("failed", "cancelled", "expired")
+
+
+def _busy(why: str) -> LedgerUnavailable:
+    return LedgerUnavailable(
+        f"The request was not taken. {why}",
+        remedy="Send it again in a few seconds: nothing is made twice.",
+    )
+
+
+def _fail(waiting: Sequence[_Waiting], error: Exception) -> None:
+    for each in waiting:
+        if not each.future.done():
+            each.future.set_exception(error)

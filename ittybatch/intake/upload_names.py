@@ -1,0 +1,86 @@
+"""The keys of uploads, made from names that strangers chose."""
+
+import mimetypes
+import re
+import secrets
+import unicodedata
+from pathlib import PurePosixPath
+
+from ittybatch.profiles.media import media_of
+
+MAX_NAME = 1000
+_MAX_STEM = 80
+# 128 bits: nobody guesses a key, and no two uploads share one.
+_RANDOM_BYTES = 16
+_UNNAMED = "upload"
+_SUFFIX = re.compile(r"\.[a-z0-9]{1,10}")
+_SEPARATORS = re.compile(r"[/\\]")
+_RUNS = re.compile(r"[^\w.-]+|\.{2,}|-{2,}")
+# mimetypes' tables without those of this machine, so that a key does not depend on it.
+_TYPES = mimetypes.MimeTypes()
+# Types that browsers report and that table lacks, or for which it has an odd suffix.
+_SUFFIXES = {
+    "audio/aac": ".aac",
+    "audio/flac": ".flac",
+    "audio/mp4": ".m4a",
+    "audio/mpeg": ".mp3",
+    "audio/ogg": ".ogg",
+    "audio/wav": ".wav",
+    "audio/webm": ".weba",
+    "audio/x-m4a": ".m4a",
+    "image/avif": ".avif",
+    "image/heic": ".heic",
+    "image/jpeg": ".jpg",
+    "image/tiff": ".tif",
+    "image/webp": ".webp",
+    "video/mp2t": ".ts",
+    "video/mp4": ".mp4",
+    "video/mpeg": ".mpg",
+    "video/ogg": ".ogv",
+    "video/quicktime": ".mov",
+    "video/webm": ".webm",
+    "video/x-matroska": ".mkv",
+    "video/x-m4v": ".m4v",
+}
+_BY_SUFFIX = {suffix: each for each, suffix in reversed(_SUFFIXES.items())}
+
+
+def upload_key(prefix: str, filename: str, content_type: str) -> str:
+    """Make the key of a new upload: random, then what is safe of the file's name.
+
+    The random part is in the file's name, not in a folder, so that destinations made from
+    names do not collide.
+
+    Args:
+        prefix: The folder, empty or with a slash at its end.
+        filename: The name that the user's machine gave; anything may be in it.
+        content_type: Type of the file; it gives a suffix to a name without a usable one.
+
+    Returns:
+        `uploads/6b1f...e2-my-clip.mov`. Its last part begins with a hexadecimal digit, so it is
+        neither hidden nor a path.
+    """
+    stem, suffix = _split(filename)
+    if media_of(suffix) is None:
+        suffix = _suffix_of(content_type) or suffix
+    return f"{prefix}{secrets.token_hex(_RANDOM_BYTES)}-{stem or _UNNAMED}{suffix}"
+
+
+def guess_type(filename: str) -> str | None:
+    """Guess the content type of a file by its suffix, for browsers that do not know it."""
+    suffix = PurePosixPath(filename).suffix.lower()
+    return _BY_SUFFIX.get(suffix) or _TYPES.guess_type(f"file{suffix}")[0]
+
+
+def _split(filename: str) -> tuple[str, str]:
+    name = unicodedata.normalize("NFC", _SEPARATORS.split(filename)[-1])
+    stem, dot, suffix = name.rpartition(".")
+    suffix = f"{dot}{suffix}".lower()
+    if not stem or not _SUFFIX.fullmatch(suffix):
+        stem, suffix = name, ""
+    cleaned = _RUNS.sub("-", stem)[:_MAX_STEM].strip("-._")
+    return cleaned, suffix
+
+
+def _suffix_of(content_type: str) -> str | None:
+    return _SUFFIXES.get(content_type) or _TYPES.guess_extension(content_type)

@@ -1,0 +1,315 @@
+"""Uploads: a browser puts a file straight into the bucket, and the file is processed.
+
+Nothing is stored until a file has arrived and is what was announced: an upload that is abandoned
+leaves no row in the ledger.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from http import HTTPStatus
+from typing import Protocol, TypeVar, TypeVarTuple
+from weakref import WeakValueDictionary
+
+import anyio
+
+from ittybatch.intake.declared import UploadsDeclared
+from ittybatch.intake.orders import Orders
+from ittybatch.intake.taken import Taken
+from ittybatch.intake.upload_ids import Upload, UploadIds
+from ittybatch.intake.upload_names import upload_key
+from ittybatch.intake.upload_parts import Part, Parts, cut
+from ittybatch.intake.upload_request import (
+    Announced,
+    check_file,
+    check_wanted,
+    unprocessable,
+    wanted_from,
+)
+from ittybatch.intake.upload_store import (
+    PartsRefused,
+    Stored,
+    StoreUnavailable,
+    UploadGone,
+    UploadStore,
+)
+from ittybatch.intake.wanted import RequestRefused, Wanted
+from ittybatch.profiles import Item
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+# A URL has about 500 characters, and up to 2,000 with temporary credentials.
+URLS_AT_ONCE = 100
+# An upload may take longer than its URLs are valid: a page asks for new ones.
+_MIN_LIFE_S = 86_400
+# Each call holds a thread and a connection for as long as the store takes.
+_MAX_CALLS = 16
+_SHOWN_MISSING = 10
+
+
+class TakesRequests(Protocol):
+    """What uploads need of `Intake`."""
+
+    async def take(self, wanted: Wanted, *, answer_within_s: float = ...) -> Taken:
+        """Take a request; see `Intake.take`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedPart:
+    """A part of a file, and the URL that it may be sent to by PUT."""
+
+    part: Part
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An upload that a browser can go on with.
+
+    Args:
+        id: Its id, which authorises everything else about it.
+        upload: What the id says.
+        part_count: How many parts the file has.
+        parts: Some of them, in order, with their URLs.
+        headers: Headers that each PUT has to send.
+    """
+
+    id: str
+    upload: Upload
+    part_count: int
+    parts: Sequence[SignedPart]
+    headers: Mapping[str, str]
+
+    @property
+    def last_number(self) -> int:
+        """Number of the last part with a URL; 0 if there is none."""
+        return self.parts[-1].part.number if self.parts else 0
+
+
+class Uploads:
+    """Begins, completes and aborts uploads.
+
+    Args:
+        declared: The `uploads` section of `intake.yaml`.
+        intake: Takes completed uploads.
+        orders: Checks what is wanted before the file is sent.
+        api_token: The API's token, from which the ids' key is derived.
+    """
+
+    def __init__(
+        self, declared: UploadsDeclared, intake: TakesRequests, orders: Orders, api_token: str
+    ) -> None:
+        self._declared = declared
+        self._intake = intake
+        self._orders = orders
+        self._ids = UploadIds(api_token)
+        self._store = UploadStore(declared.bucket, versioned=declared.versioned)
+        self._calls = anyio.CapacityLimiter(_MAX_CALLS)
+        self._completing: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
+
+    async def begin(self, announced: Announced) -> Begun:
+        """Begin an upload.
+
+        Raises:
+            RequestRefused: The file or what is wanted of it cannot be accepted.
+            StoreUnavailable: The bucket cannot be used.
+        """
+        content_type = check_file(announced, self._declared)
+        key = upload_key(self._declared.prefix, announced.filename, content_type)
+        uri = f"s3://{self._declared.bucket}/{key}"
+        wanted = check_wanted(announced, self._declared, uri, self._orders)
+        parts = cut(announced.size_bytes)
+        life_s = max(_MIN_LIFE_S, int(self._declared.expires_s))
+        upload = Upload(
+            bucket=self._declared.bucket,
+            key=key,
+            size_bytes=announced.size_bytes,
+            content_type=content_type,
+            part_bytes=parts.part_bytes,
+            multipart_id=None,
+            expires_at=int(datetime.now(UTC).timestamp()) + life_s,
+            wanted=wanted,
+        )
+        # Before the store hears of it: it may be too large for an id.
+        self._ids.seal(upload)
+        if parts.count > 1:
+            multipart_id = await self._call(self._store.begin, upload.key, content_type)
+            upload = replace(upload, multipart_id=multipart_id)
+        return await self._signed(upload, self._ids.seal(upload), 0)
+
+    async def more(self, upload_id: str, after: int) -> Begun:
+        """Sign the URLs of further parts, or sign earlier ones again.
+
+        Args:
+            upload_id: The upload's id.
+            after: Number of the part before the first one to sign; 0 for the first.
+
+        Raises:
+            RequestRefused: There is no such upload or part, or it has expired.
+            StoreUnavailable: The bucket cannot be used.
+        """
+        return await self._signed(self._open(upload_id), upload_id, after)
+
+    async def complete(self, upload_id: str, etags: Mapping[int, str | None] | None) -> Taken:
+        """Complete an upload and process the file. A repeated call gives the same answer.
+
+        Args:
+            upload_id: The upload's id.
+            etags: ETag of each part by its number, as the store answered it. Where one is None,
+                or all are, the store is asked.
+
+        Raises:
+            RequestRefused: There is no such upload, a part is missing, or the file is not what
+                was announced. Such a file is deleted.
+            StoreUnavailable: The bucket cannot be used. Nothing was lost: repeat the call.
+            LedgerUnavailable: Nothing was taken: repeat the call.
+        """
+        upload = self._open(upload_id)
+        # A page that repeats its call must not compete with itself.
+        async with self._completing.setdefault(upload.key, anyio.Lock()):
+            stored = await self._call(self._store.head, upload.key)
+            if stored is None:
+                stored = await self._assemble(upload, etags)
+            await self._check_stored(upload, stored)
+        # As a scan of the bucket identifies it, so that it is never made twice.
+        item = Item(upload.uri, stored.fingerprint, stored.size_bytes, stored.modified_at)
+        # Object keys are random, so no other upload has it; no header may have a space in its key.
+        key = f"upload {upload.uri}"
+        return await self._intake.take(wanted_from(upload.wanted, item, key))
+
+    async def abort(self, upload_id: str) -> None:
+        """Abort an upload: what was sent is removed, and it can no longer be completed.
+
+        Raises:
+            RequestRefused: There is no such upload, or its file has arrived.
+            StoreUnavailable: The bucket cannot be used.
+        """
+        upload = self._open(upload_id)
+        if upload.multipart_id is not None:
+            await self._call(self._store.abort, upload.key, upload.multipart_id)
+        if await self._call(self._store.head, upload.key) is not None:
+            raise RequestRefused(
+                HTTPStatus.CONFLICT,
+                "id",
+                "The file has arrived completely, so it cannot be aborted. It was left as it is: "
+                "it may be in use.",
+                "Cancel its jobs with `ittybatch cancel`, or delete the object.",
+            )
+
+    def _open(self, upload_id: str) -> Upload:
+        upload = self._ids.open(upload_id)
+        if upload.bucket != self._declared.bucket:
+            raise RequestRefused(
+                HTTPStatus.GONE,
+                "id",
+                "The upload was begun for another bucket than the one declared now.",
+                "Begin it again with POST /uploads.",
+            )
+        return upload
+
+    async def _signed(self, upload: Upload, upload_id: str, after: int) -> Begun:
+        cut_up = Parts(upload.size_bytes, upload.part_bytes)
+        if not 0 <= after <= cut_up.count:
+            raise unprocessable(
+                "after", f"There is no part {after}.", f"The parts are 1 to {cut_up.count}."
+            )
+        parts = cut_up.after(after, URLS_AT_ONCE)
+        left_s = upload.expires_at - int(datetime.now(UTC).timestamp())
+        valid_s = max(1, min(int(self._declared.expires_s), left_s))
+        if upload.multipart_id is None:
+            sign = partial(
+                self._store.sign_put, upload.key, upload.content_type, upload.size_bytes, valid_s
+            )
+            urls = [await self._call(sign)] if parts else []
+            headers = {"Content-Type": upload.content_type}
+        else:
+            sizes = {part.number: part.size_bytes for part in parts}
+            urls = await self._call(
+                self._store.sign_parts, upload.key, upload.multipart_id, sizes, valid_s
+            )
+            headers = {}
+        signed = [SignedPart(part, url) for part, url in zip(parts, urls, strict=True)]
+        return Begun(upload_id, upload, cut_up.count, signed, headers)
+
+    async def _assemble(self, upload: Upload, etags: Mapping[int, str | None] | None) -> Stored:
+        """Make the object out of its parts, unless another call has done so meanwhile."""
+        if upload.multipart_id is None:
+            raise RequestRefused(
+                HTTPStatus.CONFLICT,
+                "id",
+                "The file has not arrived.",
+                "PUT it to the URL of its only part, then complete the upload.",
+            )
+        try:
+            known = await self._known(upload, upload.multipart_id, etags)
+            await self._call(self._store.complete, upload.key, upload.multipart_id, known)
+        except PartsRefused:
+            raise unprocessable(
+                "parts",
+                "The bucket does not have these parts.",
+                "Send each part again, take its ETag from the answer, and complete the upload. "
+                "Or leave out `parts`: the bucket knows what has arrived.",
+            ) from None
+        except UploadGone:
+            # By another receiver, perhaps; or by a call whose answer was lost.
+            stored = await self._call(self._store.head, upload.key)
+            if stored is not None:
+                return stored
+            raise RequestRefused(
+                HTTPStatus.GONE, "id", "The upload was aborted.", "Begin it with POST /uploads."
+            ) from None
+        stored = await self._call(self._store.head, upload.key)
+        if stored is None:
+            raise StoreUnavailable(
+                "The bucket does not show the file yet.", remedy="Complete the upload again."
+            )
+        return stored
+
+    async def _known(
+        self, upload: Upload, multipart_id: str, etags: Mapping[int, str | None] | None
+    ) -> dict[int, str]:
+        """Have the ETag of every part. S3 would make a shorter file if one was left out."""
+        given = dict(etags or {})
+        known = {number: etag for number, etag in given.items() if etag}
+        if not given or len(known) < len(given):
+            known = await self._call(self._store.parts, upload.key, multipart_id) | known
+        count = Parts(upload.size_bytes, upload.part_bytes).count
+        missing = [number for number in range(1, count + 1) if number not in known]
+        if missing:
+            shown = ", ".join(map(str, missing[:_SHOWN_MISSING]))
+            more = (
+                f" and {len(missing) - _SHOWN_MISSING} more"
+                if len(missing) > _SHOWN_MISSING
+                else ""
+            )
+            raise unprocessable(
+                "parts",
+                f"Of {count} parts, these have not arrived or are not named: {shown}{more}.",
+                "Send them, then complete the upload.",
+            )
+        if len(known) > count:
+            raise unprocessable(
+                "parts", f"There are only {count} parts.", "Name each of them once."
+            )
+        return known
+
+    async def _check_stored(self, upload: Upload, stored: Stored) -> None:
+        """Check that the file is the announced one. Not every store enforces signed headers."""
+        if stored.size_bytes != upload.size_bytes:
+            field_, is_, said = "size", f"{stored.size_bytes} bytes", f"{upload.size_bytes}"
+        elif stored.content_type.partition(";")[0].strip() != upload.content_type:
+            field_, is_, said = "content_type", stored.content_type[:100], upload.content_type
+        else:
+            return
+        await self._call(self._store.delete, upload.key)
+        raise unprocessable(
+            field_,
+            f"The file that arrived is not the announced one: {is_} instead of {said}. It was "
+            "deleted, and nothing was made.",
+            "Begin the upload again, and announce what is sent.",
+        )
+
+    async def _call(self, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        return await anyio.to_thread.run_sync(function, *arguments, limiter=self._calls)

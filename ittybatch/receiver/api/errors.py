@@ -1,0 +1,112 @@
+"""The API's answers to requests that it cannot serve, and their one form.
+
+    {"error": "There is no kind 'movie'.", "field": "kind", "remedy": "Use video, audio or ..."}
+
+`field` and `remedy` are left out where there is nothing to say.
+"""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import orjson
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ittybatch.intake.upload_store import StoreUnavailable
+from ittybatch.intake.wanted import RequestRefused
+from ittybatch.ledger.database import LedgerUnavailable
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 5
+NOT_FOUND = "not found"
+_JSON = "application/json"
+
+
+def answer_json(
+    content: object, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Answer with JSON."""
+    return Response(orjson.dumps(content), status, headers, _JSON)
+
+
+def answer_error(
+    status: int,
+    error: str,
+    *,
+    field: str | None = None,
+    remedy: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Answer with an error in the API's form."""
+    content = {"error": error, "field": field, "remedy": remedy}
+    return answer_json({name: text for name, text in content.items() if text}, status, headers)
+
+
+def install(api: FastAPI) -> None:
+    """Make every error of an API's routes an answer in the API's form."""
+    api.add_exception_handler(HTTPException, _http)
+    api.add_exception_handler(RequestRefused, _refused)
+    api.add_exception_handler(RequestValidationError, _invalid)
+    api.add_exception_handler(LedgerUnavailable, _unavailable)
+    api.add_exception_handler(StoreUnavailable, _no_store)
+    api.add_exception_handler(Exception, _unexpected)
+
+
+async def _http(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for no other
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return answer_error(HTTPStatus.NOT_FOUND, NOT_FOUND)
+    return answer_error(error.status_code, error.detail, headers=error.headers)
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestRefused)  # noqa: S101 - registered for no other
+    return answer_error(error.status, error.message, field=error.field, remedy=error.remedy)
+
+
+async def _invalid(_request: Request, error: Exception) -> Response:
+    """Answer about a parameter of the path or the query, which FastAPI checks."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for no other
+    first = error.errors()[0]
+    return answer_error(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        f"{first['msg']}.",
+        field=str(first["loc"][-1]),
+        remedy="Correct it and send the request again.",
+    )
+
+
+async def _unavailable(_request: Request, error: Exception) -> Response:
+    # The message names the database, which is for the log alone.
+    logger.warning("A request was not taken: %s", error)
+    return answer_error(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "The ledger is unavailable. Nothing was taken.",
+        remedy="Send the request again in a few seconds.",
+        headers={"Retry-After": str(RETRY_AFTER_S)},
+    )
+
+
+async def _no_store(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, StoreUnavailable)  # noqa: S101 - registered for no other
+    return answer_error(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        error.message,
+        remedy=error.remedy,
+        headers={"Retry-After": str(RETRY_AFTER_S)},
+    )
+
+
+async def _unexpected(_request: Request, _error: Exception) -> Response:
+    # Starlette raises the error again after this answer, and the server logs it.
+    return answer_error(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "The receiver failed on this request.",
+        remedy="Send the request again. What it did before it failed is not done twice. If it "
+        "fails again, look at the receiver's log.",
+    )

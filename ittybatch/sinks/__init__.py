@@ -1,0 +1,1 @@
+"""Sinks: the places that results are delivered to as jobs are accepted and end."""

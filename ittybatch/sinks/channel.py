@@ -1,0 +1,288 @@
+"""One sink's thread: it takes what waits in the outbox, and delivers it group by group."""
+
+import logging
+import random
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ittybatch.errors import IttybatchError
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.database import LedgerUnavailable, Transaction
+from ittybatch.ledger.pending import mark
+from ittybatch.ledger.sinks import back_off, keep_leases, lease_sink
+from ittybatch.sinks.base import Outcome, Result, SinkPort, SinkUnavailable
+from ittybatch.sinks.results import pending_results
+
+logger = logging.getLogger(__name__)
+
+GROUP = 500
+# Another receiver takes over a sink whose receiver was killed, after this time.
+LEASE_S = 15.0
+RENEW_S = 5.0
+_FIRST_WAIT_S = 0.5
+_MAX_WAIT_S = 60.0
+_LEDGER_WAIT_S = 1.0
+# Webhooks arrive faster than a group is delivered. Without a pause, each commit of the inbox
+# would cause a commit here, and they would wait for each other.
+_PAUSE_S = 0.2
+_POSTPONED_S = 2.0
+_MOST_POSTPONED = 5000
+# So many failures of one group with an error that the sink does not know mean that it is not the
+# sink's state but a result that it cannot handle.
+_PATIENCE = 8
+
+
+class Observer(Protocol):
+    """Counts what channels do."""
+
+    def delivered(self, sink: str, results: int) -> None:
+        """Count delivered results."""
+
+    def refused(self, sink: str, results: int) -> None:
+        """Count results that the sink refused for good."""
+
+    def unavailable(self, sink: str) -> None:
+        """Count a group that failed because the sink was unavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A declared sink that has been opened.
+
+    Args:
+        port: The sink.
+        wants: Whether it wants a result; others count as delivered.
+    """
+
+    port: SinkPort
+    wants: Callable[[Result], bool]
+
+
+class Channel:
+    """Delivers one sink's results in a thread of its own: a slow sink delays no other.
+
+    Args:
+        ledger: Has the outbox.
+        sink: The sink.
+        owner: Names this process in leases.
+        observer: Counts what happens.
+    """
+
+    def __init__(self, ledger: Ledger, sink: Opened, owner: str, observer: Observer) -> None:
+        self.name = sink.port.name
+        self._ledger = ledger
+        self._port = sink.port
+        self._wants = sink.wants
+        self._owner = owner
+        self._observer = observer
+        self._due = threading.Event()
+        self._stopping = threading.Event()
+        self._leased_at = float("-inf")
+        self._not_before = float("-inf")
+        self._failures = 0
+        self._busy = False
+        # Jobs whose results the sink could not place yet, and when to try again.
+        self._postponed: dict[int, float] = {}
+        self._thread = threading.Thread(target=self._run, name=f"sink-{self.name}", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let the thread end after the current group; does not wait."""
+        self._stopping.set()
+        self._due.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread, and return whether it has ended."""
+        if self._thread.ident is None:
+            return True
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def wake(self, *, now: bool = False) -> None:
+        """Look for results.
+
+        Args:
+            now: Look even if the sink was unavailable a moment ago, because the ledger says that
+                it is due.
+        """
+        if now:
+            self._not_before = float("-inf")
+        self._due.set()
+
+    @property
+    def renewal_due(self) -> bool:
+        """Whether its lease must be extended, because a group takes long."""
+        return self._busy and time.monotonic() - self._leased_at > RENEW_S
+
+    def renewed(self, *, kept: bool) -> None:
+        """Note that its lease was extended, or lost."""
+        self._leased_at = time.monotonic() if kept else float("-inf")
+
+    @property
+    def _leased(self) -> bool:
+        return time.monotonic() - self._leased_at < LEASE_S - RENEW_S
+
+    def _run(self) -> None:
+        while True:
+            self._due.wait()
+            if self._stopping.is_set():
+                break
+            self._due.clear()
+            try:
+                while self._deliver_next():
+                    pass
+            except LedgerUnavailable as error:
+                logger.warning("Results for %s wait: %s", self.name, error)
+                self._stopping.wait(_LEDGER_WAIT_S)
+            except Exception as error:  # noqa: BLE001  the thread must survive any error
+                logger.error("Delivering to %s failed: %s", self.name, _trace(error))  # noqa: TRY400
+                self._back_off("An unexpected error; see the receiver's log.")
+            self._stopping.wait(_PAUSE_S)
+        self._close()
+
+    def _deliver_next(self) -> bool:
+        """Deliver one group, and return whether there may be more right now."""
+        if self._stopping.is_set() or time.monotonic() < self._not_before:
+            return False
+        waiting = self._waiting_jobs()
+        if len(waiting) >= _MOST_POSTPONED:
+            return False
+        if not self._leased and not self._take_lease():
+            return False
+        results = self._ledger.read(
+            pending_results,
+            self.name,
+            GROUP,
+            raw=self._port.wants_raw,
+            except_jobs=waiting,
+        )
+        if not results:
+            return False
+        wanted = [result for result in results if self._wants(result)]
+        self._busy = True
+        try:
+            outcomes = self._deliver(wanted) if wanted else []
+        except SinkUnavailable as error:
+            self._back_off(str(error))
+            return False
+        finally:
+            self._busy = False
+        unwanted = [Outcome(result.outbox_id) for result in results if not self._wants(result)]
+        answered = [*unwanted, *outcomes]
+        # Without any answer, the same group would be read again at once.
+        return self._mark(results, answered) and len(results) == GROUP and bool(answered)
+
+    def _waiting_jobs(self) -> list[int]:
+        now = time.monotonic()
+        self._postponed = {job: at for job, at in self._postponed.items() if at > now}
+        return list(self._postponed)
+
+    def _take_lease(self) -> bool:
+        taken = self._ledger.write(lease_sink, self.name, self._owner, LEASE_S)
+        self.renewed(kept=taken)
+        return taken
+
+    def _deliver(self, results: Sequence[Result]) -> Sequence[Outcome]:
+        try:
+            return self._port.deliver(results)
+        except SinkUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  one result breaks the group
+            logger.warning(
+                "Delivering %d results to %s one by one: %s",
+                len(results),
+                self.name,
+                _trace(error),
+            )
+            return self._deliver_singly(results, error)
+
+    def _deliver_singly(self, results: Sequence[Result], first: Exception) -> Sequence[Outcome]:
+        outcomes: list[Outcome] = []
+        failed: list[Outcome] = []
+        for result in results:
+            try:
+                outcomes += self._port.deliver([result])
+            except SinkUnavailable:
+                raise
+            except Exception as error:  # noqa: BLE001  concerns one result only
+                failed.append(Outcome(result.outbox_id, _describe(error)))
+        if not outcomes and self._failures < _PATIENCE:
+            raise SinkUnavailable(f"The sink {self.name} failed: {_describe(first)}") from first
+        return [*outcomes, *failed]
+
+    def _mark(self, results: Sequence[Result], outcomes: Sequence[Outcome]) -> bool:
+        """Record the outcomes and extend the lease; return whether the lease is still ours."""
+        by_id = {outcome.outbox_id: outcome for outcome in outcomes}
+        delivered: list[int] = []
+        refused: list[tuple[int, str]] = []
+        postponed: set[int] = set()
+        for result in results:
+            outcome = by_id.get(result.outbox_id)
+            if outcome is None or result.job_id in postponed:
+                # Later events of the same job wait with it: the sink must see the last one last.
+                postponed.add(result.job_id)
+            elif outcome.error is None:
+                delivered.append(result.outbox_id)
+            else:
+                refused.append((result.outbox_id, outcome.error))
+        retry_at = time.monotonic() + _POSTPONED_S
+        self._postponed |= dict.fromkeys(postponed, retry_at)
+
+        def record(transaction: Transaction) -> bool:
+            mark(transaction, self.name, delivered, refused)
+            return bool(keep_leases(transaction, [self.name], self._owner, LEASE_S))
+
+        kept = self._ledger.write(record)
+        self.renewed(kept=kept)
+        if self._failures:
+            logger.info("The sink %s is available again.", self.name)
+        self._failures = 0
+        self._observer.delivered(self.name, len(delivered))
+        if refused:
+            self._observer.refused(self.name, len(refused))
+            logger.warning(
+                "The sink %s refused %d results: %s", self.name, len(refused), refused[-1][1]
+            )
+        return kept
+
+    def _back_off(self, error: str) -> None:
+        wait_s = min(_FIRST_WAIT_S * 2.0 ** min(self._failures, 10), _MAX_WAIT_S)
+        wait_s *= random.uniform(0.5, 1.0)  # noqa: S311  no secret
+        self._failures += 1
+        self._not_before = time.monotonic() + wait_s
+        # The next attempt asks the ledger, which knows when the sink is due.
+        self.renewed(kept=False)
+        self._observer.unavailable(self.name)
+        # Once per outage: backing off goes on for as long as it lasts.
+        log = logger.warning if self._failures == 1 else logger.debug
+        log("The sink %s is not available; its results wait: %s", self.name, error)
+        try:
+            self._ledger.write(back_off, self.name, error, wait_s)
+        except LedgerUnavailable as unavailable:
+            logger.warning("Results for %s wait: %s", self.name, unavailable)
+
+    def _close(self) -> None:
+        try:
+            self._port.close()
+        except Exception as error:  # noqa: BLE001  the process ends anyway
+            logger.warning("Closing %s failed: %s", self.name, _trace(error))
+
+
+def _trace(error: Exception) -> str:
+    """Where an error came from, without its message, which may contain a secret URL."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return f"{type(error).__name__}\n{frames}"
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, IttybatchError):
+        return str(error)
+    # The message of an unknown error may contain a password.
+    return f"{type(error).__name__} (see the receiver's log)"

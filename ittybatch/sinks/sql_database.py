@@ -1,0 +1,225 @@
+"""Opens a user's database, and tells a refused row from a database that cannot be used."""
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    SQLAlchemyError,
+)
+
+from ittybatch.errors import ConfigurationError
+from ittybatch.ittybit.redaction import redacted
+from ittybatch.sinks.base import SinkUnavailable
+
+CONNECT_TIMEOUT_S = 5
+STATEMENT_TIMEOUT_S = 10
+_LOCK_TIMEOUT_S = 5
+_POSTGRES = frozenset({"postgres", "postgresql"})
+_MYSQL = frozenset({"mysql", "mariadb"})
+# Modules of MySQL's drivers, and what SQLAlchemy calls them.
+_MYSQL_DRIVERS = {"pymysql": "pymysql", "MySQLdb": "mysqldb"}
+# Parameters of Prisma and of Supabase's pooler that libpq does not know.
+_NOT_LIBPQ = (
+    *("schema", "pgbouncer", "connection_limit", "pool_timeout", "socket_timeout"),
+    *("statement_cache_size", "sslaccept", "sslidentity", "supa", "workaround"),
+)
+# Classes of SQLSTATE that concern the row: bad data, a constraint, a trigger's own exception, a
+# view's CHECK OPTION, a row that is too large for an index.
+_ROW_STATES = ("22", "23", "27", "44", "54", "09", "P0001")
+_NO_PRIVILEGE = "42501"
+# MySQL reports these about a row as operational errors: no default, a wrong value.
+_MYSQL_ROW_ERRORS = frozenset({1364, 1366, 3819})
+_MAX_MESSAGE = 500
+_POSTGRES_LIMITS = {
+    "statement_timeout": f"{STATEMENT_TIMEOUT_S}s",
+    "lock_timeout": f"{_LOCK_TIMEOUT_S}s",
+    "idle_in_transaction_session_timeout": f"{STATEMENT_TIMEOUT_S}s",
+}
+
+
+class Database:
+    """A database of the user's, with at most one connection.
+
+    Args:
+        sink: The sink's name, for messages.
+        url: The database's URL, as the user has it.
+
+    Raises:
+        ConfigurationError: The URL cannot be used, or its driver is not installed.
+    """
+
+    def __init__(self, sink: str, url: str) -> None:
+        self._sink = sink
+        parsed = _parse(url, sink)
+        schema = parsed.query.get("schema") if parsed.drivername in _POSTGRES else None
+        self.schema = schema if isinstance(schema, str) else None
+        self._password = str(parsed.password or "")
+        self.engine = _engine(parsed, sink)
+
+    @property
+    def backend(self) -> str:
+        """`postgresql`, `sqlite`, `mysql` or `mariadb`."""
+        return self.engine.dialect.name
+
+    @property
+    def shown(self) -> str:
+        """The database for messages, without user and password."""
+        url = self.engine.url
+        shown = URL.create(url.get_backend_name(), None, None, url.host, url.port, url.database)
+        return shown.render_as_string()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Run a transaction.
+
+        Raises:
+            SQLAlchemyError: As SQLAlchemy raises it; `is_refused` tells which kind it is.
+        """
+        with self.engine.begin() as connection:
+            yield connection
+
+    def unavailable(self, error: Exception) -> SinkUnavailable:
+        """Describe an error that concerns the whole database or table."""
+        return SinkUnavailable(
+            f"The sink {self._sink!r} cannot write to {self.shown}: {self.describe(error)}.",
+            remedy="Its results wait in the ledger and are delivered once it can. To test it: "
+            "ittybatch doctor",
+        )
+
+    def describe(self, error: Exception) -> str:
+        """Return the database's own message on one line, without credentials."""
+        cause = getattr(error, "orig", None) or error
+        text = " ".join(str(cause).split())
+        return redacted(text, self._password)[:_MAX_MESSAGE].rstrip(".")
+
+    def close(self) -> None:
+        """Close the connection. It is opened again when needed."""
+        self.engine.dispose()
+
+
+def is_refused(error: Exception) -> bool:
+    """Whether the database refuses this row, and would take others."""
+    if isinstance(error, (DataError, IntegrityError)):
+        return True
+    if not isinstance(error, DBAPIError):
+        # A value that the driver or SQLAlchemy cannot send, such as a number beyond 64 bits.
+        return not isinstance(error, SQLAlchemyError) or hasattr(error, "statement")
+    if error.connection_invalidated:
+        return False
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        # The same state as a missing GRANT, but row-level security concerns the row.
+        security = state == _NO_PRIVILEGE and "row-level security" in str(error.orig)
+        return security or str(state).startswith(_ROW_STATES)
+    args: tuple[Any, ...] = getattr(error.orig, "args", ())
+    return args[:1] != () and args[0] in _MYSQL_ROW_ERRORS
+
+
+def has_password(url: str) -> bool:
+    """Whether a URL contains a password, which belongs into the environment."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return False
+    return parsed.password is not None or any("pass" in name.lower() for name in parsed.query)
+
+
+def _parse(url: str, sink: str) -> URL:
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):
+        # The driver's message may contain the password.
+        raise ConfigurationError(
+            f"The `url` of the sink {sink!r} is not a database's URL.",
+            remedy="Write it like postgresql://user:password@host:5432/database.",
+        ) from None
+
+
+def _engine(url: URL, sink: str) -> Engine:
+    if url.get_backend_name() in _POSTGRES or url.drivername in _POSTGRES:
+        return _postgres_engine(url)
+    if url.get_backend_name() == "sqlite":
+        return create_engine(
+            _existing(url),
+            hide_parameters=True,
+            connect_args={"timeout": CONNECT_TIMEOUT_S, "check_same_thread": False},
+        )
+    if url.get_backend_name() in _MYSQL:
+        return _mysql_engine(url, sink)
+    raise ConfigurationError(
+        f"The sink {sink!r} cannot write to a {url.get_backend_name()} database.",
+        remedy="Sinks of the kind `sql` write to Postgres, SQLite and MySQL.",
+    )
+
+
+def _postgres_engine(url: URL) -> Engine:
+    url = url.difference_update_query(_NOT_LIBPQ).set(drivername="postgresql+psycopg")
+    engine = create_engine(
+        url,
+        hide_parameters=True,
+        pool_size=1,
+        max_overflow=0,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            # Behind a pooler, the next transaction may run in another session.
+            "prepare_threshold": None,
+            "tcp_user_timeout": STATEMENT_TIMEOUT_S * 1000,
+            "keepalives_idle": STATEMENT_TIMEOUT_S,
+        },
+    )
+
+    @event.listens_for(engine, "begin")
+    def limit(connection: Connection) -> None:
+        # For the transaction only: poolers refuse these settings when a session starts.
+        calls = ", ".join(f"set_config('{name}', %s, true)" for name in _POSTGRES_LIMITS)
+        connection.exec_driver_sql(f"SELECT {calls}", tuple(_POSTGRES_LIMITS.values()))
+
+    return engine
+
+
+def _mysql_engine(url: URL, sink: str) -> Engine:
+    if "+" not in url.drivername:
+        for module, driver in _MYSQL_DRIVERS.items():
+            if importlib.util.find_spec(module):
+                url = url.set(drivername=f"{url.drivername}+{driver}")
+                break
+        else:
+            raise _no_driver(url, sink)
+    limits: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S}
+    limits |= {"read_timeout": STATEMENT_TIMEOUT_S, "write_timeout": STATEMENT_TIMEOUT_S}
+    try:
+        return create_engine(
+            url,
+            hide_parameters=True,
+            pool_size=1,
+            max_overflow=0,
+            pool_pre_ping=True,
+            connect_args=limits,
+        )
+    except ImportError:
+        raise _no_driver(url, sink) from None
+
+
+def _no_driver(url: URL, sink: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The sink {sink!r} needs a driver for {url.get_backend_name()}, and none is installed.",
+        remedy="Install one beside ittybatch: pip install pymysql",
+    )
+
+
+def _existing(url: URL) -> URL:
+    """Keep SQLite from creating a file that does not exist."""
+    if not url.database or url.database == ":memory:" or "uri" in url.query:
+        return url
+    path = quote(str(Path(url.database).absolute()))
+    return url.set(database=f"file:{path}").update_query_dict({"mode": "rw", "uri": "true"})

@@ -1,0 +1,1 @@
+"""Intake: what is taken, sent and answered."""

@@ -1,0 +1,1 @@
+"""Uploads: from the announcement of a file to its jobs."""
