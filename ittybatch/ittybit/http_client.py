@@ -49,7 +49,8 @@ class HttpClient:
         self._timeout_s = timeout_s
         self._max_connections = max_connections
         self._session: aiohttp.ClientSession | None = None
-        self._proxy: URL | None = None
+        self._proxy: httpx.Proxy | None = None
+        self._proxy_auth: aiohttp.BasicAuth | None = None
 
     def __repr__(self) -> str:
         return f"<HttpClient for {self._base}>"
@@ -80,8 +81,9 @@ class HttpClient:
                 total=None, sock_connect=min(self._timeout_s, _MAX_CONNECT_S)
             ),
         )
-        proxy = proxy_for(self._base)
-        self._proxy = URL(proxy) if proxy else None
+        self._proxy = proxy_for(self._base)
+        login = self._proxy.auth if self._proxy else None
+        self._proxy_auth = aiohttp.BasicAuth(*login) if login else None
         return self
 
     async def __aexit__(
@@ -140,7 +142,8 @@ class HttpClient:
                     data=content,
                     headers=headers,
                     allow_redirects=False,
-                    proxy=self._proxy,
+                    proxy=str(self._proxy.url) if self._proxy else None,
+                    proxy_auth=self._proxy_auth,
                 ) as response,
             ):
                 answer = await _read(response, what)
@@ -223,10 +226,10 @@ def _checked_key(api_key: str) -> str:
     return api_key
 
 
-def proxy_for(base: httpx.URL) -> str | None:
+def proxy_for(base: httpx.URL) -> httpx.Proxy | None:
     """The proxy that the environment sets for an address; none for loopback addresses."""
     if is_loopback(base.host) or proxy_bypass(base.host):
         return None
     proxies = getproxies()
     proxy = proxies.get(base.scheme) or proxies.get("all")
-    return proxy or None
+    return httpx.Proxy(proxy) if proxy else None
