@@ -3,7 +3,6 @@
 FastAPI still describes the route, and answers for its other methods.
 """
 
-import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
@@ -16,8 +15,6 @@ from ittybatch.receiver.api.app import Counted
 from ittybatch.receiver.api.auth import BearerToken
 from ittybatch.receiver.api.errors import answer_to
 from ittybatch.receiver.metrics import Metrics
-
-logger = logging.getLogger(__name__)
 
 
 def direct_route(
@@ -55,6 +52,8 @@ class _Direct:
             response = await self._endpoint(request)
         except Exception as error:
             response = await answer_to(request, error)
+            await response(scope, receive, send)
             if response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
-                logger.exception("A request to %s failed.", self.path)
-        await response(scope, receive, send)
+                raise  # the server logs it
+        else:
+            await response(scope, receive, send)
