@@ -34,7 +34,7 @@ def doctor(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Check key, secret, webhook URL, ledger, Prefect, worker, intake, sinks and buckets.
+    """Check key, secret, webhook URL, API, ledger, Prefect, worker, intake, sinks and buckets.
 
     Each finding says how to fix the problem. Exit status 3 if something is broken.
     """
@@ -59,5 +59,10 @@ def doctor(
             remedy = f"\n-> {finding.remedy}" if finding.remedy else ""
             table.add_row(Text(mark, style=style), finding.check, Text(finding.what + remedy))
         console.print(table)
+        for finding in findings:
+            if finding.command:
+                # Outside of the table, whose cells are wrapped: it is there to be copied.
+                console.print(Text(f"\n{finding.check}:"))
+                console.print(Text(finding.command), soft_wrap=True)
     broken = any(finding.grade is Grade.BROKEN for finding in findings)
     return COULD_NOT_RUN if broken else SUCCEEDED

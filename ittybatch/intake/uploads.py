@@ -88,6 +88,11 @@ class Begun:
         return self.parts[-1].part.number if self.parts else 0
 
 
+def life_s(declared: UploadsDeclared) -> int:
+    """Seconds within which an upload has to be completed."""
+    return max(_MIN_LIFE_S, int(declared.expires_s))
+
+
 class Uploads:
     """Begins, completes and aborts uploads.
 
@@ -121,7 +126,6 @@ class Uploads:
         uri = f"s3://{self._declared.bucket}/{key}"
         wanted = check_wanted(announced, self._declared, uri, self._orders)
         parts = cut(announced.size_bytes)
-        life_s = max(_MIN_LIFE_S, int(self._declared.expires_s))
         upload = Upload(
             bucket=self._declared.bucket,
             key=key,
@@ -129,7 +133,7 @@ class Uploads:
             content_type=content_type,
             part_bytes=parts.part_bytes,
             multipart_id=None,
-            expires_at=int(datetime.now(UTC).timestamp()) + life_s,
+            expires_at=int(datetime.now(UTC).timestamp()) + life_s(self._declared),
             wanted=wanted,
         )
         # Before the store hears of it: it may be too large for an id.

@@ -124,6 +124,7 @@ class Receiver:
             ],
             self._metrics,
             [uploads.browser_router()],
+            uploads.origins,
         )
         return [
             direct_route("/process", token, process.post, self._metrics),

@@ -119,7 +119,8 @@ def serving(declared: UploadsDeclared | None, **changes: Any) -> Iterator[Api]: 
     intake = NotingIntake()
     routes = UploadRoutes(Settings(**given), intake, declared)
     app = Starlette()
-    app.mount("", create_api(TOKEN, [routes.router()], Metrics(), [routes.browser_router()]))
+    api = create_api(TOKEN, [routes.router()], Metrics(), [routes.browser_router()], routes.origins)
+    app.mount("", api)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
