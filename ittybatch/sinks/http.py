@@ -168,7 +168,7 @@ class HttpSink:
         if answer.status in _NOT_THERE or not (
             answer.delivered or answer.refused or answer.status == HTTPStatus.INTERNAL_SERVER_ERROR
         ):
-            return str(self._unavailable(answer))
+            return self._unavailable(answer).message
         return None
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ PAGES = (
     "docs/events.md",
     "docs/operations.md",
     "docs/profiles.md",
+    "docs/results-kinds.md",
     "docs/sources.md",
     "docs/tutorial.md",
 )
