@@ -9,7 +9,6 @@ from http import HTTPStatus
 
 from ittybatch.engine.options import RunOptions
 from ittybatch.intake.brakes import Brakes
-from ittybatch.intake.inputs import check_input
 from ittybatch.intake.live_profiles import LiveProfiles
 from ittybatch.intake.loops import refuse_loops
 from ittybatch.intake.orders import Orders
@@ -127,7 +126,6 @@ class Intake:
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + answer_within_s
-        check_input(wanted.item.uri, allow_private=self._allow_private)
         order = self._orders.order(wanted)
         refuse_loops(order.planned.item, order.planned.jobs, self._watched)
         if self._closing or len(self._pending) >= _MAX_PENDING:
