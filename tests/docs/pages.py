@@ -23,6 +23,7 @@ PAGES = (
     "docs/profiles.md",
     "docs/sources.md",
     "docs/tutorial.md",
+    "docs/uploads.md",
 )
 
 
