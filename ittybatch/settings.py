@@ -181,7 +181,7 @@ class Settings(BaseSettings):
     )
 
     dynamodb_table: str | None = Field(
-        None, min_length=1, description="DynamoDB table to write each job to at a batch's end."
+        None, min_length=1, description="DynamoDB table to write each job to as it ends."
     )
     suspend_timeout_s: float = Field(
         30 * 86_400, gt=0, description="Seconds after which Prefect fails a suspended run."

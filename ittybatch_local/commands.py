@@ -108,6 +108,8 @@ def up(
         for what, url in (
             ("Sign in with", stack.prefect_auth),
             ("Webhooks", f"{stack.receiver_url}/webhooks/ittybit"),
+            ("API", f"{stack.receiver_url}/process"),
+            ("API token", stack.api_token),
             ("Sandbox", stack.sandbox_url),
             ("S3", stack.s3_url),
         ):

@@ -140,6 +140,11 @@ class LocalStack(Supervisor):
         return f"http://{HOST}:{self._ports['receiver']}"
 
     @property
+    def api_token(self) -> str:
+        """The bearer token of the receiver's API."""
+        return self.environment()["ITTYBATCH_API_TOKEN"]
+
+    @property
     def sandbox_url(self) -> str | None:
         """The local Ittybit's URL; None if the stack does not run it."""
         return f"http://{HOST}:{self._ports['sandbox']}" if self._parts.sandbox else None

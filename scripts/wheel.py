@@ -10,6 +10,7 @@ DECLARED = (
     "deployments/automations.yaml",
     "deployments/intake.yaml",
     "deployments/profiles",
+    "deployments/results",
     "deployments/results.yaml",
 )
 

@@ -34,7 +34,7 @@ def doctor(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Check key, secret, webhook URL, ledger, Prefect, worker, intake, sinks and buckets.
+    """Check key, secret, webhook URL, API, ledger, Prefect, worker, intake, sinks and buckets.
 
     Each finding says how to fix the problem. Exit status 3 if something is broken.
     """

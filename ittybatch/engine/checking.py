@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from ittybatch.engine.api_checks import check_receiver_api
 from ittybatch.engine.connection import connect
 from ittybatch.engine.finding import Finding, Grade
 from ittybatch.engine.prefect_checks import check_prefect
@@ -26,6 +27,7 @@ def check_all(settings: Settings) -> Iterator[Finding]:
     """Check everything that a batch relies on, except its source."""
     yield from _check_secret(settings)
     yield from _check_webhook_url(settings)
+    yield check_receiver_api(settings)
     yield from _check_ledger(settings)
     yield from check_prefect()
 

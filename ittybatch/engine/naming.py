@@ -26,6 +26,8 @@ def source_name(source: Mapping[str, Any]) -> str:
     """Return a short, readable name for a source."""
     if source.get("type") == "failed":
         return f"failed jobs of {source.get('batch')}"
+    if source.get("type") == "requests":
+        return f"requests of {source.get('day')}"
     if source.get("type") == "sql":
         return f"query of {str(source.get('database', '')).rpartition('@')[2]}"
     if named := source.get("manifest_uri") or source.get("queue_url"):

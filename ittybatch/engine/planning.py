@@ -31,7 +31,9 @@ from ittybatch.sources import (
     Page,
     QueueSource,
     ReadableSource,
+    RequestsSource,
     Source,
+    SourceError,
     read_pages,
 )
 from ittybatch.sources.failed import EVERY_BATCH
@@ -222,6 +224,8 @@ def _pages(
     if isinstance(source, FailedJobsSource):
         yield from _ended_pages(ledger, source, cursor)
         return
+    if isinstance(source, RequestsSource):
+        raise SourceError("Requests are taken by the receiver; no run reads them.")
     profile, profiles = by[0], Profiles(by[1])
     # With `skip_existing`, every existing output is counted, even if another batch made it. A
     # manifest has mostly new items, so looking for held jobs first would cost more than it saves.

@@ -86,9 +86,9 @@ def report_output(
     return Output(name, opened, only_failures, may_fail, adds_up=form is ReportFormat.HTML)
 
 
-def table_output(table: str, batch: str, *, may_fail: bool = False) -> Output:
+def table_output(table: str, batch: str) -> Output:
     """Describe a DynamoDB table that receives each ended job as an item."""
-    return Output(table, open_table(table, batch), may_fail=may_fail)
+    return Output(table, open_table(table, batch))
 
 
 def write_report(
@@ -140,7 +140,6 @@ def write_files(
     copies_to: str | None = None,
     only_failures: bool = False,
     check_outputs: bool = False,
-    dynamodb_table: str | None = None,
     settings: Settings | None = None,
 ) -> Written:
     """Write the report files of a batch that has ended.
@@ -154,7 +153,6 @@ def write_files(
             `report.parquet`.
         only_failures: Whether the copies list only jobs that did not succeed.
         check_outputs: Whether to check each job's output.
-        dynamodb_table: DynamoDB table to write each job to.
         settings: As in `write_report`.
 
     Raises:
@@ -178,8 +176,6 @@ def write_files(
             )
             for form in ReportFormat
         ]
-    if dynamodb_table:
-        outputs.append(table_output(dynamodb_table, batch, may_fail=True))
     written = write_report(ledger, batch, outputs, check_outputs=check_outputs, settings=settings)
     written.failures += refused
     written.places = {form.value: place for form, place in here.items()}

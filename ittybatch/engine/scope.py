@@ -8,7 +8,14 @@ from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.queries import find_batch
 from ittybatch.ledger.scans import seen_until
 from ittybatch.profiles import Profile, load_profile, refuse_overlap
-from ittybatch.sources import BucketSource, FailedJobsSource, Source, SourceError, scanned_folders
+from ittybatch.sources import (
+    BucketSource,
+    FailedJobsSource,
+    RequestsSource,
+    Source,
+    SourceError,
+    scanned_folders,
+)
 from ittybatch.sources.failed import EVERY_BATCH
 from ittybatch.sources.filters import ObjectFilters
 
@@ -33,6 +40,13 @@ def settle(
         SourceError: The source cannot be read.
     """
     now = datetime.now(UTC)
+    if isinstance(source, RequestsSource):
+        raise SourceError(
+            "A batch of requests is opened by the receiver with the day's first request; it "
+            "cannot be started by hand. Nothing was submitted.",
+            remedy="Send the requests to the receiver (POST /process), or start a run of another "
+            "source.",
+        )
     if isinstance(source, FailedJobsSource):
         source = source.at(now)
         if source.batch == EVERY_BATCH:

@@ -9,7 +9,6 @@ from http import HTTPStatus
 
 from ittybatch.engine.options import RunOptions
 from ittybatch.intake.brakes import Brakes
-from ittybatch.intake.inputs import check_input
 from ittybatch.intake.live_profiles import LiveProfiles
 from ittybatch.intake.orders import Orders
 from ittybatch.intake.sender import LEASE_S, Sender, Sent
@@ -77,8 +76,11 @@ class Intake:
         options: Mapping[str, RunOptions] | None = None,
     ) -> None:
         self._ledger = ledger
-        self._allow_private = settings.allow_private_urls
-        self._orders = Orders(LiveProfiles(settings.profiles_dir), options or {})
+        self._orders = Orders(
+            LiveProfiles(settings.profiles_dir),
+            options or {},
+            allow_private=settings.allow_private_urls,
+        )
         self._sender = Sender(ledger, settings)
         self._brakes = Brakes(ledger)
         self._pending: list[_Waiting] = []
@@ -120,7 +122,6 @@ class Intake:
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + answer_within_s
-        check_input(wanted.item.uri, allow_private=self._allow_private)
         order = self._orders.order(wanted)
         if self._closing or len(self._pending) >= _MAX_PENDING:
             raise _busy("This receiver is stopping." if self._closing else "Too many wait.")
@@ -233,7 +234,7 @@ class Intake:
 def _taken(ordered: OrderedJob, sent: Sent | None) -> TakenJob:
     job = ordered.job
     task, status = job.task_id, job.status
-    error = job.error_message or job.error_kind if job.status in _UNSUCCESSFUL else None
+    error = job.error
     if sent is not None and sent.task_id is not None:
         task = sent.task_id
     elif sent is not None and sent.error is not None:
@@ -248,9 +249,6 @@ def _taken(ordered: OrderedJob, sent: Sent | None) -> TakenJob:
         error=error,
         created=ordered.created,
     )
-
-
-_UNSUCCESSFUL = ("failed", "cancelled", "expired")
 
 
 def _busy(why: str) -> LedgerUnavailable:

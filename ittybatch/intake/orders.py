@@ -34,7 +34,11 @@ class Orders:
             without a profile.
     """
 
-    def __init__(self, profiles: LiveProfiles, options: Mapping[str, RunOptions]) -> None:
+    def __init__(
+        self,
+        profiles: LiveProfiles,
+        options: Mapping[str, RunOptions],
+    ) -> None:
         self._profiles = profiles
         self._options = {name: to_store(name, each) for name, each in options.items()}
         self._specs: dict[str, tuple[Profile, IntakeSpec]] = {}

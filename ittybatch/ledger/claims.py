@@ -32,6 +32,7 @@ class Claims:
     Attributes:
         attempts: The number of attempts so far, by job key.
         refused: Items that do not get all jobs because a destination is taken.
+        taken_over: Unsent jobs whose claims were taken over.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Claims:
         self._keep_succeeded()
         self._keep_held_back(transaction)
         self.refused: list[PlannedReject] = []
+        self.taken_over: list[int] = []
         self._destinations = self._load_destinations(transaction, page, earlier)
 
     def _read(self, job: KnownJob) -> None:
@@ -232,6 +234,7 @@ class Claims:
         made = {key for key, why in self._held.items() if why == "duplicates"}
         unsent = [job for key, job in self._unsent.items() if key in made]
         if unsent:
+            self.taken_over = [job for job, _ in unsent]
             cancel_unsent(transaction, unsent, f"Not sent: batch {self._batch} took it over.")
         ended = [job for key, job in self._ended.items() if key in made]
         for start in range(0, len(ended), _ROWS_PER_STATEMENT):

@@ -29,7 +29,7 @@ from ittybatch.ledger.brakes import hold_at_ceiling, submissions_left
 from ittybatch.ledger.bulk import insert_rows
 from ittybatch.ledger.claims import Claims
 from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.followers import Following, follow
+from ittybatch.ledger.followers import Following, follow, inherit
 from ittybatch.ledger.made_jobs import MadeJob, jobs_made, lock_made, read_made
 from ittybatch.ledger.models import Chunk, Item, Job
 from ittybatch.ledger.plan import PlannedItem, PlannedPage
@@ -268,6 +268,7 @@ class _NewJobs:
         if self._lease_until is not None:
             allowed = allowance(transaction, batch, wanted)
         self._insert(new, claims.attempts, allowed)
+        inherit(transaction, claims.taken_over, own=True)
         if allowed < wanted and submissions_left(transaction, batch.id, batch.options) == 0:
             hold_at_ceiling(transaction, batch.id)
         keys = [job.job_key for item in new for job in item.jobs]

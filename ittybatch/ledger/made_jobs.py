@@ -11,6 +11,7 @@ from ittybatch.ledger.models import Batch, Chunk, Job
 from ittybatch.ledger.states import BatchState, JobState
 
 _IDS_PER_QUERY = 500
+_UNSUCCESSFUL = (JobState.FAILED.value, JobState.CANCELLED.value, JobState.EXPIRED.value)
 
 
 class MadeJob(NamedTuple):
@@ -35,11 +36,31 @@ class MadeJob(NamedTuple):
     @property
     def status(self) -> str:
         """Its state in the words of the API."""
-        state = JobState(self.state)
-        if state.terminal:
-            return state.value
-        waits = state is JobState.PLANNED and self.batch_state == BatchState.HELD
-        return "held" if waits else "processing"
+        return status_of(self.state, self.batch_state)
+
+    @property
+    def error(self) -> str | None:
+        """Why it did not succeed, once it has ended."""
+        return error_of(self.status, self.error_kind, self.error_message)
+
+
+def status_of(state: str, batch_state: str) -> str:
+    """A job's state in the words of the API.
+
+    Args:
+        state: The job's state.
+        batch_state: That of its batch: an unsent job of a held batch is `held`.
+    """
+    known = JobState(state)
+    if known.terminal:
+        return known.value
+    waits = known is JobState.PLANNED and batch_state == BatchState.HELD
+    return "held" if waits else "processing"
+
+
+def error_of(status: str, kind: str | None, message: str | None) -> str | None:
+    """Why a job with this status failed; None if it did not, or will be tried again."""
+    return (message or kind) if status in _UNSUCCESSFUL else None
 
 
 def jobs_made(transaction: Transaction, keys: Sequence[str]) -> list[MadeJob]:

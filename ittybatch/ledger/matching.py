@@ -27,6 +27,7 @@ class MatchedAttempt:
     claim: bool | None
     state: JobState
     attempt: int
+    attempts: int
     last_attempt: int
     backoff_s: float
     number: int
@@ -42,6 +43,15 @@ class MatchedAttempt:
         if self.attempt_state is AttemptState.FAILED:
             return self.task_id is None
         return self.attempt_state in {AttemptState.EXPIRED, AttemptState.REFUSED}
+
+    @property
+    def returned(self) -> bool:
+        """Whether the attempt was returned as unsent, although it has been sent.
+
+        A process that was slow, or cut off from Ittybit, sent it after another one had found no
+        job for it there.
+        """
+        return self.state is JobState.PLANNED and self.number == self.attempt + 1
 
     def __post_init__(self) -> None:
         self.state = JobState(self.state)
@@ -107,6 +117,7 @@ def _candidates() -> Any:  # noqa: ANN401  a Select of many columns
             Job.claim,
             Job.state,
             Job.attempt,
+            Job.attempts,
             Job.last_attempt,
             Job.backoff_s,
             Attempt.number,

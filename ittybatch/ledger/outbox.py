@@ -19,6 +19,7 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    exists,
     insert,
     literal,
     null,
@@ -26,7 +27,7 @@ from sqlalchemy import (
     true,
     union_all,
 )
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from ittybatch.ledger.bulk import BulkStatement
 from ittybatch.ledger.database import Transaction
@@ -71,6 +72,14 @@ _Column: TypeAlias = ColumnElement[Any] | InstrumentedAttribute[Any]
 _COLUMNS = ("sink", "job_id", "follower_id", "event", "created_at", "tries")
 
 
+def _gets(sink: Any, event: OutboxEvent) -> list[Any]:  # noqa: ANN401  the table or its alias
+    return [sink.active, *([sink.on_accepted] if event is OutboxEvent.ACCEPTED else [])]
+
+
+# Asked first and once for each statement: without a sink, no job and no follower is looked up.
+_Any = aliased(Sink)
+
+
 def _insert(event: OutboxEvent, *queries: tuple[FromClause, _Column, _Column]) -> Insert:
     """An INSERT of an event for each sink and each row of `queries`.
 
@@ -88,7 +97,7 @@ def _insert(event: OutboxEvent, *queries: tuple[FromClause, _Column, _Column]) -
             literal(0, Integer),
         )
         .select_from(rows.join(Sink, true()))
-        .where(Sink.active, *([Sink.on_accepted] if event is OutboxEvent.ACCEPTED else []))
+        .where(*_gets(Sink, event), exists(select(_Any.name).where(*_gets(_Any, event))))
         for rows, job, follower in queries
     ]
     return insert(Outbox).from_select(_COLUMNS, union_all(*parts), include_defaults=False)

@@ -11,16 +11,15 @@ from sqlalchemy import (
     bindparam,
     exists,
     func,
-    or_,
     select,
     update,
 )
-from sqlalchemy.orm import aliased
 
 from ittybatch.ledger.bulk import BulkStatement
 from ittybatch.ledger.counters import attempts_of
 from ittybatch.ledger.database import Ledger, Transaction
 from ittybatch.ledger.models import (
+    Attempt,
     Batch,
     Chunk,
     Delivery,
@@ -33,9 +32,10 @@ from ittybatch.ledger.models import (
 )
 from ittybatch.ledger.outbox import OutboxEvent
 from ittybatch.ledger.sinks import PENDING, short_error
-from ittybatch.ledger.states import Verdict
+from ittybatch.ledger.states import OPEN_JOBS, Verdict
 
 _RETRIED_AT_ONCE = 5000
+_OPEN = tuple(sorted(state.value for state in OPEN_JOBS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +151,20 @@ def pending_page(
     return PendingPage(rows, _batches(transaction, {row.batch_id for row in rows}))
 
 
+def first_tasks(transaction: Transaction, rows: Sequence[PendingRow]) -> dict[int, str]:
+    """Ittybit's ids of the first submissions, by job, of those jobs that took several."""
+    retried = {row.job_id for row in rows if row.attempts > 1}
+    if not retried:
+        return {}
+    query = (
+        select(Attempt.job_id, Attempt.task_id)
+        .where(Attempt.job_id.in_(retried), Attempt.task_id.is_not(None))
+        .order_by(Attempt.job_id, Attempt.number.desc())
+    )
+    # The first submission comes last, and stays.
+    return {row.job_id: row.task_id for row in transaction.rows(query)}
+
+
 def job_bodies(transaction: Transaction, rows: Sequence[PendingRow]) -> dict[str, bytes]:
     """What Ittybit said of the end of these rows' jobs, by Ittybit's id: a webhook or an answer."""
     tasks = {row.task_id for row in rows if row.task_id}
@@ -200,8 +214,8 @@ def mark(
 def retry_refused(ledger: Ledger, sink: str | None = None) -> int:
     """Deliver refused rows again.
 
-    An `accepted` row is dropped if a later event of its job was delivered meanwhile: the sink
-    would go back to an earlier state.
+    An `accepted` row is dropped if its job has ended meanwhile, which is an event of its own:
+    after that, the sink would go back to an earlier state.
 
     Args:
         ledger: The ledger.
@@ -228,21 +242,11 @@ def _retry_some(transaction: Transaction, sink: str | None) -> int | None:
     if not ids:
         _try_now(transaction, sink)
         return None
-    later = aliased(Outbox)
-    overtaken = exists().where(
-        later.job_id == Outbox.job_id,
-        later.sink == Outbox.sink,
-        or_(
-            later.follower_id == Outbox.follower_id,
-            and_(later.follower_id.is_(None), Outbox.follower_id.is_(None)),
-        ),
-        later.id > Outbox.id,
-        later.delivered_at.is_not(None),
-    )
     of_these = Outbox.id.in_(ids)
+    ended = exists().where(Job.id == Outbox.job_id, *(Job.state != state for state in _OPEN))
     transaction.execute(
         update(Outbox)
-        .where(of_these, Outbox.event == OutboxEvent.ACCEPTED.value, overtaken)
+        .where(of_these, Outbox.event == OutboxEvent.ACCEPTED.value, ended)
         .values(refused_at=None, delivered_at=transaction.now)
     )
     changed = transaction.execute(

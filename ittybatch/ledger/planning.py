@@ -10,6 +10,7 @@ from ittybatch.errors import IttybatchError
 from ittybatch.ledger.bulk import Shared, insert_rows
 from ittybatch.ledger.claims import Claims
 from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.followers import inherit
 from ittybatch.ledger.models import Batch, Chunk, Item, Job, Reject
 from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
 from ittybatch.ledger.states import BatchState, ChunkState, JobState
@@ -78,6 +79,8 @@ def plan_page(
     new = claims.sort(page, counts)
     claims.take_over(transaction)
     _insert_items(transaction, batch, new, claims, counts, (chunk_size, canary_items))
+    inherit(transaction, claims.taken_over, own=True)
+    inherit(transaction, page.again, own=False)
     _insert_rejects(transaction, batch, [*page.rejects, *claims.refused], counts)
     transaction.execute(
         update(Batch).where(Batch.id == batch).values(scan_cursor=page.cursor, counts=dict(counts))

@@ -14,12 +14,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_, update
 
 from ittybatch.ledger.database import Ledger, Transaction
-from ittybatch.ledger.models import Attempt, Batch, Chunk, Delivery, Job, Outbox, Reject
+from ittybatch.ledger.models import Attempt, Batch, Chunk, Delivery, Job, Outbox, Reject, Request
 from ittybatch.ledger.states import ChunkState
 
 # A receiver on SQLite waits for each of these transactions.
 _ROWS_AT_ONCE = 500
 _FIRST = ("", "")
+# Clients that repeat a request with its key do so within a day.
+_KEEP_REQUESTS = timedelta(days=2)
 _NOT_DONE = (ChunkState.PLANNED.value, ChunkState.RELEASED.value)
 
 
@@ -33,6 +35,7 @@ class Removed:
         outcomes: Answers to polls, kept with their jobs.
         rejects: Rows of sources that could not become items.
         delivered: Rows of the outbox that were delivered.
+        requests: Answers to requests with an Idempotency-Key, kept for two days.
         size_bytes: Size of their content, without the database's own overhead.
     """
 
@@ -41,6 +44,7 @@ class Removed:
     outcomes: int = 0
     rejects: int = 0
     delivered: int = 0
+    requests: int = 0
     size_bytes: int = 0
 
 
@@ -52,7 +56,7 @@ def tidy(ledger: Ledger, *, older_than: timedelta, dry_run: bool = False) -> Rem
 
     Args:
         ledger: The ledger.
-        older_than: Minimum time since a batch ended, or since a webhook arrived.
+        older_than: Minimum time since a batch ended, a webhook arrived, or a result was delivered.
         dry_run: Count, and remove nothing.
     """
     removed = Removed()
@@ -64,6 +68,12 @@ def tidy(ledger: Ledger, *, older_than: timedelta, dry_run: bool = False) -> Rem
         removed.deliveries += count
         removed.size_bytes += size
         after = last
+    row = 0
+    while rows := ledger.read(_delivered_before, before, row):
+        removed.delivered += len(rows)
+        row = rows[-1]
+        if not dry_run:
+            ledger.write(_remove_delivered, rows)
     for batch in ledger.read(_untidied, before):
         removed.batches += 1
         for jobs in _polled_jobs(ledger, batch):
@@ -76,10 +86,13 @@ def tidy(ledger: Ledger, *, older_than: timedelta, dry_run: bool = False) -> Rem
             removed.rejects += count
             removed.size_bytes += size
             number = end
-        for chunk in ledger.read(_chunks_of, batch):
-            removed.delivered += run(_tidy_outbox, chunk, dry_run=dry_run)
         if not dry_run:
             ledger.write(_note_tidied, batch)
+    if dry_run:
+        removed.requests = ledger.read(_old_requests)
+    else:
+        while count := ledger.write(_tidy_requests):
+            removed.requests += count
     return removed
 
 
@@ -165,13 +178,35 @@ def _tidy_outcomes(
     return counted
 
 
-def _tidy_outbox(transaction: Transaction, chunk: int, *, dry_run: bool) -> int:
-    jobs = select(Job.id).where(Job.chunk_id == chunk)
-    delivered = and_(Outbox.job_id.in_(jobs), Outbox.delivered_at.is_not(None))
-    if dry_run:
-        count = select(func.count()).select_from(Outbox).where(delivered)
-        return int(transaction.execute(count).scalar_one())
-    return transaction.execute(delete(Outbox).where(delivered)).rowcount
+def _delivered_before(transaction: Transaction, before: datetime, after: int) -> list[int]:
+    """Rows of the outbox that were delivered before a time, some at a time."""
+    rows = transaction.rows(
+        select(Outbox.id)
+        .where(Outbox.id > after, Outbox.delivered_at < before)
+        .order_by(Outbox.id)
+        .limit(_ROWS_AT_ONCE)
+    )
+    return [row.id for row in rows]
+
+
+def _remove_delivered(transaction: Transaction, rows: Sequence[int]) -> None:
+    transaction.execute(delete(Outbox).where(Outbox.id.in_(rows)))
+
+
+def _old_requests(transaction: Transaction) -> int:
+    old = Request.created_at < transaction.now - _KEEP_REQUESTS
+    return int(transaction.execute(select(func.count()).where(old)).scalar_one())
+
+
+def _tidy_requests(transaction: Transaction) -> int:
+    """Remove some old answers; the jobs of a request that comes again are still known."""
+    old = (
+        select(Request.key)
+        .where(Request.created_at < transaction.now - _KEEP_REQUESTS)
+        .order_by(Request.created_at)
+        .limit(_ROWS_AT_ONCE)
+    )
+    return transaction.execute(delete(Request).where(Request.key.in_(old))).rowcount
 
 
 def _end_of_rejects(transaction: Transaction, batch: str, after: int) -> int | None:

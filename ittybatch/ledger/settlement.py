@@ -131,6 +131,7 @@ class _Changes:
     def __init__(self, transaction: Transaction, *, in_inbox: bool) -> None:
         self._transaction = transaction
         self._in_inbox = in_inbox
+        self._taken_back: list[dict[str, Any]] = []
         self._task_ids: list[dict[str, Any]] = []
         self._attempts: list[dict[str, Any]] = []
         self._successes: list[dict[str, Any]] = []
@@ -153,11 +154,22 @@ class _Changes:
         if row.attempt_state.ended and not late_success:
             return Verdict.LATE
         self._end_attempt(job, row, ended_as)
+        returned = row.returned
+        if returned:
+            self._take_back(row)
         current = row.number == row.attempt
-        if current and (row.state.in_flight or (late_success and row.state in _GIVEN_UP)):
+        if current and (
+            returned or row.state.in_flight or (late_success and row.state in _GIVEN_UP)
+        ):
             self._end_job(job, row)
             return Verdict.APPLIED
         return Verdict.LATE
+
+    def _take_back(self, row: MatchedAttempt) -> None:
+        """Count a returned attempt as sent. Otherwise the job would be sent again for nothing."""
+        row.attempt = row.number
+        self._taken_back.append({"job": row.id, "number": row.number})
+        self._moves.count_sent(row.chunk_id, row.number - (row.last_attempt - row.attempts))
 
     def _end_attempt(self, job: RemoteJob, row: MatchedAttempt, ended_as: AttemptState) -> None:
         row.attempt_state = ended_as
@@ -235,6 +247,7 @@ class _Changes:
 
     def write(self) -> None:
         """Write the changes; wake the chunks whose jobs have all ended."""
+        _TAKE_BACK.run(self._transaction, self._taken_back)
         _SET_TASK_ID.run(self._transaction, self._task_ids)
         _END_ATTEMPT.run(self._transaction, self._attempts, now=self._transaction.now)
         _SUCCEED.run(self._transaction, self._successes)
@@ -288,6 +301,10 @@ def _submitted_by(given: FromClause) -> ColumnElement[datetime]:
     return case((at < _SUBMITTED_AT, at), else_=_SUBMITTED_AT)
 
 
+_TAKE_BACK = BulkStatement(
+    {"job": BigInteger, "number": Integer},
+    lambda given: _update_job(given).values(attempt=given.c.number),
+)
 # Separate, so that other updates need not change the indexed `task_id`.
 _SET_TASK_ID = BulkStatement(
     {"job": BigInteger, "number": Integer, "task": Text},

@@ -234,6 +234,14 @@ def postpone_unanswered(
 
 
 def _submissions() -> Any:  # noqa: ANN401  a Select of many columns
+    # Not a join: on tables that Postgres has not analysed yet, its plan read all items of the chunk
+    # for each job.
+    uri = (
+        select(Item.uri)
+        .where(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number)
+        .correlate(Job)
+        .scalar_subquery()
+    )
     return (
         select(
             Job.id,
@@ -248,12 +256,11 @@ def _submissions() -> Any:  # noqa: ANN401  a Select of many columns
             Job.destination,
             Job.user_metadata,
             Job.deadline_s,
-            Item.uri,
+            uri.label("uri"),
             Chunk.batch_id,
         )
         .join(Chunk, Chunk.id == Job.chunk_id)
         .join(Batch, Batch.id == Chunk.batch_id)
-        .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
     )
 
 

@@ -55,6 +55,8 @@ class Result:
         completed_at: When the job ended; None for an accepted job.
         raw: Ittybit's own job object, if the sink wants it and the ledger has it.
         requested: Whether a request or an event asked for the job, and not a scan.
+        first_task_id: Ittybit's id of the job's first submission, which the request was answered
+            with. A retry has another `task_id`.
     """
 
     outbox_id: int
@@ -84,6 +86,7 @@ class Result:
     completed_at: datetime | None
     raw: Mapping[str, Any] | None = None
     requested: bool = False
+    first_task_id: str | None = None
 
     @property
     def bucket(self) -> str:

@@ -12,6 +12,7 @@ from ittybatch.profiles.document import MAX_BYTES, Document, parse_document
 from ittybatch.profiles.errors import Location, Problem, field_path
 from ittybatch.settings import Settings
 from ittybatch.sinks.channel import Opened
+from ittybatch.sinks.dynamodb import implicit_sink
 from ittybatch.sinks.kinds import KINDS, open_sink
 from ittybatch.sinks.options import SinkOptions
 
@@ -23,15 +24,19 @@ class ResultsFileError(ConfigurationError):
 
 
 def declared_sinks(settings: Settings) -> list[SinkOptions]:
-    """Read the declared sinks.
+    """Read the declared sinks, and that of ITTYBATCH_DYNAMODB_TABLE.
 
     Args:
-        settings: Names the file.
+        settings: Names the file and the table.
 
     Raises:
         ResultsFileError: Listing every problem with its line, sink and field.
     """
-    return read_sinks(settings.results_file)
+    sinks = read_sinks(settings.results_file)
+    implicit = implicit_sink(settings)
+    if implicit is None or any(each.name == implicit.name for each in sinks):
+        return sinks
+    return [*sinks, implicit]
 
 
 def read_sinks(path: Path) -> list[SinkOptions]:

@@ -45,6 +45,7 @@ def _readers() -> Mapping[str, Callable[[Result], Any]]:
     readers: dict[str, Callable[[Result], Any]] = {name: _plain(name) for name in _PLAIN}
     # Ids are text outside of the ledger.
     readers["job_id"] = lambda result: str(result.job_id)
+    readers["first_task_id"] = lambda result: result.first_task_id or result.task_id
     readers["metadata"] = lambda result: dict(result.metadata)
     for name in _TIMES:
         read = readers[name] = _time(name)

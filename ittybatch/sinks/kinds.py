@@ -3,7 +3,10 @@
 from typing import Protocol, runtime_checkable
 
 from ittybatch.sinks.base import SinkPort
+from ittybatch.sinks.dynamodb import DynamoOptions
+from ittybatch.sinks.http import HttpOptions
 from ittybatch.sinks.options import SinkOptions
+from ittybatch.sinks.slack import SlackOptions
 from ittybatch.sinks.sql import SqlOptions
 
 
@@ -15,7 +18,12 @@ class Openable(Protocol):
         """Make the sink. It connects when it is used."""
 
 
-KINDS: dict[str, type[SinkOptions]] = {"sql": SqlOptions}
+KINDS: dict[str, type[SinkOptions]] = {
+    "sql": SqlOptions,
+    "dynamodb": DynamoOptions,
+    "http": HttpOptions,
+    "slack": SlackOptions,
+}
 
 
 def open_sink(options: SinkOptions) -> SinkPort:

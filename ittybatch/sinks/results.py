@@ -1,6 +1,6 @@
 """Results: the outbox's rows as sinks get them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
@@ -8,7 +8,13 @@ import orjson
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.webhook import parse_webhook
 from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.pending import BatchOfRow, PendingRow, job_bodies, pending_page
+from ittybatch.ledger.pending import (
+    BatchOfRow,
+    PendingRow,
+    first_tasks,
+    job_bodies,
+    pending_page,
+)
 from ittybatch.ledger.states import JobState
 from ittybatch.sinks.base import ACCEPTED, ENDED, Result, Status
 
@@ -40,18 +46,24 @@ def pending_results(
     page = pending_page(transaction, sink, limit, except_jobs=except_jobs)
     ended = [row for row in page.rows if row.event == ENDED]
     bodies = _jobs(job_bodies(transaction, ended)) if raw and ended else {}
-    return _results(page.rows, page.batches, bodies)
+    first = first_tasks(transaction, page.rows)
+    return [
+        _result(
+            row,
+            page.batches[row.batch_id],
+            bodies.get(row.task_id or ""),
+            first.get(row.job_id, row.task_id),
+        )
+        for row in page.rows
+    ]
 
 
-def _results(
-    rows: Sequence[PendingRow],
-    batches: Mapping[str, BatchOfRow],
-    bodies: Mapping[str, Mapping[str, Any]],
-) -> list[Result]:
-    return [_result(row, batches[row.batch_id], bodies.get(row.task_id or "")) for row in rows]
-
-
-def _result(row: PendingRow, batch: BatchOfRow, raw: Mapping[str, Any] | None) -> Result:
+def _result(
+    row: PendingRow,
+    batch: BatchOfRow,
+    raw: Mapping[str, Any] | None,
+    first_task_id: str | None,
+) -> Result:
     state = JobState(row.state)
     # The job may have ended since it was accepted: its end is another event.
     ended = row.event == ENDED and state.terminal
@@ -84,6 +96,7 @@ def _result(row: PendingRow, batch: BatchOfRow, raw: Mapping[str, Any] | None) -
         completed_at=row.completed_at if ended else None,
         raw=raw if ended else None,
         requested=batch.of_requests or row.follows,
+        first_task_id=first_task_id,
     )
 
 

@@ -73,7 +73,9 @@ class Database:
     @property
     def shown(self) -> str:
         """The database for messages, without user and password."""
-        return self.engine.url.set(username=None, password=None, query={}).render_as_string()
+        url = self.engine.url
+        shown = URL.create(url.get_backend_name(), None, None, url.host, url.port, url.database)
+        return shown.render_as_string()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -113,13 +115,13 @@ def is_refused(error: Exception) -> bool:
         return not isinstance(error, SQLAlchemyError) or hasattr(error, "statement")
     if error.connection_invalidated:
         return False
-    state = getattr(error.orig, "sqlstate", None)
-    if state is not None:
-        # The same state as a missing GRANT, but row-level security concerns the row.
-        security = state == _NO_PRIVILEGE and "row-level security" in str(error.orig)
-        return security or str(state).startswith(_ROW_STATES)
     args: tuple[Any, ...] = getattr(error.orig, "args", ())
-    return args[:1] != () and args[0] in _MYSQL_ROW_ERRORS
+    if args[:1] != () and args[0] in _MYSQL_ROW_ERRORS:
+        return True
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    # The same state as a missing GRANT, but row-level security concerns the row.
+    security = state == _NO_PRIVILEGE and "row-level security" in str(error.orig)
+    return security or state.startswith(_ROW_STATES)
 
 
 def has_password(url: str) -> bool:

@@ -12,6 +12,7 @@ from ittybatch.sources.inventory import InventorySource
 from ittybatch.sources.manifest import ManifestSource
 from ittybatch.sources.page import Page, Reject, SourceError
 from ittybatch.sources.queue import QueueSource
+from ittybatch.sources.requests import RequestsSource
 from ittybatch.sources.source import (
     ReadableSource,
     Source,
@@ -30,6 +31,7 @@ __all__ = [
     "QueueSource",
     "ReadableSource",
     "Reject",
+    "RequestsSource",
     "RetryableState",
     "Source",
     "SourceError",

@@ -15,6 +15,7 @@ from ittybatch.sources.manifest import ManifestSource, format_of, unreadable_nam
 from ittybatch.sources.manifest_pages import read_manifest
 from ittybatch.sources.page import Page, SourceError
 from ittybatch.sources.queue import QueueSource, read_queue
+from ittybatch.sources.requests import RequestsSource
 from ittybatch.sources.s3 import SCHEME
 from ittybatch.sources.sql import SqlSource, read_sql
 
@@ -22,7 +23,13 @@ DEFAULT_PAGE_SIZE = 1000
 MAX_PAGE_SIZE = 5000
 
 Source = Annotated[
-    BucketSource | ManifestSource | InventorySource | SqlSource | QueueSource | FailedJobsSource,
+    BucketSource
+    | ManifestSource
+    | InventorySource
+    | SqlSource
+    | QueueSource
+    | FailedJobsSource
+    | RequestsSource,
     Field(discriminator="type"),
     Tabs(),
 ]
@@ -49,7 +56,7 @@ def read_pages(
     """Read a source in pages, each with a cursor to resume right after it.
 
     Args:
-        source: Any source but `FailedJobsSource`, which reads the ledger.
+        source: Any source but `FailedJobsSource`, which reads the ledger, and `RequestsSource`.
         cursor: Cursor of the last committed page; None to begin at the beginning.
         page_size: Objects or rows in a page before filters, 1 to 5000.
 

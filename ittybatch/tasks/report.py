@@ -52,7 +52,6 @@ def report(ledger: Ledger, settings: Settings, status: BatchStatus) -> None:
         copies_to=options.report_to,
         only_failures=options.report_only_failures,
         check_outputs=options.check_outputs,
-        dynamodb_table=settings.dynamodb_table,
         settings=settings,
     )
     for warning in (*written.failures, *describe_lookalikes(ledger, status.id)):

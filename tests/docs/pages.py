@@ -14,6 +14,7 @@ from ittybatch.settings import CHECKOUT
 PAGES = (
     "README.md",
     "CHANGELOG.md",
+    "docs/api.md",
     "docs/architecture.md",
     "docs/aws.md",
     "docs/commands.md",
@@ -21,6 +22,7 @@ PAGES = (
     "docs/events.md",
     "docs/operations.md",
     "docs/profiles.md",
+    "docs/results-kinds.md",
     "docs/sources.md",
     "docs/tutorial.md",
     "docs/uploads.md",

@@ -67,6 +67,8 @@ def test_every_metric_is_documented() -> None:
     metrics.stored([Verdict.APPLIED])
     metrics.refused(401)
     metrics.woken("called", 1)
+    metrics.answered("/process", 202, 0.1)
+    metrics.watched({"taken": 1})
     metrics.set_work({"planned": 1}, 1)
     rendered = metrics.render().decode()
     names = set(re.findall(r"^# TYPE (ittybatch_\w+)", rendered, flags=re.MULTILINE))

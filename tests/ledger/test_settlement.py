@@ -10,6 +10,7 @@ from ittybatch.ittybit.job import JobError, JobStatus
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import end_batch, read_batch
 from ittybatch.ledger.chunks import finish_chunk
+from ittybatch.ledger.control import cancel_batch
 from ittybatch.ledger.counters import recount
 from ittybatch.ledger.inbox import Arrival, receive
 from ittybatch.ledger.models import Attempt, Chunk, Delivery, Job
@@ -17,7 +18,7 @@ from ittybatch.ledger.overdue import note_polled, overdue_jobs
 from ittybatch.ledger.queries import batch_status
 from ittybatch.ledger.settlement import expire, settle
 from ittybatch.ledger.states import AttemptState, BatchState, JobState, Verdict
-from ittybatch.ledger.submission import claim_due, return_unsent
+from ittybatch.ledger.submission import claim_due, return_unsent, unanswered
 from tests.ledger import library
 
 
@@ -277,6 +278,52 @@ def test_jobs_that_took_more_than_one_attempt_are_counted_as_they_do(ledger: Led
         counted.append(ledger.read(batch_status, batch).retried)
     assert counted == [0, 1, 1, 1]
     assert ledger.write(recount, batch) == []
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+@pytest.mark.parametrize("again", [False, True])
+def test_an_attempt_that_left_after_it_was_returned_counts(
+    ledger: Ledger, attempts: int, *, again: bool
+) -> None:
+    """A poll found no job for it at Ittybit, because its process was slow and had not sent it.
+
+    Sent again under the same key, it would bring back a job that has ended already, and the
+    ledger would wait for its end forever.
+    """
+    chunk, _ = library.claimed(ledger, library.job("a.mov", attempts=attempts))
+    batch = library.place(ledger, chunk).batch_id
+    [sent] = ledger.read(unanswered, chunk)
+    ledger.write(return_unsent, [(sent.job_id, sent.attempt)], 0)
+    bad = again and attempts == 1
+    marks = {"batch_id": sent.batch_id, "job_id": sent.job_key, "attempt": sent.attempt}
+    ended = library.failed("late") if again else library.remote("late")
+    ended = replace(ended, kind="video", metadata=marks)
+    assert ledger.write(settle, [ended, ended]) == [Verdict.APPLIED, Verdict.DUPLICATE]
+    if again and not bad:
+        _due(ledger)
+        [second] = ledger.write(claim_due, chunk, 10)
+        assert (second.attempt, second.idempotency_key != sent.idempotency_key) == (2, True)
+        library.accept(ledger, [second], "again")
+        ledger.write(settle, [library.remote("again-0")])
+    place = library.place(ledger, chunk)
+    assert (place.planned, place.in_flight, place.succeeded, place.failed) == (0, 0, not bad, bad)
+    assert (place.sent, place.retried) == ((2, 1) if again and not bad else (1, 0))
+    assert ledger.write(recount, batch) == []
+
+
+def test_a_key_that_another_batch_has_used_brings_its_job_to_the_new_batch(ledger: Ledger) -> None:
+    """A late request of a cancelled batch made the job; the next batch sends the same key."""
+    _, [sent] = library.claimed(ledger, library.job("a.mov"))
+    ledger.write(return_unsent, [(sent.job_id, sent.attempt)], 0)
+    ledger.write(cancel_batch, sent.batch_id, "enough")
+    marks = {"batch_id": sent.batch_id, "job_id": sent.job_key, "attempt": sent.attempt}
+    ended = replace(library.remote("late-0"), kind="video", metadata=marks)
+    assert ledger.write(settle, [ended]) == [Verdict.LATE]
+    chunk, [again] = library.claimed(ledger, library.job("a.mov"))
+    assert again.idempotency_key == sent.idempotency_key
+    library.accept(ledger, [again], "late")
+    assert ledger.write(settle, [ended]) == [Verdict.APPLIED]
+    assert library.place(ledger, chunk).succeeded == 1
 
 
 def test_an_attempt_remembers_how_it_ended(ledger: Ledger) -> None:

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import delete, select, update
+from sqlalchemy import and_, delete, select, update
 
 from ittybatch.ittybit.job import Job as RemoteJob
 from ittybatch.ledger import Ledger, Transaction
@@ -32,7 +32,7 @@ from ittybatch.ledger.models import Attempt, Base, Chunk, Job, Run
 from ittybatch.ledger.overdue import overdue_jobs
 from ittybatch.ledger.queries import unfinished_batches
 from ittybatch.ledger.settlement import expire, settle
-from ittybatch.ledger.states import ChunkState, JobState, RunState
+from ittybatch.ledger.states import AttemptState, ChunkState, JobState, RunState
 from ittybatch.ledger.submission import (
     Accepted,
     Refused,
@@ -92,6 +92,7 @@ class LedgerMachine(RuleBasedStateMachine):
         super().__init__()
         self.service = Service()
         self.claims: list[Submission] = []
+        self.returned: list[Submission] = []
         self.tasks: list[str] = []
         self.batches: list[str] = []
         self.succeeded: set[int] = set()
@@ -139,8 +140,23 @@ class LedgerMachine(RuleBasedStateMachine):
             self.ledger.write(record_refused, [Refused(sent.job_id, sent.attempt, "x", "no")])
         elif how == "unsent" and not made:
             self.ledger.write(return_unsent, [(sent.job_id, sent.attempt)], 0)
+            self.returned.append(sent)
         elif how == "unknown":
             self.ledger.write(postpone_unanswered, [(sent.job_id, sent.attempt)], 5)
+
+    @rule(which=st.integers(0, 99), recorded=st.booleans(), ending=ENDINGS)
+    def a_returned_submission_leaves_all_the_same(
+        self, which: int, *, recorded: bool, ending: str
+    ) -> None:
+        """Its process was slow, and did not hear that another one had returned it."""
+        if not self.returned:
+            return
+        sent = self.returned.pop(which % len(self.returned))
+        task = self.service.create(sent)
+        self.service.endings.setdefault(task, ending)
+        if recorded:
+            self._record(sent, task)
+        self.tasks.append(task)
 
     @rule(number=st.integers(0, 3), ending=ENDINGS)
     def the_next_leg_sends_again_what_was_left(self, number: int, ending: str) -> None:
@@ -222,6 +238,18 @@ class LedgerMachine(RuleBasedStateMachine):
             for row in self.ledger.read(lambda tx: tx.rows(select(Attempt.idempotency_key)))
         }
         assert set(self.service.by_key) <= keys
+
+    @invariant()
+    def whatever_is_in_flight_can_end(self) -> None:
+        """An attempt ends once: what is reported of an ended one would change nothing."""
+        rows = self.ledger.read(
+            lambda tx: tx.rows(
+                select(Attempt.state)
+                .join(Job, and_(Job.id == Attempt.job_id, Job.attempt == Attempt.number))
+                .where(Job.state.in_([state.value for state in JobState if state.in_flight]))
+            )
+        )
+        assert not any(AttemptState(row.state).ended for row in rows)
 
     @invariant()
     def what_succeeded_stays_so(self) -> None:

@@ -17,7 +17,7 @@ from ittybatch_local.environment import (
 from ittybatch_local.keys import StackSecrets
 
 PORTS = {"prefect": 1, "postgres": 2, "s3": 3, "sandbox": 4, "receiver": 5}
-SECRETS = StackSecrets("key", "secret", "password", "admin:pass")
+SECRETS = StackSecrets("key", "secret", "password", "admin:pass", "a token of the home")
 
 
 @pytest.fixture
@@ -51,6 +51,27 @@ def test_everything_local_points_at_this_machine(settings: Settings) -> None:
     assert shared["DATABASE_URL"] == "postgresql://x"
     assert shared["ITTYBATCH_HOME"] == "/home/x"
     assert "127.0.0.1" in shared["NO_PROXY"]
+
+
+def test_the_api_is_on_and_takes_files_of_this_machine(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the user's token or one of the home's own; local S3 is at a private address."""
+    shared = _shared(settings)
+    assert shared["ITTYBATCH_API_TOKEN"] == "a token of the home"
+    assert shared["ITTYBATCH_ALLOW_PRIVATE_URLS"] == "true"
+    assert shared["ITTYBATCH_INTAKE_FILE"] == str(settings.intake_file)
+    assert shared["ITTYBATCH_RESULTS_FILE"] == str(settings.results_file)
+    monkeypatch.setenv("ITTYBATCH_API_TOKEN", "the user's own token")
+    monkeypatch.setenv("ITTYBATCH_ALLOW_PRIVATE_URLS", "false")
+    child = process_environment(_shared(Settings()), Parts())
+    assert child["ITTYBATCH_API_TOKEN"] == "the user's own token"
+    assert child["ITTYBATCH_ALLOW_PRIVATE_URLS"] == "false"
+
+
+def test_without_local_s3_private_addresses_stay_refused(settings: Settings) -> None:
+    """The real Ittybit cannot reach them."""
+    assert "ITTYBATCH_ALLOW_PRIVATE_URLS" not in _shared(settings, s3=False)
 
 
 def test_a_real_key_never_reaches_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,8 @@
 
 `pk` is the source's key, `sk` is `task#<id>`, and times are in milliseconds. A job is one item,
 even if it is written several times. It replaces the item that the guide's webhook Lambda wrote,
-with the same attributes and more.
+with the same attributes and more. The sink `ittybatch.sinks.dynamodb` writes the same items as jobs
+end; this is for batches of earlier times.
 """
 
 import hashlib
@@ -27,18 +28,18 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, WriteRequestTypeDef
 
 # The limit of one BatchWriteItem request.
-_GROUP = 25
+GROUP = 25
 _MAX_PK_BYTES = 2048
 _FIRST_WAIT_S = 0.05
 _MAX_WAIT_S = 5.0
 _PATIENCE_S = 120.0
-_NO_TABLE = (
+NO_TABLE = (
     "Create it with partition key `pk` and sort key `sk`, both strings; check "
     "ITTYBATCH_DYNAMODB_TABLE and AWS_REGION."
 )
 _REMEDIES = {
-    "ResourceNotFoundException": _NO_TABLE,
-    "ValidationException": _NO_TABLE,
+    "ResourceNotFoundException": NO_TABLE,
+    "ValidationException": NO_TABLE,
     "AccessDeniedException": "Allow these credentials dynamodb:BatchWriteItem on the table.",
 }
 
@@ -80,7 +81,7 @@ class DynamoTable:
             # DynamoDB refuses a group with a duplicate key, so keep only the last item.
             request: WriteRequestTypeDef = {"PutRequest": {"Item": item}}
             self._pending[item["pk"]["S"], item["sk"]["S"]] = request
-            if len(self._pending) == _GROUP:
+            if len(self._pending) == GROUP:
                 self._write()
 
     def end(self, tally: Tally) -> None:

@@ -1,0 +1,187 @@
+"""Posts to a user's own address: several at once, within bounds of time and size."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+import httpx
+
+from ittybatch import __version__
+from ittybatch.ittybit.http_client import proxy_for
+from ittybatch.ittybit.redaction import redacted
+from ittybatch.sinks.base import SinkUnavailable
+from ittybatch.sources.s3 import parse_retry_after
+
+_MAX_ANSWER_BYTES: Final = 2048
+_SHOWN_CHARS: Final = 200
+_CONNECT_S: Final = 5.0
+# A group stops after this time, and the rest is delivered in the next one.
+_GROUP_S: Final = 30.0
+# Busy, or not ready: the same request may be answered otherwise later.
+_LATER = frozenset({408, 425, 429})
+# A bug of the server may concern one request. Other 5xx, of a proxy, concern all.
+_SERVER_ERROR: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """An address's answer to one request.
+
+    Args:
+        status: HTTP status; None if there was no answer.
+        detail: The beginning of the answer's body, or why there is none.
+    """
+
+    status: int | None
+    detail: str
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the request was accepted."""
+        return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004
+
+    @property
+    def refused(self) -> bool:
+        """Whether this request would be refused again, and others might not."""
+        return self.status is not None and 400 <= self.status < 500 and self.status not in _LATER  # noqa: PLR2004
+
+    @property
+    def failed(self) -> bool:
+        """Whether the server failed, maybe only with this request."""
+        return self.status is not None and self.status >= _SERVER_ERROR
+
+    def describe(self) -> str:
+        """Say what the answer was, for an error."""
+        if self.status is None:
+            return self.detail
+        what = f"HTTP {self.status}"
+        if 300 <= self.status < 400:  # noqa: PLR2004
+            what += ", and redirects are not followed"
+        return f"{what}: {self.detail}" if self.detail else what
+
+
+class Poster:
+    """Connections to one address, kept between groups.
+
+    Args:
+        url: The address; a secret if `hidden`.
+        headers: Headers of each request.
+        timeout_s: Seconds for one request.
+        concurrency: Requests at once.
+        hidden: Texts that no message may contain.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        concurrency: int,
+        hidden: Sequence[str] = (),
+    ) -> None:
+        self._url = url
+        self._headers = {
+            "Content-Type": "application/json",
+            # A compressed answer could be small on the network and huge in memory.
+            "Accept-Encoding": "identity",
+            "User-Agent": f"ittybatch/{__version__}",
+            **headers,
+        }
+        self._timeout_s = timeout_s
+        self._concurrency = concurrency
+        self._hidden = hidden
+        self._runner = asyncio.Runner()
+        self._session: aiohttp.ClientSession | None = None
+        self._not_before = 0.0
+        self._stopped = False
+        # As for Ittybit's own address: HTTPS_PROXY and NO_PROXY count.
+        proxy = proxy_for(httpx.URL(url))
+        self._proxy = None if proxy is None else str(proxy.url)
+        auth = None if proxy is None else proxy.auth
+        self._proxy_auth = None if auth is None else aiohttp.BasicAuth(*auth)
+
+    def require_ready(self) -> None:
+        """Check that the address has not asked to wait.
+
+        Raises:
+            SinkUnavailable: It has, and the time is not over.
+        """
+        left_s = self._not_before - time.monotonic()
+        if left_s > 0:
+            raise SinkUnavailable(f"The address asked to wait for another {left_s:.0f} s.")
+
+    def run(self, chains: Sequence[Callable[[], Awaitable[None]]]) -> None:
+        """Run coroutines that call `post`, some of them at once.
+
+        Chains that have not begun are left out when the group's time is over, or once the
+        address does not answer or asks to wait.
+        """
+        self._stopped = False
+        self._runner.run(self._run(chains))
+
+    async def post(self, body: bytes, headers: Mapping[str, str]) -> Posted:
+        """Send one request. Inside of `run` only."""
+        session = self._opened()
+        try:
+            async with session.post(
+                self._url,
+                data=body,
+                headers={**self._headers, **headers},
+                allow_redirects=False,
+                proxy=self._proxy,
+                proxy_auth=self._proxy_auth,
+            ) as response:
+                answer = await response.content.read(_MAX_ANSWER_BYTES)
+                asked_s = parse_retry_after(response.headers.get("Retry-After"))
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            self._stopped = True
+            return Posted(None, self._describe(error))
+        posted = Posted(response.status, self._shown(answer))
+        if asked_s and (posted.failed or response.status in _LATER):
+            self._not_before = max(self._not_before, time.monotonic() + asked_s)
+        if not (posted.delivered or posted.refused or response.status == _SERVER_ERROR):
+            self._stopped = True
+        return posted
+
+    def close(self) -> None:
+        """Close the connections. It may be used again afterwards."""
+        session, self._session = self._session, None
+        if session is not None:
+            self._runner.run(session.close())
+        self._runner.close()
+        self._runner = asyncio.Runner()
+
+    async def _run(self, chains: Sequence[Callable[[], Awaitable[None]]]) -> None:
+        ends_at = time.monotonic() + _GROUP_S
+        waiting = iter(chains)
+
+        async def work() -> None:
+            for chain in waiting:
+                if self._stopped or time.monotonic() > ends_at:
+                    return
+                await chain()
+
+        await asyncio.gather(*(work() for _ in range(min(self._concurrency, len(chains)))))
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=self._timeout_s, sock_connect=_CONNECT_S),
+                connector=aiohttp.TCPConnector(limit=self._concurrency),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+            )
+        return self._session
+
+    def _describe(self, error: Exception) -> str:
+        if isinstance(error, TimeoutError):
+            return f"no answer within {self._timeout_s:g} s"
+        return f"{type(error).__name__}: {redacted(str(error), *self._hidden)[:_SHOWN_CHARS]}"
+
+    def _shown(self, answer: bytes) -> str:
+        text = " ".join(answer.decode("utf-8", "replace").split())
+        return redacted(text, *self._hidden)[:_SHOWN_CHARS]
