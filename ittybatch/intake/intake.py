@@ -9,6 +9,7 @@ from http import HTTPStatus
 
 from ittybatch.engine.options import RunOptions
 from ittybatch.intake.brakes import Brakes
+from ittybatch.intake.inputs import check_input
 from ittybatch.intake.live_profiles import LiveProfiles
 from ittybatch.intake.orders import Orders
 from ittybatch.intake.sender import LEASE_S, Sender, Sent
@@ -76,11 +77,8 @@ class Intake:
         options: Mapping[str, RunOptions] | None = None,
     ) -> None:
         self._ledger = ledger
-        self._orders = Orders(
-            LiveProfiles(settings.profiles_dir),
-            options or {},
-            allow_private=settings.allow_private_urls,
-        )
+        self._allow_private = settings.allow_private_urls
+        self._orders = Orders(LiveProfiles(settings.profiles_dir), options or {})
         self._sender = Sender(ledger, settings)
         self._brakes = Brakes(ledger)
         self._pending: list[_Waiting] = []
@@ -122,6 +120,7 @@ class Intake:
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + answer_within_s
+        check_input(wanted.item.uri, allow_private=self._allow_private)
         order = self._orders.order(wanted)
         if self._closing or len(self._pending) >= _MAX_PENDING:
             raise _busy("This receiver is stopping." if self._closing else "Too many wait.")
