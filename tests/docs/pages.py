@@ -26,6 +26,7 @@ PAGES = (
     "docs/results-kinds.md",
     "docs/sources.md",
     "docs/tutorial.md",
+    "docs/uploads.md",
 )
 
 
