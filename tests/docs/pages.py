@@ -20,6 +20,7 @@ PAGES = (
     "docs/commands.md",
     "docs/compare.md",
     "docs/events.md",
+    "docs/guides.md",
     "docs/operations.md",
     "docs/profiles.md",
     "docs/results-kinds.md",
