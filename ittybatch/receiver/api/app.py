@@ -72,7 +72,7 @@ def create_api(
         return answer_json(_described(api))
 
     api.add_api_route(_OPENAPI_PATH, openapi, include_in_schema=False, dependencies=needs_token)
-    return _Counted(api, metrics)
+    return Counted(api, metrics)
 
 
 def off_routes() -> list[Route]:
@@ -107,7 +107,7 @@ def _described(api: FastAPI) -> dict[str, Any]:
     return api.openapi_schema
 
 
-class _Counted:
+class Counted:
     """Counts the answers of an application by route and status.
 
     Args:
@@ -120,6 +120,7 @@ class _Counted:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, and count its answer."""
         started = time.perf_counter()
 
         async def count(message: Message) -> None:
