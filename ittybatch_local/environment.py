@@ -38,6 +38,7 @@ def shared_environment(
     ports: Mapping[str, int],
     secrets: StackSecrets,
     ledger_url: str,
+    intake_file: Path,
     settings: Settings,
 ) -> dict[str, str]:
     """Build the settings that the command line, the worker and the services share.
@@ -50,6 +51,7 @@ def shared_environment(
         "DATABASE_URL": ledger_url,
         # Flow runs work in temporary folders, where no file of the project is found.
         "ITTYBATCH_PROFILES_DIR": str(settings.profiles_dir),
+        "ITTYBATCH_INTAKE_FILE": str(intake_file),
         **_prefect(home, parts, ports, secrets),
         **_ittybit(parts, ports, secrets, settings),
         **_api(parts, secrets, settings),
@@ -148,11 +150,11 @@ def _api(parts: Parts, secrets: StackSecrets, settings: Settings) -> dict[str, s
     given = {
         "ITTYBATCH_API_TOKEN": secret_text(settings.api_token) or secrets.api_token,
         # Like the profiles: services work in the project's folder, which may be another one.
-        "ITTYBATCH_INTAKE_FILE": str(settings.intake_file),
         "ITTYBATCH_RESULTS_FILE": str(settings.results_file),
     }
-    if parts.s3 and "allow_private_urls" not in settings.model_fields_set:
-        # The local S3, and files that are served on this machine, are at private addresses.
+    if (parts.s3 or parts.sandbox) and "allow_private_urls" not in settings.model_fields_set:
+        # The local S3, and files that are served on this machine to the sandbox, are at private
+        # addresses.
         given["ITTYBATCH_ALLOW_PRIVATE_URLS"] = "true"
     return given
 

@@ -13,6 +13,7 @@ from ittybatch.cli.status import COULD_NOT_RUN, SUCCEEDED
 from ittybatch.engine.bucket_checks import check_bucket
 from ittybatch.engine.checking import check_all, check_api
 from ittybatch.engine.finding import Grade
+from ittybatch.engine.registration import check_registration
 from ittybatch.intake.checking import check_intake
 from ittybatch.settings import Settings
 from ittybatch.sinks.checking import check_sinks
@@ -41,6 +42,7 @@ def doctor(
     settings = Settings()
     findings = [
         asyncio.run(check_api(settings)),
+        *asyncio.run(check_registration(settings)),
         *check_all(settings),
         *check_intake(settings),
         *check_sinks(settings),

@@ -113,6 +113,14 @@ class HttpClient:
         """
         return await self._request("GET", path, query=query)
 
+    async def delete(self, path: str) -> Answer:
+        """Delete a resource.
+
+        Raises:
+            IttybitError: The API refused the request or did not answer it.
+        """
+        return await self._request("DELETE", path)
+
     async def _request(
         self,
         method: str,

@@ -59,13 +59,14 @@ def note_accepted(transaction: Transaction, attempts: Sequence[tuple[int, int]])
 
 
 def note_followed(transaction: Transaction, followers: Sequence[int]) -> None:
-    """Tell every active sink about new followers of jobs that have already ended.
+    """Tell sinks about new followers of jobs that have already been accepted, or have ended.
 
-    The caller has locked the rows of their jobs before it inserted the followers: otherwise a job
-    could end between the two without anyone reporting it to the follower.
+    The caller has locked the rows of jobs that are open before it inserted the followers:
+    otherwise a job could end between the two without anyone reporting it to the follower.
     """
     rows = [{"follower": follower} for follower in followers]
-    _FOLLOWED.run(transaction, rows, now=transaction.now)
+    _FOLLOWED_TO_ITTYBIT.run(transaction, rows, now=transaction.now)
+    _FOLLOWED_TO_THE_END.run(transaction, rows, now=transaction.now)
 
 
 _Column: TypeAlias = ColumnElement[Any] | InstrumentedAttribute[Any]
@@ -132,18 +133,25 @@ def _accepted(given: FromClause) -> Insert:
     )
 
 
-def _followed(given: FromClause) -> Insert:
-    ended = given.join(Follower, Follower.id == given.c.follower).join(
-        Job,
-        and_(
-            Job.id == Follower.job_id,
-            # A bulk statement takes no IN with a list.
-            *(Job.state != state.value for state in sorted(OPEN_JOBS)),
-        ),
+def _followed(given: FromClause, event: OutboxEvent, *states: ColumnElement[bool]) -> Insert:
+    followed = given.join(Follower, Follower.id == given.c.follower).join(
+        Job, and_(Job.id == Follower.job_id, *states)
     )
-    return _insert(OutboxEvent.ENDED, (ended, Job.id, Follower.id))
+    return _insert(event, (followed, Job.id, Follower.id))
 
 
 _ENDED = BulkStatement({"job": BigInteger}, _ended)
 _ACCEPTED = BulkStatement({"job": BigInteger, "number": Integer}, _accepted)
-_FOLLOWED = BulkStatement({"follower": BigInteger}, _followed)
+_FOLLOWED_TO_ITTYBIT = BulkStatement(
+    {"follower": BigInteger},
+    lambda given: _followed(given, OutboxEvent.ACCEPTED, Job.state == JobState.SUBMITTED.value),
+)
+_FOLLOWED_TO_THE_END = BulkStatement(
+    {"follower": BigInteger},
+    lambda given: _followed(
+        given,
+        OutboxEvent.ENDED,
+        # A bulk statement takes no IN with a list.
+        *(Job.state != state.value for state in sorted(OPEN_JOBS)),
+    ),
+)

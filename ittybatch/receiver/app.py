@@ -99,7 +99,8 @@ class Receiver:
         """Make the intake, if there is anything that can ask for jobs."""
         if settings.api_token is None and not self._declared.queues:
             return None
-        return Intake(self._ledger, settings, self._declared.options)
+        watched = [each.uri for each in self._declared.buckets]
+        return Intake(self._ledger, settings, self._declared.options, watched)
 
     def _watch(self, intake: RunsIntake) -> Watching:
         return Watching(

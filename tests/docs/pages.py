@@ -20,11 +20,13 @@ PAGES = (
     "docs/commands.md",
     "docs/compare.md",
     "docs/events.md",
+    "docs/guides.md",
     "docs/operations.md",
     "docs/profiles.md",
     "docs/results-kinds.md",
     "docs/sources.md",
     "docs/tutorial.md",
+    "docs/uploads.md",
 )
 
 

@@ -35,6 +35,7 @@ def _shared(settings: Settings, **parts: Any) -> dict[str, str]:  # noqa: ANN401
         ports=PORTS,
         secrets=SECRETS,
         ledger_url="postgresql://x",
+        intake_file=Path("/home/x/intake.yaml"),
         settings=settings,
     )
 
@@ -60,7 +61,7 @@ def test_the_api_is_on_and_takes_files_of_this_machine(
     shared = _shared(settings)
     assert shared["ITTYBATCH_API_TOKEN"] == "a token of the home"
     assert shared["ITTYBATCH_ALLOW_PRIVATE_URLS"] == "true"
-    assert shared["ITTYBATCH_INTAKE_FILE"] == str(settings.intake_file)
+    assert shared["ITTYBATCH_INTAKE_FILE"] == "/home/x/intake.yaml"
     assert shared["ITTYBATCH_RESULTS_FILE"] == str(settings.results_file)
     monkeypatch.setenv("ITTYBATCH_API_TOKEN", "the user's own token")
     monkeypatch.setenv("ITTYBATCH_ALLOW_PRIVATE_URLS", "false")
@@ -69,9 +70,13 @@ def test_the_api_is_on_and_takes_files_of_this_machine(
     assert child["ITTYBATCH_ALLOW_PRIVATE_URLS"] == "false"
 
 
-def test_without_local_s3_private_addresses_stay_refused(settings: Settings) -> None:
-    """The real Ittybit cannot reach them."""
-    assert "ITTYBATCH_ALLOW_PRIVATE_URLS" not in _shared(settings, s3=False)
+def test_for_the_real_ittybit_private_addresses_stay_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It cannot reach them."""
+    monkeypatch.setenv("ITTYBIT_API_KEY", "a-real-key")
+    shared = _shared(Settings(), s3=False, sandbox=False)
+    assert "ITTYBATCH_ALLOW_PRIVATE_URLS" not in shared
 
 
 def test_a_real_key_never_reaches_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
