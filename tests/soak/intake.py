@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 
 from rich.console import Console
 
+from ittybatch.ledger.queries import BatchStatus
 from ittybatch.ledger.results import JobRow
 from ittybatch_local import LocalStack
 from ittybatch_local.errors import StackError
@@ -220,11 +221,7 @@ def _await_ends(
     """Wait until no job is open; ask after those whose webhook is lost."""
     began = asked_at = time.monotonic()
     while True:
-        batches = [
-            each
-            for each in system.recent()
-            if each.source.get("type") == "requests" and not each.state.ended
-        ]
+        batches = accepting(system)
         left = sum(each.counts["planned"] + each.counts["in_flight"] for each in batches)
         waited_s = time.monotonic() - began
         if batches and not left:
@@ -261,8 +258,17 @@ def _compare(clients: Clients, rows: Sequence[JobRow]) -> Iterator[str]:
             yield f"job {job} was answered as {sorted(tasks)}; the ledger has {known.task_id}"
 
 
-def close(system: System, batches: Mapping[str, Verdict]) -> None:
-    """Cancel the batches: they would take requests until the end of the day."""
+def accepting(system: System) -> list[BatchStatus]:
+    """The batches that take requests."""
+    return [
+        each
+        for each in system.recent()
+        if each.source.get("type") == "requests" and not each.state.ended
+    ]
+
+
+def close(system: System, batches: Iterable[str]) -> None:
+    """Cancel batches that would take requests until the end of the day."""
     for batch in batches:
         system.command("cancel", batch)
         system.await_end(batch)
