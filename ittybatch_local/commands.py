@@ -108,13 +108,20 @@ def up(
         for what, url in (
             ("Sign in with", stack.prefect_auth),
             ("Webhooks", f"{stack.receiver_url}/webhooks/ittybit"),
+            ("API", f"{stack.receiver_url}/process"),
+            ("API token", stack.api_token),
             ("Sandbox", stack.sandbox_url),
             ("S3", stack.s3_url),
         ):
             if url:
                 console.print(f"{what:12} {url}")
+        console.print(f"{'API':12} {stack.receiver_url}/process")
+        # One that the user has set is known to them, and is printed nowhere.
+        if Settings().api_token is None:
+            console.print(f"{'API token':12} {stack.api_token}")
         console.print(f"{'Logs':12} {stack.home / 'logs'}")
         console.print(f"{'Environment':12} set -a; . {stack.env_file}\n")
+        console.print(f"{stack.request_example}\n", markup=False)
         console.print("Ctrl-C stops everything.")
         try:
             stopping.wait()

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from ittybatch.home import private_folder
 from ittybatch.settings import Settings
 from ittybatch_local.keys import write_private
 from ittybatch_local.media import make_media
+from ittybatch_local.request import request
 from ittybatch_local.stack import LocalStack
 
 BUCKET, PREFIX = "demo-media", "library/"
@@ -52,7 +54,8 @@ def demo(
     """Watch real files become real outputs, on this machine alone.
 
     Starts Prefect, a worker, the receiver, a local Ittybit with real ffmpeg and a local S3. Runs
-    a batch over real media, then the same batch again, which submits nothing.
+    a batch over real media, then the same batch again, which submits nothing, then one request as
+    an app sends it.
     """
     if report:
         _check_report(report)
@@ -87,6 +90,7 @@ def demo(
         console.print("\nThe same batch again submits nothing, because every job is done:")
         _show(environment, *run)
         _check_second_batch(environment, batch)
+        _show_request(stack, found["jobs"])
         console.print(f"\nThe demo took {time.monotonic() - began:.0f} s. It wrote:")
         for what, where in (
             ("HTML report", home / "batches" / batch / "report.html"),
@@ -103,6 +107,25 @@ def demo(
             markup=False,
         )
     return result
+
+
+def _show_request(stack: LocalStack, jobs: Sequence[Mapping[str, Any]]) -> None:
+    """Send one request as an app does, about a film or picture of the batch."""
+    seen = {"video", "image"}
+    made = (each for each in jobs if each["status"] == "succeeded" and each["kind"] in seen)
+    found = next(made, None)
+    if found is None:
+        return
+    body = {"url": found["input"], "kind": "image", "options": {"width": 240, "format": "webp"}}
+    console.print("\nAn app does not wait for a batch. It sends one upload to the receiver:")
+    line = f"POST {stack.receiver_url}/process {json.dumps(body)}"
+    console.print(f"\n$ {line}", style="bold", markup=False)
+    done = request(stack.receiver_url, stack.api_token, body)
+    console.print(
+        f"Answered after {done.answered_s:.1f} s with {done.job['task_id']}; "
+        f"{done.job['status']} after {done.ended_s:.1f} s: {done.job['output_url']}",
+        markup=False,
+    )
 
 
 def _media(given: Path | None, home: Path) -> Path:

@@ -38,6 +38,7 @@ def shared_environment(
     ports: Mapping[str, int],
     secrets: StackSecrets,
     ledger_url: str,
+    intake_file: Path,
     settings: Settings,
 ) -> dict[str, str]:
     """Build the settings that the command line, the worker and the services share.
@@ -50,8 +51,10 @@ def shared_environment(
         "DATABASE_URL": ledger_url,
         # Flow runs work in temporary folders, where no file of the project is found.
         "ITTYBATCH_PROFILES_DIR": str(settings.profiles_dir),
+        "ITTYBATCH_INTAKE_FILE": str(intake_file),
         **_prefect(home, parts, ports, secrets),
         **_ittybit(parts, ports, secrets, settings),
+        **_api(parts, secrets, settings),
         **(_s3(ports) if parts.s3 else {}),
         **_without_proxy(),
     }
@@ -141,6 +144,19 @@ def _ittybit(
         "WEBHOOK_URL": settings.webhook_url,
     }
     return {name: value for name, value in given.items() if value}
+
+
+def _api(parts: Parts, secrets: StackSecrets, settings: Settings) -> dict[str, str]:
+    given = {
+        "ITTYBATCH_API_TOKEN": secret_text(settings.api_token) or secrets.api_token,
+        # Like the profiles: services work in the project's folder, which may be another one.
+        "ITTYBATCH_RESULTS_FILE": str(settings.results_file),
+    }
+    if (parts.s3 or parts.sandbox) and "allow_private_urls" not in settings.model_fields_set:
+        # The local S3, and files that are served on this machine to the sandbox, are at private
+        # addresses.
+        given["ITTYBATCH_ALLOW_PRIVATE_URLS"] = "true"
+    return given
 
 
 def _s3(ports: Mapping[str, int]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import json
 import os
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ittybatch_local.errors import StackError
@@ -17,43 +17,46 @@ class StackSecrets:
     webhook_secret: str = field(repr=False)
     database_password: str = field(repr=False)
     prefect_auth: str = field(repr=False)
+    api_token: str = field(repr=False)
 
 
 def load_secrets(home: Path) -> StackSecrets:
     """Read the secrets of a home, or create them.
 
-    Homes of earlier versions have no `prefect_auth`; this adds it.
+    Homes of earlier versions have fewer; this adds those that are missing.
 
     Raises:
         StackError: The file exists and is not usable.
     """
     path = home / "secrets.json"
+    made = {
+        "api_key": f"sandbox-{secrets.token_hex(16)}",
+        "webhook_secret": secrets.token_hex(32),
+        "database_password": secrets.token_hex(16),
+        **_later_secrets(),
+    }
     if not path.exists():
-        _write(
-            path,
-            {
-                "api_key": f"sandbox-{secrets.token_hex(16)}",
-                "webhook_secret": secrets.token_hex(32),
-                "database_password": secrets.token_hex(16),
-                "prefect_auth": _new_prefect_auth(),
-            },
-        )
+        _write(path, made)
     try:
         content = {str(name): str(value) for name, value in json.loads(path.read_bytes()).items()}
-        found = StackSecrets(**{"prefect_auth": _new_prefect_auth(), **content})
+        found = StackSecrets(**{**_later_secrets(), **content})
     except (OSError, ValueError, TypeError, AttributeError):
         raise StackError(
             f"{path} does not contain this stack's secrets.",
             remedy=f"Restore it, or remove {home} to start again without its data.",
         ) from None
-    if "prefect_auth" not in content:
-        _write(path, {**content, "prefect_auth": found.prefect_auth})
+    if asdict(found) != content:
+        _write(path, asdict(found))
     return found
 
 
-def _new_prefect_auth() -> str:
-    # `user:password`, as Prefect expects it.
-    return f"admin:{secrets.token_hex(16)}"
+def _later_secrets() -> dict[str, str]:
+    """Those that homes of earlier versions do not have."""
+    # Prefect expects `user:password`.
+    return {
+        "prefect_auth": f"admin:{secrets.token_hex(16)}",
+        "api_token": secrets.token_hex(16),
+    }
 
 
 def _write(path: Path, content: dict[str, str]) -> None:

@@ -56,6 +56,18 @@ def upload(
     return Uploaded(count, size_bytes)
 
 
+def create_bucket(bucket: str, *, environment: Mapping[str, str]) -> None:
+    """Create a bucket in the local S3, if it is missing.
+
+    Raises:
+        StackError: The local S3 does not exist, or refuses it.
+    """
+    try:
+        _create_bucket(_client(environment), bucket)
+    except (BotoCoreError, ClientError) as error:
+        raise StackError(f"The local S3 refused the bucket {bucket!r}: {error}") from error
+
+
 def _client(environment: Mapping[str, str]) -> "S3Client":
     endpoint = environment.get("AWS_ENDPOINT_URL")
     if not endpoint:

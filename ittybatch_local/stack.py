@@ -20,11 +20,12 @@ from ittybatch_local.environment import (
     write_environment,
 )
 from ittybatch_local.errors import StackError
+from ittybatch_local.intake import EXAMPLE_BUCKET, choose_intake
 from ittybatch_local.keys import load_secrets
 from ittybatch_local.lock import home_lock
 from ittybatch_local.ports import HOST, choose_ports
 from ittybatch_local.postgres import PostgresCluster
-from ittybatch_local.s3 import Uploaded, upload
+from ittybatch_local.s3 import Uploaded, create_bucket, upload
 from ittybatch_local.services import PROGRAM, WORK_POOL, SandboxOptions, Services, api_headers
 from ittybatch_local.supervisor import Supervisor
 
@@ -140,6 +141,20 @@ class LocalStack(Supervisor):
         return f"http://{HOST}:{self._ports['receiver']}"
 
     @property
+    def api_token(self) -> str:
+        """The bearer token of the receiver's API."""
+        return self.environment()["ITTYBATCH_API_TOKEN"]
+
+    @property
+    def request_example(self) -> str:
+        """A command line that sends one file to the API, for a shell with `env_file`."""
+        return (
+            f"curl -X POST {self.receiver_url}/process "
+            '-H "Authorization: Bearer $ITTYBATCH_API_TOKEN" '
+            """-d '{"url": "https://example.com/video.mov", "profile": "web"}'"""
+        )
+
+    @property
     def sandbox_url(self) -> str | None:
         """The local Ittybit's URL; None if the stack does not run it."""
         return f"http://{HOST}:{self._ports['sandbox']}" if self._parts.sandbox else None
@@ -172,6 +187,10 @@ class LocalStack(Supervisor):
             ports=self._ports,
             secrets=secrets,
             ledger_url=databases.ledger_url,
+            # The example's bucket is in the local S3.
+            intake_file=choose_intake(self.home, settings)
+            if self._parts.s3
+            else settings.intake_file.resolve(),
             settings=settings,
         )
         write_environment(self.env_file, self._environment)
@@ -221,6 +240,8 @@ class LocalStack(Supervisor):
         ):
             if runs:
                 self.await_ready(name)
+        if parts.s3:
+            create_bucket(EXAMPLE_BUCKET, environment=self.environment())
 
     def _start_database(self, services: Services) -> None:
         cluster = services.databases.cluster

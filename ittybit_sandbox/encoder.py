@@ -8,7 +8,7 @@ from ittybit_sandbox.config import SandboxConfig
 from ittybit_sandbox.errors import JobFailure
 from ittybit_sandbox.faults import FaultPlan, JobAction
 from ittybit_sandbox.jobs import Job, JobError, MediaFile
-from ittybit_sandbox.media.estimate import estimate_output
+from ittybit_sandbox.media.estimate import estimate_input, estimate_output
 from ittybit_sandbox.memory import Memory
 from ittybit_sandbox.pipeline import Pipeline
 from ittybit_sandbox.vocabulary import ErrorKind, Stage
@@ -82,6 +82,7 @@ class Encoder:
         asyncio.get_running_loop().call_later(self._config.instant_latency_s, fire)
 
     def _estimate(self, job: Job) -> MediaFile:
+        job.probed = estimate_input(job.request)
         return estimate_output(job.id, job.request, self._config.base_url)
 
     def _fail_at_once(self, job: Job, error: JobError) -> None:

@@ -28,7 +28,7 @@ def new_id(prefix: str) -> str:
 
 
 class MediaFile(TypedDict, total=False):
-    """Facts about an output; `duration` in seconds, `size` in bytes."""
+    """Facts about an input or an output; `duration` in seconds, `size` in bytes."""
 
     url: str
     kind: str
@@ -72,7 +72,7 @@ class Delivery:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One job, or one standalone task."""
+    """One job, or one standalone task; `probed` is its input, once that is known."""
 
     id: str
     sequence: int
@@ -84,6 +84,7 @@ class Job:
     attempt: int
     created_at: int
     status: Status = Status.QUEUED
+    probed: MediaFile | None = None
     output: MediaFile | None = None
     error: JobError | None = None
     started_at: int | None = None

@@ -58,6 +58,7 @@ class Memory:
         job.status = Status.PROCESSING
         job.started_at = job.updated_at = now_ms()
         job.stages = {}
+        job.probed = None
 
     def enter(self, job: Job, stage: Stage) -> None:
         """Mark the current stage of a job, and the earlier stages as finished."""
@@ -83,6 +84,7 @@ class Memory:
                 {
                     "what": "end",
                     "id": job.id,
+                    "probed": job.probed,
                     "output": output,
                     "error": error,
                     "started_at": job.started_at,
@@ -155,6 +157,8 @@ class Memory:
         job = self.jobs.get(entry["id"])
         if job is None:
             return
+        # Journals of earlier versions do not have it.
+        job.probed = entry.get("probed")
         job.output, job.error = entry["output"], entry["error"]
         job.status = Status.FAILED if job.output is None else Status.SUCCEEDED
         job.started_at = entry["started_at"]

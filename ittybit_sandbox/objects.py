@@ -84,14 +84,13 @@ def show_standalone(job: Job) -> Shown:
 def show_stage(job: Job, stage: Stage) -> Shown:
     """Show one nested task of a job."""
     started_at, finished_at, status = _progress_of(job, stage)
-    makes_output = stage in {Stage.ENCODE, Stage.EXPORT} and status is Status.SUCCEEDED
     return {
         "id": f"{job.id}_{stage}",
         "object": "task",
         "kind": stage,
         "input": {"object": "external_file", "url": job.request.input},
         "options": job.request.options if stage is Stage.ENCODE else {},
-        "output": _file(job.output, job.request.kind) if makes_output else None,
+        "output": _output_of(job, stage) if status is Status.SUCCEEDED else None,
         "status": status,
         "progress": None,
         "error": job.error if status is Status.FAILED else None,
@@ -113,6 +112,16 @@ def _progress_of(job: Job, stage: Stage) -> tuple[int | None, int | None, Status
     if job.status is Status.FAILED:
         return started_at, job.finished_at, Status.FAILED
     return started_at, None, Status.PROCESSING
+
+
+def _output_of(job: Job, stage: Stage) -> Shown | None:
+    match stage:
+        case Stage.PROBE:
+            return _file(job.probed, job.request.kind)
+        case Stage.IMPORT:
+            return None
+        case _:
+            return _file(job.output, job.request.kind)
 
 
 def _standalone(job: Job, status: Status) -> Shown:

@@ -90,8 +90,9 @@ class Pipeline:
         if request.kind is Kind.EXPORT:
             return await self._copy(job, source)
         probed = await probe_input(source)
+        job.probed = _probe_result(request.input, source, probed)
         if request.kind is Kind.PROBE:
-            return _probe_result(request.input, source, probed)
+            return job.probed
         self._memory.enter(job, Stage.IMPORT)
         if request.kind is Kind.IMPORT:
             return await self._copy(job, source) | _facts(probed)

@@ -65,6 +65,7 @@ for _name, _where, _group, _help in (
     ("report", "reporting:report", _results, "Write a batch's completion report."),
     ("sinks", "sinks:app", _results, "The places that results are delivered to."),
     ("receiver", "serving:receiver", _services, "Run the webhook receiver."),
+    ("webhook", "webhook:app", _services, "Webhook endpoints of the whole Ittybit project."),
     ("deploy", "maintenance:deploy", _maintenance, "Apply prefect.yaml and the automations."),
     ("reconcile", "maintenance:reconcile", _maintenance, "Poll overdue jobs; wake waiting runs."),
     ("doctor", "doctor:doctor", _maintenance, "Check the installation and explain how to fix it."),

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -18,9 +18,12 @@ from ittybatch.engine.deployments import deploy as apply_declarations
 from ittybatch.engine.reconciling import reconcile as reconcile_all
 from ittybatch.errors import ConfigurationError
 from ittybatch.ledger import open_ledger
+from ittybatch.ledger.database import LedgerUnavailable
 from ittybatch.ledger.migrate import upgrade as migrate
 from ittybatch.ledger.retention import tidy as remove_old
+from ittybatch.ledger.sinks import DeclaredSink, sync_sinks
 from ittybatch.settings import Settings
+from ittybatch.sinks.declared import declared_sinks, to_declare
 
 _UNITS = {"d": "days", "w": "weeks"}
 
@@ -55,6 +58,8 @@ def deploy(
             "PREFECT_API_URL is not set.",
             remedy="Set it to your Prefect server's API, or start one with `ittybatch up`.",
         )
+    settings = Settings()
+    sinks = declared_sinks(settings)
     deployed = apply_declarations(
         concurrency=concurrency,
         python=python,
@@ -65,7 +70,25 @@ def deploy(
     print_table(
         "Deployments", ("Deployment", "Schedule", Column("Next run", prose=True)), _rows(deployed)
     )
+    if sinks:
+        _declare_sinks(settings, to_declare(sinks))
     return SUCCEEDED
+
+
+def _declare_sinks(settings: Settings, sinks: Sequence[DeclaredSink]) -> None:
+    """Keep results for new sinks from now on; only a receiver makes sinks inactive.
+
+    This machine's file need not be the receiver's.
+    """
+    names = ", ".join(each.name for each in sinks)
+    try:
+        open_ledger(settings, patience_s=3).write(sync_sinks, sinks, others_stay=True)
+    except LedgerUnavailable as error:
+        console.print(f"Sinks: {names} get results once a receiver starts. {error}", markup=False)
+        return
+    console.print(
+        f"Sinks: results are kept for {names}. Restart the receiver to deliver to new ones."
+    )
 
 
 def _rows(deployed: Deployed) -> Iterator[tuple[str, str, str]]:

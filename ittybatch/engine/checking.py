@@ -7,11 +7,13 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from ittybatch.engine.api_checks import check_receiver_api
 from ittybatch.engine.connection import connect
 from ittybatch.engine.finding import Finding, Grade
 from ittybatch.engine.prefect_checks import check_prefect
 from ittybatch.errors import ConfigurationError, IttybatchError
 from ittybatch.ittybit.errors import AuthenticationError, IttybitError
+from ittybatch.ittybit.redaction import without_secrets
 from ittybatch.ittybit.signature import HEADER, check_body, sign
 from ittybatch.ledger import open_ledger
 from ittybatch.ledger.migrate import current_revision, newest_revision
@@ -25,7 +27,8 @@ _MIN_SECRET_CHARS = 12
 def check_all(settings: Settings) -> Iterator[Finding]:
     """Check everything that a batch relies on, except its source."""
     yield from _check_secret(settings)
-    yield from _check_webhook_url(settings)
+    yield check_webhook_url(settings, settings.webhook_url)
+    yield check_receiver_api(settings)
     yield from _check_ledger(settings)
     yield from check_prefect()
 
@@ -79,46 +82,52 @@ def _check_secret(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _check_webhook_url(settings: Settings) -> Iterator[Finding]:
-    url = settings.webhook_url
+def check_webhook_url(settings: Settings, url: str | None) -> Finding:
+    """Check that Ittybit may call a webhook URL, and that a receiver with our secret answers."""
     if url is None:
-        yield Finding(
+        return Finding(
             "Webhook URL",
             Grade.WARNING,
             "none: results of jobs arrive by polling only.",
             "Set WEBHOOK_URL to the public https:// address of /webhooks/ittybit.",
         )
-        return
-    parts = urlsplit(url)
+    return refuse_webhook_url(settings, url) or _probe_webhook_url(url, settings.webhook_secrets)
+
+
+def refuse_webhook_url(settings: Settings, url: str) -> Finding | None:
+    """Return why Ittybit would refuse a webhook URL or could not reach it; None if it would not."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
     local = parts.hostname in _LOOPBACK
-    if parts.scheme != "https" and not local:
-        yield Finding(
+    if not parts.hostname or (parts.scheme != "https" and not (local and parts.scheme == "http")):
+        return Finding(
             "Webhook URL",
             Grade.BROKEN,
-            f"{url} is not HTTPS, and Ittybit refuses it.",
+            f"{without_secrets(url)} is not HTTPS, and Ittybit refuses it.",
             "Put the receiver behind TLS, or use a tunnel while developing.",
         )
-        return
     if local and urlsplit(settings.api_url).hostname not in _LOOPBACK:
-        yield Finding(
+        return Finding(
             "Webhook URL",
             Grade.BROKEN,
-            f"{url} is on this machine, which Ittybit cannot reach.",
+            f"{without_secrets(url)} is on this machine, which Ittybit cannot reach.",
             "Set WEBHOOK_URL to a public https:// address.",
         )
-        return
-    yield _probe_webhook_url(url, settings.webhook_secrets)
+    return None
 
 
 def _probe_webhook_url(url: str, secrets: Sequence[bytes]) -> Finding:
     """Send an unsigned request. A correct receiver refuses it."""
+    shown = without_secrets(url)
     try:
         answer = httpx.post(url, content=b"{}", timeout=10)
     except httpx.HTTPError as error:
         return Finding(
             "Webhook URL",
             Grade.BROKEN,
-            f"{url} does not answer ({type(error).__name__}).",
+            f"{shown} does not answer ({type(error).__name__}).",
             "Start `ittybatch receiver` there.",
         )
     match answer.status_code:
@@ -128,38 +137,39 @@ def _probe_webhook_url(url: str, secrets: Sequence[bytes]) -> Finding:
             return Finding(
                 "Webhook URL",
                 Grade.WARNING,
-                f"{url} accepts unsigned webhooks.",
+                f"{shown} accepts unsigned webhooks.",
                 "Set ITTYBIT_WEBHOOK_SECRET for the receiver.",
             )
         case status:
             return Finding(
                 "Webhook URL",
                 Grade.BROKEN,
-                f"{url} answers {status}; a receiver answers 401.",
+                f"{shown} answers {status}; a receiver answers 401.",
                 "Check that the path is /webhooks/ittybit and leads to `ittybatch receiver`.",
             )
 
 
 def _probe_signature(url: str, secrets: Sequence[bytes]) -> Finding:
     """Send signed deliveries, as Ittybit does. A receiver with the same secret accepts them."""
+    shown = without_secrets(url)
     try:
         statuses = {_signed_status(url, secret) for secret in secrets}
     except httpx.HTTPError as error:
         return Finding(
             "Webhook URL",
             Grade.BROKEN,
-            f"{url} does not answer a signed delivery ({type(error).__name__}).",
+            f"{shown} does not answer a signed delivery ({type(error).__name__}).",
             "Look at the receiver's log.",
         )
     if statuses <= {HTTPStatus.OK}:
         what = "accepts this secret's signature" if secrets else "requires a signature"
-        return Finding("Webhook URL", Grade.OK, f"{url} answers, and {what}.")
+        return Finding("Webhook URL", Grade.OK, f"{shown} answers, and {what}.")
     refused = HTTPStatus.UNAUTHORIZED in statuses
     what = "it has another ITTYBIT_WEBHOOK_SECRET" if refused else f"answers {max(statuses)}"
     return Finding(
         "Webhook URL",
         Grade.BROKEN,
-        f"{url} refuses a delivery that is signed with ITTYBIT_WEBHOOK_SECRET: {what}.",
+        f"{shown} refuses a delivery that is signed with ITTYBIT_WEBHOOK_SECRET: {what}.",
         "Start `ittybatch receiver` with the same ITTYBIT_WEBHOOK_SECRET as here, the one that "
         "Ittybit shows; check that no proxy changes bodies or drops headers.",
     )

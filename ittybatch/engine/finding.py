@@ -21,9 +21,11 @@ class Finding:
         grade: The result.
         what: What was found.
         remedy: How to fix it; empty if there is nothing to fix.
+        command: A command that fixes it, to copy as it is; empty if there is none.
     """
 
     check: str
     grade: Grade
     what: str
     remedy: str = ""
+    command: str = ""

@@ -1,19 +1,69 @@
-"""Which hosts are of a private network, by the text of a URL alone.
+"""Which URLs a request may name: none of a private network, unless a setting allows that.
 
-Names are not resolved: Ittybit fetches the URL, from its own network and at another time.
+Only the text of the URL is checked. Ittybit fetches it, from its own network; a name that resolves
+to a private address there is Ittybit's to refuse.
 """
 
 import ipaddress
 import re
-from urllib.parse import unquote
+from http import HTTPStatus
+from urllib.parse import unquote, urlsplit
 
-# Names that public DNS does not have. https://www.iana.org/assignments/special-use-domain-names
-_PRIVATE_NAMES = (
-    "home.arpa", "internal", "intranet", "invalid", "lan", "local", "localdomain", "localhost",
-    "onion", "test",
-)  # fmt: skip
+from ittybatch.intake.wanted import RequestRefused
+from ittybatch.profiles import Item
+from ittybatch.profiles.item import S3_SCHEME
+from ittybatch.sources.s3 import split_uri
+
+_MAX_URL_CHARS = 4096
+_PRIVATE_NAMES = ("localhost", "local", "internal", "localdomain", "lan", "intranet", "home.arpa")
+# Whitespace and control characters: parsers disagree about what they mean.
+_UNSAFE = re.compile(r"[\x00-\x20\x7f-\x9f\\]")
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
+_MAX_PORT = 65_535
 _MAX_PARTS = 4
+
+
+def check_address(url: str, *, allow_private: bool, field: str = "url") -> str:
+    """Check the URL of an input.
+
+    Args:
+        url: An http(s) or s3 URL, as the request gave it.
+        allow_private: Whether addresses of private networks are allowed.
+        field: The request's field, for the error.
+
+    Returns:
+        The URL without surrounding whitespace.
+
+    Raises:
+        RequestRefused: It cannot be used.
+    """
+    text = url.strip()
+    if not text or len(text) > _MAX_URL_CHARS:
+        raise _refused(field, f"The URL has {len(text)} characters; it may have 1 to 4,096.")
+    if text.startswith(S3_SCHEME):
+        return _check_object(text, field)
+    if _UNSAFE.search(text):
+        raise _refused(field, "The URL has a space, a control character or a backslash in it.")
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise _refused(field, "The URL cannot be read.") from None
+    if parts.scheme not in {"http", "https"} or not host or port == 0:
+        raise _refused(field, f"{_shown(text)} is not the URL of a file.")
+    if "@" in parts.netloc:
+        raise _refused(
+            field,
+            "The URL has a user name or a password in it, which would be stored and sent on.",
+            "Use a signed URL.",
+        )
+    if not allow_private and is_private(host):
+        raise _refused(
+            field,
+            f"{host} is an address of a private network or of this machine.",
+            "Use a public URL. For tests, ITTYBATCH_ALLOW_PRIVATE_URLS=true allows it.",
+        )
+    return text
 
 
 def is_private(host: str) -> bool:
@@ -91,3 +141,26 @@ def _ascii(host: str) -> str:
         return plain.encode("idna").decode()
     except UnicodeError:
         return ""
+
+
+def _check_object(text: str, field: str) -> str:
+    try:
+        bucket, key = split_uri(text)
+    except ValueError as error:
+        raise _refused(field, f"{error}.") from None
+    if not bucket or not key or key.endswith("/") or "\x00" in key:
+        raise _refused(field, f"{text[:200]} is not an object: write s3://bucket/key.")
+    return text
+
+
+def _refused(field: str, message: str, remedy: str | None = None) -> RequestRefused:
+    return RequestRefused(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        field,
+        message,
+        remedy or "Send the https:// or s3:// URL of one file.",
+    )
+
+
+def _shown(text: str) -> str:
+    return Item(text[:200]).shown if "://" in text else text[:200].partition("?")[0]

@@ -9,6 +9,7 @@ from ittybatch.engine.finding import Finding, Grade
 from ittybatch.errors import IttybatchError
 from ittybatch.intake.declaration import DeclarationError, load_declared
 from ittybatch.intake.declared import Declared, QueueDeclared
+from ittybatch.intake.upload_checks import check_uploads
 from ittybatch.settings import Settings
 from ittybatch.sources.s3 import s3_client
 from ittybatch.sources.sqs import SqsQueue, refuse_loops
@@ -47,6 +48,8 @@ def check_intake(settings: Settings) -> Iterator[Finding]:
         yield _check_queue(queue)
     for bucket in dict.fromkeys(each.bucket for each in declared.buckets):
         yield from _check_events(bucket)
+    if declared.uploads is not None and settings.api_token is not None:
+        yield from check_uploads(declared.uploads)
 
 
 def _summary(declared: Declared) -> str:

@@ -13,6 +13,7 @@ from ittybatch.profiles import (
     Profile,
     ProfileError,
     Profiles,
+    list_profiles,
     refuse_overlap,
 )
 from ittybatch.profiles.document import MAX_BYTES, Document, parse_document
@@ -65,7 +66,7 @@ def load_declared(path: Path, profiles_dir: Path) -> Declared:
     except ValidationError as error:
         found = problems_of(error, document.data)
         raise DeclarationError(path, _located(document, found)) from error
-    if problems := _located(document, _problems_with_profiles(declared, Profiles(profiles_dir))):
+    if problems := _located(document, _problems_with_profiles(declared, profiles_dir)):
         raise DeclarationError(path, problems)
     return declared
 
@@ -107,32 +108,34 @@ def _located(
 
 
 def _problems_with_profiles(
-    declared: Declared, profiles: Profiles
+    declared: Declared, profiles_dir: Path
 ) -> Iterator[tuple[Location, str]]:
+    profiles, known = Profiles(profiles_dir), list_profiles(profiles_dir)
     watched = [each.uri for each in declared.buckets]
-    named: list[tuple[Location, str]] = [
-        *(
-            (("buckets", place, "profile"), each.profile)
-            for place, each in enumerate(declared.buckets)
-            if each.profile
-        ),
-        *(
-            (("tables", place, "profile"), each.profile)
-            for place, each in enumerate(declared.tables)
-            if each.profile
-        ),
-        *((("options", name), name) for name in declared.options if name != WITHOUT_PROFILE),
-    ]
-    if declared.uploads is not None:
-        named.append((("uploads", "profile"), declared.uploads.profile))
-    for location, name in named:
+    for location, name in _profiles_of(declared):
+        if name not in known:
+            found = ", ".join(known) or "none"
+            why = f"there is no profile {name!r} in {profiles_dir} (found: {found})"
+            yield location, f"{why}; use one of these, or make {name}.yaml there"
+            continue
         try:
             profile = profiles.get(name)
         except ProfileError as error:
             yield location, _in_one_line(error)
             continue
-        if watched and location[0] != "options":
+        if location[0] != "options":
             yield from ((location, why) for why in _loops(profile, watched))
+
+
+def _profiles_of(declared: Declared) -> Iterator[tuple[Location, str]]:
+    """Yield each name of a profile with its place."""
+    for field, rules in (("buckets", declared.buckets), ("tables", declared.tables)):
+        for place, each in enumerate(rules):
+            if each.profile is not None:
+                yield (field, place, "profile"), each.profile
+    yield from ((("options", name), name) for name in declared.options if name != WITHOUT_PROFILE)
+    if declared.uploads is not None:
+        yield ("uploads", "profile"), declared.uploads.profile
 
 
 def _loops(profile: Profile, watched: Sequence[str]) -> Iterator[str]:

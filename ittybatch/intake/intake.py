@@ -9,8 +9,8 @@ from http import HTTPStatus
 
 from ittybatch.engine.options import RunOptions
 from ittybatch.intake.brakes import Brakes
-from ittybatch.intake.inputs import check_input
 from ittybatch.intake.live_profiles import LiveProfiles
+from ittybatch.intake.loops import refuse_loops
 from ittybatch.intake.orders import Orders
 from ittybatch.intake.sender import LEASE_S, Sender, Sent
 from ittybatch.intake.taken import Taken, TakenJob
@@ -65,6 +65,7 @@ class Intake:
         settings: The API, the folder of profiles, the limits.
         options: Options of the batches, by profile; those of `requests` are for requests without
             a profile.
+        watched: The folders, `s3://bucket/prefix/`, whose new objects are requests.
 
     Raises:
         ConfigurationError: An option makes no sense for requests.
@@ -75,10 +76,15 @@ class Intake:
         ledger: Ledger,
         settings: Settings,
         options: Mapping[str, RunOptions] | None = None,
+        watched: Sequence[str] = (),
     ) -> None:
         self._ledger = ledger
-        self._allow_private = settings.allow_private_urls
-        self._orders = Orders(LiveProfiles(settings.profiles_dir), options or {})
+        self._watched = watched
+        self._orders = Orders(
+            LiveProfiles(settings.profiles_dir),
+            options or {},
+            allow_private=settings.allow_private_urls,
+        )
         self._sender = Sender(ledger, settings)
         self._brakes = Brakes(ledger)
         self._pending: list[_Waiting] = []
@@ -120,8 +126,8 @@ class Intake:
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + answer_within_s
-        check_input(wanted.item.uri, allow_private=self._allow_private)
         order = self._orders.order(wanted)
+        refuse_loops(order.planned.item, order.planned.jobs, self._watched)
         if self._closing or len(self._pending) >= _MAX_PENDING:
             raise _busy("This receiver is stopping." if self._closing else "Too many wait.")
         waiting = _Waiting(order, loop.create_future())

@@ -10,6 +10,7 @@ import orjson
 
 from ittybatch.engine.options import RunOptions
 from ittybatch.errors import ConfigurationError, IttybatchError
+from ittybatch.intake.addresses import check_address
 from ittybatch.intake.live_profiles import LiveProfiles
 from ittybatch.intake.wanted import NothingToMake, RequestRefused, TaskSpec, Wanted
 from ittybatch.ittybit.options import InvalidOptions, Kind
@@ -32,14 +33,18 @@ class Orders:
         profiles: The profiles, as they are now.
         options: The options of the batches, by profile; that of `requests` is for requests
             without a profile.
+        allow_private: Whether URLs of private networks are allowed.
     """
 
     def __init__(
         self,
         profiles: LiveProfiles,
         options: Mapping[str, RunOptions],
+        *,
+        allow_private: bool = False,
     ) -> None:
         self._profiles = profiles
+        self._allow_private = allow_private
         self._options = {name: to_store(name, each) for name, each in options.items()}
         self._specs: dict[str, tuple[Profile, IntakeSpec]] = {}
 
@@ -49,7 +54,8 @@ class Orders:
         Raises:
             RequestRefused: Something is wrong with the request.
         """
-        item = replace(wanted.item, metadata=_metadata_of(wanted))
+        uri = check_address(wanted.item.uri, allow_private=self._allow_private)
+        item = replace(wanted.item, uri=uri, metadata=_metadata_of(wanted))
         if wanted.profile is not None:
             profile, spec = self._spec(wanted.profile)
             jobs = _jobs_of_profile(item, profile)

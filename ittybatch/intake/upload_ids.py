@@ -104,7 +104,7 @@ class UploadIds:
                 "changed since, begin the upload again.",
             ) from None
         upload = Upload(**orjson.loads(record))
-        if upload.expires_at <= (now or datetime.now(UTC)).timestamp():
+        if upload.expires_at <= (now or _now()).timestamp():
             raise RequestRefused(
                 HTTPStatus.GONE,
                 "id",
@@ -112,3 +112,7 @@ class UploadIds:
                 "Begin it again with POST /uploads.",
             )
         return upload
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

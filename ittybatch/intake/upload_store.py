@@ -15,7 +15,7 @@ from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.redaction import redacted
 from ittybatch.sources.entry import bare_etag
 from ittybatch.sources.page import SourceError
-from ittybatch.sources.s3 import aws_client, client_in_region_of, failure, is_at_aws
+from ittybatch.sources.s3 import aws_client, can_sign, client_in_region_of, failure, is_at_aws
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -240,6 +240,8 @@ class UploadStore:
 
     def _sign(self, operation: str, parameters: Mapping[str, Any], expires_s: int) -> str:
         with self._explained():
+            if not can_sign(self._signer):
+                raise NoCredentialsError
             return self._signer.generate_presigned_url(
                 operation, Params=dict(parameters), ExpiresIn=expires_s
             )

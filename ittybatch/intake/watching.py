@@ -4,19 +4,16 @@ import asyncio
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import CancelledError
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Protocol
 
 from ittybatch.errors import IttybatchError
 from ittybatch.intake.declared import Declared, QueueDeclared
-from ittybatch.intake.events import WITHOUT_RENDITION, Fate, Sorting
-from ittybatch.intake.wanted import NothingToMake, RequestRefused, Wanted
+from ittybatch.intake.received import Received, TakeAll
+from ittybatch.intake.wanted import Wanted
 from ittybatch.ledger.database import LedgerUnavailable
-from ittybatch.sources import SourceError
-from ittybatch.sources.sqs import Message, SqsQueue, refuse_loops
+from ittybatch.sources.sqs import SqsQueue, refuse_loops
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -28,13 +25,16 @@ _LONG_POLL_S = 20
 # Long enough to take and delete messages, and short enough that those of a killed receiver are
 # soon seen again.
 _VISIBILITY_S = 120
-_TAKE_TIMEOUT_S = 60.0
 # With a backlog, this many more messages are received at once.
 _BACKLOG = 90
 _FULL = 10
+# The intake refuses requests when too many wait; a message may hold thousands of records.
+_AT_ONCE = 1000
 _FIRST_WAIT_S = 1.0
 _MAX_WAIT_S = 15.0
 _STOP_S = 1.5
+# How long the ledger counts as ready after it was asked.
+_READY_S = 1.0
 
 
 class Takes(Protocol):
@@ -100,14 +100,16 @@ class Watching:
             await asyncio.to_thread(thread.join, max(0.0, deadline - time.monotonic()))
 
     async def _take_all(self, wanted: Sequence[Wanted]) -> list[BaseException | None]:
-        results = await asyncio.gather(
-            *(self._intake.take(each, answer_within_s=0) for each in wanted),
-            return_exceptions=True,
-        )
+        results: list[object] = []
+        for start in range(0, len(wanted), _AT_ONCE):
+            results += await asyncio.gather(
+                *(
+                    self._intake.take(each, answer_within_s=0)
+                    for each in wanted[start : start + _AT_ONCE]
+                ),
+                return_exceptions=True,
+            )
         return [each if isinstance(each, BaseException) else None for each in results]
-
-
-_TakeAll = Callable[[Sequence[Wanted]], "Future[list[BaseException | None]]"]
 
 
 class _Watcher:
@@ -118,7 +120,7 @@ class _Watcher:
         queue: QueueDeclared,
         declared: Declared,
         *,
-        take_all: _TakeAll,
+        take_all: TakeAll,
         ledger_ready: Callable[[], bool],
         count: Callable[[Mapping[str, int]], None],
         stopping: threading.Event,
@@ -130,6 +132,7 @@ class _Watcher:
         self._count = count
         self._stopping = stopping
         self._wait_s = 0.0
+        self._ready_until = 0.0
 
     def run(self) -> None:
         """Watch until `stopping` is set, whatever happens."""
@@ -143,6 +146,7 @@ class _Watcher:
                 self._back_off(type(error).__name__)
 
     def _back_off(self, why: str) -> None:
+        self._ready_until = 0.0
         self._wait_s = min(max(_FIRST_WAIT_S, 2 * self._wait_s), _MAX_WAIT_S)
         self._count({"failed": 1})
         logger.warning(
@@ -164,129 +168,20 @@ class _Watcher:
             while not self._stopping.is_set():
                 # Each receipt counts for the redrive policy, so messages stay where they are
                 # while they cannot be taken.
-                if not self._ledger_ready():
-                    raise LedgerUnavailable("The ledger does not answer.")
+                self._require_ledger()
                 messages = queue.wait(_LONG_POLL_S)
                 if len(messages) == _FULL and not self._stopping.is_set():
                     messages += queue.receive(_BACKLOG, 0)
                 if messages:
-                    _Round(queue, aside, messages, self._declared, self._take_all).take(
+                    Received(queue, aside, messages, self._declared, self._take_all).take(
                         self._stopping, self._count
                     )
                 self._wait_s = 0.0
 
-
-class _Round:
-    """Messages that were received together.
-
-    Args:
-        queue: Their queue.
-        aside: Its dead-letter queue.
-        messages: The messages.
-        declared: Which objects get which jobs.
-        take_all: Takes requests, and returns what went wrong with each.
-    """
-
-    def __init__(
-        self,
-        queue: SqsQueue,
-        aside: SqsQueue | None,
-        messages: Sequence[Message],
-        declared: Declared,
-        take_all: _TakeAll,
-    ) -> None:
-        self._queue = queue
-        self._aside = aside
-        # SQS repeats some messages, and only the newest receipt is valid.
-        self._messages = list({each.id: each for each in messages}.values())
-        self._declared = declared
-        self._take_all = take_all
-
-    def take(self, stopping: threading.Event, count: Callable[[Mapping[str, int]], None]) -> None:
-        """Take the objects, then delete the messages that the ledger holds.
-
-        Raises:
-            LedgerUnavailable: The ledger cannot take requests now. The messages are visible again.
-            SourceError: The messages could not be deleted or put aside; they come again.
-        """
-        if stopping.is_set():
-            self._give_back(self._messages)
+    def _require_ledger(self) -> None:
+        now = time.monotonic()
+        if now < self._ready_until:
             return
-        sorting = Sorting(self._declared)
-        fates = [sorting.add(number, each.body) for number, each in enumerate(self._messages)]
-        wanted = list(sorting.wanted())
-        failures = self._failures([each for each, _ in wanted])
-        later: set[int] = set()
-        reasons: dict[int, str] = {
-            number: why for number, fate in enumerate(fates) if (why := _why_aside(fate))
-        }
-        unavailable: LedgerUnavailable | None = None
-        for (each, numbers), failure in zip(wanted, failures, strict=True):
-            if failure is None:
-                continue
-            if isinstance(failure, NothingToMake):
-                sorting.left_out[WITHOUT_RENDITION] += 1
-            elif isinstance(failure, RequestRefused):
-                reasons |= dict.fromkeys(numbers, f"cannot be processed: {failure}")
-            elif isinstance(failure, LedgerUnavailable):
-                unavailable = failure
-                later |= numbers
-            else:
-                # The message stays hidden for a while, and does not keep others waiting.
-                logger.error("%s was not taken.", each.item.shown, exc_info=failure)
-                later |= numbers
-        self._settle(fates, reasons, later)
-        count(self._counts(fates, reasons, later) + sorting.left_out)
-        if unavailable is not None:
-            self._give_back([self._messages[number] for number in later])
-            raise unavailable
-
-    def _failures(self, wanted: Sequence[Wanted]) -> Sequence[BaseException | None]:
-        if not wanted:
-            return []
-        taking = self._take_all(wanted)
-        try:
-            return taking.result(_TAKE_TIMEOUT_S)
-        except (TimeoutError, CancelledError):
-            taking.cancel()
-            return [LedgerUnavailable("The ledger takes too long.")] * len(wanted)
-
-    def _settle(self, fates: Sequence[Fate], reasons: Mapping[int, str], later: set[int]) -> None:
-        done: list[Message] = []
-        aside: list[tuple[Message, str]] = []
-        for number, message in enumerate(self._messages):
-            if number in later or fates[number].undeclared:
-                continue
-            if number in reasons:
-                logger.warning("Message %s %s.", message.id, reasons[number].rstrip("."))
-                if self._aside is None:
-                    continue
-                aside.append((message, reasons[number]))
-            done.append(message)
-        if aside and self._aside is not None:
-            self._aside.put_aside(aside)
-        if done:
-            self._queue.delete(done)
-
-    def _counts(
-        self, fates: Sequence[Fate], reasons: Mapping[int, str], later: set[int]
-    ) -> Counter[str]:
-        counts: Counter[str] = Counter()
-        for number, fate in enumerate(fates):
-            if number in later:
-                counts["later"] += 1
-            elif fate.undeclared or (number in reasons and self._aside is None):
-                counts["stayed"] += 1
-            else:
-                counts["aside" if number in reasons else "taken"] += 1
-        return counts
-
-    def _give_back(self, messages: Sequence[Message]) -> None:
-        with suppress(SourceError, RuntimeError):
-            self._queue.give_back(messages)
-
-
-def _why_aside(fate: Fate) -> str | None:
-    if fate.unreadable:
-        return fate.unreadable[-1]
-    return f"is left out by `{fate.filtered[-1]}`" if fate.filtered else None
+        if not self._ledger_ready():
+            raise LedgerUnavailable("The ledger does not answer.")
+        self._ready_until = now + _READY_S

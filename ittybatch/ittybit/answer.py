@@ -1,13 +1,12 @@
 """Turns an HTTP answer into a JSON body or into the error for its status."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
-
-import httpx
 
 from ittybatch.ittybit.errors import (
     AuthenticationError,
@@ -54,11 +53,14 @@ _KEY_REUSED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer with its complete body. `what` names the request in messages."""
+    """An answer with its complete body.
+
+    `what` names the request in messages; `headers` are found in any case.
+    """
 
     what: str
     status: int
-    headers: httpx.Headers
+    headers: Mapping[str, str]
     body: bytes
 
     @property

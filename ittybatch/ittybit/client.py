@@ -1,16 +1,25 @@
-"""The client for Ittybit's API: submits jobs, looks them up, and lists them."""
+"""The client for Ittybit's API: jobs, and the project's webhook endpoints."""
 
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import quote
+from uuid import uuid4
 
 import orjson
 
 from ittybatch.ittybit.answer import Answer
-from ittybatch.ittybit.errors import InvalidRequest
+from ittybatch.ittybit.endpoints import (
+    EVENTS,
+    UnreadableEndpoint,
+    WebhookEndpoint,
+    read_endpoint,
+    read_endpoints,
+)
+from ittybatch.ittybit.errors import InvalidRequest, NotFound
 from ittybatch.ittybit.http_client import HttpClient
 from ittybatch.ittybit.job import Job, UnreadableJob, read_job
 from ittybatch.ittybit.paging import Pages
@@ -176,6 +185,59 @@ class IttybitClient:
             for job in pages.take(answer):
                 yield job
 
+    async def create_webhook(self, url: str, events: Sequence[str] = EVENTS) -> WebhookEndpoint:
+        """Register an endpoint for the whole project: `POST /webhooks`.
+
+        Args:
+            url: The https address that Ittybit calls.
+            events: The events it calls it for.
+
+        Raises:
+            NotFound: This version of the API has no such route.
+            IttybitError: For any other failure.
+        """
+        content = _json({"url": url, "events": list(events)}, "webhook endpoint")
+        # A new key each time: an endpoint that was removed can be registered again.
+        key = uuid4().hex
+
+        async def create() -> WebhookEndpoint:
+            return _endpoint(await self._http.post("/webhooks", content, key))
+
+        return await self._policy.call(create)
+
+    async def list_webhooks(self) -> list[WebhookEndpoint]:
+        """List the project's registered endpoints: `GET /webhooks`.
+
+        Raises:
+            NotFound: This version of the API has no such route.
+            IttybitError: For any other failure.
+        """
+        found: dict[str, WebhookEndpoint] = {}
+        query = {"limit": str(_MAX_PAGE_SIZE)}
+        more = True
+        while more:
+            answer = await self._policy.call(partial(self._http.get, "/webhooks", query))
+            page = _endpoints(answer)
+            # A server that ignores cursors sends the same page for ever.
+            fresh = [each for each in page if each.id not in found]
+            found |= {each.id: each for each in fresh}
+            more = bool(fresh) and answer.headers.get("has-more", "").strip().lower() == "true"
+            query |= {"after": page[-1].id} if page else {}
+        return list(found.values())
+
+    async def delete_webhook(self, id: str) -> None:  # noqa: A002 - Ittybit's name for it
+        """Delete a registered endpoint, if it is there: `DELETE /webhooks/{id}`.
+
+        Raises:
+            IttybitError: Ittybit refused or did not answer.
+        """
+        if not _JOB_ID.fullmatch(id):
+            raise InvalidRequest("The id of a webhook endpoint must have 1 to 255 characters.")
+        path = f"/webhooks/{quote(id, safe='')}"
+        # An earlier try without an answer, also one of the transport's own, may have deleted it.
+        with suppress(NotFound):
+            await self._policy.call(partial(self._http.delete, path))
+
     async def _created(self, content: bytes, idempotency_key: str) -> Job:
         return _job(await self._http.post("/jobs", content, idempotency_key))
 
@@ -188,6 +250,20 @@ def _job(answer: Answer) -> Job:
         return read_job(answer.payload())
     except UnreadableJob:
         raise answer.unreadable("its body contains no job with an id") from None
+
+
+def _endpoint(answer: Answer) -> WebhookEndpoint:
+    try:
+        return read_endpoint(answer.payload())
+    except UnreadableEndpoint:
+        raise answer.unreadable("its body contains no webhook endpoint") from None
+
+
+def _endpoints(answer: Answer) -> list[WebhookEndpoint]:
+    try:
+        return read_endpoints(answer.payload())
+    except UnreadableEndpoint:
+        raise answer.unreadable("its body contains no list of webhook endpoints") from None
 
 
 def _json(value: Mapping[str, Any], what: str) -> bytes:

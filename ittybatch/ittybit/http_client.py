@@ -2,16 +2,15 @@
 
 import asyncio
 import ipaddress
-import logging
 import re
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote, urlencode
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
+from yarl import URL
 
 from ittybatch import __version__
 from ittybatch.errors import ConfigurationError
@@ -49,7 +48,9 @@ class HttpClient:
         self._base = checked_url(base_url)
         self._timeout_s = timeout_s
         self._max_connections = max_connections
-        self._client: httpx.AsyncClient | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._proxy: httpx.Proxy | None = None
+        self._proxy_auth: aiohttp.BasicAuth | None = None
 
     def __repr__(self) -> str:
         return f"<HttpClient for {self._base}>"
@@ -60,11 +61,12 @@ class HttpClient:
         return str(self._base)
 
     async def __aenter__(self) -> Self:
-        logging.getLogger("httpx").addFilter(_hide_queries)
         # Created here because they belong to the event loop that opens the client.
         self._free = asyncio.Semaphore(self._max_connections)
-        self._client = httpx.AsyncClient(
-            base_url=self._base,
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=self._max_connections, ssl=httpx.create_ssl_context()
+            ),
             headers={
                 "Authorization": f"Bearer {self._key}",
                 "Accept": "application/json",
@@ -72,12 +74,16 @@ class HttpClient:
                 "Accept-Encoding": "identity",
                 "User-Agent": f"ittybatch/{__version__}",
             },
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
             # Everything after connecting falls under the one limit for the whole request.
-            timeout=httpx.Timeout(None, connect=min(self._timeout_s, _MAX_CONNECT_S)),
-            transport=_transport(self._base, self._max_connections),
-            event_hooks={"response": [_drop_location]},
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=min(self._timeout_s, _MAX_CONNECT_S)
+            ),
         )
+        self._proxy = proxy_for(self._base)
+        login = self._proxy.auth if self._proxy else None
+        self._proxy_auth = aiohttp.BasicAuth(*login) if login else None
         return self
 
     async def __aexit__(
@@ -86,9 +92,9 @@ class HttpClient:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
     async def post(self, path: str, content: bytes, idempotency_key: str) -> Answer:
         """Send a JSON body.
@@ -107,6 +113,14 @@ class HttpClient:
         """
         return await self._request("GET", path, query=query)
 
+    async def delete(self, path: str) -> Answer:
+        """Delete a resource.
+
+        Raises:
+            IttybitError: The API refused the request or did not answer it.
+        """
+        return await self._request("DELETE", path)
+
     async def _request(
         self,
         method: str,
@@ -116,23 +130,32 @@ class HttpClient:
         headers: dict[str, str] | None = None,
         query: dict[str, str] | None = None,
     ) -> Answer:
-        if self._client is None:
+        if self._session is None:
             raise ConfigurationError(
                 "The connection to Ittybit is not open.",
                 remedy="Use the client inside `async with`.",
             )
         what = f"{method} {path}"
+        search = f"?{urlencode(query, quote_via=quote)}" if query else ""
+        # Encoded already: the path has the id of a job, whatever it contains.
+        url = URL(f"{self._base}{path}{search}", encoded=True)
         try:
             # The time limit does not include the wait for a free connection.
             async with (
                 self._free,
                 asyncio.timeout(self._timeout_s),
-                self._client.stream(
-                    method, path, content=content, headers=headers, params=query
+                self._session.request(
+                    method,
+                    url,
+                    data=content,
+                    headers=headers,
+                    allow_redirects=False,
+                    proxy=str(self._proxy.url) if self._proxy else None,
+                    proxy_auth=self._proxy_auth,
                 ) as response,
             ):
                 answer = await _read(response, what)
-        except (TimeoutError, httpx.HTTPError, aiohttp.ClientError, OSError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
             failure = self._failure(what, error)
         else:
             if answer.accepted:
@@ -142,45 +165,29 @@ class HttpClient:
         raise failure
 
     def _failure(self, what: str, error: Exception) -> IttybitError:
-        # The transport reports broken connections as timeouts, too; its cause is the real error.
-        cause = (error.__cause__ if isinstance(error, httpx.HTTPError) else None) or error
-        if isinstance(cause, TimeoutError | httpx.TimeoutException):
+        if isinstance(error, TimeoutError):
             return IttybitTimeout(
                 f"Ittybit did not answer {what} within {self._timeout_s:g} s.",
                 remedy="Ittybit may have accepted the request all the same.",
             )
-        reason = redacted(str(cause), self._key).strip() or "no reason given"
+        reason = redacted(str(error), self._key).strip() or "no reason given"
         return IttybitConnectionError(
             f"The connection to {self._base.host} failed during {what}: "
-            f"{type(cause).__name__}: {reason[:300].rstrip('.')}.",
+            f"{type(error).__name__}: {reason[:300].rstrip('.')}.",
             remedy="Check the network and ITTYBIT_API_URL.",
         )
 
 
-async def _drop_location(response: httpx.Response) -> None:
-    """Keep httpx from parsing a redirect's target, which may be no URL: none is followed."""
-    response.headers.pop("location", None)
-
-
-async def _read(response: httpx.Response, what: str) -> Answer:
+async def _read(response: aiohttp.ClientResponse, what: str) -> Answer:
     body = bytearray()
-    async for chunk in response.aiter_raw():
+    async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > _MAX_ANSWER_BYTES:
             break
-    answer = Answer(what, response.status_code, response.headers, bytes(body))
+    answer = Answer(what, response.status, response.headers, bytes(body))
     if answer.accepted and len(body) > _MAX_ANSWER_BYTES:
         raise answer.unreadable(f"its body is larger than {_MAX_ANSWER_BYTES} bytes")
     return answer
-
-
-def _hide_queries(record: logging.LogRecord) -> bool:
-    """Cut queries from the URLs that httpx logs: the address of an input can be a signed one."""
-    if isinstance(record.args, tuple):
-        record.args = tuple(
-            arg.copy_with(query=None) if isinstance(arg, httpx.URL) else arg for arg in record.args
-        )
-    return True
 
 
 def checked_url(base_url: str) -> httpx.URL:
@@ -225,19 +232,6 @@ def _checked_key(api_key: str) -> str:
             remedy="Set ITTYBIT_API_KEY to a key of your Ittybit project.",
         )
     return api_key
-
-
-def _transport(base: httpx.URL, max_connections: int) -> AiohttpTransport:
-    context = httpx.create_ssl_context()
-
-    def session() -> aiohttp.ClientSession:
-        # The transport's own session would keep cookies.
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=max_connections, ssl=context),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
-
-    return AiohttpTransport(verify=context, client=session, proxy=proxy_for(base))
 
 
 def proxy_for(base: httpx.URL) -> httpx.Proxy | None:

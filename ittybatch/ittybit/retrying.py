@@ -3,7 +3,7 @@
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import stamina
 
@@ -46,8 +46,27 @@ class RetryPolicy:
                 request that timed out and was then rate limited may have been accepted the
                 first time.
         """
+        try:
+            return await request()
+        except IttybitError as error:
+            again = _Again(error, request)
+        # Only a request that has failed gets here: the caller costs as much as the request.
         retrying = stamina.AsyncRetryingCaller(attempts=self.attempts, timeout=None)
-        return await retrying(_Backoff(self), request)
+        return await retrying(_Backoff(self), again)
+
+
+class _Again(Generic[T]):
+    """A request whose first try has failed: the first call raises its error."""
+
+    def __init__(self, failed: IttybitError, request: Callable[[], Awaitable[T]]) -> None:
+        self._failed: IttybitError | None = failed
+        self._request = request
+
+    async def __call__(self) -> T:
+        failed, self._failed = self._failed, None
+        if failed is not None:
+            raise failed
+        return await self._request()
 
 
 class _Backoff:

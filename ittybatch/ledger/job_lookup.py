@@ -1,5 +1,6 @@
-"""Finding one job by Ittybit's id or by the ledger's own."""
+"""One job, looked up by Ittybit's id or by the ledger's."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -8,92 +9,113 @@ import orjson
 from sqlalchemy import and_, func, select
 
 from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.made_jobs import error_of, status_of
 from ittybatch.ledger.models import Attempt, Batch, Chunk, Item, Job
-from ittybatch.ledger.states import BatchState, JobState
 
-# Of a 64-bit integer, all of whose numbers with fewer digits exist.
+# Of a 64-bit number; a longer one is no id of ours.
 _MAX_DIGITS = 18
 _MAX_ID_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class FoundJob:
-    """A job with its item, as the API shows it.
+class JobRow:
+    """A job, as `GET /jobs/{id}` shows it.
 
     Args:
-        created_at: When it was first submitted; None if it has not been.
+        id: The ledger's id.
+        task_id: Ittybit's id of its newest attempt; None before Ittybit has accepted it.
+        input_url: URL of the input.
+        status: processing, succeeded, failed, cancelled, expired or held.
+        output_url: URL of the output, once it has succeeded.
+        created_at: When it was first claimed for sending; before that, when its batch began.
+        completed_at: When it ended.
+        error: Why it failed, if it did.
+        metadata: The user's own pairs.
+        rendition: Name of the rendition.
+        kind: Kind of job.
+        batch_id: Its batch.
     """
 
     id: int
     task_id: str | None
-    uri: str
-    kind: str
-    rendition: str
-    state: JobState
-    batch_id: str
-    batch_state: BatchState
+    input_url: str
+    status: str
     output_url: str | None
-    error_message: str | None
-    metadata: dict[str, Any]
-    created_at: datetime | None
+    created_at: datetime
     completed_at: datetime | None
+    error: str | None
+    metadata: Mapping[str, Any]
+    rendition: str
+    kind: str
+    batch_id: str
 
 
-def find_job(transaction: Transaction, given: str) -> FoundJob | None:
-    """Find a job.
+def lookup_job(transaction: Transaction, id: str) -> JobRow | None:  # noqa: A002  as in the API
+    """Find a job by Ittybit's id of one of its attempts, or by the ledger's id.
 
     Args:
         transaction: The transaction to look in.
-        given: Ittybit's id of any of its attempts, or the ledger's id of the job.
+        id: The id, as a client sent it.
     """
-    if "\x00" in given or len(given) > _MAX_ID_CHARS:
+    job = _job_of_task(transaction, id)
+    if job is None and id.isascii() and id.isdigit() and len(id) <= _MAX_DIGITS:
+        job = int(id)
+    return None if job is None else _read(transaction, job)
+
+
+def _job_of_task(transaction: Transaction, task: str) -> int | None:
+    if not task or len(task) > _MAX_ID_CHARS or "\x00" in task:
         return None
-    # Ittybit's first: if it should ever use plain numbers, they are what users have.
-    job_id = transaction.execute(
-        select(func.max(Attempt.job_id)).where(Attempt.task_id == given)
-    ).scalar_one()
-    if job_id is None:
-        if not (given.isascii() and given.isdecimal() and len(given) <= _MAX_DIGITS):
-            return None
-        job_id = int(given)
+    rows = transaction.rows(
+        select(Attempt.job_id)
+        .where(Attempt.task_id == task)
+        .order_by(Attempt.job_id.desc())
+        .limit(1)
+    )
+    return rows[0].job_id if rows else None
+
+
+def _read(transaction: Transaction, job: int) -> JobRow | None:
     first_sent_at = (
         select(func.min(Attempt.sent_at)).where(Attempt.job_id == Job.id).scalar_subquery()
     )
-    row = transaction.execute(
+    rows = transaction.rows(
         select(
             Job.id,
             Job.task_id,
-            Item.uri,
-            Job.kind,
-            Job.rendition,
             Job.state,
-            Chunk.batch_id,
-            Batch.state.label("batch_state"),
             Job.output_url,
+            Job.completed_at,
+            Job.error_kind,
             Job.error_message,
             Job.user_metadata,
-            first_sent_at.label("created_at"),
-            Job.completed_at,
+            Job.rendition,
+            Job.kind,
+            Item.uri,
+            Batch.id.label("batch_id"),
+            Batch.state.label("batch_state"),
+            func.coalesce(first_sent_at, Batch.created_at).label("created_at"),
         )
         .join(Chunk, Chunk.id == Job.chunk_id)
         .join(Batch, Batch.id == Chunk.batch_id)
         .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
-        .where(Job.id == job_id)
-    ).one_or_none()
-    if row is None:
+        .where(Job.id == job)
+    )
+    if not rows:
         return None
-    return FoundJob(
+    row = rows[0]
+    status = status_of(row.state, row.batch_state)
+    return JobRow(
         id=row.id,
         task_id=row.task_id,
-        uri=row.uri,
-        kind=row.kind,
-        rendition=row.rendition,
-        state=JobState(row.state),
-        batch_id=row.batch_id,
-        batch_state=BatchState(row.batch_state),
+        input_url=row.uri,
+        status=status,
         output_url=row.output_url,
-        error_message=row.error_message,
-        metadata=orjson.loads(row.user_metadata),
         created_at=row.created_at,
         completed_at=row.completed_at,
+        error=error_of(status, row.error_kind, row.error_message),
+        metadata=orjson.loads(row.user_metadata),
+        rendition=row.rendition,
+        kind=row.kind,
+        batch_id=row.batch_id,
     )

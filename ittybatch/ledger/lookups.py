@@ -6,6 +6,7 @@ while a table that grows with each page has no statistics yet.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Select,
     Text,
     and_,
+    bindparam,
     case,
     func,
     literal,
@@ -100,10 +102,20 @@ def fetch_jobs(
         keys: Job keys, each once.
         columns: Returns the columns, of text and numbers, when called with those of the jobs.
     """
-    given = _given(transaction, keys)
-    source, jobs = _join_jobs(transaction, given, _JOBS.c.job_key == given.c.value)
+    postgres = transaction.postgres
+    values = list(keys) if postgres else orjson.dumps(keys).decode()
+    rows = transaction.rows(_jobs_query(columns, postgres=postgres), {"values": values})
+    return rows if postgres else orjson.loads(rows[0][0])
+
+
+@cache
+def _jobs_query(columns: Callable[[Any], Sequence[Any]], *, postgres: bool) -> Select[Any]:
+    """The query of `fetch_jobs`, made once: making it takes as long as it takes to run."""
+    given = _table_of(bindparam("values", type_=ARRAY(Text) if postgres else Text))
+    source, jobs = _join_jobs(given, _JOBS.c.job_key == given.c.value, postgres=postgres)
     query = select(*columns(jobs)).select_from(source).join(Chunk, Chunk.id == jobs.chunk_id)
-    return _fetch(transaction, query.join(Batch, Batch.id == Chunk.batch_id))
+    query = query.join(Batch, Batch.id == Chunk.batch_id)
+    return query if postgres else _as_one_row(query)
 
 
 def lock_jobs(transaction: Transaction, ids: Sequence[int]) -> Iterator[KnownJob]:
@@ -129,7 +141,6 @@ def occupants_of(transaction: Transaction, destinations: Sequence[str]) -> list[
     """
     given = _given(transaction, destinations)
     source, jobs = _join_jobs(
-        transaction,
         given,
         and_(
             _JOBS.c.destination == given.c.value,
@@ -140,6 +151,7 @@ def occupants_of(transaction: Transaction, destinations: Sequence[str]) -> list[
                 and_(_JOBS.c.claim.is_not(None), _JOBS.c.state.not_in(_WROTE_NOTHING)),
             ),
         ),
+        postgres=transaction.postgres,
     )
     ids = [row[0] for row in _fetch(transaction, select(jobs.id).select_from(source))]
     return [
@@ -176,12 +188,12 @@ def held_items(
         _JOBS.c.job_key > given.c.value, _JOBS.c.job_key < given.c.value + _AFTER_ANY_DIGIT
     )
     source, jobs = _join_jobs(
-        transaction,
         given,
         and_(of_item, _JOBS.c.recipe.in_(recipes), _is_held(batch)),
         # The planner estimates that a range holds one job in two hundred. The limit, which no
         # item exceeds, corrects the estimate.
         limit=len(recipes),
+        postgres=transaction.postgres,
     )
     items = (
         select(
@@ -247,21 +259,28 @@ def _known(jobs: Any) -> Sequence[Any]:  # noqa: ANN401  the columns of jobs, or
 def _given(transaction: Transaction, values: Sequence[str]) -> FromClause:
     """These strings as a table of `value` and `key`, the index: from 1 on Postgres, else from 0."""
     if transaction.postgres:
-        strings = func.unnest(literal(list(values), ARRAY(Text)))
-        given = strings.table_valued("value", with_ordinality="key", name="given")
+        return _table_of(literal(list(values), ARRAY(Text)))
+    return _table_of(literal(orjson.dumps(values).decode(), Text))
+
+
+def _table_of(strings: ColumnElement[Any]) -> FromClause:
+    """The table of `_given`, of an array on Postgres, else of a JSON array."""
+    if isinstance(strings.type, ARRAY):
+        unnested = func.unnest(strings)
+        given = unnested.table_valued("value", with_ordinality="key", name="given")
         return given.render_derived()
-    return func.json_each(orjson.dumps(values).decode()).table_valued("key", "value", name="given")
+    return func.json_each(strings).table_valued("key", "value", name="given")
 
 
 def _join_jobs(
-    transaction: Transaction,
     given: FromClause,
     condition: ColumnElement[bool],
     *,
+    postgres: bool,
     limit: int | None = None,
 ) -> tuple[FromClause, Any]:
     """Join jobs to the given values; return the join and the columns of the jobs."""
-    if not transaction.postgres:
+    if not postgres:
         return given.join(_JOBS, condition), _JOBS.c
     found = select(_JOBS).where(condition).limit(limit)
     if limit is None:
@@ -273,11 +292,14 @@ def _join_jobs(
 def _fetch(transaction: Transaction, query: Select[Any]) -> Sequence[Sequence[Any]]:
     if transaction.postgres:
         return transaction.rows(query)
-    # As one row: the driver releases the GIL for each row that it fetches.
-    found = query.subquery("found")
-    rows = select(func.json_group_array(func.json_array(*found.c)))
-    fetched: list[list[Any]] = orjson.loads(transaction.execute(rows).scalar_one())
+    fetched: list[list[Any]] = orjson.loads(transaction.execute(_as_one_row(query)).scalar_one())
     return fetched
+
+
+def _as_one_row(query: Select[Any]) -> Select[Any]:
+    """On SQLite: the driver releases the GIL for each row that it fetches."""
+    found = query.subquery("found")
+    return select(func.json_group_array(func.json_array(*found.c)))
 
 
 def _slices(ids: Sequence[int]) -> Iterator[Sequence[int]]:

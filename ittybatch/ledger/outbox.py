@@ -19,6 +19,7 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    exists,
     insert,
     literal,
     null,
@@ -26,7 +27,7 @@ from sqlalchemy import (
     true,
     union_all,
 )
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from ittybatch.ledger.bulk import BulkStatement
 from ittybatch.ledger.database import Transaction
@@ -58,17 +59,26 @@ def note_accepted(transaction: Transaction, attempts: Sequence[tuple[int, int]])
 
 
 def note_followed(transaction: Transaction, followers: Sequence[int]) -> None:
-    """Tell every active sink about new followers of jobs that have already ended.
+    """Tell sinks about new followers of jobs that have already been accepted, or have ended.
 
-    The caller has locked the rows of their jobs before it inserted the followers: otherwise a job
-    could end between the two without anyone reporting it to the follower.
+    The caller has locked the rows of jobs that are open before it inserted the followers:
+    otherwise a job could end between the two without anyone reporting it to the follower.
     """
     rows = [{"follower": follower} for follower in followers]
-    _FOLLOWED.run(transaction, rows, now=transaction.now)
+    _FOLLOWED_TO_ITTYBIT.run(transaction, rows, now=transaction.now)
+    _FOLLOWED_TO_THE_END.run(transaction, rows, now=transaction.now)
 
 
 _Column: TypeAlias = ColumnElement[Any] | InstrumentedAttribute[Any]
 _COLUMNS = ("sink", "job_id", "follower_id", "event", "created_at", "tries")
+
+
+def _gets(sink: Any, event: OutboxEvent) -> list[Any]:  # noqa: ANN401  the table or its alias
+    return [sink.active, *([sink.on_accepted] if event is OutboxEvent.ACCEPTED else [])]
+
+
+# Asked first and once for each statement: without a sink, no job and no follower is looked up.
+_Any = aliased(Sink)
 
 
 def _insert(event: OutboxEvent, *queries: tuple[FromClause, _Column, _Column]) -> Insert:
@@ -88,7 +98,7 @@ def _insert(event: OutboxEvent, *queries: tuple[FromClause, _Column, _Column]) -
             literal(0, Integer),
         )
         .select_from(rows.join(Sink, true()))
-        .where(Sink.active, *([Sink.on_accepted] if event is OutboxEvent.ACCEPTED else []))
+        .where(*_gets(Sink, event), exists(select(_Any.name).where(*_gets(_Any, event))))
         for rows, job, follower in queries
     ]
     return insert(Outbox).from_select(_COLUMNS, union_all(*parts), include_defaults=False)
@@ -123,18 +133,25 @@ def _accepted(given: FromClause) -> Insert:
     )
 
 
-def _followed(given: FromClause) -> Insert:
-    ended = given.join(Follower, Follower.id == given.c.follower).join(
-        Job,
-        and_(
-            Job.id == Follower.job_id,
-            # A bulk statement takes no IN with a list.
-            *(Job.state != state.value for state in sorted(OPEN_JOBS)),
-        ),
+def _followed(given: FromClause, event: OutboxEvent, *states: ColumnElement[bool]) -> Insert:
+    followed = given.join(Follower, Follower.id == given.c.follower).join(
+        Job, and_(Job.id == Follower.job_id, *states)
     )
-    return _insert(OutboxEvent.ENDED, (ended, Job.id, Follower.id))
+    return _insert(event, (followed, Job.id, Follower.id))
 
 
 _ENDED = BulkStatement({"job": BigInteger}, _ended)
 _ACCEPTED = BulkStatement({"job": BigInteger, "number": Integer}, _accepted)
-_FOLLOWED = BulkStatement({"follower": BigInteger}, _followed)
+_FOLLOWED_TO_ITTYBIT = BulkStatement(
+    {"follower": BigInteger},
+    lambda given: _followed(given, OutboxEvent.ACCEPTED, Job.state == JobState.SUBMITTED.value),
+)
+_FOLLOWED_TO_THE_END = BulkStatement(
+    {"follower": BigInteger},
+    lambda given: _followed(
+        given,
+        OutboxEvent.ENDED,
+        # A bulk statement takes no IN with a list.
+        *(Job.state != state.value for state in sorted(OPEN_JOBS)),
+    ),
+)

@@ -11,11 +11,9 @@ from sqlalchemy import (
     bindparam,
     exists,
     func,
-    or_,
     select,
     update,
 )
-from sqlalchemy.orm import aliased
 
 from ittybatch.ledger.bulk import BulkStatement
 from ittybatch.ledger.counters import attempts_of
@@ -33,10 +31,11 @@ from ittybatch.ledger.models import (
     UtcDateTime,
 )
 from ittybatch.ledger.outbox import OutboxEvent
-from ittybatch.ledger.sinks import PENDING, short_error
-from ittybatch.ledger.states import Verdict
+from ittybatch.ledger.sinks import PENDING, short_error, sink_names
+from ittybatch.ledger.states import OPEN_JOBS, Verdict
 
 _RETRIED_AT_ONCE = 5000
+_OPEN = tuple(sorted(state.value for state in OPEN_JOBS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +214,8 @@ def mark(
 def retry_refused(ledger: Ledger, sink: str | None = None) -> int:
     """Deliver refused rows again.
 
-    An `accepted` row is dropped if a later event of its job was delivered meanwhile: the sink
-    would go back to an earlier state.
+    An `accepted` row is dropped if its job has ended meanwhile, which is an event of its own:
+    after that, the sink would go back to an earlier state.
 
     Args:
         ledger: The ledger.
@@ -225,17 +224,19 @@ def retry_refused(ledger: Ledger, sink: str | None = None) -> int:
     Returns:
         How many rows are pending again.
     """
+    # Sink by sink: the index of refused rows begins with the sink.
+    names = [sink] if sink else ledger.read(sink_names)
     retried = 0
-    while (count := ledger.write(_retry_some, sink)) is not None:
-        retried += count
+    for name in names:
+        while (count := ledger.write(_retry_some, name)) is not None:
+            retried += count
     return retried
 
 
-def _retry_some(transaction: Transaction, sink: str | None) -> int | None:
-    of_sink = [Outbox.sink == sink] if sink else []
+def _retry_some(transaction: Transaction, sink: str) -> int | None:
     some = (
         select(Outbox.id)
-        .where(Outbox.refused_at.is_not(None), *of_sink)
+        .where(Outbox.sink == sink, Outbox.refused_at.is_not(None))
         .order_by(Outbox.id)
         .limit(_RETRIED_AT_ONCE)
     )
@@ -243,21 +244,11 @@ def _retry_some(transaction: Transaction, sink: str | None) -> int | None:
     if not ids:
         _try_now(transaction, sink)
         return None
-    later = aliased(Outbox)
-    overtaken = exists().where(
-        later.job_id == Outbox.job_id,
-        later.sink == Outbox.sink,
-        or_(
-            later.follower_id == Outbox.follower_id,
-            and_(later.follower_id.is_(None), Outbox.follower_id.is_(None)),
-        ),
-        later.id > Outbox.id,
-        later.delivered_at.is_not(None),
-    )
     of_these = Outbox.id.in_(ids)
+    ended = exists().where(Job.id == Outbox.job_id, *(Job.state != state for state in _OPEN))
     transaction.execute(
         update(Outbox)
-        .where(of_these, Outbox.event == OutboxEvent.ACCEPTED.value, overtaken)
+        .where(of_these, Outbox.event == OutboxEvent.ACCEPTED.value, ended)
         .values(refused_at=None, delivered_at=transaction.now)
     )
     changed = transaction.execute(
@@ -268,11 +259,12 @@ def _retry_some(transaction: Transaction, sink: str | None) -> int | None:
     return changed.rowcount
 
 
-def _try_now(transaction: Transaction, sink: str | None) -> None:
+def _try_now(transaction: Transaction, sink: str) -> None:
     """End the backoff: a person says that the sink is all right."""
-    of_sink = [Sink.name == sink] if sink else []
     transaction.execute(
-        update(Sink).where(Sink.retry_at.is_not(None), *of_sink).values(retry_at=None, failures=0)
+        update(Sink)
+        .where(Sink.name == sink, Sink.retry_at.is_not(None))
+        .values(retry_at=None, failures=0)
     )
 
 

@@ -56,7 +56,7 @@ def tidy(ledger: Ledger, *, older_than: timedelta, dry_run: bool = False) -> Rem
 
     Args:
         ledger: The ledger.
-        older_than: Minimum time since a batch ended, or since a webhook arrived.
+        older_than: Minimum time since a batch ended, a webhook arrived, or a result was delivered.
         dry_run: Count, and remove nothing.
     """
     removed = Removed()
@@ -68,6 +68,12 @@ def tidy(ledger: Ledger, *, older_than: timedelta, dry_run: bool = False) -> Rem
         removed.deliveries += count
         removed.size_bytes += size
         after = last
+    row = 0
+    while rows := ledger.read(_delivered_before, before, row):
+        removed.delivered += len(rows)
+        row = rows[-1]
+        if not dry_run:
+            ledger.write(_remove_delivered, rows)
     for batch in ledger.read(_untidied, before):
         removed.batches += 1
         for jobs in _polled_jobs(ledger, batch):
@@ -80,8 +86,6 @@ def tidy(ledger: Ledger, *, older_than: timedelta, dry_run: bool = False) -> Rem
             removed.rejects += count
             removed.size_bytes += size
             number = end
-        for chunk in ledger.read(_chunks_of, batch):
-            removed.delivered += run(_tidy_outbox, chunk, dry_run=dry_run)
         if not dry_run:
             ledger.write(_note_tidied, batch)
     if dry_run:
@@ -174,13 +178,19 @@ def _tidy_outcomes(
     return counted
 
 
-def _tidy_outbox(transaction: Transaction, chunk: int, *, dry_run: bool) -> int:
-    jobs = select(Job.id).where(Job.chunk_id == chunk)
-    delivered = and_(Outbox.job_id.in_(jobs), Outbox.delivered_at.is_not(None))
-    if dry_run:
-        count = select(func.count()).select_from(Outbox).where(delivered)
-        return int(transaction.execute(count).scalar_one())
-    return transaction.execute(delete(Outbox).where(delivered)).rowcount
+def _delivered_before(transaction: Transaction, before: datetime, after: int) -> list[int]:
+    """Rows of the outbox that were delivered before a time, some at a time."""
+    rows = transaction.rows(
+        select(Outbox.id)
+        .where(Outbox.id > after, Outbox.delivered_at < before)
+        .order_by(Outbox.id)
+        .limit(_ROWS_AT_ONCE)
+    )
+    return [row.id for row in rows]
+
+
+def _remove_delivered(transaction: Transaction, rows: Sequence[int]) -> None:
+    transaction.execute(delete(Outbox).where(Outbox.id.in_(rows)))
 
 
 def _old_requests(transaction: Transaction) -> int:

@@ -17,6 +17,7 @@ from ittybatch.intake.watching import Watching
 from ittybatch.ledger import open_ledger
 from ittybatch.receiver.api import create_api
 from ittybatch.receiver.api.app import off_routes
+from ittybatch.receiver.api.direct import direct_route
 from ittybatch.receiver.api.jobs import JobsRoute
 from ittybatch.receiver.api.process import ProcessRoute
 from ittybatch.receiver.api.taking import RunsIntake
@@ -98,7 +99,8 @@ class Receiver:
         """Make the intake, if there is anything that can ask for jobs."""
         if settings.api_token is None and not self._declared.queues:
             return None
-        return Intake(self._ledger, settings, self._declared.options)
+        watched = [each.uri for each in self._declared.buckets]
+        return Intake(self._ledger, settings, self._declared.options, watched)
 
     def _watch(self, intake: RunsIntake) -> Watching:
         return Watching(
@@ -111,19 +113,25 @@ class Receiver:
     def _api_routes(self, settings: Settings) -> list[BaseRoute]:
         if settings.api_token is None or self._intake is None:
             return [*off_routes()]
+        token = settings.api_token.get_secret_value()
+        process = ProcessRoute(self._intake, self._declared, settings.max_body_bytes)
         uploads = UploadRoutes(settings, self._intake, self._declared.uploads)
         api = create_api(
-            settings.api_token.get_secret_value(),
+            token,
             [
-                ProcessRoute(self._intake, self._declared, settings.max_body_bytes).router(),
+                process.router(),
                 JobsRoute(self._ledger).router(),
                 uploads.router(),
             ],
             self._metrics,
             [uploads.browser_router()],
+            uploads.origins,
         )
-        # Last and without a path: it also answers for paths that nobody has.
-        return [Mount("", app=api)]
+        return [
+            direct_route("/process", token, process.post, self._metrics),
+            # Last and without a path: it also answers for paths that nobody has.
+            Mount("", app=api),
+        ]
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:

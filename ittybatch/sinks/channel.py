@@ -26,9 +26,10 @@ RENEW_S = 5.0
 _FIRST_WAIT_S = 0.5
 _MAX_WAIT_S = 60.0
 _LEDGER_WAIT_S = 1.0
-# Webhooks arrive faster than a group is delivered. Without a pause, each commit of the inbox
-# would cause a commit here, and they would wait for each other.
-_PAUSE_S = 0.2
+# Webhooks may arrive faster than results are delivered one by one. Without pauses, of this many
+# times what a delivery took, each commit of the inbox would cause one here, and wait for it.
+_PAUSES = 4
+_MAX_PAUSE_S = 0.25
 _POSTPONED_S = 2.0
 _MOST_POSTPONED = 5000
 # So many failures of one group with an error that the sink does not know mean that it is not the
@@ -85,6 +86,7 @@ class Channel:
         self._not_before = float("-inf")
         self._failures = 0
         self._busy = False
+        self._abandoned = False
         # Jobs whose results the sink could not place yet, and when to try again.
         self._postponed: dict[int, float] = {}
         self._thread = threading.Thread(target=self._run, name=f"sink-{self.name}", daemon=True)
@@ -99,11 +101,15 @@ class Channel:
         self._due.set()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the thread, and return whether it has ended."""
+        """Wait for the thread, and return whether it has ended; otherwise it is abandoned.
+
+        An abandoned thread does not use the ledger any more: what it delivers is delivered again.
+        """
         if self._thread.ident is None:
             return True
         self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        self._abandoned = self._thread.is_alive()
+        return not self._abandoned
 
     def wake(self, *, now: bool = False) -> None:
         """Look for results.
@@ -135,6 +141,7 @@ class Channel:
             if self._stopping.is_set():
                 break
             self._due.clear()
+            began = time.monotonic()
             try:
                 while self._deliver_next():
                     pass
@@ -144,17 +151,13 @@ class Channel:
             except Exception as error:  # noqa: BLE001  the thread must survive any error
                 logger.error("Delivering to %s failed: %s", self.name, _trace(error))  # noqa: TRY400
                 self._back_off("An unexpected error; see the receiver's log.")
-            self._stopping.wait(_PAUSE_S)
+            self._stopping.wait(min(_PAUSES * (time.monotonic() - began), _MAX_PAUSE_S))
         self._close()
 
     def _deliver_next(self) -> bool:
         """Deliver one group, and return whether there may be more right now."""
-        if self._stopping.is_set() or time.monotonic() < self._not_before:
-            return False
         waiting = self._waiting_jobs()
-        if len(waiting) >= _MOST_POSTPONED:
-            return False
-        if not self._leased and not self._take_lease():
+        if not self._may_deliver(len(waiting)):
             return False
         results = self._ledger.read(
             pending_results,
@@ -174,10 +177,17 @@ class Channel:
             return False
         finally:
             self._busy = False
+        if self._abandoned:
+            return False
         unwanted = [Outcome(result.outbox_id) for result in results if not self._wants(result)]
         answered = [*unwanted, *outcomes]
         # Without any answer, the same group would be read again at once.
         return self._mark(results, answered) and len(results) == GROUP and bool(answered)
+
+    def _may_deliver(self, postponed: int) -> bool:
+        if self._stopping.is_set() or time.monotonic() < self._not_before:
+            return False
+        return postponed < _MOST_POSTPONED and (self._leased or self._take_lease())
 
     def _waiting_jobs(self) -> list[int]:
         now = time.monotonic()
@@ -253,6 +263,8 @@ class Channel:
         return kept
 
     def _back_off(self, error: str) -> None:
+        if self._abandoned:
+            return
         wait_s = min(_FIRST_WAIT_S * 2.0 ** min(self._failures, 10), _MAX_WAIT_S)
         wait_s *= random.uniform(0.5, 1.0)  # noqa: S311  no secret
         self._failures += 1

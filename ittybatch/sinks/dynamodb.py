@@ -3,32 +3,25 @@
 import random
 import time
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
-from boto3.dynamodb.types import TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import Field, field_validator
 
-from ittybatch.engine.reports.dynamodb import GROUP, NO_TABLE, partition_key
+from ittybatch.engine.reports.dynamodb import GROUP, NO_TABLE
 from ittybatch.settings import Settings
 from ittybatch.sinks.base import Outcome, Result, SinkUnavailable
-from ittybatch.sinks.fields import iso, milliseconds
+from ittybatch.sinks.dynamodb_item import item_of
 from ittybatch.sinks.options import SinkOptions
-from ittybatch.sinks.values import UNCHANGED, Value, parse_value
+from ittybatch.sinks.values import Value, parse_value
 from ittybatch.sources import SourceError
 from ittybatch.sources.s3 import aws_client
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, WriteRequestTypeDef
 
-# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
-MAX_ITEM_BYTES: Final = 400 * 1024
-_MAX_SORT_KEY_BYTES: Final = 1024
 _FIRST_WAIT_S = 0.05
 # A table without capacity for longer is unavailable; its results wait in the ledger.
 _PATIENCE_S = 5.0
@@ -119,7 +112,7 @@ class DynamoSink:
             if result.task_id is None or not self._options.wants(result):
                 continue
             try:
-                item = self._item(result)
+                item = item_of(result, self._options.attribute_values)
             except ValueError as error:
                 errors[result.outbox_id] = f"Not written: {error}."
                 continue
@@ -173,19 +166,6 @@ class DynamoSink:
                 ) from error
             self._client = cast("DynamoDBClient", client)
         return self._client
-
-    def _item(self, result: Result) -> "dict[str, AttributeValueTypeDef]":
-        values = {
-            **guide_values(result),
-            **{name: each.of(result) for name, each in self._options.attribute_values.items()},
-        }
-        item = {
-            name: _serialized(name, value)
-            for name, value in values.items()
-            if value is not None and value is not UNCHANGED
-        }
-        _check_size(item)
-        return item
 
     def _write(
         self, items: "Mapping[tuple[str, str], dict[str, AttributeValueTypeDef]]"
@@ -242,81 +222,6 @@ class DynamoSink:
             f"The DynamoDB table {self._options.table} cannot be reached: {error}",
             remedy=f"Check the network, the AWS credentials and AWS_REGION. {_LATER}",
         )
-
-
-def guide_values(result: Result) -> dict[str, str | int | None]:
-    """The attributes of a job's item: the guide's, and more that `report --dynamodb` writes."""
-    duration_ms = None
-    if result.submitted_at and result.completed_at:
-        seconds = (result.completed_at - result.submitted_at).total_seconds()
-        # The clocks of two machines may differ.
-        duration_ms = max(0, round(seconds * 1000))
-    return {
-        "pk": partition_key(result.input_url),
-        "sk": f"task#{result.task_id}",
-        "status": result.status,
-        "kind": result.kind,
-        "output_url": result.output_url,
-        "duration_ms": duration_ms,
-        "created_at": milliseconds(result.submitted_at),
-        "completed_at": milliseconds(result.completed_at),
-        "batch_id": result.batch_id,
-        "rendition": result.rendition,
-        "input": result.input_shown,
-        "format": result.output_format,
-        "size_bytes": result.size_bytes,
-        "attempts": result.attempts,
-        "error_kind": result.error_kind,
-        "error_message": result.error,
-    }
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON, or a time
-    """A value as DynamoDB's serializer takes it: no floats, and times as text."""
-    match value:
-        case bool() | int() | str() | None:
-            return value
-        case float():
-            return Decimal(str(value))
-        case dict():
-            return {str(name): _plain(each) for name, each in value.items()}
-        case list():
-            return [_plain(each) for each in value]
-        case _:
-            return iso(cast("datetime", value))
-
-
-def _serialized(name: str, value: Any) -> Any:  # noqa: ANN401 - JSON, or a time
-    try:
-        return TypeSerializer().serialize(_plain(value))
-    except (TypeError, ArithmeticError):
-        raise ValueError(f"DynamoDB has no type for the value of {name}") from None
-
-
-def _check_size(item: "Mapping[str, AttributeValueTypeDef]") -> None:
-    size = sum(len(name.encode()) + _size(value) for name, value in item.items())
-    if size > MAX_ITEM_BYTES:
-        raise ValueError(
-            f"the item has {size:,} bytes, and DynamoDB takes at most {MAX_ITEM_BYTES:,}"
-        )
-    if _size(item["sk"]) > _MAX_SORT_KEY_BYTES:
-        raise ValueError(f"its sort key has more than {_MAX_SORT_KEY_BYTES:,} bytes")
-
-
-def _size(value: Any) -> int:  # noqa: ANN401 - an attribute's value
-    """The bytes of a value, by DynamoDB's rules for the sizes of items."""
-    [(kind, content)] = value.items()
-    match kind:
-        case "S":
-            return len(content.encode("utf-8", "replace"))
-        case "N":
-            return len(content) // 2 + 2
-        case "M":
-            return 3 + sum(1 + len(name.encode()) + _size(each) for name, each in content.items())
-        case "L":
-            return 3 + sum(1 + _size(each) for each in content)
-        case _:
-            return 1
 
 
 def _is_refusal(error: ClientError) -> bool:

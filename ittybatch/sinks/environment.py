@@ -1,13 +1,16 @@
 """References to environment variables in `results.yaml`, such as `${DATABASE_URL}`.
 
-They are resolved when a sink is opened, not when the file is read, so that commands that only
-list the sinks need no secrets.
+They are resolved when a sink is used, not when the file is read, so that commands that only
+list the sinks need no secrets. As for settings, `.env` counts where the environment has no value.
 """
 
 import os
 import re
 
+from dotenv import dotenv_values
+
 from ittybatch.errors import ConfigurationError
+from ittybatch.settings import ENV_FILES
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -44,13 +47,21 @@ def resolve(text: str, sink: str) -> str:
 
     def value_of(found: re.Match[str]) -> str:
         name = found.group(1)
-        value = os.environ.get(name, "").strip()
+        value = os.environ.get(name, "").strip() or _from_files().get(name, "")
         if not value:
             raise ConfigurationError(
                 f"The sink {sink!r} needs the environment variable {name}, which is not set. Its "
                 "results wait in the ledger.",
-                remedy=f"Set {name} for the receiver, and start it again.",
+                remedy=f"Set {name} for the receiver, in its environment or in .env, and start it "
+                "again.",
             )
         return value
 
     return _REFERENCE.sub(value_of, text)
+
+
+def _from_files() -> dict[str, str]:
+    found: dict[str, str | None] = {}
+    for path in ENV_FILES:
+        found |= dotenv_values(path, encoding="utf-8")
+    return {name: value.strip() for name, value in found.items() if value}

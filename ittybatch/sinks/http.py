@@ -1,7 +1,7 @@
 """The sink that is an address of the user's own: a signed POST for each result."""
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, Literal
@@ -27,8 +27,8 @@ _RESERVED = frozenset(
 _SHORTEST_SECRET: Final = 6
 # Answers that say that results will not arrive: another secret, or another address.
 _NOT_THERE = frozenset({401, 403, 404, 405, 410})
-# A result that the server fails with so often, while it takes others, is refused.
-_MOST_FAILURES: Final = 20
+# A result that the server fails with so often, each time while it takes others, is refused.
+_MOST_FAILURES: Final = 10
 _MOST_COUNTED: Final = 10_000
 
 
@@ -98,14 +98,6 @@ class _Connection:
     secret: bytes
 
 
-@dataclass(slots=True)
-class _Failures:
-    """How often the server failed with one result, and what it took before the first time."""
-
-    count: int
-    delivered_before: int
-
-
 class HttpSink:
     """Posts results to an address, several at once, and those of one job in order."""
 
@@ -114,8 +106,8 @@ class HttpSink:
     def __init__(self, options: HttpOptions) -> None:
         self._options = options
         self._connection: _Connection | None = None
-        self._delivered = 0
-        self._failures: dict[int, _Failures] = {}
+        # How often the server failed with a result while it took others.
+        self._failures: dict[int, int] = {}
 
     @property
     def name(self) -> str:
@@ -137,11 +129,12 @@ class HttpSink:
                 jobs.setdefault(result.job_id, []).append(result)
             else:
                 errors[result.outbox_id] = None
-        failures: list[Posted] = []
+        failures: dict[int, Posted] = {}
         unwanted = len(errors)
         connection.poster.run([self._chain(each, errors, failures) for each in jobs.values()])
         if failures and len(errors) == unwanted:
-            raise self._unavailable(failures[0])
+            raise self._unavailable(next(iter(failures.values())))
+        errors |= self._given_up(failures)
         return [
             Outcome(result.outbox_id, errors[result.outbox_id])
             for result in results
@@ -168,7 +161,7 @@ class HttpSink:
         if answer.status in _NOT_THERE or not (
             answer.delivered or answer.refused or answer.status == HTTPStatus.INTERNAL_SERVER_ERROR
         ):
-            return str(self._unavailable(answer))
+            return self._unavailable(answer).message
         return None
 
     def close(self) -> None:
@@ -178,7 +171,7 @@ class HttpSink:
             connection.poster.close()
 
     def _chain(
-        self, results: Sequence[Result], errors: dict[int, str | None], failures: list[Posted]
+        self, results: Sequence[Result], errors: dict[int, str | None], failures: dict[int, Posted]
     ) -> Callable[[], Awaitable[None]]:
         """Make a coroutine that posts the results of one job, one after the other."""
 
@@ -188,27 +181,29 @@ class HttpSink:
                 headers = self._signed(body, str(result.outbox_id))
                 posted = await self._open().poster.post(body, headers)
                 if posted.delivered or posted.refused:
-                    self._delivered += posted.delivered
                     self._failures.pop(result.outbox_id, None)
                     errors[result.outbox_id] = None if posted.delivered else posted.describe()
-                elif posted.failed and self._fails_alone(result.outbox_id):
-                    errors[result.outbox_id] = f"{posted.describe()} ({_MOST_FAILURES} times)"
                 else:
-                    failures.append(posted)
+                    failures[result.outbox_id] = posted
                     return
 
         return chain
 
-    def _fails_alone(self, number: int) -> bool:
-        """Count a failure, and say whether it concerns this result and not the whole server."""
+    def _given_up(self, failures: Mapping[int, Posted]) -> dict[int, str | None]:
+        """Count failures of a group of which others were taken; return those that are too many."""
         if len(self._failures) > _MOST_COUNTED:
             self._failures.clear()
-        found = self._failures.setdefault(number, _Failures(0, self._delivered))
-        found.count += 1
-        if found.count < _MOST_FAILURES or self._delivered <= found.delivered_before:
-            return False
-        del self._failures[number]
-        return True
+        given_up: dict[int, str | None] = {}
+        for number, posted in failures.items():
+            if not posted.may_concern_one:
+                continue
+            count = self._failures.get(number, 0) + 1
+            if count < _MOST_FAILURES:
+                self._failures[number] = count
+            else:
+                self._failures.pop(number, None)
+                given_up[number] = f"{posted.describe()} ({count} times, while others were taken)"
+        return given_up
 
     def _signed(self, body: bytes, delivery: str) -> dict[str, str]:
         return {HEADER: sign(body, self._open().secret), DELIVERY_HEADER: delivery}

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -22,8 +23,10 @@ _CONNECT_S: Final = 5.0
 _GROUP_S: Final = 30.0
 # Busy, or not ready: the same request may be answered otherwise later.
 _LATER = frozenset({408, 425, 429})
-# A bug of the server may concern one request. Other 5xx, of a proxy, concern all.
 _SERVER_ERROR: Final = 500
+# How many of these answers end a group. They may concern one request: a bug, or a request that
+# kills or blocks its worker, with or without a proxy in between. Others end it at once.
+_MAY_CONCERN_ONE: Final[Mapping[int | None, int]] = {None: 2, _SERVER_ERROR: 20, 502: 2, 504: 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +52,9 @@ class Posted:
         return self.status is not None and 400 <= self.status < 500 and self.status not in _LATER  # noqa: PLR2004
 
     @property
-    def failed(self) -> bool:
-        """Whether the server failed, maybe only with this request."""
-        return self.status is not None and self.status >= _SERVER_ERROR
+    def may_concern_one(self) -> bool:
+        """Whether the server failed in a way that may concern this request alone."""
+        return self.status in _MAY_CONCERN_ONE
 
     def describe(self) -> str:
         """Say what the answer was, for an error."""
@@ -97,7 +100,7 @@ class Poster:
         self._runner = asyncio.Runner()
         self._session: aiohttp.ClientSession | None = None
         self._not_before = 0.0
-        self._stopped = False
+        self._failures: Counter[int | None] = Counter()
         # As for Ittybit's own address: HTTPS_PROXY and NO_PROXY count.
         proxy = proxy_for(httpx.URL(url))
         self._proxy = None if proxy is None else str(proxy.url)
@@ -118,9 +121,9 @@ class Poster:
         """Run coroutines that call `post`, some of them at once.
 
         Chains that have not begun are left out when the group's time is over, or once the
-        address does not answer or asks to wait.
+        address asks to wait, or does not answer several times.
         """
-        self._stopped = False
+        self._failures.clear()
         self._runner.run(self._run(chains))
 
     async def post(self, body: bytes, headers: Mapping[str, str]) -> Posted:
@@ -138,13 +141,13 @@ class Poster:
                 answer = await response.content.read(_MAX_ANSWER_BYTES)
                 asked_s = parse_retry_after(response.headers.get("Retry-After"))
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            self._stopped = True
+            self._failures[None] += 1
             return Posted(None, self._describe(error))
         posted = Posted(response.status, self._shown(answer))
-        if asked_s and (posted.failed or response.status in _LATER):
+        if asked_s and (response.status >= _SERVER_ERROR or response.status in _LATER):
             self._not_before = max(self._not_before, time.monotonic() + asked_s)
-        if not (posted.delivered or posted.refused or response.status == _SERVER_ERROR):
-            self._stopped = True
+        if not (posted.delivered or posted.refused):
+            self._failures[response.status] += 1
         return posted
 
     def close(self) -> None:
@@ -165,7 +168,15 @@ class Poster:
                     return
                 await chain()
 
-        await asyncio.gather(*(work() for _ in range(min(self._concurrency, len(chains)))))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self._concurrency, len(chains))):
+                group.create_task(work())
+
+    @property
+    def _stopped(self) -> bool:
+        return any(
+            count >= _MAY_CONCERN_ONE.get(status, 1) for status, count in self._failures.items()
+        )
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -187,7 +187,7 @@ class SqlSink:
         except IttybatchError as error:
             return str(error)
         except (SQLAlchemyError, UnusableTable) as error:
-            return str(database.unavailable(error))
+            return database.unavailable(error).message
         return None
 
     def close(self) -> None:

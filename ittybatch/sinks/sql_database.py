@@ -115,13 +115,13 @@ def is_refused(error: Exception) -> bool:
         return not isinstance(error, SQLAlchemyError) or hasattr(error, "statement")
     if error.connection_invalidated:
         return False
-    state = getattr(error.orig, "sqlstate", None)
-    if state is not None:
-        # The same state as a missing GRANT, but row-level security concerns the row.
-        security = state == _NO_PRIVILEGE and "row-level security" in str(error.orig)
-        return security or str(state).startswith(_ROW_STATES)
     args: tuple[Any, ...] = getattr(error.orig, "args", ())
-    return args[:1] != () and args[0] in _MYSQL_ROW_ERRORS
+    if args[:1] != () and args[0] in _MYSQL_ROW_ERRORS:
+        return True
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    # The same state as a missing GRANT, but row-level security concerns the row.
+    security = state == _NO_PRIVILEGE and "row-level security" in str(error.orig)
+    return security or state.startswith(_ROW_STATES)
 
 
 def has_password(url: str) -> bool:

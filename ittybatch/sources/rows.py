@@ -166,7 +166,7 @@ class Rows:
         kind = self._cell(cells, self._kind)
         profile = self._cell(cells, self._profile)
         return Item(
-            uri=checked_input(self._cell(cells, self._input) or ""),
+            uri=_checked_input(self._cell(cells, self._input) or ""),
             fingerprint=self._fingerprint(cells),
             size_bytes=_size(self._cell(cells, self._size)),
             line=line,
@@ -225,12 +225,7 @@ def _is_plain(cells: list[str]) -> bool:
     return len(text) <= MAX_VALUE_CHARACTERS and not UNSEEN.search(text)
 
 
-def checked_input(uri: str) -> str:
-    """Return the URI of an item, if Ittybit can be asked to read it.
-
-    Raises:
-        BadCellError: It cannot; the reason does not repeat it, because it may hold a password.
-    """
+def _checked_input(uri: str) -> str:
     if not uri:
         raise BadCellError("input", "is empty; give an s3://, https:// or http:// URI")
     if uri.startswith(SCHEME):

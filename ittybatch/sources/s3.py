@@ -168,6 +168,11 @@ def aws_client(
     return client
 
 
+def can_sign(client: "S3Client") -> bool:
+    """Say whether a client has credentials. Without them its presigned URLs have no signature."""
+    return vars(client.meta.config).get("signature_version") is not UNSIGNED
+
+
 def is_at_aws(client: "S3Client | SQSClient | DynamoDBClient") -> bool:
     """Say whether a client's endpoint belongs to AWS."""
     host = urlsplit(client.meta.endpoint_url).hostname or ""

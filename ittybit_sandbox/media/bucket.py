@@ -20,12 +20,21 @@ if TYPE_CHECKING:
 _CHUNK_BYTES: Final = 1_048_576
 _SERVER_ERRORS: Final = 500
 _TRANSIENT: Final = frozenset({"SlowDown", "RequestTimeout", "Throttling", "RequestLimitExceeded"})
+# Python's own table lacks these, or depends on the machine.
 _TYPES: Final = {
     ".avif": "image/avif",
+    ".flac": "audio/flac",
+    ".gif": "image/gif",
     ".m3u8": "application/vnd.apple.mpegurl",
+    ".mkv": "video/x-matroska",
+    ".oga": "audio/ogg",
+    ".ogg": "audio/ogg",
+    ".ogv": "video/ogg",
     ".opus": "audio/ogg",
     ".ts": "video/mp2t",
     ".webp": "image/webp",
+    ".wma": "audio/x-ms-wma",
+    ".wmv": "video/x-ms-wmv",
 }
 
 for _suffix, _type in _TYPES.items():

@@ -1,6 +1,8 @@
 """Computes outputs for sandboxes that do not encode."""
 
+import mimetypes
 import zlib
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -38,8 +40,31 @@ def estimate_output(job_id: str, request: JobRequest, base_url: str) -> MediaFil
     return MediaFile(url=url, kind=request.kind) | facts
 
 
+def estimate_input(request: JobRequest) -> MediaFile:
+    """Compute the plausible input that the estimated outputs are made from."""
+    path = urlsplit(request.input).path
+    media = _media_of(path)
+    facts = MediaFile(url=request.input, kind=media, format=Path(path).suffix.lower()[1:] or "mp4")
+    if media != "audio":
+        facts |= {"width": _SOURCE.width, "height": _SOURCE.height}
+    if media != "image":
+        facts |= {"duration": float(_length_s(request.input))}
+    return facts
+
+
+def _media_of(path: str) -> str:
+    guess = mimetypes.guess_type(path)[0] or ""
+    family = guess.partition("/")[0]
+    # FFmpeg reads a GIF as a film, with any number of pictures.
+    return family if family in {"audio", "image"} and guess != "image/gif" else "video"
+
+
+def _length_s(url: str) -> int:
+    return _MIN_LENGTH_S + zlib.crc32(urlsplit(url).path.encode()) % _LENGTH_RANGE_S
+
+
 def _facts(options: MediaOptions, url: str) -> MediaFile:
-    source_s = _MIN_LENGTH_S + zlib.crc32(urlsplit(url).path.encode()) % _LENGTH_RANGE_S
+    source_s = _length_s(url)
     if isinstance(options, ImageOptions):
         size = target_size(options, _SOURCE)
         size_bytes = round(size.width * size.height * _BYTES_PER_PIXEL)

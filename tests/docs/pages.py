@@ -14,15 +14,19 @@ from ittybatch.settings import CHECKOUT
 PAGES = (
     "README.md",
     "CHANGELOG.md",
+    "docs/api.md",
     "docs/architecture.md",
     "docs/aws.md",
     "docs/commands.md",
     "docs/compare.md",
     "docs/events.md",
+    "docs/guides.md",
     "docs/operations.md",
     "docs/profiles.md",
+    "docs/results-kinds.md",
     "docs/sources.md",
     "docs/tutorial.md",
+    "docs/uploads.md",
 )
 
 

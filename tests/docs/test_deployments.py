@@ -6,23 +6,26 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 from prefect.events.schemas.automations import EventTrigger
 from pydantic import SecretStr
+from starlette.applications import Starlette
 from starlette.routing import Route
 
 from ittybatch import __version__
 from ittybatch.cli.app import app
 from ittybatch.engine.deployments import WORK_POOL, read_automations
-from ittybatch.receiver import create_app
+from ittybatch.receiver.app import Receiver
 from ittybatch.settings import CHECKOUT, Settings
 from tests.docs.automations import FILE, with_example
 
 DEPLOYMENTS = CHECKOUT / "deployments"
 IMAGE = f"ittybatch:{__version__}"
 PORT = 8300
+PRIVATE_PORT = 8301
 
 
 def test_the_example_of_an_alert_is_used_by_removing_its_marks(tmp_path: Path) -> None:
@@ -71,9 +74,18 @@ def command_lines() -> list[list[str]]:
     return lines
 
 
-def routes() -> set[str]:
-    settings = Settings(webhook_secret=SecretStr("secret"), database_url=SecretStr("sqlite://"))
-    return {route.path for route in create_app(settings).routes if isinstance(route, Route)}
+def services() -> list[dict[str, Any]]:
+    return [each for each in manifests() if each["kind"] == "Service"]
+
+
+def a_receiver() -> Receiver:
+    return Receiver(
+        Settings(webhook_secret=SecretStr("secret"), database_url=SecretStr("sqlite://"))
+    )
+
+
+def paths(app: Starlette) -> set[str]:
+    return {route.path for route in app.routes if isinstance(route, Route)}
 
 
 @pytest.mark.parametrize("line", command_lines(), ids=" ".join)
@@ -161,23 +173,53 @@ def test_no_container_has_more_rights_than_it_needs() -> None:
 
 
 def test_probes_ask_for_routes_of_the_receiver() -> None:
-    """On the port that it listens on, which the service leads to."""
+    """On the port that serves them, where the services lead to."""
     (receiver,) = [each for each in containers() if each["name"] == "receiver"]
-    assert receiver["ports"] == [{"name": "http", "containerPort": PORT}]
-    assert receiver["command"][-1] == str(PORT)
+    assert receiver["ports"] == [
+        {"name": "http", "containerPort": PORT},
+        {"name": "private", "containerPort": PRIVATE_PORT},
+    ]
+    command = receiver["command"]
+    assert command[command.index("--port") + 1] == str(PORT)
+    assert command[command.index("--private") + 1] == f"0.0.0.0:{PRIVATE_PORT}"
     probes = [receiver[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")]
-    assert {probe["path"] for probe in probes} <= routes()
-    assert {probe["port"] for probe in probes} == {"http"}
-    (service,) = [each for each in manifests() if each["kind"] == "Service"]
-    assert service["spec"]["ports"][0]["targetPort"] == "http"
+    served = {"http": paths(a_receiver().public()), "private": paths(a_receiver().private())}
+    for probe in probes:
+        assert probe["path"] in served[probe["port"]]
     (deployment,) = [
         each
         for each in manifests()
         if each["kind"] == "Deployment" and each["metadata"]["name"] == "ittybatch-receiver"
     ]
     labels = deployment["spec"]["template"]["metadata"]["labels"]
-    assert service["spec"]["selector"].items() <= labels.items()
     assert deployment["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    targets = {"ittybatch-receiver": "http", "ittybatch-api": "private"}
+    for service in services():
+        assert service["spec"]["ports"][0]["targetPort"] == targets[service["metadata"]["name"]]
+        assert service["spec"]["selector"].items() <= labels.items()
+
+
+def test_the_internet_reaches_webhooks_and_healthz_only() -> None:
+    """Through the public port, over TLS, at the host of the webhook URL."""
+    (ingress,) = [each for each in manifests() if each["kind"] == "Ingress"]
+    (rule,) = ingress["spec"]["rules"]
+    backends = {each["path"]: each["backend"]["service"] for each in rule["http"]["paths"]}
+    assert set(backends) == paths(a_receiver().public())
+    for service in backends.values():
+        assert service == {"name": "ittybatch-receiver", "port": {"name": "http"}}
+    assert all(each["pathType"] == "Exact" for each in rule["http"]["paths"])
+    assert ingress["spec"]["tls"][0]["hosts"] == [rule["host"]]
+    (settings,) = [each for each in manifests() if each["kind"] == "ConfigMap"]
+    assert urlsplit(settings["data"]["WEBHOOK_URL"]).hostname == rule["host"]
+
+
+def test_compose_keeps_the_api_on_a_port_of_its_own() -> None:
+    """So that TLS in front of the other cannot lead to it by mistake."""
+    receiver = compose()["services"]["receiver"]
+    command = receiver["command"]
+    assert command[command.index("--private") + 1] == f"0.0.0.0:{PRIVATE_PORT}"
+    assert f"127.0.0.1:{PRIVATE_PORT}:{PRIVATE_PORT}" in receiver["ports"]
+    assert f":{PRIVATE_PORT}/readyz" in receiver["healthcheck"]["test"][-1]
 
 
 def test_compose_opens_nothing_beyond_this_machine() -> None:

@@ -12,6 +12,8 @@ from ittybatch.flows.run_batch import run_batch
 from ittybatch.intake.declaration import load_declared
 from ittybatch.profiles import load_profile
 from ittybatch.project import CHECKOUT, PROFILES_DIR
+from ittybatch.sinks.declared import read_sinks
+from ittybatch.sinks.values import parse_value
 from ittybatch.sources import ManifestSource, Source, read_pages
 from tests.docs.pages import Fence, fences
 
@@ -31,11 +33,14 @@ def test_every_example_says_what_it_is(fence: Fence) -> None:
         ("yaml", "profile"),
         ("yaml", "source"),
         ("yaml", "options"),
+        ("yaml", "sinks"),
+        ("yaml", "columns"),
         ("yaml", "intake"),
         ("csv", "manifest"),
         ("jsonl", "manifest"),
         ("json", "parameters"),
         ("json", "policy"),
+        ("json", "answer"),
     }
 
 
@@ -58,6 +63,21 @@ def test_a_source_can_be_read(fence: Fence) -> None:
 def test_options_can_be_given(fence: Fence) -> None:
     """Every option is known, every value fits."""
     assert BatchOptions.model_validate(yaml.safe_load(fence.text)).model_fields_set
+
+
+@each("yaml", what="sinks")
+def test_sinks_can_be_declared(fence: Fence, tmp_path: Path) -> None:
+    """Saved to a file, they are some that the program takes."""
+    path = tmp_path / "results.yaml"
+    path.write_text(fence.text, encoding="utf-8")
+    assert read_sinks(path)
+
+
+@each("yaml", what="columns")
+def test_columns_can_be_written(fence: Fence) -> None:
+    """Every value is one that a sink takes."""
+    columns = yaml.safe_load(fence.text)
+    assert all(parse_value(given) for given in columns.values())
 
 
 @each("yaml", what="intake")

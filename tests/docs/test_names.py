@@ -9,6 +9,7 @@ from ittybatch.cli.status import COULD_NOT_RUN, SOME_FAILED, SUCCEEDED, USAGE
 from ittybatch.engine.options import BatchOptions
 from ittybatch.ittybit.options import MODELS
 from ittybatch.ledger.models import Base
+from ittybatch.ledger.sinks import SinkStatus
 from ittybatch.ledger.states import Verdict
 from ittybatch.profiles import Profile, Rendition
 from ittybatch.profiles.condition import Condition
@@ -27,7 +28,21 @@ from ittybatch.sources.columns import KNOWN
 from ittybatch.sources.filters import ObjectFilters
 from tests.docs.pages import PAGES, first_cells, spans
 
-PACKAGES = ("engine", "ledger", "receiver", "profiles", "sources", "ittybit", "tasks")
+PACKAGES = ("engine", "ledger", "receiver", "sinks", "profiles", "sources", "ittybit", "tasks")
+
+
+SINK = SinkStatus(
+    "table",
+    "sql",
+    active=True,
+    pending=1,
+    refused=1,
+    oldest_pending_at=None,
+    failures=0,
+    retry_at=None,
+    last_error=None,
+    last_delivered_at=None,
+)
 
 
 def settings() -> set[str]:
@@ -67,7 +82,13 @@ def test_every_metric_is_documented() -> None:
     metrics.stored([Verdict.APPLIED])
     metrics.refused(401)
     metrics.woken("called", 1)
+    metrics.answered("/process", 202, 0.1)
+    metrics.watched({"taken": 1})
     metrics.set_work({"planned": 1}, 1)
+    metrics.sinks.delivered("table", 1)
+    metrics.sinks.refused("table", 1)
+    metrics.sinks.unavailable("table")
+    metrics.sinks.set_waiting([SINK])
     rendered = metrics.render().decode()
     names = set(re.findall(r"^# TYPE (ittybatch_\w+)", rendered, flags=re.MULTILINE))
     names = {name for name in names if not name.endswith("_created")}
@@ -75,7 +96,9 @@ def test_every_metric_is_documented() -> None:
     assert {name.partition("{")[0] for name in documented} == names
     for name in documented:
         metric, _, label = name.rstrip("}").partition("{")
-        assert not label or f'{metric}{{{label}="' in rendered
+        # A histogram has no sample of its own name.
+        samples = (f'{name}{{{label}="' for name in (metric, f"{metric}_count"))
+        assert not label or any(sample in rendered for sample in samples)
 
 
 def test_every_field_of_a_profile_is_documented() -> None:

@@ -1,200 +1,152 @@
-"""Requests of a day are one batch: it sleeps, it is woken for work alone, and it ends."""
+"""Requests to the local stack: `POST /process` in, `GET /jobs/{id}` out, and the day's batch."""
 
-import asyncio
-import time
-from collections.abc import Sequence
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
-from pydantic import SecretStr
-from sqlalchemy import select, update
+from sqlalchemy import select
 
-from ittybatch.intake import intake as intake_module
-from ittybatch.intake.intake import Intake, Taken, TaskSpec, Wanted
-from ittybatch.intake.sender import Sender
-from ittybatch.ledger import Transaction
-from ittybatch.ledger.identity import batch_owner
-from ittybatch.ledger.models import Batch, Chunk, Job, Run
-from ittybatch.ledger.states import BatchState, RunState
-from ittybatch.profiles import Item
-from ittybatch.settings import Settings
+from ittybatch.ledger.identity import chunk_owner
+from ittybatch.ledger.models import Chunk
 from tests.end_to_end.system import System
 from tests.end_to_end.waiting import until
+from tests.sandbox.harness import make_media
 
 pytestmark = pytest.mark.timeout(600)
 
-_LEASE_S = 3.0
+BUCKET = "uploads"
+FILM = ("-f", "lavfi", "-i", "testsrc=duration=4:size=320x240:rate=10")
+SOUND = ("-f", "lavfi", "-i", "sine=duration=4")
+H264 = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-preset", "ultrafast", "-c:a", "aac")
 
 
-@pytest.fixture
-def system(instant_system: System, monkeypatch: pytest.MonkeyPatch) -> System:
-    """The system with an instant sandbox; a request's lease ends soon."""
-    monkeypatch.setattr(intake_module, "LEASE_S", _LEASE_S)
-    return instant_system
+@pytest.fixture(scope="module")
+def uploaded(running: System, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of the example's uploads, with a film and a picture in it."""
+    folder = tmp_path_factory.mktemp("uploads")
+    make_media(folder / "film.mp4", *FILM, *SOUND, *H264)
+    make_media(folder / "card.png", *FILM, "-frames:v", "1")
+    running.stack.upload(folder, BUCKET, "incoming/")
+    return f"s3://{BUCKET}/incoming"
 
 
-def _settings(system: System) -> Settings:
-    environment = system.environment
-    return Settings(
-        database_url=SecretStr(environment["DATABASE_URL"]),
-        api_key=SecretStr(environment["ITTYBIT_API_KEY"]),
-        api_url=environment["ITTYBIT_API_URL"],
-        webhook_url=environment["WEBHOOK_URL"],
-        home=system.stack.home,
+def process(system: System, **body: object) -> dict[str, Any]:
+    """Send a request with the stack's own token."""
+    answer = httpx.post(
+        f"{system.stack.receiver_url}/process",
+        json=body,
+        headers={"Authorization": f"Bearer {system.stack.api_token}"},
+        trust_env=False,
+        timeout=30,
     )
+    assert answer.status_code == 202, answer.text
+    content: dict[str, Any] = answer.json()
+    return content
 
 
-def _wanted(*names: str) -> list[Wanted]:
-    task = TaskSpec("image", {"width": 320})
-    return [Wanted(Item(f"s3://requests/{name}.png"), tasks=[task]) for name in names]
+def shown(system: System, job_id: str) -> dict[str, Any]:
+    """A job as the API shows it."""
+    answer = httpx.get(
+        f"{system.stack.receiver_url}/jobs/{job_id}",
+        headers={"Authorization": f"Bearer {system.stack.api_token}"},
+        trust_env=False,
+        timeout=30,
+    )
+    assert answer.status_code == 200, answer.text
+    content: dict[str, Any] = answer.json()
+    return content
 
 
-def _take(system: System, wanted: Sequence[Wanted], *, within_s: float = 10) -> list[Taken]:
-    async def work() -> list[Taken]:
-        taker = Intake(system.ledger, _settings(system))
-        await taker.start()
-        try:
-            return list(
-                await asyncio.gather(*(taker.take(one, answer_within_s=within_s) for one in wanted))
-            )
-        finally:
-            await taker.stop()
-
-    return asyncio.run(work())
+def ended(system: System, job_id: str) -> dict[str, Any]:
+    """A job once it has ended."""
+    found: dict[str, Any] = until(
+        lambda: row if (row := shown(system, job_id))["completed_at"] else None,
+        f"job {job_id} has ended",
+        within_s=240,
+        every_s=0.3,
+    )
+    return found
 
 
-def _asleep(system: System, batch: str) -> bool:
-    def read(transaction: Transaction) -> list[str]:
-        rows = transaction.rows(select(Run.state).where(Run.batch_id == batch))
-        return [row.state for row in rows]
-
-    states = system.ledger.read(read)
-    return len(states) >= 2 and set(states) == {RunState.WAITING.value}
-
-
-def _end_the_day(system: System, batch: str) -> None:
-    def shift(transaction: Transaction) -> None:
-        now = transaction.now
-        transaction.execute(update(Batch).where(Batch.id == batch).values(accepts_until=now))
-        owner = batch_owner(batch)
-        transaction.execute(update(Run).where(Run.owner == owner).values(wake_at=now))
-
-    system.ledger.write(shift)
+def test_a_request_is_made_at_once_and_shown(system: System, uploaded: str) -> None:
+    """The renditions of the profile `web` for a film, with real outputs."""
+    answer = process(system, url=f"{uploaded}/film.mp4", profile="web")
+    assert answer["status"] == "processing"
+    rows = {job["rendition"]: ended(system, job["job_id"]) for job in answer["jobs"]}
+    assert set(rows) == {"1080p", "480p", "poster", "sound"}
+    assert {row["status"] for row in rows.values()} == {"succeeded"}
+    assert all(system.wire.output(row["output_url"]) for row in rows.values())
 
 
-def test_a_day_of_requests(system: System) -> None:
-    """Taken, done by webhooks without a leg, known to every command, and reported at its end."""
-    taken = _take(system, _wanted("a", "b", "c"))
-    batch = taken[0].batch_id
-    assert all(each.jobs[0].task_id for each in taken)
-    until(lambda: _asleep(system, batch), "both runs sleep")
-    legs = {owner: leg for owner, (_, leg) in system.flow_runs(batch).items()}
-    assert set(legs.values()) == {1}
+def test_the_days_batch_is_a_batch_like_any_other(system: System, uploaded: str) -> None:
+    """`ittybatch status` and `jobs` show it; it runs on, because more may come today."""
+    answer = process(system, url=f"{uploaded}/film.mp4", profile="web")
+    batch = str(ended(system, answer["jobs"][0]["job_id"])["batch_id"])
+    status = system.told("status", batch, "--json")
+    assert status["source"]["type"] == "requests"
+    assert status["state"] == "running"
+    assert status["counts"]["succeeded"] >= 4
+    listed = system.command("status")
+    assert batch in listed.stdout, listed.stdout
+    jobs = system.told("jobs", batch, "--json")
+    assert f"{uploaded}/film.mp4" in {job["input"] for job in jobs}
 
-    _take(system, _wanted("d", "e"))
+
+def test_the_same_request_again_pays_nothing(system: System, uploaded: str) -> None:
+    """It is answered with the outputs that there are."""
+    first = process(system, url=f"{uploaded}/film.mp4", profile="web")
+    for job in first["jobs"]:
+        ended(system, job["job_id"])
+    created = system.wire.created
+    again = process(system, url=f"{uploaded}/film.mp4", profile="web")
+    assert again["status"] == "succeeded"
+    assert [job["job_id"] for job in again["jobs"]] == [job["job_id"] for job in first["jobs"]]
+    assert system.wire.created == created
+
+
+def test_a_failure_is_retried_by_the_flow_run_that_it_wakes(system: System, uploaded: str) -> None:
+    """The first attempt fails as with a preempted encoder; the chunk's run sends the second."""
+    rule = {"match": {"input": "*card.png"}, "action": "fail_once"}
+    with system.wire.faults({"jobs": [rule]}):
+        options = {"width": 100, "format": "webp"}
+        answer = process(system, url=f"{uploaded}/card.png", kind="image", options=options)
+        [job] = answer["jobs"]
+        chunk = until(lambda: growing_chunk(system, job), "the request has a chunk")
+        row = ended(system, job["job_id"])
+    assert row["status"] == "succeeded"
+    batch = str(row["batch_id"])
+    attempts = [each for each in system.wire.jobs(batch) if each["input"].endswith("card.png")]
+    assert [each["status"] for each in attempts] == ["failed", "succeeded"]
+    assert row["task_id"] == attempts[-1]["id"]
+    system.assert_both_sides_agree(batch)
+    # The first leg found nothing to do; a later one sent the retry. Then the run sleeps again.
+    flow_run, leg = system.flow_runs(batch)[chunk_owner(chunk)]
+    assert leg > 1
     until(
-        lambda: system.counted(batch) == {"succeeded": 5},
-        "the webhooks have settled all jobs",
-        within_s=30,
+        lambda: system.prefect.flow_run(flow_run)["state_name"] == "Suspended",
+        "the chunk's run sleeps again",
+        within_s=120,
     )
-    time.sleep(_LEASE_S + 3)
-    assert {owner: leg for owner, (_, leg) in system.flow_runs(batch).items()} == legs
-    assert system.status(batch).state is BatchState.RUNNING
-    assert _asleep(system, batch)
-
-    [again] = _take(system, _wanted("a"))
-    assert (again.jobs[0].status, again.jobs[0].created) == ("succeeded", False)
-    shown = system.told("status", batch, "--json")
-    assert shown["counts"]["succeeded"] == 5
-    assert "requests of" in system.command("status", batch).stdout
-
-    _end_the_day(system, batch)
-    status = system.await_end(batch)
-    assert status.state is BatchState.SUCCEEDED
-    assert system.outcome(batch) == "Completed"
-    report = system.told("report", batch, "--format", "json")
-    assert report["counts"]["succeeded"] == 5
-    [chunk] = [run for owner, run in system.flow_runs(batch).items() if "chunk" in owner]
-    state = system.prefect.flow_run(chunk[0])["state_name"]
-    assert state == "Completed"
 
 
-def test_a_leg_sends_what_a_dead_receiver_has_taken(
-    system: System, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It died right after the commit: the end of its lease wakes the chunk's run."""
-    monkeypatch.setattr(Sender, "send", lambda *_: None)
-    taken = _take(system, _wanted("lost-1", "lost-2"), within_s=0)
-    batch = taken[0].batch_id
-    ids = {int(each.jobs[0].job_id) for each in taken}
-    until(
-        lambda: {job.state.value for job in system.jobs(batch) if job.id in ids} == {"succeeded"},
-        "a leg has sent them",
+def growing_chunk(system: System, job: dict[str, Any]) -> int | None:
+    """The chunk that takes the requests of a job's batch."""
+    batch = shown(system, job["job_id"])["batch_id"]
+    query = select(Chunk.id).where(Chunk.batch_id == batch, Chunk.growing.is_(True))
+    rows = system.ledger.read(lambda tx: tx.rows(query))
+    return rows[0].id if rows else None
+
+
+def test_the_printed_line_works_in_a_shell(system: System, uploaded: str, tmp_path: Path) -> None:
+    """As `ittybatch up` prints it, with the stack's environment and a file that is there."""
+    line = system.stack.request_example
+    assert "https://example.com/video.mov" in line
+    line = line.replace("https://example.com/video.mov", f"{uploaded}/film.mp4")
+    script = f"set -a; . {system.stack.env_file}; {line}"
+    done = subprocess.run(
+        ["bash", "-euc", script], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    until(lambda: _asleep(system, batch), "the chunk's run sleeps again")
-    sent = [job for job in system.wire.jobs(batch) if "lost-" in job["input"]]
-    assert len(sent) == 2
-    assert all(job["created_by_key"] == 1 for job in sent)
-    _end_the_day(system, batch)
-    system.await_end(batch)
-
-
-def test_failures_are_retried_held_back_and_released_like_any_others(system: System) -> None:
-    """By the chunk's legs, `retry` and `quarantine`, while the batch takes requests."""
-    failing = {
-        "match": {"input": "*broken*"},
-        "action": "fail_always",
-        "error": {"kind": "invalid_input", "message": "no such codec"},
-    }
-    once = {"match": {"input": "*flaky*"}, "action": "fail_once"}
-    with system.wire.faults({"jobs": [failing, once]}):
-        taken = _take(system, _wanted("broken", "flaky", "well"))
-        batch = taken[0].batch_id
-        until(lambda: system.counted(batch)["failed"] == 1, "one has failed for good")
-    assert "no such codec" in system.command("failures", batch).stdout
-    [held] = system.told("quarantine", "list", "--batch", batch, "--json")
-    assert held["input"].endswith("broken.png")
-    [answer] = _take(system, _wanted("broken"))
-    assert (answer.jobs[0].status, answer.jobs[0].created) == ("failed", False)
-
-    def retry_is_due(transaction: Transaction) -> None:
-        chunks = select(Chunk.id).where(Chunk.batch_id == batch)
-        transaction.execute(
-            update(Job)
-            .where(Job.chunk_id.in_(chunks), Job.not_before.is_not(None))
-            .values(not_before=transaction.now)
-        )
-        transaction.execute(
-            update(Run)
-            .where(Run.batch_id == batch, Run.owner.startswith("chunk:"))
-            .values(wake_at=transaction.now)
-        )
-
-    until(lambda: _asleep(system, batch), "both runs sleep")
-    system.ledger.write(retry_is_due)
-    until(lambda: system.counted(batch)["succeeded"] == 2, "a leg has sent the retry")
-
-    done = system.command("retry", batch, "--follow")
-    assert done.returncode == 0, done.stdout + done.stderr
-    [answer] = _take(system, _wanted("broken"))
-    assert answer.jobs[0].status == "succeeded"
-    _end_the_day(system, batch)
-    assert system.await_end(batch).state is BatchState.SOME_FAILED
-
-
-def test_nobody_starts_a_run_of_requests_by_hand(system: System) -> None:
-    """The run fails with the reason, and nothing is opened."""
-    before = {each.id for each in system.recent()}
-    parameters = {
-        "source": {"type": "requests", "day": "2026-11-27", "digest": "x"},
-        "profile": "web",
-        "options": {},
-    }
-    run = system.prefect.run("run-batch/adhoc", parameters)
-
-    def ended() -> str | None:
-        state = system.prefect.flow_run(run)
-        return str(state["state"]["message"]) if state["state_type"] == "FAILED" else None
-
-    message = until(ended, "the run has failed")
-    assert "cannot be started by hand" in message
-    assert {each.id for each in system.recent()} == before
+    assert len(json.loads(done.stdout)["jobs"]) == 4

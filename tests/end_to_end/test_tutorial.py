@@ -41,5 +41,6 @@ def test_the_tutorial_runs_as_it_is_written(system: System, tmp_path: Path) -> N
     assert "uploads/blue.png" in (tmp_path / "report.html").read_text()
     assert "reports/" in said
     assert "report.csv" in said
+    assert '"output_url":"http' in said, "the request for a format of its own has its result"
     newest = system.newest("s3://tutorial/uploads/")
     assert {job.input for job in system.jobs(newest)} == {"s3://tutorial/uploads/blue.png"}

@@ -3,20 +3,25 @@
 import json
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from ittybatch.engine.reporting import write_report
+from ittybatch.engine.reports.checks import OutputChecks
 from ittybatch.engine.reports.durations import InputDurations
 from ittybatch.ittybit.options import Kind
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine
-from ittybatch.ledger.results import result_pages
+from ittybatch.ledger.results import Result, result_pages
 from ittybatch.settings import Settings
 from tests.engine.reports import output, settled_batch
+from tests.sandbox.harness import KEY, make_media, serving
+from tests.sandbox.harness import running as run_sandbox
 
 
 class Api:
@@ -132,3 +137,40 @@ def test_an_input_is_asked_for_once(ledger: Ledger, settings: Settings, api: Api
     (rows,) = result_pages(ledger, pictures)
     assert durations.of(rows) == {}
     assert len(api.asked) == 2
+
+
+def test_a_cut_output_is_found_with_the_sandbox(ledger: Ledger, tmp_path: Path) -> None:
+    """Its probe tells the length of a real input: 8 seconds, of which the output has 3."""
+    film = ("-f", "lavfi", "-i", "testsrc=duration=8:size=64x48:rate=10", "-pix_fmt", "yuv420p")
+    make_media(tmp_path / "a.mp4", *film)
+
+    class Handler(SimpleHTTPRequestHandler):
+        def translate_path(self, _path: str) -> str:
+            return str(tmp_path / "a.mp4")
+
+        def log_message(self, *_args: object) -> None:
+            return
+
+    batch = settled_batch(ledger, {"a.mp4": output("unused")})
+    [[row]] = result_pages(ledger, batch)
+    with serving(Handler) as url, run_sandbox() as sandbox:
+        settings = Settings(home=tmp_path, api_key=SecretStr(KEY), api_url=sandbox.url)
+        cut = sandbox.run(input=f"{url}/a.mp4", options={"end": 3})
+        whole = sandbox.run(input=f"{url}/a.mp4")
+        with OutputChecks(InputDurations(settings)) as checks:
+            [found_cut] = checks.check([_of_sandbox(row, cut)])
+            [found_whole] = checks.check([_of_sandbox(row, whole)])
+    assert (found_cut.check, found_whole.check) == ("too_short", "ok")
+
+
+def _of_sandbox(row: Result, job: dict[str, Any]) -> Result:
+    """The row of a job without options, with what this job of the sandbox has made."""
+    made = job["tasks"][-1]["output"]
+    return replace(
+        row,
+        task_id=job["id"],
+        options="{}",
+        output_url=made["url"],
+        size_bytes=made["size"],
+        duration_s=made["duration"],
+    )

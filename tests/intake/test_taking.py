@@ -15,7 +15,7 @@ from ittybatch.intake.intake import (
 )
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.counters import recount
-from ittybatch.ledger.job_lookup import find_job
+from ittybatch.ledger.job_lookup import lookup_job
 from ittybatch.ledger.queries import accepted_attempts, batch_status, find_batch
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.states import BatchState, ChunkState, JobState, RunState
@@ -189,21 +189,21 @@ def test_a_job_is_found_by_either_id(ledger: Ledger, settings: Settings) -> None
     [taken] = take(ledger, settings, by_kind("a.mov", metadata={"media_id": 7}))
     [job] = taken.jobs
     assert job.task_id is not None
-    found = ledger.read(find_job, job.task_id)
+    found = ledger.read(lookup_job, job.task_id)
     assert found is not None
-    assert found == ledger.read(find_job, job.job_id)
-    assert (found.uri, found.state, found.metadata) == (
+    assert found == ledger.read(lookup_job, job.job_id)
+    assert (found.input_url, found.status, found.metadata) == (
         "https://example.com/a.mov",
-        JobState.SUBMITTED,
+        "processing",
         {"media_id": 7},
     )
     assert (found.batch_id, found.output_url, found.completed_at) == (taken.batch_id, None, None)
     ledger.write(settle, [library.remote(job.task_id)])
-    found = ledger.read(find_job, job.job_id)
+    found = ledger.read(lookup_job, job.job_id)
     assert found is not None
-    assert (found.state, found.error_message) == (JobState.SUCCEEDED, None)
+    assert (found.status, found.error) == ("succeeded", None)
     for unknown in ("", "task_unknown", "0", "999", "9" * 30, "1 OR 1=1", "\x00", "\u0661"):
-        assert ledger.read(find_job, unknown) is None
+        assert ledger.read(lookup_job, unknown) is None
 
 
 def test_its_batch_is_like_any_other(ledger: Ledger, settings: Settings) -> None:

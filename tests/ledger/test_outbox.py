@@ -229,6 +229,19 @@ def test_a_follower_of_an_ended_job_is_told_at_once(ledger: Ledger) -> None:
     assert [row.user_metadata for row in _pending(ledger)] == ['{"show":"pilot"}', '{"row":2}']
 
 
+def test_a_follower_of_an_accepted_job_hears_that_it_is_processing(ledger: Ledger) -> None:
+    """As the first request did."""
+    _declare(ledger, LIVE)
+    _, [sent] = library.submitted(ledger, library.job("a.mov"))
+    _follow(ledger, sent.job_id, '{"row":2}')
+    assert [(row.event, row.user_metadata) for row in _pending(ledger, "live")] == [
+        ("accepted", '{"show":"pilot"}'),
+        ("accepted", '{"row":2}'),
+    ]
+    ledger.write(settle, [library.remote("task-0")])
+    assert [row.event for row in _pending(ledger, "live")][2:] == ["ended", "ended"]
+
+
 def test_a_sink_that_is_no_longer_declared_gets_nothing_new(ledger: Ledger) -> None:
     """It keeps what waits for it, and continues once it is declared again."""
     _declare(ledger, TABLE)

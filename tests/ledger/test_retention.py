@@ -9,8 +9,9 @@ from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.batches import end_batch
 from ittybatch.ledger.chunks import finish_chunk
 from ittybatch.ledger.inbox import Arrival, receive
-from ittybatch.ledger.models import Attempt, Batch, Delivery, Job, Reject
+from ittybatch.ledger.models import Attempt, Batch, Delivery, Job, Outbox, Reject
 from ittybatch.ledger.overdue import expired_jobs
+from ittybatch.ledger.pending import mark, pending_page
 from ittybatch.ledger.plan import PlannedReject
 from ittybatch.ledger.planning import plan_page
 from ittybatch.ledger.quarantine import held_jobs
@@ -19,6 +20,7 @@ from ittybatch.ledger.results import all_job_rows, failure_reasons, reject_rows,
 from ittybatch.ledger.retention import tidy
 from ittybatch.ledger.retrying import RetryFilter, ended_jobs
 from ittybatch.ledger.settlement import expire, settle
+from ittybatch.ledger.sinks import DeclaredSink, sync_sinks
 from ittybatch.ledger.states import BatchState, JobState, Verdict
 from ittybatch.ledger.submission import claim_due
 from tests.ledger import library
@@ -139,6 +141,24 @@ def test_webhooks_that_come_after_it_are_understood(night: tuple[Ledger, str]) -
     assert _count(ledger, Delivery) == 2
     _age(ledger, batch)
     assert tidy(ledger, older_than=MONTH).deliveries == 2, "those go in their turn"
+
+
+def test_delivered_results_go_and_those_that_wait_stay(ledger: Ledger) -> None:
+    """Refused ones, too: `ittybatch sinks retry` sends them again."""
+    ledger.write(sync_sinks, [DeclaredSink("table", "sql")])
+    library.submitted(ledger, *(library.job(f"{name}.mov") for name in "abcd"))
+    ledger.write(settle, [library.remote(f"task-{number}") for number in range(4)])
+    old, new, refused, waiting = (row.id for row in ledger.read(pending_page, "table", 10).rows)
+    ledger.write(mark, "table", [old, new], [(refused, "no such column")])
+    then = ledger.read(lambda tx: tx.now) - OLD
+    age = update(Outbox).where(Outbox.id == old).values(delivered_at=then)
+    ledger.write(lambda tx: tx.execute(age))
+    assert tidy(ledger, older_than=MONTH, dry_run=True).delivered == 1
+    assert _count(ledger, Outbox) == 4
+    assert tidy(ledger, older_than=MONTH).delivered == 1
+    assert tidy(ledger, older_than=MONTH).delivered == 0
+    left = ledger.read(lambda tx: tx.rows(select(Outbox.id).order_by(Outbox.id)))
+    assert [row.id for row in left] == [new, refused, waiting]
 
 
 def test_it_is_resumed_where_it_was_cut_off(

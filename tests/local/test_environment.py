@@ -17,7 +17,7 @@ from ittybatch_local.environment import (
 from ittybatch_local.keys import StackSecrets
 
 PORTS = {"prefect": 1, "postgres": 2, "s3": 3, "sandbox": 4, "receiver": 5}
-SECRETS = StackSecrets("key", "secret", "password", "admin:pass")
+SECRETS = StackSecrets("key", "secret", "password", "admin:pass", "a token of the home")
 
 
 @pytest.fixture
@@ -35,6 +35,7 @@ def _shared(settings: Settings, **parts: Any) -> dict[str, str]:  # noqa: ANN401
         ports=PORTS,
         secrets=SECRETS,
         ledger_url="postgresql://x",
+        intake_file=Path("/home/x/intake.yaml"),
         settings=settings,
     )
 
@@ -51,6 +52,31 @@ def test_everything_local_points_at_this_machine(settings: Settings) -> None:
     assert shared["DATABASE_URL"] == "postgresql://x"
     assert shared["ITTYBATCH_HOME"] == "/home/x"
     assert "127.0.0.1" in shared["NO_PROXY"]
+
+
+def test_the_api_is_on_and_takes_files_of_this_machine(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the user's token or one of the home's own; local S3 is at a private address."""
+    shared = _shared(settings)
+    assert shared["ITTYBATCH_API_TOKEN"] == "a token of the home"
+    assert shared["ITTYBATCH_ALLOW_PRIVATE_URLS"] == "true"
+    assert shared["ITTYBATCH_INTAKE_FILE"] == "/home/x/intake.yaml"
+    assert shared["ITTYBATCH_RESULTS_FILE"] == str(settings.results_file)
+    monkeypatch.setenv("ITTYBATCH_API_TOKEN", "the user's own token")
+    monkeypatch.setenv("ITTYBATCH_ALLOW_PRIVATE_URLS", "false")
+    child = process_environment(_shared(Settings()), Parts())
+    assert child["ITTYBATCH_API_TOKEN"] == "the user's own token"
+    assert child["ITTYBATCH_ALLOW_PRIVATE_URLS"] == "false"
+
+
+def test_for_the_real_ittybit_private_addresses_stay_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It cannot reach them."""
+    monkeypatch.setenv("ITTYBIT_API_KEY", "a-real-key")
+    shared = _shared(Settings(), s3=False, sandbox=False)
+    assert "ITTYBATCH_ALLOW_PRIVATE_URLS" not in shared
 
 
 def test_a_real_key_never_reaches_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ def test_secrets_do_not_show_in_a_repr(tmp_path: Path) -> None:
     assert secrets.webhook_secret not in repr(secrets)
     assert secrets.database_password not in repr(secrets)
     assert secrets.prefect_auth not in repr(secrets)
+    assert secrets.api_token not in repr(secrets)
 
 
 def test_a_home_of_an_earlier_version_gets_what_it_lacks(tmp_path: Path) -> None:
@@ -33,6 +34,7 @@ def test_a_home_of_an_earlier_version_gets_what_it_lacks(tmp_path: Path) -> None
     secrets = load_secrets(tmp_path)
     assert (secrets.api_key, secrets.webhook_secret, secrets.database_password) == ("a", "b", "c")
     assert secrets.prefect_auth.startswith("admin:")
+    assert len(secrets.api_token) == 32
     assert load_secrets(tmp_path) == secrets
     assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
 

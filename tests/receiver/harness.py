@@ -96,15 +96,27 @@ def running(
     host: str = "127.0.0.1",
     port: int = 0,
     intake: RunsIntake | None = None,
+    called_by_jobs: bool = False,
     **changes: Any,  # noqa: ANN401
 ) -> Iterator[Running]:
-    """Run a receiver until the block ends, on a free port unless one is given."""
+    """Run a receiver until the block ends, on a free port unless one is given.
+
+    Args:
+        ledger_url: Its ledger.
+        host: The address to listen on.
+        port: The port; 0 chooses a free one.
+        intake: In place of its own.
+        called_by_jobs: Whether its jobs name it as their webhook URL.
+        changes: More settings.
+    """
     given: dict[str, Any] = {"webhook_secret": SECRET, "database_url": ledger_url, **changes}
-    app = Receiver(Settings(**given), waker=False, intake=intake).everything()
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         port = listener.getsockname()[1]
+        if called_by_jobs:
+            given["webhook_url"] = f"http://{host}:{port}{PATH}"
+        app = Receiver(Settings(**given), waker=False, intake=intake).everything()
         config = server_config(app, host=host, port=port)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

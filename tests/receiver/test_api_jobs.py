@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from ittybatch_local.ports import choose_ports
@@ -227,10 +226,12 @@ def test_an_unknown_job_is_not_found(api: Api, job: str) -> None:
 
 def test_a_failure_is_told_with_its_reason(sqlite_url: str, tmp_path: Path) -> None:
     """The column that the Supabase guide shows."""
-    with sandboxes.running(webhook_secret=SECRET) as real:  # it tries to read the file
-        with connected(sqlite_url, tmp_path, api_url=real.url, allow_private_urls=True) as api:
-            taken = api.post({**VIDEO, "url": f"{real.url}/nothing.mov"}).json()
-            row = ended(api, taken["job_id"])
+    with (
+        sandboxes.running(webhook_secret=SECRET) as real,  # it tries to read the file
+        connected(sqlite_url, tmp_path, api_url=real.url, allow_private_urls=True) as api,
+    ):
+        taken = api.post({**VIDEO, "url": f"{real.url}/nothing.mov"}).json()
+        row = ended(api, taken["job_id"])
     assert row["status"] == "failed"
     assert row["error"]
     assert row["output_url"] is None
@@ -265,7 +266,7 @@ def test_a_ledger_that_is_away_takes_nothing(tmp_path: Path, sandbox: sandboxes.
     nobody = choose_ports(["postgres"], tmp_path / "other.json")["postgres"]
     url = f"postgresql://someone:password@127.0.0.1:{nobody}/ledger"
     with connected(url, tmp_path, api_url=sandbox.url) as api:
-        answers: list[httpx.Response] = [api.post(VIDEO), api.get("/jobs/1")]
+        answers = [api.post(VIDEO), api.get("/jobs/1")]
     for answer in answers:
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) > 0

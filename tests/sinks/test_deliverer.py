@@ -24,7 +24,6 @@ from tests.sinks.scene import Counts, Recorder, declare, delivering, submitted, 
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test does not wait as long as an operator does."""
     monkeypatch.setattr(channel, "_FIRST_WAIT_S", 0.02)
-    monkeypatch.setattr(channel, "_PAUSE_S", 0.01)
     monkeypatch.setattr(channel, "_POSTPONED_S", 0.1)
 
 

@@ -255,20 +255,43 @@ def test_what_was_delivered_before_the_server_failed_is_not_sent_again(
     assert len(address.requests) == 3
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Answer(500), "HTTP 500"),
+        (Answer(502), "HTTP 502"),
+        (Answer(after_s=0.5), "no answer within 0.2 s"),
+    ],
+)
 def test_one_result_that_the_server_always_fails_with_is_refused_in_the_end(
+    answer: Answer,
+    reason: str,
+    address: Address,
+    open_http: Open,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A bug of the app must not hold all other results back. An outage does not count."""
+    monkeypatch.setattr(http, "_MOST_FAILURES", 3)
+    address.answer = lambda request: answer if request.json["id"] == "task-1" else Answer()
+    sink = open_http(timeout_s=0.2, concurrency=1)
+    for _ in range(4):
+        with pytest.raises(SinkUnavailable, match=reason):
+            sink.deliver([succeeded(1)])
+    for number in (2, 3):
+        assert errors(sink.deliver([succeeded(1), succeeded(number)])) == {number: None}
+    assert errors(sink.deliver([succeeded(1), succeeded(4)])) == {
+        1: f"{reason} (3 times, while others were taken)",
+        4: None,
+    }
+
+
+def test_a_server_that_sheds_load_refuses_nothing(
     address: Address, open_http: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bug of the app must not hold all other results back."""
-    monkeypatch.setattr(http, "_MOST_FAILURES", 3)
-    address.answer = lambda request: Answer(500 if request.json["id"] == "task-1" else 200)
-    sink = open_http()
-    with pytest.raises(SinkUnavailable):
-        sink.deliver([succeeded(1)])
-    assert errors(sink.deliver([succeeded(1), succeeded(2)])) == {2: None}
-    assert errors(sink.deliver([succeeded(1), succeeded(3)])) == {
-        1: "HTTP 500 (3 times)",
-        3: None,
-    }
+    """503 and 429 concern all results, whichever they meet."""
+    monkeypatch.setattr(http, "_MOST_FAILURES", 1)
+    address.answer = lambda request: Answer(503 if request.json["id"] == "task-1" else 200)
+    assert errors(open_http().deliver([succeeded(1), succeeded(2)])) == {2: None}
 
 
 def test_results_of_one_job_come_in_order_and_others_at_once(

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-import yaml
 from sqlalchemy import update
 
 from ittybatch.ledger import Ledger
@@ -15,9 +14,8 @@ from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.sinks import sink_statuses, sync_sinks
 from ittybatch.ledger.submission import claim_due
 from ittybatch.project import CHECKOUT
-from ittybatch.sinks.declared import open_sinks, to_declare
+from ittybatch.sinks.declared import open_sinks, read_sinks, to_declare
 from ittybatch.sinks.deliverer import Deliverer
-from ittybatch.sinks.kinds import KINDS
 from tests.ledger import library
 from tests.sinks.conftest import Run
 from tests.sinks.scene import Counts, wait_until
@@ -35,9 +33,7 @@ def ledger(postgres_url: str) -> Iterator[Ledger]:
 @contextmanager
 def delivering(ledger: Ledger, example: str) -> Iterator[Deliverer]:
     """A deliverer for the sinks of a shipped file."""
-    path = CHECKOUT / "deployments" / "results" / f"{example}.yaml"
-    entries = yaml.safe_load(path.read_text())["sinks"]
-    sinks = [KINDS[entry["kind"]].model_validate(entry) for entry in entries]
+    sinks = read_sinks(CHECKOUT / "deployments" / "results" / f"{example}.yaml")
     ledger.write(sync_sinks, to_declare(sinks))
     deliverer = Deliverer(ledger, to_declare(sinks), open_sinks(sinks), Counts())
     deliverer.start()

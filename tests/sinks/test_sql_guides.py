@@ -5,9 +5,9 @@ from typing import TypeAlias
 from uuid import UUID
 
 import pytest
-import yaml
 
 from ittybatch.project import CHECKOUT
+from ittybatch.sinks.declared import read_sinks
 from ittybatch.sinks.sql import SqlOptions, SqlSink
 from tests.sinks.conftest import Run
 from tests.sinks.results import COMPLETED, accepted, errors, failed, succeeded
@@ -45,9 +45,9 @@ def open_example() -> Iterator[OpenExample]:
     opened: list[SqlSink] = []
 
     def open_sink(name: str) -> SqlSink:
-        path = CHECKOUT / "deployments" / "results" / f"{name}.yaml"
-        [declared] = yaml.safe_load(path.read_text())["sinks"]
-        opened.append(SqlOptions.model_validate(declared).open())
+        [declared] = read_sinks(CHECKOUT / "deployments" / "results" / f"{name}.yaml")
+        assert isinstance(declared, SqlOptions)
+        opened.append(declared.open())
         return opened[-1]
 
     yield open_sink

@@ -13,9 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ittybatch import __version__
 from ittybatch.receiver.api.auth import BearerToken
+from ittybatch.receiver.api.cross_origin import CrossOriginUploads
 from ittybatch.receiver.api.errors import answer_error, answer_json, install
 from ittybatch.receiver.api.models import ErrorAnswer, ProcessRequest
-from ittybatch.receiver.api.upload_models import CompleteRequest, UploadRequest
+from ittybatch.receiver.api.upload_models import UPLOADS, CompleteRequest, UploadRequest
 from ittybatch.receiver.metrics import Metrics
 
 # Where the routes are; without a token these are answered with a hint.
@@ -36,6 +37,7 @@ def create_api(
     routers: Sequence[APIRouter],
     metrics: Metrics,
     self_authorised: Sequence[APIRouter] = (),
+    origins: Sequence[str] = (),
 ) -> ASGIApp:
     """Create the API.
 
@@ -44,6 +46,7 @@ def create_api(
         routers: The routes.
         metrics: Counts requests by route and outcome.
         self_authorised: Routes whose path holds a signed id, which takes the token's place.
+        origins: Origins of the web pages that may call those routes.
     """
     needs_token = [Depends(BearerToken(token))]
     api = FastAPI(
@@ -60,6 +63,7 @@ def create_api(
     install(api)
     for router in routers:
         api.include_router(router, dependencies=needs_token, responses=_ERRORS)
+    api.add_middleware(CrossOriginUploads, below=f"{UPLOADS}/", origins=origins)
     for router in self_authorised:
         api.include_router(router, responses=_ERRORS)
 
@@ -68,7 +72,7 @@ def create_api(
         return answer_json(_described(api))
 
     api.add_api_route(_OPENAPI_PATH, openapi, include_in_schema=False, dependencies=needs_token)
-    return _Counted(api, metrics)
+    return Counted(api, metrics)
 
 
 def off_routes() -> list[Route]:
@@ -103,7 +107,7 @@ def _described(api: FastAPI) -> dict[str, Any]:
     return api.openapi_schema
 
 
-class _Counted:
+class Counted:
     """Counts the answers of an application by route and status.
 
     Args:
@@ -116,6 +120,7 @@ class _Counted:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, and count its answer."""
         started = time.perf_counter()
 
         async def count(message: Message) -> None:

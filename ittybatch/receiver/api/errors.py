@@ -6,7 +6,7 @@
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 import orjson
@@ -45,16 +45,6 @@ def answer_error(
     """Answer with an error in the API's form."""
     content = {"error": error, "field": field, "remedy": remedy}
     return answer_json({name: text for name, text in content.items() if text}, status, headers)
-
-
-def install(api: FastAPI) -> None:
-    """Make every error of an API's routes an answer in the API's form."""
-    api.add_exception_handler(HTTPException, _http)
-    api.add_exception_handler(RequestRefused, _refused)
-    api.add_exception_handler(RequestValidationError, _invalid)
-    api.add_exception_handler(LedgerUnavailable, _unavailable)
-    api.add_exception_handler(StoreUnavailable, _no_store)
-    api.add_exception_handler(Exception, _unexpected)
 
 
 async def _http(_request: Request, error: Exception) -> Response:
@@ -110,3 +100,25 @@ async def _unexpected(_request: Request, _error: Exception) -> Response:
         remedy="Send the request again. What it did before it failed is not done twice. If it "
         "fails again, look at the receiver's log.",
     )
+
+
+HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+    HTTPException: _http,
+    RequestRefused: _refused,
+    RequestValidationError: _invalid,
+    LedgerUnavailable: _unavailable,
+    StoreUnavailable: _no_store,
+    Exception: _unexpected,
+}
+
+
+def install(api: FastAPI) -> None:
+    """Make every error of an API's routes an answer in the API's form."""
+    for error, handler in HANDLERS.items():
+        api.add_exception_handler(error, handler)
+
+
+async def answer_to(request: Request, error: Exception) -> Response:
+    """Answer an error of a route as the API does."""
+    handler = next(HANDLERS[each] for each in type(error).__mro__ if each in HANDLERS)
+    return await handler(request, error)

@@ -69,6 +69,8 @@ class Events:
     async def _take(self, wanted: Wanted) -> Taken | RequestRefused:
         try:
             return await self._intake.take(wanted, answer_within_s=0)
+        except NothingToMake as error:
+            return error
         except RequestRefused as error:
             logger.warning("Refused %s of an event: %s", wanted.item.shown, error)
             return error

@@ -14,14 +14,12 @@ from starlette.responses import Response
 
 from ittybatch.ittybit.redaction import has_user, without_secrets
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.job_lookup import FoundJob, find_job
-from ittybatch.ledger.states import BatchState, JobState
+from ittybatch.ledger.job_lookup import JobRow, lookup_job
 from ittybatch.receiver.api.errors import answer_json
-from ittybatch.receiver.api.models import ErrorAnswer, JobRow
+from ittybatch.receiver.api.models import ErrorAnswer, JobDetails
 
 # Fewer than the ledger's connections: questions must not keep webhooks from being stored.
 _READERS = 2
-_MAX_ID = 200
 # Names of parameters that carry a signature or a key.
 _SIGNED = re.compile(r"(?i)(?:^|[&_-])(?:sig|signature|token|key|secret|password|credential)=")
 
@@ -47,7 +45,7 @@ class JobsRoute:
             summary="Show a job and its result",
             response_model=None,
             responses={
-                200: {"model": JobRow, "description": "The job."},
+                200: {"model": JobDetails, "description": "The job."},
                 401: {"model": ErrorAnswer, "description": "The bearer token is missing or wrong."},
                 404: {"model": ErrorAnswer, "description": "The ledger has no such job."},
                 503: {"model": ErrorAnswer, "description": "The ledger is unavailable."},
@@ -57,41 +55,30 @@ class JobsRoute:
 
     async def get(self, id: str) -> Response:  # noqa: A002 - the path's own name
         """Show a job, by Ittybit's id or by the ledger's."""
-        found = None
-        if len(id) <= _MAX_ID and "\0" not in id:
-            found = await anyio.to_thread.run_sync(
-                partial(self._ledger.read, find_job, id), limiter=self._readers
-            )
+        found = await anyio.to_thread.run_sync(
+            partial(self._ledger.read, lookup_job, id), limiter=self._readers
+        )
         if found is None:
             raise HTTPException(HTTPStatus.NOT_FOUND)
         return answer_json(row_of(found))
 
 
-def row_of(job: FoundJob) -> dict[str, object]:
+def row_of(job: JobRow) -> dict[str, object]:
     """Show a job with the columns of the guides' tables."""
     return {
         "job_id": str(job.id),
         "task_id": job.task_id,
-        "input_url": shown_input(job.uri),
+        "input_url": shown_input(job.input_url),
         "kind": job.kind,
         "rendition": job.rendition,
-        "status": status_of(job.state, job.batch_state),
+        "status": job.status,
         "output_url": job.output_url,
-        "error": job.error_message,
+        "error": job.error,
         "metadata": job.metadata,
         "batch_id": job.batch_id,
         "created_at": _text(job.created_at),
         "completed_at": _text(job.completed_at),
     }
-
-
-def status_of(state: JobState, batch: BatchState) -> str:
-    """Name a job's state as the API does."""
-    if state.terminal:
-        return state.value
-    if state is JobState.PLANNED and batch is BatchState.HELD:
-        return "held"
-    return "processing"
 
 
 def shown_input(uri: str) -> str:

@@ -125,7 +125,7 @@ class EventAnswer(BaseModel):
     ]
 
 
-class JobRow(BaseModel):
+class JobDetails(BaseModel):
     """One job and its result."""
 
     job_id: str

@@ -8,6 +8,8 @@ from ittybatch.intake.upload_names import MAX_NAME
 from ittybatch.intake.upload_parts import MAX_PARTS, MAX_SIZE
 from ittybatch.receiver.api.models import MakesJobs
 
+# Below it, each path holds the id of an upload.
+UPLOADS = "/uploads"
 _MAX_TYPE = 200
 _MAX_ETAG = 200
 

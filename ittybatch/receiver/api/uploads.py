@@ -19,18 +19,22 @@ from ittybatch.intake.live_profiles import LiveProfiles
 from ittybatch.intake.orders import Orders
 from ittybatch.intake.upload_parts import MAX_PARTS
 from ittybatch.intake.upload_request import Announced
-from ittybatch.intake.uploads import Begun, TakesRequests, Uploads
+from ittybatch.intake.upload_urls import Begun
+from ittybatch.intake.uploads import TakesRequests, Uploads
 from ittybatch.intake.wanted import RequestRefused
 from ittybatch.receiver.api.answers import answer_of
-from ittybatch.receiver.api.cross_origin import cross_origin_route
 from ittybatch.receiver.api.errors import answer_json
 from ittybatch.receiver.api.models import ErrorAnswer, ProcessAnswer
 from ittybatch.receiver.api.requests import parse_object, tasks_of, validate
-from ittybatch.receiver.api.upload_models import CompleteRequest, UploadAnswer, UploadRequest
+from ittybatch.receiver.api.upload_models import (
+    UPLOADS,
+    CompleteRequest,
+    UploadAnswer,
+    UploadRequest,
+)
 from ittybatch.receiver.bodies import read_body
 from ittybatch.settings import Settings
 
-PATH = "/uploads"
 # For 10,000 parts.
 _MAX_COMPLETE_BYTES = 1_048_576
 # Its URLs are secrets of one browser.
@@ -72,7 +76,7 @@ class UploadRoutes:
         """The route that needs the API's token."""
         router = APIRouter()
         router.add_api_route(
-            PATH,
+            UPLOADS,
             self.begin,
             methods=["POST"],
             status_code=HTTPStatus.CREATED,
@@ -85,12 +89,16 @@ class UploadRoutes:
         )
         return router
 
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The origins of the pages that may call the routes of `browser_router`."""
+        return self._declared.allowed_origins if self._declared is not None else ()
+
     def browser_router(self) -> APIRouter:
         """The routes that need only the upload's id, for pages of the declared origins."""
-        origins = self._declared.allowed_origins if self._declared else ()
-        router = APIRouter(route_class=cross_origin_route(origins))
+        router = APIRouter()
         router.add_api_route(
-            f"{PATH}/{{id}}/parts",
+            f"{UPLOADS}/{{id}}/parts",
             self.more,
             methods=["GET"],
             summary="Get URLs of further parts",
@@ -98,7 +106,7 @@ class UploadRoutes:
             responses=_described(200, UploadAnswer, "The next parts.", 404, 410, 422, 503),
         )
         router.add_api_route(
-            f"{PATH}/{{id}}/complete",
+            f"{UPLOADS}/{{id}}/complete",
             self.complete,
             methods=["POST"],
             status_code=HTTPStatus.ACCEPTED,
@@ -110,7 +118,7 @@ class UploadRoutes:
             openapi_extra=_body(CompleteRequest),
         )
         router.add_api_route(
-            f"{PATH}/{{id}}",
+            f"{UPLOADS}/{{id}}",
             self.abort,
             methods=["DELETE"],
             status_code=HTTPStatus.NO_CONTENT,
@@ -181,7 +189,7 @@ class UploadRoutes:
 
     def _answer(self, request: Request, begun: Begun, status: HTTPStatus) -> Response:
         upload = begun.upload
-        here = f"{self._base(request)}{PATH}/{begun.id}"
+        here = f"{self._base(request)}{UPLOADS}/{begun.id}"
         is_last = begun.last_number in {0, begun.part_count}
         content = {
             "id": begun.id,

@@ -1,44 +1,25 @@
 """A real Chromium on the pages of the running stack."""
 
-import os
-import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from ittybatch_local import LocalStack
+from tests.chromium import chromium
 from tests.end_to_end.system import System
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
-_ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 _PATIENCE_MS = 30_000
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The machine's own Chromium; a machine that tests every change has to have one."""
-    found = next((path for name in _NAMES if (path := shutil.which(name))), None)
-    if found is None:
-        missing = f"There is no Chromium ({', '.join(_NAMES)}): `apt-get install chromium`."
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=list(_ARGUMENTS))
-        yield chromium
-        chromium.close()
+    """The machine's own Chromium."""
+    with chromium() as launched:
+        yield launched
 
 
 @pytest.fixture

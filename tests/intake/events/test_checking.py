@@ -61,8 +61,9 @@ def test_a_mistake_is_shown_with_its_line(tmp_path: Path) -> None:
         ("uploads: {bucket: media, profile: web}", "nobody can upload"),
     ],
 )
+@pytest.mark.usefixtures("aws")
 def test_what_nobody_can_reach_is_said(tmp_path: Path, text: str, why: str) -> None:
-    _, found = findings(tmp_path, text, api_token=None)
+    _, found, *_ = findings(tmp_path, text, api_token=None)
     assert (found.grade, found.what) == (Grade.WARNING, f"The API is off, so {why}.")
 
 

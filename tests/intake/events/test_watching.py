@@ -1,12 +1,17 @@
 """Watched queues: an object is a request within seconds, and no message is lost on the way."""
 
 import json
+import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ittybatch.intake import watching
 from ittybatch.intake.wanted import NothingToMake, RequestRefused
 from ittybatch.ledger.database import LedgerUnavailable
+from ittybatch.sources import SourceError
+from ittybatch.sources.sqs import Message, SqsQueue
 from tests.intake.events.watched import Desk, watched
 from tests.receiver.harness import wait_until
 from tests.sources.test_queue import bridge_event, record, s3_event, send, through_sns, waiting
@@ -184,6 +189,73 @@ def test_a_repeated_event_is_taken_again_and_both_are_deleted(
         send(sqs, queue_url, bridge_event("in/a.mov"))
         wait_until(lambda: desk.taken == ["in/a.mov", "in/a.mov"])
         wait_until(lambda: waiting(sqs, queue_url) == 0)
+
+
+def test_a_message_with_many_records_is_taken_in_portions(
+    sqs: "SQSClient", queue_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than may wait in the intake at a time."""
+    monkeypatch.setattr(watching, "_AT_ONCE", 2)
+    desk = Desk()
+    with watched(desk, {"queue_url": queue_url}):
+        send(sqs, queue_url, s3_event(*(record(f"in/{number}.mov") for number in range(5))))
+        wait_until(lambda: waiting(sqs, queue_url) == 0)
+    assert sorted(desk.taken) == [f"in/{number}.mov" for number in range(5)]
+
+
+def test_a_message_that_could_not_be_deleted_comes_again(
+    sqs: "SQSClient", queue_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a crash between the commit and the deletion.
+
+    It is taken again, which makes nothing twice, and deleted then.
+    """
+    monkeypatch.setattr(watching, "_VISIBILITY_S", 1)
+    delete, failed = SqsQueue.delete, threading.Event()
+
+    def fail_once(queue: SqsQueue, messages: Sequence[Message]) -> None:
+        if not failed.is_set():
+            failed.set()
+            raise SourceError("The connection broke.")
+        delete(queue, messages)
+
+    monkeypatch.setattr(SqsQueue, "delete", fail_once)
+    desk = Desk()
+    with watched(desk, {"queue_url": queue_url}):
+        send(sqs, queue_url, bridge_event("in/a.mov"))
+        wait_until(lambda: desk.taken == ["in/a.mov", "in/a.mov"])
+        wait_until(lambda: waiting(sqs, queue_url) == 0)
+
+
+def test_trouble_with_the_dead_letter_queue_brings_no_good_message_back(
+    sqs: "SQSClient", queue_url: str, aside_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be put aside stays where it is, and what was taken with it is deleted."""
+
+    def fail(_: SqsQueue, messages: Sequence[tuple[Message, str]]) -> None:
+        raise SourceError(f"{len(messages)} messages cannot be written.")
+
+    monkeypatch.setattr(SqsQueue, "put_aside", fail)
+    send(sqs, queue_url, "nonsense", bridge_event("in/a.mov"))
+    desk = Desk()
+    with watched(desk, {"queue_url": queue_url, "dead_letter_url": aside_url}):
+        wait_until(lambda: desk.taken == ["in/a.mov"])
+        wait_until(lambda: desk.counts["failed"] >= 1)
+        assert waiting(sqs, queue_url) == 1
+
+
+def test_what_is_being_taken_at_the_stop_is_taken_and_deleted(
+    sqs: "SQSClient", queue_url: str
+) -> None:
+    desk = Desk()
+    desk.open.clear()
+    with watched(desk, {"queue_url": queue_url}) as running:
+        send(sqs, queue_url, bridge_event("in/a.mov"))
+        wait_until(lambda: desk.arrived == 1)
+        threading.Timer(0.3, desk.open.set).start()
+        assert running.stop() < 2
+        assert desk.taken == ["in/a.mov"]
+    assert waiting(sqs, queue_url) == 0
 
 
 def test_two_receivers_share_a_backlog(sqs: "SQSClient", queue_url: str) -> None:

@@ -20,6 +20,7 @@ class Desk:
     """
 
     def __init__(self, failing: Callable[[Wanted], Exception | None] = lambda _: None) -> None:
+        self.arrived = 0
         self.taken: list[str] = []
         self.waits: list[float] = []
         self.failing = failing
@@ -29,6 +30,7 @@ class Desk:
         self.open.set()
 
     async def take(self, wanted: Wanted, *, answer_within_s: float) -> object:
+        self.arrived += 1
         await asyncio.to_thread(self.open.wait)
         if error := self.failing(wanted):
             raise error

@@ -33,11 +33,14 @@ class NotingIntake:
 
     def __init__(self) -> None:
         self.taken: list[Wanted] = []
+        self.fails_with: Exception | None = None
         self._answers: dict[str | None, Taken] = {}
 
     async def take(self, wanted: Wanted, *, answer_within_s: float = 0.8) -> Taken:
         del answer_within_s
         assert wanted.idempotency_key
+        if self.fails_with is not None:
+            raise self.fails_with
         if wanted.idempotency_key not in self._answers:
             self.taken.append(wanted)
             number = str(len(self.taken))
@@ -119,7 +122,8 @@ def serving(declared: UploadsDeclared | None, **changes: Any) -> Iterator[Api]: 
     intake = NotingIntake()
     routes = UploadRoutes(Settings(**given), intake, declared)
     app = Starlette()
-    app.mount("", create_api(TOKEN, [routes.router()], Metrics(), [routes.browser_router()]))
+    api = create_api(TOKEN, [routes.router()], Metrics(), [routes.browser_router()], routes.origins)
+    app.mount("", api)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]

@@ -8,15 +8,30 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from ittybatch.intake import upload_parts
 from ittybatch.intake.declared import UploadsDeclared
 from ittybatch.intake.wanted import TaskSpec
+from ittybatch.ledger.database import LedgerUnavailable
 from ittybatch.sources import BucketSource, read_pages
 from tests.intake.uploads.serving import MB, MIB, TOKEN, Api, put, send_all, serving
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-LARGE = 101 * MB
+# One more than is sent at once in these tests: a part and a byte.
+LARGE = 16 * MIB + 1
+
+
+@pytest.fixture(autouse=True)
+def _multipart_early(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Send files in parts from 16 MiB on, to send less in most tests."""
+    if "as_shipped" not in request.fixturenames:
+        monkeypatch.setattr(upload_parts, "MULTIPART_ABOVE", 16 * MIB)
+
+
+@pytest.fixture
+def as_shipped() -> None:
+    """Send files in parts beyond 100 MB, as users do."""
 
 
 def signed_headers(url: str) -> set[str]:
@@ -48,9 +63,10 @@ def test_a_small_file_is_one_put(api: Api, s3: "S3Client", bucket: str) -> None:
     assert begun["uri"] == f"s3://{bucket}/{found['Key']}"
 
 
+@pytest.mark.usefixtures("as_shipped")
 def test_a_large_file_is_sent_in_parts(api: Api, s3: "S3Client", bucket: str) -> None:
     """And is byte for byte what was sent."""
-    content = b"0123456789abcdef" * (LARGE // 16)
+    content = b"0123456789abcdef" * (101 * MB // 16)
     begun = api.begun(size=len(content))
     assert begun["multipart"] is True
     assert begun["part_count"] == len(begun["parts"]) == 7
@@ -130,6 +146,20 @@ def test_completing_again_gives_the_same_answer(api: Api) -> None:
     answers.append(api.call("POST", begun["complete_url"]))
     assert {answer.status_code for answer in answers} == {202}, [a.text for a in answers]
     assert len({answer.text for answer in answers}) == 1
+    assert len(api.intake.taken) == 1
+
+
+def test_a_file_is_processed_by_the_next_call_if_the_ledger_was_down(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bucket has put the parts together already; likewise after a receiver was killed."""
+    begun = api.begun(size=LARGE)
+    parts = send_all(api, begun, b"x" * LARGE)
+    with monkeypatch.context() as patch:
+        patch.setattr(api.intake, "fails_with", LedgerUnavailable("no ledger"))
+        refused = api.call("POST", begun["complete_url"], {"parts": parts})
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+    assert api.call("POST", begun["complete_url"], {"parts": parts}).status_code == 202
     assert len(api.intake.taken) == 1
 
 

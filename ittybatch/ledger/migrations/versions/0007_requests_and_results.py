@@ -112,14 +112,11 @@ def upgrade() -> None:
             comment="when the sink refused it for good; `ittybatch sinks retry` sends it again",
         ),
         sa.Column("error", sa.Text(), nullable=True),
-        sa.ForeignKeyConstraint(["sink"], ["sinks.name"], name=op.f("fk_outbox_sink_sinks")),
-        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_outbox_job_id_jobs")),
         sa.ForeignKeyConstraint(
             ["follower_id"], ["followers.id"], name=op.f("fk_outbox_follower_id_followers")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
     )
-    op.create_index(op.f("ix_outbox_job_id"), "outbox", ["job_id"])
     op.create_index(
         "ix_outbox_pending",
         "outbox",
