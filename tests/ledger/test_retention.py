@@ -10,7 +10,7 @@ from ittybatch.ledger.batches import end_batch
 from ittybatch.ledger.chunks import finish_chunk
 from ittybatch.ledger.inbox import Arrival, receive
 from ittybatch.ledger.intake import take
-from ittybatch.ledger.models import Attempt, Batch, Delivery, Job, Outbox, Reject
+from ittybatch.ledger.models import Attempt, Batch, Delivery, Job, Outbox, Reject, Request
 from ittybatch.ledger.overdue import expired_jobs
 from ittybatch.ledger.pending import mark, pending_page
 from ittybatch.ledger.plan import PlannedReject
