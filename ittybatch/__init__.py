@@ -1,3 +1,3 @@
 """Push whole media libraries through Ittybit with Prefect. From Python: `ittybatch.api`."""
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"

@@ -1,6 +1,7 @@
 """The command that checks an installation."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from ittybatch.cli.output import Json, console, print_json
 from ittybatch.cli.status import COULD_NOT_RUN, SUCCEEDED
 from ittybatch.engine.bucket_checks import check_bucket
 from ittybatch.engine.checking import check_all, check_api
-from ittybatch.engine.finding import Grade
+from ittybatch.engine.finding import Finding, Grade
 from ittybatch.engine.registration import check_registration
 from ittybatch.intake.checking import check_intake
 from ittybatch.settings import Settings
@@ -53,18 +54,23 @@ def doctor(
     if json:
         print_json([asdict(finding) for finding in findings])
     else:
-        table = Table.grid(padding=(0, 2))
-        for _ in range(3):
-            table.add_column(overflow="fold")
-        for finding in findings:
-            mark, style = _MARKS[finding.grade]
-            remedy = f"\n-> {finding.remedy}" if finding.remedy else ""
-            table.add_row(Text(mark, style=style), finding.check, Text(finding.what + remedy))
-        console.print(table)
-        for finding in findings:
-            if finding.command:
-                # Outside of the table, whose cells are wrapped: it is there to be copied.
-                console.print(Text(f"\n{finding.check}:"))
-                console.print(Text(finding.command), soft_wrap=True)
+        show(findings)
     broken = any(finding.grade is Grade.BROKEN for finding in findings)
     return COULD_NOT_RUN if broken else SUCCEEDED
+
+
+def show(findings: Sequence[Finding]) -> None:
+    """Print findings as a table, and below it the commands that fix them."""
+    table = Table.grid(padding=(0, 2))
+    for _ in range(3):
+        table.add_column(overflow="fold")
+    for finding in findings:
+        mark, style = _MARKS[finding.grade]
+        remedy = f"\n-> {finding.remedy}" if finding.remedy else ""
+        table.add_row(Text(mark, style=style), finding.check, Text(finding.what + remedy))
+    console.print(table)
+    for finding in findings:
+        if finding.command:
+            # Outside of the table, whose cells are wrapped: it is there to be copied.
+            console.print(Text(f"\n{finding.check}:"))
+            console.print(Text(finding.command), soft_wrap=True)

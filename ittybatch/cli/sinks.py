@@ -12,7 +12,7 @@ from ittybatch.engine.amounts import format_count
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger, open_ledger
 from ittybatch.ledger.pending import retry_refused
-from ittybatch.ledger.sinks import SinkStatus, sink_statuses
+from ittybatch.ledger.sinks import SinkStatus, sink_names, sink_statuses
 from ittybatch.settings import Settings
 from ittybatch.sinks.checking import describe_sink
 
@@ -83,7 +83,7 @@ def retry(
 
 
 def _require(ledger: Ledger, name: str) -> None:
-    names = [each.name for each in ledger.read(sink_statuses)]
+    names = ledger.read(sink_names)
     if name not in names:
         raise IttybatchError(
             f"There is no sink {name!r} (found: {', '.join(names) or 'none'}).",

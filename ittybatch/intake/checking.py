@@ -48,7 +48,7 @@ def check_intake(settings: Settings) -> Iterator[Finding]:
         yield _check_queue(queue)
     for bucket in dict.fromkeys(each.bucket for each in declared.buckets):
         yield from _check_events(bucket)
-    if declared.uploads is not None:
+    if declared.uploads is not None and settings.api_token is not None:
         yield from check_uploads(declared.uploads)
 
 

@@ -33,26 +33,29 @@ def clashes_of(
 
 
 def processed_twice(
-    buckets: Sequence[BucketDeclared], bucket: str, prefix: str, profile: str
+    buckets: Sequence[BucketDeclared], bucket: str, prefix: str, profile: str, *, versioned: bool
 ) -> Clashes:
-    """Find folders whose events would make other jobs of an upload than its own profile.
+    """Find folders whose events would make jobs of an upload that it has already, or others.
 
     Args:
         buckets: The declared folders.
         bucket: The bucket of uploads.
         prefix: Their folder.
         profile: Their profile.
+        versioned: Whether their version identifies them.
     """
     for place, each in enumerate(buckets):
         nested = prefix.startswith(each.prefix) or each.prefix.startswith(prefix)
-        if bucket == each.bucket and nested and each.profile != profile:
-            yield (
-                ("uploads", "profile"),
-                (
-                    "an upload would be processed twice, because its event belongs to "
-                    f"buckets[{place}] ({each.uri}); use the same profile or another folder"
-                ),
-            )
+        if bucket != each.bucket or not nested:
+            continue
+        what = (
+            "an upload would be processed twice, because its event belongs to "
+            f"buckets[{place}] ({each.uri})"
+        )
+        if each.profile != profile:
+            yield ("uploads", "profile"), f"{what}; use the same profile or another folder"
+        if each.versioned != versioned:
+            yield ("uploads", "versioned"), f"{what}; use the same `versioned` for both"
 
 
 def _overlapping(buckets: Sequence[BucketDeclared]) -> Clashes:

@@ -184,7 +184,11 @@ class Declared(DeclaredPart):
         uploads = self.uploads
         if uploads is not None:
             clashes += processed_twice(
-                self.buckets, uploads.bucket, uploads.prefix, uploads.profile
+                self.buckets,
+                uploads.bucket,
+                uploads.prefix,
+                uploads.profile,
+                versioned=uploads.versioned,
             )
         if clashes:
             raise PydanticCustomError(SEVERAL, "declarations clash", {"problems": clashes})

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ittybatch.engine.bucket_checks import why_not_listed
 from ittybatch.engine.finding import Finding, Grade
 from ittybatch.intake.declared import UploadsDeclared
 from ittybatch.intake.upload_rules import (
@@ -46,6 +47,10 @@ def check_uploads(declared: UploadsDeclared) -> Iterator[Finding]:
             "There are no AWS credentials, so no URL can be signed.",
             "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.",
         )
+        return
+    # Without this permission S3 answers 403 about a file that has not arrived.
+    if (why := why_not_listed(f"{uri}{declared.prefix}")) is not None:
+        yield Finding(_BUCKET, Grade.BROKEN, why.message, why.remedy or "")
         return
     yield Finding(
         _BUCKET, Grade.OK, f"Files up to {declared.max_bytes} bytes go to {uri}{declared.prefix}."

@@ -4,10 +4,9 @@ Nothing is stored until a file has arrived and is what was announced: an upload 
 leaves no row in the ledger.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from http import HTTPStatus
 from typing import Protocol, TypeVar, TypeVarTuple
 from weakref import WeakValueDictionary
@@ -19,7 +18,7 @@ from ittybatch.intake.orders import Orders
 from ittybatch.intake.taken import Taken
 from ittybatch.intake.upload_ids import Upload, UploadIds
 from ittybatch.intake.upload_names import upload_key
-from ittybatch.intake.upload_parts import Part, Parts, cut
+from ittybatch.intake.upload_parts import Parts, cut
 from ittybatch.intake.upload_request import (
     Announced,
     check_file,
@@ -34,14 +33,13 @@ from ittybatch.intake.upload_store import (
     UploadGone,
     UploadStore,
 )
+from ittybatch.intake.upload_urls import Begun, sign
 from ittybatch.intake.wanted import RequestRefused, Wanted
 from ittybatch.profiles import Item
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-# A URL has about 500 characters, and up to 2,000 with temporary credentials.
-URLS_AT_ONCE = 100
 # An upload may take longer than its URLs are valid: a page asks for new ones.
 _MIN_LIFE_S = 86_400
 # Each call holds a thread and a connection for as long as the store takes.
@@ -54,38 +52,6 @@ class TakesRequests(Protocol):
 
     async def take(self, wanted: Wanted, *, answer_within_s: float = ...) -> Taken:
         """Take a request; see `Intake.take`."""
-
-
-@dataclass(frozen=True, slots=True)
-class SignedPart:
-    """A part of a file, and the URL that it may be sent to by PUT."""
-
-    part: Part
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """An upload that a browser can go on with.
-
-    Args:
-        id: Its id, which authorises everything else about it.
-        upload: What the id says.
-        part_count: How many parts the file has.
-        parts: Some of them, in order, with their URLs.
-        headers: Headers that each PUT has to send.
-    """
-
-    id: str
-    upload: Upload
-    part_count: int
-    parts: Sequence[SignedPart]
-    headers: Mapping[str, str]
-
-    @property
-    def last_number(self) -> int:
-        """Number of the last part with a URL; 0 if there is none."""
-        return self.parts[-1].part.number if self.parts else 0
 
 
 def life_s(declared: UploadsDeclared) -> int:
@@ -214,28 +180,9 @@ class Uploads:
         return upload
 
     async def _signed(self, upload: Upload, upload_id: str, after: int) -> Begun:
-        cut_up = Parts(upload.size_bytes, upload.part_bytes)
-        if not 0 <= after <= cut_up.count:
-            raise unprocessable(
-                "after", f"There is no part {after}.", f"The parts are 1 to {cut_up.count}."
-            )
-        parts = cut_up.after(after, URLS_AT_ONCE)
-        left_s = upload.expires_at - int(datetime.now(UTC).timestamp())
-        valid_s = max(1, min(int(self._declared.expires_s), left_s))
-        if upload.multipart_id is None:
-            sign = partial(
-                self._store.sign_put, upload.key, upload.content_type, upload.size_bytes, valid_s
-            )
-            urls = [await self._call(sign)] if parts else []
-            headers = {"Content-Type": upload.content_type}
-        else:
-            sizes = {part.number: part.size_bytes for part in parts}
-            urls = await self._call(
-                self._store.sign_parts, upload.key, upload.multipart_id, sizes, valid_s
-            )
-            headers = {}
-        signed = [SignedPart(part, url) for part, url in zip(parts, urls, strict=True)]
-        return Begun(upload_id, upload, cut_up.count, signed, headers)
+        return await self._call(
+            sign, self._store, upload, upload_id, after, int(self._declared.expires_s)
+        )
 
     async def _assemble(self, upload: Upload, etags: Mapping[int, str | None] | None) -> Stored:
         """Make the object out of its parts, unless another call has done so meanwhile."""

@@ -31,7 +31,7 @@ from ittybatch.ledger.models import (
     UtcDateTime,
 )
 from ittybatch.ledger.outbox import OutboxEvent
-from ittybatch.ledger.sinks import PENDING, short_error
+from ittybatch.ledger.sinks import PENDING, short_error, sink_names
 from ittybatch.ledger.states import OPEN_JOBS, Verdict
 
 _RETRIED_AT_ONCE = 5000
@@ -224,17 +224,19 @@ def retry_refused(ledger: Ledger, sink: str | None = None) -> int:
     Returns:
         How many rows are pending again.
     """
+    # Sink by sink: the index of refused rows begins with the sink.
+    names = [sink] if sink else ledger.read(sink_names)
     retried = 0
-    while (count := ledger.write(_retry_some, sink)) is not None:
-        retried += count
+    for name in names:
+        while (count := ledger.write(_retry_some, name)) is not None:
+            retried += count
     return retried
 
 
-def _retry_some(transaction: Transaction, sink: str | None) -> int | None:
-    of_sink = [Outbox.sink == sink] if sink else []
+def _retry_some(transaction: Transaction, sink: str) -> int | None:
     some = (
         select(Outbox.id)
-        .where(Outbox.refused_at.is_not(None), *of_sink)
+        .where(Outbox.sink == sink, Outbox.refused_at.is_not(None))
         .order_by(Outbox.id)
         .limit(_RETRIED_AT_ONCE)
     )
@@ -257,11 +259,12 @@ def _retry_some(transaction: Transaction, sink: str | None) -> int | None:
     return changed.rowcount
 
 
-def _try_now(transaction: Transaction, sink: str | None) -> None:
+def _try_now(transaction: Transaction, sink: str) -> None:
     """End the backoff: a person says that the sink is all right."""
-    of_sink = [Sink.name == sink] if sink else []
     transaction.execute(
-        update(Sink).where(Sink.retry_at.is_not(None), *of_sink).values(retry_at=None, failures=0)
+        update(Sink)
+        .where(Sink.name == sink, Sink.retry_at.is_not(None))
+        .values(retry_at=None, failures=0)
     )
 
 

@@ -166,6 +166,11 @@ def back_off(transaction: Transaction, name: str, error: str, wait_s: float) -> 
     )
 
 
+def sink_names(transaction: Transaction) -> list[str]:
+    """Every sink that was ever declared."""
+    return [row.name for row in transaction.rows(select(Sink.name).order_by(Sink.name))]
+
+
 def sink_statuses(transaction: Transaction) -> list[SinkStatus]:
     """Every sink that was ever declared, in numbers."""
     sinks = transaction.rows(select(Sink).order_by(Sink.name).with_only_columns(*_SHOWN))

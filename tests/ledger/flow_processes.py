@@ -18,7 +18,7 @@ from ittybatch.ledger.planning import NotPlanning, plan_page
 from ittybatch.ledger.queries import batch_status
 from ittybatch.ledger.states import BatchState, ChunkState
 from ittybatch.ledger.stopping import hold_and_end
-from ittybatch.ledger.submission import Accepted, claim_due, record_accepted
+from ittybatch.ledger.submission import Accepted, claim_due, record_accepted, unanswered
 from tests.ledger import library
 
 if TYPE_CHECKING:
@@ -171,7 +171,8 @@ class FlowProcesses:
         leg = self.ledger.write(begin_leg, owner, flow_run)
         yield
         while leg is not None:
-            sent = self.ledger.write(claim_due, chunk, 10)
+            left = self.ledger.read(unanswered, chunk)
+            sent = [*left, *self.ledger.write(claim_due, chunk, 10)]
             yield
             self.ledger.write(
                 record_accepted,

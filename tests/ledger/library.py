@@ -4,15 +4,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, update
 
 from ittybatch.ittybit.job import Job as RemoteJob
 from ittybatch.ittybit.job import JobError, JobStatus, Output
 from ittybatch.ittybit.options import Kind
-from ittybatch.ledger import Ledger
+from ittybatch.ledger import Ledger, Transaction
+from ittybatch.ledger.accepting import IntakeSpec
 from ittybatch.ledger.batches import OpenBatch, finish_planning, open_batch
 from ittybatch.ledger.chunks import ChunkPlace, chunk_of, release_chunks
 from ittybatch.ledger.identity import owned_chunk
+from ittybatch.ledger.intake import Order
 from ittybatch.ledger.models import Batch
 from ittybatch.ledger.plan import PlannedItem, PlannedPage
 from ittybatch.ledger.planning import plan_page
@@ -112,6 +114,20 @@ def place(ledger: Ledger, chunk: int) -> ChunkPlace:
 def rows(ledger: Ledger, batch: str) -> list[JobRow]:
     """A batch's jobs."""
     return list(all_job_rows(ledger, batch))
+
+
+def order(*jobs: JobSpec, digest: str = "d1", **changes: Any) -> Order:  # noqa: ANN401
+    """A request for these jobs of one item."""
+    spec = IntakeSpec("web", PROFILE, {"chunk_size": 3}, digest)
+    planned = PlannedItem(Item(jobs[0].input, fingerprint="1"), jobs)
+    return Order(**{"spec": spec, "planned": planned, **changes})
+
+
+def end_of_day(transaction: Transaction) -> None:
+    """Let the day of every batch of requests be over."""
+    transaction.execute(
+        update(Batch).where(Batch.accepts_until.is_not(None)).values(accepts_until=transaction.now)
+    )
 
 
 def remote(

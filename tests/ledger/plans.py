@@ -10,7 +10,17 @@ from sqlalchemy import event
 from ittybatch.ledger import Ledger
 
 # Tables with rows of every batch there ever was.
-GROWING = ("jobs", "attempts", "deliveries", "items", "rejects", "chunks", "runs")
+GROWING = (
+    "jobs",
+    "attempts",
+    "deliveries",
+    "items",
+    "rejects",
+    "chunks",
+    "runs",
+    "outbox",
+    "followers",
+)
 # A chunk has hundreds of jobs: the tables of these are the ones that must never be read through.
 LARGE = ("jobs", "attempts", "deliveries", "items")
 _MOST = 0.1

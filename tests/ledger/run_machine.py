@@ -19,10 +19,12 @@ from ittybatch.ledger.batches import change_options, open_batch
 from ittybatch.ledger.control import approve, cancel_batch, hold_batch, resume_batch
 from ittybatch.ledger.counters import recount
 from ittybatch.ledger.identity import batch_owner, owned_chunk
+from ittybatch.ledger.intake import take
 from ittybatch.ledger.models import Attempt, Base, Batch, Chunk, Job, Run
 from ittybatch.ledger.queries import unfinished_batches
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.states import BatchState, ChunkState, RunState
+from ittybatch.ledger.submission import Accepted, record_accepted
 from ittybatch.ledger.sweep import find_broken
 from tests.ledger import library
 from tests.ledger.flow_processes import FlowProcesses, Plan, Prefect, Process
@@ -83,6 +85,29 @@ class RunMachine(FlowProcesses, RuleBasedStateMachine):
         self.prefect.owners[flow_run] = batch_owner(batch)
         self.plans[batch] = Plan(pages, "look at it" if ask_first else None, breaks_at)
         self.processes[flow_run] = self.batch_process(batch_owner(batch), flow_run)
+
+    @rule(
+        names=st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=4),
+        digest=st.sampled_from(["d1", "d1", "d2"]),
+        dies=st.booleans(),
+        sends=st.booleans(),
+    )
+    def requests_come(self, names: list[str], digest: str, *, dies: bool, sends: bool) -> None:
+        """And their receiver sends them and records the answers, or dies before that."""
+        orders = [library.order(library.job(name, attempts=2), digest=digest) for name in names]
+        receipt = self.ledger.write(take, orders, send=sends, lease_s=LEASE_S)
+        for batch in self.ledger.read(unfinished_batches):
+            self.plans.setdefault(batch, Plan([], None, None))
+        if not dies:
+            accepted = [
+                Accepted(each.job_id, each.attempt, each.idempotency_key)
+                for each in receipt.submissions
+            ]
+            self.ledger.write(record_accepted, accepted)
+
+    @rule()
+    def a_day_ends(self) -> None:
+        self.ledger.write(library.end_of_day)
 
     @rule(which=NUMBERS, times=st.integers(1, 6))
     def a_process_goes_on(self, which: int, times: int) -> None:
@@ -195,6 +220,7 @@ class RunMachine(FlowProcesses, RuleBasedStateMachine):
             assert self.ledger.write(recount, batch) == []
 
     def _everything_goes_on(self, attempt: int) -> None:
+        self.a_day_ends()
         for batch in self.ledger.read(unfinished_batches):
             if attempt > 30:
                 self.ledger.write(cancel_batch, batch, "It has reached its ceiling.")
@@ -249,7 +275,8 @@ class RunMachine(FlowProcesses, RuleBasedStateMachine):
             which = (
                 (Chunk.batch_id == run.batch_id) & (Chunk.state == ChunkState.RELEASED.value)
                 if chunk is None
-                else (Chunk.id == chunk) & (Chunk.in_flight > 0)
+                else (Chunk.id == chunk)
+                & ((Chunk.in_flight > 0) | (Chunk.growing.is_(True) & (Chunk.planned == 0)))
             )
             return run.wake_at, bool(tx.rows(select(Chunk.id).where(which)))
 

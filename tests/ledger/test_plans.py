@@ -17,6 +17,7 @@ from ittybatch.ledger.identity import owned_chunk
 from ittybatch.ledger.inbox import Arrival, receive
 from ittybatch.ledger.models import Base, Chunk
 from ittybatch.ledger.overdue import expired_jobs, note_polled, overdue_jobs
+from ittybatch.ledger.pending import job_bodies, mark, pending_page, retry_refused
 from ittybatch.ledger.quarantine import held_jobs, release
 from ittybatch.ledger.queries import (
     batch_status,
@@ -35,6 +36,7 @@ from ittybatch.ledger.runs import (
     wake_settled,
 )
 from ittybatch.ledger.settlement import expire, settle
+from ittybatch.ledger.sinks import DeclaredSink, sink_statuses, sinks_due, sync_sinks
 from ittybatch.ledger.submission import (
     Accepted,
     claim_due,
@@ -72,6 +74,7 @@ def busy(ledger: Ledger) -> tuple[Ledger, str, int]:
     chunk = library.released_chunk(ledger, batch)
     for _ in range(2):
         library.released_chunk(ledger, batch)
+    ledger.write(sync_sinks, [DeclaredSink("table", "sql", on_accepted=True)])
     _analyse(ledger)
     return ledger, batch, chunk
 
@@ -79,7 +82,7 @@ def busy(ledger: Ledger) -> tuple[Ledger, str, int]:
 def test_no_everyday_statement_reads_through_a_table_that_grows(
     busy: tuple[Ledger, str, int],
 ) -> None:
-    """Of webhooks, legs, reconcile, recount, quarantine, waking, metrics and tidying."""
+    """Of webhooks, legs, reconcile, recount, quarantine, waking, metrics, sinks and tidying."""
     ledger, batch, chunk = busy
     sent = ledger.write(claim_due, chunk, 40)
     by_task = {f"task-{each.job_id}": each for each in sent}
@@ -95,6 +98,9 @@ def test_no_everyday_statement_reads_through_a_table_that_grows(
         ledger.write(receive, [*arrivals, Arrival(b"early", marked)])
         ledger.write(receive, [Arrival(b"strange", library.remote("task-of-nobody"))])
         ledger.write(receive, [Arrival(b"failed", library.failed([*by_task][11]))])
+
+    def bodies() -> None:
+        ledger.read(lambda tx: job_bodies(tx, pending_page(tx, "table", 5).rows))
 
     def _marks(submission: object) -> dict[str, object]:
         job_key = getattr(submission, "job_key")  # noqa: B009  any submission
@@ -133,6 +139,12 @@ def test_no_everyday_statement_reads_through_a_table_that_grows(
         "speed": lambda: ledger.read(ended_per_minute, batch),
         "durations": lambda: ledger.read(past_durations),
         "end": lambda: ledger.write(end_batch, batch),
+        "sinks due": lambda: ledger.read(sinks_due, "me"),
+        "results": lambda: ledger.read(pending_page, "table", 5, except_jobs=[1, 2]),
+        "bodies": bodies,
+        "delivered": lambda: ledger.write(mark, "table", [1, 2], [(3, "refused")]),
+        "sinks": lambda: ledger.read(sink_statuses),
+        "retry sinks": lambda: retry_refused(ledger),
         "tidy": lambda: tidy(ledger, older_than=timedelta(days=400)),
     }
     sizes = _sizes(ledger)

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import and_, delete, select, update
+from sqlalchemy import String, and_, cast, delete, literal, select, update
 
 from ittybatch.ittybit.job import Job as RemoteJob
 from ittybatch.ledger import Ledger, Transaction
@@ -27,6 +27,7 @@ from ittybatch.ledger.control import cancel_batch, hold_batch, resume_batch
 from ittybatch.ledger.counters import recount
 from ittybatch.ledger.identity import chunk_owner
 from ittybatch.ledger.inbox import Arrival, receive, settle_early
+from ittybatch.ledger.intake import KeyReused, take
 from ittybatch.ledger.legs import begin_leg, begin_wait
 from ittybatch.ledger.models import Attempt, Base, Chunk, Job, Run
 from ittybatch.ledger.overdue import overdue_jobs
@@ -111,6 +112,25 @@ class LedgerMachine(RuleBasedStateMachine):
         batch = library.planned_batch(self.ledger, *jobs, chunk_size=2)
         self.batches.append(batch)
         self.ledger.write(release_chunks, batch, 10)
+
+    @rule(names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=4), sends=st.booleans())
+    def requests_come(self, names: list[str], *, sends: bool) -> None:
+        """At the same time, the same one twice perhaps; their sender may die at once."""
+        orders = [library.order(library.job(name, attempts=2)) for name in names]
+        receipt = self.ledger.write(take, orders, send=sends, lease_s=60.0)
+        self.claims += receipt.submissions
+        for answer in receipt.answers:
+            assert not isinstance(answer, KeyReused)
+            batch = answer[0].job.batch_id
+            if batch not in self.batches:
+                self.batches.append(batch)
+
+    @rule(number=st.integers(0, 3))
+    def a_day_ends(self, number: int) -> None:
+        self.ledger.write(library.end_of_day)
+        if self.batches:
+            batch = self.batches[number % len(self.batches)]
+            self.ledger.write(release_chunks, batch, 10)
 
     @rule(number=st.integers(0, 3), limit=st.integers(1, 3))
     def a_leg_claims(self, number: int, limit: int) -> None:
@@ -259,12 +279,17 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def whatever_waits_will_be_woken(self) -> None:
-        """A waiting run has a time to wake at, as long as anything of it is open."""
+        """A waiting run has a time to wake at, as long as anything of it is open.
+
+        A chunk that grows may have nothing open: the next request wakes it.
+        """
+        owner = literal("chunk:") + cast(Chunk.id, String)
+        idle = and_(Chunk.growing.is_(True), Chunk.planned == 0, Chunk.in_flight == 0)
         rows = self.ledger.read(
             lambda tx: tx.rows(
-                select(Run.wake_at).where(
-                    Run.owner.startswith("chunk:"), Run.state == RunState.WAITING.value
-                )
+                select(Run.wake_at)
+                .join(Chunk, owner == Run.owner)
+                .where(Run.state == RunState.WAITING.value, ~idle)
             )
         )
         assert all(row.wake_at is not None for row in rows)

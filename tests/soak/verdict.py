@@ -114,6 +114,30 @@ def judge(
     )
 
 
+def judge_jobs(system: System, batch: str, before: Mapping[str, Any]) -> Verdict:
+    """Compare the jobs of a batch that goes on taking requests, all of them ended.
+
+    Args:
+        system: The system, everybody in it up again.
+        batch: The batch.
+        before: What the sandbox counted before the batch began.
+    """
+    rows = system.jobs(batch)
+    theirs = system.wire.jobs(batch)
+    return Verdict(
+        lost=[*_missing(system, batch, rows, theirs, None)],
+        doubled=[*_doubled(rows, theirs, retry=False)],
+        wrong=[
+            *_different_outcomes(rows, theirs),
+            *_wrong_counters(system, batch, rows),
+            *_believed(system, before),
+        ],
+        wire=_wire(before, system.wire.summary()),
+        states=dict(Counter(row.state.value for row in rows)),
+        attempts=len(theirs),
+    )
+
+
 def _missing(
     system: System, batch: str, rows: list[JobRow], theirs: list[dict[str, Any]], jobs: int | None
 ) -> Iterator[str]:

@@ -19,7 +19,8 @@ from ittybatch.intake.live_profiles import LiveProfiles
 from ittybatch.intake.orders import Orders
 from ittybatch.intake.upload_parts import MAX_PARTS
 from ittybatch.intake.upload_request import Announced
-from ittybatch.intake.uploads import Begun, TakesRequests, Uploads
+from ittybatch.intake.upload_urls import Begun
+from ittybatch.intake.uploads import TakesRequests, Uploads
 from ittybatch.intake.wanted import RequestRefused
 from ittybatch.receiver.api.answers import answer_of
 from ittybatch.receiver.api.errors import answer_json

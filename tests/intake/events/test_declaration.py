@@ -222,6 +222,10 @@ def test_uploads_are_not_processed_twice(profiles: Path) -> None:
     assert places(
         profiles, folder + "uploads: {bucket: media, prefix: in/new, profile: outputs}"
     ) == [(2, "uploads.profile")]
+    assert places(
+        profiles,
+        folder + "uploads: {bucket: media, prefix: in/new, profile: web, versioned: true}",
+    ) == [(2, "uploads.versioned")]
 
 
 def test_queues_that_feed_themselves_are_refused(profiles: Path) -> None:

@@ -33,11 +33,14 @@ class NotingIntake:
 
     def __init__(self) -> None:
         self.taken: list[Wanted] = []
+        self.fails_with: Exception | None = None
         self._answers: dict[str | None, Taken] = {}
 
     async def take(self, wanted: Wanted, *, answer_within_s: float = 0.8) -> Taken:
         del answer_within_s
         assert wanted.idempotency_key
+        if self.fails_with is not None:
+            raise self.fails_with
         if wanted.idempotency_key not in self._answers:
             self.taken.append(wanted)
             number = str(len(self.taken))

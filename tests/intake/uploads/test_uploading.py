@@ -11,6 +11,7 @@ import pytest
 from ittybatch.intake import upload_parts
 from ittybatch.intake.declared import UploadsDeclared
 from ittybatch.intake.wanted import TaskSpec
+from ittybatch.ledger.database import LedgerUnavailable
 from ittybatch.sources import BucketSource, read_pages
 from tests.intake.uploads.serving import MB, MIB, TOKEN, Api, put, send_all, serving
 
@@ -145,6 +146,20 @@ def test_completing_again_gives_the_same_answer(api: Api) -> None:
     answers.append(api.call("POST", begun["complete_url"]))
     assert {answer.status_code for answer in answers} == {202}, [a.text for a in answers]
     assert len({answer.text for answer in answers}) == 1
+    assert len(api.intake.taken) == 1
+
+
+def test_a_file_is_processed_by_the_next_call_if_the_ledger_was_down(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bucket has put the parts together already; likewise after a receiver was killed."""
+    begun = api.begun(size=LARGE)
+    parts = send_all(api, begun, b"x" * LARGE)
+    with monkeypatch.context() as patch:
+        patch.setattr(api.intake, "fails_with", LedgerUnavailable("no ledger"))
+        refused = api.call("POST", begun["complete_url"], {"parts": parts})
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+    assert api.call("POST", begun["complete_url"], {"parts": parts}).status_code == 202
     assert len(api.intake.taken) == 1
 
 
