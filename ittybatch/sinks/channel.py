@@ -30,6 +30,8 @@ _LEDGER_WAIT_S = 1.0
 # times what a delivery took, each commit of the inbox would cause one here, and wait for it.
 _PAUSES = 4
 _MAX_PAUSE_S = 0.25
+# Webhooks go first: their senders wait, and a backlog does not.
+_BUSY_S = 0.1
 _POSTPONED_S = 2.0
 _MOST_POSTPONED = 5000
 # So many failures of one group with an error that the sink does not know mean that it is not the
@@ -84,6 +86,7 @@ class Channel:
         self._stopping = threading.Event()
         self._leased_at = float("-inf")
         self._not_before = float("-inf")
+        self._committed_at = float("-inf")
         self._failures = 0
         self._busy = False
         self._abandoned = False
@@ -120,6 +123,8 @@ class Channel:
         """
         if now:
             self._not_before = float("-inf")
+        else:
+            self._committed_at = time.monotonic()
         self._due.set()
 
     @property
@@ -144,7 +149,7 @@ class Channel:
             began = time.monotonic()
             try:
                 while self._deliver_next():
-                    pass
+                    began = self._let_webhooks_pass(began)
             except LedgerUnavailable as error:
                 logger.warning("Results for %s wait: %s", self.name, error)
                 self._stopping.wait(_LEDGER_WAIT_S)
@@ -183,6 +188,13 @@ class Channel:
         answered = [*unwanted, *outcomes]
         # Without any answer, the same group would be read again at once.
         return self._mark(results, answered) and len(results) == GROUP and bool(answered)
+
+    def _let_webhooks_pass(self, began: float) -> float:
+        """Pause between two groups of a backlog while this process is committing webhooks."""
+        ended = time.monotonic()
+        if ended - self._committed_at < _BUSY_S:
+            self._stopping.wait(min(ended - began, _MAX_PAUSE_S))
+        return time.monotonic()
 
     def _may_deliver(self, postponed: int) -> bool:
         if self._stopping.is_set() or time.monotonic() < self._not_before:
