@@ -9,7 +9,8 @@ from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.batches import end_batch
 from ittybatch.ledger.chunks import finish_chunk
 from ittybatch.ledger.inbox import Arrival, receive
-from ittybatch.ledger.models import Attempt, Batch, Delivery, Job, Outbox, Reject
+from ittybatch.ledger.intake import take
+from ittybatch.ledger.models import Attempt, Batch, Delivery, Job, Outbox, Reject, Request
 from ittybatch.ledger.overdue import expired_jobs
 from ittybatch.ledger.pending import mark, pending_page
 from ittybatch.ledger.plan import PlannedReject
@@ -191,3 +192,21 @@ def test_it_goes_on_in_small_steps(
     removed = tidy(ledger, older_than=MONTH)
     assert (removed.deliveries, removed.outcomes, removed.rejects) == (2, 1, 1)
     assert (_count(ledger, Delivery), _outcomes(ledger), _count(ledger, Reject)) == (0, 0, 0)
+
+
+def test_answers_to_requests_with_a_key_go_after_two_days(ledger: Ledger) -> None:
+    """Nobody repeats a request later; and its jobs would be known all the same."""
+    for name in ("old", "new"):
+        order = library.order(library.job(f"{name}.mov"), key=name, digest="body")
+        ledger.write(take, [order], send=False, lease_s=60.0)
+
+    def age(tx: Transaction) -> None:
+        then = tx.now - timedelta(days=3)
+        tx.execute(update(Request).where(Request.key == "old").values(created_at=then))
+
+    ledger.write(age)
+    assert tidy(ledger, older_than=MONTH, dry_run=True).requests == 1
+    assert tidy(ledger, older_than=MONTH).requests == 1
+    rows = ledger.read(lambda tx: tx.rows(select(Request.key)))
+    assert [row.key for row in rows] == ["new"]
+    assert tidy(ledger, older_than=MONTH).requests == 0
