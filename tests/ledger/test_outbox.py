@@ -256,6 +256,18 @@ def test_a_sink_that_is_no_longer_declared_gets_nothing_new(ledger: Ledger) -> N
     assert ledger.read(sinks_due, "me") == ["table"]
 
 
+def test_a_deployment_adds_sinks_and_ends_none(ledger: Ledger) -> None:
+    """The machine that deploys may have another file than the receiver."""
+    _declare(ledger, TABLE)
+    ledger.write(sync_sinks, [LIVE], others_stay=True)
+    assert [(each.name, each.active) for each in ledger.read(sink_statuses)] == [
+        ("live", True),
+        ("table", True),
+    ]
+    _declare(ledger, LIVE)
+    assert [each.active for each in ledger.read(sink_statuses)] == [True, False]
+
+
 def test_one_receiver_at_a_time_delivers_to_a_sink(ledger: Ledger) -> None:
     """Until it gives the sink back, or its lease runs out."""
     _declare(ledger, TABLE)
