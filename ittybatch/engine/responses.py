@@ -1,6 +1,5 @@
 """Ittybit's responses to submissions: what each one means, and how they are recorded."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -209,18 +208,3 @@ class Submitter:
         self.consecutive_failures += 1
         if self.consecutive_failures >= _TRIP_AFTER:
             self.tripped = str(error)
-
-
-def jobs_in(responses: Sequence[Responses]) -> list[int]:
-    """The jobs that some responses are about."""
-    return [
-        job
-        for each in responses
-        for job, _ in (
-            *((accepted.job_id, 0) for accepted in each.accepted),
-            *((refused.job_id, 0) for refused in each.refused),
-            *each.unknown,
-            *each.unsent,
-            *each.limited,
-        )
-    ]

@@ -206,7 +206,7 @@ def test_a_crash_before_answers_are_recorded_makes_no_second_job(
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("ittybatch.engine.dispatch._record", die)
+        patch.setattr("ittybatch.engine.dispatch.record_responses", die)
         with pytest.raises(ExceptionGroup):
             _dispatch(ledger, sandbox.url, chunk)
     sent_before = _seen(sandbox, batch)
