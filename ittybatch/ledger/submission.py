@@ -163,6 +163,10 @@ def record_accepted(transaction: Transaction, answers: Sequence[Accepted]) -> li
     if not answers:
         return []
     rows = [{"job": each.job_id, "number": each.attempt, "task": each.task_id} for each in answers]
+    if transaction.postgres:
+        # In the order in which webhooks lock them: another receiver may be settling some of these.
+        ids = sorted(each.job_id for each in answers)
+        transaction.rows(select(Job.id).where(Job.id.in_(ids)).order_by(Job.id).with_for_update())
     _ACCEPT_ATTEMPT.run(transaction, rows)
     _ACCEPT_JOB.run(transaction, rows, now=transaction.now)
     note_accepted(transaction, [(each.job_id, each.attempt) for each in answers])
