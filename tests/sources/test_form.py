@@ -12,6 +12,7 @@ from ittybatch.sources import (
     InventorySource,
     ManifestSource,
     QueueSource,
+    RequestsSource,
     Source,
     SqlSource,
 )
@@ -23,6 +24,8 @@ TABS: list[type[BaseModel]] = [
     SqlSource,
     QueueSource,
     FailedJobsSource,
+    # Nobody chooses it: Prefect would refuse the run of a day's requests without it.
+    RequestsSource,
 ]
 MODELS = [*TABS, BatchOptions]
 QUEUE = "https://sqs.eu-west-1.amazonaws.com/1/uploads"
