@@ -9,6 +9,8 @@ from ittybatch_local.keys import write_private
 
 INTAKE_NAME = "intake.yaml"
 EXAMPLE_BUCKET = "uploads"
+# Where the development servers of most frameworks listen.
+EXAMPLE_ORIGIN = "http://localhost:3000"
 EXAMPLE = f"""\
 # Which events make which jobs, as an example. `ittybatch up` writes this file at each start, unless
 # deployments/intake.yaml declares something: copy it there to change it. See docs/events.md.
@@ -31,6 +33,7 @@ uploads:
   bucket: {EXAMPLE_BUCKET}
   prefix: browser/
   profile: web
+  allowed_origins: [{EXAMPLE_ORIGIN}]
 """
 
 

@@ -1,7 +1,7 @@
 """Copies a folder of media into the local S3."""
 
 import mimetypes
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,14 +56,48 @@ def upload(
     return Uploaded(count, size_bytes)
 
 
-def create_bucket(bucket: str, *, environment: Mapping[str, str]) -> None:
-    """Create a bucket in the local S3, if it is missing.
+def create_uploads_bucket(
+    bucket: str, *, origins: Sequence[str], environment: Mapping[str, str]
+) -> None:
+    """Create the bucket of browser uploads in the local S3, configured as `doctor` asks for it.
+
+    Args:
+        bucket: The bucket's name.
+        origins: The web pages that may upload.
+        environment: The stack's environment, with the endpoint to write to.
 
     Raises:
         StackError: The local S3 does not exist, or refuses it.
     """
     try:
-        _create_bucket(_client(environment), bucket)
+        client = _client(environment)
+        _create_bucket(client, bucket)
+        client.put_bucket_cors(
+            Bucket=bucket,
+            CORSConfiguration={
+                "CORSRules": [
+                    {
+                        "AllowedOrigins": list(origins),
+                        "AllowedMethods": ["PUT"],
+                        "AllowedHeaders": ["*"],
+                        "ExposeHeaders": ["ETag"],
+                    }
+                ]
+            },
+        )
+        client.put_bucket_lifecycle_configuration(
+            Bucket=bucket,
+            LifecycleConfiguration={
+                "Rules": [
+                    {
+                        "ID": "abort-incomplete-uploads",
+                        "Status": "Enabled",
+                        "Filter": {"Prefix": ""},
+                        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
+                    }
+                ]
+            },
+        )
     except (BotoCoreError, ClientError) as error:
         raise StackError(f"The local S3 refused the bucket {bucket!r}: {error}") from error
 

@@ -20,12 +20,12 @@ from ittybatch_local.environment import (
     write_environment,
 )
 from ittybatch_local.errors import StackError
-from ittybatch_local.intake import EXAMPLE_BUCKET, choose_intake
+from ittybatch_local.intake import EXAMPLE_BUCKET, EXAMPLE_ORIGIN, choose_intake
 from ittybatch_local.keys import load_secrets
 from ittybatch_local.lock import home_lock
 from ittybatch_local.ports import HOST, choose_ports
 from ittybatch_local.postgres import PostgresCluster
-from ittybatch_local.s3 import Uploaded, create_bucket, upload
+from ittybatch_local.s3 import Uploaded, create_uploads_bucket, upload
 from ittybatch_local.services import PROGRAM, WORK_POOL, SandboxOptions, Services, api_headers
 from ittybatch_local.supervisor import Supervisor
 
@@ -241,7 +241,9 @@ class LocalStack(Supervisor):
             if runs:
                 self.await_ready(name)
         if parts.s3:
-            create_bucket(EXAMPLE_BUCKET, environment=self.environment())
+            create_uploads_bucket(
+                EXAMPLE_BUCKET, origins=[EXAMPLE_ORIGIN], environment=self.environment()
+            )
 
     def _start_database(self, services: Services) -> None:
         cluster = services.databases.cluster

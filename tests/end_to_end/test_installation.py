@@ -218,13 +218,15 @@ def test_deploying_again_changes_nothing(system: System) -> None:
 
 
 def test_doctor_finds_nothing_wrong(system: System) -> None:
-    """Key, secret, webhook URL, ledger, Prefect, worker, deployments, automation, bucket."""
+    """From the key to the bucket of uploads, with the example that `up` declares."""
     system.stack.upload(system.stack.home / "logs", "doctors-bucket")
     done = system.told("doctor", "--bucket", "doctors-bucket", "--json")
     assert {finding["check"]: finding["grade"] for finding in done} == dict.fromkeys(
         (
-            *("API key", "Webhook secret", "Webhook URL", "Ledger", "Prefect API"),
-            *("Worker", "Deployments", "Automation", "Events", "Bucket", "Bucket (worker)"),
+            *("API key", "Registration", "Webhook secret", "Webhook URL", "Receiver's API"),
+            *("Ledger", "Prefect API", "Worker", "Deployments", "Automation", "Events"),
+            *("Intake", "Bucket's events", "Uploads", "Uploads (CORS)", "Uploads (abandoned)"),
+            *("Bucket", "Bucket (worker)"),
         ),
         "ok",
     )

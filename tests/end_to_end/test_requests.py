@@ -7,10 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import select
 
-from ittybatch.ledger.identity import chunk_owner
-from ittybatch.ledger.models import Attempt, Chunk
 from tests.end_to_end.system import System
 from tests.end_to_end.waiting import until
 from tests.sandbox.harness import make_media
@@ -105,42 +102,6 @@ def test_the_same_request_again_pays_nothing(system: System, uploaded: str) -> N
     assert again["status"] == "succeeded"
     assert [job["job_id"] for job in again["jobs"]] == [job["job_id"] for job in first["jobs"]]
     assert system.wire.created == created
-
-
-def test_a_failure_is_retried_by_the_flow_run_that_it_wakes(system: System, uploaded: str) -> None:
-    """The first attempt fails as with a preempted encoder; the chunk's run sends the second."""
-    card = f"{uploaded}/card.png"
-    first = process(system, url=card, kind="image", options={"width": 90, "format": "webp"})
-    batch = str(ended(system, first["job_id"])["batch_id"])
-    legs = asleep(system, batch)
-    with system.wire.faults({"jobs": [{"match": {"input": card}, "action": "fail_once"}]}):
-        options = {"width": 100, "format": "webp"}
-        answer = process(system, url=card, kind="image", options=options)
-        row = ended(system, answer["job_id"])
-    assert (row["status"], row["batch_id"]) == ("succeeded", batch)
-    attempts = [each for each in system.wire.jobs(batch) if each["id"] in tried(system, row)]
-    assert [each["status"] for each in attempts] == ["failed", "succeeded"]
-    system.assert_both_sides_agree(batch)
-    assert asleep(system, batch) > legs, "a leg sent the retry, and the run sleeps again"
-
-
-def asleep(system: System, batch: str) -> int:
-    """The number of legs that a growing chunk's run has had, once the run is suspended."""
-    query = select(Chunk.id).where(Chunk.batch_id == batch, Chunk.growing.is_(True))
-    [chunk] = system.ledger.read(lambda tx: tx.rows(query))
-
-    def legs() -> int | None:
-        flow_run, leg = system.flow_runs(batch)[chunk_owner(chunk.id)]
-        suspended = flow_run and system.prefect.flow_run(flow_run)["state_name"] == "Suspended"
-        return leg if suspended else None
-
-    return until(legs, "the chunk's run is suspended", within_s=180, every_s=0.3)
-
-
-def tried(system: System, row: dict[str, Any]) -> set[str]:
-    """Ittybit's ids of a job's attempts."""
-    query = select(Attempt.task_id).where(Attempt.job_id == int(row["job_id"]))
-    return {str(each.task_id) for each in system.ledger.read(lambda tx: tx.rows(query))}
 
 
 def test_the_printed_line_works_in_a_shell(system: System, uploaded: str, tmp_path: Path) -> None:
