@@ -207,10 +207,9 @@ class Intake:
                 _fail(group, refused)
                 return
             await self._commit_each(group)
-        except Exception:
+        except Exception:  # of any kind: one request breaks the group, the others must not fail
             if len(group) == 1:
                 raise
-            # One request breaks the group: the others must not fail with it.
             logger.exception("Taking a group of %d requests one by one.", len(group))
             await self._commit_each(group)
         else:

@@ -203,7 +203,7 @@ class Sender:
                 break
             except IttybatchError as error:
                 logger.warning("Ittybit's answers are not recorded yet: %s", error)
-            except Exception:
+            except Exception:  # of any kind: the loop must survive, and the leases end
                 logger.exception("Ittybit's answers are not recorded yet.")
             if self._closing or wait_s > _MAX_RECORD_AGAIN_S:
                 # The leases end, and legs find or send these jobs again under the same keys.
