@@ -18,7 +18,7 @@ from ittybatch_local.ports import choose_ports
 from ittybatch_local.postgres import PostgresCluster
 from ittybatch_local.supervisor import Supervisor
 
-pytest_plugins = ["tests.order"]
+pytest_plugins = ["tests.aws", "tests.order"]
 
 OURS = ("ITTYBIT_", "ITTYBATCH_", "PREFECT_", "AWS_", "DATABASE_URL", "WEBHOOK_URL", "PORT")
 TEMPLATE = "migrated"
