@@ -46,7 +46,8 @@ def report(
 ) -> int:
     """Write a batch's completion report."""
     form = form_of(output, format)
-    ledger = open_ledger(Settings())
+    settings = Settings()
+    ledger = open_ledger(settings)
     found = ledger.read(find_batch, batch)
     outputs = [table_output(dynamodb, found)] if dynamodb else []
     if output is None and form is ReportFormat.PARQUET:
@@ -55,7 +56,13 @@ def report(
     if output is not None or printed:
         place = sys.stdout.buffer if output is None else output
         outputs.append(report_output(ledger, found, form, place, only_failures=only_failures))
-    written = write_report(ledger, found, outputs, check_outputs=check_outputs)
+    written = write_report(
+        ledger,
+        found,
+        outputs,
+        check_outputs=check_outputs,
+        kind_costs=settings.kind_costs,
+    )
     sys.stdout.buffer.flush()
     # Standard output may be a pipe, which must contain only the report.
     _print_written(written, output, dynamodb, to=errors if printed else console)

@@ -1,12 +1,13 @@
 """Write the completion report: one pass over a batch's jobs writes all formats."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, ParamSpec, Self
 
+from ittybatch.engine.prices import prices_of
 from ittybatch.engine.reports.checks import OutputChecks
 from ittybatch.engine.reports.durations import InputDurations
 from ittybatch.engine.reports.dynamodb import open_table
@@ -98,6 +99,7 @@ def write_report(
     *,
     check_outputs: bool = False,
     settings: Settings | None = None,
+    kind_costs: Mapping[str, float] | None = None,
 ) -> Written:
     """Read a batch's jobs once, page by page, and write all outputs.
 
@@ -108,12 +110,13 @@ def write_report(
         check_outputs: Whether to check each job's output.
         settings: Used to request the durations of inputs from Ittybit, which the checks compare
             with those of outputs; None for no comparison.
+        kind_costs: The cost of a job by kind, for the summary.
 
     Raises:
         NotWritten: A required report could not be written; an existing file is unchanged.
         TableUnavailable: A required table could not be written to.
     """
-    written = Written()
+    written = Written(Tally(prices_of(ledger, batch, kind_costs or {})))
     needs_all = check_outputs or any(
         output.adds_up or not output.only_failures for output in outputs
     )
@@ -153,7 +156,7 @@ def write_files(
             `report.parquet`.
         only_failures: Whether the copies list only jobs that did not succeed.
         check_outputs: Whether to check each job's output.
-        settings: As in `write_report`.
+        settings: As in `write_report`, and the costs of kinds.
 
     Raises:
         NotWritten: A file in the folder could not be written.
@@ -176,7 +179,14 @@ def write_files(
             )
             for form in ReportFormat
         ]
-    written = write_report(ledger, batch, outputs, check_outputs=check_outputs, settings=settings)
+    written = write_report(
+        ledger,
+        batch,
+        outputs,
+        check_outputs=check_outputs,
+        settings=settings,
+        kind_costs=settings.kind_costs if settings else None,
+    )
     written.failures += refused
     written.places = {form.value: place for form, place in here.items()}
     if rejects := write_rejects_to(ledger, batch, str(folder / "rejects.csv")):

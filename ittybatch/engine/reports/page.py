@@ -16,6 +16,7 @@ from ittybatch.engine.advice import advise, outlook
 from ittybatch.engine.amounts import format_bytes, format_duration
 from ittybatch.engine.reports.checks import CHECK_TEXTS
 from ittybatch.engine.reports.entries import FAILED_STATES, counts_of
+from ittybatch.engine.reports.renditions import SUMMARY_TITLES
 from ittybatch.engine.reports.tally import Tally
 from ittybatch.ittybit.options import Kind
 from ittybatch.ledger.queries import BatchStatus
@@ -83,6 +84,7 @@ class PageReport:
             failed=self._failed,
             failed_count=sum(status.counts[state.value] for state in FAILED_STATES),
             tally=tally,
+            summary=tally.summary,
             outputs_wanted=not self._only_failures,
             outputs=self._outputs,
             output_count=self._output_count,
@@ -169,4 +171,4 @@ ENVIRONMENT.filters.update(
     utc=_utc,
 )
 ENVIRONMENT.tests["web_address"] = is_web_address
-ENVIRONMENT.globals.update(outlook=outlook, check_texts=CHECK_TEXTS)
+ENVIRONMENT.globals.update(outlook=outlook, check_texts=CHECK_TEXTS, summary_titles=SUMMARY_TITLES)
