@@ -19,9 +19,9 @@ from ittybatch.engine.reports.forms import (
     ReportForm,
     ReportFormat,
 )
-from ittybatch.engine.reports.page import PageReport
+from ittybatch.engine.reports.page import PageReport, PlotFiles
 from ittybatch.engine.reports.places import NotWritten, whole, within
-from ittybatch.engine.reports.rejects import write_rejects_to
+from ittybatch.engine.reports.rejects import rejected_rows, write_rejects_to
 from ittybatch.engine.reports.tally import Tally
 from ittybatch.errors import ConfigurationError, IttybatchError
 from ittybatch.ledger import Ledger
@@ -33,8 +33,12 @@ from ittybatch.sources.s3 import SCHEME
 
 P = ParamSpec("P")
 
-# Written beside the ledger for every batch; Parquet only on request.
+# Written beside the ledger for every batch.
 _AT_HOME = (ReportFormat.JSON, ReportFormat.CSV, ReportFormat.HTML)
+# A workbook of a large batch takes minutes: it is written only on request.
+_COPIES = (*_AT_HOME, ReportFormat.PARQUET)
+_MOST_REASONS = 10_000
+_ADD_UP = {ReportFormat.HTML, ReportFormat.XLSX}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +88,17 @@ def report_output(
     """Describe a report to a path, to `s3://bucket/key`, or to a stream that stays open."""
     opened = _opened(ledger, batch, form, place, only_failures=only_failures)
     name = place if isinstance(place, str) else form.value
-    return Output(name, opened, only_failures, may_fail, adds_up=form is ReportFormat.HTML)
+    return Output(name, opened, only_failures, may_fail, adds_up=form in _ADD_UP)
 
 
 def table_output(table: str, batch: str) -> Output:
     """Describe a DynamoDB table that receives each ended job as an item."""
     return Output(table, open_table(table, batch))
+
+
+def plots_output(files: PlotFiles, folder: str) -> Output:
+    """Describe the plots of all jobs, as SVG files in a folder or below an S3 prefix."""
+    return Output(folder, nullcontext(files), adds_up=True)
 
 
 def write_report(
@@ -177,7 +186,7 @@ def write_files(
                 only_failures=only_failures,
                 may_fail=True,
             )
-            for form in ReportFormat
+            for form in _COPIES
         ]
     written = write_report(
         ledger,
@@ -227,6 +236,15 @@ def _opened(
             case ReportFormat.HTML:
                 reasons = ledger.read(failure_reasons, batch)
                 yield PageReport(stream, status, reasons, only_failures=only_failures)
+            case ReportFormat.XLSX:
+                # openpyxl is slow to import, and only whoever asks for a workbook needs it.
+                from ittybatch.engine.reports.workbook import WorkbookReport  # noqa: PLC0415
+
+                every_reason = ledger.read(failure_reasons, batch, _MOST_REASONS)
+                rejects = rejected_rows(ledger, batch)
+                yield WorkbookReport(
+                    stream, status, every_reason, rejects, only_failures=only_failures
+                )
 
 
 class _Writing:
