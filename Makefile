@@ -13,8 +13,7 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	BIN=$(BIN) sh scripts/check
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --ignore tests/end_to_end $(ARGS)
-	$(BIN)/pytest --numprocesses 2 --dist loadfile tests/end_to_end $(ARGS)
+	$(BIN)/pytest --numprocesses 3 --dist loadfile $(ARGS)
 
 bench: $(STAMP) $(PANDAS)/.installed $(EXPRESS)/node_modules/.installed
 	$(BIN)/python -m bench $(ARGS)
