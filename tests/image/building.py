@@ -110,8 +110,8 @@ class Builder:
         wheels = self._folder / "wheels"
         wheels.mkdir(exist_ok=True)
         lock = (CHECKOUT / "requirements.txt").read_text()
-        pinned = re.findall(r"^(\S+==\S+)(.*)$", lock, re.MULTILINE)
-        wanted = [name for name, marker in pinned if "win32" not in marker.partition("!=")[0]]
+        pinned = re.findall(r"^(\S+==\S+)(?: ; (.*?))? \\$", lock, re.MULTILINE)
+        wanted = [name for name, marker in pinned if marker != "sys_platform == 'win32'"]
         requirements = self._folder / "wanted.txt"
         requirements.write_text("\n".join(wanted))
         pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps")

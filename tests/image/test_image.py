@@ -23,6 +23,9 @@ BUCKET = "media"
 AUTH = "operator:secret-of-the-test"
 MANIFEST = "url\n" + "".join(f"https://media.example.com/{n}.mp4\n" for n in range(1, 7))
 
+# The first test waits for the build: of the base, too, if there is none.
+pytestmark = pytest.mark.timeout(1800)
+
 
 def test_the_image_adds_less_than_400_mb_to_its_base(image: Image) -> None:
     """Every node pulls it."""
@@ -51,7 +54,6 @@ def test_its_user_can_write_to_its_home_and_temporary_files_only(
     assert done.stdout.split() == ["10001", "both"]
 
 
-@pytest.mark.timeout(600)
 def test_a_batch_runs_in_the_image_from_end_to_end(
     image: Image, volume: Path, postgres: PostgresCluster, tmp_path: Path
 ) -> None:

@@ -1,6 +1,6 @@
 """`python -m tests.soak.machines`: the soak on several machines. Exit status 0 if it holds.
 
-Needs root, iproute2, and libfaketime for the clocks.
+Needs root, iproute2, and a C compiler for the clocks.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.end_to_end.system import System
+from tests.end_to_end.wire import Wire
 from tests.soak.alone import alone
 from tests.soak.begin import Begun, begin
 from tests.soak.machines import cluster as installation
@@ -69,6 +70,8 @@ def _soak(seed: int, cut_s: float) -> bool:
             _s3(cluster).create_bucket(Bucket=BUCKET)
             # It reads the environment and the home of whatever stack it is given.
             system = System(cast("LocalStack", cluster))
+            system.wire.close()
+            system.wire = Wire(cluster.wire_url)
             try:
                 before = system.wire.summary()
                 with reconciling(system, _RECONCILE_EVERY_S), system.wire.faults(plan.faults):

@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import psycopg
 from psycopg import sql
 
 from ittybatch.settings import CHECKOUT
+from ittybatch_local.ports import HOST, choose_ports
 from ittybatch_local.postgres import ROLE, PostgresCluster, binaries
 from ittybatch_local.process import ProcessSpec
 from ittybatch_local.supervisor import Supervisor
@@ -27,7 +29,7 @@ WORKERS = ("worker-1", "worker-2")
 CLOCKS = {"receiver-1": 300, "receiver-2": -300, "worker-1": 300, "worker-2": -300}
 BUCKET = "soak"
 LEASE_S = 15
-_FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+_CLOCK = Path(__file__).with_name("clock.c")
 _LEDGER, _PREFECT = "ledger", "prefect"
 _READY_WITHIN_S = 180.0
 _PYTHON = (sys.executable, "-m")
@@ -35,7 +37,7 @@ _PYTHON = (sys.executable, "-m")
 
 def why_not() -> str | None:
     """Say what is missing to set clocks wrong; None if nothing is."""
-    return None if _FAKETIME.exists() else f"{_FAKETIME} is missing: install faketime"
+    return None if shutil.which("cc") else "there is no C compiler"
 
 
 class Cluster(Supervisor):
@@ -54,7 +56,9 @@ class Cluster(Supervisor):
         self._postgres = PostgresCluster(home / "database", 5432, secrets.token_hex(16))
         # What every process imports; the roll-out of a version points it elsewhere.
         self._code = home / "code"
+        self._clock = home / "clock.so"
         self._shared = self._settings()
+        self._wire_port = choose_ports(["wire"], home.with_name("ports.json"))["wire"]
 
     def environment(self) -> dict[str, str]:
         """The settings that all machines share."""
@@ -68,18 +72,21 @@ class Cluster(Supervisor):
         """Start every machine, and create tables, deployments and the bucket."""
         self.home.chmod(0o755)
         self._code.symlink_to(CHECKOUT)
+        compiler = ("cc", "-O2", "-shared", "-fPIC", "-o", self._clock, _CLOCK)
+        subprocess.run(compiler, check=True)
         self._postgres.prepare()
         hba = self._postgres.data / "pg_hba.conf"
         with hba.open("a") as stream:
             stream.write(f"host all all {self._network.subnet} scram-sha-256\n")
         for name in ("postgres", "s3", "sandbox", "proxy"):
             self.launch(self.spec(name))
+        self._launch_forwarders()
         self.await_ready("postgres")
         with psycopg.connect(self._url("postgres"), autocommit=True) as admin:
             for name in (_LEDGER, _PREFECT):
                 admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         self.launch(self.spec("prefect"))
-        self.run_step(self._step("upgrade", "ittybatch", "db", "upgrade"))
+        self.run_step(self._step("upgrade", (*_PYTHON, "ittybatch", "db", "upgrade")))
         self.await_ready("prefect")
         self.deploy()
         for name in (*RECEIVERS, *WORKERS):
@@ -87,9 +94,15 @@ class Cluster(Supervisor):
         for name in MACHINES:
             self.await_ready(name)
 
+    @property
+    def wire_url(self) -> str:
+        """Where this machine reaches the sandbox's admin endpoint."""
+        return f"http://{HOST}:{self._wire_port}"
+
     def deploy(self) -> None:
         """Register pool, deployments and automations, as at every new version."""
-        self.run_step(self._step("deploy", "ittybatch", "deploy", "--python", sys.executable))
+        command = (*_PYTHON, "ittybatch", "deploy", "--python", sys.executable)
+        self.run_step(self._step("deploy", command))
 
     def roll(self) -> None:
         """Bring a new version to one machine after the other, and deploy it."""
@@ -110,7 +123,7 @@ class Cluster(Supervisor):
         """The process of one machine."""
         everywhere = "0.0.0.0"
         receiver = (*_PYTHON, "ittybatch", "receiver", "--host", everywhere)
-        worker = (*_PYTHON, "prefect", "worker", "start", "--pool", "ittybatch")
+        worker: tuple[str, ...] = (*_PYTHON, "prefect", "worker", "start", "--pool", "ittybatch")
         worker += ("--type", "process", "--name", name)
         options = ("-c", "listen_addresses=*", "-c", "unix_socket_directories=")
         targets = tuple(f"{self._network.address(each)}:8300" for each in RECEIVERS)
@@ -136,6 +149,19 @@ class Cluster(Supervisor):
         }
         return self._spec(name, commands[name], ready.get(name))
 
+    def _launch_forwarders(self) -> None:
+        """Lead to and from the sandbox, which trusts its own machine's loopback only."""
+        sandbox, proxy = self._network.address("sandbox"), self._network.address("proxy")
+        for name, port, target, machine in (
+            ("webhooks", 8300, f"{proxy}:8300", "sandbox"),
+            ("admin", 8401, f"{HOST}:8400", "sandbox"),
+            ("wire", self._wire_port, f"{sandbox}:8401", None),
+        ):
+            command: tuple[str, ...] = (*_PYTHON, "tests.soak.machines.proxy", str(port), target)
+            if machine is not None:
+                command = self._network.on(machine, *command)
+            self.launch(self._step(name, command))
+
     def _spec(
         self,
         name: str,
@@ -155,10 +181,10 @@ class Cluster(Supervisor):
             ready_within_s=_READY_WITHIN_S,
         )
 
-    def _step(self, name: str, *words: str) -> ProcessSpec:
+    def _step(self, name: str, command: tuple[str, ...]) -> ProcessSpec:
         return ProcessSpec(
             name=name,
-            command=(*_PYTHON, *words),
+            command=command,
             log=self.home / f"{name}.log",
             environment=self.process_environment(),
             cwd=CHECKOUT,
@@ -177,7 +203,8 @@ class Cluster(Supervisor):
             "ITTYBIT_API_URL": f"http://{at('sandbox')}:8400",
             "ITTYBIT_API_KEY": "soak-key",
             "ITTYBIT_WEBHOOK_SECRET": "soak-webhook-secret",
-            "WEBHOOK_URL": f"http://{at('proxy')}:8300/webhooks/ittybit",
+            # The sandbox calls plain HTTP on its own machine only: `webhooks` forwards it.
+            "WEBHOOK_URL": "http://127.0.0.1:8300/webhooks/ittybit",
             "ITTYBATCH_LEASE_S": str(LEASE_S),
             "ITTYBATCH_POLL_AFTER_S": "300",
             "ITTYBATCH_REPORT_TO": f"s3://{BUCKET}/reports/",
@@ -199,10 +226,8 @@ class Cluster(Supervisor):
             found["PREFECT_API_DATABASE_CONNECTION_URL"] = self._url(_PREFECT, "postgresql+asyncpg")
         if machine in CLOCKS:
             found |= {
-                "LD_PRELOAD": str(_FAKETIME),
-                "FAKETIME": f"{CLOCKS[machine]:+d}s",
-                # What measures a duration does not look at the clock on the wall.
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+                "LD_PRELOAD": str(self._clock),
+                "CLOCK_OFFSET_S": str(CLOCKS[machine]),
             }
         return found
 
