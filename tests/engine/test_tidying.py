@@ -1,7 +1,8 @@
 """Tidying against a real Prefect server: what is stuck is ended, what works is left alone."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Self
 from uuid import UUID
 
 import pytest
@@ -9,7 +10,7 @@ from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import State, StateType
-from prefect.states import Late, Pending, Running, Scheduled
+from prefect.states import Cancelled, Late, Pending, Running, Scheduled
 from prefect.testing.utilities import prefect_test_harness
 
 from ittybatch.engine.flow_runs import FlowRuns
@@ -79,3 +80,23 @@ def test_what_was_to_run_while_no_worker_was_there_is_not_made_up_for(
 
 def _type(prefect: SyncPrefectClient, run: UUID) -> StateType | None:
     return prefect.read_flow_run(run).state_type
+
+
+def test_a_machine_whose_clock_is_wrong_ends_no_run_that_has_just_begun(
+    prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """States have the server's times, so they are compared with the server's clock."""
+    run = _run(prefect, "reconcile", Pending())
+    for minutes in (-10, 10):
+
+        class WrongClock(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> Self:
+                return super().now(tz) + timedelta(minutes=minutes)  # noqa: B023  of this turn
+
+        monkeypatch.setattr("ittybatch.engine.flow_runs.datetime", WrongClock)
+        flow_runs = FlowRuns(prefect)
+        assert tidy(flow_runs) == []
+        assert -2 < flow_runs.statuses([str(run)])[str(run)].age_s() < 60
+    monkeypatch.undo()
+    prefect.set_flow_run_state(run, Cancelled(), force=True)
