@@ -204,7 +204,7 @@ class FlowRuns:
             runs = self._client.read_flow_runs(
                 flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=_PAGE
             )
-            ahead = self._server_ahead() if runs else timedelta()
+            ahead = self.server_ahead() if runs else timedelta()
         return {
             str(run.id): RunStatus(
                 run.state.type,
@@ -216,7 +216,7 @@ class FlowRuns:
             if run.state is not None
         }
 
-    def _server_ahead(self) -> timedelta:
+    def server_ahead(self) -> timedelta:
         """Measure how far the server's clock, which times the states, is ahead of this machine's.
 
         Without this, a machine whose clock is fast by minutes would take runs that have just begun

@@ -1,5 +1,6 @@
 """Tidying against a real Prefect server: what is stuck is ended, what works is left alone."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Self
@@ -13,7 +14,9 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.states import Cancelled, Late, Pending, Running, Scheduled
 from prefect.testing.utilities import prefect_test_harness
 
+from ittybatch.engine.finding import Grade
 from ittybatch.engine.flow_runs import FlowRuns
+from ittybatch.engine.prefect_checks import check_prefect
 from ittybatch.engine.tidying import tidy
 
 
@@ -54,7 +57,9 @@ def test_runs_whose_process_is_gone_are_ended(
     }
     assert tidy(FlowRuns(prefect)) == [], "they may be at work"
     monkeypatch.setattr(
-        "ittybatch.engine.tidying._LONGEST_S", {StateType.PENDING: 0.0, StateType.RUNNING: 0.0}
+        "ittybatch.engine.tidying._LONGEST_S",
+        # The server tells its time in whole seconds, so an age may be a second too small.
+        {StateType.PENDING: -2.0, StateType.RUNNING: -2.0},
     )
     assert {UUID(each) for each in tidy(FlowRuns(prefect))} == stuck
     for run in stuck:
@@ -97,6 +102,9 @@ def test_a_machine_whose_clock_is_wrong_ends_no_run_that_has_just_begun(
         monkeypatch.setattr("ittybatch.engine.flow_runs.datetime", WrongClock)
         flow_runs = FlowRuns(prefect)
         assert tidy(flow_runs) == []
+        (clock,) = [each for each in check_prefect() if each.check == "Clock"]
+        assert clock.grade is Grade.WARNING
+        assert re.search(r"(59|60)\d s " + ("behind" if minutes < 0 else "ahead"), clock.what)
         assert -2 < flow_runs.statuses([str(run)])[str(run)].age_s() < 60
     monkeypatch.undo()
     prefect.set_flow_run_state(run, Cancelled(), force=True)
