@@ -309,6 +309,8 @@ def wanted_of(source: FailedJobsSource) -> RetryFilter:
         source.reason,
         fixed(source.ended_since),
         fixed(source.ended_before),
+        alike=source.alike,
+        skip_retried=source.skip_retried,
     )
 
 
