@@ -33,6 +33,7 @@ class RetryFilter:
         reason: Text that the error's kind or message contains, ignoring case.
         since: Ended at this time or later.
         before: Ended before this time.
+        jobs: Only the jobs with these ids; None for every job.
     """
 
     batch: str | None
@@ -40,6 +41,7 @@ class RetryFilter:
     reason: str | None = None
     since: datetime | None = None
     before: datetime | None = None
+    jobs: Sequence[int] | None = None
 
     @property
     def conditions(self) -> list[ColumnElement[bool]]:
@@ -47,6 +49,8 @@ class RetryFilter:
         found: list[ColumnElement[bool]] = [Job.state.in_(self.states)]
         if self.batch is not None:
             found.append(Chunk.batch_id == self.batch)
+        if self.jobs is not None:
+            found.append(Job.id.in_(self.jobs))
         if self.reason is not None:
             texts = (Job.error_kind, Job.error_message)
             found.append(or_(*(each.icontains(self.reason, autoescape=True) for each in texts)))
