@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.orm import aliased
 
 from ittybatch.ittybit.options import Kind
-from ittybatch.ittybit.reasons import fits, words_of
+from ittybatch.ittybit.reasons import fits, reason_of, words_of
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Chunk, Item, Job
 from ittybatch.ledger.states import JobState
@@ -40,6 +40,7 @@ class RetryFilter:
         reason: Text that the error's kind or message contains, ignoring case.
         since: Ended at this time or later.
         before: Ended before this time.
+        jobs: Only the jobs with these ids; None for every job.
         alike: Failed for this reason, whatever numbers, ids and names their errors have: a reason
             of `reason_of`, or the message of one of them.
         skip_retried: Whether to leave out jobs that a later batch has made, or will make.
@@ -50,6 +51,7 @@ class RetryFilter:
     reason: str | None = None
     since: datetime | None = None
     before: datetime | None = None
+    jobs: Sequence[int] | None = None
     alike: str | None = None
     skip_retried: bool = False
 
@@ -59,6 +61,8 @@ class RetryFilter:
         found: list[ColumnElement[bool]] = [Job.state.in_(self.states)]
         if self.batch is not None:
             found.append(Chunk.batch_id == self.batch)
+        if self.jobs is not None:
+            found.append(Job.id.in_(self.jobs))
         if self.reason is not None:
             texts = (Job.error_kind, Job.error_message)
             found.append(or_(*(each.icontains(self.reason, autoescape=True) for each in texts)))
@@ -71,7 +75,7 @@ class RetryFilter:
             taken_up = later.state != JobState.CANCELLED.value
             found.append(~exists().where(later.job_key == Job.job_key, later.id > Job.id, taken_up))
         # Databases cannot compute a reason. This leaves out most jobs that have another one.
-        if self.alike and (words := words_of(self.alike)):
+        if self.alike and (words := words_of(reason_of(None, self.alike))):
             pattern = "%".join(["", *(_escaped(word) for word in words), ""])
             message = func.coalesce(func.nullif(Job.error_message, ""), Job.error_kind)
             found.append(message.like(pattern, escape=_ESCAPE))

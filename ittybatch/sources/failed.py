@@ -10,6 +10,8 @@ from ittybatch.sources.form import BEGINS_EMPTY, as_form
 from ittybatch.sources.moment import Moment, fixed
 
 EVERY_BATCH = "all"
+# They are parameters of one query; for more jobs there are the other filters.
+MOST_JOBS = 1000
 
 
 class RetryableState(StrEnum):
@@ -50,6 +52,14 @@ class FailedJobsSource(BaseModel):
         description="Only jobs whose error has this text in its kind or message, such as "
         "`timeout`.",
         max_length=500,
+    )
+    jobs: tuple[int, ...] | None = Field(
+        None,
+        title="Jobs",
+        description="Only these jobs, by their ids in the ledger. The states, the reason and the "
+        "times apply as well.",
+        min_length=1,
+        max_length=MOST_JOBS,
     )
     alike: str | None = Field(
         None,

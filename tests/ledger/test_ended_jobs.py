@@ -39,6 +39,9 @@ def test_jobs_are_found_by_batch_reason_and_time(ledger: Ledger) -> None:
     assert found(ledger, reason="_ideo") == []
     assert found(ledger, since=NIGHT + timedelta(hours=2)) == ["in/b", "in/c"]
     assert found(ledger, before=NIGHT + timedelta(hours=2)) == ["in/a"]
+    [one, _] = ledger.read(ended_jobs, RetryFilter(first, ["failed"]), after=0, limit=10)
+    assert found(ledger, batch=first, jobs=[one.id]) == [one.item.key]
+    assert found(ledger, batch=second, jobs=[one.id]) == []
     meant = RetryFilter(None, ["failed"], reason="encoder")
     assert ledger.read(batches_with, meant) == sorted([first, second])
 
