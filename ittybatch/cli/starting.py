@@ -23,7 +23,7 @@ from ittybatch.cli.status import SUCCEEDED
 from ittybatch.engine.amounts import format_count
 from ittybatch.engine.flow_runs import open_flow_runs
 from ittybatch.engine.options import RunOptions
-from ittybatch.engine.starting import start_batch, with_usual_options
+from ittybatch.engine.starting import start_batch
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import open_ledger
 from ittybatch.profiles import load_profile, refuse_overlap
@@ -109,7 +109,6 @@ def start(
         The exit status.
     """
     with open_flow_runs() as flow_runs:
-        parameters = with_usual_options(flow_runs, deployment, parameters)
         flow_run = start_batch(
             flow_runs,
             deployment,

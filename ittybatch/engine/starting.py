@@ -6,32 +6,6 @@ from typing import Any
 from ittybatch.engine.flow_runs import FlowRuns
 
 
-def with_usual_options(
-    flow_runs: FlowRuns, deployment: str, parameters: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Complete the options of a run with those of its deployment.
-
-    Without this, one option would replace all options of the deployment.
-
-    Args:
-        flow_runs: Access to Prefect.
-        deployment: The deployment's name, without the flow's name.
-        parameters: The flow run's parameters.
-
-    Raises:
-        PrefectUnavailable: Prefect does not answer, or does not have the deployment.
-    """
-    if "options" not in parameters:
-        return dict(parameters)
-    usual = flow_runs.defaults(_full(deployment)).get("options") or {}
-    merged = {**usual, **parameters["options"]}
-    if merged.get("again") and usual.get("approve_above_jobs") is not None:
-        # The deployment's own limit applies even to a count that was confirmed.
-        limits = (usual["approve_above_jobs"], merged["approve_above_jobs"])
-        merged["approve_above_jobs"] = min(each for each in limits if each is not None)
-    return {**parameters, "options": merged}
-
-
 def start_batch(
     flow_runs: FlowRuns,
     deployment: str,
@@ -45,7 +19,7 @@ def start_batch(
     Args:
         flow_runs: Access to Prefect.
         deployment: The deployment's name, without the flow's name.
-        parameters: The flow run's parameters; see `with_usual_options`.
+        parameters: The flow run's parameters. Options that are missing are the deployment's.
         tags: The flow run's tags.
         idempotency_key: Key of the run.
 
@@ -56,14 +30,17 @@ def start_batch(
         NoDeployment: Prefect does not have the deployment.
         PrefectUnavailable: Prefect does not answer, or refused the request.
     """
+    name = f"run-batch/{deployment}"
+    given = dict(parameters)
+    if "options" in given:
+        # Without this, one option would replace all options of the deployment.
+        usual = flow_runs.defaults(name).get("options") or {}
+        merged = {**usual, **given["options"]}
+        if merged.get("again") and usual.get("approve_above_jobs") is not None:
+            # The deployment's own limit applies even to a count that was confirmed.
+            limits = (usual["approve_above_jobs"], merged.get("approve_above_jobs"))
+            merged["approve_above_jobs"] = min(each for each in limits if each is not None)
+        given["options"] = merged
     return flow_runs.make(
-        _full(deployment),
-        parameters=parameters,
-        name=None,
-        tags=tags,
-        idempotency_key=idempotency_key,
+        name, parameters=given, name=None, tags=tags, idempotency_key=idempotency_key
     )
-
-
-def _full(deployment: str) -> str:
-    return f"run-batch/{deployment}"
