@@ -69,8 +69,8 @@ class ChangeWatch:
     def _open(self) -> sqlite3.Connection:
         # Not one of the pool: the number says what all connections but this have done.
         pooled = self._ledger.engine.raw_connection()
+        connection = pooled.driver_connection
         pooled.detach()
-        connection = pooled.dbapi_connection
         assert isinstance(connection, sqlite3.Connection)  # noqa: S101  for the type checker
         return connection
 
