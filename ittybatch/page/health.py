@@ -89,9 +89,9 @@ class HealthPage:
 
         def examine() -> str:
             found = self._doctor.examine(_WAIT_S)
-            return (
-                f"Checked: {found}." if found else "The checks go on. They show here at their end."
-            )
+            if found is None:
+                return "The checks have begun. They show here at their end."
+            return f"Everything is checked: {found}."
 
         return await Shell.of(request).act(request, "check", examine, back=_PATH)
 
