@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ittybatch.engine.amounts import format_count, format_duration
+from ittybatch.engine.estimate import Estimate
 from ittybatch.ledger.batch_detail import Brakes, ChunkRow
 from ittybatch.ledger.states import BatchState, ChunkState, RunState
 
@@ -70,16 +70,16 @@ def describe_ceiling(brakes: Brakes) -> Condition | None:
     return Condition("Ceiling", f"{text}.", stops=reached and not brakes.state.ended)
 
 
-def spent_of(brakes: Brakes, costs: Mapping[str, float]) -> float | None:
-    """What a batch has spent, in the user's unit; None if its jobs have no common price.
+def spent_about(brakes: Brakes, planned: Estimate) -> float | None:
+    """What a batch has spent, in the user's unit; None if the price of its jobs is unknown.
 
     Args:
         brakes: The batch.
-        costs: The price of a job by kind, of the kinds that the batch has.
+        planned: The estimated cost of all of its jobs, each made once.
     """
-    each = brakes.options.get("cost_per_job")
-    prices = {float(each)} if each else set(costs.values())
-    return brakes.sent * prices.pop() if len(prices) == 1 else None
+    if planned.cost is None or not planned.jobs:
+        return None
+    return brakes.sent * planned.cost / planned.jobs
 
 
 def describe_wait(chunk: ChunkRow, brakes: Brakes) -> str:

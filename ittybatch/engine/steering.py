@@ -32,6 +32,30 @@ class CannotSteer(IttybatchError):
     """The batch's state does not allow the action."""
 
 
+def why_not(action: Action, state: BatchState) -> str | None:
+    """Say why a batch in this state does not allow an action; None if it does.
+
+    Args:
+        action: The action.
+        state: The batch's state.
+    """
+    if state.ended:
+        return "it has ended."
+    match action, state:
+        case Action.APPROVE, BatchState.UNAPPROVED:
+            return None
+        case Action.APPROVE, _:
+            return "it does not wait for approval."
+        case Action.PAUSE, BatchState.HELD:
+            return "it is held already."
+        case Action.RESUME, BatchState.HELD:
+            return None
+        case Action.RESUME, _:
+            return "it is not held."
+        case _:
+            return None
+
+
 @dataclass(frozen=True, slots=True)
 class Steered:
     """The result of an action.
