@@ -4,7 +4,6 @@ The caller with the API's token begins an upload, and hands the answer to a brow
 URLs authorises that browser to finish or abort this one upload, so it never sees the token.
 """
 
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -19,7 +18,7 @@ from ittybatch.intake.live_profiles import LiveProfiles
 from ittybatch.intake.orders import Orders
 from ittybatch.intake.upload_parts import MAX_PARTS
 from ittybatch.intake.upload_request import Announced
-from ittybatch.intake.upload_urls import Begun
+from ittybatch.intake.upload_urls import Begun, describe
 from ittybatch.intake.uploads import TakesRequests, Uploads
 from ittybatch.intake.wanted import RequestRefused
 from ittybatch.receiver.api.answers import answer_of
@@ -188,31 +187,8 @@ class UploadRoutes:
         return self._uploads
 
     def _answer(self, request: Request, begun: Begun, status: HTTPStatus) -> Response:
-        upload = begun.upload
         here = f"{self._base(request)}{UPLOADS}/{begun.id}"
-        is_last = begun.last_number in {0, begun.part_count}
-        content = {
-            "id": begun.id,
-            "uri": upload.uri,
-            "multipart": upload.multipart_id is not None,
-            "headers": dict(begun.headers),
-            "part_size": upload.part_bytes,
-            "part_count": begun.part_count,
-            "parts": [
-                {
-                    "number": each.part.number,
-                    "offset": each.part.offset,
-                    "size": each.part.size_bytes,
-                    "url": each.url,
-                }
-                for each in begun.parts
-            ],
-            "more_url": None if is_last else f"{here}/parts?after={begun.last_number}",
-            "complete_url": f"{here}/complete",
-            "abort_url": here,
-            "expires_at": datetime.fromtimestamp(upload.expires_at, UTC).isoformat(),
-        }
-        return answer_json(content, status, _PRIVATE)
+        return answer_json(describe(begun, here), status, _PRIVATE)
 
     def _base(self, request: Request) -> str:
         """The receiver's address for browsers.
