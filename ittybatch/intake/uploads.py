@@ -36,6 +36,7 @@ from ittybatch.intake.upload_store import (
 )
 from ittybatch.intake.upload_urls import Begun, sign
 from ittybatch.intake.wanted import RequestRefused, Wanted
+from ittybatch.ledger.actions import Asker
 from ittybatch.ledger.intake import Order
 from ittybatch.profiles import Item
 
@@ -148,13 +149,16 @@ class Uploads:
         """
         return await self._signed(self._open(upload_id), upload_id, after)
 
-    async def complete(self, upload_id: str, etags: Mapping[int, str | None] | None) -> Taken:
+    async def complete(
+        self, upload_id: str, etags: Mapping[int, str | None] | None, asker: Asker | None = None
+    ) -> Taken:
         """Complete an upload and process the file. A repeated call gives the same answer.
 
         Args:
             upload_id: The upload's id.
             etags: ETag of each part by its number, as the store answered it. Where one is None,
                 or all are, the store is asked.
+            asker: Who asks, to be recorded.
 
         Raises:
             RequestRefused: There is no such upload, a part is missing, or the file is not what
@@ -173,7 +177,7 @@ class Uploads:
         item = Item(upload.uri, stored.fingerprint, stored.size_bytes, stored.modified_at)
         # Object keys are random, so no other upload has it; no header may have a space in its key.
         key = f"upload {upload.uri}"
-        return await self._intake.take(wanted_from(upload.wanted, item, key))
+        return await self._intake.take(wanted_from(upload.wanted, item, key, asker))
 
     async def form(self, filename: str, content_type: str, token: str, redirect: str) -> PostForm:
         """Sign a form with which a browser without script may put one file into the bucket.

@@ -24,7 +24,7 @@ from ittybatch.intake.wanted import RequestRefused
 from ittybatch.receiver.api.answers import answer_of
 from ittybatch.receiver.api.errors import answer_json
 from ittybatch.receiver.api.models import ErrorAnswer, ProcessAnswer
-from ittybatch.receiver.api.requests import parse_object, tasks_of, validate
+from ittybatch.receiver.api.requests import API_CLIENT, parse_object, tasks_of, validate
 from ittybatch.receiver.api.upload_models import (
     UPLOADS,
     CompleteRequest,
@@ -167,7 +167,7 @@ class UploadRoutes:
         etags = None
         if completed.parts is not None:
             etags = {part.number: part.etag for part in completed.parts}
-        taken = await uploads.complete(id, etags)
+        taken = await uploads.complete(id, etags, API_CLIENT)
         return answer_json(answer_of(taken.jobs), HTTPStatus.ACCEPTED)
 
     async def abort(self, id: str) -> Response:  # noqa: A002 - as above
