@@ -309,7 +309,7 @@ def wanted_of(source: FailedJobsSource) -> RetryFilter:
         source.reason,
         fixed(source.ended_since),
         fixed(source.ended_before),
-        source.jobs,
+        jobs=source.jobs,
     )
 
 
