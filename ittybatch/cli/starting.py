@@ -23,6 +23,7 @@ from ittybatch.cli.status import SUCCEEDED
 from ittybatch.engine.amounts import format_count
 from ittybatch.engine.flow_runs import open_flow_runs
 from ittybatch.engine.options import RunOptions
+from ittybatch.engine.starting import start_batch
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import open_ledger
 from ittybatch.profiles import load_profile, refuse_overlap
@@ -107,22 +108,11 @@ def start(
     Returns:
         The exit status.
     """
-    name = f"run-batch/{deployment}"
     with open_flow_runs() as flow_runs:
-        if "options" in parameters:
-            # Without this, one option would replace all options of the deployment.
-            usual = flow_runs.defaults(name).get("options") or {}
-            merged = {**usual, **parameters["options"]}
-            if merged.get("again") and usual.get("approve_above_jobs") is not None:
-                # The deployment's own limit applies even to a count that was confirmed here.
-                merged["approve_above_jobs"] = min(
-                    merged["approve_above_jobs"], usual["approve_above_jobs"]
-                )
-            parameters = {**parameters, "options": merged}
-        flow_run = flow_runs.make(
-            name,
-            parameters=parameters,
-            name=None,
+        flow_run = start_batch(
+            flow_runs,
+            deployment,
+            parameters,
             tags=["started-by:cli"],
             idempotency_key=str(uuid4()),
         )

@@ -181,6 +181,14 @@ class Job(Base):
             sqlite_where=text("destination IS NOT NULL"),
             postgresql_where=text("destination IS NOT NULL"),
         ),
+        # Its condition names no column that changes while a job goes well: on Postgres, a change
+        # of a column in an index, or in its condition, writes all of the row's indexes.
+        Index(
+            "ix_jobs_failed",
+            "chunk_id",
+            sqlite_where=text("error_message IS NOT NULL"),
+            postgresql_where=text("error_message IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
@@ -260,7 +268,7 @@ class Delivery(Base):
         Text, primary_key=True, comment="empty where none could be read"
     )
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
-    received_at: Mapped[datetime]
+    received_at: Mapped[datetime] = mapped_column(index=True)
     last_received_at: Mapped[datetime]
     times: Mapped[int] = mapped_column(default=1)
     status: Mapped[str | None] = mapped_column(String(50))
@@ -392,7 +400,7 @@ class Outbox(Base):
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
     sink: Mapped[str] = mapped_column(String(100))
-    job_id: Mapped[int] = mapped_column(_Id)
+    job_id: Mapped[int] = mapped_column(_Id, index=True)
     follower_id: Mapped[int | None] = mapped_column(_Id, ForeignKey("followers.id"))
     event: Mapped[str] = mapped_column(String(16), comment="accepted or ended")
     created_at: Mapped[datetime]
@@ -402,3 +410,33 @@ class Outbox(Base):
         comment="when the sink refused it for good; `ittybatch sinks retry` sends it again"
     )
     error: Mapped[str | None] = mapped_column(Text)
+
+
+class Action(Base):
+    """What somebody asked for through the page, the command line, the API or Prefect.
+
+    `batch_id` is no foreign key: a refused action may name a batch that does not exist.
+    """
+
+    __tablename__ = "actions"
+    __table_args__ = (Index("ix_actions_batch_id_id", "batch_id", "id"),)
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(String(200), comment="who asked, as far as it is known")
+    via: Mapped[str] = mapped_column(String(16), comment="page, cli, api or prefect")
+    action: Mapped[str] = mapped_column(String(50))
+    batch_id: Mapped[str | None] = mapped_column(String(64))
+    details: Mapped[dict[str, Any]] = mapped_column(comment="what was asked for, by name")
+    outcome: Mapped[str] = mapped_column(Text, comment="what was done, for people")
+    refused: Mapped[bool] = mapped_column(default=False)
+
+
+class LastRun(Base):
+    """When a recurring piece of work last ran to its end, such as `reconcile`."""
+
+    __tablename__ = "last_runs"
+
+    name: Mapped[str] = mapped_column(String(50), primary_key=True)
+    at: Mapped[datetime]
+    details: Mapped[dict[str, Any]] = mapped_column(comment="what it did, by name")

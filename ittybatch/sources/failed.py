@@ -61,6 +61,19 @@ class FailedJobsSource(BaseModel):
         min_length=1,
         max_length=MOST_JOBS,
     )
+    alike: str | None = Field(
+        None,
+        title="Alike",
+        description="Only jobs whose error is like this one: numbers, ids, names and addresses "
+        "may differ.",
+        min_length=1,
+        max_length=2000,
+    )
+    skip_retried: bool = Field(
+        default=False,
+        title="Skip retried jobs",
+        description="Leave out jobs that a later batch has made again, or is about to.",
+    )
     ended_since: Moment | None = Field(
         None,
         title="Ended since",
