@@ -15,6 +15,7 @@ from ittybatch.intake.declaration import load_declared
 from ittybatch.intake.intake import Intake
 from ittybatch.intake.watching import Watching
 from ittybatch.ledger import open_ledger
+from ittybatch.page import LivePage
 from ittybatch.receiver.api import create_api
 from ittybatch.receiver.api.app import off_routes
 from ittybatch.receiver.api.direct import direct_route
@@ -72,10 +73,11 @@ class Receiver:
         self._intake = self._make_intake(settings) if intake is None else intake
         self._watching = None if self._intake is None else self._watch(self._intake)
         self._api = self._api_routes(settings)
+        self._page = LivePage(self._ledger, settings)
 
     def everything(self) -> Starlette:
         """Every route, for a host with one port."""
-        return self._app([self._webhooks.route(), *self._pages.routes(), *self._api])
+        return self._app([self._webhooks.route(), *self._private_routes()])
 
     def public(self) -> Starlette:
         """Webhooks and `/healthz`: what the internet may reach if there is a second port."""
@@ -83,7 +85,11 @@ class Receiver:
 
     def private(self) -> Starlette:
         """Everything but webhooks, for the second port. `public` starts and stops the parts."""
-        return self._app([*self._pages.routes(), *self._api], starts=False)
+        return self._app(self._private_routes(), starts=False)
+
+    def _private_routes(self) -> list[BaseRoute]:
+        # The API is last: it also answers for paths that nobody has.
+        return [*self._pages.routes(), *self._page.routes(), *self._api]
 
     def _app(self, routes: list[BaseRoute], *, starts: bool = True) -> Starlette:
         app = Starlette(
