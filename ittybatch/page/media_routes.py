@@ -99,9 +99,12 @@ class MediaRoutes:
             result = await shell.read(job_result, job)
             if result is not None:
                 check = await self._call(_check, shell.settings, result)
+        is_region = "hx-request" in request.headers
         return await shell.render(
             request,
-            "regions/media_state.html",
+            "regions/media_state.html" if is_region else "media_state.html",
+            job=request.path_params["job"],
+            what=what,
             found=found,
             remedy=remedy,
             readable=readable,

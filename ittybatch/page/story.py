@@ -109,7 +109,9 @@ def _attempt(job: JobHistory, attempt: AttemptEvent, *, is_last: bool) -> Iterat
     # An attempt is claimed, with its key, just before it is sent.
     yield Moment(attempt.sent_at, "Sent to Ittybit", "busy")
     if attempt.task_id is not None:
-        yield _accepted(job, attempt, is_last=is_last)
+        # The ledger keeps only the newest attempt's time. After a webhook that came before the
+        # answer to the submission, it is the webhook's.
+        yield Moment(job.submitted_at if is_last else None, "Accepted by Ittybit", "busy")
     yield from (_webhook(each) for each in job.deliveries if each.task_id == attempt.task_id)
     if attempt.state.ended and attempt.completed_at is not None:
         tone, title = _ENDS[attempt.state]
@@ -117,13 +119,6 @@ def _attempt(job: JobHistory, attempt: AttemptEvent, *, is_last: bool) -> Iterat
         if is_last and job.has_poll_answer:
             details.append("Ittybit said so when it was asked, not by a webhook.")
         yield Moment(attempt.completed_at, title, tone, details)
-
-
-def _accepted(job: JobHistory, attempt: AttemptEvent, *, is_last: bool) -> Moment:
-    """Only the newest attempt's time is kept."""
-    known = job.submitted_at if is_last and job.submitted_at is not None else None
-    # After a webhook that was faster, the job has the time of the webhook.
-    return Moment(known, "Accepted by Ittybit", "busy")
 
 
 def _webhook(delivery: DeliveryEvent) -> Moment:
@@ -158,8 +153,7 @@ def _sink(event: SinkEvent) -> Iterator[Moment]:
             "bad",
             [
                 *([event.error] if event.error else []),
-                "Correct the cause, then deliver it again: see the sinks on the page Health, or "
-                f"run `ittybatch sinks retry {event.sink}`.",
+                f"Correct the cause, then deliver it again: `ittybatch sinks retry {event.sink}`.",
             ],
         )
     elif event.delivered_at is not None:
@@ -184,7 +178,9 @@ def _ahead(job: JobHistory) -> Iterator[Moment]:
         else:
             yield Moment(None, "Waits until its batch sends it", "idle", details, future=True)
     elif job.state.in_flight:
-        details = [f"The last request about it failed: {job.last_problem}"] if job.last_problem else []
+        details = (
+            [f"The last request about it failed: {job.last_problem}"] if job.last_problem else []
+        )
         if job.polled_at is not None:
             yield Moment(job.polled_at, "Ittybit was last asked about it", "idle", details)
             details = []
@@ -204,13 +200,12 @@ def _kind(kind: str | None) -> str:
 
 def _in_order(moments: Sequence[Moment]) -> list[Moment]:
     """By time; a moment without one stays after the moment before it."""
-    keyed: list[tuple[datetime | None, Moment]] = []
-    last: datetime | None = None
+    found: list[tuple[datetime, Moment]] = []
     for moment in moments:
-        last = moment.at or last
-        keyed.append((last, moment))
-    known = [each for each in keyed if each[0] is not None]
-    return [moment for _, moment in sorted(known, key=lambda each: each[0] or datetime.min)]
+        at = moment.at or (found[-1][0] if found else None)
+        if at is not None:
+            found.append((at, moment))
+    return [moment for _, moment in sorted(found, key=lambda each: each[0])]
 
 
 def _with_gaps(chapters: Sequence[Chapter]) -> list[Chapter]:
