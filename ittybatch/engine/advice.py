@@ -23,6 +23,20 @@ class Outlook(StrEnum):
     CANCELLED = "was cancelled"
 
 
+EXPLANATIONS: Mapping[Outlook, str] = {
+    Outlook.PASSING: "Another attempt may pass.",
+    Outlook.WOULD_FAIL_AGAIN: (
+        "Another attempt would fail again, and be billed again. Fix the files, or the options in "
+        "the profile, or the access to the bucket first."
+    ),
+    Outlook.UNKNOWN_END: (
+        "Ittybit reported no end in time, and may have made and billed them. A retry asks Ittybit "
+        "first, records those that have succeeded, and makes the others again."
+    ),
+    Outlook.CANCELLED: "They were cancelled. A retry makes them after all.",
+}
+
+
 def outlook(reason: Mapping[str, Any]) -> Outlook:
     """Predict the result of another attempt.
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 import orjson
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from ittybatch.ittybit.redaction import redacted
 from ittybatch.ledger.database import Transaction
@@ -30,6 +30,19 @@ class Via(StrEnum):
     CLI = "cli"
     API = "api"
     PREFECT = "prefect"
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks for an action.
+
+    Args:
+        name: Their name, as far as it is known.
+        via: The way they ask.
+    """
+
+    name: str
+    via: Via
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +116,15 @@ def record_action(
     return int(added.scalar_one())
 
 
+def end_action(transaction: Transaction, number: int, outcome: str, *, refused: bool) -> None:
+    """Replace the outcome of an action that was recorded when it began."""
+    transaction.execute(
+        update(Action)
+        .where(Action.id == number)
+        .values(outcome=_text(outcome, _MAX_OUTCOME), refused=refused)
+    )
+
+
 def read_action(transaction: Transaction, number: int) -> DoneAction | None:
     """The action with this number, if there is one."""
     rows = transaction.rows(select(*Action.__table__.columns).where(Action.id == number))
@@ -113,6 +135,8 @@ def recent_actions(
     transaction: Transaction,
     *,
     batch: str | None = None,
+    actor: str | None = None,
+    via: Via | None = None,
     before: int | None = None,
     limit: int = 50,
 ) -> list[DoneAction]:
@@ -121,12 +145,18 @@ def recent_actions(
     Args:
         transaction: The transaction to look in.
         batch: Only those about this batch.
+        actor: Only those that somebody asked for whose name contains this text, ignoring case.
+        via: Only those that were asked for in this way.
         before: Only those with a smaller number: the last of the page before.
         limit: The maximum number.
     """
     query = select(*Action.__table__.columns).order_by(Action.id.desc()).limit(limit)
     if batch is not None:
         query = query.where(Action.batch_id == batch)
+    if actor is not None:
+        query = query.where(Action.actor.icontains(actor, autoescape=True))
+    if via is not None:
+        query = query.where(Action.via == via.value)
     if before is not None:
         query = query.where(Action.id < before)
     return [_read(row) for row in transaction.rows(query)]

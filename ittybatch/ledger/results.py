@@ -175,13 +175,15 @@ def failure_reasons(
     return [row._asdict() for row in rows]
 
 
-def reject_rows(transaction: Transaction, batch: str, after: int = -1) -> list[dict[str, Any]]:
+def reject_rows(
+    transaction: Transaction, batch: str, after: int = -1, *, limit: int = PAGE
+) -> list[dict[str, Any]]:
     """A page of a batch's rejected rows, those with a number larger than `after`."""
     rows = transaction.rows(
         select(Reject.number, Reject.line, Reject.field, Reject.reason, Reject.row)
         .where(Reject.batch_id == batch, Reject.number > after)
         .order_by(Reject.number)
-        .limit(PAGE)
+        .limit(limit)
     )
     return [row._asdict() for row in rows]
 
