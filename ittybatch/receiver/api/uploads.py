@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ittybatch.bodies import read_body
 from ittybatch.intake.declared import UploadsDeclared
 from ittybatch.intake.live_profiles import LiveProfiles
 from ittybatch.intake.orders import Orders
@@ -31,7 +32,6 @@ from ittybatch.receiver.api.upload_models import (
     UploadAnswer,
     UploadRequest,
 )
-from ittybatch.receiver.bodies import read_body
 from ittybatch.settings import Settings
 
 # For 10,000 parts.
