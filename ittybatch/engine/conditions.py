@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ittybatch.engine.amounts import format_count, format_duration
-from ittybatch.engine.estimate import Estimate
 from ittybatch.ledger.batch_detail import Brakes, ChunkRow
+from ittybatch.ledger.batches import CANARY
 from ittybatch.ledger.states import BatchState, ChunkState, RunState
 
 _CANARY_ENDED = ("succeeded", "failed", "expired", "cancelled")
@@ -70,18 +70,6 @@ def describe_ceiling(brakes: Brakes) -> Condition | None:
     return Condition("Ceiling", f"{text}.", stops=reached and not brakes.state.ended)
 
 
-def spent_about(brakes: Brakes, planned: Estimate) -> float | None:
-    """What a batch has spent, in the user's unit; None if the price of its jobs is unknown.
-
-    Args:
-        brakes: The batch.
-        planned: The estimated cost of all of its jobs, each made once.
-    """
-    if planned.cost is None or not planned.jobs:
-        return None
-    return brakes.sent * planned.cost / planned.jobs
-
-
 def describe_wait(chunk: ChunkRow, brakes: Brakes) -> str:
     """Describe what a chunk waits for."""
     match chunk.state:
@@ -108,19 +96,17 @@ def _canary(brakes: Brakes, canary: Mapping[str, int]) -> Condition:
     )
 
 
+_BEFORE_RELEASE = {
+    BatchState.PLANNING: "the end of planning",
+    BatchState.UNAPPROVED: "approval",
+    BatchState.HELD: "the batch to be resumed",
+}
+
+
 def _unreleased(chunk: ChunkRow, brakes: Brakes) -> str:
-    match brakes.state:
-        case BatchState.PLANNING:
-            return "the end of planning"
-        case BatchState.UNAPPROVED:
-            return "approval"
-        case BatchState.HELD:
-            return "the batch to be resumed"
-        case BatchState.RUNNING:
-            pass
-        case _:
-            return ""
-    if brakes.canary is not None and not brakes.canary_passed and chunk.number > 1:
+    if brakes.state is not BatchState.RUNNING:
+        return _BEFORE_RELEASE.get(brakes.state, "")
+    if brakes.canary is not None and not brakes.canary_passed and chunk.number > CANARY:
         return "the canary"
     if brakes.waits_for_room:
         return "capacity: other jobs have to end"

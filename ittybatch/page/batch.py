@@ -12,7 +12,7 @@ from ittybatch.engine.reports.forms import ReportFormat
 from ittybatch.ledger.results import reject_rows
 from ittybatch.ledger.states import ChunkState
 from ittybatch.page import batch_levers, batch_reports, batch_retry
-from ittybatch.page.batch_address import batch_url, known_batch, number_in
+from ittybatch.page.batch_address import batch_context, batch_url, known_batch, number_in
 from ittybatch.page.batch_views import (
     actions_of,
     chunks_of,
@@ -71,7 +71,7 @@ async def chunks(request: Request) -> Response:
     return await shell.render(
         request,
         "batch_chunks.html",
-        batch=batch,
+        **batch_context(batch),
         chunks=found[:_PAGE],
         state=state,
         states=list(ChunkState),
@@ -90,7 +90,12 @@ async def rejects(request: Request) -> Response:
     if len(found) > _PAGE:
         more = batch_url(batch, "rejects", after=found[_PAGE - 1]["number"])
     return await shell.render(
-        request, "batch_rejects.html", batch=batch, rows=found[:_PAGE], first=after < 0, more=more
+        request,
+        "batch_rejects.html",
+        **batch_context(batch),
+        rows=found[:_PAGE],
+        first=after < 0,
+        more=more,
     )
 
 
@@ -108,7 +113,7 @@ async def _context(shell: Shell, batch: str, region: str) -> dict[str, Any]:
             found = await shell.read(chunks_of, batch, limit=_CHUNKS_SHOWN + 1)
         case _:
             found = await shell.read(actions_of, batch)
-    return {"batch": batch, region: found}
+    return {**batch_context(batch), region: found}
 
 
 def routes() -> list[Route]:

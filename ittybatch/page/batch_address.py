@@ -1,5 +1,6 @@
 """Addresses of a batch's pages, and the batch that an address names."""
 
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -41,6 +42,20 @@ def batch_url(batch: str, below: str = "", **query: Any) -> str:  # noqa: ANN401
     given = {name: value for name, value in query.items() if value not in {None, ""}}
     path = f"/page/batches/{quote(batch, safe='')}" + (f"/{below}" if below else "")
     return f"{path}?{urlencode(given)}" if given else path
+
+
+def region_url(batch: str, name: str) -> str:
+    """The address of a region of a batch's page."""
+    return f"/page/regions/batches/{quote(batch, safe='')}/{name}"
+
+
+def batch_context(batch: str) -> dict[str, Any]:
+    """What every template of a batch uses: its id, and the addresses of its pages."""
+    return {
+        "batch": batch,
+        "url": partial(batch_url, batch),
+        "region_url": partial(region_url, batch),
+    }
 
 
 def number_in(request: Request, name: str, default: int) -> int:

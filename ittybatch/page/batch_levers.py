@@ -13,7 +13,7 @@ from ittybatch.engine.tuning import Tuning
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger.actions import Via
 from ittybatch.ledger.batches import read_batch
-from ittybatch.page.batch_address import batch_url, known_batch
+from ittybatch.page.batch_address import batch_context, batch_url, known_batch
 from ittybatch.page.batch_views import now_of
 from ittybatch.page.forms import read_form
 from ittybatch.page.outcomes import Outcome
@@ -46,7 +46,7 @@ async def confirm_cancel(request: Request) -> Response:
     shell = Shell.of(request)
     batch = await known_batch(request)
     now = await shell.read(now_of, batch, shell.settings)
-    return await shell.render(request, "batch_cancel.html", batch=batch, now=now)
+    return await shell.render(request, "batch_cancel.html", **batch_context(batch), now=now)
 
 
 async def tune(request: Request) -> Response:
@@ -61,7 +61,7 @@ async def tune(request: Request) -> Response:
             request,
             "batch_tune.html",
             status=HTTPStatus.UNPROCESSABLE_ENTITY,
-            batch=batch,
+            **batch_context(batch),
             name=found.name,
             fields=tuned.fields,
         )

@@ -20,7 +20,7 @@ from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.actions import Asker, Via
 from ittybatch.ledger.batches import read_batch
-from ittybatch.page.batch_address import batch_url, known_batch
+from ittybatch.page.batch_address import batch_context, batch_url, known_batch
 from ittybatch.page.batch_views import ShownGroup, failures_of
 from ittybatch.page.forms import Form, read_form
 from ittybatch.page.outcomes import Outcome
@@ -56,13 +56,12 @@ async def confirm(request: Request) -> Response:
     return await shell.render(
         request,
         "batch_retry.html",
-        batch=batch,
+        **batch_context(batch),
         name=found.name,
         retry=found_retry,
         price=short_price(found_retry.estimate),
         group=group,
         fields=asked.fields,
-        back=batch_url(batch),
     )
 
 

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from ittybatch.engine.advice import EXPLANATIONS, Outlook, outlook
-from ittybatch.engine.conditions import Condition, describe_brakes, describe_wait, spent_about
-from ittybatch.engine.estimate import Estimate, estimate
+from ittybatch.engine.conditions import Condition, describe_brakes, describe_wait
+from ittybatch.engine.estimate import Estimate, estimate, spent_on
 from ittybatch.engine.flow_runs import flow_run_url
 from ittybatch.engine.naming import source_name
 from ittybatch.engine.options import BatchOptions
@@ -21,19 +21,18 @@ from ittybatch.ledger.actions import DoneAction, recent_actions
 from ittybatch.ledger.asking import problems_of
 from ittybatch.ledger.batch_detail import Brakes, ChunkRow, brakes_of, chunk_rows
 from ittybatch.ledger.failure_groups import FailureGroup, failure_groups
+from ittybatch.ledger.progress import BatchProgress, batch_progress
+from ittybatch.ledger.pulse import ended_lately
 from ittybatch.ledger.queries import (
     BatchStatus,
     batch_of_run,
     batch_status,
-    ended_per_minute,
     past_durations,
 )
-from ittybatch.ledger.results import rendition_counts
-from ittybatch.ledger.states import IN_FLIGHT_JOBS, BatchState, ChunkState, JobState
+from ittybatch.ledger.states import BatchState, ChunkState
 from ittybatch.page.batch_address import batch_url
 from ittybatch.settings import Settings
 
-_BAD = (JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED)
 _ACTIONS_SHOWN = 5
 
 
@@ -79,8 +78,9 @@ def now_of(transaction: Transaction, batch: str, settings: Settings) -> Now:
     """Read a batch as it is now."""
     status = batch_status(transaction, batch)
     brakes = brakes_of(transaction, batch)
-    running = status.state in {BatchState.RUNNING, BatchState.PLANNING, BatchState.CANCELLED}
-    per_minute = ended_per_minute(transaction, batch) if running else None
+    per_minute = None
+    if status.state is BatchState.RUNNING:
+        per_minute = ended_lately(transaction, [batch]).get(batch)
     # Only a plan that waits for approval shows how long it will take.
     known = past_durations(transaction) if status.state is BatchState.UNAPPROVED else {}
     options = BatchOptions.model_validate(status.options)
@@ -92,7 +92,7 @@ def now_of(transaction: Transaction, batch: str, settings: Settings) -> Now:
         brakes=brakes,
         conditions=list(describe_brakes(brakes)),
         speed=speed_at(per_minute, status),
-        spent=spent_about(brakes, planned),
+        spent=spent_on(renditions_of(transaction, batch).sent_by_kind, options, settings),
         planned=planned,
         problems=problems.describe() if problems else None,
         refused={action.value: why_not(action, status.state) for action in Action},
@@ -100,37 +100,9 @@ def now_of(transaction: Transaction, batch: str, settings: Settings) -> Now:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class RenditionRow:
-    """How far a rendition is."""
-
-    name: str
-    succeeded: int
-    in_flight: int
-    bad: int
-    planned: int
-
-    @property
-    def jobs(self) -> int:
-        """All of its jobs."""
-        return self.succeeded + self.in_flight + self.bad + self.planned
-
-
-def renditions_of(transaction: Transaction, batch: str) -> list[RenditionRow]:
+def renditions_of(transaction: Transaction, batch: str) -> BatchProgress:
     """How far each rendition of a batch is."""
-    found: dict[str, Counter[JobState]] = {}
-    for rendition, state, jobs in rendition_counts(transaction, batch):
-        found.setdefault(rendition, Counter())[state] += jobs
-    return [
-        RenditionRow(
-            name,
-            jobs[JobState.SUCCEEDED],
-            sum(jobs[state] for state in IN_FLIGHT_JOBS),
-            sum(jobs[state] for state in _BAD),
-            jobs[JobState.PLANNED],
-        )
-        for name, jobs in found.items()
-    ]
+    return batch_progress(transaction, [batch])[batch]
 
 
 @dataclass(frozen=True, slots=True)

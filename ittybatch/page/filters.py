@@ -8,7 +8,7 @@ from markupsafe import Markup, escape
 
 from ittybatch.engine.amounts import format_bytes, format_count, format_duration
 from ittybatch.engine.reports.page import visible as shown
-from ittybatch.ittybit.redaction import without_secrets
+from ittybatch.ittybit.redaction import redacted, without_secrets
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 _ELLIPSIS = "…"
@@ -123,6 +123,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "bytes": format_bytes,
     "duration": format_duration,
     "cut": cut,
+    "redacted": redacted,
     "state": state,
     "visible": visible,
     "percent": percent,
