@@ -123,8 +123,7 @@ def failure_groups(transaction: Transaction, batch: str, window: int = WINDOW) -
     shown = [row for group in collected.values() for row in group.rows[:_EXAMPLES]]
     uris = _uris(transaction, shown)
     groups = [
-        _group(JobState(state), reason, group, uris)
-        for (state, reason), group in collected.items()
+        _group(JobState(state), reason, group, uris) for (state, reason), group in collected.items()
     ]
     groups.sort(key=lambda each: each.jobs, reverse=True)
     total = max(sum(chunk.bad for chunk in chunks), len(rows))

@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import LedgerUnavailable
-from ittybatch.page import batches, item, static_files
+from ittybatch.page import batches, held, item, static_files
 from ittybatch.page.access import Access
 from ittybatch.page.guard import Guard
 from ittybatch.page.shell import Shell
@@ -33,7 +33,7 @@ class LivePage:
     def routes(self) -> list[BaseRoute]:
         """`/`, which leads to the page, and everything below `/page`."""
         app = Starlette(
-            routes=[*static_files.routes(), *batches.routes(), *item.routes()],
+            routes=[*static_files.routes(), *batches.routes(), *item.routes(), *held.routes()],
             exception_handlers={HTTPException: _refused, IttybatchError: _failed},
         )
         app.state.shell = self._shell

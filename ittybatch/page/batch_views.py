@@ -186,9 +186,7 @@ def failures_of(transaction: Transaction, batch: str, settings: Settings) -> Sho
             "error_message": group.error_message,
         }
         likely = outlook(reason)
-        url = batch_url(
-            batch, "retry", state=group.state.value, alike=group.reason, before=before
-        )
+        url = batch_url(batch, "retry", state=group.state.value, alike=group.reason, before=before)
         shown.append(
             ShownGroup(
                 group,
