@@ -26,8 +26,9 @@ action and tells the outcome:
     async def pause(request: Request) -> Response:
         shell = Shell.of(request)
         batch = request.path_params["batch"]
+        back = f"/page/batches/{batch}"
         return await shell.act(
-            request, "pause", lambda: steer(...).describe(), batch=batch, back=f"/page/batches/{batch}"
+            request, "pause", lambda: steer(...).describe(), batch=batch, back=back
         )
 
 Whoever may only look never reaches a view with another method than GET.

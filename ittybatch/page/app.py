@@ -1,11 +1,12 @@
 """The page as routes that the receiver serves."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from ittybatch.errors import IttybatchError
@@ -13,6 +14,7 @@ from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import LedgerUnavailable
 from ittybatch.page import batches, held, item, static_files
 from ittybatch.page.access import Access
+from ittybatch.page.changes import Changes
 from ittybatch.page.guard import Guard
 from ittybatch.page.shell import Shell
 from ittybatch.settings import Settings
@@ -29,11 +31,30 @@ class LivePage:
     def __init__(self, ledger: Ledger, settings: Settings) -> None:
         self._shell = Shell.create(ledger, settings)
         self._access = Access(settings)
+        self._changes = Changes(ledger)
+
+    def hint(self) -> None:
+        """Show soon what this process has just committed. In the event loop only."""
+        self._changes.hint()
+
+    def end_streams(self) -> None:
+        """End the streams of all viewers: the server is about to stop."""
+        self._changes.end_streams()
+
+    async def stop(self) -> None:
+        """Stop watching the ledger."""
+        await self._changes.stop()
 
     def routes(self) -> list[BaseRoute]:
         """`/`, which leads to the page, and everything below `/page`."""
         app = Starlette(
-            routes=[*static_files.routes(), *batches.routes(), *item.routes(), *held.routes()],
+            routes=[
+                *static_files.routes(),
+                *self._changes.routes(),
+                *batches.routes(),
+                *item.routes(),
+                *held.routes(),
+            ],
             exception_handlers={HTTPException: _refused, IttybatchError: _failed},
         )
         app.state.shell = self._shell
@@ -53,17 +74,27 @@ async def _lead(_request: Request) -> Response:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  Starlette's signature is wider
-    return await _tell(request, error.status_code, error.detail, None)
+    return await _tell(request, error.status_code, error.detail, headers=error.headers)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
     assert isinstance(error, IttybatchError)  # noqa: S101  Starlette's signature is wider
     is_down = isinstance(error, LedgerUnavailable)
     status = HTTPStatus.SERVICE_UNAVAILABLE if is_down else HTTPStatus.CONFLICT
-    return await _tell(request, status, error.message, error.remedy)
+    return await _tell(request, status, error.message, remedy=error.remedy)
 
 
-async def _tell(request: Request, status: int, what: str, remedy: str | None) -> Response:
+async def _tell(
+    request: Request,
+    status: int,
+    what: str,
+    *,
+    remedy: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    if "hx-request" in request.headers:
+        # It becomes a notice of the page, which shows the rest as it was.
+        return PlainTextResponse(f"{what} {remedy or ''}".strip(), status, headers)
     return await Shell.of(request).render(
-        request, "error.html", status=status, code=status, what=what, remedy=remedy
+        request, "error.html", status=status, headers=headers, code=status, what=what, remedy=remedy
     )

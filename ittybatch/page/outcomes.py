@@ -1,15 +1,16 @@
-"""The outcomes of actions, kept so that the next page can show them."""
+"""The outcomes of actions: recorded in the ledger, and shown by the page that follows."""
 
-import itertools
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ittybatch.ledger import Ledger
+from ittybatch.ledger.actions import DoneAction, Via, read_action, record_action
 
-_MAX_KEPT = 1_000
+# A bookmark of a page with an outcome shows the page without it later.
+_SHOWN_FOR = timedelta(minutes=15)
+_PARTLY = "partly"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Outcome:
         refused: Whether nothing was done.
         partly: Whether only a part was done.
         leads_to: The page to go to; None stays at the page of the form.
-        id: The id of its record; None if it has not been recorded.
+        id: The number of its record; None if it has not been recorded.
     """
 
     text: str
@@ -31,38 +32,33 @@ class Outcome:
     id: int | None = None
 
 
-class Outcomes:
-    """Records actions, and finds their outcomes.
+def record_outcome(
+    ledger: Ledger,
+    outcome: Outcome,
+    *,
+    actor: str,
+    action: str,
+    batch: str | None,
+    details: Mapping[str, Any],
+) -> Outcome:
+    """Record an action of the page, and return its outcome with the record's number."""
+    number = ledger.write(
+        record_action,
+        actor=actor,
+        via=Via.PAGE,
+        action=action,
+        outcome=outcome.text,
+        batch=batch,
+        details={**details, _PARTLY: True} if outcome.partly else details,
+        refused=outcome.refused,
+    )
+    return replace(outcome, id=number)
 
-    Args:
-        ledger: Keeps the records.
-    """
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._ids = itertools.count(1)
-        self._kept: OrderedDict[int, Outcome] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def record(
-        self,
-        outcome: Outcome,
-        *,
-        actor: str,
-        action: str,
-        batch: str | None,
-        details: Mapping[str, Any],
-    ) -> Outcome:
-        """Record an action, and return its outcome with the record's id."""
-        del actor, action, batch, details
-        with self._lock:
-            recorded = replace(outcome, id=next(self._ids))
-            self._kept[recorded.id or 0] = recorded
-            if len(self._kept) > _MAX_KEPT:
-                self._kept.popitem(last=False)
-        return recorded
-
-    def find(self, number: int) -> Outcome | None:
-        """Find the outcome of a recorded action."""
-        with self._lock:
-            return self._kept.get(number)
+def recorded_outcome(ledger: Ledger, number: int) -> Outcome | None:
+    """Find the outcome of an action that was recorded a short time ago."""
+    found: DoneAction | None = ledger.read(read_action, number)
+    if found is None or datetime.now(UTC) - found.at > _SHOWN_FOR:
+        return None
+    partly = bool(found.details.get(_PARTLY))
+    return Outcome(found.outcome, refused=found.refused, partly=partly, id=found.id)

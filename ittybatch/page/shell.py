@@ -13,9 +13,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger, Transaction
+from ittybatch.ledger.reading import bounded
 from ittybatch.page.filters import FILTERS
 from ittybatch.page.guard import content_policy
-from ittybatch.page.outcomes import Outcome, Outcomes
+from ittybatch.page.outcomes import Outcome, record_outcome, recorded_outcome
 from ittybatch.page.static_files import static_url
 from ittybatch.settings import Settings
 
@@ -24,6 +25,8 @@ R = TypeVar("R")
 
 # Few: the page must not take the CPU and the connections that webhooks need.
 _READERS = 3
+# On Postgres, for each statement of a read.
+_MOST_S = 5.0
 # Levers call Prefect and Ittybit, and may wait for seconds.
 _ACTORS = 4
 
@@ -35,14 +38,12 @@ class Shell:
     Args:
         ledger: The ledger.
         settings: The receiver's settings.
-        outcomes: The record of what was done.
         readers: Limits the reads at the same time.
         actors: Limits the actions at the same time.
     """
 
     ledger: Ledger
     settings: Settings
-    outcomes: Outcomes
     readers: CapacityLimiter
     actors: CapacityLimiter
 
@@ -52,7 +53,6 @@ class Shell:
         return cls(
             ledger,
             settings,
-            Outcomes(ledger),
             CapacityLimiter(_READERS),
             CapacityLimiter(_ACTORS),
         )
@@ -71,7 +71,7 @@ class Shell:
         Raises:
             LedgerUnavailable: The database cannot be reached, or takes too long.
         """
-        call = functools.partial(self.ledger.read, query, *args, **kwargs)
+        call = functools.partial(self.ledger.read, bounded(query, _MOST_S), *args, **kwargs)
         return await to_thread.run_sync(call, limiter=self.readers, abandon_on_cancel=False)
 
     async def call(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -151,8 +151,8 @@ class Shell:
             outcome = Outcome(found) if isinstance(found, str) else found
             if outcome.id is not None:
                 return outcome  # the lever has recorded it
-            return self.outcomes.record(
-                outcome, actor=actor, action=action, batch=batch, details=details or {}
+            return record_outcome(
+                self.ledger, outcome, actor=actor, action=action, batch=batch, details=details or {}
             )
 
         outcome = await self.call(do)
@@ -169,7 +169,7 @@ class Shell:
         done = request.query_params.get("done", "")
         if not done.isdecimal() or len(done) > _MAX_ID_DIGITS:
             return None
-        return await self.call(self.outcomes.find, int(done))
+        return await self.call(recorded_outcome, self.ledger, int(done))
 
 
 _MAX_ID_DIGITS = 18

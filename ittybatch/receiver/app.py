@@ -5,6 +5,7 @@ import contextlib
 import gc
 import logging
 from collections.abc import AsyncIterator
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -26,6 +27,7 @@ from ittybatch.receiver.api.uploads import UploadRoutes
 from ittybatch.receiver.inbox import Inbox
 from ittybatch.receiver.metrics import Metrics
 from ittybatch.receiver.pages import Pages, why_not_ready
+from ittybatch.receiver.protocol import END_STREAMS
 from ittybatch.receiver.waking import WakerThread
 from ittybatch.receiver.webhooks import WebhookRoute
 from ittybatch.settings import Settings
@@ -62,7 +64,8 @@ class Receiver:
         self._deliverer = Deliverer(
             self._ledger, to_declare(sinks), open_sinks(sinks), self._metrics.sinks
         )
-        self._inbox = Inbox(self._ledger, self._metrics, on_settled=self._deliverer.wake)
+        self._page = LivePage(self._ledger, settings)
+        self._inbox = Inbox(self._ledger, self._metrics, on_settled=self._settled)
         self._webhooks = WebhookRoute(self._inbox, secrets, settings.max_body_bytes, self._metrics)
         self._waker = WakerThread(self._ledger, self._metrics, lease_s=settings.lease_s)
         self._wakes = waker
@@ -73,7 +76,6 @@ class Receiver:
         self._intake = self._make_intake(settings) if intake is None else intake
         self._watching = None if self._intake is None else self._watch(self._intake)
         self._api = self._api_routes(settings)
-        self._page = LivePage(self._ledger, settings)
 
     def everything(self) -> Starlette:
         """Every route, for a host with one port."""
@@ -100,6 +102,10 @@ class Receiver:
         # A redirect would go to whatever Host a stranger named.
         app.router.redirect_slashes = False
         return app
+
+    def _settled(self) -> None:
+        self._deliverer.wake()
+        self._page.hint()
 
     def _make_intake(self, settings: Settings) -> RunsIntake | None:
         """Make the intake, if there is anything that can ask for jobs."""
@@ -140,13 +146,14 @@ class Receiver:
         ]
 
     @contextlib.asynccontextmanager
-    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[dict[str, Any]]:
         await self._start()
         # Without this, each full garbage collection walks through all imported modules and delays
         # webhooks by tens of milliseconds.
         gc.collect()
         gc.freeze()
-        yield
+        # uvicorn waits for the ends of answers before it shuts the lifespan down.
+        yield {END_STREAMS: self._page.end_streams}
         gc.unfreeze()
         await self._stop()
 
@@ -166,6 +173,7 @@ class Receiver:
             self._inbox.stop(),
             asyncio.to_thread(self._waker.stop),
             asyncio.to_thread(self._deliverer.stop),
+            self._page.stop(),
         ]
         if self._intake is not None:
             stops.append(self._intake.stop())
