@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import LedgerUnavailable
-from ittybatch.page import batches, held, item, static_files
+from ittybatch.page import batch, batches, held, item, static_files
 from ittybatch.page.access import Access
 from ittybatch.page.changes import Changes
 from ittybatch.page.guard import Guard
@@ -52,6 +52,7 @@ class LivePage:
                 *static_files.routes(),
                 *self._changes.routes(),
                 *batches.routes(),
+                *batch.routes(),
                 *item.routes(),
                 *held.routes(),
             ],

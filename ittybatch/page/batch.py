@@ -11,6 +11,7 @@ from starlette.routing import Route
 from ittybatch.engine.reports.forms import ReportFormat
 from ittybatch.ledger.results import reject_rows
 from ittybatch.ledger.states import ChunkState
+from ittybatch.page import batch_levers, batch_reports, batch_retry
 from ittybatch.page.batch_address import batch_url, known_batch, number_in
 from ittybatch.page.batch_views import (
     actions_of,
@@ -111,8 +112,11 @@ async def _context(shell: Shell, batch: str, region: str) -> dict[str, Any]:
 
 
 def routes() -> list[Route]:
-    """The routes of these pages."""
+    """The routes of these pages, and of the levers and downloads on them."""
     return [
+        *batch_levers.routes(),
+        *batch_retry.routes(),
+        *batch_reports.routes(),
         Route("/batches/{batch}", view),
         Route("/regions/batches/{batch}/{region}", region),
         Route("/batches/{batch}/chunks", chunks),
