@@ -84,7 +84,11 @@ def price_of(kinds: Counter[str], options: BatchOptions, settings: Settings) -> 
 
 def short_price(expected: Estimate) -> str:
     """A price for a button: `about 1.20`, or that it is unknown."""
-    return "cost unknown" if expected.cost is None else f"about {expected.cost:,.2f}"
+    if expected.cost is None:
+        return "cost unknown"
+    # A picture may cost a thousandth, which is not nothing.
+    is_small = 0 < expected.cost < 1
+    return f"about {expected.cost:.2g}" if is_small else f"about {expected.cost:,.2f}"
 
 
 def count_retry(

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import LedgerUnavailable
-from ittybatch.page import batch, batches, item, static_files
+from ittybatch.page import batch, batches, held, item, static_files
 from ittybatch.page.access import Access
 from ittybatch.page.changes import Changes
 from ittybatch.page.guard import Guard
@@ -54,6 +54,7 @@ class LivePage:
                 *batches.routes(),
                 *batch.routes(),
                 *item.routes(),
+                *held.routes(),
             ],
             exception_handlers={HTTPException: _refused, IttybatchError: _failed},
         )

@@ -1,24 +1,29 @@
 """The page of an item: its source, its outputs, and the story of each job."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Any
-from uuid import uuid4
 
 import orjson
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from ittybatch.engine.advice import advise_job
-from ittybatch.engine.flow_runs import open_flow_runs
+from ittybatch.engine.options import BatchOptions
+from ittybatch.engine.recording import recorded
 from ittybatch.engine.reports.page import item_name
 from ittybatch.engine.reports.tally import RenditionTally
-from ittybatch.engine.starting import start_batch
+from ittybatch.engine.retrying import count_retry, price_of, short_price, start_retry
+from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.options import Kind
+from ittybatch.ledger.actions import Asker, Via
 from ittybatch.ledger.history import ItemHistory, JobHistory, SameJob
 from ittybatch.ledger.job_lookup import lookup_job
 from ittybatch.ledger.media import read_id
@@ -28,14 +33,13 @@ from ittybatch.ledger.timeline import item_history, item_of_job
 from ittybatch.page.forms import read_form
 from ittybatch.page.media import Element, Medium, medium_of
 from ittybatch.page.media_routes import MediaRoutes
-from ittybatch.page.pricing import price_of
+from ittybatch.page.outcomes import Outcome
 from ittybatch.page.shell import Shell
 from ittybatch.page.story import Chapter, story_of
 from ittybatch.settings import Settings
+from ittybatch.sources import FailedJobsSource
 
 _UNSUCCESSFUL = frozenset({JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED})
-_RETRY = "retry-failed"
-_MAX_KEY_CHARS = 64
 # Kinds whose output replaces the source, so that their sizes can be compared.
 _SAME_MEDIUM = {Kind.VIDEO.value: Element.VIDEO, Kind.AUDIO.value: Element.AUDIO}
 
@@ -122,16 +126,13 @@ async def retry(request: Request) -> Response:
     item = await _item(request)
     form = await read_form(request)
     wanted = _job_of(item, form.text("job"))
-    key = form.text("key")
-    if len(key) > _MAX_KEY_CHARS or not key.isalnum():
-        key = uuid4().hex
+    by = request.state.viewer.name
     return await shell.act(
         request,
         "retry",
-        partial(_retry, item, wanted, key),
+        partial(_retry, shell, item, wanted, form.text("before"), by),
         back=_address(item, wanted),
         batch=item.batch_id,
-        details={"job": wanted.id, "rendition": wanted.rendition, "input": item.uri},
     )
 
 
@@ -142,7 +143,12 @@ async def _show(request: Request, template: str) -> Response:
     scheme = request.headers.get("x-forwarded-proto", request.url.scheme)
     shown = view_of(item, options, shell.settings, secure=scheme == "https")
     return await shell.render(
-        request, template, shown=shown, item=item, key=uuid4().hex, connect=shown.connect
+        request,
+        template,
+        shown=shown,
+        item=item,
+        now=datetime.now(UTC).isoformat(),
+        connect=shown.connect,
     )
 
 
@@ -220,10 +226,15 @@ def _rendition(
         chapters=story_of(item, job),
         change=_change(item, job, source),
         advice=advise_job(reason) if ended_badly else None,
-        price=price_of({job.kind: 1}, options, settings) if ended_badly else "",
+        price=_price(job, options, settings) if ended_badly else "",
         again=later[-1] if later else None,
         earlier=[each for each in job.elsewhere if each.id < job.id],
     )
+
+
+def _price(job: JobHistory, options: Mapping[str, Any], settings: Settings) -> str:
+    rates = BatchOptions.model_validate(options)
+    return short_price(price_of(Counter({job.kind: 1}), rates, settings))
 
 
 def _change(item: ItemHistory, job: JobHistory, source: Medium) -> str:
@@ -255,27 +266,38 @@ def _address(item: ItemHistory, job: JobHistory) -> str:
     return f"/page/items/{item.chunk_id}/{item.number}#job-{job.id}"
 
 
-def _retry(item: ItemHistory, job: JobHistory, key: str) -> str:
+def _retry(shell: Shell, item: ItemHistory, job: JobHistory, before: str, by: str) -> Outcome:
+    """Start the batch that makes a job again, once for each time that the form was shown."""
     if job.state not in _UNSUCCESSFUL:
-        return f"{job.rendition} has not failed: it is {job.state.value}. Nothing was started."
-    source = {
-        "type": "failed",
-        "batch": item.batch_id,
-        "states": [job.state.value],
-        "jobs": [job.id],
-    }
-    with open_flow_runs() as flow_runs:
-        run = start_batch(
-            flow_runs,
-            _RETRY,
-            {"source": source},
-            tags=["started-by:page"],
-            idempotency_key=f"page:{key}",
+        text = f"{job.rendition} has not failed: it is {job.state.value}. Nothing was started."
+        return Outcome(text, refused=True)
+    try:
+        source = FailedJobsSource.model_validate(
+            {
+                "batch": item.batch_id,
+                "states": [job.state.value],
+                "jobs": [job.id],
+                "skip_retried": True,
+                "ended_before": before or datetime.now(UTC).isoformat(),
+            }
         )
-    return (
-        f"{job.rendition} is made again in a batch of its own, as soon as a worker starts flow "
-        f"run {run}. This page shows the new job when it is planned."
-    )
+    except ValidationError:
+        raise IttybatchError(
+            "The form has a time that cannot be read, so nothing was started.",
+            remedy="Load the page again, and press the button once more.",
+        ) from None
+    options = BatchOptions.model_validate(shell.ledger.read(options_of, item.batch_id))
+    found = count_retry(shell.ledger, shell.settings, source, options)
+    details = {"job": job.id, "rendition": job.rendition, "input": item.uri}
+    try:
+        with recorded(
+            shell.ledger, Asker(by, Via.PAGE), "retry", batch=item.batch_id, details=details
+        ) as record:
+            started = start_retry(found, by="page")
+            record.outcome = started.describe()
+    except IttybatchError as error:
+        return Outcome(str(error), refused=True, id=record.number)
+    return Outcome(record.outcome, id=record.number)
 
 
 def routes() -> list[Route]:

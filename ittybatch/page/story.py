@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from urllib.parse import urlencode
 
+from ittybatch.ittybit.job import JobStatus, status_of
 from ittybatch.ledger.history import AttemptEvent, DeliveryEvent, ItemHistory, JobHistory, SinkEvent
 from ittybatch.ledger.outbox import OutboxEvent
 from ittybatch.ledger.states import AttemptState, JobState, Verdict
@@ -123,6 +124,8 @@ def _attempt(job: JobHistory, attempt: AttemptEvent, *, is_last: bool) -> Iterat
 
 def _webhook(delivery: DeliveryEvent) -> Moment:
     tone, effect = VERDICTS[delivery.verdict]
+    if delivery.verdict is Verdict.APPLIED:
+        tone = "good" if status_of(delivery.status or "") is JobStatus.SUCCEEDED else "bad"
     details = [effect]
     if delivery.times > 1:
         took_s = (delivery.last_received_at - delivery.received_at).total_seconds()
