@@ -7,6 +7,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from ittybatch.engine.amounts import format_bytes, format_count, format_duration
+from ittybatch.engine.reports.page import visible as shown
 from ittybatch.ittybit.redaction import redacted, without_secrets
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
@@ -71,7 +72,7 @@ def count(number: float | None) -> str:
 
 def cut(text: object, length: int = 48) -> Markup:
     """A long name cut in the middle, whole on hover; signatures and passwords are removed."""
-    whole = without_secrets(str(text))
+    whole = visible(text)
     if len(whole) <= length:
         return Markup('<span class="name">{}</span>').format(whole)
     tail = length // 2
@@ -82,6 +83,14 @@ def cut(text: object, length: int = 48) -> Markup:
         '<span class="name" title="{whole}"><span aria-hidden="true">{short}</span>'
         '<span class="hidden">{whole}</span></span>'
     ).format(whole=whole, short=short)
+
+
+def visible(text: object) -> str:
+    """A text from anyone, for people: signatures and passwords out, no invisible characters.
+
+    A character that reverses the text's direction would make one name look like another.
+    """
+    return str(shown(without_secrets(str(text))))
 
 
 def state(value: object) -> Markup:
@@ -130,9 +139,11 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "bytes": format_bytes,
     "duration": format_duration,
     "cut": cut,
+    "redacted": redacted,
     "state": state,
     "plain": plain,
     "code": code,
+    "visible": visible,
     "percent": percent,
     "live": live,
 }
