@@ -5,6 +5,7 @@ import contextlib
 import gc
 import logging
 from collections.abc import AsyncIterator
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -13,8 +14,9 @@ from starlette.routing import BaseRoute, Mount
 from ittybatch.errors import ConfigurationError
 from ittybatch.intake.declaration import load_declared
 from ittybatch.intake.intake import Intake
-from ittybatch.intake.watching import Watching
+from ittybatch.intake.watching import QueueStatus, Watching
 from ittybatch.ledger import open_ledger
+from ittybatch.page import LivePage
 from ittybatch.receiver.api import create_api
 from ittybatch.receiver.api.app import off_routes
 from ittybatch.receiver.api.direct import direct_route
@@ -25,6 +27,8 @@ from ittybatch.receiver.api.uploads import UploadRoutes
 from ittybatch.receiver.inbox import Inbox
 from ittybatch.receiver.metrics import Metrics
 from ittybatch.receiver.pages import Pages, why_not_ready
+from ittybatch.receiver.presence import Presence
+from ittybatch.receiver.protocol import END_STREAMS
 from ittybatch.receiver.waking import WakerThread
 from ittybatch.receiver.webhooks import WebhookRoute
 from ittybatch.settings import Settings
@@ -61,7 +65,8 @@ class Receiver:
         self._deliverer = Deliverer(
             self._ledger, to_declare(sinks), open_sinks(sinks), self._metrics.sinks
         )
-        self._inbox = Inbox(self._ledger, self._metrics, on_settled=self._deliverer.wake)
+        self._page = LivePage(self._ledger, settings, queues=self._queues)
+        self._inbox = Inbox(self._ledger, self._metrics, on_settled=self._settled)
         self._webhooks = WebhookRoute(self._inbox, secrets, settings.max_body_bytes, self._metrics)
         self._waker = WakerThread(self._ledger, self._metrics, lease_s=settings.lease_s)
         self._wakes = waker
@@ -72,10 +77,11 @@ class Receiver:
         self._intake = self._make_intake(settings) if intake is None else intake
         self._watching = None if self._intake is None else self._watch(self._intake)
         self._api = self._api_routes(settings)
+        self._presence = Presence(self._ledger, {"resumes flow runs": waker})
 
     def everything(self) -> Starlette:
         """Every route, for a host with one port."""
-        return self._app([self._webhooks.route(), *self._pages.routes(), *self._api])
+        return self._app([self._webhooks.route(), *self._private_routes()])
 
     def public(self) -> Starlette:
         """Webhooks and `/healthz`: what the internet may reach if there is a second port."""
@@ -83,7 +89,11 @@ class Receiver:
 
     def private(self) -> Starlette:
         """Everything but webhooks, for the second port. `public` starts and stops the parts."""
-        return self._app([*self._pages.routes(), *self._api], starts=False)
+        return self._app(self._private_routes(), starts=False)
+
+    def _private_routes(self) -> list[BaseRoute]:
+        # The API is last: it also answers for paths that nobody has.
+        return [*self._pages.routes(), *self._page.routes(), *self._api]
 
     def _app(self, routes: list[BaseRoute], *, starts: bool = True) -> Starlette:
         app = Starlette(
@@ -94,6 +104,13 @@ class Receiver:
         # A redirect would go to whatever Host a stranger named.
         app.router.redirect_slashes = False
         return app
+
+    def _queues(self) -> list[QueueStatus]:
+        return [] if self._watching is None else self._watching.statuses()
+
+    def _settled(self) -> None:
+        self._deliverer.wake()
+        self._page.hint()
 
     def _make_intake(self, settings: Settings) -> RunsIntake | None:
         """Make the intake, if there is anything that can ask for jobs."""
@@ -134,13 +151,14 @@ class Receiver:
         ]
 
     @contextlib.asynccontextmanager
-    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[dict[str, Any]]:
         await self._start()
         # Without this, each full garbage collection walks through all imported modules and delays
         # webhooks by tens of milliseconds.
         gc.collect()
         gc.freeze()
-        yield
+        # uvicorn waits for the ends of answers before it shuts the lifespan down.
+        yield {END_STREAMS: self._page.end_streams}
         gc.unfreeze()
         await self._stop()
 
@@ -153,6 +171,7 @@ class Receiver:
             await self._watching.start()
         if self._wakes:
             self._waker.start()
+        self._presence.start()
 
     async def _stop(self) -> None:
         """Stop all parts at the same time: none of them needs another to end."""
@@ -160,6 +179,8 @@ class Receiver:
             self._inbox.stop(),
             asyncio.to_thread(self._waker.stop),
             asyncio.to_thread(self._deliverer.stop),
+            self._page.stop(),
+            self._presence.stop(),
         ]
         if self._intake is not None:
             stops.append(self._intake.stop())
