@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 import orjson
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from ittybatch.ittybit.redaction import redacted
 from ittybatch.ledger.database import Transaction
@@ -30,6 +30,19 @@ class Via(StrEnum):
     CLI = "cli"
     API = "api"
     PREFECT = "prefect"
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks for an action.
+
+    Args:
+        name: Their name, as far as it is known.
+        via: The way they ask.
+    """
+
+    name: str
+    via: Via
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +98,6 @@ def record_action(
     Returns:
         The number of the record.
     """
-    given = list((details or {}).items())[:_MAX_DETAILS]
     added = transaction.execute(
         insert(Action)
         .values(
@@ -94,13 +106,39 @@ def record_action(
             via=via.value,
             action=_text(action, _MAX_ACTION),
             batch_id=batch and _text(batch, 64),
-            details={_text(name, 100): _detail(value) for name, value in given},
+            details=_details(details or {}),
             outcome=_text(outcome, _MAX_OUTCOME),
             refused=refused,
         )
         .returning(Action.id)
     )
     return int(added.scalar_one())
+
+
+def end_action(
+    transaction: Transaction,
+    number: int,
+    outcome: str,
+    *,
+    refused: bool,
+    details: Mapping[str, Any] | None = None,
+) -> None:
+    """Replace the outcome of an action that was recorded when it began.
+
+    Args:
+        transaction: The transaction to do it in.
+        number: The number of its record.
+        outcome: What was done, or why it was refused.
+        refused: Whether nothing was done.
+        details: More details, known only now.
+    """
+    values: dict[str, Any] = {"outcome": _text(outcome, _MAX_OUTCOME), "refused": refused}
+    if details:
+        before = transaction.execute(
+            select(Action.details).where(Action.id == number).with_for_update()
+        ).scalar_one()
+        values["details"] = {**before, **_details(details)}
+    transaction.execute(update(Action).where(Action.id == number).values(values))
 
 
 def read_action(transaction: Transaction, number: int) -> DoneAction | None:
@@ -113,6 +151,8 @@ def recent_actions(
     transaction: Transaction,
     *,
     batch: str | None = None,
+    actor: str | None = None,
+    via: Via | None = None,
     before: int | None = None,
     limit: int = 50,
 ) -> list[DoneAction]:
@@ -121,12 +161,18 @@ def recent_actions(
     Args:
         transaction: The transaction to look in.
         batch: Only those about this batch.
+        actor: Only those that somebody asked for whose name contains this text, ignoring case.
+        via: Only those that were asked for in this way.
         before: Only those with a smaller number: the last of the page before.
         limit: The maximum number.
     """
     query = select(*Action.__table__.columns).order_by(Action.id.desc()).limit(limit)
     if batch is not None:
         query = query.where(Action.batch_id == batch)
+    if actor is not None:
+        query = query.where(Action.actor.icontains(actor, autoescape=True))
+    if via is not None:
+        query = query.where(Action.via == via.value)
     if before is not None:
         query = query.where(Action.id < before)
     return [_read(row) for row in transaction.rows(query)]
@@ -139,6 +185,10 @@ def _read(row: Any) -> DoneAction:  # noqa: ANN401  a row of `actions`
 def _text(text: str, most: int) -> str:
     # Postgres takes no NUL in text.
     return redacted(text.replace("\x00", ""))[:most]
+
+
+def _details(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {_text(name, 100): _detail(value) for name, value in list(given.items())[:_MAX_DETAILS]}
 
 
 def _detail(value: object) -> Any:  # noqa: ANN401  JSON

@@ -7,6 +7,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from ittybatch.engine.amounts import format_bytes, format_count, format_duration
+from ittybatch.engine.reports.page import visible as shown
 from ittybatch.ittybit.redaction import redacted, without_secrets
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
@@ -71,7 +72,7 @@ def count(number: float | None) -> str:
 
 def cut(text: object, length: int = 48) -> Markup:
     """A long name cut in the middle, whole on hover; signatures and passwords are removed."""
-    whole = without_secrets(str(text))
+    whole = visible(text)
     if len(whole) <= length:
         return Markup('<span class="name">{}</span>').format(whole)
     tail = length // 2
@@ -84,12 +85,25 @@ def cut(text: object, length: int = 48) -> Markup:
     ).format(whole=whole, short=short)
 
 
+def visible(text: object) -> str:
+    """A text from anyone, for people: signatures and passwords out, no invisible characters.
+
+    A character that reverses the text's direction would make one name look like another.
+    """
+    return str(shown(without_secrets(str(text))))
+
+
 def state(value: object) -> Markup:
     """The badge of a state: its word, with a mark and a colour."""
-    text = str(value)
     return Markup('<span class="badge {tone}">{word}</span>').format(
-        tone=TONES.get(text, "idle"), word=_WORDS.get(text, text.replace("_", " "))
+        tone=TONES.get(str(value), "idle"), word=state_word(value)
     )
+
+
+def state_word(value: object) -> str:
+    """The word for a state."""
+    text = str(value)
+    return _WORDS.get(text, text.replace("_", " "))
 
 
 def plain(text: object) -> str:
@@ -130,9 +144,12 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "bytes": format_bytes,
     "duration": format_duration,
     "cut": cut,
+    "redacted": redacted,
     "state": state,
+    "state_word": state_word,
     "plain": plain,
     "code": code,
+    "visible": visible,
     "percent": percent,
     "live": live,
 }
