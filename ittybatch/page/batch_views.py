@@ -34,6 +34,8 @@ from ittybatch.page.batch_address import batch_url
 from ittybatch.settings import Settings
 
 _ACTIONS_SHOWN = 5
+_AT_WORK_SHOWN = 10
+_NEXT_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +199,29 @@ def chunks_of(
         ShownChunk(row, describe_wait(row, brakes), flow_run_url(row.flow_run_id))
         for row in chunk_rows(transaction, batch, after=after, state=state, limit=limit)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownChunks:
+    """The chunks that are at work, and those that come next.
+
+    Args:
+        chunks: Some of them.
+        done: The number of chunks that are done.
+        total: The number of all chunks.
+    """
+
+    chunks: Sequence[ShownChunk]
+    done: int
+    total: int
+
+
+def chunks_at_work(transaction: Transaction, batch: str) -> ShownChunks:
+    """The chunks of a batch that are at work, and those that come next."""
+    status = batch_status(transaction, batch)
+    found = chunks_of(transaction, batch, state=ChunkState.RELEASED, limit=_AT_WORK_SHOWN)
+    found += chunks_of(transaction, batch, state=ChunkState.PLANNED, limit=_NEXT_SHOWN)
+    return ShownChunks(found, status.chunks_done, status.chunks)
 
 
 @dataclass(frozen=True, slots=True)
