@@ -178,10 +178,18 @@ def failures_of(transaction: Transaction, batch: str, settings: Settings) -> Sho
 
 @dataclass(frozen=True, slots=True)
 class ShownChunk:
-    """A chunk, what it waits for, and its flow run's page in Prefect."""
+    """A chunk as the list shows it.
+
+    Args:
+        chunk: The chunk.
+        waits_for: What it waits for, in words.
+        looks_again_at: When its flow run continues at the latest.
+        url: Its flow run's page in Prefect.
+    """
 
     chunk: ChunkRow
     waits_for: str
+    looks_again_at: datetime | None
     url: str | None
 
 
@@ -196,7 +204,12 @@ def chunks_of(
     """Chunks of a batch in their order, with what they wait for; arguments as for `chunk_rows`."""
     brakes = brakes_of(transaction, batch)
     return [
-        ShownChunk(row, describe_wait(row, brakes), flow_run_url(row.flow_run_id))
+        ShownChunk(
+            row,
+            describe_wait(row, brakes),
+            row.wake_at if row.wake_at and row.wake_at > brakes.now else None,
+            flow_run_url(row.flow_run_id),
+        )
         for row in chunk_rows(transaction, batch, after=after, state=state, limit=limit)
     ]
 
