@@ -8,11 +8,12 @@ from typing import Any
 
 from ittybatch.engine.advice import EXPLANATIONS, Outlook, outlook
 from ittybatch.engine.conditions import Condition, describe_brakes, describe_wait
-from ittybatch.engine.estimate import Estimate, estimate, spent_on
+from ittybatch.engine.estimate import Estimate, estimate
 from ittybatch.engine.flow_runs import flow_run_url
 from ittybatch.engine.naming import source_name
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.plan_counts import describe_counts
+from ittybatch.engine.prices import Prices
 from ittybatch.engine.retrying import price_of, short_price
 from ittybatch.engine.speed import Speed, speed_at
 from ittybatch.engine.steering import Action, why_not
@@ -87,6 +88,7 @@ def now_of(transaction: Transaction, batch: str, settings: Settings) -> Now:
     known = past_durations(transaction) if status.state is BatchState.UNAPPROVED else {}
     options = BatchOptions.model_validate(status.options)
     planned = estimate(status.plan, options, settings, known)
+    prices = Prices(options.cost_per_job, settings.kind_costs)
     problems = problems_of(transaction, batch) if status.counts["in_flight"] else None
     return Now(
         status=status,
@@ -94,7 +96,7 @@ def now_of(transaction: Transaction, batch: str, settings: Settings) -> Now:
         brakes=brakes,
         conditions=list(describe_brakes(brakes)),
         speed=speed_at(per_minute, status),
-        spent=spent_on(renditions_of(transaction, batch).sent_by_kind, options, settings),
+        spent=prices.cost(renditions_of(transaction, batch).sent_by_kind) if prices.any else None,
         planned=planned,
         problems=problems.describe() if problems else None,
         refused={action.value: why_not(action, status.state) for action in Action},
