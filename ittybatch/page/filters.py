@@ -15,9 +15,11 @@ _ELLIPSIS = "…"
 # The colour and mark of a state, see page.css. Any other state is shown without colour.
 TONES: Mapping[str, str] = {
     **dict.fromkeys(("succeeded", "ok", "applied", "delivered", "done"), "good"),
-    **dict.fromkeys(("failed", "broken", "refused", "some_failed", "malformed"), "bad"),
     **dict.fromkeys(
-        ("held", "unapproved", "expired", "warning", "unknown", "late", "partly"), "warn"
+        ("failed", "broken", "refused", "some_failed", "malformed", "unavailable"), "bad"
+    ),
+    **dict.fromkeys(
+        ("held", "unapproved", "expired", "warning", "unknown", "late", "partly", "silent"), "warn"
     ),
     **dict.fromkeys(
         ("running", "planning", "submitting", "submitted", "sending", "accepted", "released"),
@@ -93,9 +95,28 @@ def visible(text: object) -> str:
 
 def state(value: object) -> Markup:
     """The badge of a state: its word, with a mark and a colour."""
-    text = str(value)
     return Markup('<span class="badge {tone}">{word}</span>').format(
-        tone=TONES.get(text, "idle"), word=_WORDS.get(text, text.replace("_", " "))
+        tone=TONES.get(str(value), "idle"), word=state_word(value)
+    )
+
+
+def state_word(value: object) -> str:
+    """The word for a state."""
+    text = str(value)
+    return _WORDS.get(text, text.replace("_", " "))
+
+
+def plain(text: object) -> str:
+    """A text of someone else, such as an error, without signatures, passwords and keys."""
+    return redacted(str(text))
+
+
+def code(text: object) -> Markup:
+    """A text whose parts in backquotes are shown as code."""
+    parts = plain(text).split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(part)
+        for number, part in enumerate(parts)
     )
 
 
@@ -126,6 +147,9 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "cut": cut,
     "redacted": redacted,
     "state": state,
+    "state_word": state_word,
+    "plain": plain,
+    "code": code,
     "visible": visible,
     "percent": percent,
     "live": live,
