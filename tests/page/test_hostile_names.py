@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page
 from starlette.routing import Mount, Route
 
 from ittybatch.ledger import Ledger
@@ -110,12 +110,16 @@ def test_no_page_runs_what_comes_from_outside(
     def note(what: str) -> None:
         trouble.append(f"{here}: {what[:300]}")
 
+    def on_dialog(dialog: Dialog) -> None:
+        note(f"dialog {dialog.message}")
+        dialog.dismiss()
+
     def on_console(message: ConsoleMessage) -> None:
         # That a file of another host is missing is no fault of the page.
         if message.type in {"error", "warning"} and "Failed to load resource" not in message.text:
             note(message.text)
 
-    page.on("dialog", lambda dialog: (note(f"dialog {dialog.message}"), dialog.dismiss()))
+    page.on("dialog", on_dialog)
     page.on("console", on_console)
     page.on("pageerror", lambda error: note(f"error {error}"))
     page.route("https://**", lambda route: route.abort())
