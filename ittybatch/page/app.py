@@ -1,6 +1,7 @@
 """The page as routes that the receiver serves."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -10,12 +11,15 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from ittybatch.errors import IttybatchError
+from ittybatch.intake.watching import QueueStatus
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import LedgerUnavailable
 from ittybatch.page import batch, batches, held, item, static_files
 from ittybatch.page.access import Access
 from ittybatch.page.changes import Changes
+from ittybatch.page.doctor import Doctor, check_everything
 from ittybatch.page.guard import Guard
+from ittybatch.page.health import HealthPage
 from ittybatch.page.shell import Shell
 from ittybatch.settings import Settings
 
@@ -26,12 +30,21 @@ class LivePage:
     Args:
         ledger: The ledger.
         settings: Who may look and act, and what the levers need.
+        queues: Gives the queues that the host watches.
     """
 
-    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: Settings,
+        *,
+        queues: Callable[[], Sequence[QueueStatus]] = tuple,
+    ) -> None:
         self._shell = Shell.create(ledger, settings)
         self._access = Access(settings)
         self._changes = Changes(ledger)
+        doctor = Doctor(functools.partial(check_everything, settings))
+        self._health = HealthPage(doctor, queues)
 
     def hint(self) -> None:
         """Show soon what this process has just committed. In the event loop only."""
@@ -51,6 +64,7 @@ class LivePage:
             routes=[
                 *static_files.routes(),
                 *self._changes.routes(),
+                *self._health.routes(),
                 *batches.routes(),
                 *batch.routes(),
                 *item.routes(),

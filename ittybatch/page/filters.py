@@ -15,9 +15,11 @@ _REPLACEMENT = "\ufffd"
 # The colour and mark of a state, see page.css. Any other state is shown without colour.
 TONES: Mapping[str, str] = {
     **dict.fromkeys(("succeeded", "ok", "applied", "delivered", "done"), "good"),
-    **dict.fromkeys(("failed", "broken", "refused", "some_failed", "malformed"), "bad"),
     **dict.fromkeys(
-        ("held", "unapproved", "expired", "warning", "unknown", "late", "partly"), "warn"
+        ("failed", "broken", "refused", "some_failed", "malformed", "unavailable"), "bad"
+    ),
+    **dict.fromkeys(
+        ("held", "unapproved", "expired", "warning", "unknown", "late", "partly", "silent"), "warn"
     ),
     **dict.fromkeys(
         ("running", "planning", "submitting", "submitted", "sending", "accepted", "released"),
@@ -83,7 +85,7 @@ def cut(text: object, length: int = 48) -> Markup:
     ).format(whole=whole, short=short)
 
 
-def plain(value: object) -> object:
+def finalize(value: object) -> object:
     """A value as templates write it: invisible characters of a text are replaced.
 
     One that reverses the text's direction would make a name look like another. Every value passes
@@ -104,7 +106,7 @@ def exact(value: object) -> Markup:
 
 def visible(text: object) -> str:
     """A text from anyone, for people: signatures and passwords out, no invisible characters."""
-    return str(plain(without_secrets(str(text))))
+    return str(finalize(without_secrets(str(text))))
 
 
 def state(value: object) -> Markup:
@@ -112,6 +114,20 @@ def state(value: object) -> Markup:
     text = str(value)
     return Markup('<span class="badge {tone}">{word}</span>').format(
         tone=TONES.get(text, "idle"), word=_WORDS.get(text, text.replace("_", " "))
+    )
+
+
+def plain(text: object) -> str:
+    """A text of someone else, such as an error, without signatures, passwords and keys."""
+    return redacted(str(text))
+
+
+def code(text: object) -> Markup:
+    """A text whose parts in backquotes are shown as code."""
+    parts = str(finalize(plain(text))).split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(part)
+        for number, part in enumerate(parts)
     )
 
 
@@ -143,6 +159,8 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "state": state,
     "visible": visible,
     "exact": exact,
+    "plain": plain,
+    "code": code,
     "percent": percent,
     "live": live,
 }
