@@ -14,7 +14,7 @@ from ittybatch.errors import IttybatchError
 from ittybatch.intake.watching import QueueStatus
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import LedgerUnavailable
-from ittybatch.page import batch, batches, held, item, static_files
+from ittybatch.page import batch, batches, held, item, jobs, static_files
 from ittybatch.page.access import Access
 from ittybatch.page.changes import Changes
 from ittybatch.page.doctor import Doctor, check_everything
@@ -68,6 +68,7 @@ class LivePage:
                 *batches.routes(),
                 *batch.routes(),
                 *item.routes(),
+                *jobs.routes(),
                 *held.routes(),
             ],
             exception_handlers={HTTPException: _refused, IttybatchError: _failed},

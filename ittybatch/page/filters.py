@@ -111,10 +111,15 @@ def visible(text: object) -> str:
 
 def state(value: object) -> Markup:
     """The badge of a state: its word, with a mark and a colour."""
-    text = str(value)
     return Markup('<span class="badge {tone}">{word}</span>').format(
-        tone=TONES.get(text, "idle"), word=_WORDS.get(text, text.replace("_", " "))
+        tone=TONES.get(str(value), "idle"), word=state_word(value)
     )
+
+
+def state_word(value: object) -> str:
+    """The word for a state."""
+    text = str(value)
+    return _WORDS.get(text, text.replace("_", " "))
 
 
 def plain(text: object) -> str:
@@ -157,6 +162,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "cut": cut,
     "redacted": redacted,
     "state": state,
+    "state_word": state_word,
     "visible": visible,
     "exact": exact,
     "plain": plain,
