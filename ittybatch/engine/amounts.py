@@ -16,6 +16,18 @@ def format_total(size: int, items: int) -> str:
     return "unknown" if items and not size else format_bytes(size)
 
 
+def format_change(before: int, after: int) -> str:
+    """Format how much smaller or larger something has become: `40% smaller (2.0 MB)`.
+
+    Args:
+        before: Its size before, in bytes, more than 0.
+        after: Its size after, in bytes.
+    """
+    saved = before - after
+    change = "smaller" if saved >= 0 else "larger"
+    return f"{abs(saved) / before:,.0%} {change} ({format_bytes(abs(saved))})"
+
+
 def format_count(count: int, what: str, many: str | None = None) -> str:
     """Format a count and its noun: `1 row`, `2 rows`; `many` is an irregular plural."""
     return f"{count:,} {what}" if count == 1 else f"{count:,} {many or what + 's'}"
