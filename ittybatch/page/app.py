@@ -10,12 +10,15 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from ittybatch.errors import IttybatchError
+from ittybatch.intake.declared import Declared
+from ittybatch.intake.uploads import TakesRequests
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import LedgerUnavailable
-from ittybatch.page import batches, static_files
+from ittybatch.page import actions, batches, made, new, new_files, new_library, static_files
 from ittybatch.page.access import Access
 from ittybatch.page.changes import Changes
 from ittybatch.page.guard import Guard
+from ittybatch.page.making import Making
 from ittybatch.page.shell import Shell
 from ittybatch.settings import Settings
 
@@ -26,10 +29,15 @@ class LivePage:
     Args:
         ledger: The ledger.
         settings: Who may look and act, and what the levers need.
+        intake: Takes requests for new jobs.
+        declared: What `intake.yaml` declares.
     """
 
-    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+    def __init__(
+        self, ledger: Ledger, settings: Settings, intake: TakesRequests, declared: Declared
+    ) -> None:
         self._shell = Shell.create(ledger, settings)
+        self._making = Making(settings, intake, declared)
         self._access = Access(settings)
         self._changes = Changes(ledger)
 
@@ -48,10 +56,11 @@ class LivePage:
     def routes(self) -> list[BaseRoute]:
         """`/`, which leads to the page, and everything below `/page`."""
         app = Starlette(
-            routes=[*static_files.routes(), *self._changes.routes(), *batches.routes()],
+            routes=[*static_files.routes(), *self._changes.routes(), *_views()],
             exception_handlers={HTTPException: _refused, IttybatchError: _failed},
         )
         app.state.shell = self._shell
+        app.state.making = self._making
         # A redirect would go to whatever Host a stranger named.
         app.router.redirect_slashes = False
         return [
@@ -59,6 +68,11 @@ class LivePage:
             Route("/page", _lead),
             Mount("/page", app=Guard(app, self._access)),
         ]
+
+
+def _views() -> list[BaseRoute]:
+    modules = (batches, new, new_files, new_library, made, actions)
+    return [route for module in modules for route in module.routes()]
 
 
 async def _lead(_request: Request) -> Response:
