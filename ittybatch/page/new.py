@@ -51,7 +51,7 @@ async def show(
     return await shell.render(
         request,
         "new.html",
-        status=getattr(error, "status", HTTPStatus.CONFLICT) if error else HTTPStatus.OK,
+        status=_status_of(error),
         connect=origin,
         profiles=await shell.call(making.profiles),
         kinds=KINDS,
@@ -65,6 +65,12 @@ async def show(
         file_types=_accepted(making.declared),
         form_key=secrets.token_hex(16),
     )
+
+
+def _status_of(error: IttybatchError | None) -> int:
+    if error is None:
+        return HTTPStatus.OK
+    return error.status if isinstance(error, RequestRefused) else HTTPStatus.CONFLICT
 
 
 def _accepted(declared: UploadsDeclared | None) -> list[str]:

@@ -13,7 +13,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable, RunStatus, open_flow_runs
+from ittybatch.engine.flow_runs import (
+    PrefectUnavailable,
+    RunStatus,
+    open_flow_runs,
+    require_prefect,
+)
 from ittybatch.engine.options import RunOptions
 from ittybatch.engine.recording import recorded
 from ittybatch.engine.starting import start_batch
@@ -114,6 +119,7 @@ def _start(shell: Shell, key: str, parameters: dict[str, Any], asker: Asker) -> 
     digest = hashlib.sha256(orjson.dumps([key, parameters], option=orjson.OPT_SORT_KEYS))
     shown = {**parameters, "source": shown_source(parameters["source"])}
     with recorded(shell.ledger, asker, "run", details=shown) as record:
+        require_prefect()
         with open_flow_runs() as flow_runs:
             flow_run = start_batch(
                 flow_runs,
@@ -155,14 +161,12 @@ async def _started(request: Request, template: str) -> Response:
 def _look(flow_run: str) -> tuple[RunStatus | None, str | None, str | None]:
     """Ask Prefect about the run: its status, its page, and why it cannot be asked."""
     try:
+        require_prefect()
         with open_flow_runs() as flow_runs:
-            return flow_runs.statuses([flow_run]).get(flow_run), _page_of(flow_runs, flow_run), None
+            found = flow_runs.statuses([flow_run]).get(flow_run)
+            return found, flow_runs.url(flow_run), None
     except PrefectUnavailable as error:
         return None, None, str(error)
-
-
-def _page_of(flow_runs: FlowRuns, flow_run: str) -> str:
-    return flow_runs.url(flow_run)
 
 
 def _refused(field: str, message: str, remedy: str) -> RequestRefused:
