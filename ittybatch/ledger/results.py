@@ -73,12 +73,14 @@ class Result(JobRow):
     Args:
         chunk_id: The chunk that it belongs to.
         options: The options that were sent to Ittybit, as canonical JSON.
+        user_metadata: The user's metadata, as a JSON object.
         input_size_bytes: Size of the item, if the source gave it.
         check: What the check of the output found; None if it was not checked.
     """
 
     chunk_id: int
     options: str
+    user_metadata: str
     input_size_bytes: int | None
     check: str | None = None
 
@@ -234,6 +236,7 @@ def _results(
             *_JOB_COLUMNS,
             Job.chunk_id,
             Job.options,
+            Job.user_metadata,
             Item.size_bytes.label("input_size_bytes"),
         )
         .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from ittybatch_local import LocalStack, environment
+from ittybatch_local.postgres import SERVER_OPTIONS
 from ittybatch_local.probes import is_healthy
 from ittybatch_local.process import ProcessSpec
 from ittybatch_local.supervisor import Supervisor
-from tests.conftest import OURS
+from tests.conftest import OURS, UNSYNCED
 from tests.end_to_end.system import System
 
 # A process that was killed is missed after so long; short, so that tests need not wait.
@@ -40,6 +41,8 @@ def running(folder: Path) -> Iterator[System]:
             if name.startswith(OURS):
                 patch.delenv(name)
         patch.setenv("ITTYBATCH_LEASE_S", LEASE_S)
+        for name, value in UNSYNCED.items():
+            patch.setitem(SERVER_OPTIONS, name, value)
         # Its tests are about runs that sleep; jobs of these sizes are over at once.
         patch.setenv("ITTYBATCH_LINGER_S", "0")
         # The local S3 takes any key: one that can be told from other text, should it leak.
