@@ -1,6 +1,7 @@
 """The page as routes that the receiver serves."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -12,12 +13,15 @@ from starlette.routing import BaseRoute, Mount, Route
 from ittybatch.errors import IttybatchError
 from ittybatch.intake.declared import Declared
 from ittybatch.intake.uploads import TakesRequests
+from ittybatch.intake.watching import QueueStatus
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import LedgerUnavailable
 from ittybatch.page import actions, batches, made, new, new_files, new_library, static_files
 from ittybatch.page.access import Access
 from ittybatch.page.changes import Changes
+from ittybatch.page.doctor import Doctor, check_everything
 from ittybatch.page.guard import Guard
+from ittybatch.page.health import HealthPage
 from ittybatch.page.making import Making
 from ittybatch.page.shell import Shell
 from ittybatch.settings import Settings
@@ -31,15 +35,24 @@ class LivePage:
         settings: Who may look and act, and what the levers need.
         intake: Takes requests for new jobs.
         declared: What `intake.yaml` declares.
+        queues: Gives the queues that the host watches.
     """
 
     def __init__(
-        self, ledger: Ledger, settings: Settings, intake: TakesRequests, declared: Declared
+        self,
+        ledger: Ledger,
+        settings: Settings,
+        intake: TakesRequests,
+        declared: Declared,
+        *,
+        queues: Callable[[], Sequence[QueueStatus]] = tuple,
     ) -> None:
         self._shell = Shell.create(ledger, settings)
         self._making = Making(settings, intake, declared)
         self._access = Access(settings)
         self._changes = Changes(ledger)
+        doctor = Doctor(functools.partial(check_everything, settings))
+        self._health = HealthPage(doctor, queues)
 
     def hint(self) -> None:
         """Show soon what this process has just committed. In the event loop only."""
@@ -56,7 +69,12 @@ class LivePage:
     def routes(self) -> list[BaseRoute]:
         """`/`, which leads to the page, and everything below `/page`."""
         app = Starlette(
-            routes=[*static_files.routes(), *self._changes.routes(), *_views()],
+            routes=[
+                *static_files.routes(),
+                *self._changes.routes(),
+                *self._health.routes(),
+                *_views(),
+            ],
             exception_handlers={HTTPException: _refused, IttybatchError: _failed},
         )
         app.state.shell = self._shell

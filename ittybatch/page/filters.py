@@ -7,16 +7,18 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from ittybatch.engine.amounts import format_bytes, format_count, format_duration
-from ittybatch.ittybit.redaction import without_secrets
+from ittybatch.ittybit.redaction import redacted, without_secrets
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 _ELLIPSIS = "…"
 # The colour and mark of a state, see page.css. Any other state is shown without colour.
 TONES: Mapping[str, str] = {
     **dict.fromkeys(("succeeded", "ok", "applied", "delivered", "done"), "good"),
-    **dict.fromkeys(("failed", "broken", "refused", "some_failed", "malformed"), "bad"),
     **dict.fromkeys(
-        ("held", "unapproved", "expired", "warning", "unknown", "late", "partly"), "warn"
+        ("failed", "broken", "refused", "some_failed", "malformed", "unavailable"), "bad"
+    ),
+    **dict.fromkeys(
+        ("held", "unapproved", "expired", "warning", "unknown", "late", "partly", "silent"), "warn"
     ),
     **dict.fromkeys(
         ("running", "planning", "submitting", "submitted", "sending", "accepted", "released"),
@@ -90,6 +92,20 @@ def state(value: object) -> Markup:
     )
 
 
+def plain(text: object) -> str:
+    """A text of someone else, such as an error, without signatures, passwords and keys."""
+    return redacted(str(text))
+
+
+def code(text: object) -> Markup:
+    """A text whose parts in backquotes are shown as code."""
+    parts = plain(text).split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(part)
+        for number, part in enumerate(parts)
+    )
+
+
 def percent(part: float, whole: float) -> str:
     """A share as a whole number of percent; 100 only if it is all."""
     if not whole:
@@ -115,6 +131,8 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "duration": format_duration,
     "cut": cut,
     "state": state,
+    "plain": plain,
+    "code": code,
     "percent": percent,
     "live": live,
 }

@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Mount
 from ittybatch.errors import ConfigurationError
 from ittybatch.intake.declaration import load_declared
 from ittybatch.intake.intake import Intake
-from ittybatch.intake.watching import Watching
+from ittybatch.intake.watching import QueueStatus, Watching
 from ittybatch.ledger import open_ledger
 from ittybatch.page import LivePage
 from ittybatch.receiver.api import create_api
@@ -27,6 +27,7 @@ from ittybatch.receiver.api.uploads import UploadRoutes
 from ittybatch.receiver.inbox import Inbox
 from ittybatch.receiver.metrics import Metrics
 from ittybatch.receiver.pages import Pages, why_not_ready
+from ittybatch.receiver.presence import Presence
 from ittybatch.receiver.protocol import END_STREAMS
 from ittybatch.receiver.waking import WakerThread
 from ittybatch.receiver.webhooks import WebhookRoute
@@ -65,7 +66,9 @@ class Receiver:
             self._ledger, to_declare(sinks), open_sinks(sinks), self._metrics.sinks
         )
         self._intake = self._make_intake(settings) if intake is None else intake
-        self._page = LivePage(self._ledger, settings, self._intake, self._declared)
+        self._page = LivePage(
+            self._ledger, settings, self._intake, self._declared, queues=self._queues
+        )
         self._inbox = Inbox(self._ledger, self._metrics, on_settled=self._settled)
         self._webhooks = WebhookRoute(self._inbox, secrets, settings.max_body_bytes, self._metrics)
         self._waker = WakerThread(self._ledger, self._metrics, lease_s=settings.lease_s)
@@ -76,6 +79,7 @@ class Receiver:
         )
         self._watching = self._watch(self._intake)
         self._api = self._api_routes(settings)
+        self._presence = Presence(self._ledger, {"resumes flow runs": waker})
 
     def everything(self) -> Starlette:
         """Every route, for a host with one port."""
@@ -102,6 +106,9 @@ class Receiver:
         # A redirect would go to whatever Host a stranger named.
         app.router.redirect_slashes = False
         return app
+
+    def _queues(self) -> list[QueueStatus]:
+        return [] if self._watching is None else self._watching.statuses()
 
     def _settled(self) -> None:
         self._deliverer.wake()
@@ -161,6 +168,7 @@ class Receiver:
         await self._watching.start()
         if self._wakes:
             self._waker.start()
+        self._presence.start()
 
     async def _stop(self) -> None:
         """Stop all parts at the same time: none of them needs another to end."""
@@ -171,6 +179,7 @@ class Receiver:
             self._page.stop(),
             self._intake.stop(),
             self._watching.stop(),
+            self._presence.stop(),
         ]
         await asyncio.gather(*stops)
         self._ledger.close()
