@@ -92,6 +92,13 @@ def _no_job(source: FailedJobsSource) -> str:
         "was cancelled" if state is RetryableState.CANCELLED else state.value
         for state in source.states
     )
-    narrowed = source.reason or source.alike or source.skip_retried
-    narrowed = narrowed or source.ended_since or source.ended_before
+    narrowed = any(
+        (
+            source.reason,
+            source.alike,
+            source.skip_retried,
+            source.ended_since,
+            source.ended_before,
+        )
+    )
     return f"{batch} job that {states}{' and fits the other options' if narrowed else ''}"

@@ -19,7 +19,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.settings import PREFECT_UI_URL, get_current_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, get_current_settings
 from prefect.states import Crashed
 
 from ittybatch.errors import IttybatchError
@@ -263,6 +263,14 @@ class FlowRuns:
             except ObjectNotFound as error:
                 raise _no_deployment(name) from error
         return self._deployments[name]
+
+
+def flow_run_url(flow_run: str | None) -> str | None:
+    """Return the URL of a run's page in Prefect's UI; None if Prefect's address is not set."""
+    address = PREFECT_UI_URL.value() or PREFECT_API_URL.value()
+    if flow_run is None or address is None:
+        return None
+    return f"{address.rstrip('/').removesuffix('/api')}/runs/flow-run/{flow_run}"
 
 
 def _no_deployment(name: str) -> NoDeployment:

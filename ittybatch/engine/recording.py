@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ittybatch.errors import IttybatchError
@@ -24,11 +24,13 @@ class Record:
         number: Its number; None if it could not be recorded.
         outcome: What was done; set it when it is known.
         refused: Whether nothing was done.
+        details: More details, known only at its end, such as a flow run's id.
     """
 
     number: int | None
     outcome: str = "Done."
     refused: bool = False
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
@@ -60,6 +62,7 @@ def recorded(
         yield record
     except IttybatchError as error:
         record.outcome, record.refused = str(error), True
+        error.record = record.number
         raise
     except BaseException as error:
         record.outcome = f"It stopped before its end: {type(error).__name__}."
@@ -94,6 +97,12 @@ def _end(ledger: Ledger, record: Record) -> None:
     if record.number is None:
         return
     try:
-        ledger.write(end_action, record.number, record.outcome, refused=record.refused)
+        ledger.write(
+            end_action,
+            record.number,
+            record.outcome,
+            refused=record.refused,
+            details=record.details,
+        )
     except LedgerUnavailable as error:
         logger.warning("The end of action %d was not recorded: %s", record.number, error)

@@ -11,12 +11,18 @@ from ittybatch.engine.tuning import CannotTune, Tuning, tune_batch
 from ittybatch.engine.waking import Waker
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger, Transaction
-from ittybatch.ledger.actions import Asker, Via, record_action
+from ittybatch.ledger.actions import Asker, Via, end_action, record_action
 from ittybatch.ledger.batches import job_totals, read_batch
 from ittybatch.ledger.control import approve, cancel_batch, pause_batch, resume_batch
 from ittybatch.ledger.runs import unmade_runs
 from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
+
+# Told when Prefect does not answer after the ledger has changed.
+FLOW_RUNS_LATER = (
+    "Prefect did not answer, so the flow runs that continue it do not exist yet. The receiver "
+    "creates them when Prefect answers again."
+)
 
 
 class Action(StrEnum):
@@ -33,6 +39,30 @@ class CannotSteer(IttybatchError):
     """The batch's state does not allow the action."""
 
 
+def why_not(action: Action, state: BatchState) -> str | None:
+    """Say why a batch in this state does not allow an action; None if it does.
+
+    Args:
+        action: The action.
+        state: The batch's state.
+    """
+    if state.ended:
+        return "it has ended."
+    match action, state:
+        case Action.APPROVE, BatchState.UNAPPROVED:
+            return None
+        case Action.APPROVE, _:
+            return "it does not wait for approval."
+        case Action.PAUSE, BatchState.HELD:
+            return "it is held already."
+        case Action.RESUME, BatchState.HELD:
+            return None
+        case Action.RESUME, _:
+            return "it is not held."
+        case _:
+            return None
+
+
 @dataclass(frozen=True, slots=True)
 class Steered:
     """The result of an action.
@@ -43,6 +73,7 @@ class Steered:
         cancelled: Jobs that will not be sent.
         in_flight: Jobs at Ittybit, which may still run and be billed.
         flow_runs: Flow runs that were created to continue it.
+        changed: The options that were changed, each with its new value.
         record: Number of the action's record.
     """
 
@@ -51,6 +82,7 @@ class Steered:
     cancelled: int = 0
     in_flight: int = 0
     flow_runs: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
     record: int | None = None
 
     def describe(self) -> str:
@@ -58,6 +90,8 @@ class Steered:
         lines = [f"Batch {self.batch} is {self.state.value}."]
         if self.state is BatchState.HELD:
             lines.append(f"`ittybatch resume {self.batch}` continues it.")
+        if self.changed:
+            lines.append(f"It now runs with {', '.join(self.changed)}.")
         if self.cancelled:
             lines.append(f"{format_count(self.cancelled, 'job')} will not be sent.")
         if self.in_flight and self.state is not BatchState.RUNNING:
@@ -101,8 +135,21 @@ def steer(
     try:
         done = ledger.write(lever.pull)
     except (CannotSteer, CannotTune) as error:
-        ledger.write(lever.record, str(error), refused=True)
+        error.record = ledger.write(lever.record, str(error), refused=True)
         raise
+    try:
+        return _follow_up(ledger, settings, action, done)
+    except PrefectUnavailable as error:
+        error.record = done.record
+        if done.record is not None:
+            text = f"{done.describe()} {FLOW_RUNS_LATER}"
+            ledger.write(end_action, done.record, text, refused=False)
+        raise
+
+
+def _follow_up(ledger: Ledger, settings: Settings, action: Action, done: Steered) -> Steered:
+    """Create the flow runs that a batch needs after an action."""
+    batch = done.batch
     match action:
         case Action.APPROVE | Action.RESUME:
             return replace(done, flow_runs=_continue_batch(ledger, settings, batch))
@@ -134,7 +181,12 @@ class _Lever:
         if state is not wanted:
             raise CannotSteer(f"Batch {self.batch} has ended already: it is {state.value}.")
         in_flight = job_totals(transaction, self.batch)["in_flight"]
-        done = Steered(self.batch, state, cancelled, in_flight)
+        options = read_batch(transaction, self.batch).options
+        changed = tuple(
+            f"{name}: {options.get(name, 'no limit')}"
+            for name in self.changes.model_dump(exclude_none=True)
+        )
+        done = Steered(self.batch, state, cancelled, in_flight, changed=changed)
         number = self.record(transaction, done.describe(), refused=False)
         return replace(done, record=number)
 

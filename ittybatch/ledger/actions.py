@@ -98,7 +98,6 @@ def record_action(
     Returns:
         The number of the record.
     """
-    given = list((details or {}).items())[:_MAX_DETAILS]
     added = transaction.execute(
         insert(Action)
         .values(
@@ -107,7 +106,7 @@ def record_action(
             via=via.value,
             action=_text(action, _MAX_ACTION),
             batch_id=batch and _text(batch, 64),
-            details={_text(name, 100): _detail(value) for name, value in given},
+            details=_details(details or {}),
             outcome=_text(outcome, _MAX_OUTCOME),
             refused=refused,
         )
@@ -116,13 +115,30 @@ def record_action(
     return int(added.scalar_one())
 
 
-def end_action(transaction: Transaction, number: int, outcome: str, *, refused: bool) -> None:
-    """Replace the outcome of an action that was recorded when it began."""
-    transaction.execute(
-        update(Action)
-        .where(Action.id == number)
-        .values(outcome=_text(outcome, _MAX_OUTCOME), refused=refused)
-    )
+def end_action(
+    transaction: Transaction,
+    number: int,
+    outcome: str,
+    *,
+    refused: bool,
+    details: Mapping[str, Any] | None = None,
+) -> None:
+    """Replace the outcome of an action that was recorded when it began.
+
+    Args:
+        transaction: The transaction to do it in.
+        number: The number of its record.
+        outcome: What was done, or why it was refused.
+        refused: Whether nothing was done.
+        details: More details, known only now.
+    """
+    values: dict[str, Any] = {"outcome": _text(outcome, _MAX_OUTCOME), "refused": refused}
+    if details:
+        before = transaction.execute(
+            select(Action.details).where(Action.id == number).with_for_update()
+        ).scalar_one()
+        values["details"] = {**before, **_details(details)}
+    transaction.execute(update(Action).where(Action.id == number).values(values))
 
 
 def read_action(transaction: Transaction, number: int) -> DoneAction | None:
@@ -169,6 +185,10 @@ def _read(row: Any) -> DoneAction:  # noqa: ANN401  a row of `actions`
 def _text(text: str, most: int) -> str:
     # Postgres takes no NUL in text.
     return redacted(text.replace("\x00", ""))[:most]
+
+
+def _details(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {_text(name, 100): _detail(value) for name, value in list(given.items())[:_MAX_DETAILS]}
 
 
 def _detail(value: object) -> Any:  # noqa: ANN401  JSON

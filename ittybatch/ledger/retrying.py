@@ -172,18 +172,16 @@ def count_ended(transaction: Transaction, wanted: RetryFilter) -> Counter[str]:
         transaction: The transaction to look in.
         wanted: Which jobs to count.
     """
-    of_batch = Job.chunk_id == Chunk.id
-    if wanted.alike is None:
-        query = select(Job.kind, func.count().label("jobs")).join(Chunk, of_batch)
-        rows = transaction.rows(query.where(*wanted.conditions).group_by(Job.kind))
-        return Counter({row.kind: row.jobs for row in rows})
-    found: Counter[str] = Counter()
     # By message, because many jobs share one: a reason is computed once for each.
-    query = select(Job.kind, Job.error_kind, Job.error_message, func.count().label("jobs")).join(
-        Chunk, of_batch
+    by = (Job.kind,) if wanted.alike is None else (Job.kind, Job.error_kind, Job.error_message)
+    rows = transaction.rows(
+        select(*by, func.count().label("jobs"))
+        .join(Chunk, Chunk.id == Job.chunk_id)
+        .where(*wanted.conditions)
+        .group_by(*by)
     )
-    grouped = query.where(*wanted.conditions).group_by(Job.kind, Job.error_kind, Job.error_message)
-    for row in transaction.rows(grouped):
+    found: Counter[str] = Counter()
+    for row in rows:
         if wanted.fits(row):
             found[row.kind] += row.jobs
     return found

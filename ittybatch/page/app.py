@@ -16,7 +16,18 @@ from ittybatch.intake.uploads import TakesRequests
 from ittybatch.intake.watching import QueueStatus
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import LedgerUnavailable
-from ittybatch.page import actions, batches, made, new, new_files, new_library, static_files
+from ittybatch.page import (
+    actions,
+    batch,
+    batches,
+    held,
+    item,
+    made,
+    new,
+    new_files,
+    new_library,
+    static_files,
+)
 from ittybatch.page.access import Access
 from ittybatch.page.changes import Changes
 from ittybatch.page.doctor import Doctor, check_everything
@@ -89,7 +100,7 @@ class LivePage:
 
 
 def _views() -> list[BaseRoute]:
-    modules = (batches, new, new_files, new_library, made, actions)
+    modules = (batches, batch, item, held, new, new_files, new_library, made, actions)
     return [route for module in modules for route in module.routes()]
 
 

@@ -11,6 +11,7 @@ from ittybatch.ittybit.redaction import redacted, without_secrets
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 _ELLIPSIS = "…"
+_REPLACEMENT = "\ufffd"
 # The colour and mark of a state, see page.css. Any other state is shown without colour.
 TONES: Mapping[str, str] = {
     **dict.fromkeys(("succeeded", "ok", "applied", "delivered", "done"), "good"),
@@ -71,7 +72,7 @@ def count(number: float | None) -> str:
 
 def cut(text: object, length: int = 48) -> Markup:
     """A long name cut in the middle, whole on hover; signatures and passwords are removed."""
-    whole = without_secrets(str(text))
+    whole = visible(text)
     if len(whole) <= length:
         return Markup('<span class="name">{}</span>').format(whole)
     tail = length // 2
@@ -84,6 +85,30 @@ def cut(text: object, length: int = 48) -> Markup:
     ).format(whole=whole, short=short)
 
 
+def plain(value: object) -> object:
+    """A value as templates write it: invisible characters of a text are replaced.
+
+    One that reverses the text's direction would make a name look like another. Every value passes
+    this, so that no template can forget it; `exact` exempts one.
+    """
+    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
+        return value
+    return "".join(
+        each if each.isprintable() or each in "\n\t" else " " if each.isspace() else _REPLACEMENT
+        for each in value
+    )
+
+
+def exact(value: object) -> Markup:
+    """A value that a form sends back as it is; only for attributes, which nobody reads."""
+    return escape(value)
+
+
+def visible(text: object) -> str:
+    """A text from anyone, for people: signatures and passwords out, no invisible characters."""
+    return str(plain(without_secrets(str(text))))
+
+
 def state(value: object) -> Markup:
     """The badge of a state: its word, with a mark and a colour."""
     text = str(value)
@@ -92,7 +117,7 @@ def state(value: object) -> Markup:
     )
 
 
-def plain(text: object) -> str:
+def without_keys(text: object) -> str:
     """A text of someone else, such as an error, without signatures, passwords and keys."""
     return redacted(str(text))
 
@@ -130,9 +155,12 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "bytes": format_bytes,
     "duration": format_duration,
     "cut": cut,
+    "redacted": redacted,
     "state": state,
-    "plain": plain,
+    "plain": without_keys,
     "code": code,
+    "visible": visible,
+    "exact": exact,
     "percent": percent,
     "live": live,
 }

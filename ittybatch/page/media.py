@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ittybatch.engine.reports.page import is_web_address
 from ittybatch.ittybit.options import Kind
-from ittybatch.ittybit.redaction import has_user
+from ittybatch.ittybit.redaction import has_user, without_secrets
 from ittybatch.profiles.item import S3_SCHEME, Item
 from ittybatch.profiles.media import Media, media_of
 from ittybatch.sources.s3 import is_loopback, split_uri
@@ -19,9 +19,11 @@ from ittybatch.sources.s3 import is_loopback, split_uri
 MAX_PICTURE_BYTES = 20_000_000
 _PLAYLIST = ".m3u8"
 # Containers that no common browser plays, whatever is in them.
-_UNPLAYABLE = frozenset(
-    [".ac3", ".alac", ".amr", ".ape", ".asf", ".au", ".avi", ".caf", ".dv", ".f4v", ".flv", ".heic", ".heif", ".jxl", ".m1v", ".m2ts", ".m2v", ".mp2", ".mpe", ".mpeg", ".mpg", ".mts", ".mxf", ".rm", ".rmvb", ".tif", ".tiff", ".ts", ".vob", ".wma", ".wmv", ".wv"]
-)
+_UNPLAYABLE_NAMES = """
+    .ac3 .alac .amr .ape .asf .au .avi .caf .dv .f4v .flv .heic .heif .jxl .m1v .m2ts .m2v .mp2
+    .mpe .mpeg .mpg .mts .mxf .rm .rmvb .tif .tiff .ts .vob .wma .wmv .wv
+"""
+_UNPLAYABLE = frozenset(_UNPLAYABLE_NAMES.split())
 
 
 class Element(StrEnum):
@@ -56,16 +58,16 @@ class Medium:
         link: Address that opens or plays it; None if there is none that a browser may open.
         element: The element that shows it; None if no browser can, see `problem`.
         problem: Why it is not shown, in words; None if it is.
-        origin: Scheme and host that the browser loads it from, if the page knows them.
         heavy: Whether it is loaded only when somebody asks for it.
+        src: Address that the element plays; None if nothing is shown.
     """
 
     address: str
     link: str | None = None
     element: Element | None = None
     problem: str | None = None
-    origin: str | None = None
     heavy: bool = False
+    src: str | None = None
 
     @property
     def shown(self) -> bool:
@@ -98,7 +100,7 @@ def medium_of(
             return Medium(address, problem="This is not the address of an object in a bucket.")
         if not key or key.endswith("/"):
             return Medium(address, problem="This is a folder of a bucket, not an object.")
-        link, origin = route, None
+        link = route
     elif not is_web_address(uri):
         return Medium(
             address, problem="Only s3, http and https addresses are opened; this one is not."
@@ -110,7 +112,6 @@ def medium_of(
     else:
         parts = urlsplit(uri)
         link = route if parts.query else uri
-        origin = f"{parts.scheme}://{parts.netloc}"
         if secure and parts.scheme == "http" and not is_loopback(parts.hostname):
             return Medium(
                 address,
@@ -122,15 +123,17 @@ def medium_of(
     element = _element(suffix, kind)
     problem = _why_not(suffix, element)
     heavy = element is Element.IMAGE and (size_bytes or 0) > MAX_PICTURE_BYTES
-    return Medium(address, link, element, problem, origin, heavy)
+    src = f"{link}/playlist" if element is Element.HLS and uri.startswith(S3_SCHEME) else link
+    return Medium(address, link, element, problem, heavy, None if problem else src)
 
 
 def _address(uri: str) -> str:
     """The address without its password and query; what is no address is shown as it is."""
+    bare = without_secrets(uri)
     try:
-        return Item(uri).shown if "://" in uri else uri
+        return Item(bare).shown if "://" in bare else bare
     except ValueError:
-        return uri.partition("?")[0]
+        return bare
 
 
 def _element(suffix: str, kind: str | None) -> Element | None:

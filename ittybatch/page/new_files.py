@@ -37,8 +37,9 @@ View = Callable[[Request], Coroutine[Any, Any, Response]]
 
 @dataclass(frozen=True, slots=True)
 class ShownFile:
-    """A file as it was announced, and why it is refused, if it is."""
+    """A file as it was announced, by its place, and why it is refused, if it is."""
 
+    place: int
     name: str
     size_bytes: int
     refused: RequestRefused | None = None
@@ -58,13 +59,13 @@ async def preview(request: Request) -> Response:
     orders: list[Order] = []
     files: list[ShownFile] = []
     accepted: list[list[object]] = []
-    for each in announced:
+    for place, each in enumerate(announced):
         try:
             orders.append(making.uploads.order(each, make.token(len(accepted))))
         except RequestRefused as error:
-            files.append(ShownFile(each.filename, each.size_bytes, error))
+            files.append(ShownFile(place, each.filename, each.size_bytes, error))
             continue
-        files.append(ShownFile(each.filename, each.size_bytes))
+        files.append(ShownFile(place, each.filename, each.size_bytes))
         accepted.append([each.filename, each.content_type, each.size_bytes])
     found = await shell.call(quote, shell.ledger, shell.settings, orders) if orders else None
     sealed = making.seal.close({"make": make.to_store(), "files": accepted})

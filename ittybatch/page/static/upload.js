@@ -169,7 +169,7 @@
       again.textContent = "Try again";
       again.addEventListener("click", () => attempt(file, current, parts).then(() => finish(current)));
       const both = document.createElement("span");
-      both.append(`${file.row.dataset.name}: ${error.message} `, again);
+      both.append(`${file.content.name}: ${error.message} `, again);
       file.say(both);
     }
   }
@@ -206,13 +206,8 @@
 
   async function send(confirm) {
     const rows = [...place.querySelectorAll("[data-file]")];
-    const left = [...chosen];
     const current = { ended: false, requests: new Set(), sealed: confirm.elements.sealed.value };
-    current.files = rows.map((row) => {
-      const { name, size } = row.dataset;
-      const at = left.findIndex((each) => each.name === name && String(each.size) === size);
-      return fileOf(row, left.splice(at, 1)[0]);
-    });
+    current.files = rows.map((row) => fileOf(row, chosen[Number(row.dataset.place)]));
     run = current;
     confirm.querySelector(".confirm").disabled = true;
     drop.hidden = true;
