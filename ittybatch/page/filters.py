@@ -124,7 +124,7 @@ def without_keys(text: object) -> str:
 
 def code(text: object) -> Markup:
     """A text whose parts in backquotes are shown as code."""
-    parts = plain(text).split("`")
+    parts = without_keys(text).split("`")
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if number % 2 else escape(part)
         for number, part in enumerate(parts)

@@ -76,7 +76,8 @@ async def preview(request: Request) -> Response:
 
 def _announced(form: Form, make: Make) -> list[Announced]:
     names, types, sizes = (form.texts(each) for each in ("name", "type", "size"))
-    if not 0 < len(names) <= MAX_FILES or not len(names) == len(types) == len(sizes):
+    usable = all(size.isdecimal() and len(size) <= _MAX_SIZE_DIGITS for size in sizes)
+    if not 0 < len(names) <= MAX_FILES or not len(names) == len(types) == len(sizes) or not usable:
         raise RequestRefused(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "files",
@@ -87,7 +88,6 @@ def _announced(form: Form, make: Make) -> list[Announced]:
     return [
         make.announced(name, content_type, int(size))
         for name, content_type, size in zip(names, types, sizes, strict=True)
-        if size.isdecimal() and len(size) <= _MAX_SIZE_DIGITS
     ]
 
 
