@@ -21,7 +21,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
+from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, get_current_settings
 from prefect.states import Crashed
 
 from ittybatch.errors import IttybatchError
@@ -322,6 +322,19 @@ def _event(name: str, resource: str) -> dict[str, Any]:
         "resource": {"prefect.resource.id": f"ittybatch.{resource}"},
         "payload": {},
     }
+
+
+def require_prefect() -> None:
+    """Refuse to go on without Prefect's address: its client would start a server of its own.
+
+    Raises:
+        PrefectUnavailable: There is no address.
+    """
+    if get_current_settings().api.url is None:
+        raise PrefectUnavailable(
+            "PREFECT_API_URL is not set, so no flow run can be made.",
+            remedy="Set it to your Prefect server's API, or start one with `ittybatch up`.",
+        )
 
 
 @contextmanager
