@@ -1,0 +1,46 @@
+"""Start a batch: a flow run of a deployment of run-batch."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ittybatch.engine.flow_runs import FlowRuns
+
+
+def start_batch(
+    flow_runs: FlowRuns,
+    deployment: str,
+    parameters: Mapping[str, Any],
+    *,
+    tags: Sequence[str],
+    idempotency_key: str,
+) -> str:
+    """Start a flow run of a deployment of run-batch. Repeated with the same key, the same run.
+
+    Args:
+        flow_runs: Access to Prefect.
+        deployment: The deployment's name, without the flow's name.
+        parameters: The flow run's parameters. Options that are missing are the deployment's.
+        tags: The flow run's tags.
+        idempotency_key: Key of the run.
+
+    Returns:
+        The flow run's id.
+
+    Raises:
+        NoDeployment: Prefect does not have the deployment.
+        PrefectUnavailable: Prefect does not answer, or refused the request.
+    """
+    name = f"run-batch/{deployment}"
+    given = dict(parameters)
+    if "options" in given:
+        # Without this, one option would replace all options of the deployment.
+        usual = flow_runs.defaults(name).get("options") or {}
+        merged = {**usual, **given["options"]}
+        if merged.get("again") and usual.get("approve_above_jobs") is not None:
+            # The deployment's own limit applies even to a count that was confirmed.
+            limits = (usual["approve_above_jobs"], merged.get("approve_above_jobs"))
+            merged["approve_above_jobs"] = min(each for each in limits if each is not None)
+        given["options"] = merged
+    return flow_runs.make(
+        name, parameters=given, name=None, tags=tags, idempotency_key=idempotency_key
+    )
