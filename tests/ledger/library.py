@@ -82,6 +82,12 @@ def released_chunk(ledger: Ledger, batch: str) -> int:
     return chunk
 
 
+def planned_chunk(ledger: Ledger, *names: str, **changes: Any) -> tuple[str, int]:  # noqa: ANN401
+    """A batch with a job for each name, and its chunk, which is released."""
+    batch = planned_batch(ledger, *(job(name, **changes) for name in names))
+    return batch, released_chunk(ledger, batch)
+
+
 def claimed(ledger: Ledger, *jobs: JobSpec) -> tuple[int, list[Submission]]:
     """A chunk whose jobs have all been claimed, and none answered."""
     chunk = released_chunk(ledger, planned_batch(ledger, *jobs))
