@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import boto3
+import httpx
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -71,6 +72,8 @@ def modules_s3(aws_url: str) -> "Iterator[S3Client]":
         client = boto3.client("s3", region_name=REGION)
         yield client
         client.close()
+    # Another module may give its bucket the same name.
+    httpx.post(f"{aws_url}/moto-api/reset").raise_for_status()
 
 
 @pytest.fixture
