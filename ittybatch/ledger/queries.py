@@ -188,21 +188,6 @@ def _status(row: Any, chunks: Any, flow_run: str | None) -> BatchStatus:  # noqa
     )
 
 
-def accepted_attempts(transaction: Transaction, batch: str) -> dict[str, str | None]:
-    """Every attempt of a batch that was sent: its Idempotency-Key, and Ittybit's id for it.
-
-    An attempt that was withdrawn before it was sent has a higher number than its job's
-    `attempt`, until the job reaches that number again. It is left out.
-    """
-    rows = transaction.rows(
-        select(Attempt.idempotency_key, Attempt.task_id)
-        .join(Job, Job.id == Attempt.job_id)
-        .join(Chunk, Chunk.id == Job.chunk_id)
-        .where(Chunk.batch_id == batch, Attempt.number <= Job.attempt)
-    )
-    return {row.idempotency_key: row.task_id for row in rows}
-
-
 def open_work(transaction: Transaction) -> tuple[dict[str, int], int]:
     """Jobs of unfinished chunks by state, and the number of waiting flow runs."""
     row = transaction.execute(
@@ -214,13 +199,6 @@ def open_work(transaction: Transaction) -> tuple[dict[str, int], int]:
         select(func.count()).where(Run.state == RunState.WAITING.value)
     ).scalar_one()
     return {name: int(getattr(row, name)) for name in COLUMNS}, int(waiting)
-
-
-def unfinished_batches(transaction: Transaction) -> list[str]:
-    """Every batch that has not ended."""
-    # The states are listed, so that the index on `state` is used.
-    states = [state.value for state in BatchState if not state.ended]
-    return [row.id for row in transaction.rows(select(Batch.id).where(Batch.state.in_(states)))]
 
 
 def batch_of_run(transaction: Transaction, flow_run: str) -> str | None:

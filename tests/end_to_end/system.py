@@ -14,7 +14,6 @@ from ittybatch.ledger.identity import batch_owner
 from ittybatch.ledger.models import Chunk, Job, Run
 from ittybatch.ledger.queries import (
     BatchStatus,
-    accepted_attempts,
     batch_of_run,
     batch_status,
     recent_batches,
@@ -25,6 +24,7 @@ from ittybatch_local import LocalStack
 from tests.end_to_end.prefect_api import PrefectApi
 from tests.end_to_end.waiting import until
 from tests.end_to_end.wire import Wire
+from tests.ledger.whole import accepted_attempts
 
 _PROGRAM = (sys.executable, "-m", "ittybatch")
 _COMMAND_WITHIN_S = 120

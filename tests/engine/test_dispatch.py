@@ -16,10 +16,10 @@ from ittybatch.ledger.batches import change_options, read_batch
 from ittybatch.ledger.chunks import finish_chunk
 from ittybatch.ledger.control import cancel_batch, hold_batch, resume_batch
 from ittybatch.ledger.models import Attempt, Batch, Job
-from ittybatch.ledger.queries import accepted_attempts
 from ittybatch.ledger.states import BatchState, JobState
 from ittybatch.ledger.submission import claim_due
 from tests.ledger import library
+from tests.ledger.whole import accepted_attempts
 from tests.sandbox.harness import KEY, Running, running
 
 JOBS = 150

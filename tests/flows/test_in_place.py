@@ -20,10 +20,11 @@ from ittybatch.flows.run_batch import run_batch
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.control import pause_batch, resume_batch
 from ittybatch.ledger.database import create_ledger_engine
-from ittybatch.ledger.queries import accepted_attempts, recent_batches
+from ittybatch.ledger.queries import recent_batches
 from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
 from ittybatch.sources import FailedJobsSource, ManifestSource
+from tests.ledger.whole import accepted_attempts
 from tests.sandbox.harness import KEY, Running, running
 
 ITEMS = 12

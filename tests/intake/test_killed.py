@@ -15,7 +15,6 @@ from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.chunks import finish_chunk
 from ittybatch.ledger.counters import recount
 from ittybatch.ledger.models import Job, Run
-from ittybatch.ledger.queries import accepted_attempts
 from ittybatch.ledger.runs import unbound_runs
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.states import JobState
@@ -25,6 +24,7 @@ from tests.intake import harness
 from tests.intake.dying import Moment
 from tests.intake.harness import by_profile, take
 from tests.ledger import library
+from tests.ledger.whole import accepted_attempts
 from tests.sandbox.harness import KEY, Running
 
 _NOT_TAKEN = {Moment.BEFORE_COMMIT, Moment.DURING_COMMIT}

@@ -16,7 +16,7 @@ from ittybatch.intake.intake import (
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.counters import recount
 from ittybatch.ledger.job_lookup import lookup_job
-from ittybatch.ledger.queries import accepted_attempts, batch_status, find_batch
+from ittybatch.ledger.queries import batch_status, find_batch
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.states import BatchState, ChunkState, JobState, RunState
 from ittybatch.profiles import Item, Profile
@@ -24,6 +24,7 @@ from ittybatch.settings import Settings
 from tests.intake import harness
 from tests.intake.harness import by_kind, by_profile, take
 from tests.ledger import library
+from tests.ledger.whole import accepted_attempts
 from tests.sandbox.harness import Running
 
 

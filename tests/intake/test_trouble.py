@@ -22,13 +22,13 @@ from ittybatch.ledger.control import resume_batch
 from ittybatch.ledger.counters import recount
 from ittybatch.ledger.database import LedgerUnavailable, create_ledger_engine
 from ittybatch.ledger.models import Batch, Job
-from ittybatch.ledger.queries import accepted_attempts
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.states import BatchState, JobState
 from ittybatch.settings import Settings
 from tests.intake import harness
 from tests.intake.harness import by_kind, take
 from tests.ledger import library
+from tests.ledger.whole import accepted_attempts
 from tests.sandbox.harness import KEY, Running, running
 
 

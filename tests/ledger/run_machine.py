@@ -21,13 +21,13 @@ from ittybatch.ledger.counters import recount
 from ittybatch.ledger.identity import batch_owner, owned_chunk
 from ittybatch.ledger.intake import take
 from ittybatch.ledger.models import Attempt, Base, Batch, Chunk, Job, Run
-from ittybatch.ledger.queries import unfinished_batches
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.states import BatchState, ChunkState, RunState
 from ittybatch.ledger.submission import Accepted, record_accepted
 from ittybatch.ledger.sweep import find_broken
 from tests.ledger import library
 from tests.ledger.flow_processes import FlowProcesses, Plan, Prefect, Process
+from tests.ledger.whole import unfinished_batches
 
 LEASE_S = 60.0
 NUMBERS = st.integers(0, 99)

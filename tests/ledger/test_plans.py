@@ -24,7 +24,6 @@ from ittybatch.ledger.queries import (
     ended_per_minute,
     open_work,
     past_durations,
-    unfinished_batches,
 )
 from ittybatch.ledger.retention import tidy
 from ittybatch.ledger.runs import (
@@ -131,7 +130,6 @@ def test_no_everyday_statement_reads_through_a_table_that_grows(
         "call": lambda: ledger.write(note_call, [f"chunk:{chunk}"]),
         "wake": lambda: ledger.write(wake_settled, [chunk]),
         "metrics": lambda: ledger.read(open_work),
-        "unfinished": lambda: ledger.read(unfinished_batches),
         "status": lambda: ledger.read(batch_status, batch),
         "release chunks": lambda: ledger.write(release_chunks, batch, 10, 1000),
         "finish chunk": lambda: ledger.write(finish_chunk, chunk),

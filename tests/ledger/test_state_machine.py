@@ -31,7 +31,6 @@ from ittybatch.ledger.intake import KeyReused, take
 from ittybatch.ledger.legs import begin_leg, begin_wait
 from ittybatch.ledger.models import Attempt, Base, Chunk, Job, Run
 from ittybatch.ledger.overdue import overdue_jobs
-from ittybatch.ledger.queries import unfinished_batches
 from ittybatch.ledger.settlement import expire, settle
 from ittybatch.ledger.states import AttemptState, ChunkState, JobState, RunState
 from ittybatch.ledger.submission import (
@@ -47,6 +46,7 @@ from ittybatch.ledger.submission import (
 )
 from tests.ledger import library
 from tests.ledger.run_machine import RunMachine
+from tests.ledger.whole import unfinished_batches
 
 NAMES = [f"{letter}.mov" for letter in "abcdef"]
 ENDINGS = st.sampled_from(["succeeded", "retryable", "permanent"])

@@ -6,7 +6,6 @@ from ittybatch.ledger import Ledger
 from ittybatch.ledger.control import cancel_batch, hold_batch, resume_batch
 from ittybatch.ledger.identity import idempotency_key
 from ittybatch.ledger.inbox import Arrival, receive
-from ittybatch.ledger.queries import accepted_attempts
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.states import JobState, Verdict
 from ittybatch.ledger.submission import (
@@ -20,6 +19,7 @@ from ittybatch.ledger.submission import (
     unanswered,
 )
 from tests.ledger import library
+from tests.ledger.whole import accepted_attempts
 
 
 def test_a_claim_commits_the_key_before_anything_is_sent(ledger: Ledger) -> None:

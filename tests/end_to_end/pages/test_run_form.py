@@ -47,7 +47,7 @@ def begun_by_nobody(system: System) -> Iterator[list[str]]:
 @pytest.mark.parametrize(
     ("tab", "first", "needed"),
     [
-        ("Bucket", "uri", {"Bucket and prefix": "pages/nothing/"}),
+        ("Bucket", "uri", {"Bucket and prefix": "s3://pages/nothing/"}),
         ("Manifest", "uri", {"Manifest": "s3://pages/list.csv"}),
         ("S3 Inventory", "manifest_uri", {"manifest.json": "s3://pages/inventory/manifest.json"}),
         ("SQL query", "database", {"Database": "NOBODYS_URL", "Query": "SELECT 1 AS input"}),
