@@ -77,7 +77,11 @@ class Transaction:
         """Take an advisory lock until the transaction ends. SQLite has one writer anyway."""
         if self.postgres:
             number = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], signed=True)
-            self.connection.execute(select(func.pg_advisory_xact_lock(number)))
+            # The time comes along: almost every caller needs it next.
+            lock = select(func.pg_advisory_xact_lock(number), func.clock_timestamp())
+            locked_at: datetime = self.connection.execute(lock).one()[1]
+            if "now" not in self.__dict__:
+                self.now = locked_at.astimezone(UTC)
 
     def insert_new(self, table: type[Base]) -> Insert:
         """Insert rows, skipping those that a unique index already has."""
