@@ -100,7 +100,13 @@ class Receiver:
         if settings.api_token is None and not self._declared.queues:
             return None
         watched = [each.uri for each in self._declared.buckets]
-        return Intake(self._ledger, settings, self._declared.options, watched)
+        return Intake(
+            self._ledger,
+            settings,
+            self._declared.options,
+            watched,
+            on_recorded=self._deliverer.wake,
+        )
 
     def _watch(self, intake: RunsIntake) -> Watching:
         return Watching(
