@@ -7,7 +7,13 @@ class IttybatchError(Exception):
     Args:
         message: What happened, and to which item or field.
         remedy: What to do next, with the exact command if possible.
+
+    Attributes:
+        record: Number of the record of the action that it refused or interrupted; None if that
+            was not recorded.
     """
+
+    record: int | None = None
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
         super().__init__(message)

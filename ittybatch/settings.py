@@ -10,8 +10,9 @@ import math
 import os
 import re
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AliasChoices,
@@ -43,6 +44,9 @@ ENV_FILES = (*([CHECKOUT / ".env"] if IS_CHECKOUT else []), Path(".env"))
 PRICED_KINDS = ("video", "audio", "image", "animation", "adaptive_video")
 _PREFIX = "ITTYBATCH_"
 _SHORTEST_SECRET = 6
+_SHORTEST_PASSWORD = 8
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+_NOT_A_USER_HEADER = frozenset({"authorization", "cookie", "host", "origin", "user-agent"})
 # Prefect sets it for the process of a flow run, which works in a temporary folder.
 _FLOW_RUN = "PREFECT__FLOW_RUN_ID"
 _QUOTES = {'"', "'"}
@@ -115,6 +119,25 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = Field(
         None, description="Bearer token of the receiver's /metrics. Without it: loopback only."
     )
+    page_auth: SecretStr | None = Field(
+        None,
+        description="user:password of the page; may act. Without any of these settings the page "
+        "is for clients of this machine only.",
+    )
+    page_viewer_auth: SecretStr | None = Field(
+        None, description="user:password of the page; may only look."
+    )
+    page_user_header: str | None = Field(
+        None,
+        description="Header in which a proxy names the user of the page, such as "
+        "X-Forwarded-Email.",
+    )
+    # Decoded below: pydantic-settings would expect JSON.
+    page_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        default=(),
+        description="Addresses or networks, separated by commas, whose proxies may send "
+        "ITTYBATCH_PAGE_USER_HEADER.",
+    )
     api_token: SecretStr | None = Field(
         None,
         min_length=16,
@@ -180,6 +203,12 @@ class Settings(BaseSettings):
         "`report_to` may write to. Empty: any folder.",
     )
 
+    report_to: str | None = Field(
+        None,
+        description="Where every batch's report is copied to, unless its option `report_to` names "
+        "another place: s3://bucket/prefix/, or an absolute path. Set it where workers and "
+        "commands run on different machines.",
+    )
     dynamodb_table: str | None = Field(
         None, min_length=1, description="DynamoDB table to write each job to as it ends."
     )
@@ -240,6 +269,75 @@ class Settings(BaseSettings):
             if cost < 0 or not math.isfinite(cost):
                 raise ValueError(f"the cost of {kind!r} is not 0 or more")
         return costs
+
+    @field_validator("report_to")
+    @classmethod
+    def _of_a_bucket_or_absolute(cls, place: str | None) -> str | None:
+        if place and not place.startswith("s3://") and not Path(place).is_absolute():
+            raise ValueError("it is neither s3://bucket/prefix/ nor an absolute path")
+        return place
+
+    @field_validator("page_auth", "page_viewer_auth")
+    @classmethod
+    def _user_and_password(cls, account: SecretStr | None) -> SecretStr | None:
+        # The messages repeat nothing: it is a password.
+        if account is None:
+            return None
+        user, colon, password = account.get_secret_value().partition(":")
+        if not user or not colon:
+            raise ValueError("it is not a user name and a password; write it like user:password")
+        if len(password) < _SHORTEST_PASSWORD:
+            raise ValueError(
+                f"its password has {len(password)} characters, and the minimum is "
+                f"{_SHORTEST_PASSWORD}"
+            )
+        return account
+
+    @field_validator("page_user_header")
+    @classmethod
+    def _header_name(cls, name: str | None) -> str | None:
+        if name is not None and not _HEADER_NAME.fullmatch(name):
+            raise ValueError("it is not the name of a header; write it like X-Forwarded-Email")
+        if name is not None and name.lower() in _NOT_A_USER_HEADER:
+            raise ValueError(f"clients themselves send {name}; choose a header of the proxy alone")
+        return name
+
+    @field_validator("page_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        networks = []
+        for part in filter(None, (each.strip() for each in value.split(","))):
+            try:
+                networks.append(ip_network(part, strict=False))
+            except ValueError:
+                raise ValueError(
+                    f"{part!r} is not an address or a network; write it like 10.0.0.7 or "
+                    "10.0.0.0/24"
+                ) from None
+        return networks
+
+    @model_validator(mode="after")
+    def _page_is_consistent(self) -> Self:
+        if self.page_user_header is not None and not self.page_proxies:
+            raise ValueError(
+                "ITTYBATCH_PAGE_USER_HEADER cannot be used without ITTYBATCH_PAGE_PROXIES: anyone "
+                "could send the header. Set it to the addresses of your proxy"
+            )
+        if self.page_proxies and self.page_user_header is None:
+            raise ValueError(
+                "ITTYBATCH_PAGE_PROXIES cannot be used without ITTYBATCH_PAGE_USER_HEADER. Set it "
+                "to the header in which the proxy names the user"
+            )
+        accounts = (self.page_auth, self.page_viewer_auth)
+        users = [each.get_secret_value().partition(":")[0] for each in accounts if each]
+        if len(set(users)) < len(users):
+            raise ValueError(
+                "ITTYBATCH_PAGE_AUTH and ITTYBATCH_PAGE_VIEWER_AUTH name the same user. Give them "
+                "two names: the record of actions has no other"
+            )
+        return self
 
     @field_validator("database_url")
     @classmethod
@@ -335,6 +433,11 @@ def _without_quotes(text: str) -> str:
 
 def _unusable(error: ValidationError) -> ConfigurationError:
     first = error.errors(include_url=False, include_input=False)[0]
+    if not first["loc"]:  # of several settings, which the message names
+        return ConfigurationError(
+            first["msg"].removeprefix("Value error, ") + ".",
+            remedy="Correct them in the environment or in .env.",
+        )
     name = str(first["loc"][0])
     variable = name if name.isupper() else _PREFIX + name.upper()
     below = "".join(f"[{part!r}]" for part in first["loc"][1:])

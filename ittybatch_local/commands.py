@@ -12,6 +12,7 @@ from ittybatch.cli.output import console, refused
 from ittybatch.cli.status import SUCCEEDED
 from ittybatch.errors import ConfigurationError
 from ittybatch.settings import Settings
+from ittybatch_local.browser import OpenPage, open_page_in_browser
 from ittybatch_local.stack import LocalStack
 from ittybit_sandbox import SandboxConfig, SandboxError, WebhookDialect
 from ittybit_sandbox import serve as serve_sandbox
@@ -84,6 +85,7 @@ def up(
         Parameter(negative="", help="Use the real Ittybit and your own S3."),
     ] = False,
     worker_limit: Annotated[int | None, Parameter(help="Concurrent flow runs.")] = None,
+    open_page: OpenPage = False,
 ) -> int:
     """Run the whole local stack until Ctrl-C: Prefect, worker, receiver, sandbox, S3.
 
@@ -104,25 +106,25 @@ def up(
         on_event=lambda line: console.print(line, style="dim", markup=False),
     )
     with stack:
-        console.print(f"\nPrefect UI   {stack.prefect_url}")
+        console.print(f"\n{'Page':12} {stack.page_url}", style="bold")
         for what, url in (
+            ("Prefect UI", stack.prefect_url),
             ("Sign in with", stack.prefect_auth),
             ("Webhooks", f"{stack.receiver_url}/webhooks/ittybit"),
             ("API", f"{stack.receiver_url}/process"),
-            ("API token", stack.api_token),
+            # One that the user has set is known to them, and is printed nowhere.
+            ("API token", stack.api_token if Settings().api_token is None else None),
             ("Sandbox", stack.sandbox_url),
             ("S3", stack.s3_url),
         ):
             if url:
                 console.print(f"{what:12} {url}")
-        console.print(f"{'API':12} {stack.receiver_url}/process")
-        # One that the user has set is known to them, and is printed nowhere.
-        if Settings().api_token is None:
-            console.print(f"{'API token':12} {stack.api_token}")
         console.print(f"{'Logs':12} {stack.home / 'logs'}")
         console.print(f"{'Environment':12} set -a; . {stack.env_file}\n")
         console.print(f"{stack.request_example}\n", markup=False)
         console.print("Ctrl-C stops everything.")
+        if open_page:
+            open_page_in_browser(stack.page_url)
         try:
             stopping.wait()
         except KeyboardInterrupt:

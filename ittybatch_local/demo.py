@@ -18,6 +18,7 @@ from ittybatch.engine.amounts import format_bytes
 from ittybatch.errors import IttybatchError
 from ittybatch.home import private_folder
 from ittybatch.settings import Settings
+from ittybatch_local.browser import OpenPage, open_page_in_browser
 from ittybatch_local.keys import write_private
 from ittybatch_local.media import make_media
 from ittybatch_local.request import request
@@ -50,6 +51,7 @@ def demo(
     keep: Annotated[
         bool, Parameter(negative="", help="Keep everything running until Ctrl-C.")
     ] = False,
+    open_page: OpenPage = False,
 ) -> int:
     """Watch real files become real outputs, on this machine alone.
 
@@ -73,11 +75,13 @@ def demo(
     ) as stack:
         uploaded = stack.upload(folder, BUCKET, PREFIX)
         console.print(
-            f"Up after {time.monotonic() - began:.0f} s. Prefect UI: {stack.prefect_url} "
-            f"(sign in with {stack.prefect_auth})\n\n"
+            f"Up after {time.monotonic() - began:.0f} s. Watch it live: {stack.page_url}\n"
+            f"Prefect UI: {stack.prefect_url} (sign in with {stack.prefect_auth})\n\n"
             f"{uploaded.count} files ({format_bytes(uploaded.size_bytes)}) are in {SOURCE}. "
             f"{_FAULTS_EXPLAINED}"
         )
+        if open_page:
+            open_page_in_browser(stack.page_url)
         environment = stack.process_environment()
         run = ("run", SOURCE, "--profile", profile, "--name", "demo", "--follow")
         result = _show(environment, *run)
@@ -190,8 +194,8 @@ def _with_home(home: Path) -> str:
 
 def _wait_for_interrupt(stack: LocalStack) -> None:
     console.print(
-        f"\nEverything keeps running until Ctrl-C. The Prefect UI is at {stack.prefect_url} "
-        f"(sign in with {stack.prefect_auth}).\n"
+        f"\nEverything keeps running until Ctrl-C. The page is at {stack.page_url}\n"
+        f"The Prefect UI is at {stack.prefect_url} (sign in with {stack.prefect_auth}).\n"
         f"In another terminal: {_with_home(stack.home)} ittybatch status",
         markup=False,
     )

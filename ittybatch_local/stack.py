@@ -141,6 +141,11 @@ class LocalStack(Supervisor):
         return f"http://{HOST}:{self._ports['receiver']}"
 
     @property
+    def page_url(self) -> str:
+        """The URL of the live page."""
+        return f"{self.receiver_url}/page/"
+
+    @property
     def api_token(self) -> str:
         """The bearer token of the receiver's API."""
         return self.environment()["ITTYBATCH_API_TOKEN"]

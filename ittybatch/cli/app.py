@@ -63,6 +63,7 @@ for _name, _where, _group, _help in (
     ("failures", "jobs:failures", _results, "Show why jobs of a batch failed."),
     ("quarantine", "quarantine:app", _results, "Jobs that are held back after a final failure."),
     ("report", "reporting:report", _results, "Write a batch's completion report."),
+    ("actions", "actions:actions", _results, "List who asked for what, and the outcome."),
     ("sinks", "sinks:app", _results, "The places that results are delivered to."),
     ("receiver", "serving:receiver", _services, "Run the webhook receiver."),
     ("webhook", "webhook:app", _services, "Webhook endpoints of the whole Ittybit project."),

@@ -1,6 +1,5 @@
 """The command that checks an installation."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
@@ -12,12 +11,9 @@ from rich.text import Text
 from ittybatch.cli.output import Json, console, print_json
 from ittybatch.cli.status import COULD_NOT_RUN, SUCCEEDED
 from ittybatch.engine.bucket_checks import check_bucket
-from ittybatch.engine.checking import check_all, check_api
 from ittybatch.engine.finding import Finding, Grade
-from ittybatch.engine.registration import check_registration
-from ittybatch.intake.checking import check_intake
+from ittybatch.page.doctor import check_everything
 from ittybatch.settings import Settings
-from ittybatch.sinks.checking import check_sinks
 
 _MARKS = {
     Grade.OK: ("ok", "green"),
@@ -36,18 +32,12 @@ def doctor(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Check key, secret, webhook URL, API, ledger, Prefect, worker, intake, sinks and buckets.
+    """Check key, secret, webhook URL, API, page, ledger, Prefect, worker, intake, sinks, buckets.
 
     Each finding says how to fix the problem. Exit status 3 if something is broken.
     """
     settings = Settings()
-    findings = [
-        asyncio.run(check_api(settings)),
-        *asyncio.run(check_registration(settings)),
-        *check_all(settings),
-        *check_intake(settings),
-        *check_sinks(settings),
-    ]
+    findings = check_everything(settings)
     if bucket:
         healthy = {finding.check for finding in findings if finding.grade is Grade.OK}
         findings += check_bucket(bucket, worker_is_there="Worker" in healthy)

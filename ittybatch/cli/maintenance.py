@@ -12,10 +12,13 @@ from cyclopts import Parameter
 from prefect.settings import get_current_settings
 
 from ittybatch.cli.output import Column, Json, console, print_json, print_table
+from ittybatch.cli.recording import operator, recorded_if_possible
 from ittybatch.cli.status import SUCCEEDED
+from ittybatch.engine.amounts import format_count
 from ittybatch.engine.deployments import Declared, Deployed
 from ittybatch.engine.deployments import deploy as apply_declarations
 from ittybatch.engine.reconciling import reconcile as reconcile_all
+from ittybatch.engine.recording import recorded
 from ittybatch.errors import ConfigurationError
 from ittybatch.ledger import open_ledger
 from ittybatch.ledger.database import LedgerUnavailable
@@ -60,12 +63,16 @@ def deploy(
         )
     settings = Settings()
     sinks = declared_sinks(settings)
-    deployed = apply_declarations(
-        concurrency=concurrency,
-        python=python,
-        declared=Declared(file=file) if file else None,
-        tell=console.print,
-    )
+    given = {"file": file and str(file), "concurrency": concurrency, "python": python}
+    given = {name: value for name, value in given.items() if value is not None}
+    with recorded_if_possible(settings, "deploy", details=given) as record:
+        deployed = apply_declarations(
+            concurrency=concurrency,
+            python=python,
+            declared=Declared(file=file) if file else None,
+            tell=console.print,
+        )
+        record.outcome = f"Applied {deployed.prefect_file}."
     console.print(f"Applied {deployed.prefect_file}", markup=False, style="bold")
     print_table(
         "Deployments", ("Deployment", "Schedule", Column("Next run", prose=True)), _rows(deployed)
@@ -146,7 +153,13 @@ def tidy(
     """
     settings = Settings()
     age = _age(older_than) if older_than else timedelta(days=settings.keep_days)
-    removed = remove_old(open_ledger(settings), older_than=age, dry_run=dry_run)
+    ledger = open_ledger(settings)
+    if dry_run:
+        removed = remove_old(ledger, older_than=age, dry_run=True)
+    else:
+        with recorded(ledger, operator(), "db tidy", details={"older_than": f"{age}"}) as record:
+            removed = remove_old(ledger, older_than=age)
+            record.outcome = f"Tidied {format_count(removed.batches, 'batch', 'batches')}."
     if json:
         print_json(asdict(removed))
         return SUCCEEDED

@@ -14,8 +14,10 @@ from ittybatch.cli.output import (
     print_json,
     print_table,
 )
+from ittybatch.cli.recording import operator
 from ittybatch.cli.status import SUCCEEDED, USAGE
 from ittybatch.engine.amounts import format_count
+from ittybatch.engine.recording import recorded
 from ittybatch.ledger import Ledger, open_ledger
 from ittybatch.ledger import quarantine as held
 from ittybatch.ledger.queries import find_batch
@@ -89,11 +91,15 @@ def release(
         console.print("Say what to release: --batch, --input or --all.")
         return USAGE
     ledger = open_ledger(Settings())
-    count = held.release(ledger, batch=_found(ledger, batch), input_prefix=input_prefix)
+    found = _found(ledger, batch)
+    details = {"input": input_prefix} if input_prefix else {}
+    with recorded(ledger, operator(), "release", batch=found, details=details) as record:
+        count = held.release(ledger, batch=found, input_prefix=input_prefix)
+        record.outcome = f"Released {format_count(count, 'job')}."
     if json:
         print_json({"released": count})
     else:
-        console.print(f"Released {format_count(count, 'job')}.")
+        console.print(record.outcome)
     return SUCCEEDED
 
 

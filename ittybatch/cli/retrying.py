@@ -31,6 +31,16 @@ def retry(
     reason: Annotated[
         str | None, Parameter(help="Only jobs whose error contains this text, for example timeout.")
     ] = None,
+    alike: Annotated[
+        str | None,
+        Parameter(
+            help="Only jobs whose error is like this one, whatever numbers, ids, names and "
+            "addresses it has."
+        ),
+    ] = None,
+    skip_retried: Annotated[
+        bool, Parameter(negative="", help="Leave out jobs that a later batch has made again.")
+    ] = False,
     ended_since: Annotated[
         str | None, Parameter(help="Only jobs that ended since: 2d, or 2026-01-31T00:00:00Z.")
     ] = None,
@@ -52,6 +62,8 @@ def retry(
         "batch": found,
         "states": state or None,
         "reason": reason,
+        "alike": alike,
+        "skip_retried": skip_retried or None,
         "ended_since": ended_since,
         "ended_before": ended_before,
     }
@@ -80,5 +92,13 @@ def _no_job(source: FailedJobsSource) -> str:
         "was cancelled" if state is RetryableState.CANCELLED else state.value
         for state in source.states
     )
-    narrowed = source.reason or source.ended_since or source.ended_before
+    narrowed = any(
+        (
+            source.reason,
+            source.alike,
+            source.skip_retried,
+            source.ended_since,
+            source.ended_before,
+        )
+    )
     return f"{batch} job that {states}{' and fits the other options' if narrowed else ''}"

@@ -7,8 +7,10 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from ittybatch.cli.output import Column, Json, console, print_json, print_table
+from ittybatch.cli.recording import operator
 from ittybatch.cli.status import SUCCEEDED
 from ittybatch.engine.amounts import format_count
+from ittybatch.engine.recording import recorded
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger, open_ledger
 from ittybatch.ledger.pending import retry_refused
@@ -74,11 +76,13 @@ def retry(
     ledger = open_ledger(Settings())
     if name is not None:
         _require(ledger, name)
-    count = retry_refused(ledger, name)
+    with recorded(ledger, operator(), "sinks retry", details={"sink": name or "all"}) as record:
+        count = retry_refused(ledger, name)
+        record.outcome = f"{format_count(count, 'result')} will be delivered again."
     if json:
         print_json({"retried": count})
     else:
-        console.print(f"{format_count(count, 'result')} will be delivered again.")
+        console.print(record.outcome)
     return SUCCEEDED
 
 

@@ -1,6 +1,8 @@
 """The command that starts a batch."""
 
 import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
@@ -11,6 +13,7 @@ from rich.prompt import Confirm
 from ittybatch.cli.following import await_batch, follow_run
 from ittybatch.cli.output import Json, Profile, console, errors, print_json
 from ittybatch.cli.planning import preview_batch
+from ittybatch.cli.recording import recorded_if_possible
 from ittybatch.cli.sourcing import (
     NO_OPTIONS,
     USUAL,
@@ -23,13 +26,17 @@ from ittybatch.cli.status import SUCCEEDED
 from ittybatch.engine.amounts import format_count
 from ittybatch.engine.flow_runs import open_flow_runs
 from ittybatch.engine.options import RunOptions
+from ittybatch.engine.recording import Record
+from ittybatch.engine.starting import start_batch
 from ittybatch.errors import IttybatchError
+from ittybatch.ittybit.redaction import shown_source
 from ittybatch.ledger import open_ledger
 from ittybatch.profiles import load_profile, refuse_overlap
 from ittybatch.profiles.registry import find_profile
 from ittybatch.project import CHECKOUT, PROFILES_DIR
 from ittybatch.settings import Settings
 from ittybatch.sources import Source, scanned_folders
+from ittybatch.sources.failed import EVERY_BATCH
 
 _AWAIT_BATCH_S = 15.0
 
@@ -107,25 +114,16 @@ def start(
     Returns:
         The exit status.
     """
-    name = f"run-batch/{deployment}"
     with open_flow_runs() as flow_runs:
-        if "options" in parameters:
-            # Without this, one option would replace all options of the deployment.
-            usual = flow_runs.defaults(name).get("options") or {}
-            merged = {**usual, **parameters["options"]}
-            if merged.get("again") and usual.get("approve_above_jobs") is not None:
-                # The deployment's own limit applies even to a count that was confirmed here.
-                merged["approve_above_jobs"] = min(
-                    merged["approve_above_jobs"], usual["approve_above_jobs"]
-                )
-            parameters = {**parameters, "options": merged}
-        flow_run = flow_runs.make(
-            name,
-            parameters=parameters,
-            name=None,
-            tags=["started-by:cli"],
-            idempotency_key=str(uuid4()),
-        )
+        with _recorded(settings, deployment, parameters) as record:
+            flow_run = start_batch(
+                flow_runs,
+                deployment,
+                parameters,
+                tags=["started-by:cli"],
+                idempotency_key=str(uuid4()),
+            )
+            record.outcome = f"Started flow run {flow_run}."
         if follow:
             ledger = open_ledger(settings)
             return follow_run(ledger, flow_runs, flow_run, home=settings.home, json=json)
@@ -150,6 +148,20 @@ def start(
         console.print(f"Batch {batch}")
     console.print(f"Follow it: ittybatch follow {batch or flow_run}")
     return SUCCEEDED
+
+
+def _recorded(
+    settings: Settings, deployment: str, parameters: Mapping[str, Any]
+) -> AbstractContextManager[Record]:
+    """Record what is started: a batch, or a retry of another one's jobs."""
+    source = shown_source(parameters["source"])
+    of_batch = source.get("batch")
+    return recorded_if_possible(
+        settings,
+        "run" if of_batch is None else "retry",
+        batch=None if of_batch == EVERY_BATCH else of_batch,
+        details={**parameters, "source": source, "deployment": deployment},
+    )
 
 
 def _confirm_again(

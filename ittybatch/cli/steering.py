@@ -7,12 +7,15 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ittybatch.cli.output import Batch, Json, console, print_json
+from ittybatch.cli.recording import operator
 from ittybatch.cli.status import SUCCEEDED
 from ittybatch.engine.adopting import Adoption, adopt_batch
 from ittybatch.engine.connection import connect
+from ittybatch.engine.recording import recorded
 from ittybatch.engine.steering import Action, steer
-from ittybatch.engine.tuning import Tuning, tune_batch
+from ittybatch.engine.tuning import Tuning
 from ittybatch.ledger import Ledger, open_ledger
+from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.queries import find_batch
 from ittybatch.settings import Settings
 
@@ -47,9 +50,12 @@ def tune(
 
     Chunks that are submitting apply the change within seconds.
     """
-    ledger = open_ledger(Settings())
+    settings = Settings()
+    ledger = open_ledger(settings)
     found = ledger.read(find_batch, batch)
-    options = tune_batch(ledger, found, changes)
+    asker = operator()
+    steer(ledger, settings, found, Action.TUNE, by=asker.name, via=asker.via, changes=changes)
+    options = ledger.read(read_batch, found).options
     if json:
         print_json({"batch": found, "options": options})
     else:
@@ -69,7 +75,10 @@ def adopt(batch: Batch, *, json: Json = False) -> int:
     """
     settings = Settings()
     ledger = open_ledger(settings)
-    done = asyncio.run(_adopt(settings, ledger, ledger.read(find_batch, batch)))
+    found = ledger.read(find_batch, batch)
+    with recorded(ledger, operator(), "adopt", batch=found) as record:
+        done = asyncio.run(_adopt(settings, ledger, found))
+        record.outcome = done.describe()
     if json:
         print_json({**asdict(done), "adopted": {str(k): n for k, n in done.adopted.items()}})
     else:
@@ -86,7 +95,8 @@ def _steer(batch: str, action: Action, *, json: bool) -> int:
     settings = Settings()
     ledger = open_ledger(settings)
     found = ledger.read(find_batch, batch)
-    done = steer(ledger, settings, found, action, by=f"`ittybatch {action.value}`")
+    asker = operator()
+    done = steer(ledger, settings, found, action, by=asker.name, via=asker.via)
     if json:
         print_json({**asdict(done), "state": done.state.value})
     else:

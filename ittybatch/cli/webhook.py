@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from ittybatch.cli.output import Column, Json, Wide, console, errors, print_json, print_table
+from ittybatch.cli.recording import recorded_if_possible
 from ittybatch.cli.status import SUCCEEDED
 from ittybatch.engine.checking import check_webhook_url
 from ittybatch.engine.finding import Grade
@@ -41,7 +42,9 @@ def register(
     Jobs that ittybatch submits name WEBHOOK_URL themselves, so they need no registration.
     """
     settings = Settings()
-    done = asyncio.run(register_endpoint(settings, url, event))
+    with recorded_if_possible(settings, "webhook register", details={"url": url}) as record:
+        done = asyncio.run(register_endpoint(settings, url, event))
+        record.outcome = _told(done)
     reached = check_webhook_url(settings, done.endpoint.url)
     if json:
         print_json({"created": done.created, "endpoint": _shown(done.endpoint)})
@@ -87,7 +90,10 @@ def remove(
     json: Json = False,
 ) -> int:
     """Remove a registered endpoint. Jobs that name their own webhook_url are not affected."""
-    removed = asyncio.run(remove_endpoint(Settings(), endpoint))
+    settings = Settings()
+    with recorded_if_possible(settings, "webhook remove", details={"endpoint": endpoint}) as record:
+        removed = asyncio.run(remove_endpoint(settings, endpoint))
+        record.outcome = f"Removed {', '.join(each.id for each in removed)}."
     if json:
         print_json([_shown(each) for each in removed])
     else:

@@ -23,6 +23,20 @@ class Outlook(StrEnum):
     CANCELLED = "was cancelled"
 
 
+EXPLANATIONS: Mapping[Outlook, str] = {
+    Outlook.PASSING: "Another attempt may pass.",
+    Outlook.WOULD_FAIL_AGAIN: (
+        "Another attempt would fail again, and be billed again. Fix the files, or the options in "
+        "the profile, or the access to the bucket first."
+    ),
+    Outlook.UNKNOWN_END: (
+        "Ittybit reported no end in time, and may have made and billed them. A retry asks Ittybit "
+        "first, records those that have succeeded, and makes the others again."
+    ),
+    Outlook.CANCELLED: "They were cancelled. A retry makes them after all.",
+}
+
+
 def outlook(reason: Mapping[str, Any]) -> Outlook:
     """Predict the result of another attempt.
 
@@ -61,6 +75,28 @@ def advise(batch: str, reasons: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def advise_job(reason: Mapping[str, Any]) -> str:
+    """Advise what to do about one job that did not succeed, without a command.
+
+    Args:
+        reason: `state`, `error_kind` and `error_message` of the job.
+    """
+    return _ADVICE_FOR_ONE[outlook(reason)]
+
+
+_ADVICE_FOR_ONE = {
+    Outlook.PASSING: "This failure may pass: another attempt can succeed.",
+    Outlook.WOULD_FAIL_AGAIN: (
+        "It would fail again, and be billed again. Fix the file, or the options in the profile: "
+        "the next run of the source makes what has changed. If something else was wrong, for "
+        "example access to a bucket, fix that first, then retry this job."
+    ),
+    Outlook.UNKNOWN_END: (
+        "Ittybit reported no end before the deadline, and may have made and billed it. A retry "
+        "asks Ittybit first, records the result if there is one, and otherwise makes it again."
+    ),
+    Outlook.CANCELLED: "It was cancelled. A retry makes it after all.",
+}
 _ADVICE = {
     Outlook.PASSING: "{jobs} failed in a way that may pass. Send them again: {retry}",
     Outlook.WOULD_FAIL_AGAIN: (

@@ -309,6 +309,9 @@ def wanted_of(source: FailedJobsSource) -> RetryFilter:
         source.reason,
         fixed(source.ended_since),
         fixed(source.ended_before),
+        source.jobs,
+        alike=source.alike,
+        skip_retried=source.skip_retried,
     )
 
 

@@ -10,6 +10,8 @@ from ittybatch.engine.tidying import tidy
 from ittybatch.engine.waking import Waker
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.counters import recount_all
+from ittybatch.ledger.last_runs import RECONCILE, record_run
+from ittybatch.ledger.shares import count_changed_shares
 from ittybatch.ledger.sweep import sweep
 from ittybatch.settings import Settings
 
@@ -37,6 +39,7 @@ async def reconcile(settings: Settings, ledger: Ledger) -> dict[str, int]:
             counters.number,
             counters.counts,
         )
+    count_changed_shares(ledger)
     done = {
         "silent jobs polled": polled.asked,
         "settled": polled.settled,
@@ -47,13 +50,13 @@ async def reconcile(settings: Settings, ledger: Ledger) -> dict[str, int]:
     }
     if polled.trouble:
         logger.warning("%d jobs could not be polled: %s", polled.failed, polled.trouble)
-    if get_current_settings().api.url is None:
-        return done
-    with open_flow_runs() as flow_runs:
-        waker = Waker(ledger, flow_runs, lease_s=settings.lease_s)
-        for woken in (waker.round(), waker.check_waiting()):
-            for how, owners in woken.by_kind():
-                name = f"runs {how}"
-                done[name] = done.get(name, 0) + len(owners)
-        done["stuck runs of reconcile and steer-batch ended"] = len(tidy(flow_runs))
+    if get_current_settings().api.url is not None:
+        with open_flow_runs() as flow_runs:
+            waker = Waker(ledger, flow_runs, lease_s=settings.lease_s)
+            for woken in (waker.round(), waker.check_waiting()):
+                for how, owners in woken.by_kind():
+                    name = f"runs {how}"
+                    done[name] = done.get(name, 0) + len(owners)
+            done["stuck runs of reconcile and steer-batch ended"] = len(tidy(flow_runs))
+    ledger.write(record_run, RECONCILE, {what: count for what, count in done.items() if count})
     return done

@@ -29,7 +29,16 @@ class Speed:
 
 def speed_of(ledger: Ledger, status: BatchStatus) -> Speed:
     """Measure the speed of a batch from the jobs that ended in the last ten minutes."""
-    per_minute = ledger.read(ended_per_minute, status.id)
+    return speed_at(ledger.read(ended_per_minute, status.id), status)
+
+
+def speed_at(per_minute: float | None, status: BatchStatus) -> Speed:
+    """Compute the remaining time of a batch.
+
+    Args:
+        per_minute: Jobs that end per minute; None if unknown.
+        status: The batch.
+    """
     if not per_minute:
         return Speed(None, None)
     unended = status.counts["planned"] + status.counts["in_flight"]

@@ -1,21 +1,28 @@
 """Steer a batch: approve, pause, resume, cancel, tune."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from prefect.settings import get_current_settings
 
 from ittybatch.engine.amounts import format_count
-from ittybatch.engine.flow_runs import PrefectUnavailable, open_flow_runs
-from ittybatch.engine.tuning import Tuning, tune_batch
+from ittybatch.engine.flow_runs import PrefectUnavailable, open_flow_runs, require_prefect
+from ittybatch.engine.tuning import CannotTune, Tuning, tune_batch
 from ittybatch.engine.waking import Waker
 from ittybatch.errors import IttybatchError
-from ittybatch.ledger import Ledger
+from ittybatch.ledger import Ledger, Transaction
+from ittybatch.ledger.actions import Asker, Via, end_action, record_action
 from ittybatch.ledger.batches import job_totals, read_batch
 from ittybatch.ledger.control import approve, cancel_batch, pause_batch, resume_batch
 from ittybatch.ledger.runs import unmade_runs
 from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
+
+# Told when Prefect does not answer after the ledger has changed.
+FLOW_RUNS_LATER = (
+    "Prefect did not answer, so the flow runs that continue it do not exist yet. The receiver "
+    "creates them when Prefect answers again."
+)
 
 
 class Action(StrEnum):
@@ -32,6 +39,25 @@ class CannotSteer(IttybatchError):
     """The batch's state does not allow the action."""
 
 
+def why_not(action: Action, state: BatchState) -> str | None:
+    """Say why a batch in this state does not allow an action; None if it does.
+
+    Args:
+        action: The action.
+        state: The batch's state.
+    """
+    if state.ended:
+        return "it has ended."
+    match action:
+        case Action.APPROVE if state is not BatchState.UNAPPROVED:
+            return "it does not wait for approval."
+        case Action.PAUSE if state is BatchState.HELD:
+            return "it is held already."
+        case Action.RESUME if state is not BatchState.HELD:
+            return "it is not held."
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Steered:
     """The result of an action.
@@ -42,6 +68,8 @@ class Steered:
         cancelled: Jobs that will not be sent.
         in_flight: Jobs at Ittybit, which may still run and be billed.
         flow_runs: Flow runs that were created to continue it.
+        changed: The options that were changed, each with its new value.
+        record: Number of the action's record.
     """
 
     batch: str
@@ -49,12 +77,16 @@ class Steered:
     cancelled: int = 0
     in_flight: int = 0
     flow_runs: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    record: int | None = None
 
     def describe(self) -> str:
         """Describe the result for people."""
         lines = [f"Batch {self.batch} is {self.state.value}."]
         if self.state is BatchState.HELD:
             lines.append(f"`ittybatch resume {self.batch}` continues it.")
+        if self.changed:
+            lines.append(f"It now runs with {', '.join(self.changed)}.")
         if self.cancelled:
             lines.append(f"{format_count(self.cancelled, 'job')} will not be sent.")
         if self.in_flight and self.state is not BatchState.RUNNING:
@@ -74,16 +106,18 @@ def steer(
     action: Action,
     *,
     by: str,
+    via: Via,
     changes: Tuning | None = None,
 ) -> Steered:
-    """Approve, pause, resume, cancel or tune a batch.
+    """Approve, pause, resume, cancel or tune a batch, and record that somebody asked for it.
 
     Args:
         ledger: The ledger that has the batch.
         settings: Supplies the lease of a leg.
         batch: The batch's id.
         action: The action.
-        by: Who requested it, for the batch's record.
+        by: Who requested it.
+        via: The way they did.
         changes: The new values, for `tune`.
 
     Raises:
@@ -92,34 +126,110 @@ def steer(
         PrefectUnavailable: Prefect does not answer. The ledger has changed anyway. The flow runs
             are created when Prefect answers again.
     """
+    lever = _Lever(batch, action, Asker(by, via), changes or Tuning())
+    try:
+        done = ledger.write(lever.pull)
+    except (CannotSteer, CannotTune) as error:
+        error.record = ledger.write(lever.record, str(error), refused=True)
+        raise
+    try:
+        return _follow_up(ledger, settings, action, done)
+    except PrefectUnavailable as error:
+        error.record = done.record
+        if done.record is not None:
+            text = f"{done.describe()} {FLOW_RUNS_LATER}"
+            ledger.write(end_action, done.record, text, refused=False)
+        raise
+
+
+def _follow_up(ledger: Ledger, settings: Settings, action: Action, done: Steered) -> Steered:
+    """Create the flow runs that a batch needs after an action."""
+    batch = done.batch
     match action:
-        case Action.APPROVE:
-            if not ledger.write(approve, batch):
-                state = ledger.read(read_batch, batch).state
-                held = state is BatchState.HELD
-                raise CannotSteer(
-                    f"Batch {batch} does not wait for approval; it is {state.value}.",
-                    remedy=f"`ittybatch resume {batch}` continues it." if held else None,
-                )
-            return _result(ledger, batch, None, _continue_batch(ledger, settings, batch))
-        case Action.PAUSE:
-            ledger.write(pause_batch, batch, by)
-            return _result(ledger, batch, BatchState.HELD)
-        case Action.RESUME:
-            if not ledger.write(resume_batch, batch):
-                state = ledger.read(read_batch, batch).state
-                raise CannotSteer(f"Batch {batch} is not held; it is {state.value}.")
-            return _result(ledger, batch, None, _continue_batch(ledger, settings, batch))
+        case Action.APPROVE | Action.RESUME:
+            return replace(done, flow_runs=_continue_batch(ledger, settings, batch))
         case Action.CANCEL:
-            cancelled, _ = ledger.write(cancel_batch, batch, f"Cancelled by {by}.")
-            flow_runs = _collect_results(ledger, settings, batch)
-            return _result(ledger, batch, BatchState.CANCELLED, flow_runs, cancelled=cancelled)
-        case Action.TUNE:
-            tune_batch(ledger, batch, changes or Tuning())
-            return _result(ledger, batch, None)
+            return replace(done, flow_runs=_collect_results(ledger, settings, batch))
+        case Action.PAUSE | Action.TUNE:
+            return done
+
+
+@dataclass(frozen=True, slots=True)
+class _Lever:
+    """One action on a batch: what changes the ledger, and the record of it, in a transaction."""
+
+    batch: str
+    action: Action
+    asker: Asker
+    changes: Tuning
+
+    def pull(self, transaction: Transaction) -> Steered:
+        """Change the batch, and record that.
+
+        Raises:
+            CannotSteer: The batch's state does not allow the action.
+            CannotTune: The changes are invalid for this batch.
+        """
+        cancelled = self._change(transaction)
+        state = read_batch(transaction, self.batch).state
+        wanted = _RESULTS.get(self.action, state)
+        if state is not wanted:
+            raise CannotSteer(f"Batch {self.batch} has ended already: it is {state.value}.")
+        in_flight = job_totals(transaction, self.batch)["in_flight"]
+        options = read_batch(transaction, self.batch).options
+        changed = tuple(
+            f"{name}: {options.get(name, 'no limit')}"
+            for name in self.changes.model_dump(exclude_none=True)
+        )
+        done = Steered(self.batch, state, cancelled, in_flight, changed=changed)
+        number = self.record(transaction, done.describe(), refused=False)
+        return replace(done, record=number)
+
+    def record(self, transaction: Transaction, outcome: str, *, refused: bool) -> int:
+        """Record the action and its outcome."""
+        return record_action(
+            transaction,
+            actor=self.asker.name,
+            via=self.asker.via,
+            action=self.action.value,
+            outcome=outcome,
+            batch=self.batch,
+            details=self.changes.model_dump(mode="json", exclude_none=True),
+            refused=refused,
+        )
+
+    def _change(self, transaction: Transaction) -> int:
+        """Change the batch; return how many jobs were cancelled."""
+        batch, name = self.batch, self.asker.name
+        match self.action:
+            case Action.APPROVE:
+                if not approve(transaction, batch):
+                    raise _not_waiting(batch, read_batch(transaction, batch).state)
+            case Action.PAUSE:
+                pause_batch(transaction, batch, name)
+            case Action.RESUME:
+                if not resume_batch(transaction, batch):
+                    state = read_batch(transaction, batch).state
+                    raise CannotSteer(f"Batch {batch} is not held; it is {state.value}.")
+            case Action.CANCEL:
+                return cancel_batch(transaction, batch, f"Cancelled by {name}.")[0]
+            case Action.TUNE:
+                tune_batch(transaction, batch, self.changes)
+        return 0
+
+
+_RESULTS = {Action.PAUSE: BatchState.HELD, Action.CANCEL: BatchState.CANCELLED}
+
+
+def _not_waiting(batch: str, state: BatchState) -> CannotSteer:
+    return CannotSteer(
+        f"Batch {batch} does not wait for approval; it is {state.value}.",
+        remedy=f"`ittybatch resume {batch}` continues it." if state is BatchState.HELD else None,
+    )
 
 
 def _continue_batch(ledger: Ledger, settings: Settings, batch: str) -> tuple[str, ...]:
+    require_prefect()
     with open_flow_runs() as flow_runs:
         waker = Waker(ledger, flow_runs, lease_s=settings.lease_s)
         waker.replace_dead(batch)
@@ -137,18 +247,3 @@ def _collect_results(ledger: Ledger, settings: Settings, batch: str) -> tuple[st
         return _continue_batch(ledger, settings, batch)
     except PrefectUnavailable:
         return ()
-
-
-def _result(
-    ledger: Ledger,
-    batch: str,
-    wanted: BatchState | None,
-    flow_runs: tuple[str, ...] = (),
-    *,
-    cancelled: int = 0,
-) -> Steered:
-    state = ledger.read(read_batch, batch).state
-    if wanted is not None and state is not wanted:
-        raise CannotSteer(f"Batch {batch} has ended already: it is {state.value}.")
-    in_flight = ledger.read(job_totals, batch)["in_flight"]
-    return Steered(batch, state, cancelled, in_flight, flow_runs)

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ittybatch.engine.options import BatchOptions, Priority
 from ittybatch.errors import IttybatchError
-from ittybatch.ledger import Ledger
+from ittybatch.ledger import Transaction
 from ittybatch.ledger.batches import change_options, read_batch
 from ittybatch.sources.form import as_form
 
@@ -52,11 +52,11 @@ class Tuning(BaseModel):
     )
 
 
-def tune_batch(ledger: Ledger, batch: str, changes: Tuning) -> dict[str, Any]:
+def tune_batch(transaction: Transaction, batch: str, changes: Tuning) -> dict[str, Any]:
     """Change options of a batch. Running chunks apply them within seconds.
 
     Args:
-        ledger: The ledger that has the batch.
+        transaction: The transaction to do it in.
         batch: The batch's id.
         changes: The new values.
 
@@ -70,10 +70,10 @@ def tune_batch(ledger: Ledger, batch: str, changes: Tuning) -> dict[str, Any]:
     if given.get("submit_per_s") == 0:
         given["submit_per_s"] = None
     try:
-        BatchOptions.model_validate({**ledger.read(read_batch, batch).options, **given})
+        BatchOptions.model_validate({**read_batch(transaction, batch).options, **given})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise CannotTune(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
-    if given and not ledger.write(change_options, batch, given):
+    if given and not change_options(transaction, batch, given):
         raise CannotTune(f"Batch {batch} has ended: there is nothing left to tune.")
-    return dict(ledger.read(read_batch, batch).options)
+    return dict(read_batch(transaction, batch).options)

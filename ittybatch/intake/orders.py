@@ -69,6 +69,7 @@ class Orders:
             again=wanted.again,
             key=None if key is None else hashlib.sha256(key.encode()).hexdigest(),
             digest=hashlib.sha256(wanted.body_digest.encode()).hexdigest(),
+            asker=wanted.asker,
         )
 
     def _spec(self, name: str) -> tuple[Profile, IntakeSpec]:

@@ -13,6 +13,7 @@ from ittybatch.intake.orders import Orders
 from ittybatch.intake.upload_names import MAX_NAME, guess_type
 from ittybatch.intake.upload_parts import MAX_SIZE
 from ittybatch.intake.wanted import RequestRefused, TaskSpec, Wanted
+from ittybatch.ledger.actions import Asker
 from ittybatch.profiles import Item
 
 
@@ -106,7 +107,10 @@ def check_wanted(
 
 
 def wanted_from(
-    wanted: Mapping[str, Any], item: Item, idempotency_key: str | None = None
+    wanted: Mapping[str, Any],
+    item: Item,
+    idempotency_key: str | None = None,
+    asker: Asker | None = None,
 ) -> Wanted:
     """Make the request of an upload from what `check_wanted` has returned."""
     return Wanted(
@@ -117,6 +121,7 @@ def wanted_from(
         again=wanted["again"],
         idempotency_key=idempotency_key,
         body_digest=hashlib.sha256(orjson.dumps(wanted, option=orjson.OPT_SORT_KEYS)).hexdigest(),
+        asker=asker,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import urlsplit
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
@@ -37,6 +38,8 @@ _CALLS = Config(
 # redirect of a preflight. This style signs for the region's host.
 _SIGNED = _CALLS.merge(Config(s3={"addressing_style": "virtual"}))
 _MAX_LISTED = 1000
+# S3's limit of one PUT or POST.
+_MAX_POST = 5 * 1024**3
 _BAD_PARTS = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML"})
 _GONE = frozenset({"NoSuchUpload"})
 _NOT_FOUND = frozenset({"404", "NoSuchKey", "NotFound"})
@@ -69,6 +72,19 @@ class Stored:
     content_type: str
     fingerprint: str | None
     modified_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PostForm:
+    """A form that puts one file into a bucket.
+
+    Args:
+        url: Where the form is sent.
+        fields: Its fields, all before that of the file, which is called `file`.
+    """
+
+    url: str
+    fields: Mapping[str, str]
 
 
 class UploadStore:
@@ -123,6 +139,47 @@ class UploadStore:
             "ContentLength": size_bytes,
         }
         return self._sign("put_object", parameters, expires_s)
+
+    def sign_post(
+        self, key: str, content_type: str, max_bytes: int, expires_s: int, redirect: str
+    ) -> PostForm:
+        """Sign a form that puts one file of this type into the bucket, without any script.
+
+        Args:
+            key: Key of the object.
+            content_type: Its type.
+            max_bytes: The largest file that the bucket accepts.
+            expires_s: Seconds for which the form is valid.
+            redirect: Where the bucket sends the browser then.
+
+        Raises:
+            StoreUnavailable: There are no credentials to sign with.
+        """
+        fields = {"Content-Type": content_type, "success_action_redirect": redirect}
+        most = min(max_bytes, _MAX_POST)
+        with self._explained():
+            if not can_sign(self._signer):
+                raise NoCredentialsError
+            signed = self._signer.generate_presigned_post(
+                self._bucket,
+                key,
+                Fields=fields,
+                Conditions=[
+                    *({name: value} for name, value in fields.items()),
+                    ["content-length-range", 1, most],
+                ],
+                ExpiresIn=expires_s,
+            )
+        return PostForm(signed["url"], signed["fields"])
+
+    def origin(self) -> str:
+        """The origin of its URLs for browsers.
+
+        Raises:
+            StoreUnavailable: There are no credentials to sign with.
+        """
+        parts = urlsplit(self._sign("get_object", {"Bucket": self._bucket, "Key": "x"}, 1))
+        return f"{parts.scheme}://{parts.netloc}"
 
     def sign_parts(
         self, key: str, multipart_id: str, sizes: Mapping[int, int], expires_s: int

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from ittybatch.intake.upload_ids import Upload
 from ittybatch.intake.upload_parts import Part, Parts
@@ -43,6 +44,38 @@ class Begun:
     def last_number(self) -> int:
         """Number of the last part with a URL; 0 if there is none."""
         return self.parts[-1].part.number if self.parts else 0
+
+
+def describe(begun: Begun, here: str) -> dict[str, Any]:
+    """Describe an upload for the browser that sends it, as JSON.
+
+    Args:
+        begun: The upload.
+        here: Its URL; the URLs to complete it and to abort it begin with that.
+    """
+    upload = begun.upload
+    is_last = begun.last_number in {0, begun.part_count}
+    return {
+        "id": begun.id,
+        "uri": upload.uri,
+        "multipart": upload.multipart_id is not None,
+        "headers": dict(begun.headers),
+        "part_size": upload.part_bytes,
+        "part_count": begun.part_count,
+        "parts": [
+            {
+                "number": each.part.number,
+                "offset": each.part.offset,
+                "size": each.part.size_bytes,
+                "url": each.url,
+            }
+            for each in begun.parts
+        ],
+        "more_url": None if is_last else f"{here}/parts?after={begun.last_number}",
+        "complete_url": f"{here}/complete",
+        "abort_url": here,
+        "expires_at": datetime.fromtimestamp(upload.expires_at, UTC).isoformat(),
+    }
 
 
 def sign(store: UploadStore, upload: Upload, upload_id: str, after: int, valid_s: int) -> Begun:

@@ -17,7 +17,7 @@ from ittybatch.intake.declared import UploadsDeclared
 from ittybatch.intake.orders import Orders
 from ittybatch.intake.taken import Taken
 from ittybatch.intake.upload_ids import Upload, UploadIds
-from ittybatch.intake.upload_names import upload_key
+from ittybatch.intake.upload_names import is_upload_key, upload_key
 from ittybatch.intake.upload_parts import Parts, cut
 from ittybatch.intake.upload_request import (
     Announced,
@@ -28,6 +28,7 @@ from ittybatch.intake.upload_request import (
 )
 from ittybatch.intake.upload_store import (
     PartsRefused,
+    PostForm,
     Stored,
     StoreUnavailable,
     UploadGone,
@@ -35,6 +36,8 @@ from ittybatch.intake.upload_store import (
 )
 from ittybatch.intake.upload_urls import Begun, sign
 from ittybatch.intake.wanted import RequestRefused, Wanted
+from ittybatch.ledger.actions import Asker
+from ittybatch.ledger.intake import Order
 from ittybatch.profiles import Item
 
 T = TypeVar("T")
@@ -80,16 +83,48 @@ class Uploads:
         self._calls = anyio.CapacityLimiter(_MAX_CALLS)
         self._completing: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
-    async def begin(self, announced: Announced) -> Begun:
+    def order(self, announced: Announced, token: str | None = None) -> Order:
+        """Check a file, and say which jobs its upload would make. Nothing is begun.
+
+        Args:
+            announced: The file.
+            token: As for `begin`.
+
+        Raises:
+            RequestRefused: The file or what is wanted of it cannot be accepted.
+        """
+        _, uri = self._place(announced, token)
+        wanted = check_wanted(announced, self._declared, uri, self._orders)
+        return self._orders.order(wanted_from(wanted, Item(uri, size_bytes=announced.size_bytes)))
+
+    def key(self, announced: Announced, token: str) -> str:
+        """The key that an upload with this token has.
+
+        Raises:
+            RequestRefused: The file cannot be accepted.
+        """
+        return self._place(announced, token)[1].removeprefix(f"s3://{self._declared.bucket}/")
+
+    def _place(self, announced: Announced, token: str | None) -> tuple[str, str]:
+        """The content type of a file, and the URI of its object."""
+        content_type = check_file(announced, self._declared)
+        key = upload_key(self._declared.prefix, announced.filename, content_type, token)
+        return content_type, f"s3://{self._declared.bucket}/{key}"
+
+    async def begin(self, announced: Announced, token: str | None = None) -> Begun:
         """Begin an upload.
+
+        Args:
+            announced: The file.
+            token: 32 hexadecimal digits that become part of the key. An upload that is begun
+                again with the same ones writes the same object, so its jobs are made once.
 
         Raises:
             RequestRefused: The file or what is wanted of it cannot be accepted.
             StoreUnavailable: The bucket cannot be used.
         """
-        content_type = check_file(announced, self._declared)
-        key = upload_key(self._declared.prefix, announced.filename, content_type)
-        uri = f"s3://{self._declared.bucket}/{key}"
+        content_type, uri = self._place(announced, token)
+        key = uri.removeprefix(f"s3://{self._declared.bucket}/")
         wanted = check_wanted(announced, self._declared, uri, self._orders)
         parts = cut(announced.size_bytes)
         upload = Upload(
@@ -122,13 +157,16 @@ class Uploads:
         """
         return await self._signed(self._open(upload_id), upload_id, after)
 
-    async def complete(self, upload_id: str, etags: Mapping[int, str | None] | None) -> Taken:
+    async def complete(
+        self, upload_id: str, etags: Mapping[int, str | None] | None, asker: Asker | None = None
+    ) -> Taken:
         """Complete an upload and process the file. A repeated call gives the same answer.
 
         Args:
             upload_id: The upload's id.
             etags: ETag of each part by its number, as the store answered it. Where one is None,
                 or all are, the store is asked.
+            asker: Who asks, to be recorded.
 
         Raises:
             RequestRefused: There is no such upload, a part is missing, or the file is not what
@@ -147,7 +185,64 @@ class Uploads:
         item = Item(upload.uri, stored.fingerprint, stored.size_bytes, stored.modified_at)
         # Object keys are random, so no other upload has it; no header may have a space in its key.
         key = f"upload {upload.uri}"
-        return await self._intake.take(wanted_from(upload.wanted, item, key))
+        return await self._intake.take(wanted_from(upload.wanted, item, key, asker))
+
+    async def form(self, filename: str, content_type: str, token: str, redirect: str) -> PostForm:
+        """Sign a form with which a browser without script may put one file into the bucket.
+
+        Args:
+            filename: The name of the object; the browser's own name for the file is not used.
+            content_type: Type of the file.
+            token: As for `begin`.
+            redirect: Where the bucket sends the browser then, as an absolute URL.
+
+        Raises:
+            RequestRefused: Files of this type are not accepted.
+            StoreUnavailable: There are no credentials to sign with.
+        """
+        content_type, uri = self._place(Announced(filename, content_type, size_bytes=1), token)
+        return await self._call(
+            self._store.sign_post,
+            uri.removeprefix(f"s3://{self._declared.bucket}/"),
+            content_type,
+            int(self._declared.max_bytes),
+            int(self._declared.expires_s),
+            redirect,
+        )
+
+    async def arrived(self, key: str) -> Item:
+        """Look at an object that a browser has put into the bucket with such a form.
+
+        Args:
+            key: Key of the object, below the declared prefix.
+
+        Returns:
+            The object, as a scan of the bucket identifies it.
+
+        Raises:
+            RequestRefused: It is not there, or its key is not one of an upload.
+            StoreUnavailable: The bucket cannot be used.
+        """
+        stored = None
+        if is_upload_key(self._declared.prefix, key):
+            stored = await self._call(self._store.head, key)
+        if stored is None:
+            raise RequestRefused(
+                HTTPStatus.NOT_FOUND,
+                "file",
+                "The file has not arrived in the bucket.",
+                "Choose it and send it again. Nothing was made.",
+            )
+        uri = f"s3://{self._declared.bucket}/{key}"
+        return Item(uri, stored.fingerprint, stored.size_bytes, stored.modified_at)
+
+    async def origin(self) -> str:
+        """The origin that browsers send files to: `https://bucket.s3.amazonaws.com`.
+
+        Raises:
+            StoreUnavailable: There are no credentials to sign with.
+        """
+        return await self._call(self._store.origin)
 
     async def abort(self, upload_id: str) -> None:
         """Abort an upload: what was sent is removed, and it can no longer be completed.

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from ittybatch.errors import IttybatchError
+from ittybatch.ledger.actions import Asker
 from ittybatch.profiles import Item
 
 
@@ -67,6 +68,7 @@ class Wanted:
         again: Make jobs that have ended again, each as a new attempt that may be billed.
         idempotency_key: The request's `Idempotency-Key`, if it has one.
         body_digest: Digest of the request's body: with the same key it has to be the same.
+        asker: Who asks, if it is known.
     """
 
     item: Item
@@ -76,3 +78,4 @@ class Wanted:
     again: bool = False
     idempotency_key: str | None = None
     body_digest: str = ""
+    asker: Asker | None = None

@@ -6,12 +6,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from ittybatch.errors import IttybatchError
 from ittybatch.intake.declared import Declared, QueueDeclared
 from ittybatch.intake.received import Received, TakeAll
 from ittybatch.intake.wanted import Wanted
+from ittybatch.ittybit.redaction import without_secrets
 from ittybatch.ledger.database import LedgerUnavailable
 from ittybatch.sources.sqs import SqsQueue, refuse_loops
 
@@ -33,8 +36,29 @@ _AT_ONCE = 1000
 _FIRST_WAIT_S = 1.0
 _MAX_WAIT_S = 15.0
 _STOP_S = 1.5
+# Of the counts of received messages: those that were not taken.
+_LEFT = ("aside", "later", "stayed")
 # How long the ledger counts as ready after it was asked.
 _READY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """A watched queue, as this process knows it.
+
+    Args:
+        url: The queue.
+        answered_at: When it last answered; None if it never did.
+        taken: Messages that were taken since the process began.
+        left: Messages that were put aside, or left for later.
+        problem: Why it cannot be watched now; None if it can.
+    """
+
+    url: str
+    answered_at: datetime | None = None
+    taken: int = 0
+    left: int = 0
+    problem: str | None = None
 
 
 class Takes(Protocol):
@@ -69,6 +93,11 @@ class Watching:
         self._count = count
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._watchers: list[_Watcher] = []
+
+    def statuses(self) -> list[QueueStatus]:
+        """The watched queues, as this process knows them."""
+        return [watcher.status for watcher in self._watchers]
 
     async def start(self) -> None:
         """Start watching. Does nothing if no queue is declared."""
@@ -86,6 +115,7 @@ class Watching:
                 count=self._count,
                 stopping=self._stopping,
             )
+            self._watchers.append(watcher)
             # A long poll cannot be interrupted, and must not keep the process from ending.
             thread = threading.Thread(target=watcher.run, name="queue-watcher", daemon=True)
             thread.start()
@@ -133,6 +163,7 @@ class _Watcher:
         self._stopping = stopping
         self._wait_s = 0.0
         self._ready_until = 0.0
+        self.status = QueueStatus(without_secrets(queue.queue_url))
 
     def run(self) -> None:
         """Watch until `stopping` is set, whatever happens."""
@@ -149,6 +180,7 @@ class _Watcher:
         self._ready_until = 0.0
         self._wait_s = min(max(_FIRST_WAIT_S, 2 * self._wait_s), _MAX_WAIT_S)
         self._count({"failed": 1})
+        self.status = replace(self.status, problem=without_secrets(why))
         logger.warning(
             "The queue %s is tried again in %.0f s: %s",
             self._declared_queue.queue_url,
@@ -170,13 +202,22 @@ class _Watcher:
                 # while they cannot be taken.
                 self._require_ledger()
                 messages = queue.wait(_LONG_POLL_S)
+                self.status = replace(self.status, answered_at=datetime.now(UTC), problem=None)
                 if len(messages) == _FULL and not self._stopping.is_set():
                     messages += queue.receive(_BACKLOG, 0)
                 if messages:
                     Received(queue, aside, messages, self._declared, self._take_all).take(
-                        self._stopping, self._count
+                        self._stopping, self._count_messages
                     )
                 self._wait_s = 0.0
+
+    def _count_messages(self, counts: Mapping[str, int]) -> None:
+        taken = counts.get("taken", 0)
+        left = sum(counts.get(each, 0) for each in _LEFT)
+        self.status = replace(
+            self.status, taken=self.status.taken + taken, left=self.status.left + left
+        )
+        self._count(counts)
 
     def _require_ledger(self) -> None:
         now = time.monotonic()

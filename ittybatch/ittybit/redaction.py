@@ -1,7 +1,8 @@
 """Removes credentials from external text before it is logged."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 # Long enough for any message, short enough to search quickly.
@@ -26,6 +27,14 @@ _PATTERNS = (
     (_USER, f"{_MASK}@"),
     (_PARAMETER, rf"\1{_MASK}"),
 )
+# Names whose value in JSON is a secret. `token_count` and `keyframes` are none.
+_SECRET_NAME = re.compile(
+    r"(?i)(?:^|[_\W]|(?<=[a-z])(?-i:(?=[A-Z])))"
+    r"(?:password|passwd|pwd|secret|token|signature|credentials?|authorization|cookie"
+    r"|(?:api|access|private|secret)[_-]?key(?:[_-]?id)?)$"
+)
+_MAX_DEPTH = 40
+_MAX_VALUES = 20_000
 # Greedy on purpose: a signature may contain a comma or a quote.
 _QUERY = re.compile(r"(https?://[^\s?]*)\?\S*", re.IGNORECASE)
 
@@ -47,6 +56,44 @@ def without_secrets(text: str) -> str:
     For users' addresses in messages and reports; unlike `redacted`, it keeps them short.
     """
     return _PARAMETER.sub(r"\1...", _QUERY.sub(r"\1?...", _USER.sub("", text)))
+
+
+def redacted_json(value: Any, *secrets: str) -> Any:  # noqa: ANN401 - plain data
+    """Return JSON for people to read: like `redacted`, and without values of secret names.
+
+    Args:
+        value: JSON as Python reads it, from anyone.
+        *secrets: Texts to mask wherever they are.
+    """
+    return _Redaction(secrets).apply(value)
+
+
+class _Redaction:
+    """Redacts one JSON value. Deep or huge ones are cut, so that it stays fast."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._secrets = secrets
+        self._left = _MAX_VALUES
+
+    def apply(self, value: Any, depth: int = 0) -> Any:  # noqa: ANN401 - plain data
+        self._left -= 1
+        if self._left < 0 or depth > _MAX_DEPTH:
+            return "[left out]"
+        if isinstance(value, str):
+            return redacted(value, *self._secrets)
+        if isinstance(value, list):
+            return [self.apply(each, depth + 1) for each in islice(value, self._left + 1)]
+        if isinstance(value, dict):
+            return {
+                redacted(name, *self._secrets): self._named(name, each, depth)
+                for name, each in islice(value.items(), self._left + 1)
+            }
+        return value
+
+    def _named(self, name: str, value: Any, depth: int) -> Any:  # noqa: ANN401 - plain data
+        if value and isinstance(value, str) and _SECRET_NAME.search(name):
+            return _MASK
+        return self.apply(value, depth + 1)
 
 
 def has_user(url: str) -> bool:

@@ -112,6 +112,8 @@ def problems_of(transaction: Transaction, batch: str) -> Problems | None:
     """The failed polls of a batch's jobs, or None if no poll failed."""
     waiting = (
         Chunk.batch_id == batch,
+        # Without it, the jobs of every chunk would be read.
+        Chunk.in_flight > 0,
         Job.state.in_(_IN_FLIGHT),
         Job.failed_requests > 0,
     )

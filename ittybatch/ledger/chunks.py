@@ -15,6 +15,7 @@ from ittybatch.ledger.control import cancel_chunk
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Batch, Chunk, Run
 from ittybatch.ledger.run_moves import Move, move, new_run, wake
+from ittybatch.ledger.shares import count_shares
 from ittybatch.ledger.states import BatchState, ChunkState, RunState
 
 # Chunks to release until the canary, the first chunk, has passed.
@@ -156,6 +157,7 @@ def finish_chunk(transaction: Transaction, chunk: int) -> bool:
             .where(Chunk.id == chunk)
             .values(state=ChunkState.DONE.value, ended_at=transaction.now)
         )
+        count_shares(transaction, [chunk])
     move(transaction, Move.END, Run.owner == identity.chunk_owner(chunk), wake_at=None)
     _notify_batch(transaction, row.batch_id)
     wake_next(transaction)

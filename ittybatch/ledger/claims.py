@@ -155,6 +155,10 @@ class Claims:
         # In a batch of requests, an item may come again with another version or other metadata.
         return Destinations(None if self._growing else self._batch, occupants)
 
+    def why_held(self, job_key: str) -> str | None:
+        """Why a job is not new, by the names of `plan_page`; None if it is. Ask before `sort`."""
+        return self._held.get(job_key)
+
     def sort(self, page: PlannedPage, counts: Counter[str]) -> list[PlannedItem]:
         """Return the items with their new jobs; count the other jobs by why they are held."""
         found: list[PlannedItem] = []

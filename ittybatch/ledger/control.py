@@ -13,6 +13,7 @@ from ittybatch.ledger.lending import lenders_of, lock_claims, return_claims
 from ittybatch.ledger.models import Batch, Chunk, Job, Run
 from ittybatch.ledger.outbox import note_ended
 from ittybatch.ledger.run_moves import Move, move, next_generation, wake
+from ittybatch.ledger.shares import count_shares
 from ittybatch.ledger.states import (
     ENDED_BATCHES,
     BatchState,
@@ -144,7 +145,7 @@ def cancel_batch(transaction: Transaction, batch: str, reason: str) -> tuple[int
     transaction.execute(
         update(Chunk).where(Chunk.batch_id == batch, Chunk.growing.is_(True)).values(growing=False)
     )
-    transaction.execute(
+    done = transaction.execute(
         update(Chunk)
         .where(
             Chunk.batch_id == batch,
@@ -153,7 +154,10 @@ def cancel_batch(transaction: Transaction, batch: str, reason: str) -> tuple[int
             Chunk.in_flight == 0,
         )
         .values(state=ChunkState.DONE.value, ended_at=transaction.now)
-    )
+        .returning(Chunk.id, Chunk.sent)
+    ).all()
+    # The others hold cancelled jobs only, perhaps a million: `reconcile` counts those.
+    count_shares(transaction, [row.id for row in done if row.sent])
     wake_next(transaction)
     # The runs of a held batch have ended, but the jobs that it sent must still be collected.
     wake_owners(transaction, batch)

@@ -17,6 +17,7 @@ from ittybatch.ledger.accepting import (
     lock_accepting,
     open_accepting,
 )
+from ittybatch.ledger.actions import Asker, Via, record_action
 from ittybatch.ledger.brakes import submissions_left
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.followers import Following, follow
@@ -44,6 +45,7 @@ class Order:
         again: Whether jobs that have ended are made again.
         key: Digest of its Idempotency-Key, if it has one.
         digest: Digest of its body.
+        asker: Who asks, if it is known; plain requests of the API are not recorded.
     """
 
     spec: IntakeSpec
@@ -51,6 +53,7 @@ class Order:
     again: bool = False
     key: str | None = None
     digest: str = ""
+    asker: Asker | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,13 +190,17 @@ def _answer_repeats(
 
 
 def _note(transaction: Transaction, orders: Mapping[int, Order], receipt: Receipt) -> None:
-    """Keep the answers of requests with a key, and the metadata of those that found a job."""
+    """Keep answers of requests with a key, metadata of those that found a job, and who asked."""
     kept: list[Kept] = []
     following: list[Following] = []
     for place, order in orders.items():
         answer = receipt.answers[place]
         if isinstance(answer, KeyReused):
             continue
+        # A row for each request of the API would double what a request costs, and say nothing that
+        # its batch does not.
+        if order.asker is not None and (order.again or order.asker.via is not Via.API):
+            _record(transaction, order, order.asker, answer)
         if order.key is not None:
             jobs = [(each.job.id, each.created) for each in answer]
             kept.append(Kept(order.key, order.digest, jobs))
@@ -204,3 +211,26 @@ def _note(transaction: Transaction, orders: Mapping[int, Order], receipt: Receip
         ]
     keep_answers(transaction, kept)
     follow(transaction, following)
+
+
+def _record(
+    transaction: Transaction, order: Order, asker: Asker, answer: Sequence[OrderedJob]
+) -> None:
+    made = sum(each.created for each in answer)
+    found = len(answer) - made
+    outcome = f"{made} of {len(answer)} jobs were made."
+    if found:
+        outcome += f" {found} existed already and answer instead."
+    record_action(
+        transaction,
+        actor=asker.name,
+        via=asker.via,
+        action="process again" if order.again else "process",
+        outcome=outcome,
+        batch=answer[0].job.batch_id if answer else None,
+        details={
+            "input": order.planned.item.shown,
+            "profile": order.spec.name,
+            "jobs": [each.job.id for each in answer],
+        },
+    )

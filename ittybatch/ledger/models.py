@@ -1,71 +1,45 @@
 """The ledger's tables."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
-    DateTime,
-    Dialect,
-    Double,
     ForeignKey,
     Index,
-    Integer,
     LargeBinary,
-    MetaData,
     String,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     false,
     text,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
-# SQLite generates values only for an INTEGER primary key.
-_Id = BigInteger().with_variant(Integer, "sqlite")
+from ittybatch.ledger.columns import Base, Id, UtcDateTime
+from ittybatch.ledger.page_models import Action, ChunkMinute, ChunkShare, ChunkTotals, LastRun
 
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC datetime on every database; SQLite itself stores no time zone."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse naive times, and store UTC."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"The ledger takes aware datetimes only, not {value!r}.")
-        utc = value.astimezone(UTC)
-        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return aware UTC."""
-        del dialect
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class Base(DeclarativeBase):
-    """The base of every table; it names constraints, so that migrations can drop them."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(column_0_N_label)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map = {  # noqa: RUF012  SQLAlchemy reads it from the class
-        datetime: UtcDateTime,
-        float: Double,
-        dict[str, Any]: JSON,
-    }
+__all__ = [
+    "Action",
+    "Attempt",
+    "Base",
+    "Batch",
+    "Chunk",
+    "ChunkMinute",
+    "ChunkShare",
+    "ChunkTotals",
+    "Delivery",
+    "Follower",
+    "Item",
+    "Job",
+    "LastRun",
+    "Outbox",
+    "Reject",
+    "Request",
+    "Run",
+    "Sink",
+    "UtcDateTime",
+]
 
 
 class Batch(Base):
@@ -125,7 +99,7 @@ class Chunk(Base):
     __tablename__ = "chunks"
     __table_args__ = (UniqueConstraint("batch_id", "number"),)
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
     batch_id: Mapped[str] = mapped_column(ForeignKey("batches.id"))
     number: Mapped[int]
     state: Mapped[str] = mapped_column(String(16), index=True)
@@ -151,7 +125,7 @@ class Item(Base):
 
     __tablename__ = "items"
 
-    chunk_id: Mapped[int] = mapped_column(_Id, ForeignKey("chunks.id"), primary_key=True)
+    chunk_id: Mapped[int] = mapped_column(Id, ForeignKey("chunks.id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
     uri: Mapped[str] = mapped_column(Text)
     fingerprint: Mapped[str | None] = mapped_column(Text)
@@ -181,10 +155,18 @@ class Job(Base):
             sqlite_where=text("destination IS NOT NULL"),
             postgresql_where=text("destination IS NOT NULL"),
         ),
+        # Its condition names no column that changes while a job goes well: on Postgres, a change
+        # of a column in an index, or in its condition, writes all of the row's indexes.
+        Index(
+            "ix_jobs_failed",
+            "chunk_id",
+            sqlite_where=text("error_message IS NOT NULL"),
+            postgresql_where=text("error_message IS NOT NULL"),
+        ),
     )
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
-    chunk_id: Mapped[int] = mapped_column(_Id, ForeignKey("chunks.id"), index=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    chunk_id: Mapped[int] = mapped_column(Id, ForeignKey("chunks.id"), index=True)
     item_number: Mapped[int]
     rendition: Mapped[str] = mapped_column(String(100))
     kind: Mapped[str] = mapped_column(String(20))
@@ -238,7 +220,7 @@ class Attempt(Base):
     __tablename__ = "attempts"
     __table_args__ = (Index("ix_attempts_task_id", "task_id", postgresql_using="hash"),)
 
-    job_id: Mapped[int] = mapped_column(_Id, ForeignKey("jobs.id"), primary_key=True)
+    job_id: Mapped[int] = mapped_column(Id, ForeignKey("jobs.id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
     idempotency_key: Mapped[str] = mapped_column(String(32))
     state: Mapped[str] = mapped_column(String(16))
@@ -260,7 +242,7 @@ class Delivery(Base):
         Text, primary_key=True, comment="empty where none could be read"
     )
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
-    received_at: Mapped[datetime]
+    received_at: Mapped[datetime] = mapped_column(index=True)
     last_received_at: Mapped[datetime]
     times: Mapped[int] = mapped_column(default=1)
     status: Mapped[str | None] = mapped_column(String(50))
@@ -335,8 +317,8 @@ class Follower(Base):
     __tablename__ = "followers"
     __table_args__ = (UniqueConstraint("job_id", "digest"),)
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
-    job_id: Mapped[int] = mapped_column(_Id, ForeignKey("jobs.id"))
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    job_id: Mapped[int] = mapped_column(Id, ForeignKey("jobs.id"))
     digest: Mapped[str] = mapped_column(String(32), comment="of `user_metadata`")
     user_metadata: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime]
@@ -390,10 +372,10 @@ class Outbox(Base):
         ),
     )
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
     sink: Mapped[str] = mapped_column(String(100))
-    job_id: Mapped[int] = mapped_column(_Id)
-    follower_id: Mapped[int | None] = mapped_column(_Id, ForeignKey("followers.id"))
+    job_id: Mapped[int] = mapped_column(Id, index=True)
+    follower_id: Mapped[int | None] = mapped_column(Id, ForeignKey("followers.id"))
     event: Mapped[str] = mapped_column(String(16), comment="accepted or ended")
     created_at: Mapped[datetime]
     tries: Mapped[int] = mapped_column(default=0)

@@ -4,12 +4,15 @@ A job that failed permanently, or was given up without an answer, keeps its clai
 makes it again until its source or options change, or an operator releases it.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, select, update
 
+from ittybatch.ittybit.reasons import fits
 from ittybatch.ledger.database import Ledger, Transaction
 from ittybatch.ledger.models import Chunk, Item, Job
 from ittybatch.ledger.states import JobState
@@ -17,7 +20,52 @@ from ittybatch.ledger.states import JobState
 # A chunk has a few thousand jobs at most, and `release` locks the jobs that it changes.
 _CHUNKS_AT_ONCE = 10
 _ROWS_AT_ONCE = 1000
+_CHUNKS_READ_AT_ONCE = 100
+# A page waits for a look at this many, whatever was found in them.
+_MOST_CHUNKS_READ = 3000
+# Every job that ended without success has a message; this is the condition of an index.
+_INDEXED = Job.error_message.is_not(None)
 _HELD = (JobState.FAILED.value, JobState.EXPIRED.value, JobState.CANCELLED.value)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldFilter:
+    """Which held jobs to find.
+
+    Args:
+        batch: Only of this batch.
+        input_prefix: Only of items whose URI begins with this.
+        state: Only those that ended in this state.
+        alike: Only those that failed for this reason, see `RetryFilter`.
+        before: Only those that ended before this time.
+        job: Only this job.
+    """
+
+    batch: str | None = None
+    input_prefix: str | None = None
+    state: JobState | None = None
+    alike: str | None = None
+    before: datetime | None = None
+    job: int | None = None
+
+    def fits(self, row: Row[Any]) -> bool:
+        """Whether a job that meets the conditions also has the reason."""
+        return self.alike is None or fits(self.alike, row.error_kind, row.error_message)
+
+    def conditions(self, chunks: Sequence[int]) -> list[ColumnElement[bool]]:
+        """The conditions on jobs and items of some chunks."""
+        found: list[ColumnElement[bool]] = [
+            Job.chunk_id.in_(chunks),
+            Job.state.in_(_HELD if self.state is None else [self.state.value]),
+            Job.claim.is_not(None),
+        ]
+        if self.input_prefix:
+            found.append(Item.uri.startswith(self.input_prefix, autoescape=True))
+        if self.before is not None:
+            found.append(Job.completed_at < self.before)
+        if self.job is not None:
+            found.append(Job.id == self.job)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +74,11 @@ class HeldJob:
 
     id: int
     batch_id: str
+    chunk_id: int
+    item_number: int
     input: str
     rendition: str
+    kind: str
     state: JobState
     error_kind: str | None
     error_message: str | None
@@ -49,11 +100,47 @@ def held_jobs(
         input_prefix: Only of items whose URI begins with this.
         limit: The maximum number.
     """
+    return find_held(transaction, HeldFilter(batch, input_prefix), limit=limit)
+
+
+def find_held(
+    transaction: Transaction,
+    wanted: HeldFilter,
+    *,
+    limit: int,
+    after: tuple[int, int] | None = None,
+) -> list[HeldJob]:
+    """Jobs that are held back, those of the newest chunks first.
+
+    Args:
+        transaction: The transaction to look in.
+        wanted: Which of them.
+        limit: The maximum number.
+        after: Chunk and id of the last job of the page before.
+    """
     found: list[HeldJob] = []
-    before: int | None = None
-    while len(found) < limit and (chunks := _next_chunks(transaction, batch, before)):
-        found += _held_in(transaction, chunks, input_prefix, limit - len(found))
-        before = chunks[-1]
+    before = None if after is None else after[0] + 1
+    for chunks in _chunk_pages(transaction, wanted, before):
+        found += _held_in(transaction, chunks, wanted, limit - len(found), after)
+        if len(found) >= limit:
+            break
+    return found
+
+
+def count_held(transaction: Transaction, wanted: HeldFilter, *, most: int) -> Counter[str]:
+    """Count jobs that are held back, by kind.
+
+    Args:
+        transaction: The transaction to look in.
+        wanted: Which of them.
+        most: Where to stop.
+    """
+    found: Counter[str] = Counter()
+    for chunks in _chunk_pages(transaction, wanted, None):
+        query = _jobs(chunks, wanted).where(_INDEXED)
+        found.update(row.kind for row in transaction.rows(query) if wanted.fits(row))
+        if found.total() >= most:
+            break
     return found
 
 
@@ -63,38 +150,73 @@ def release(ledger: Ledger, *, batch: str | None = None, input_prefix: str | Non
     Returns:
         How many were released.
     """
-    released = 0
+    return sum(release_some(ledger, HeldFilter(batch, input_prefix)))
+
+
+def release_some(ledger: Ledger, wanted: HeldFilter) -> Iterator[int]:
+    """Release held jobs, a few chunks at a time, each in a transaction of its own.
+
+    Args:
+        ledger: The ledger.
+        wanted: Which of them.
+
+    Yields:
+        How many were released in each step.
+    """
     before: int | None = None
-    while chunks := ledger.read(_next_chunks, batch, before):
-        released += ledger.write(_release_in, chunks, input_prefix)
+    while chunks := ledger.read(_next_chunks, wanted, before, _CHUNKS_AT_ONCE):
+        yield ledger.write(_release_in, chunks, wanted)
         before = chunks[-1]
-    return released
 
 
-def _next_chunks(transaction: Transaction, batch: str | None, before: int | None) -> list[int]:
+def _chunk_pages(
+    transaction: Transaction, wanted: HeldFilter, before: int | None
+) -> Iterator[list[int]]:
+    for _ in range(_MOST_CHUNKS_READ // _CHUNKS_READ_AT_ONCE):
+        chunks = _next_chunks(transaction, wanted, before, _CHUNKS_READ_AT_ONCE)
+        if not chunks:
+            return
+        yield chunks
+        before = chunks[-1]
+
+
+def _next_chunks(
+    transaction: Transaction, wanted: HeldFilter, before: int | None, limit: int
+) -> list[int]:
     """The newest chunks below `before` that have jobs that ended without success."""
     query = (
         select(Chunk.id)
         .where(Chunk.failed + Chunk.expired + Chunk.cancelled > 0)
         .order_by(Chunk.id.desc())
-        .limit(_CHUNKS_AT_ONCE)
+        .limit(limit)
     )
-    if batch is not None:
-        query = query.where(Chunk.batch_id == batch)
+    if wanted.batch is not None:
+        query = query.where(Chunk.batch_id == wanted.batch)
+    if wanted.job is not None:
+        query = query.where(
+            Chunk.id == select(Job.chunk_id).where(Job.id == wanted.job).scalar_subquery()
+        )
     if before is not None:
         query = query.where(Chunk.id < before)
     return [row.id for row in transaction.rows(query)]
 
 
 def _held_in(
-    transaction: Transaction, chunks: Sequence[int], input_prefix: str | None, limit: int
+    transaction: Transaction,
+    chunks: Sequence[int],
+    wanted: HeldFilter,
+    limit: int,
+    after: tuple[int, int] | None,
 ) -> list[HeldJob]:
-    rows = transaction.rows(
+    query = (
         select(
             Job.id,
             Chunk.batch_id,
+            Job.chunk_id,
+            Job.item_number,
             Item.uri.label("input"),
             Job.rendition,
+            Job.kind,
             Job.state,
             Job.error_kind,
             Job.error_message,
@@ -102,31 +224,31 @@ def _held_in(
         )
         .join(Chunk, Chunk.id == Job.chunk_id)
         .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
-        .where(*_held(chunks, input_prefix))
+        .where(*wanted.conditions(chunks), _INDEXED)
         .order_by(Job.chunk_id.desc(), Job.id.desc())
-        .limit(limit)
     )
-    return [HeldJob(**{**row._asdict(), "state": JobState(row.state)}) for row in rows]
+    if after is not None:
+        chunk, job = after
+        query = query.where((Job.chunk_id < chunk) | ((Job.chunk_id == chunk) & (Job.id < job)))
+    if wanted.alike is None:
+        query = query.limit(limit)
+    rows = [row for row in transaction.rows(query) if wanted.fits(row)]
+    return [HeldJob(**{**row._asdict(), "state": JobState(row.state)}) for row in rows[:limit]]
 
 
-def _release_in(transaction: Transaction, chunks: Sequence[int], input_prefix: str | None) -> int:
-    rows = transaction.rows(
-        select(Job.id)
-        .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
-        .where(*_held(chunks, input_prefix))
-        .order_by(Job.id)
-        .with_for_update(of=Job)
-    )
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        part = [row.id for row in rows[start : start + _ROWS_AT_ONCE]]
+def _jobs(chunks: Sequence[int], wanted: HeldFilter) -> Select[Any]:
+    query = select(Job.id, Job.kind, Job.error_kind, Job.error_message)
+    if wanted.input_prefix:
+        query = query.join(
+            Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number)
+        )
+    return query.where(*wanted.conditions(chunks)).order_by(Job.id)
+
+
+def _release_in(transaction: Transaction, chunks: Sequence[int], wanted: HeldFilter) -> int:
+    rows = transaction.rows(_jobs(chunks, wanted).with_for_update(of=Job))
+    ids = [row.id for row in rows if wanted.fits(row)]
+    for start in range(0, len(ids), _ROWS_AT_ONCE):
+        part = ids[start : start + _ROWS_AT_ONCE]
         transaction.execute(update(Job).where(Job.id.in_(part)).values(claim=None))
-    return len(rows)
-
-
-def _held(chunks: Sequence[int], input_prefix: str | None) -> list[ColumnElement[bool]]:
-    return [
-        Job.chunk_id.in_(chunks),
-        Job.state.in_(_HELD),
-        Job.claim.is_not(None),
-        Item.uri.startswith(input_prefix or "", autoescape=True),
-    ]
+    return len(ids)

@@ -1,6 +1,6 @@
 """Queries about batches: status, open work, speed and how long jobs took."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,9 +9,9 @@ from sqlalchemy import and_, case, func, not_, or_, select
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.redaction import shown_source
-from ittybatch.ledger.batches import job_totals
 from ittybatch.ledger.counters import COLUMNS
 from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.identity import batch_owner
 from ittybatch.ledger.models import Attempt, Batch, Chunk, Job, Run
 from ittybatch.ledger.states import (
     AttemptState,
@@ -50,11 +50,13 @@ class BatchStatus:
     retried: int
     waits_for_room: bool
     tidied_at: datetime | None
+    sent: int = 0
+    closed_until: datetime | None = None
 
 
 # An ended scan that found nothing to do. A queue is drained each minute: in a list, its idle
 # batches would hide the batches that did something.
-_IDLE = and_(
+IDLE = and_(
     Batch.state == BatchState.SUCCEEDED.value,
     func.coalesce(Batch.counts["jobs"].as_integer(), 0) == 0,
     func.coalesce(Batch.counts["rejected"].as_integer(), 0) == 0,
@@ -72,13 +74,13 @@ def recent_batches(
         idle: Whether to include scans that found nothing to do.
     """
     query = select(Batch.id).order_by(Batch.created_at.desc()).limit(limit)
-    ids = transaction.rows(query if idle else query.where(not_(_IDLE)))
-    return [batch_status(transaction, row.id) for row in ids]
+    ids = transaction.rows(query if idle else query.where(not_(IDLE)))
+    return batch_statuses(transaction, [row.id for row in ids])
 
 
 def idle_batches(transaction: Transaction) -> int:
     """The number of scans that found nothing to do."""
-    query = select(func.count()).select_from(Batch).where(_IDLE)
+    query = select(func.count()).select_from(Batch).where(IDLE)
     return int(transaction.execute(query).scalar_one())
 
 
@@ -92,7 +94,7 @@ def find_batch(transaction: Transaction, text: str) -> str:
     """
     query = select(Batch.id).order_by(Batch.created_at.desc())
     if text == "latest":
-        query = select(Batch.id).order_by(case((_IDLE, 1), else_=0), Batch.created_at.desc())
+        query = select(Batch.id).order_by(case((IDLE, 1), else_=0), Batch.created_at.desc())
         query = query.limit(1)
     else:
         query = query.where(
@@ -113,16 +115,51 @@ def find_batch(transaction: Transaction, text: str) -> str:
 
 def batch_status(transaction: Transaction, batch: str) -> BatchStatus:
     """A batch in numbers."""
-    row = transaction.execute(select(*Batch.__table__.columns).where(Batch.id == batch)).one()
-    chunks = transaction.execute(
-        select(
-            func.count().label("all"),
-            func.count().filter(Chunk.state == ChunkState.DONE.value).label("done"),
-            func.coalesce(func.sum(Chunk.retried), 0).label("retried"),
-        ).where(Chunk.batch_id == batch)
-    ).one()
-    flow_run = transaction.rows(select(Run.flow_run_id).where(Run.owner == f"batch:{batch}"))
-    totals = job_totals(transaction, batch)
+    [found] = batch_statuses(transaction, [batch])
+    return found
+
+
+def batch_statuses(transaction: Transaction, batches: Sequence[str]) -> list[BatchStatus]:
+    """Batches in numbers, in the order given, with a few statements for all of them.
+
+    Raises:
+        KeyError: when one of them does not exist.
+    """
+    rows = {
+        row.id: row
+        for row in transaction.rows(
+            select(*Batch.__table__.columns).where(Batch.id.in_(set(batches)))
+        )
+    }
+    names = (*COLUMNS, "items", "sent", "retried")
+    chunks = {
+        row.batch_id: row
+        for row in transaction.rows(
+            select(
+                Chunk.batch_id,
+                func.count().label("all"),
+                func.count().filter(Chunk.state == ChunkState.DONE.value).label("done"),
+                *(func.sum(getattr(Chunk, name)).label(name) for name in names),
+            )
+            .where(Chunk.batch_id.in_(set(batches)))
+            .group_by(Chunk.batch_id)
+        )
+    }
+    owners = {batch_owner(batch): batch for batch in batches}
+    runs = {
+        owners[row.owner]: row.flow_run_id
+        for row in transaction.rows(
+            select(Run.owner, Run.flow_run_id).where(Run.owner.in_(list(owners)))
+        )
+    }
+    return [_status(rows[each], chunks.get(each), runs.get(each)) for each in batches]
+
+
+def _status(row: Any, chunks: Any, flow_run: str | None) -> BatchStatus:  # noqa: ANN401  rows
+    def total(name: str) -> int:
+        return int(getattr(chunks, name)) if chunks is not None else 0
+
+    states = {name: total(name) for name in COLUMNS}
     return BatchStatus(
         id=row.id,
         name=row.name,
@@ -133,14 +170,21 @@ def batch_status(transaction: Transaction, batch: str) -> BatchStatus:
         options=row.options,
         created_at=row.created_at,
         ended_at=row.ended_at,
-        flow_run_id=flow_run[0].flow_run_id if flow_run else None,
-        counts={**totals, "skipped": int(row.counts.get("skipped", 0))},
+        flow_run_id=flow_run,
+        counts={
+            "items": total("items"),
+            "jobs": sum(states.values()),
+            **states,
+            "skipped": int(row.counts.get("skipped", 0)),
+        },
         plan=dict(row.counts),
-        chunks=chunks.all,
-        chunks_done=chunks.done,
-        retried=int(chunks.retried),
+        chunks=total("all"),
+        chunks_done=total("done"),
+        retried=total("retried"),
         waits_for_room=row.wants_room and row.state == BatchState.RUNNING,
         tidied_at=row.tidied_at,
+        sent=total("sent"),
+        closed_until=row.closed_until,
     )
 
 

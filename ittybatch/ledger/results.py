@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, and_, func, select, tuple_
 
 from ittybatch.ledger.counters import COLUMNS, attempts_of
 from ittybatch.ledger.database import Ledger, Transaction
@@ -179,13 +179,15 @@ def failure_reasons(
     return [row._asdict() for row in rows]
 
 
-def reject_rows(transaction: Transaction, batch: str, after: int = -1) -> list[dict[str, Any]]:
+def reject_rows(
+    transaction: Transaction, batch: str, after: int = -1, *, limit: int = PAGE
+) -> list[dict[str, Any]]:
     """A page of a batch's rejected rows, those with a number larger than `after`."""
     rows = transaction.rows(
         select(Reject.number, Reject.line, Reject.field, Reject.reason, Reject.row)
         .where(Reject.batch_id == batch, Reject.number > after)
         .order_by(Reject.number)
-        .limit(PAGE)
+        .limit(limit)
     )
     return [row._asdict() for row in rows]
 
@@ -220,6 +222,12 @@ def all_job_rows(
         yield from page
 
 
+def job_result(transaction: Transaction, job: int) -> Result | None:
+    """One job as the completion report shows it; None if there is no such job."""
+    rows = transaction.rows(_result_query().where(Job.id == job))
+    return _result(rows[0]) if rows else None
+
+
 def options_of(transaction: Transaction, batch: str) -> dict[str, Any]:
     """The options that a batch was started with."""
     row = transaction.execute(select(Batch.options).where(Batch.id == batch)).one()
@@ -234,21 +242,26 @@ def _results(
     only: JobFilter,
 ) -> list[Result]:
     query = (
-        select(
-            *_JOB_COLUMNS,
-            Job.chunk_id,
-            Job.options,
-            Job.user_metadata,
-            Item.fingerprint,
-            Item.size_bytes.label("input_size_bytes"),
-        )
-        .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
+        _result_query()
         .where(Job.chunk_id.in_(chunks), tuple_(Job.chunk_id, Job.id) > after, *only.conditions())
         .order_by(Job.chunk_id, Job.id)
         .limit(PAGE)
     )
     if states:
         query = query.where(Job.state.in_([state.value for state in states]))
-    return [
-        Result(**{**row._asdict(), "state": JobState(row.state)}) for row in transaction.rows(query)
-    ]
+    return [_result(row) for row in transaction.rows(query)]
+
+
+def _result_query() -> Select[Any]:
+    return select(
+        *_JOB_COLUMNS,
+        Job.chunk_id,
+        Job.options,
+        Job.user_metadata,
+        Item.fingerprint,
+        Item.size_bytes.label("input_size_bytes"),
+    ).join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
+
+
+def _result(row: Row[Any]) -> Result:
+    return Result(**{**row._asdict(), "state": JobState(row.state)})

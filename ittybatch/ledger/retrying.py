@@ -1,17 +1,24 @@
 """The ledger as a source: jobs that did not succeed and are made again."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
+from sqlalchemy.orm import aliased
 
 from ittybatch.ittybit.options import Kind
+from ittybatch.ittybit.reasons import fits, reason_of, words_of
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Chunk, Item, Job
+from ittybatch.ledger.states import JobState
 from ittybatch.profiles import Item as SourceItem
 from ittybatch.profiles import JobSpec
+
+_ESCAPE = "\\"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,10 @@ class RetryFilter:
         reason: Text that the error's kind or message contains, ignoring case.
         since: Ended at this time or later.
         before: Ended before this time.
+        jobs: Only the jobs with these ids; None for every job.
+        alike: Failed for this reason, whatever numbers, ids and names their errors have: a reason
+            of `reason_of`, or the message of one of them.
+        skip_retried: Whether to leave out jobs that a later batch has made, or will make.
     """
 
     batch: str | None
@@ -40,6 +51,9 @@ class RetryFilter:
     reason: str | None = None
     since: datetime | None = None
     before: datetime | None = None
+    jobs: Sequence[int] | None = None
+    alike: str | None = None
+    skip_retried: bool = False
 
     @property
     def conditions(self) -> list[ColumnElement[bool]]:
@@ -47,6 +61,8 @@ class RetryFilter:
         found: list[ColumnElement[bool]] = [Job.state.in_(self.states)]
         if self.batch is not None:
             found.append(Chunk.batch_id == self.batch)
+        if self.jobs is not None:
+            found.append(Job.id.in_(self.jobs))
         if self.reason is not None:
             texts = (Job.error_kind, Job.error_message)
             found.append(or_(*(each.icontains(self.reason, autoescape=True) for each in texts)))
@@ -54,7 +70,20 @@ class RetryFilter:
             found.append(Job.completed_at >= self.since)
         if self.before is not None:
             found.append(Job.completed_at < self.before)
+        if self.skip_retried:
+            later = aliased(Job)
+            taken_up = later.state != JobState.CANCELLED.value
+            found.append(~exists().where(later.job_key == Job.job_key, later.id > Job.id, taken_up))
+        # Databases cannot compute a reason. This leaves out most jobs that have another one.
+        if self.alike and (words := words_of(reason_of(None, self.alike))):
+            pattern = "%".join(["", *(_escaped(word) for word in words), ""])
+            message = func.coalesce(func.nullif(Job.error_message, ""), Job.error_kind)
+            found.append(message.like(pattern, escape=_ESCAPE))
         return found
+
+    def fits(self, row: Any) -> bool:  # noqa: ANN401  a row with the error's kind and message
+        """Whether a job that meets the conditions also has the reason."""
+        return self.alike is None or fits(self.alike, row.error_kind, row.error_message)
 
 
 def batches_with(transaction: Transaction, wanted: RetryFilter) -> list[str]:
@@ -78,11 +107,17 @@ def ended_jobs(
         transaction: The transaction to look in.
         wanted: Which jobs to find.
         after: Only jobs with a larger id.
-        limit: The maximum number.
+        limit: The maximum number. If not all jobs have the reason, there may be more after fewer.
     """
-    rows = transaction.rows(
+    rows = _some_that_fit(
+        transaction,
+        wanted,
+        after,
+        limit,
         select(
             Job.id,
+            Job.error_kind,
+            Job.error_message,
             Job.rendition,
             Job.kind,
             Job.options,
@@ -100,10 +135,7 @@ def ended_jobs(
             Item.line,
         )
         .join(Chunk, Chunk.id == Job.chunk_id)
-        .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
-        .where(*wanted.conditions, Job.id > after)
-        .order_by(Job.id)
-        .limit(limit)
+        .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number)),
     )
     return [
         EndedJob(
@@ -131,3 +163,49 @@ def ended_jobs(
         )
         for row in rows
     ]
+
+
+def count_ended(transaction: Transaction, wanted: RetryFilter) -> Counter[str]:
+    """How many ended jobs match, by kind.
+
+    Args:
+        transaction: The transaction to look in.
+        wanted: Which jobs to count.
+    """
+    # By message, because many jobs share one: a reason is computed once for each.
+    by = (Job.kind,) if wanted.alike is None else (Job.kind, Job.error_kind, Job.error_message)
+    rows = transaction.rows(
+        select(*by, func.count().label("jobs"))
+        .join(Chunk, Chunk.id == Job.chunk_id)
+        .where(*wanted.conditions)
+        .group_by(*by)
+    )
+    found: Counter[str] = Counter()
+    for row in rows:
+        if wanted.fits(row):
+            found[row.kind] += row.jobs
+    return found
+
+
+def _some_that_fit(
+    transaction: Transaction,
+    wanted: RetryFilter,
+    after: int,
+    limit: int,
+    query: Any,  # noqa: ANN401  a Select of many columns
+) -> list[Any]:
+    """The rows of a page that fit; of the next page if none does. None fits after the last."""
+    while True:
+        rows = transaction.rows(
+            query.where(*wanted.conditions, Job.id > after).order_by(Job.id).limit(limit)
+        )
+        fitting = [row for row in rows if wanted.fits(row)]
+        if fitting or len(rows) < limit:
+            return fitting
+        after = rows[-1].id
+
+
+def _escaped(word: str) -> str:
+    for special in (_ESCAPE, "%", "_"):
+        word = word.replace(special, _ESCAPE + special)
+    return word

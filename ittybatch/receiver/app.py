@@ -5,6 +5,7 @@ import contextlib
 import gc
 import logging
 from collections.abc import AsyncIterator
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -13,8 +14,9 @@ from starlette.routing import BaseRoute, Mount
 from ittybatch.errors import ConfigurationError
 from ittybatch.intake.declaration import load_declared
 from ittybatch.intake.intake import Intake
-from ittybatch.intake.watching import Watching
+from ittybatch.intake.watching import QueueStatus, Watching
 from ittybatch.ledger import open_ledger
+from ittybatch.page import LivePage
 from ittybatch.receiver.api import create_api
 from ittybatch.receiver.api.app import off_routes
 from ittybatch.receiver.api.direct import direct_route
@@ -25,6 +27,8 @@ from ittybatch.receiver.api.uploads import UploadRoutes
 from ittybatch.receiver.inbox import Inbox
 from ittybatch.receiver.metrics import Metrics
 from ittybatch.receiver.pages import Pages, why_not_ready
+from ittybatch.receiver.presence import Presence
+from ittybatch.receiver.protocol import END_STREAMS
 from ittybatch.receiver.waking import WakerThread
 from ittybatch.receiver.webhooks import WebhookRoute
 from ittybatch.settings import Settings
@@ -61,7 +65,11 @@ class Receiver:
         self._deliverer = Deliverer(
             self._ledger, to_declare(sinks), open_sinks(sinks), self._metrics.sinks
         )
-        self._inbox = Inbox(self._ledger, self._metrics, on_settled=self._deliverer.wake)
+        self._intake = self._make_intake(settings) if intake is None else intake
+        self._page = LivePage(
+            self._ledger, settings, self._intake, self._declared, queues=self._queues
+        )
+        self._inbox = Inbox(self._ledger, self._metrics, on_settled=self._settled)
         self._webhooks = WebhookRoute(self._inbox, secrets, settings.max_body_bytes, self._metrics)
         self._waker = WakerThread(self._ledger, self._metrics, lease_s=settings.lease_s)
         self._wakes = waker
@@ -69,13 +77,13 @@ class Receiver:
         self._pages = Pages(
             self._ledger, self._metrics, token.get_secret_value() if token else None
         )
-        self._intake = self._make_intake(settings) if intake is None else intake
-        self._watching = None if self._intake is None else self._watch(self._intake)
+        self._watching = self._watch(self._intake)
         self._api = self._api_routes(settings)
+        self._presence = Presence(self._ledger, {"resumes flow runs": waker})
 
     def everything(self) -> Starlette:
         """Every route, for a host with one port."""
-        return self._app([self._webhooks.route(), *self._pages.routes(), *self._api])
+        return self._app([self._webhooks.route(), *self._private_routes()])
 
     def public(self) -> Starlette:
         """Webhooks and `/healthz`: what the internet may reach if there is a second port."""
@@ -83,7 +91,11 @@ class Receiver:
 
     def private(self) -> Starlette:
         """Everything but webhooks, for the second port. `public` starts and stops the parts."""
-        return self._app([*self._pages.routes(), *self._api], starts=False)
+        return self._app(self._private_routes(), starts=False)
+
+    def _private_routes(self) -> list[BaseRoute]:
+        # The API is last: it also answers for paths that nobody has.
+        return [*self._pages.routes(), *self._page.routes(), *self._api]
 
     def _app(self, routes: list[BaseRoute], *, starts: bool = True) -> Starlette:
         app = Starlette(
@@ -95,10 +107,14 @@ class Receiver:
         app.router.redirect_slashes = False
         return app
 
-    def _make_intake(self, settings: Settings) -> RunsIntake | None:
-        """Make the intake, if there is anything that can ask for jobs."""
-        if settings.api_token is None and not self._declared.queues:
-            return None
+    def _queues(self) -> list[QueueStatus]:
+        return [] if self._watching is None else self._watching.statuses()
+
+    def _settled(self) -> None:
+        self._deliverer.wake()
+        self._page.hint()
+
+    def _make_intake(self, settings: Settings) -> RunsIntake:
         watched = [each.uri for each in self._declared.buckets]
         return Intake(self._ledger, settings, self._declared.options, watched)
 
@@ -111,7 +127,7 @@ class Receiver:
         )
 
     def _api_routes(self, settings: Settings) -> list[BaseRoute]:
-        if settings.api_token is None or self._intake is None:
+        if settings.api_token is None:
             return [*off_routes()]
         token = settings.api_token.get_secret_value()
         process = ProcessRoute(self._intake, self._declared, settings.max_body_bytes)
@@ -134,25 +150,25 @@ class Receiver:
         ]
 
     @contextlib.asynccontextmanager
-    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[dict[str, Any]]:
         await self._start()
         # Without this, each full garbage collection walks through all imported modules and delays
         # webhooks by tens of milliseconds.
         gc.collect()
         gc.freeze()
-        yield
+        # uvicorn waits for the ends of answers before it shuts the lifespan down.
+        yield {END_STREAMS: self._page.end_streams}
         gc.unfreeze()
         await self._stop()
 
     async def _start(self) -> None:
         self._inbox.start()
         self._deliverer.start()
-        if self._intake is not None:
-            await self._intake.start()
-        if self._watching is not None:
-            await self._watching.start()
+        await self._intake.start()
+        await self._watching.start()
         if self._wakes:
             self._waker.start()
+        self._presence.start()
 
     async def _stop(self) -> None:
         """Stop all parts at the same time: none of them needs another to end."""
@@ -160,11 +176,11 @@ class Receiver:
             self._inbox.stop(),
             asyncio.to_thread(self._waker.stop),
             asyncio.to_thread(self._deliverer.stop),
+            self._page.stop(),
+            self._intake.stop(),
+            self._watching.stop(),
+            self._presence.stop(),
         ]
-        if self._intake is not None:
-            stops.append(self._intake.stop())
-        if self._watching is not None:
-            stops.append(self._watching.stop())
         await asyncio.gather(*stops)
         self._ledger.close()
 

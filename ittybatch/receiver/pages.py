@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import hmac
-import ipaddress
 import logging
 from http import HTTPStatus
 
@@ -17,14 +16,13 @@ from ittybatch.ledger import Ledger
 from ittybatch.ledger.migrate import current_revision, newest_revision
 from ittybatch.ledger.queries import open_work
 from ittybatch.ledger.sinks import sink_statuses
+from ittybatch.page.access import is_local
 from ittybatch.receiver.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
 # The ledger is checked at most once in this time, however many requests arrive.
 _READY_FOR_S = 1.0
-# A proxy on this machine sets one of these for requests from other machines.
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
 class Pages:
@@ -85,7 +83,7 @@ class Pages:
 
     def _refuse(self, request: Request) -> Response | None:
         if self._token is None:
-            if _is_local(request):
+            if is_local(request):
                 return None
             return PlainTextResponse(
                 "Only this machine may read the metrics. "
@@ -108,15 +106,6 @@ class Pages:
         elif self._not_ready and not why:
             logger.info("Ready again.")
         self._not_ready = why
-
-
-def _is_local(request: Request) -> bool:
-    if request.client is None or any(name in request.headers for name in _FORWARDED):
-        return False
-    try:
-        return ipaddress.ip_address(request.client.host).is_loopback
-    except ValueError:
-        return False
 
 
 def why_not_ready(ledger: Ledger) -> str | None:

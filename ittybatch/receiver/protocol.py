@@ -29,6 +29,8 @@ ANSWER_WITHIN_S = 60.0
 # For the client to read the rest of the answer before the connection is aborted.
 _CLOSE_WITHIN_S = 5.0
 _CHECK_EVERY_S = 2.0
+# In the state of the lifespan: a function that ends the answers that would last.
+END_STREAMS = "ittybatch.end_streams"
 
 
 class _LimitExceeded(Exception):
@@ -161,6 +163,12 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.transport.close()
 
     # Closing
+
+    def shutdown(self) -> None:
+        """Close after the answer, and end it now if it is a stream."""
+        if end := self.app_state.get(END_STREAMS):
+            end()
+        super().shutdown()
 
     def _refuse(self, status: HTTPStatus, reason: str) -> None:
         body = reason.encode()

@@ -8,11 +8,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from ittybatch.bodies import read_body
 from ittybatch.ittybit.signature import HEADER, is_check, verify
 from ittybatch.ittybit.webhook import MalformedWebhook, parse_webhook
 from ittybatch.ledger.inbox import Arrival
 from ittybatch.ledger.states import Verdict
-from ittybatch.receiver.bodies import read_body
 from ittybatch.receiver.inbox import Inbox, NotStored
 from ittybatch.receiver.metrics import Metrics
 

@@ -10,6 +10,8 @@ from ittybatch.sources.form import BEGINS_EMPTY, as_form
 from ittybatch.sources.moment import Moment, fixed
 
 EVERY_BATCH = "all"
+# They are parameters of one query; for more jobs there are the other filters.
+MOST_JOBS = 1000
 
 
 class RetryableState(StrEnum):
@@ -50,6 +52,27 @@ class FailedJobsSource(BaseModel):
         description="Only jobs whose error has this text in its kind or message, such as "
         "`timeout`.",
         max_length=500,
+    )
+    jobs: tuple[int, ...] | None = Field(
+        None,
+        title="Jobs",
+        description="Only these jobs, by their ids in the ledger. The states, the reason and the "
+        "times apply as well.",
+        min_length=1,
+        max_length=MOST_JOBS,
+    )
+    alike: str | None = Field(
+        None,
+        title="Alike",
+        description="Only jobs whose error is like this one: numbers, ids, names and addresses "
+        "may differ.",
+        min_length=1,
+        max_length=2000,
+    )
+    skip_retried: bool = Field(
+        default=False,
+        title="Skip retried jobs",
+        description="Leave out jobs that a later batch has made again, or is about to.",
     )
     ended_since: Moment | None = Field(
         None,

@@ -70,7 +70,7 @@ def _run(source: ManifestSource, **options: object) -> State[Any]:
     state = run_batch(
         source,
         "web",
-        options=BatchOptions.model_validate({"chunk_size": 5, **options}),
+        options=BatchOptions.model_validate(options),
         return_state=True,
     )
     assert isinstance(state, State)
@@ -89,7 +89,7 @@ def test_a_batch_ends_by_waiting_in_place(
     ledger: Ledger, sandbox: Running, source: ManifestSource, tmp_path: Path
 ) -> None:
     """Chunk after chunk, by asking; its report and the sandbox agree."""
-    state = _run(source)
+    state = _run(source, chunk_size=5)
     assert state.is_completed()
     assert f"{ITEMS} of {ITEMS} jobs succeeded" in str(state.message)
     [batch] = ledger.read(recent_batches)

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from ittybatch.ittybit.redaction import redacted, shown_source, without_secrets
+from ittybatch.ittybit.redaction import redacted, redacted_json, shown_source, without_secrets
 
 
 def test_a_hostile_text_is_masked_in_no_time() -> None:
@@ -61,3 +61,35 @@ def test_addresses_are_shown_without_secrets(text: str, clean: str) -> None:
         "more": [clean],
         "n": 1,
     }
+
+
+def test_secrets_in_json_are_masked_by_their_name_or_their_form() -> None:
+    """A webhook may echo what somebody put into the metadata of a job."""
+    found = redacted_json(
+        {
+            "webhook_secret": "s",
+            "apiKey": "k",
+            "headers": [{"Authorization": "Basic abc"}, "Bearer abc.def"],
+            "output": {"url": "https://b.s3.aws/k?X-Amz-Signature=1", "token_count": 3},
+            "monkey": "my-own-secret",
+            "signature": None,
+        },
+        "my-own-secret",
+    )
+    assert found == {
+        "webhook_secret": "[redacted]",
+        "apiKey": "[redacted]",
+        "headers": [{"Authorization": "[redacted]"}, "Bearer [redacted]"],
+        "output": {"url": "https://b.s3.aws/k?[redacted]", "token_count": 3},
+        "monkey": "[redacted]",
+        "signature": None,
+    }
+
+
+def test_hostile_json_is_cut() -> None:
+    """It may be as deep, and as long, as a webhook can be."""
+    deep: object = "end"
+    for _ in range(500):
+        deep = [deep]
+    assert "[left out]" in str(redacted_json(deep))
+    assert len(redacted_json(["x"] * 1_000_000)) < 50_000

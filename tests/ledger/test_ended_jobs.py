@@ -7,7 +7,7 @@ from sqlalchemy import update
 
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.models import Job
-from ittybatch.ledger.retrying import RetryFilter, batches_with, ended_jobs
+from ittybatch.ledger.retrying import RetryFilter, batches_with, count_ended, ended_jobs
 from tests.ledger.test_scans import NIGHT, scan
 
 
@@ -39,5 +39,40 @@ def test_jobs_are_found_by_batch_reason_and_time(ledger: Ledger) -> None:
     assert found(ledger, reason="_ideo") == []
     assert found(ledger, since=NIGHT + timedelta(hours=2)) == ["in/b", "in/c"]
     assert found(ledger, before=NIGHT + timedelta(hours=2)) == ["in/a"]
+    [one, _] = ledger.read(ended_jobs, RetryFilter(first, ["failed"]), after=0, limit=10)
+    assert found(ledger, batch=first, jobs=[one.id]) == [one.item.key]
+    assert found(ledger, batch=second, jobs=[one.id]) == []
     meant = RetryFilter(None, ["failed"], reason="encoder")
     assert ledger.read(batches_with, meant) == sorted([first, second])
+
+
+def test_jobs_are_found_by_a_reason_that_numbers_and_names_hide(ledger: Ledger) -> None:
+    """Also behind a whole page of jobs with the same words in another reason."""
+    first = scan(ledger, 1, *"abcdef", state="failed")
+    for key in "abc":
+        ledger.write(_because, key, "fetch", f"could not fetch s3://in/{key}1: HTTP 501", 1)
+    ledger.write(_because, "d", "fetch", "could not fetch s3://in/d: HTTP 404", 1)
+    ledger.write(_because, "e", "fetch", "could not\nfetch https://in.test/e?x=1: HTTP 404", 1)
+    ledger.write(_because, "f", "100%_fetch", "", 1)
+    wanted = RetryFilter(first, ["failed"], alike="could not fetch …: HTTP 404")
+    keys, after = [], 0
+    while ended := ledger.read(ended_jobs, wanted, after=after, limit=2):
+        keys += [each.item.key for each in ended]
+        after = ended[-1].id
+    assert keys == ["in/d", "in/e"]
+    assert ledger.read(count_ended, wanted) == {"image": 2}
+    assert found(ledger, alike="could not fetch s3://other/z: HTTP 501") == ["in/a", "in/b", "in/c"]
+    assert found(ledger, alike="100%_fetch") == ["in/f"]
+    assert found(ledger, alike="100%xfetch") == []
+
+
+def test_what_a_later_batch_has_taken_up_can_be_left_out(ledger: Ledger) -> None:
+    """Unless that batch was cancelled before it sent them."""
+    first = scan(ledger, 1, "a", "b", state="failed")
+    second = scan(ledger, 2, "a", state="failed")
+    assert found(ledger, batch=first, skip_retried=True) == ["in/b"]
+    assert found(ledger, batch=second, skip_retried=True) == ["in/a"]
+    assert ledger.read(count_ended, RetryFilter(first, ["failed"])) == {"image": 2}
+    third = scan(ledger, 3, "b", state="cancelled")
+    assert found(ledger, batch=first, skip_retried=True) == ["in/b"]
+    assert ledger.read(count_ended, RetryFilter(third, ["failed"], skip_retried=True)) == {}

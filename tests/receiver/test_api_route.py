@@ -6,9 +6,9 @@ import socket
 import httpx
 import pytest
 
+from ittybatch import bodies
 from ittybatch.intake.wanted import IdempotencyConflict, RequestRefused
 from ittybatch.ledger.database import LedgerUnavailable
-from ittybatch.receiver import bodies
 from tests.receiver.api_client import AUTHORIZED, TOKEN, URL, Api, NotingIntake, job, serving
 from tests.receiver.harness import running, wait_until
 

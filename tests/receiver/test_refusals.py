@@ -4,10 +4,11 @@ import socket
 
 import pytest
 
+from ittybatch import bodies
 from ittybatch.errors import ConfigurationError
 from ittybatch.ittybit.signature import HEADER, sign
 from ittybatch.ledger import Ledger
-from ittybatch.receiver import bodies, create_app
+from ittybatch.receiver import create_app
 from ittybatch.settings import Settings
 from tests.receiver.harness import (
     PATH,

@@ -19,7 +19,7 @@ _PART_BYTES = 16 * 1024 * 1024
 TRANSFER = TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES)
 # Larger reports are buffered in a temporary file until they are complete.
 _IN_MEMORY_BYTES = _PART_BYTES
-_CONTENT_TYPES = {
+CONTENT_TYPES = {
     ".json": "application/json",
     ".csv": "text/csv; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -105,7 +105,7 @@ def _object(uri: str) -> Iterator[IO[bytes]]:
         raise NotWritten(f"{error}.", remedy="Write s3://bucket/key.") from error
     if not key or key.endswith("/"):
         raise NotWritten(f"{uri} names no object.", remedy="Write s3://bucket/key.")
-    content_type = _CONTENT_TYPES.get(Path(key).suffix, "application/octet-stream")
+    content_type = CONTENT_TYPES.get(Path(key).suffix, "application/octet-stream")
     with (
         tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as stream,
         contextlib.closing(s3_client()) as client,

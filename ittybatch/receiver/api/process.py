@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ittybatch.bodies import read_body
 from ittybatch.intake.declared import Declared
 from ittybatch.intake.events import is_event
 from ittybatch.receiver.api.answers import answer_of
@@ -19,7 +20,6 @@ from ittybatch.receiver.api.requests import (
     wanted_of,
 )
 from ittybatch.receiver.api.taking import TakesRequests
-from ittybatch.receiver.bodies import read_body
 
 _ERRORS = {
     401: "The bearer token is missing or wrong.",

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
 from ittybatch.intake.wanted import RequestRefused, TaskSpec, Wanted
+from ittybatch.ledger.actions import Asker, Via
 from ittybatch.profiles import Item
 from ittybatch.profiles.errors import field_path
 from ittybatch.receiver.api.models import MAX_METADATA_BYTES, MakesJobs, ProcessRequest
@@ -19,6 +20,8 @@ from ittybatch.receiver.api.models import MAX_METADATA_BYTES, MakesJobs, Process
 T = TypeVar("T", bound=BaseModel)
 
 IDEMPOTENCY_HEADER = "Idempotency-Key"
+# The token is one for all clients, so nothing tells them apart.
+API_CLIENT = Asker("a client with the API's token", Via.API)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _URLS = ("url", "input", "input_url")
@@ -104,6 +107,7 @@ def wanted_of(content: Mapping[str, Any], key: str | None) -> Wanted:
         again=request.again,
         idempotency_key=key,
         body_digest=_digest(content) if key else "",
+        asker=API_CLIENT,
     )
 
 

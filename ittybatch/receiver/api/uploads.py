@@ -4,7 +4,6 @@ The caller with the API's token begins an upload, and hands the answer to a brow
 URLs authorises that browser to finish or abort this one upload, so it never sees the token.
 """
 
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -14,25 +13,25 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ittybatch.bodies import read_body
 from ittybatch.intake.declared import UploadsDeclared
 from ittybatch.intake.live_profiles import LiveProfiles
 from ittybatch.intake.orders import Orders
 from ittybatch.intake.upload_parts import MAX_PARTS
 from ittybatch.intake.upload_request import Announced
-from ittybatch.intake.upload_urls import Begun
+from ittybatch.intake.upload_urls import Begun, describe
 from ittybatch.intake.uploads import TakesRequests, Uploads
 from ittybatch.intake.wanted import RequestRefused
 from ittybatch.receiver.api.answers import answer_of
 from ittybatch.receiver.api.errors import answer_json
 from ittybatch.receiver.api.models import ErrorAnswer, ProcessAnswer
-from ittybatch.receiver.api.requests import parse_object, tasks_of, validate
+from ittybatch.receiver.api.requests import API_CLIENT, parse_object, tasks_of, validate
 from ittybatch.receiver.api.upload_models import (
     UPLOADS,
     CompleteRequest,
     UploadAnswer,
     UploadRequest,
 )
-from ittybatch.receiver.bodies import read_body
 from ittybatch.settings import Settings
 
 # For 10,000 parts.
@@ -168,7 +167,7 @@ class UploadRoutes:
         etags = None
         if completed.parts is not None:
             etags = {part.number: part.etag for part in completed.parts}
-        taken = await uploads.complete(id, etags)
+        taken = await uploads.complete(id, etags, API_CLIENT)
         return answer_json(answer_of(taken.jobs), HTTPStatus.ACCEPTED)
 
     async def abort(self, id: str) -> Response:  # noqa: A002 - as above
@@ -188,31 +187,8 @@ class UploadRoutes:
         return self._uploads
 
     def _answer(self, request: Request, begun: Begun, status: HTTPStatus) -> Response:
-        upload = begun.upload
         here = f"{self._base(request)}{UPLOADS}/{begun.id}"
-        is_last = begun.last_number in {0, begun.part_count}
-        content = {
-            "id": begun.id,
-            "uri": upload.uri,
-            "multipart": upload.multipart_id is not None,
-            "headers": dict(begun.headers),
-            "part_size": upload.part_bytes,
-            "part_count": begun.part_count,
-            "parts": [
-                {
-                    "number": each.part.number,
-                    "offset": each.part.offset,
-                    "size": each.part.size_bytes,
-                    "url": each.url,
-                }
-                for each in begun.parts
-            ],
-            "more_url": None if is_last else f"{here}/parts?after={begun.last_number}",
-            "complete_url": f"{here}/complete",
-            "abort_url": here,
-            "expires_at": datetime.fromtimestamp(upload.expires_at, UTC).isoformat(),
-        }
-        return answer_json(content, status, _PRIVATE)
+        return answer_json(describe(begun, here), status, _PRIVATE)
 
     def _base(self, request: Request) -> str:
         """The receiver's address for browsers.

@@ -1,0 +1,199 @@
+"""Actions: who asked for what, through which way, and what came of it.
+
+The record is for people. Nothing else in the ledger depends on it, and it is never tidied.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import orjson
+from sqlalchemy import insert, select, update
+
+from ittybatch.ittybit.redaction import redacted
+from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.models import Action
+
+_MAX_ACTOR = 200
+_MAX_ACTION = 50
+_MAX_OUTCOME = 2000
+_MAX_DETAIL = 500
+_MAX_DETAILS = 30
+
+
+class Via(StrEnum):
+    """The way an action was asked for."""
+
+    PAGE = "page"
+    CLI = "cli"
+    API = "api"
+    PREFECT = "prefect"
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks for an action.
+
+    Args:
+        name: Their name, as far as it is known.
+        via: The way they ask.
+    """
+
+    name: str
+    via: Via
+
+
+@dataclass(frozen=True, slots=True)
+class DoneAction:
+    """An action as it was recorded.
+
+    Args:
+        id: Its number; later actions have larger ones.
+        at: When it was recorded.
+        actor: Who asked for it, as far as it is known.
+        via: The way they asked.
+        action: What they asked for, such as `pause` or `retry`.
+        batch_id: The batch that it was about, if it was about one.
+        details: What they asked for in detail, by name, without secrets.
+        outcome: What was done, or why it was refused.
+        refused: Whether nothing was done.
+    """
+
+    id: int
+    at: datetime
+    actor: str
+    via: Via
+    action: str
+    batch_id: str | None
+    details: Mapping[str, Any]
+    outcome: str
+    refused: bool
+
+
+def record_action(
+    transaction: Transaction,
+    *,
+    actor: str,
+    via: Via,
+    action: str,
+    outcome: str,
+    batch: str | None = None,
+    details: Mapping[str, Any] | None = None,
+    refused: bool = False,
+) -> int:
+    """Record what somebody asked for, and what came of it; secrets in it are masked.
+
+    Args:
+        transaction: The transaction to do it in.
+        actor: Who asked, such as a user's name.
+        via: The way they asked.
+        action: What they asked for, such as `pause`.
+        outcome: What was done, or why it was refused.
+        batch: The batch that it is about.
+        details: What they asked for in detail, by name, as JSON. Long texts are cut.
+        refused: Whether nothing was done.
+
+    Returns:
+        The number of the record.
+    """
+    added = transaction.execute(
+        insert(Action)
+        .values(
+            at=transaction.now,
+            actor=_text(actor, _MAX_ACTOR) or "unknown",
+            via=via.value,
+            action=_text(action, _MAX_ACTION),
+            batch_id=batch and _text(batch, 64),
+            details=_details(details or {}),
+            outcome=_text(outcome, _MAX_OUTCOME),
+            refused=refused,
+        )
+        .returning(Action.id)
+    )
+    return int(added.scalar_one())
+
+
+def end_action(
+    transaction: Transaction,
+    number: int,
+    outcome: str,
+    *,
+    refused: bool,
+    details: Mapping[str, Any] | None = None,
+) -> None:
+    """Replace the outcome of an action that was recorded when it began.
+
+    Args:
+        transaction: The transaction to do it in.
+        number: The number of its record.
+        outcome: What was done, or why it was refused.
+        refused: Whether nothing was done.
+        details: More details, known only now.
+    """
+    values: dict[str, Any] = {"outcome": _text(outcome, _MAX_OUTCOME), "refused": refused}
+    if details:
+        before = transaction.execute(
+            select(Action.details).where(Action.id == number).with_for_update()
+        ).scalar_one()
+        values["details"] = {**before, **_details(details)}
+    transaction.execute(update(Action).where(Action.id == number).values(values))
+
+
+def read_action(transaction: Transaction, number: int) -> DoneAction | None:
+    """The action with this number, if there is one."""
+    rows = transaction.rows(select(*Action.__table__.columns).where(Action.id == number))
+    return _read(rows[0]) if rows else None
+
+
+def recent_actions(
+    transaction: Transaction,
+    *,
+    batch: str | None = None,
+    actor: str | None = None,
+    via: Via | None = None,
+    before: int | None = None,
+    limit: int = 50,
+) -> list[DoneAction]:
+    """Actions, the newest first.
+
+    Args:
+        transaction: The transaction to look in.
+        batch: Only those about this batch.
+        actor: Only those that somebody asked for whose name contains this text, ignoring case.
+        via: Only those that were asked for in this way.
+        before: Only those with a smaller number: the last of the page before.
+        limit: The maximum number.
+    """
+    query = select(*Action.__table__.columns).order_by(Action.id.desc()).limit(limit)
+    if batch is not None:
+        query = query.where(Action.batch_id == batch)
+    if actor is not None:
+        query = query.where(Action.actor.icontains(actor, autoescape=True))
+    if via is not None:
+        query = query.where(Action.via == via.value)
+    if before is not None:
+        query = query.where(Action.id < before)
+    return [_read(row) for row in transaction.rows(query)]
+
+
+def _read(row: Any) -> DoneAction:  # noqa: ANN401  a row of `actions`
+    return DoneAction(**{**row._mapping, "via": Via(row.via)})  # noqa: SLF001  its public name
+
+
+def _text(text: str, most: int) -> str:
+    # Postgres takes no NUL in text.
+    return redacted(text.replace("\x00", ""))[:most]
+
+
+def _details(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {_text(name, 100): _detail(value) for name, value in list(given.items())[:_MAX_DETAILS]}
+
+
+def _detail(value: object) -> Any:  # noqa: ANN401  JSON
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, str):
+        return _text(value, _MAX_DETAIL)
+    return _text(orjson.dumps(value, default=str).decode(), _MAX_DETAIL)

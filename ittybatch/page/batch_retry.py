@@ -1,0 +1,147 @@
+"""Retry a batch's failures: a page that repeats how many and what they cost, and the lever."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ittybatch.engine.options import BatchOptions
+from ittybatch.engine.recording import recorded
+from ittybatch.engine.retrying import Retry, count_retry, short_price, start_retry
+from ittybatch.errors import IttybatchError
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.actions import Asker, Via
+from ittybatch.ledger.batches import read_batch
+from ittybatch.page.batch_address import batch_context, batch_url, known_batch
+from ittybatch.page.batch_views import ShownGroup, failures_of
+from ittybatch.page.forms import Form, read_form
+from ittybatch.page.outcomes import Outcome
+from ittybatch.page.shell import Shell
+from ittybatch.settings import Settings
+from ittybatch.sources import FailedJobsSource
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a retry is asked for, as a form or an address says it.
+
+    Args:
+        source: The jobs.
+        fields: The same as fields of a form.
+    """
+
+    source: FailedJobsSource
+    fields: list[tuple[str, str]]
+
+
+async def confirm(request: Request) -> Response:
+    """Ask whether to retry, with the number of jobs and what they may cost."""
+    shell = Shell.of(request)
+    batch = await known_batch(request)
+    query = request.query_params
+    form = Form({name: query.getlist(name) for name in query})
+    asked = _asked(batch, form)
+    found_retry = await shell.call(_count, shell.ledger, shell.settings, asked.source)
+    found = await shell.read(read_batch, batch)
+    shown = await shell.read(failures_of, batch, shell.settings)
+    group = _group_of(shown.groups, asked.source)
+    return await shell.render(
+        request,
+        "batch_retry.html",
+        **batch_context(batch),
+        name=found.name,
+        retry=found_retry,
+        price=short_price(found_retry.estimate),
+        group=group,
+        fields=asked.fields,
+    )
+
+
+async def retry(request: Request) -> Response:
+    """Start the batch that makes failed jobs again, once for each confirmation."""
+    shell = Shell.of(request)
+    batch = await known_batch(request)
+    asked = _asked(batch, await read_form(request))
+    work = partial(_start, shell, asked.source, request.state.viewer.name)
+    return await shell.act(request, "retry", work, back=batch_url(batch), batch=batch)
+
+
+def _start(shell: Shell, source: FailedJobsSource, by: str) -> Outcome:
+    found = _count(shell.ledger, shell.settings, source)
+    details: dict[str, Any] = {
+        "jobs": found.jobs,
+        **source.model_dump(mode="json", exclude_none=True, exclude={"batch", "type"}),
+    }
+    try:
+        with recorded(
+            shell.ledger, Asker(by, Via.PAGE), "retry", batch=source.batch, details=details
+        ) as record:
+            started = start_retry(found, by="page")
+            record.outcome = started.describe()
+            record.details["flow_run_id"] = started.flow_run_id
+    except IttybatchError as error:
+        return Outcome(str(error), refused=True, id=record.number)
+    return Outcome(record.outcome, id=record.number)
+
+
+def _count(ledger: Ledger, settings: Settings, source: FailedJobsSource) -> Retry:
+    options = BatchOptions.model_validate(ledger.read(read_batch, source.batch).options)
+    return count_retry(ledger, settings, source, options)
+
+
+def _asked(batch: str, form: Form) -> Asked:
+    """Read which jobs to retry. Without a time it is now: whatever fails later is left out.
+
+    Raises:
+        HTTPException: The fields were not made by the page.
+    """
+    states = [state for state in form.texts("state") if state]
+    given: dict[str, Any] = {
+        "batch": batch,
+        "states": states or None,
+        "alike": form.text("alike") or None,
+        "ended_before": form.text("before") or datetime.now(UTC).isoformat(),
+        "skip_retried": True,
+    }
+    try:
+        source = FailedJobsSource.model_validate(
+            {name: value for name, value in given.items() if value is not None}
+        ).at(datetime.now(UTC))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise HTTPException(
+            HTTPStatus.BAD_REQUEST,
+            f"{'.'.join(map(str, first['loc']))}: {first['msg']}. Nothing was started.",
+        ) from None
+    before = source.ended_before
+    assert isinstance(before, datetime)  # noqa: S101  `at` has fixed it
+    fields = [("state", state.value) for state in source.states]
+    fields += [("alike", source.alike)] if source.alike else []
+    return Asked(source, [*fields, ("before", before.isoformat())])
+
+
+def _group_of(found: Sequence[ShownGroup], source: FailedJobsSource) -> ShownGroup | None:
+    """The group of failures that a retry is for, if it is for one."""
+    states = {state.value for state in source.states}
+    groups = [
+        each
+        for each in found
+        if each.group.reason == source.alike and {each.group.state.value} == states
+    ]
+    return groups[0] if groups else None
+
+
+def routes() -> list[Route]:
+    """The routes of this page."""
+    return [
+        Route("/batches/{batch}/retry", confirm),
+        Route("/batches/{batch}/retry", retry, methods=["POST"]),
+    ]

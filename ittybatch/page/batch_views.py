@@ -1,0 +1,267 @@
+"""What the page of a batch shows, read from the ledger in one transaction for each region."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ittybatch.engine.advice import EXPLANATIONS, Outlook, outlook
+from ittybatch.engine.conditions import Condition, describe_brakes, describe_wait
+from ittybatch.engine.estimate import Estimate, estimate
+from ittybatch.engine.flow_runs import flow_run_url
+from ittybatch.engine.naming import source_name
+from ittybatch.engine.options import BatchOptions
+from ittybatch.engine.plan_counts import describe_counts
+from ittybatch.engine.prices import Prices
+from ittybatch.engine.retrying import price_of, short_price
+from ittybatch.engine.speed import Speed, speed_at
+from ittybatch.engine.steering import Action, why_not
+from ittybatch.ledger import Transaction
+from ittybatch.ledger.actions import DoneAction, recent_actions
+from ittybatch.ledger.asking import problems_of
+from ittybatch.ledger.batch_detail import Brakes, ChunkRow, brakes_of, chunk_rows
+from ittybatch.ledger.failure_groups import FailureGroup, failure_groups
+from ittybatch.ledger.progress import BatchProgress, batch_progress
+from ittybatch.ledger.pulse import ended_lately
+from ittybatch.ledger.queries import (
+    BatchStatus,
+    batch_of_run,
+    batch_status,
+    past_durations,
+)
+from ittybatch.ledger.states import BatchState, ChunkState
+from ittybatch.page.batch_address import batch_url
+from ittybatch.settings import Settings
+
+_ACTIONS_SHOWN = 5
+_AT_WORK_SHOWN = 10
+_NEXT_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """A batch as it is now.
+
+    Args:
+        status: The batch in numbers.
+        source: A short name of its source.
+        brakes: What slows or stops it.
+        conditions: The same in words.
+        speed: How fast its jobs end.
+        spent: What it has spent, in the user's unit; None if unknown.
+        planned: The estimated cost and time of its plan.
+        problems: Failed polls of its jobs, in words.
+        refused: By action, why it is not possible now; None if it is.
+        flow_run_url: Its flow run's page in Prefect.
+    """
+
+    status: BatchStatus
+    source: str
+    brakes: Brakes
+    conditions: Sequence[Condition]
+    speed: Speed
+    spent: float | None
+    planned: Estimate
+    problems: str | None
+    refused: dict[str, str | None]
+    flow_run_url: str | None
+
+    @property
+    def plan_lines(self) -> list[tuple[int, str]]:
+        """The counts of the plan, with what was left out and why; renditions are shown apart."""
+        return [
+            (number, words)
+            for number, words in describe_counts(self.status.plan)
+            if not words.startswith("jobs of rendition ")
+        ]
+
+
+def now_of(transaction: Transaction, batch: str, settings: Settings) -> Now:
+    """Read a batch as it is now."""
+    status = batch_status(transaction, batch)
+    brakes = brakes_of(transaction, batch)
+    per_minute = None
+    if status.state is BatchState.RUNNING:
+        per_minute = ended_lately(transaction, [batch]).get(batch)
+    # Only a plan that waits for approval shows how long it will take.
+    known = past_durations(transaction) if status.state is BatchState.UNAPPROVED else {}
+    options = BatchOptions.model_validate(status.options)
+    planned = estimate(status.plan, options, settings, known)
+    prices = Prices(options.cost_per_job, settings.kind_costs)
+    problems = problems_of(transaction, batch) if status.counts["in_flight"] else None
+    return Now(
+        status=status,
+        source=source_name(status.source),
+        brakes=brakes,
+        conditions=list(describe_brakes(brakes)),
+        speed=speed_at(per_minute, status),
+        spent=prices.cost(renditions_of(transaction, batch).sent_by_kind) if prices.any else None,
+        planned=planned,
+        problems=problems.describe() if problems else None,
+        refused={action.value: why_not(action, status.state) for action in Action},
+        flow_run_url=flow_run_url(status.flow_run_id),
+    )
+
+
+def renditions_of(transaction: Transaction, batch: str) -> BatchProgress:
+    """How far each rendition of a batch is."""
+    return batch_progress(transaction, [batch])[batch]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownGroup:
+    """A group of failures, with what a retry would cost and come to.
+
+    Args:
+        group: The group.
+        outlook: The likely result of another attempt.
+        explanation: The same in a sentence.
+        price: What another attempt at all that are left may cost, for the button.
+        retry_url: The page that confirms the retry; None if nothing is left to retry.
+    """
+
+    group: FailureGroup
+    outlook: Outlook
+    explanation: str
+    price: str
+    retry_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShownFailures:
+    """The failures of a batch.
+
+    Args:
+        groups: By reason, the most frequent first.
+        looked_at: The number of failures in the groups.
+        total: The number of all failures.
+        complete: Whether the groups have all.
+        retry_all_url: The page that confirms a retry of all that failed or expired.
+        at: When they were read.
+    """
+
+    groups: Sequence[ShownGroup]
+    looked_at: int
+    total: int
+    complete: bool
+    retry_all_url: str | None
+    at: datetime
+
+
+def failures_of(transaction: Transaction, batch: str, settings: Settings) -> ShownFailures:
+    """The failures of a batch by reason, each with the price of a retry."""
+    found = failure_groups(transaction, batch)
+    options = BatchOptions.model_validate(batch_status(transaction, batch).options)
+    before = found.at.isoformat()
+    shown = []
+    for group in found.groups:
+        reason = {
+            "state": group.state.value,
+            "error_kind": group.error_kind,
+            "error_message": group.error_message,
+        }
+        likely = outlook(reason)
+        url = batch_url(batch, "retry", state=group.state.value, alike=group.reason, before=before)
+        shown.append(
+            ShownGroup(
+                group,
+                likely,
+                EXPLANATIONS[likely],
+                short_price(price_of(Counter(group.left), options, settings)),
+                url if group.to_retry else None,
+            )
+        )
+    left = [each for each in shown if each.retry_url and each.outlook is not Outlook.CANCELLED]
+    several = len(left) > 1 or (left and not found.complete)
+    retry_all = batch_url(batch, "retry", before=before) if several else None
+    return ShownFailures(shown, found.looked_at, found.total, found.complete, retry_all, found.at)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownChunk:
+    """A chunk as the list shows it.
+
+    Args:
+        chunk: The chunk.
+        waits_for: What it waits for, in words.
+        looks_again_at: When its flow run continues at the latest.
+        url: Its flow run's page in Prefect.
+    """
+
+    chunk: ChunkRow
+    waits_for: str
+    looks_again_at: datetime | None
+    url: str | None
+
+
+def chunks_of(
+    transaction: Transaction,
+    batch: str,
+    *,
+    after: int = 0,
+    state: ChunkState | None = None,
+    limit: int = 50,
+) -> list[ShownChunk]:
+    """Chunks of a batch in their order, with what they wait for; arguments as for `chunk_rows`."""
+    brakes = brakes_of(transaction, batch)
+    return [
+        ShownChunk(
+            row,
+            describe_wait(row, brakes),
+            row.wake_at if row.wake_at and row.wake_at > brakes.now else None,
+            flow_run_url(row.flow_run_id),
+        )
+        for row in chunk_rows(transaction, batch, after=after, state=state, limit=limit)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownChunks:
+    """The chunks that are at work, and those that come next.
+
+    Args:
+        chunks: Some of them.
+        done: The number of chunks that are done.
+        total: The number of all chunks.
+    """
+
+    chunks: Sequence[ShownChunk]
+    done: int
+    total: int
+
+
+def chunks_at_work(transaction: Transaction, batch: str) -> ShownChunks:
+    """The chunks of a batch that are at work, and those that come next."""
+    status = batch_status(transaction, batch)
+    found = chunks_of(transaction, batch, state=ChunkState.RELEASED, limit=_AT_WORK_SHOWN)
+    found += chunks_of(transaction, batch, state=ChunkState.PLANNED, limit=_NEXT_SHOWN)
+    return ShownChunks(found, status.chunks_done, status.chunks)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownAction:
+    """What was done about a batch, with what came of it.
+
+    Args:
+        action: The record.
+        url: The page in Prefect of the flow run that it started.
+        batch: The batch that this flow run has begun.
+        waits: Whether that batch does not exist yet.
+    """
+
+    action: DoneAction
+    url: str | None
+    batch: str | None
+    waits: bool
+
+
+def actions_of(transaction: Transaction, batch: str) -> list[ShownAction]:
+    """What was last done about a batch."""
+    shown = []
+    for each in recent_actions(transaction, batch=batch, limit=_ACTIONS_SHOWN):
+        run: Any = each.details.get("flow_run_id")
+        made = batch_of_run(transaction, run) if isinstance(run, str) else None
+        url = flow_run_url(run) if isinstance(run, str) else None
+        shown.append(ShownAction(each, url, made, isinstance(run, str) and made is None))
+    return shown

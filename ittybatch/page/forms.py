@@ -1,0 +1,56 @@
+"""Reads posted forms, bounded."""
+
+from http import HTTPStatus
+from urllib.parse import parse_qs
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from ittybatch.bodies import read_body
+
+_MAX_FORM_BYTES = 262_144
+_MAX_FIELDS = 2_000
+_FORM = "application/x-www-form-urlencoded"
+
+
+class Form:
+    """The fields of a posted form.
+
+    Args:
+        fields: Values by name.
+    """
+
+    def __init__(self, fields: dict[str, list[str]]) -> None:
+        self._fields = fields
+
+    def text(self, name: str) -> str:
+        """The first value of a field without surrounding spaces; "" if there is none."""
+        return next(iter(self._fields.get(name, ())), "").strip()
+
+    def texts(self, name: str) -> list[str]:
+        """Every value of a field."""
+        return self._fields.get(name, [])
+
+    def is_on(self, name: str) -> bool:
+        """Whether a box is ticked."""
+        return bool(self.text(name))
+
+
+async def read_form(request: Request) -> Form:
+    """Read a posted form.
+
+    Raises:
+        HTTPException: It is too large, too slow, or not a form.
+    """
+    if request.headers.get("content-type", _FORM).partition(";")[0].strip().lower() != _FORM:
+        raise HTTPException(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The page's forms are sent as {_FORM}."
+        )
+    body = await read_body(request, _MAX_FORM_BYTES)
+    try:
+        fields = parse_qs(
+            body.decode(), keep_blank_values=True, max_num_fields=_MAX_FIELDS, strict_parsing=False
+        )
+    except ValueError:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "The form cannot be read.") from None
+    return Form(fields)

@@ -1,0 +1,101 @@
+"""What every request of the page passes: access, cross-site refusal, security headers."""
+
+from http import HTTPStatus
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import HTTPConnection
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ittybatch.page.access import Access, Stranger
+from ittybatch.page.origin import is_cross_site
+
+# Outputs are at any host, and may be shown, but nothing of them runs. `blob:` is what hls.js
+# plays from. A page that needs more gives a policy of its own.
+_POLICY = {
+    "default-src": "'self'",
+    "img-src": "'self' https: http: data:",
+    "media-src": "'self' https: http: blob:",
+    "connect-src": "'self'",
+    "object-src": "'none'",
+    "base-uri": "'none'",
+    "form-action": "'self'",
+    "frame-ancestors": "'none'",
+}
+_HEADERS = {
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    # The pages hold users' names and addresses.
+    "Cache-Control": "no-store",
+}
+
+
+def content_policy(*, connect: str = "", form_to: str = "") -> str:
+    """The content security policy: no script and no style but the page's own files.
+
+    Args:
+        connect: More places that scripts of this page may talk to, such as `https:` for the
+            bucket of an upload.
+        form_to: More places that forms of this page may be sent to.
+    """
+    changed = {
+        "connect-src": f"'self' {connect}".strip(),
+        "form-action": f"'self' {form_to}".strip(),
+    }
+    return "; ".join(f"{name} {value}" for name, value in (_POLICY | changed).items())
+
+
+class Guard:
+    """An ASGI application around the page.
+
+    It puts the `Viewer` into the request's state.
+
+    Args:
+        app: The page.
+        access: Decides who may look and act.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app = app
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("Content-Security-Policy", content_policy())
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        app = self._check(HTTPConnection(scope))
+        await app(scope, receive, send_with_headers)
+
+    def _check(self, connection: HTTPConnection) -> ASGIApp:
+        """Return the page, or the refusal to answer with."""
+        viewer = self._access.identify(connection)
+        if isinstance(viewer, Stranger):
+            return PlainTextResponse(viewer.why, viewer.status, viewer.headers)
+        if is_cross_site(connection):
+            return PlainTextResponse(
+                "This request comes from another website, so nothing was done. Open the page "
+                "itself, and try again there.",
+                HTTPStatus.FORBIDDEN,
+            )
+        # Here and not in each view: a new view cannot forget it.
+        if connection.scope["method"] not in {"GET", "HEAD"} and not viewer.may_act:
+            return PlainTextResponse(
+                f"{viewer.name} may only look, so nothing was done. Sign in as a user who may act.",
+                HTTPStatus.FORBIDDEN,
+            )
+        connection.state.viewer = viewer
+        return self._app

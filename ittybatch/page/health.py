@@ -1,0 +1,125 @@
+"""The page of the installation's health."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from prefect.settings import get_current_settings
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ittybatch.engine.amounts import format_count
+from ittybatch.errors import IttybatchError
+from ittybatch.intake.watching import QueueStatus
+from ittybatch.ledger import Transaction
+from ittybatch.ledger.last_runs import RECONCILE, Ran, last_run, receivers
+from ittybatch.ledger.pending import retry_refused
+from ittybatch.ledger.sinks import SinkStatus, sink_names, sink_statuses
+from ittybatch.ledger.webhook_counts import WebhookCounts, count_webhooks, last_webhook_at
+from ittybatch.page.doctor import Doctor
+from ittybatch.page.forms import read_form
+from ittybatch.page.shell import Shell
+from ittybatch.sinks.checking import describe_sink
+
+_PATH = "/page/health"
+# Then the answer says that the checks go on.
+_WAIT_S = 15.0
+_SILENT_AFTER = timedelta(minutes=3)
+# The deployment's schedule is every ten minutes.
+_RECONCILE_LATE_AFTER = timedelta(minutes=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the ledger knows of the installation."""
+
+    sinks: Sequence[SinkStatus]
+    receivers: Sequence[Ran]
+    reconcile: Ran | None
+    hour: WebhookCounts
+    day: WebhookCounts
+    last_webhook_at: datetime | None
+
+
+def read_health(transaction: Transaction) -> Health:
+    """Read what the ledger knows of the installation."""
+    return Health(
+        sinks=sink_statuses(transaction),
+        receivers=receivers(transaction),
+        reconcile=last_run(transaction, RECONCILE),
+        hour=count_webhooks(transaction, timedelta(hours=1)),
+        day=count_webhooks(transaction, timedelta(days=1)),
+        last_webhook_at=last_webhook_at(transaction),
+    )
+
+
+class HealthPage:
+    """The views of this page.
+
+    Args:
+        doctor: Runs the checks.
+        queues: Gives the queues that this process watches.
+    """
+
+    def __init__(self, doctor: Doctor, queues: Callable[[], Sequence[QueueStatus]]) -> None:
+        self._doctor = doctor
+        self._queues = queues
+
+    def routes(self) -> list[Route]:
+        """The routes of this page."""
+        return [
+            Route("/health", self.view),
+            Route("/regions/health", self.region),
+            Route("/health/check", self.check, methods=["POST"]),
+            Route("/health/sinks/retry", self.retry_sink, methods=["POST"]),
+        ]
+
+    async def view(self, request: Request) -> Response:
+        """Show everything."""
+        return await self._show(request, "health.html")
+
+    async def region(self, request: Request) -> Response:
+        """Show what changes."""
+        return await self._show(request, "regions/health.html")
+
+    async def check(self, request: Request) -> Response:
+        """Run the checks of `ittybatch doctor`."""
+
+        def examine() -> str:
+            found = self._doctor.examine(_WAIT_S)
+            if found is None:
+                return "The checks have begun. They show here at their end."
+            return f"Everything is checked: {found}."
+
+        return await Shell.of(request).act(request, "check", examine, back=_PATH)
+
+    async def retry_sink(self, request: Request) -> Response:
+        """Deliver again what a sink refused."""
+        shell = Shell.of(request)
+        name = (await read_form(request)).text("sink")
+
+        def retry() -> str:
+            if name not in shell.ledger.read(sink_names):
+                raise IttybatchError(f"There is no sink {name!r}.", remedy="Reload the page.")
+            count = retry_refused(shell.ledger, name)
+            return f"{format_count(count, 'result')} will be delivered to {name} again."
+
+        return await shell.act(request, "sinks retry", retry, back=_PATH, details={"sink": name})
+
+    async def _show(self, request: Request, template: str) -> Response:
+        shell = Shell.of(request)
+        health = await shell.read(read_health)
+        now = datetime.now(UTC)
+        context: dict[str, Any] = {
+            "health": health,
+            "sinks": [(each, describe_sink(each)) for each in health.sinks],
+            "receivers": [(each, now - each.at < _SILENT_AFTER) for each in health.receivers],
+            "reconcile_is_late": health.reconcile is None
+            or now - health.reconcile.at > _RECONCILE_LATE_AFTER,
+            "examination": self._doctor.last,
+            "queues": self._queues(),
+            "prefect_url": get_current_settings().ui_url,
+        }
+        return await shell.render(request, template, **context)

@@ -1,0 +1,136 @@
+/* Makes the page live: dispatches `changed` on <body> when the server says that something has
+   changed, when the tab becomes visible, and every 30 s in case a message is lost. Regions fetch
+   themselves anew on it. Without this file everything works, after a reload. */
+"use strict";
+
+(() => {
+  const { stream, worker } = document.currentScript.dataset;
+  const EVERY = 30000;
+  const WORDS = {
+    open: "Live",
+    lost: "Reconnecting …",
+    paused: "Paused",
+    off: "Updates each 30 s",
+  };
+  let paused = false;
+  let state = "off";
+  let last = 0;
+  let port = null;
+  let source = null;
+
+  const indicator = () => document.getElementById("live");
+
+  function show() {
+    const element = indicator();
+    if (!element) return;
+    const shown = paused ? "paused" : state;
+    element.dataset.state = shown;
+    element.querySelector(".words").textContent = WORDS[shown];
+  }
+
+  function changed() {
+    if (paused || document.hidden) return;
+    last = Date.now();
+    document.body.dispatchEvent(new CustomEvent("changed"));
+  }
+
+  function hear(message) {
+    if (message === "changed") return changed();
+    state = message;
+    show();
+  }
+
+  const wanted = () => !document.hidden && !paused;
+
+  // A browser without shared workers: a stream of this tab alone, while it is visible.
+  function own() {
+    if (!wanted()) {
+      if (source) source.close();
+      source = null;
+    } else if (!source) {
+      source = new EventSource(stream);
+      source.onopen = () => hear("open");
+      source.addEventListener("changed", () => hear("changed"));
+      source.onerror = () => {
+        hear("lost");
+        if (source.readyState === EventSource.CLOSED) source = null;
+      };
+    }
+  }
+
+  function report() {
+    if (port) port.postMessage({ url: stream, visible: wanted() });
+    else own();
+    show();
+    if (wanted()) changed();
+  }
+
+  function start() {
+    const element = indicator();
+    const words = document.createElement("span");
+    words.className = "words";
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "plain";
+    button.textContent = "Pause";
+    button.title = "Stop updating what is shown";
+    button.addEventListener("click", () => {
+      paused = !paused;
+      button.textContent = paused ? "Continue" : "Pause";
+      report();
+    });
+    element.append(words, button);
+    if (window.SharedWorker) {
+      port = new SharedWorker(worker).port;
+      port.onmessage = ({ data }) => hear(data);
+    }
+    document.addEventListener("visibilitychange", report);
+    addEventListener("pagehide", () => port && port.postMessage({ gone: true }));
+    addEventListener("pageshow", ({ persisted }) => persisted && report());
+    setInterval(() => {
+      if (!port) own();
+      if (Date.now() - last >= EVERY - 500) changed();
+    }, EVERY);
+    if (port) port.postMessage({ url: stream, visible: wanted() });
+    else own();
+    last = Date.now();
+    show();
+  }
+
+  function tell(text) {
+    const outcome = document.getElementById("outcome");
+    const notice = document.createElement("p");
+    notice.className = "notice bad";
+    notice.textContent = text;
+    outcome.replaceChildren(notice);
+  }
+
+  // A change that came before the pause may still be waiting for its turn. What the reader does
+  // themselves comes from a form, not from <body>, and is shown.
+  document.addEventListener("htmx:before:request", (event) => {
+    const cause = event.detail.ctx.sourceEvent;
+    if (paused && cause && cause.type === "changed" && cause.target === document.body)
+      event.preventDefault();
+  });
+
+  // Errors replace nothing on the page; what it shows is older then, and it says so.
+  document.addEventListener("htmx:response:error", ({ detail }) => {
+    const { status, raw } = detail.ctx.response;
+    const posted = detail.ctx.request.method !== "GET";
+    const plain = (raw.headers.get("content-type") || "").startsWith("text/plain");
+    if (plain) return tell(detail.ctx.text);
+    tell(
+      posted
+        ? `Not done: the server answered ${status}.`
+        : `The server answered ${status}; what you see is from ${new Date(last).toLocaleTimeString()}.`,
+    );
+  });
+  document.addEventListener("htmx:error", ({ detail }) => {
+    if (!detail.ctx) return;
+    if (detail.ctx.request.method !== "GET")
+      tell("The server did not answer, so it is not known whether this was done. Look before you try again.");
+    else hear("lost");
+  });
+
+  start();
+})();
