@@ -2,26 +2,31 @@
 
 import os
 import shutil
+import sqlite3
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg import sql
 
-from ittybatch.ledger import Ledger
+from ittybatch.ledger import Ledger, database
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.migrate import upgrade
 from ittybatch_local.ports import choose_ports
-from ittybatch_local.postgres import PostgresCluster
+from ittybatch_local.postgres import SERVER_OPTIONS, PostgresCluster
 from ittybatch_local.supervisor import Supervisor
 
-pytest_plugins = ["tests.order"]
+pytest_plugins = ["tests.aws", "tests.order"]
 
 OURS = ("ITTYBIT_", "ITTYBATCH_", "PREFECT_", "AWS_", "DATABASE_URL", "WEBHOOK_URL", "PORT")
 TEMPLATE = "migrated"
+# Tests kill processes, and no machine: what the kernel has is written. Waiting for the disk took
+# most of the time of a test's database.
+UNSYNCED = {"fsync": "off", "full_page_writes": "off"}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,6 +36,19 @@ def _no_settings_from_outside() -> Iterator[None]:
         for name in list(os.environ):
             if name.startswith(OURS):
                 patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sqlite_does_not_wait_for_the_disk() -> Iterator[None]:
+    usual = database._set_up_sqlite
+
+    def unsynced(connection: sqlite3.Connection, record: object) -> None:
+        usual(connection, record)
+        connection.execute("PRAGMA synchronous=OFF")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "_set_up_sqlite", unsynced)
         yield
 
 
@@ -44,7 +62,9 @@ def postgres() -> Iterator[PostgresCluster]:
     cluster = PostgresCluster(folder / "postgres", port, uuid.uuid4().hex)
     cluster.prepare()
     try:
-        with Supervisor(lambda _: None) as supervisor:
+        with pytest.MonkeyPatch.context() as patch, Supervisor(lambda _: None) as supervisor:
+            for name, value in UNSYNCED.items():
+                patch.setitem(SERVER_OPTIONS, name, value)
             supervisor.launch(cluster.spec(folder / "postgres.log", dict(os.environ)))
             supervisor.await_ready("postgres")
             cluster.create_databases([TEMPLATE])
@@ -59,19 +79,26 @@ def postgres() -> Iterator[PostgresCluster]:
 PSYCOPG = "postgresql+psycopg"
 
 
-@pytest.fixture
-def postgres_url(postgres: PostgresCluster) -> Iterator[str]:
-    """An empty ledger of its own on Postgres."""
+@contextmanager
+def empty_postgres(postgres: PostgresCluster) -> Iterator[str]:
+    """The URL of an empty ledger on Postgres, until the block ends."""
     name = f"ledger_{uuid.uuid4().hex}"
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as admin:
         admin.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
                 sql.Identifier(name), sql.Identifier(TEMPLATE)
             )
         )
     yield postgres.url(name, scheme=PSYCOPG)
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as admin:
         admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresCluster) -> Iterator[str]:
+    """An empty ledger of its own on Postgres."""
+    with empty_postgres(postgres) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

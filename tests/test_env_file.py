@@ -9,7 +9,6 @@ from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from ittybatch.env_file import LOCAL_S3, export_env_files
 
@@ -30,16 +29,11 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
 
 
 @pytest.fixture(scope="module")
-def s3_url() -> Iterator[str]:
+def s3_url(aws_url: str) -> str:
     """A store with a bucket named `media`."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
     session = boto3.Session("key", "secret", region_name="us-east-1")
-    session.client("s3", endpoint_url=url).create_bucket(Bucket="media")
-    yield url
-    server.stop()
+    session.client("s3", endpoint_url=aws_url).create_bucket(Bucket="media")
+    return aws_url
 
 
 def exported(path: Path, text: str) -> dict[str, str]:

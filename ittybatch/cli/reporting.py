@@ -8,8 +8,15 @@ from rich.console import Console
 
 from ittybatch.cli.output import Batch, console, errors
 from ittybatch.cli.status import SUCCEEDED
-from ittybatch.engine.reporting import Written, report_output, table_output, write_report
+from ittybatch.engine.reporting import (
+    Written,
+    plots_output,
+    report_output,
+    table_output,
+    write_report,
+)
 from ittybatch.engine.reports.forms import ReportFormat, form_of
+from ittybatch.engine.reports.page import PlotFiles
 from ittybatch.ledger import open_ledger
 from ittybatch.ledger.queries import find_batch
 from ittybatch.settings import Settings
@@ -20,7 +27,9 @@ def report(
     *,
     format: Annotated[  # noqa: A002  the option's name
         ReportFormat | None,
-        Parameter(help="csv, json, parquet or html. Default: the suffix of the output, or json."),
+        Parameter(
+            help="csv, json, parquet, html or xlsx. Default: the suffix of the output, or json."
+        ),
     ] = None,
     output: Annotated[
         str | None,
@@ -43,23 +52,50 @@ def report(
         str | None,
         Parameter(help="Also write jobs to this DynamoDB table; without `--output`, only there."),
     ] = None,
+    plots: Annotated[
+        str | None,
+        Parameter(
+            help="Also draw durations, throughput, failures and sizes as .svg files in this folder "
+            "or s3://bucket/prefix/; without `--output`, only these."
+        ),
+    ] = None,
 ) -> int:
     """Write a batch's completion report."""
     form = form_of(output, format)
-    ledger = open_ledger(Settings())
+    settings = Settings()
+    ledger = open_ledger(settings)
     found = ledger.read(find_batch, batch)
     outputs = [table_output(dynamodb, found)] if dynamodb else []
-    if output is None and form is ReportFormat.PARQUET:
-        output = f"{found}.parquet"
-    printed = output is None and (format is not None or not dynamodb)
+    drawn = PlotFiles(plots) if plots else None
+    if plots and drawn is not None:
+        outputs.append(plots_output(drawn, plots))
+    if output is None and form in {ReportFormat.PARQUET, ReportFormat.XLSX}:
+        output = f"{found}.{form.value}"
+    printed = output is None and (format is not None or not outputs)
     if output is not None or printed:
         place = sys.stdout.buffer if output is None else output
         outputs.append(report_output(ledger, found, form, place, only_failures=only_failures))
-    written = write_report(ledger, found, outputs, check_outputs=check_outputs)
+    written = write_report(
+        ledger,
+        found,
+        outputs,
+        check_outputs=check_outputs,
+        kind_costs=settings.kind_costs,
+    )
     sys.stdout.buffer.flush()
     # Standard output may be a pipe, which must contain only the report.
-    _print_written(written, output, dynamodb, to=errors if printed else console)
+    to = errors if printed else console
+    _print_written(written, output, dynamodb, to=to)
+    if drawn is not None:
+        _print_plots(drawn, found, to=to)
     return SUCCEEDED
+
+
+def _print_plots(drawn: PlotFiles, batch: str, *, to: Console) -> None:
+    for place in drawn.written:
+        to.print(f"Wrote {place}.", markup=False)
+    if not drawn.written:
+        to.print(f"Nothing to plot: no job of batch {batch} has ended.", markup=False)
 
 
 def _print_written(written: Written, output: str | None, table: str | None, *, to: Console) -> None:

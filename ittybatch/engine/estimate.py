@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ittybatch.engine.amounts import format_count
 from ittybatch.engine.options import BatchOptions, RunOptions
+from ittybatch.engine.prices import Prices
 from ittybatch.ledger.queries import PastDurations
 from ittybatch.settings import Settings
 
@@ -68,25 +69,10 @@ def estimate(
         if name.startswith(_KIND) and count
     }
     jobs = counts.get("jobs", 0)
-    prices = {kind: options.cost_per_job or settings.kind_costs.get(kind) for kind in kinds}
-    unpriced = tuple(sorted(kind for kind, price in prices.items() if price is None))
-    cost = sum(count * (prices[kind] or 0) for kind, count in kinds.items())
+    prices = Prices(options.cost_per_job, settings.kind_costs)
+    unpriced = tuple(sorted(kind for kind in kinds if prices.of(kind) is None))
     minutes, basis = _time(kinds, jobs, counts.get("items", 0), (options, settings, known))
-    return Estimate(jobs, None if unpriced else cost, minutes, unpriced, basis)
-
-
-def spent_on(sent: Mapping[str, int], options: BatchOptions, settings: Settings) -> float | None:
-    """What the submissions of a batch cost, in the user's unit; None if a kind has no rate.
-
-    Args:
-        sent: Submissions made, retries included, by kind of job.
-        options: The batch's options.
-        settings: Rates by kind.
-    """
-    prices = {kind: options.cost_per_job or settings.kind_costs.get(kind) for kind in sent}
-    if None in prices.values() or not (options.cost_per_job or settings.kind_costs):
-        return None
-    return sum(count * (prices[kind] or 0) for kind, count in sent.items())
+    return Estimate(jobs, prices.cost(kinds), minutes, unpriced, basis)
 
 
 def why_ask(found: Estimate, options: BatchOptions) -> str | None:

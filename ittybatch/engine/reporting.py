@@ -1,12 +1,13 @@
 """Write the completion report: one pass over a batch's jobs writes all formats."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, ParamSpec, Self
 
+from ittybatch.engine.prices import prices_of
 from ittybatch.engine.reports.checks import OutputChecks
 from ittybatch.engine.reports.durations import InputDurations
 from ittybatch.engine.reports.dynamodb import open_table
@@ -18,9 +19,9 @@ from ittybatch.engine.reports.forms import (
     ReportForm,
     ReportFormat,
 )
-from ittybatch.engine.reports.page import PageReport
+from ittybatch.engine.reports.page import PageReport, PlotFiles
 from ittybatch.engine.reports.places import NotWritten, whole, within
-from ittybatch.engine.reports.rejects import write_rejects_to
+from ittybatch.engine.reports.rejects import rejected_rows, write_rejects_to
 from ittybatch.engine.reports.tally import Tally
 from ittybatch.errors import ConfigurationError, IttybatchError
 from ittybatch.ledger import Ledger
@@ -32,8 +33,12 @@ from ittybatch.sources.s3 import SCHEME
 
 P = ParamSpec("P")
 
-# Written beside the ledger for every batch; Parquet only on request.
+# Written beside the ledger for every batch.
 _AT_HOME = (ReportFormat.JSON, ReportFormat.CSV, ReportFormat.HTML)
+# A workbook of a large batch takes minutes: it is written only on request.
+_COPIES = (*_AT_HOME, ReportFormat.PARQUET)
+_MOST_REASONS = 10_000
+_ADD_UP = {ReportFormat.HTML, ReportFormat.XLSX}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +88,17 @@ def report_output(
     """Describe a report to a path, to `s3://bucket/key`, or to a stream that stays open."""
     opened = _opened(ledger, batch, form, place, only_failures=only_failures)
     name = place if isinstance(place, str) else form.value
-    return Output(name, opened, only_failures, may_fail, adds_up=form is ReportFormat.HTML)
+    return Output(name, opened, only_failures, may_fail, adds_up=form in _ADD_UP)
 
 
 def table_output(table: str, batch: str) -> Output:
     """Describe a DynamoDB table that receives each ended job as an item."""
     return Output(table, open_table(table, batch))
+
+
+def plots_output(files: PlotFiles, folder: str) -> Output:
+    """Describe the plots of all jobs, as SVG files in a folder or below an S3 prefix."""
+    return Output(folder, nullcontext(files), adds_up=True)
 
 
 def write_report(
@@ -98,6 +108,7 @@ def write_report(
     *,
     check_outputs: bool = False,
     settings: Settings | None = None,
+    kind_costs: Mapping[str, float] | None = None,
 ) -> Written:
     """Read a batch's jobs once, page by page, and write all outputs.
 
@@ -108,12 +119,13 @@ def write_report(
         check_outputs: Whether to check each job's output.
         settings: Used to request the durations of inputs from Ittybit, which the checks compare
             with those of outputs; None for no comparison.
+        kind_costs: The cost of a job by kind, for the summary.
 
     Raises:
         NotWritten: A required report could not be written; an existing file is unchanged.
         TableUnavailable: A required table could not be written to.
     """
-    written = Written()
+    written = Written(Tally(prices_of(ledger, batch, kind_costs or {})))
     needs_all = check_outputs or any(
         output.adds_up or not output.only_failures for output in outputs
     )
@@ -153,7 +165,7 @@ def write_files(
             `report.parquet`.
         only_failures: Whether the copies list only jobs that did not succeed.
         check_outputs: Whether to check each job's output.
-        settings: As in `write_report`.
+        settings: As in `write_report`, and the costs of kinds.
 
     Raises:
         NotWritten: A file in the folder could not be written.
@@ -174,9 +186,16 @@ def write_files(
                 only_failures=only_failures,
                 may_fail=True,
             )
-            for form in ReportFormat
+            for form in _COPIES
         ]
-    written = write_report(ledger, batch, outputs, check_outputs=check_outputs, settings=settings)
+    written = write_report(
+        ledger,
+        batch,
+        outputs,
+        check_outputs=check_outputs,
+        settings=settings,
+        kind_costs=settings.kind_costs if settings else None,
+    )
     written.failures += refused
     written.places = {form.value: place for form, place in here.items()}
     if rejects := write_rejects_to(ledger, batch, str(folder / "rejects.csv")):
@@ -217,6 +236,15 @@ def _opened(
             case ReportFormat.HTML:
                 reasons = ledger.read(failure_reasons, batch)
                 yield PageReport(stream, status, reasons, only_failures=only_failures)
+            case ReportFormat.XLSX:
+                # openpyxl is slow to import, and only whoever asks for a workbook needs it.
+                from ittybatch.engine.reports.workbook import WorkbookReport  # noqa: PLC0415
+
+                every_reason = ledger.read(failure_reasons, batch, _MOST_REASONS)
+                rejects = rejected_rows(ledger, batch)
+                yield WorkbookReport(
+                    stream, status, every_reason, rejects, only_failures=only_failures
+                )
 
 
 class _Writing:

@@ -6,12 +6,12 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from ittybatch.engine.amounts import format_bytes, format_count, format_duration
-from ittybatch.engine.reports.page import visible as shown
+from ittybatch.engine.amounts import format_bytes, format_count, format_duration, format_rate
 from ittybatch.ittybit.redaction import redacted, without_secrets
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 _ELLIPSIS = "…"
+_REPLACEMENT = "\ufffd"
 # The colour and mark of a state, see page.css. Any other state is shown without colour.
 TONES: Mapping[str, str] = {
     **dict.fromkeys(("succeeded", "ok", "applied", "delivered", "done"), "good"),
@@ -85,12 +85,28 @@ def cut(text: object, length: int = 48) -> Markup:
     ).format(whole=whole, short=short)
 
 
-def visible(text: object) -> str:
-    """A text from anyone, for people: signatures and passwords out, no invisible characters.
+def finalize(value: object) -> object:
+    """A value as templates write it: invisible characters of a text are replaced.
 
-    A character that reverses the text's direction would make one name look like another.
+    One that reverses the text's direction would make a name look like another. Every value passes
+    this, so that no template can forget it; `exact` exempts one.
     """
-    return str(shown(without_secrets(str(text))))
+    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
+        return value
+    return "".join(
+        each if each.isprintable() or each in "\n\t" else " " if each.isspace() else _REPLACEMENT
+        for each in value
+    )
+
+
+def exact(value: object) -> Markup:
+    """A value that a form sends back as it is; only for attributes, which nobody reads."""
+    return escape(value)
+
+
+def visible(text: object) -> str:
+    """A text from anyone, for people: signatures and passwords out, no invisible characters."""
+    return str(finalize(without_secrets(str(text))))
 
 
 def state(value: object) -> Markup:
@@ -113,7 +129,7 @@ def plain(text: object) -> str:
 
 def code(text: object) -> Markup:
     """A text whose parts in backquotes are shown as code."""
-    parts = plain(text).split("`")
+    parts = str(finalize(plain(text))).split("`")
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if number % 2 else escape(part)
         for number, part in enumerate(parts)
@@ -143,13 +159,15 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "plural": format_count,
     "bytes": format_bytes,
     "duration": format_duration,
+    "rate": format_rate,
     "cut": cut,
     "redacted": redacted,
     "state": state,
     "state_word": state_word,
+    "visible": visible,
+    "exact": exact,
     "plain": plain,
     "code": code,
-    "visible": visible,
     "percent": percent,
     "live": live,
 }

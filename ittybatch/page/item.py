@@ -16,13 +16,14 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from ittybatch.engine.advice import advise_job
+from ittybatch.engine.amounts import format_change
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.recording import recorded
 from ittybatch.engine.reports.page import item_name
-from ittybatch.engine.reports.tally import RenditionTally
 from ittybatch.engine.retrying import count_retry, price_of, short_price, start_retry
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.options import Kind
+from ittybatch.ittybit.redaction import redacted_json
 from ittybatch.ledger.actions import Asker, Via
 from ittybatch.ledger.history import ItemHistory, JobHistory, SameJob
 from ittybatch.ledger.job_lookup import lookup_job
@@ -54,6 +55,7 @@ class RenditionView:
         medium_key: Changes when the output does.
         options: What was asked of Ittybit, as names and texts.
         metadata: The user's pairs, likewise.
+        followers: Those of other requests for the same job.
         chapters: What happened to it.
         change: How much smaller than the source it is, in words; empty if it says nothing.
         advice: What to do about its failure; None if it has not failed.
@@ -67,6 +69,7 @@ class RenditionView:
     medium_key: str
     options: Sequence[tuple[str, str]]
     metadata: Sequence[tuple[str, str]]
+    followers: Sequence[Sequence[tuple[str, str]]]
     chapters: Sequence[Chapter]
     change: str
     advice: str | None
@@ -223,6 +226,7 @@ def _rendition(
         medium_key=f"{job.completed_at:%Y%m%d%H%M%S}" if job.completed_at else "none",
         options=_pairs(job.options),
         metadata=_pairs(job.metadata),
+        followers=[_pairs(each) for each in job.followers],
         chapters=story_of(item, job),
         change=_change(item, job, source),
         advice=advise_job(reason) if ended_badly else None,
@@ -239,18 +243,16 @@ def _price(job: JobHistory, options: Mapping[str, Any], settings: Settings) -> s
 
 def _change(item: ItemHistory, job: JobHistory, source: Medium) -> str:
     same = _SAME_MEDIUM.get(job.kind)
-    if same is None or source.element is not same or not job.output_size_bytes:
+    if same is None or source.element is not same or not item.size_bytes:
         return ""
-    return RenditionTally(
-        input_bytes=item.size_bytes or 0, output_bytes=job.output_size_bytes
-    ).size_change
+    return format_change(item.size_bytes, job.output_size_bytes) if job.output_size_bytes else ""
 
 
 def _pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and values as texts, in their order."""
+    """Names and values as texts, in their order, without secrets."""
     return [
         (name, value if isinstance(value, str) else orjson.dumps(value).decode())
-        for name, value in values.items()
+        for name, value in redacted_json(dict(values)).items()
     ]
 
 
@@ -295,6 +297,7 @@ def _retry(shell: Shell, item: ItemHistory, job: JobHistory, before: str, by: st
         ) as record:
             started = start_retry(found, by="page")
             record.outcome = started.describe()
+            record.details["flow_run_id"] = started.flow_run_id
     except IttybatchError as error:
         return Outcome(str(error), refused=True, id=record.number)
     return Outcome(record.outcome, id=record.number)

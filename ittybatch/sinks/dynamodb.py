@@ -1,7 +1,5 @@
 """The sink that is a DynamoDB table, with the items of Ittybit's AWS guide."""
 
-import random
-import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
@@ -9,7 +7,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import Field, field_validator
 
-from ittybatch.engine.reports.dynamodb import GROUP, NO_TABLE
+from ittybatch.engine.reports.batch_write import (
+    GROUP,
+    NO_TABLE,
+    NoCapacity,
+    batch_write,
+    error_code,
+    error_message,
+)
 from ittybatch.settings import Settings
 from ittybatch.sinks.base import Outcome, Result, SinkUnavailable
 from ittybatch.sinks.dynamodb_item import item_of
@@ -22,7 +27,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, WriteRequestTypeDef
 
-_FIRST_WAIT_S = 0.05
 # A table without capacity for longer is unavailable; its results wait in the ledger.
 _PATIENCE_S = 5.0
 _IMPLICIT = "dynamodb"
@@ -134,7 +138,7 @@ class DynamoSink:
             return str(error)
         except ClientError as error:
             # Writing needs no right to describe the table.
-            if _code(error) == "AccessDeniedException":
+            if error_code(error) == "AccessDeniedException":
                 return None
             return str(self._unavailable(error))
         except BotoCoreError as error:
@@ -177,7 +181,7 @@ class DynamoSink:
             if not _is_refusal(error):
                 raise self._unavailable(error) from error
             if len(items) == 1:
-                return dict.fromkeys(items, f"Refused: {_message(error)}.")
+                return dict.fromkeys(items, f"Refused: {error_message(error)}.")
         except BotoCoreError as error:
             raise self._unreachable(error) from error
         else:
@@ -189,31 +193,20 @@ class DynamoSink:
         return refused
 
     def _put(self, requests: "Sequence[WriteRequestTypeDef]") -> None:
-        client, wait_s, waited_s = self._open(), _FIRST_WAIT_S, 0.0
-        while True:
-            answer = client.batch_write_item(RequestItems={self._options.table: requests})
-            # Ignore the key: it is the table's name even if an ARN was given.
-            left = [each for some in answer.get("UnprocessedItems", {}).values() for each in some]
-            if not left:
-                return
-            if waited_s >= _PATIENCE_S:
-                raise SinkUnavailable(
-                    f"The DynamoDB table {self._options.table} had no capacity for "
-                    f"{waited_s:.0f} s.",
-                    remedy=f"Raise its capacity. {_LATER}",
-                )
-            pause_s = wait_s * random.uniform(0.5, 1.0)  # noqa: S311  no secret
-            time.sleep(pause_s)
-            waited_s += pause_s
-            wait_s *= 2
-            requests = cast("list[WriteRequestTypeDef]", left)
+        try:
+            batch_write(self._open(), self._options.table, requests, patience_s=_PATIENCE_S)
+        except NoCapacity as error:
+            raise SinkUnavailable(
+                f"The DynamoDB table {self._options.table} had no capacity for {_PATIENCE_S:g} s.",
+                remedy=f"Raise its capacity. {_LATER}",
+            ) from error
 
     def _unavailable(self, error: ClientError) -> SinkUnavailable:
-        code = _code(error)
+        code = error_code(error)
         remedy = NO_TABLE if code == _INVALID else _REMEDIES.get(code, "")
         return SinkUnavailable(
             f"The DynamoDB table {self._options.table} cannot be written to: {code} "
-            f"({_message(error)}).",
+            f"({error_message(error)}).",
             remedy=f"{remedy} {_LATER}".strip(),
         )
 
@@ -225,14 +218,5 @@ class DynamoSink:
 
 
 def _is_refusal(error: ClientError) -> bool:
-    message = _message(error)
-    return _code(error) == _INVALID and not any(part in message for part in _KEY_MISMATCH)
-
-
-def _code(error: ClientError) -> str:
-    return str(cast("Mapping[str, Any]", error.response).get("Error", {}).get("Code", ""))
-
-
-def _message(error: ClientError) -> str:
-    detail = cast("Mapping[str, Any]", error.response).get("Error", {})
-    return str(detail.get("Message", "")).rstrip(".")[:500]
+    message = error_message(error)
+    return error_code(error) == _INVALID and not any(part in message for part in _KEY_MISMATCH)

@@ -112,6 +112,8 @@ def _flat(schema: pa.Schema) -> Iterator[tuple[str, ...]]:
 
 
 def _values(column: Any) -> list[Any]:  # noqa: ANN401 - a pyarrow array
+    if _in_nanoseconds(column.type):
+        return [_of_nanoseconds(scalar) for scalar in column]
     try:
         values: list[Any] = column.to_pylist()
     except UnicodeDecodeError:
@@ -129,9 +131,28 @@ def _value(scalar: Any) -> Any:  # noqa: ANN401 - a pyarrow scalar
     try:
         return scalar.as_py()
     except (pa.ArrowException, ValueError, OverflowError):
-        # Nanoseconds, or a year beyond 9999.
-        text: str = scalar.cast(pa.string()).as_py()
-        return scalar.value if text.startswith("<") else text.replace(" ", "T", 1)
+        # A year beyond 9999.
+        return _arrows_text(scalar)
+
+
+def _in_nanoseconds(kind: pa.DataType) -> bool:
+    return (pa.types.is_timestamp(kind) or pa.types.is_duration(kind)) and kind.unit == "ns"
+
+
+def _of_nanoseconds(scalar: Any) -> Any:  # noqa: ANN401 - a pyarrow scalar
+    """Convert a time or a duration. pyarrow would load pandas for it, and make a type of pandas."""
+    if scalar.value is None:
+        return None
+    if scalar.value % 1000:
+        return _arrows_text(scalar)
+    tz = scalar.type.tz if pa.types.is_timestamp(scalar.type) else None
+    kind = pa.timestamp("us", tz) if pa.types.is_timestamp(scalar.type) else pa.duration("us")
+    return _value(scalar.cast(kind))
+
+
+def _arrows_text(scalar: Any) -> Any:  # noqa: ANN401 - a pyarrow scalar
+    text: str = scalar.cast(pa.string()).as_py()
+    return scalar.value if text.startswith("<") else text.replace(" ", "T", 1)
 
 
 def _first_line(error: Exception) -> str:

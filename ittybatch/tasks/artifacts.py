@@ -25,7 +25,7 @@ from ittybatch.engine.estimate import Estimate
 from ittybatch.engine.naming import source_name
 from ittybatch.engine.plan_counts import left_out
 from ittybatch.engine.reporting import Written
-from ittybatch.engine.reports.tally import Tally
+from ittybatch.engine.reports.renditions import SUMMARY_TITLES
 from ittybatch.ledger.queries import BatchStatus
 from ittybatch.ledger.results import JobRow
 from ittybatch.ledger.states import JobState
@@ -161,10 +161,9 @@ def show_report(status: BatchStatus, text: str, written: Written) -> None:
         "",
         f"Batch {code(status.id)}, source: {source}, profile: {code(status.profile)}",
     ]
-    if renditions := _added_up(written.tally):
-        lines += table(
-            ("Rendition", "Succeeded>", "Average>", "Longest>", "Size change>"), renditions
-        )
+    renditions = [[escaped(cell) for cell in each.cells()] for each in written.tally.summary]
+    if renditions:
+        lines += table(SUMMARY_TITLES, renditions)
     if checks := written.tally.checks:
         lines += table(
             ("Checked outputs", "Count>"),
@@ -175,19 +174,6 @@ def show_report(status: BatchStatus, text: str, written: Written) -> None:
     lines += ["", f"Anywhere else, {code(f'ittybatch report {status.id} --format csv')} writes it."]
     lines += [f"\n**Not written**: {escaped(failure)}" for failure in written.failures]
     create_markdown_artifact("\n".join(lines), key=f"report-{status.id}", description=text)
-
-
-def _added_up(tally: Tally) -> list[tuple[str, ...]]:
-    return [
-        (
-            escaped(name),
-            f"{each.succeeded:,} of {each.jobs:,}",
-            format_duration(each.average_s),
-            format_duration(each.longest_s if each.timed else None),
-            each.size_change,
-        )
-        for name, each in sorted(tally.renditions.items())
-    ]
 
 
 def _bar_of_this_run(key: str) -> UUID | None:

@@ -32,6 +32,7 @@ def batch(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
         ("r.csv", b"\xef\xbb\xbfinput,"),
         ("r.parquet", b"PAR1"),
         ("r.HTML", b"<!doctype html>"),
+        ("r.xlsx", b"PK"),
         ("r", b'{"batch"'),
     ],
 )
@@ -43,11 +44,11 @@ def test_the_form_is_what_the_name_ends_in(
     assert (tmp_path / name).read_bytes().startswith(begins)
 
 
-@pytest.mark.parametrize("name", ["r.xlsx", "r.txt", "r.json.gz", "r.CSV2", "s3://my.bucket/r.tsv"])
+@pytest.mark.parametrize("name", ["r.ods", "r.txt", "r.json.gz", "r.CSV2", "s3://my.bucket/r.tsv"])
 def test_a_name_whose_form_is_not_known_is_refused(batch: str, tmp_path: Path, name: str) -> None:
     """It says which there are, and leaves nothing behind."""
     place = name if name.startswith("s3://") else str(tmp_path / name)
-    with pytest.raises(UnknownForm, match=r"\.json, \.csv, \.parquet or \.html") as refused:
+    with pytest.raises(UnknownForm, match=r"\.json, \.csv, \.parquet, \.html or \.xlsx") as refused:
         report(batch, output=place)
     assert place in str(refused.value)
     assert list(tmp_path.glob("r*")) == []
@@ -75,7 +76,7 @@ def test_a_format_may_go_with_a_name_that_says_nothing_else(
 def test_the_name_is_refused_before_a_table_is_written(batch: str, tmp_path: Path) -> None:
     """Half of what was asked for would look like all of it."""
     with pytest.raises(UnknownForm):
-        report(batch, output=str(tmp_path / "r.xlsx"), dynamodb="nobody-asks-for-it")
+        report(batch, output=str(tmp_path / "r.ods"), dynamodb="nobody-asks-for-it")
 
 
 @pytest.mark.parametrize("place", ["/reports/nightly.csv", "s3://reports/nightly.XLSX"])

@@ -1,38 +1,21 @@
 """What stands at its destination already is left out of a plan, if that is asked for."""
 
-import uuid
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from ittybatch.engine.existing import ExistingOutputs
 from ittybatch.sources import SourceError
-from ittybatch.sources.s3 import s3_client
 from tests.ledger import library
 
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An empty bucket on a server of S3's protocol."""
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    name = f"standing-{uuid.uuid4().hex}"
-    s3_client().create_bucket(Bucket=name)
-    yield name
-    server.stop()
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 
-def test_jobs_whose_output_is_there_are_left_out_and_counted(bucket: str) -> None:
+def test_jobs_whose_output_is_there_are_left_out_and_counted(s3: "S3Client", bucket: str) -> None:
     """An empty object is what a failed upload leaves: it does not count."""
-    client = s3_client()
-    client.put_object(Bucket=bucket, Key="out/a.mp4", Body=b"made before")
-    client.put_object(Bucket=bucket, Key="out/b.mp4", Body=b"")
+    s3.put_object(Bucket=bucket, Key="out/a.mp4", Body=b"made before")
+    s3.put_object(Bucket=bucket, Key="out/b.mp4", Body=b"")
     jobs = [
         library.job(f"{name}.mov", destination=f"s3://{bucket}/out/{name}.mp4") for name in "abc"
     ]

@@ -3,38 +3,30 @@
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from ittybatch.engine.lookalikes import describe_lookalikes
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.settlement import settle
-from ittybatch.sources.s3 import s3_client
 from tests.ledger import library
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 TYPED = unicodedata.normalize("NFC", "Café.mov")
 OF_A_MAC = unicodedata.normalize("NFD", "Café.mov")
 
 
 @pytest.fixture
-def media(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def media(s3: "S3Client") -> Iterator[None]:
     """A bucket `media` with what a Mac has uploaded."""
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    client = s3_client()
-    client.create_bucket(Bucket="media")
-    client.put_object(Bucket="media", Key=OF_A_MAC, Body=b"x")
+    s3.create_bucket(Bucket="media")
+    s3.put_object(Bucket="media", Key=OF_A_MAC, Body=b"x")
     yield
-    # All servers of a process hold the same buckets.
-    client.delete_object(Bucket="media", Key=OF_A_MAC)
-    client.close()
-    server.stop()
+    # Other tests list this bucket.
+    s3.delete_object(Bucket="media", Key=OF_A_MAC)
 
 
 def failed_over(ledger: Ledger, name: str) -> str:

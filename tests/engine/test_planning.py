@@ -1,12 +1,9 @@
 """Planning from real sources: a preview tells what a run then does."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from ittybatch.engine.planning import plan_batch, preview
 from ittybatch.ledger import Ledger
@@ -26,29 +23,13 @@ if TYPE_CHECKING:
 PROFILES = CHECKOUT / "deployments" / "profiles"
 
 
-@pytest.fixture(scope="module")
-def s3_url() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield f"http://127.0.0.1:{server.get_host_and_port()[1]}"
-    server.stop()
-
-
 @pytest.fixture
-def s3(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> "S3Client":
-    """A bucket of two videos, a sound, a picture and a text."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": s3_url,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3", region_name="us-east-1")
-    client.create_bucket(Bucket="planned-media")
+def s3(s3: "S3Client") -> "S3Client":
+    """A client, and a bucket of two videos, a sound, a picture and a text."""
+    s3.create_bucket(Bucket="planned-media")
     for key in ("a.mov", "b.mp4", "c.wav", "d.png", "e.txt"):
-        client.put_object(Bucket="planned-media", Key=f"in/{key}", Body=key.encode())
-    return client
+        s3.put_object(Bucket="planned-media", Key=f"in/{key}", Body=key.encode())
+    return s3
 
 
 @pytest.fixture

@@ -1,12 +1,9 @@
 """A queue planned into the ledger: messages are deleted once their page is committed."""
 
 import json
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import boto3
 import pytest
 
 from ittybatch.engine import planning
@@ -15,10 +12,8 @@ from ittybatch.engine.scope import settle
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import OpenBatch, open_batch, read_batch
 from ittybatch.sources import QueueSource, queue
-from tests.sources.conftest import s3, s3_url  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
 PROFILE = """
@@ -31,11 +26,11 @@ renditions:
 class Uploads:
     """A queue of events, and the folder of profiles that batches of it use."""
 
-    def __init__(self, client: "SQSClient", profiles: Path) -> None:
+    def __init__(self, client: "SQSClient", url: str, profiles: Path) -> None:
         self._client = client
         self.profiles = profiles
-        self.url = client.create_queue(QueueName=f"uploads-{uuid.uuid4()}")["QueueUrl"]
-        self.source = QueueSource(queue_url=self.url, uri="s3://media/in/")
+        self.url = url
+        self.source = QueueSource(queue_url=url, uri="s3://media/in/")
 
     def send(self, *keys: str) -> None:
         for key in keys:
@@ -69,17 +64,13 @@ class Uploads:
 
 @pytest.fixture
 def uploads(
-    s3: "S3Client",  # noqa: F811 - the fixture
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Uploads]:
+    sqs: "SQSClient", queue_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Uploads:
     """An empty queue of the test's own."""
     monkeypatch.setattr(queue, "EMPTY_AFTER_S", 0)
     monkeypatch.setattr(planning, "PAGE_SIZE", 10)
     (tmp_path / "web.yaml").write_text(PROFILE, encoding="utf-8")
-    client = boto3.client("sqs", region_name="us-east-1", endpoint_url=s3.meta.endpoint_url)
-    yield Uploads(client, tmp_path)
-    client.close()
+    return Uploads(sqs, queue_url, tmp_path)
 
 
 def test_a_drained_queue_is_empty_and_its_jobs_are_planned(

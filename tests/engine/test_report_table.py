@@ -11,7 +11,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
 from ittybatch.engine.reporting import table_output, write_report
-from ittybatch.engine.reports import dynamodb
+from ittybatch.engine.reports import batch_write
 from ittybatch.engine.reports.dynamodb import DynamoTable, TableUnavailable, partition_key
 from ittybatch.engine.reports.tally import Tally
 from ittybatch.ledger import Ledger
@@ -70,7 +70,7 @@ def test_every_job_arrives_though_the_table_is_busy(
 ) -> None:
     """What was not processed is sent again until it is, with a pause."""
     batch = settled_batch(ledger, {f"{n}.mov": output(f"https://c.test/{n}") for n in range(60)})
-    monkeypatch.setattr(dynamodb, "_FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(batch_write, "_FIRST_WAIT_S", 0.001)
     client = boto3.client("dynamodb")
     groups: list[int] = []
 
@@ -104,7 +104,7 @@ def test_a_table_without_capacity_is_given_up_with_the_command(
 ) -> None:
     """What was written stays; all of it may be written again."""
     batch = mixed_batch(ledger)
-    monkeypatch.setattr(dynamodb, "_FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(batch_write, "_FIRST_WAIT_S", 0.001)
     client = boto3.client("dynamodb")
 
     def refuse(request: object, **_: object) -> AWSResponse:
@@ -144,7 +144,7 @@ def test_the_same_job_twice_in_a_group_is_one(ledger: Ledger, table: "Table") ->
     client.close()
 
 
-@pytest.mark.usefixtures("aws")
+@pytest.mark.usefixtures("aws", "aws_region")
 def test_a_table_that_is_not_there_is_told(ledger: Ledger) -> None:
     """With how to make it."""
     batch = mixed_batch(ledger)
@@ -152,7 +152,7 @@ def test_a_table_that_is_not_there_is_told(ledger: Ledger) -> None:
         write_report(ledger, batch, [table_output("no-such-table", batch)])
 
 
-@pytest.mark.usefixtures("aws")
+@pytest.mark.usefixtures("aws", "aws_region")
 def test_the_endpoint_is_https_or_this_machine(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

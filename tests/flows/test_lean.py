@@ -1,18 +1,44 @@
-"""What the process of a chunk's leg loads before its first line."""
+"""What the processes that there are most of load before their first line."""
 
 import subprocess
 import sys
 
+import pytest
+
 from ittybatch.settings import CHECKOUT
 
-_TOLD = "import ittybatch.flows.process_chunk, sys; print(*sys.modules)"
+# For those who analyse results. numpy comes with pandas, and libraries use it where it is there.
+ANALYSIS = {"pandas", "numpy"}
+
+
+def loaded(code: str) -> set[str]:
+    """The modules that a new process has loaded after some code."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {*done.stdout.split()}
 
 
 def test_a_chunks_leg_loads_no_source() -> None:
     """A backfill has thousands of them, and the readers of sources take a sixth of the CPU."""
-    done = subprocess.run(
-        [sys.executable, "-c", _TOLD], cwd=CHECKOUT, capture_output=True, text=True, check=True
-    )
-    loaded = done.stdout.split()
-    assert "ittybatch.engine.dispatch" in loaded
-    assert not {"ittybatch.sources", "ittybatch.engine.planning", "boto3", "pyarrow"} & {*loaded}
+    found = loaded("import ittybatch.flows.process_chunk")
+    assert "ittybatch.engine.dispatch" in found
+    unwanted = {"ittybatch.sources", "ittybatch.engine.planning", "boto3", "pyarrow"}
+    assert not (unwanted | ANALYSIS) & found
+
+
+@pytest.mark.parametrize("code", ["import ittybatch", "import ittybatch.cli.app"])
+def test_a_command_starts_without_what_it_may_not_need(code: str) -> None:
+    """The package offers its functions by name, and loads them when they are used."""
+    heavy = {"prefect", "pyarrow", "ittybatch.analysis"}
+    assert not (heavy | ANALYSIS) & loaded(code)
+    assert {"results", "compare"} <= {*dir(__import__("ittybatch"))}
+
+
+def test_pandas_is_loaded_when_a_frame_is_made() -> None:
+    """Not by importing what makes them."""
+    assert "pandas" not in loaded("import ittybatch; ittybatch.results")

@@ -10,9 +10,9 @@ from tests.receiver.harness import Running as Receiver
 from tests.receiver.harness import running as run_receiver
 from tests.sandbox.harness import Running as Sandbox
 from tests.sandbox.harness import running as run_sandbox
-from tests.sinks.conftest import app_url, aws, aws_url, run
+from tests.sinks.conftest import app_url, run
 
-__all__ = ["app_url", "aws", "aws_url", "run"]
+__all__ = ["app_url", "run"]
 
 
 @pytest.fixture

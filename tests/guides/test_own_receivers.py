@@ -18,7 +18,7 @@ from tests.guides.server import serving
 from tests.receiver.harness import wait_until
 from tests.sandbox.harness import Running as Sandbox
 from tests.sandbox.harness import serving as serving_http
-from tests.sinks.test_dynamodb import create_table, items
+from tests.sinks.test_dynamodb import items
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -93,15 +93,6 @@ def test_the_flask_receiver_gets_our_results(
     printed = log.read_text()
     assert f"Task {good['task_id']} completed: {good['output_url']}" in printed
     assert f"Task {bad['task_id']} failed: could not decode the input" in printed
-
-
-@pytest.fixture
-def table(aws: None) -> "Iterator[Table]":
-    """The table of guide 003."""
-    del aws
-    made = create_table("pk", "sk")
-    yield made
-    made.meta.client.close()
 
 
 def test_the_webhook_lambda_gets_our_results(

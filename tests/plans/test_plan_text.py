@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from ittybatch.cli.planning import plan
 from ittybatch.cli.sourcing import NO_OPTIONS, SourceOptions
 from ittybatch.ledger import open_ledger
 from ittybatch.ledger.migrate import upgrade
 from ittybatch.settings import Settings
+from tests.aws import REGION, environment
 from tests.docs.pages import fences
 from tests.plans import litter
 
@@ -22,20 +22,14 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def library() -> Iterator["S3Client"]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
+def library(aws_url: str) -> Iterator["S3Client"]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        client = boto3.client("s3")
+        for name, value in environment(aws_url).items():
+            patch.setenv(name, value)
+        client = boto3.client("s3", region_name=REGION)
         litter.fill(client)
         yield client
         client.close()
-    server.stop()
 
 
 @pytest.fixture

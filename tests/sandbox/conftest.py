@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
+from tests.aws import REGION, environment
 from tests.sandbox.harness import Running, Sink, make_media, running, serving
 
 if TYPE_CHECKING:
@@ -68,20 +68,14 @@ def media_url(media_dir: Path) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session")
-def s3(media_dir: Path) -> Iterator["S3Client"]:
+@pytest.fixture(scope="module")
+def s3(media_dir: Path, aws_url: str) -> Iterator["S3Client"]:
     """A bucket `library` with the film in it, and the settings that lead to it."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        client = boto3.client("s3")
+        for name, value in environment(aws_url).items():
+            patch.setenv(name, value)
+        client = boto3.client("s3", region_name=REGION)
         client.create_bucket(Bucket="library")
         client.upload_file(str(media_dir / "clip.mp4"), "library", "in/a clip#1.mp4")
         yield client
         client.close()
-    server.stop()

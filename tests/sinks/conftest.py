@@ -1,6 +1,5 @@
-"""Databases of a user's own, and an AWS of the test's own."""
+"""Databases of a user's own."""
 
-import os
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
@@ -9,7 +8,6 @@ from typing import Any, TypeAlias
 
 import psycopg
 import pytest
-from moto.server import ThreadedMotoServer
 from psycopg import sql
 from psycopg.rows import dict_row
 
@@ -71,25 +69,3 @@ def open_sql() -> Iterator[OpenSql]:
     yield open_sink
     for sink in opened:
         sink.close()
-
-
-@pytest.fixture(scope="session")
-def aws_url() -> Iterator[str]:
-    """URL of a server that speaks DynamoDB."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def aws(aws_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment in which every AWS client finds that server, and nothing else."""
-    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test-key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test-secret")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", aws_url)

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
-from uuid import uuid4
 
-import boto3
 import pytest
 from pydantic import ValidationError
 
 from ittybatch.engine.reporting import table_output, write_report
+from ittybatch.engine.reports import batch_write
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.settings import Settings
@@ -17,6 +16,7 @@ from ittybatch.sinks import dynamodb
 from ittybatch.sinks.base import SinkUnavailable
 from ittybatch.sinks.declared import declared_sinks
 from ittybatch.sinks.dynamodb import DynamoOptions, DynamoSink
+from tests.aws import create_table
 from tests.engine.reports import mixed_batch
 from tests.sinks.results import accepted, errors, failed, succeeded
 
@@ -25,29 +25,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
 Open: TypeAlias = Callable[..., DynamoSink]
-
-
-def create_table(*keys: str) -> "Table":
-    """A table with these string keys."""
-    kinds = ("HASH", "RANGE")
-    return boto3.resource("dynamodb").create_table(
-        TableName=f"results-{uuid4()}",
-        KeySchema=[
-            {"AttributeName": key, "KeyType": kind}  # type: ignore[typeddict-item]
-            for key, kind in zip(keys, kinds, strict=True)
-        ],
-        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
-        BillingMode="PAY_PER_REQUEST",
-    )
-
-
-@pytest.fixture
-def table(aws: None) -> "Iterator[Table]":
-    """An empty table, as the AWS guide makes it."""
-    del aws
-    made = create_table("pk", "sk")
-    yield made
-    made.meta.client.close()
 
 
 @pytest.fixture
@@ -169,7 +146,7 @@ def test_what_was_not_processed_is_sent_again(
     table: "Table", open_dynamo: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A busy table takes part of a request."""
-    monkeypatch.setattr(dynamodb, "_FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(batch_write, "_FIRST_WAIT_S", 0.001)
     held: list[dict[str, Any]] = []
 
     def half(params: dict[str, Any], **_: object) -> None:
@@ -194,7 +171,7 @@ def test_a_table_without_capacity_is_unavailable(
     table: "Table", open_dynamo: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its results wait in the ledger."""
-    monkeypatch.setattr(dynamodb, "_FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(batch_write, "_FIRST_WAIT_S", 0.001)
     monkeypatch.setattr(dynamodb, "_PATIENCE_S", 0.01)
 
     sink = open_dynamo(table.name)
@@ -209,7 +186,7 @@ def test_a_table_without_capacity_is_unavailable(
         sink.deliver([succeeded()])
 
 
-@pytest.mark.usefixtures("aws")
+@pytest.mark.usefixtures("aws", "aws_region")
 def test_a_table_that_is_missing_is_unavailable(open_dynamo: Open) -> None:
     """With how to make it."""
     sink = open_dynamo("no-such-table")
@@ -218,7 +195,7 @@ def test_a_table_that_is_missing_is_unavailable(open_dynamo: Open) -> None:
         sink.deliver([succeeded()])
 
 
-@pytest.mark.usefixtures("aws")
+@pytest.mark.usefixtures("aws", "aws_region")
 def test_a_table_with_other_keys_refuses_no_result(open_dynamo: Open) -> None:
     """All results would be refused; they wait for the right table."""
     other = create_table("source", "task")

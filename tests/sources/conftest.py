@@ -1,63 +1,10 @@
-"""A real S3 server and a real web server on this machine."""
+"""A real web server on this machine."""
 
-import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
-from uuid import uuid4
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
-AWS_NAMES = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_PROFILE",
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-    "AWS_ENDPOINT_URL",
-    "AWS_ENDPOINT_URL_S3",
-)
-
-
-@pytest.fixture(scope="session")
-def s3_url() -> Iterator[str]:
-    """URL of an S3 server that lives as long as the tests do."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def s3(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> "Iterator[S3Client]":
-    """A client, with the environment set so that the sources find the same server."""
-    for name in AWS_NAMES:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test-key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test-secret")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_url)
-    client = boto3.client("s3", region_name="us-east-1")
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def bucket(s3: "S3Client") -> str:
-    """An empty bucket of the test's own."""
-    name = f"test-{uuid4()}"
-    s3.create_bucket(Bucket=name)
-    return name
 
 
 class Site:

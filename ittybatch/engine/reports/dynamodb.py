@@ -7,15 +7,21 @@ end; this is for batches of earlier times.
 """
 
 import hashlib
-import random
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ittybatch.engine.reports.batch_write import (
+    GROUP,
+    NO_TABLE,
+    NoCapacity,
+    batch_write,
+    error_code,
+    error_message,
+)
 from ittybatch.engine.reports.tally import Tally, job_seconds
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger.results import Result
@@ -27,16 +33,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, WriteRequestTypeDef
 
-# The limit of one BatchWriteItem request.
-GROUP = 25
 _MAX_PK_BYTES = 2048
-_FIRST_WAIT_S = 0.05
-_MAX_WAIT_S = 5.0
 _PATIENCE_S = 120.0
-NO_TABLE = (
-    "Create it with partition key `pk` and sort key `sk`, both strings; check "
-    "ITTYBATCH_DYNAMODB_TABLE and AWS_REGION."
-)
 _REMEDIES = {
     "ResourceNotFoundException": NO_TABLE,
     "ValidationException": NO_TABLE,
@@ -98,30 +96,19 @@ class DynamoTable:
         count = len(self._pending)
         requests = list(self._pending.values())
         self._pending.clear()
-        wait_s, waited_s = _FIRST_WAIT_S, 0.0
-        while requests := self._unprocessed(requests):
-            if waited_s >= self._patience_s:
-                raise TableUnavailable(
-                    f"The DynamoDB table {self._table} had no capacity for {waited_s:.0f} s.",
-                    remedy=f"Raise its capacity, then: ittybatch report {self._batch} "
-                    f"--dynamodb {self._table}",
-                )
-            # Jitter keeps throttled writers from colliding again.
-            pause_s = wait_s * random.uniform(0.5, 1.0)  # noqa: S311  no secret
-            time.sleep(pause_s)
-            waited_s += pause_s
-            wait_s = min(wait_s * 2, _MAX_WAIT_S)
-        self.written += count
-
-    def _unprocessed(self, requests: "list[WriteRequestTypeDef]") -> "list[WriteRequestTypeDef]":
         try:
-            answer = self._client.batch_write_item(RequestItems={self._table: requests})
+            batch_write(self._client, self._table, requests, patience_s=self._patience_s)
+        except NoCapacity as error:
+            raise TableUnavailable(
+                f"The DynamoDB table {self._table} had no capacity for {self._patience_s:g} s.",
+                remedy=f"Raise its capacity, then: ittybatch report {self._batch} "
+                f"--dynamodb {self._table}",
+            ) from error
         except ClientError as error:
-            detail = cast("Mapping[str, Any]", error.response).get("Error", {})
-            code = str(detail.get("Code", ""))
+            code = error_code(error)
             raise TableUnavailable(
                 f"The DynamoDB table {self._table} cannot be written to: {code} "
-                f"({str(detail.get('Message', '')).rstrip('.')}).",
+                f"({error_message(error)}).",
                 remedy=_REMEDIES.get(code, "Try again later; written items stay."),
             ) from error
         except BotoCoreError as error:
@@ -129,9 +116,7 @@ class DynamoTable:
                 f"The DynamoDB table {self._table} cannot be reached: {error}",
                 remedy="Check the network, the AWS credentials and AWS_REGION.",
             ) from error
-        # Ignore the key: it is the table's name even if an ARN was given, and there is one table.
-        left = [each for some in answer.get("UnprocessedItems", {}).values() for each in some]
-        return cast("list[WriteRequestTypeDef]", left)
+        self.written += count
 
 
 @contextmanager

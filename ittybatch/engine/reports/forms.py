@@ -48,13 +48,14 @@ class ReportFormat(StrEnum):
     CSV = "csv"
     PARQUET = "parquet"
     HTML = "html"
+    XLSX = "xlsx"
 
 
-_ENDINGS = ".json, .csv, .parquet or .html"
+_ENDINGS = ".json, .csv, .parquet, .html or .xlsx"
 # Suffixes of other formats.
 _SUFFIXES = {
     *ReportFormat,
-    *("xlsx", "xls", "ods", "tsv", "jsonl", "ndjson", "xml", "pdf", "gz", "zip"),
+    *("xls", "ods", "tsv", "jsonl", "ndjson", "xml", "pdf", "gz", "zip"),
 }
 
 
@@ -101,7 +102,7 @@ def refuse_file(report_to: str | None) -> None:
         raise UnknownForm(
             f"report_to is {report_to}, which names a file; nothing was submitted.",
             remedy="Give a folder or s3://bucket/prefix/: each batch gets a folder of its own "
-            "there, with the report in every format.",
+            "there, with the report in every format but .xlsx.",
         )
 
 

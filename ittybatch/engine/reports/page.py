@@ -16,6 +16,9 @@ from ittybatch.engine.advice import advise, outlook
 from ittybatch.engine.amounts import format_bytes, format_duration
 from ittybatch.engine.reports.checks import CHECK_TEXTS
 from ittybatch.engine.reports.entries import FAILED_STATES, counts_of
+from ittybatch.engine.reports.places import whole, within
+from ittybatch.engine.reports.plots import WIDTH, Plot, plots_of
+from ittybatch.engine.reports.renditions import SUMMARY_TITLES
 from ittybatch.engine.reports.tally import Tally
 from ittybatch.ittybit.options import Kind
 from ittybatch.ledger.queries import BatchStatus
@@ -83,6 +86,8 @@ class PageReport:
             failed=self._failed,
             failed_count=sum(status.counts[state.value] for state in FAILED_STATES),
             tally=tally,
+            summary=tally.summary,
+            plots=plots_of(tally),
             outputs_wanted=not self._only_failures,
             outputs=self._outputs,
             output_count=self._output_count,
@@ -91,6 +96,34 @@ class PageReport:
             now=datetime.now(UTC),
         )
         self._stream.write(page.encode())
+
+
+class PlotFiles:
+    """The plots as SVG files, written once everything is counted.
+
+    Args:
+        folder: A folder, or `s3://bucket/prefix/`.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self.written: list[str] = []
+
+    def add(self, rows: Sequence[Result]) -> None:
+        """Write nothing: plots are of all jobs."""
+
+    def end(self, tally: Tally) -> None:
+        """Write the plots that the batch has figures for."""
+        for plot in plots_of(tally):
+            place = within(self._folder, f"{plot.name}.svg")
+            with whole(place) as stream:
+                stream.write(draw(plot).encode())
+            self.written.append(place)
+
+
+def draw(plot: Plot) -> str:
+    """Return a plot as an SVG document."""
+    return ENVIRONMENT.get_template("plot.svg").render(plot=plot, width=WIDTH)
 
 
 def visible(value: object) -> object:
@@ -169,4 +202,6 @@ ENVIRONMENT.filters.update(
     utc=_utc,
 )
 ENVIRONMENT.tests["web_address"] = is_web_address
-ENVIRONMENT.globals.update(outlook=outlook, check_texts=CHECK_TEXTS)
+ENVIRONMENT.globals.update(
+    outlook=outlook, check_texts=CHECK_TEXTS, summary_titles=SUMMARY_TITLES, plot_width=WIDTH
+)

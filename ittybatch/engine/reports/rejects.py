@@ -2,9 +2,9 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ittybatch.engine.reports.cells import BYTE_ORDER_MARK, cell
 from ittybatch.engine.reports.places import whole
@@ -12,6 +12,14 @@ from ittybatch.ledger import Ledger
 from ittybatch.ledger.results import reject_rows
 
 _COLUMNS = ("line", "field", "reason", "row")
+
+
+def rejected_rows(ledger: Ledger, batch: str) -> Iterator[Mapping[str, Any]]:
+    """Yield a batch's rejected rows, read page by page."""
+    after = -1
+    while rows := ledger.read(reject_rows, batch, after):
+        yield from rows
+        after = rows[-1]["number"]
 
 
 def write_rejects(ledger: Ledger, batch: str, stream: IO[bytes]) -> int:

@@ -6,7 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import count
 
-from ittybatch.engine.amounts import format_bytes
+from ittybatch.engine.prices import Prices
+from ittybatch.engine.reports.histogram import Histogram
+from ittybatch.engine.reports.renditions import (
+    RenditionSummary,
+    RenditionTally,
+    summarise_renditions,
+)
+from ittybatch.engine.reports.timeline import Timeline
 from ittybatch.ledger.results import Result
 from ittybatch.ledger.states import JobState
 
@@ -14,88 +21,58 @@ SLOWEST = 10
 
 
 @dataclass(slots=True)
-class RenditionTally:
-    """The jobs of one rendition.
+class Tally:
+    """Totals of the jobs of a batch.
 
     Args:
-        jobs: Number of jobs.
-        succeeded: Jobs that succeeded.
-        timed: Jobs whose time from submission to end is known.
-        seconds: Sum of these times.
-        longest_s: The longest of these times.
-        media_s: Total playing time of the outputs, in seconds.
-        input_bytes: Total input size of the jobs whose input and output sizes are both known.
-        output_bytes: Total output size of the same jobs.
-        sized: Number of these jobs.
+        prices: The prices of its jobs.
+        renditions: The jobs by rendition.
+        checks: Checked outputs by result.
+        ends: When jobs ended.
     """
 
-    jobs: int = 0
-    succeeded: int = 0
-    timed: int = 0
-    seconds: float = 0.0
-    longest_s: float = 0.0
-    media_s: float = 0.0
-    input_bytes: int = 0
-    output_bytes: int = 0
-    sized: int = 0
-
-    @property
-    def average_s(self) -> float | None:
-        """Average seconds per job; None if unknown."""
-        return self.seconds / self.timed if self.timed else None
-
-    @property
-    def size_change(self) -> str:
-        """How much smaller or larger the outputs are than their inputs; empty if unknown."""
-        if not self.input_bytes:
-            return ""
-        saved = self.input_bytes - self.output_bytes
-        change = "smaller" if saved >= 0 else "larger"
-        return f"{abs(saved) / self.input_bytes:,.0%} {change} ({format_bytes(abs(saved))})"
-
-
-@dataclass(slots=True)
-class Tally:
-    """Totals of the jobs of a batch."""
-
+    prices: Prices = field(default_factory=Prices)
     renditions: dict[str, RenditionTally] = field(
         default_factory=lambda: defaultdict(RenditionTally)
     )
     checks: Counter[str] = field(default_factory=Counter)
+    ends: Timeline = field(default_factory=Timeline)
     _slowest: list[tuple[float, int, Result]] = field(default_factory=list)
     _order: "count[int]" = field(default_factory=count)
 
     def add(self, rows: Iterable[Result]) -> None:
         """Count these jobs."""
         for row in rows:
-            rendition = self.renditions[row.rendition]
-            rendition.jobs += 1
+            took_s = job_seconds(row)
+            self.renditions[row.rendition].add(row, took_s)
             if row.check:
                 self.checks[row.check] += 1
-            self._time(rendition, row)
-            if row.state is not JobState.SUCCEEDED:
-                continue
-            rendition.succeeded += 1
-            rendition.media_s += row.duration_s or 0.0
-            if row.size_bytes is not None and row.input_size_bytes is not None:
-                rendition.sized += 1
-                rendition.input_bytes += row.input_size_bytes
-                rendition.output_bytes += row.size_bytes
+            if row.completed_at is not None and row.state.terminal:
+                self.ends.add(row.completed_at, succeeded=row.state is JobState.SUCCEEDED)
+            if took_s is not None:
+                self._keep_if_slow(took_s, row)
+
+    @property
+    def summary(self) -> list[RenditionSummary]:
+        """The summary by rendition."""
+        return summarise_renditions(self.renditions, self.prices)
+
+    @property
+    def times(self) -> Histogram:
+        """Seconds from submission to end, of all jobs."""
+        found = Histogram()
+        for each in self.renditions.values():
+            found.merge(each.times)
+        return found
 
     @property
     def slowest(self) -> list[tuple[float, Result]]:
         """The slowest jobs with their times in seconds, slowest first."""
         return [(seconds, row) for seconds, _, row in sorted(self._slowest, reverse=True)]
 
-    def _time(self, rendition: RenditionTally, row: Result) -> None:
-        seconds = job_seconds(row)
-        if seconds is None:
-            return
-        rendition.timed += 1
-        rendition.seconds += seconds
-        rendition.longest_s = max(rendition.longest_s, seconds)
+    def _keep_if_slow(self, took_s: float, row: Result) -> None:
         # The number breaks ties, so that the heap never compares rows.
-        entry = (seconds, next(self._order), row)
+        entry = (took_s, next(self._order), row)
         if len(self._slowest) < SLOWEST:
             heapq.heappush(self._slowest, entry)
         else:

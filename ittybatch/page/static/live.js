@@ -105,6 +105,14 @@
     outcome.replaceChildren(notice);
   }
 
+  // A change that came before the pause may still be waiting for its turn. What the reader does
+  // themselves comes from a form, not from <body>, and is shown.
+  document.addEventListener("htmx:before:request", (event) => {
+    const cause = event.detail.ctx.sourceEvent;
+    if (paused && cause && cause.type === "changed" && cause.target === document.body)
+      event.preventDefault();
+  });
+
   // Errors replace nothing on the page; what it shows is older then, and it says so.
   document.addEventListener("htmx:response:error", ({ detail }) => {
     const { status, raw } = detail.ctx.response;

@@ -8,7 +8,7 @@ import pytest
 
 from ittybatch.intake.declared import Declared
 from ittybatch.intake.events import EventResult, is_event, wanted_of
-from tests.sources.test_queue import bridge_event, record, s3_event, through_sns
+from tests.sources.messages import bridge_event, record, s3_event, through_sns
 
 DECLARED = Declared.model_validate(
     {

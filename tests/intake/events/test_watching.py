@@ -14,7 +14,7 @@ from ittybatch.sources import SourceError
 from ittybatch.sources.sqs import Message, SqsQueue
 from tests.intake.events.watched import Desk, watched
 from tests.receiver.harness import wait_until
-from tests.sources.test_queue import bridge_event, record, s3_event, send, through_sns, waiting
+from tests.sources.messages import bridge_event, record, s3_event, send, through_sns, waiting
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

@@ -22,7 +22,7 @@ from tests.receiver.harness import wait_until
 from tests.sandbox.harness import KEY
 from tests.sandbox.harness import Running as Sandbox
 from tests.sandbox.harness import running as run_sandbox
-from tests.sources.test_queue import bridge_event, record, s3_event, waiting
+from tests.sources.messages import bridge_event, record, s3_event, waiting
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

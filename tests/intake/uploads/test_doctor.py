@@ -39,17 +39,17 @@ def findings(declared: UploadsDeclared) -> dict[str, Finding]:
     return {finding.check: finding for finding in check_uploads(declared)}
 
 
-def configuration(finding: Finding, verb: str, bucket: str, store_url: str) -> dict[str, Any]:
+def configuration(finding: Finding, verb: str, bucket: str, aws_url: str) -> dict[str, Any]:
     """What the command of a finding sets, read as a shell reads it."""
     words = shlex.split(finding.command)
-    assert words[:4] == ["aws", "--endpoint-url", store_url, "s3api"]
+    assert words[:4] == ["aws", "--endpoint-url", aws_url, "s3api"]
     assert words[4:7] == [verb, "--bucket", bucket]
     content: dict[str, Any] = json.loads(words[8])
     return content
 
 
 def test_the_commands_of_doctor_make_a_bucket_ready(
-    s3: "S3Client", strict: str, store_url: str
+    s3: "S3Client", strict: str, aws_url: str
 ) -> None:
     """They keep the rules that the bucket has."""
     declared = UploadsDeclared(bucket=strict, profile="web", allowed_origins=(PAGE,))
@@ -59,13 +59,13 @@ def test_the_commands_of_doctor_make_a_bucket_ready(
     assert "no rule allows PUT" in before["Uploads (CORS)"].what
     assert before["Uploads (abandoned)"].grade is Grade.WARNING
 
-    cors: Any = configuration(before["Uploads (CORS)"], "put-bucket-cors", strict, store_url)
+    cors: Any = configuration(before["Uploads (CORS)"], "put-bucket-cors", strict, aws_url)
     s3.put_bucket_cors(Bucket=strict, CORSConfiguration=cors)
     lifecycle: Any = configuration(
         before["Uploads (abandoned)"],
         "put-bucket-lifecycle-configuration",
         strict,
-        store_url,
+        aws_url,
     )
     s3.put_bucket_lifecycle_configuration(Bucket=strict, LifecycleConfiguration=lifecycle)
 

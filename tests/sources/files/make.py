@@ -109,7 +109,7 @@ def with_pandas() -> None:
             "size_bytes": [48230912, None, 7],
             "metadata.show": ["Pilot", None, "Ünder"],
             "taken": pd.to_datetime(
-                ["2026-01-01 10:00:00.123456789", None, "2026-01-02"], format="mixed"
+                pd.Series(["2026-01-01 10:00:00.123456789", None, "2026-01-02"]), format="mixed"
             ),
         }
     )

@@ -1,0 +1,135 @@
+"""The page's foundation in a real browser: live in every window, without script, for everybody."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from playwright.sync_api import Browser, HttpCredentials, Page, expect
+
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.database import create_ledger_engine
+from tests.chromium import chromium
+from tests.ledger import library
+from tests.page.browsing import WIDTHS, overflow, send, violations, visitor
+from tests.receiver.harness import Running, payload, running
+
+JOBS = 12
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as launched:
+        yield launched
+
+
+@pytest.fixture
+def busy(sqlite_url: str) -> Iterator[Running]:
+    """A receiver whose ledger has jobs at Ittybit."""
+    with closing(Ledger(create_ledger_engine(sqlite_url))) as ledger:
+        library.submitted(ledger, *(library.job(f"{n}.mov") for n in range(JOBS)))
+    with running(sqlite_url) as up:
+        yield up
+
+
+def last_webhook(page: Page) -> str:
+    return page.locator("#webhooks tbody tr").first.locator("td").first.inner_text()
+
+
+def open_live(page: Page, receiver: Running, path: str = "/page/health") -> Page:
+    page.goto(f"{receiver.url}{path}")
+    expect(page.locator("#live")).to_have_attribute("data-state", "open")
+    return page
+
+
+def test_seven_windows_share_one_stream_and_the_seventh_acts(
+    browser: Browser, busy: Running
+) -> None:
+    """All of them visible: a browser gives six connections to a host."""
+    with visitor(browser) as someone:
+        windows = [open_live(someone.new_page(), busy) for _ in range(7)]
+        assert {each.evaluate("document.visibilityState") for each in windows} == {"visible"}
+        since = time.monotonic()
+        send(busy, payload("task-0"))
+        for each in windows:
+            each.wait_for_function("document.querySelector('#webhooks td').textContent === '1'")
+        assert time.monotonic() - since < 2  # for the seven together
+        seventh = windows[6]
+        seventh.get_by_role("button", name="Check everything now").click()
+        expect(seventh.locator("#outcome .notice")).to_contain_text("Everything is checked")
+        # The first shows what the seventh has done.
+        expect(windows[0].locator("#checks table")).to_be_visible()
+
+
+def test_a_paused_page_stands_still(browser: Browser, busy: Running) -> None:
+    """And catches up at once."""
+    with visitor(browser) as someone:
+        page = open_live(someone.new_page(), busy)
+        page.get_by_role("button", name="Pause").click()
+        send(busy, payload("task-0"))
+        page.wait_for_timeout(1500)
+        assert last_webhook(page) == "0"
+        page.get_by_role("button", name="Continue").click()
+        page.wait_for_function("document.querySelector('#webhooks td').textContent === '1'")
+
+
+def test_what_a_reader_has_opened_and_focused_stays_so(browser: Browser, busy: Running) -> None:
+    """A region is morphed, not replaced."""
+    with visitor(browser) as someone:
+        page = open_live(someone.new_page(), busy, "/page/")
+        link = page.locator("#batches a").first
+        link.focus()
+        before = link.element_handle()
+        assert before is not None
+        send(busy, payload("task-0"))
+        expect(page.locator("#batches")).to_contain_text("1")
+        page.wait_for_timeout(500)
+        assert before.evaluate("e => e.isConnected && document.activeElement === e")
+
+
+def test_a_password_is_asked_once_and_opens_the_stream_too(
+    browser: Browser, sqlite_url: str
+) -> None:
+    """One who may only look sees no button."""
+    bobs = "battery staple"
+    with running(sqlite_url, page_auth="ada:correct horse", page_viewer_auth=f"bob:{bobs}") as up:
+        credentials: HttpCredentials = {"username": "bob", "password": bobs}
+        with visitor(browser, http_credentials=credentials) as bob:
+            page = open_live(bob.new_page(), up)
+            assert page.get_by_role("button", name="Check everything now").count() == 0
+
+
+def test_without_script_a_form_tells_what_was_done(browser: Browser, busy: Running) -> None:
+    """On the page that it leads to, once."""
+    with visitor(browser, java_script_enabled=False) as plain:
+        page = plain.new_page()
+        page.goto(f"{busy.url}/page/health")
+        page.get_by_role("button", name="Check everything now").click()
+        expect(page.get_by_role("status")).to_contain_text("Everything is checked")
+        assert "done=" in page.url
+        page.get_by_role("link", name="Batches").click()
+        assert not page.get_by_role("status").inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_read_it(browser: Browser, busy: Running, scheme: str) -> None:
+    """Axe finds nothing, and no window is too narrow."""
+    with visitor(browser, color_scheme=scheme) as someone:
+        page = someone.new_page()
+        for path in ("/page/", "/page/health", "/page/nothing"):
+            page.goto(f"{busy.url}{path}")
+            for width in WIDTHS:
+                page.set_viewport_size({"width": width, "height": 900})
+                assert overflow(page) <= 0, (path, width)
+            assert violations(page) == [], path
+
+
+def test_the_keyboard_reaches_everything(browser: Browser, busy: Running) -> None:
+    """First a way past the navigation."""
+    with visitor(browser) as someone:
+        page = open_live(someone.new_page(), busy)
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "main"
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent.trim()") == "Check everything now"
