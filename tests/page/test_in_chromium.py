@@ -15,6 +15,10 @@ from tests.page.browsing import WIDTHS, overflow, send, violations, visitor
 from tests.receiver.harness import Running, payload, running
 
 JOBS = 12
+PAGES = (
+    *("/page/", "/page/jobs", "/page/new", "/page/held", "/page/health", "/page/actions"),
+    *("/page/items/1/0", "/page/nothing"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +120,7 @@ def test_everybody_can_read_it(browser: Browser, busy: Running, scheme: str) -> 
     """Axe finds nothing, and no window is too narrow."""
     with visitor(browser, color_scheme=scheme) as someone:
         page = someone.new_page()
-        for path in ("/page/", "/page/health", "/page/nothing"):
+        for path in PAGES:
             page.goto(f"{busy.url}{path}")
             for width in WIDTHS:
                 page.set_viewport_size({"width": width, "height": 900})
