@@ -17,8 +17,8 @@ from ittybatch.ledger.models import Batch, Chunk, ChunkShare, ChunkTotals, Job
 from ittybatch.ledger.shares import ENDED, HOLD
 from ittybatch.ledger.states import JobState
 
-# Counting this many jobs takes about 50 ms.
-LIVE_JOBS = 40_000
+# Counting this many jobs takes about 20 ms on SQLite, and 40 ms on Postgres.
+LIVE_JOBS = 20_000
 _LIVE_CHUNKS = 500
 _FIRST, *_OTHERS = (getattr(Chunk, name) for name in COLUMNS)
 JOBS = sum(_OTHERS, start=_FIRST).label("jobs")
