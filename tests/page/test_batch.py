@@ -59,10 +59,8 @@ class Page:
         assert answer.status_code == status, answer.text
         return answer.text
 
-    def post(
-        self, path: str, fields: dict[str, str] | None = None, status: int = 303
-    ) -> httpx.Response:
-        body = urlencode(fields or {})
+    def post(self, path: str, status: int = 303, /, **fields: str) -> httpx.Response:
+        body = urlencode(fields)
         form = {"Content-Type": "application/x-www-form-urlencoded"}
         answer = self.request("POST", path, content=body, headers=form)
         assert answer.status_code == status, answer.text
@@ -290,7 +288,7 @@ def test_tuning_shows_an_error_beside_its_field(ledger: Ledger, page: Page) -> N
     batch = waiting(ledger)
     fields = {"max_active_chunks": "0", "submit_per_s": "fast", "priority": "normal"}
     before = {"was_max_active_chunks": "4", "was_submit_per_s": "", "was_priority": "normal"}
-    answer = page.post(f"/page/batches/{batch}/tune", {**fields, **before}, 422)
+    answer = page.post(f"/page/batches/{batch}/tune", 422, **fields, **before)
     errors = re.findall(r'id="tune-(\w+)-hint"><strong class="error">([^<]+)', answer.text)
     assert dict(errors).keys() == {"max_active_chunks", "submit_per_s"}
     assert 'value="fast"' in answer.text
@@ -303,15 +301,15 @@ def test_tuning_changes_only_what_the_user_has_changed(ledger: Ledger, page: Pag
     at = f"/page/batches/{batch}/tune"
     old = {"was_max_active_chunks": "4", "was_submit_per_s": "", "was_priority": "normal"}
     first = {"max_active_chunks": "8", "submit_per_s": "", "priority": "normal", **old}
-    told = page.told(page.post(at, first))
+    told = page.told(page.post(at, **first))
     assert "It now runs with max_active_chunks: 8." in told
     # The form of a second tab, which still shows 4.
     second = {**first, "max_active_chunks": "4", "submit_per_s": "2.5"}
-    assert "submit_per_s: 2.5" in page.told(page.post(at, second))
+    assert "submit_per_s: 2.5" in page.told(page.post(at, **second))
     assert ledger.read(read_batch, batch).options == {"max_active_chunks": 8, "submit_per_s": 2.5}
-    conflict = page.post(at, {**first, "max_active_chunks": "2"}, 422)
+    conflict = page.post(at, 422, **{**first, "max_active_chunks": "2"})
     assert "Somebody else has changed it meanwhile, to 8." in words(conflict.text)
-    assert "No field was changed" in page.told(page.post(at, first))
+    assert "No field was changed" in page.told(page.post(at, **first))
 
 
 def test_a_group_is_retried_once_for_each_confirmation(
@@ -324,7 +322,7 @@ def test_a_group_is_retried_once_for_each_confirmation(
     assert "Retry 3 jobs (cost unknown)?" in words(asked)
     assert "no rate for video (ITTYBATCH_KIND_COSTS)" in words(asked)
     fields = fields_of(asked)
-    answers = [page.post(f"/page/batches/{batch}/retry", fields) for _ in range(2)]
+    answers = [page.post(f"/page/batches/{batch}/retry", **fields) for _ in range(2)]
     [request] = prefect.asked.values()
     assert request["deployment"] == "run-batch/retry-failed"
     source = request["parameters"]["source"]
@@ -356,11 +354,11 @@ def test_what_a_later_batch_has_taken_up_is_not_offered(
     assert "Taken up by a later batch" in text
     assert "Retry" not in text
     assert "There is nothing to retry" in words(page.get(everything))
-    told = page.told(page.post(f"/page/batches/{batch}/retry", fields))
+    told = page.told(page.post(f"/page/batches/{batch}/retry", **fields))
     assert "Not done: There is nothing to retry" in told
     assert prefect.asked == {}
-    page.post(f"/page/batches/{batch}/retry", {"state": "succeeded"}, 400)
-    page.post(f"/page/batches/{batch}/retry", {"before": "yesterday evening"}, 400)
+    page.post(f"/page/batches/{batch}/retry", 400, state="succeeded")
+    page.post(f"/page/batches/{batch}/retry", 400, before="yesterday evening")
 
 
 def test_the_same_retry_planned_twice_pays_once(ledger: Ledger) -> None:
@@ -434,7 +432,7 @@ def test_who_may_only_look_changes_nothing(ledger: Ledger, ledger_url: str) -> N
             assert "Retry these" not in words(html)
         assert "Could not fetch" in bob.get(f"/page/batches/{batch}")
         for lever in ("approve", "pause", "resume", "cancel", "tune", "retry"):
-            bob.post(f"/page/batches/{asking}/{lever}", {"max_active_chunks": "9"}, 403)
+            bob.post(f"/page/batches/{asking}/{lever}", 403, max_active_chunks="9")
         assert state_of(ledger, asking) is BatchState.UNAPPROVED
         assert ledger.read(recent_actions, batch=asking) == []
         anna = Page(up, "anna", "secret 1")
