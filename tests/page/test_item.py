@@ -19,7 +19,7 @@ from ittybatch.ledger.sinks import DeclaredSink, sync_sinks
 from ittybatch.ledger.submission import claim_due
 from tests.ledger import library
 from tests.page.seen import item_with
-from tests.page.test_batch import Page, words
+from tests.page.steering import Page, words
 from tests.receiver.harness import Running, running
 
 if TYPE_CHECKING:
