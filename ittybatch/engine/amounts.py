@@ -3,6 +3,7 @@
 import humanize
 
 _MINUTE_S = 60
+_WHOLE = 10
 
 
 def format_bytes(size: int | None) -> str:
@@ -30,6 +31,13 @@ def format_change(before: int, after: int) -> str:
 def format_count(count: int, what: str, many: str | None = None) -> str:
     """Format a count and its noun: `1 row`, `2 rows`; `many` is an irregular plural."""
     return f"{count:,} {what}" if count == 1 else f"{count:,} {many or what + 's'}"
+
+
+def format_rate(amount: float) -> str:
+    """Format an amount per time: whole from 10, with one decimal below, `0.1` at least."""
+    if amount >= _WHOLE or amount == round(amount):
+        return f"{amount:,.0f}"
+    return f"{max(amount, 0.1):.1f}"
 
 
 def format_duration(seconds: float | None) -> str:

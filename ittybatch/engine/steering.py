@@ -6,7 +6,7 @@ from enum import StrEnum
 from prefect.settings import get_current_settings
 
 from ittybatch.engine.amounts import format_count
-from ittybatch.engine.flow_runs import PrefectUnavailable, open_flow_runs
+from ittybatch.engine.flow_runs import PrefectUnavailable, open_flow_runs, require_prefect
 from ittybatch.engine.tuning import CannotTune, Tuning, tune_batch
 from ittybatch.engine.waking import Waker
 from ittybatch.errors import IttybatchError
@@ -229,6 +229,7 @@ def _not_waiting(batch: str, state: BatchState) -> CannotSteer:
 
 
 def _continue_batch(ledger: Ledger, settings: Settings, batch: str) -> tuple[str, ...]:
+    require_prefect()
     with open_flow_runs() as flow_runs:
         waker = Waker(ledger, flow_runs, lease_s=settings.lease_s)
         waker.replace_dead(batch)

@@ -65,7 +65,7 @@ def upload_key(prefix: str, filename: str, content_type: str, token: str | None 
     """
     stem, suffix = _split(filename)
     if media_of(suffix) is None:
-        suffix = _suffix_of(content_type) or suffix
+        suffix = guess_extension(content_type) or suffix
     return f"{prefix}{token or secrets.token_hex(_RANDOM_BYTES)}-{stem or _UNNAMED}{suffix}"
 
 
@@ -74,10 +74,20 @@ def is_upload_key(prefix: str, key: str) -> bool:
     return key.startswith(prefix) and _KEY.fullmatch(key.removeprefix(prefix)) is not None
 
 
+def known_types() -> list[str]:
+    """Types of media that files commonly have, the video types first."""
+    return sorted(_SUFFIXES, key=lambda each: (not each.startswith("video/"), each))
+
+
 def guess_type(filename: str) -> str | None:
     """Guess the content type of a file by its suffix, for browsers that do not know it."""
     suffix = PurePosixPath(filename).suffix.lower()
     return _BY_SUFFIX.get(suffix) or _TYPES.guess_type(f"file{suffix}")[0]
+
+
+def guess_extension(content_type: str) -> str | None:
+    """Guess the suffix, with its dot, that files of a type have."""
+    return _SUFFIXES.get(content_type) or _TYPES.guess_extension(content_type)
 
 
 def _split(filename: str) -> tuple[str, str]:
@@ -88,7 +98,3 @@ def _split(filename: str) -> tuple[str, str]:
         stem, suffix = name, ""
     cleaned = _RUNS.sub("-", stem)[:_MAX_STEM].strip("-._")
     return cleaned, suffix
-
-
-def _suffix_of(content_type: str) -> str | None:
-    return _SUFFIXES.get(content_type) or _TYPES.guess_extension(content_type)

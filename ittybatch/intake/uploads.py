@@ -97,6 +97,14 @@ class Uploads:
         wanted = check_wanted(announced, self._declared, uri, self._orders)
         return self._orders.order(wanted_from(wanted, Item(uri, size_bytes=announced.size_bytes)))
 
+    def key(self, announced: Announced, token: str) -> str:
+        """The key that an upload with this token has.
+
+        Raises:
+            RequestRefused: The file cannot be accepted.
+        """
+        return self._place(announced, token)[1].removeprefix(f"s3://{self._declared.bucket}/")
+
     def _place(self, announced: Announced, token: str | None) -> tuple[str, str]:
         """The content type of a file, and the URI of its object."""
         content_type = check_file(announced, self._declared)

@@ -11,15 +11,30 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from ittybatch.errors import IttybatchError
+from ittybatch.intake.declared import Declared
+from ittybatch.intake.uploads import TakesRequests
 from ittybatch.intake.watching import QueueStatus
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import LedgerUnavailable
-from ittybatch.page import batch, batches, held, item, jobs, static_files
+from ittybatch.page import (
+    actions,
+    batch,
+    batches,
+    held,
+    item,
+    jobs,
+    made,
+    new,
+    new_files,
+    new_library,
+    static_files,
+)
 from ittybatch.page.access import Access
 from ittybatch.page.changes import Changes
 from ittybatch.page.doctor import Doctor, check_everything
 from ittybatch.page.guard import Guard
 from ittybatch.page.health import HealthPage
+from ittybatch.page.making import Making
 from ittybatch.page.shell import Shell
 from ittybatch.settings import Settings
 
@@ -30,6 +45,8 @@ class LivePage:
     Args:
         ledger: The ledger.
         settings: Who may look and act, and what the levers need.
+        intake: Takes requests for new jobs.
+        declared: What `intake.yaml` declares.
         queues: Gives the queues that the host watches.
     """
 
@@ -37,10 +54,13 @@ class LivePage:
         self,
         ledger: Ledger,
         settings: Settings,
+        intake: TakesRequests,
+        declared: Declared,
         *,
         queues: Callable[[], Sequence[QueueStatus]] = tuple,
     ) -> None:
         self._shell = Shell.create(ledger, settings)
+        self._making = Making(settings, intake, declared)
         self._access = Access(settings)
         self._changes = Changes(ledger)
         doctor = Doctor(functools.partial(check_everything, settings))
@@ -65,15 +85,12 @@ class LivePage:
                 *static_files.routes(),
                 *self._changes.routes(),
                 *self._health.routes(),
-                *batches.routes(),
-                *batch.routes(),
-                *item.routes(),
-                *jobs.routes(),
-                *held.routes(),
+                *_views(),
             ],
             exception_handlers={HTTPException: _refused, IttybatchError: _failed},
         )
         app.state.shell = self._shell
+        app.state.making = self._making
         # A redirect would go to whatever Host a stranger named.
         app.router.redirect_slashes = False
         return [
@@ -81,6 +98,11 @@ class LivePage:
             Route("/page", _lead),
             Mount("/page", app=Guard(app, self._access)),
         ]
+
+
+def _views() -> list[BaseRoute]:
+    modules = (batches, batch, item, jobs, held, new, new_files, new_library, made, actions)
+    return [route for module in modules for route in module.routes()]
 
 
 async def _lead(_request: Request) -> Response:

@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ittybatch.engine.estimate import spent_on
 from ittybatch.engine.naming import source_name
 from ittybatch.engine.options import BatchOptions
+from ittybatch.engine.prices import Prices
 from ittybatch.engine.speed import Speed, speed_at
 from ittybatch.ledger import Transaction
 from ittybatch.ledger.brakes import ceiling_of
@@ -122,11 +122,12 @@ def _shown(row: BatchRow, settings: Settings) -> ShownBatch:
     options = BatchOptions.model_validate(status.options)
     ceiling = ceiling_of(status.options)
     price = options.cost_per_job
+    prices = Prices(price, settings.kind_costs)
     return ShownBatch(
         status,
         source_name(status.source),
         speed_at(row.per_minute if status.state is BatchState.RUNNING else None, status),
-        spent_on(row.progress.sent_by_kind, options, settings),
+        prices.cost(row.progress.sent_by_kind) if prices.any else None,
         ceiling,
         ceiling * price if ceiling is not None and price else None,
     )

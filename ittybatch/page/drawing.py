@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from ittybatch.engine.amounts import format_rate
 from ittybatch.ledger.pulse import Bar
 
-_WIDTH, _HEIGHT = 720.0, 132.0
-_LEFT, _TOP, _BOTTOM = 40.0, 10.0, 22.0
+# Across in percent, so that a narrow drawing has text of the same size; up in pixels.
+_WIDTH, _HEIGHT = 100.0, 140.0
+_TOP, _BOTTOM = 20.0, 22.0
 _GAP = 0.18
 _TICKS = 4
 _MINUTE = timedelta(minutes=1)
@@ -42,7 +44,10 @@ WINDOWS = {
 
 @dataclass(frozen=True, slots=True)
 class DrawnBar:
-    """A bar: jobs that succeeded, with those that ended otherwise on top."""
+    """A bar: jobs that succeeded, with those that ended otherwise on top.
+
+    Across in percent of the drawing's width, up in pixels.
+    """
 
     x: float
     width: float
@@ -66,19 +71,15 @@ class Drawing:
     """Jobs ended per minute, ready for the template.
 
     Args:
-        width: Width of the drawing in its own units.
-        height: Height likewise.
-        left: Where the bars begin.
-        base: Where the bars stand.
+        height: Height in pixels.
+        base: Where the bars stand, in pixels from the top.
         bars: The bars, the oldest first.
         across: Labels of the time axis.
         up: Labels of the amount axis.
         summary: All of it in a sentence.
     """
 
-    width: float
     height: float
-    left: float
     base: float
     bars: Sequence[DrawnBar]
     across: Sequence[Tick]
@@ -98,13 +99,13 @@ def draw_pulse(bars: Sequence[Bar], window: Window) -> Drawing:
     top = _round_up(most)
     base = _HEIGHT - _BOTTOM
     scale = (base - _TOP) / top
-    step = (_WIDTH - _LEFT) / max(1, len(bars))
+    step = _WIDTH / max(1, len(bars))
     drawn = []
     for number, each in enumerate(bars):
         good, bad = each.succeeded / minutes * scale, each.other / minutes * scale
         drawn.append(
             DrawnBar(
-                x=round(_LEFT + number * step, 2),
+                x=round(number * step, 2),
                 width=round(step * (1 - _GAP), 2),
                 good_y=round(base - good, 2),
                 good_height=round(good, 2),
@@ -118,14 +119,14 @@ def draw_pulse(bars: Sequence[Bar], window: Window) -> Drawing:
     across = [
         Tick(drawn[number].x, f"{bars[number].at:%H:%M}") for number in range(0, len(bars), every)
     ]
-    up = [Tick(base - share * top * scale, _amount(share * top)) for share in (0.5, 1.0)]
+    up = [Tick(base - share * top * scale, format_rate(share * top)) for share in (0.5, 1.0)]
     total = sum(each.succeeded + each.other for each in bars)
     failed = sum(each.other for each in bars)
     summary = (
         f"Jobs ended per minute in the last {window.words}: {total:,} in all, {failed:,} of them "
-        f"without success; at most {_amount(most)} a minute."
+        f"without success; at most {format_rate(most)} a minute."
     )
-    return Drawing(_WIDTH, _HEIGHT, _LEFT, base, drawn, across, up, summary)
+    return Drawing(_HEIGHT, base, drawn, across, up, summary)
 
 
 def _round_up(most: float) -> float:
@@ -137,7 +138,3 @@ def _round_up(most: float) -> float:
                 return top * factor
         top *= 10
     return top
-
-
-def _amount(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"  # noqa: PLR2004

@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from ittybatch.engine.amounts import format_bytes, format_count, format_duration
+from ittybatch.engine.amounts import format_bytes, format_count, format_duration, format_rate
 from ittybatch.ittybit.redaction import redacted, without_secrets
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
@@ -159,6 +159,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "plural": format_count,
     "bytes": format_bytes,
     "duration": format_duration,
+    "rate": format_rate,
     "cut": cut,
     "redacted": redacted,
     "state": state,

@@ -34,14 +34,18 @@ _HEADERS = {
 }
 
 
-def content_policy(*, connect: str = "") -> str:
+def content_policy(*, connect: str = "", form_to: str = "") -> str:
     """The content security policy: no script and no style but the page's own files.
 
     Args:
         connect: More places that scripts of this page may talk to, such as `https:` for the
             bucket of an upload.
+        form_to: More places that forms of this page may be sent to.
     """
-    changed = {"connect-src": f"'self' {connect}".strip()}
+    changed = {
+        "connect-src": f"'self' {connect}".strip(),
+        "form-action": f"'self' {form_to}".strip(),
+    }
     return "; ".join(f"{name} {value}" for name, value in (_POLICY | changed).items())
 
 

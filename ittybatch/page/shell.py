@@ -86,6 +86,7 @@ class Shell:
         *,
         status: int = 200,
         connect: str = "",
+        form_to: str = "",
         headers: Mapping[str, str] | None = None,
         **context: Any,  # noqa: ANN401  a template's variables
     ) -> Response:
@@ -96,6 +97,7 @@ class Shell:
             template: The template, such as `batches.html` or `regions/batches.html`.
             status: The status of the answer.
             connect: See `content_policy`.
+            form_to: See `content_policy`.
             headers: More headers of the answer.
             **context: The template's own variables. `viewer`, `path`, `outcome` and `is_region`
                 are always there.
@@ -114,7 +116,10 @@ class Shell:
                 **context,
             )
         )
-        more = {"Content-Security-Policy": content_policy(connect=connect), **(headers or {})}
+        more = {
+            "Content-Security-Policy": content_policy(connect=connect, form_to=form_to),
+            **(headers or {}),
+        }
         return HTMLResponse(html, status, more)
 
     async def act(

@@ -65,7 +65,10 @@ class Receiver:
         self._deliverer = Deliverer(
             self._ledger, to_declare(sinks), open_sinks(sinks), self._metrics.sinks
         )
-        self._page = LivePage(self._ledger, settings, queues=self._queues)
+        self._intake = self._make_intake(settings) if intake is None else intake
+        self._page = LivePage(
+            self._ledger, settings, self._intake, self._declared, queues=self._queues
+        )
         self._inbox = Inbox(self._ledger, self._metrics, on_settled=self._settled)
         self._webhooks = WebhookRoute(self._inbox, secrets, settings.max_body_bytes, self._metrics)
         self._waker = WakerThread(self._ledger, self._metrics, lease_s=settings.lease_s)
@@ -74,8 +77,7 @@ class Receiver:
         self._pages = Pages(
             self._ledger, self._metrics, token.get_secret_value() if token else None
         )
-        self._intake = self._make_intake(settings) if intake is None else intake
-        self._watching = None if self._intake is None else self._watch(self._intake)
+        self._watching = self._watch(self._intake)
         self._api = self._api_routes(settings)
         self._presence = Presence(self._ledger, {"resumes flow runs": waker})
 
@@ -112,10 +114,7 @@ class Receiver:
         self._deliverer.wake()
         self._page.hint()
 
-    def _make_intake(self, settings: Settings) -> RunsIntake | None:
-        """Make the intake, if there is anything that can ask for jobs."""
-        if settings.api_token is None and not self._declared.queues:
-            return None
+    def _make_intake(self, settings: Settings) -> RunsIntake:
         watched = [each.uri for each in self._declared.buckets]
         return Intake(self._ledger, settings, self._declared.options, watched)
 
@@ -128,7 +127,7 @@ class Receiver:
         )
 
     def _api_routes(self, settings: Settings) -> list[BaseRoute]:
-        if settings.api_token is None or self._intake is None:
+        if settings.api_token is None:
             return [*off_routes()]
         token = settings.api_token.get_secret_value()
         process = ProcessRoute(self._intake, self._declared, settings.max_body_bytes)
@@ -165,10 +164,8 @@ class Receiver:
     async def _start(self) -> None:
         self._inbox.start()
         self._deliverer.start()
-        if self._intake is not None:
-            await self._intake.start()
-        if self._watching is not None:
-            await self._watching.start()
+        await self._intake.start()
+        await self._watching.start()
         if self._wakes:
             self._waker.start()
         self._presence.start()
@@ -180,12 +177,10 @@ class Receiver:
             asyncio.to_thread(self._waker.stop),
             asyncio.to_thread(self._deliverer.stop),
             self._page.stop(),
+            self._intake.stop(),
+            self._watching.stop(),
             self._presence.stop(),
         ]
-        if self._intake is not None:
-            stops.append(self._intake.stop())
-        if self._watching is not None:
-            stops.append(self._watching.stop())
         await asyncio.gather(*stops)
         self._ledger.close()
 

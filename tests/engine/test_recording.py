@@ -33,7 +33,7 @@ def test_each_lever_of_a_batch_is_recorded_with_its_outcome_and_so_is_a_refusal(
     ledger: Ledger,
 ) -> None:
     batch = library.new_batch(ledger).id
-    ledger.write(plan_page, batch, library.page(library.job()), after=None, chunk_size=10)
+    ledger.write(plan_page, batch, library.page(library.job("a.mov")), after=None, chunk_size=10)
     ledger.write(finish_planning, batch, None)
     _steer(ledger, batch, Action.TUNE, Tuning(max_active_chunks=9))
     tuned = _newest(ledger)

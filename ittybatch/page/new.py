@@ -1,0 +1,154 @@
+"""The page of new jobs: an address, files, or a bucket; what it would make and cost; then it."""
+
+import secrets
+from http import HTTPStatus
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from ittybatch.errors import IttybatchError
+from ittybatch.intake.declared import UploadsDeclared
+from ittybatch.intake.quoting import Quote, quote
+from ittybatch.intake.upload_names import known_types
+from ittybatch.intake.upload_store import StoreUnavailable
+from ittybatch.intake.wanted import RequestRefused
+from ittybatch.page.forms import Form, read_form
+from ittybatch.page.made import made_url
+from ittybatch.page.making import KINDS, Make, Making, asker_of
+from ittybatch.page.shell import Shell
+from ittybatch.profiles import Item
+
+
+async def view(request: Request) -> Response:
+    """Show the forms."""
+    return await show(request)
+
+
+async def show(
+    request: Request,
+    *,
+    error: IttybatchError | None = None,
+    where: str = "",
+    given: Form | None = None,
+) -> Response:
+    """Show the forms, with what is wrong with one of them.
+
+    Args:
+        request: The request.
+        error: What is wrong.
+        where: The form that it is about: `address`, `files` or `library`.
+        given: What was filled in, to be shown again.
+    """
+    making, shell = Making.of(request), Shell.of(request)
+    origin, unavailable = "", None
+    if making.declared is not None and request.state.viewer.may_act:
+        try:
+            origin = await making.uploads.origin()
+        except StoreUnavailable as failed:
+            unavailable = failed
+    return await shell.render(
+        request,
+        "new.html",
+        status=_status_of(error),
+        connect=origin,
+        profiles=await shell.call(making.profiles),
+        kinds=KINDS,
+        uploads=making.declared,
+        origin=origin,
+        unavailable=unavailable,
+        error=error,
+        where=where,
+        given=given or Form({}),
+        none_given=Form({}),
+        file_types=_accepted(making.declared),
+        form_key=secrets.token_hex(16),
+    )
+
+
+def _status_of(error: IttybatchError | None) -> int:
+    if error is None:
+        return HTTPStatus.OK
+    return error.status if isinstance(error, RequestRefused) else HTTPStatus.CONFLICT
+
+
+def _accepted(declared: UploadsDeclared | None) -> list[str]:
+    """The types that a form without script offers: a browser would not send the file's own."""
+    if declared is None:
+        return []
+    return [each for each in known_types() if declared.accepts(each)]
+
+
+async def preview(request: Request) -> Response:
+    """Show what an address would make and cost. Nothing is sent."""
+    form = await read_form(request)
+    try:
+        make = Make.from_form(form)
+        item = Item(form.text("url"))
+        found = await quote_of(request, make, item)
+    except RequestRefused as error:
+        return await show(request, error=error, where="address", given=form)
+    return await show_quote(request, make, item, found)
+
+
+async def quote_of(request: Request, make: Make, item: Item) -> Quote:
+    """Say what one item would make and cost.
+
+    Raises:
+        RequestRefused: It cannot be taken.
+    """
+    shell = Shell.of(request)
+    order = Making.of(request).order(make, item)
+    return await shell.call(quote, shell.ledger, shell.settings, [order])
+
+
+async def show_quote(
+    request: Request, make: Make, item: Item, found: Quote, *, changed: bool = False
+) -> Response:
+    """Show a quote, with the form that confirms it."""
+    sealed = Making.of(request).seal.close(
+        {
+            "make": make.to_store(),
+            "uri": item.uri,
+            "fingerprint": item.fingerprint,
+            "size_bytes": item.size_bytes,
+            "paid": found.paid,
+        }
+    )
+    return await Shell.of(request).render(
+        request,
+        "new_quote.html",
+        status=HTTPStatus.CONFLICT if changed else HTTPStatus.OK,
+        make=make,
+        quote=found,
+        sealed=sealed,
+        changed=changed,
+    )
+
+
+async def take(request: Request) -> Response:
+    """Take what was confirmed. Sent twice, it makes nothing twice."""
+    form = await read_form(request)
+    making = Making.of(request)
+    try:
+        asked: dict[str, Any] = making.seal.open(form.text("sealed"))
+        make = Make.from_store(asked["make"])
+        item = Item(asked["uri"], asked["fingerprint"], asked["size_bytes"])
+        found = await quote_of(request, make, item)
+        if found.paid > asked["paid"] or found.refused:
+            # Somebody has seen and confirmed less than what would be paid for now.
+            return await show_quote(request, make, item, found, changed=True)
+        taken = await making.intake.take(make.wanted(item, asker_of(request)))
+    except RequestRefused as error:
+        return await show(request, error=error, where="address")
+    return RedirectResponse(made_url([int(job.job_id) for job in taken.jobs]), HTTPStatus.SEE_OTHER)
+
+
+def routes() -> list[Route]:
+    """The routes of this page."""
+    return [
+        Route("/new", view),
+        Route("/new/address", preview, methods=["POST"]),
+        Route("/new/take", take, methods=["POST"]),
+    ]

@@ -1,0 +1,214 @@
+"""New jobs of files: what they would make and cost, then straight from the browser to the bucket.
+
+With script, several files go at once in parts; without, one file goes by a signed form. No byte of
+a file passes this server.
+"""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from functools import wraps
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ittybatch.errors import IttybatchError
+from ittybatch.intake.quoting import quote
+from ittybatch.intake.upload_names import guess_extension
+from ittybatch.intake.upload_request import Announced
+from ittybatch.intake.upload_urls import describe
+from ittybatch.intake.wanted import RequestRefused
+from ittybatch.page.forms import Form, read_form
+from ittybatch.page.making import Make, Making, asker_of
+from ittybatch.page.new import quote_of, show, show_quote
+from ittybatch.page.shell import Shell
+
+if TYPE_CHECKING:
+    from ittybatch.ledger.intake import Order
+
+MAX_FILES = 200
+_MAX_SIZE_DIGITS = 18
+
+View = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownFile:
+    """A file as it was announced, by its place, and why it is refused, if it is."""
+
+    place: int
+    name: str
+    size_bytes: int
+    refused: RequestRefused | None = None
+
+
+async def preview(request: Request) -> Response:
+    """Show what files would make and cost: a part of the page, for upload.js."""
+    form = await read_form(request)
+    shell, making = Shell.of(request), Making.of(request)
+    try:
+        make = Make.from_form(form)
+        announced = _announced(form, make)
+    except RequestRefused as error:
+        return await shell.render(
+            request, "regions/files_refused.html", status=error.status, error=error
+        )
+    orders: list[Order] = []
+    files: list[ShownFile] = []
+    accepted: list[list[object]] = []
+    for place, each in enumerate(announced):
+        try:
+            orders.append(making.uploads.order(each, make.token(len(accepted))))
+        except RequestRefused as error:
+            files.append(ShownFile(place, each.filename, each.size_bytes, error))
+            continue
+        files.append(ShownFile(place, each.filename, each.size_bytes))
+        accepted.append([each.filename, each.content_type, each.size_bytes])
+    found = await shell.call(quote, shell.ledger, shell.settings, orders) if orders else None
+    sealed = making.seal.close({"make": make.to_store(), "files": accepted})
+    return await shell.render(
+        request, "regions/files_quote.html", files=files, quote=found, make=make, sealed=sealed
+    )
+
+
+def _announced(form: Form, make: Make) -> list[Announced]:
+    names, types, sizes = (form.texts(each) for each in ("name", "type", "size"))
+    usable = all(size.isdecimal() and len(size) <= _MAX_SIZE_DIGITS for size in sizes)
+    if not 0 < len(names) <= MAX_FILES or not len(names) == len(types) == len(sizes) or not usable:
+        raise RequestRefused(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "files",
+            f"{len(names)} files were chosen.",
+            f"Choose 1 to {MAX_FILES} files at a time; for more, put them into a bucket, and "
+            "start a batch of it.",
+        )
+    return [
+        make.announced(name, content_type, int(size))
+        for name, content_type, size in zip(names, types, sizes, strict=True)
+    ]
+
+
+def _as_json(view: View) -> View:
+    """Answer errors as JSON, which upload.js shows beside the file."""
+
+    @wraps(view)
+    async def answer(request: Request) -> Response:
+        try:
+            return await view(request)
+        except RequestRefused as error:
+            return _error(error.status, error)
+        except IttybatchError as error:
+            return _error(HTTPStatus.SERVICE_UNAVAILABLE, error)
+        except HTTPException as error:
+            return JSONResponse({"error": error.detail, "remedy": ""}, error.status_code)
+
+    return answer
+
+
+def _error(status: int, error: IttybatchError) -> Response:
+    return JSONResponse({"error": error.message, "remedy": error.remedy or ""}, status)
+
+
+@_as_json
+async def begin(request: Request) -> Response:
+    """Begin the upload of one of the confirmed files."""
+    form = await read_form(request)
+    making = Making.of(request)
+    asked = making.seal.open(form.text("sealed"))
+    number = form.text("number")
+    files = asked.get("files", [])
+    if not number.isdecimal() or len(number) > _MAX_SIZE_DIGITS or int(number) >= len(files):
+        raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such file in this form.")
+    make = Make.from_store(asked["make"])
+    name, content_type, size_bytes = files[int(number)]
+    begun = await making.uploads.begin(
+        make.announced(name, content_type, size_bytes), make.token(int(number))
+    )
+    return JSONResponse(describe(begun, ""), HTTPStatus.CREATED)
+
+
+@_as_json
+async def more(request: Request) -> Response:
+    """Sign the URLs of further parts, or those of expired ones again."""
+    form = await read_form(request)
+    after = form.text("after")
+    if not after.isdecimal() or len(after) > _MAX_SIZE_DIGITS:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "`after` is not the number of a part.")
+    begun = await Making.of(request).uploads.more(form.text("id"), int(after))
+    return JSONResponse(describe(begun, ""))
+
+
+@_as_json
+async def complete(request: Request) -> Response:
+    """Check that a file has arrived, and make its jobs. Repeated, the answer is the same."""
+    form = await read_form(request)
+    uploads = Making.of(request).uploads
+    taken = await uploads.complete(form.text("id"), None, asker_of(request))
+    return JSONResponse({"jobs": [int(job.job_id) for job in taken.jobs]}, HTTPStatus.ACCEPTED)
+
+
+@_as_json
+async def abort(request: Request) -> Response:
+    """Give up an upload: its parts are removed."""
+    form = await read_form(request)
+    await Making.of(request).uploads.abort(form.text("id"))
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+async def one_file(request: Request) -> Response:
+    """Show a form that puts one file into the bucket, for browsers without script."""
+    form = await read_form(request)
+    making = Making.of(request)
+    try:
+        make = Make.from_form(form)
+        content_type = form.text("content_type").lower()
+        suffix = guess_extension(content_type) or ""
+        name = f"{form.text('name') or 'upload'}{suffix}"
+        uploads = making.uploads
+        token = make.token(0)
+        key = uploads.key(make.announced(name, content_type, 1), token)
+        sealed = making.seal.close({"make": make.to_store(), "key": key})
+        back = f"{_own_origin(request)}/page/new/arrived/{sealed}"
+        signed = await uploads.form(name, content_type, token, back)
+        origin = await uploads.origin()
+    except IttybatchError as error:
+        return await show(request, error=error, where="files", given=form)
+    return await Shell.of(request).render(
+        request, "new_file.html", form_to=origin, make=make, signed=signed, type=content_type,
+        uploads=making.declared,
+    )  # fmt: skip
+
+
+async def arrived(request: Request) -> Response:
+    """Show what a file that has arrived by the form would make and cost."""
+    making = Making.of(request)
+    try:
+        asked = making.seal.open(request.path_params["sealed"])
+        make = Make.from_store(asked["make"])
+        item = await making.uploads.arrived(asked["key"])
+        found = await quote_of(request, make, item)
+    except IttybatchError as error:
+        return await show(request, error=error, where="files")
+    return await show_quote(request, make, item, found)
+
+
+def _own_origin(request: Request) -> str:
+    """This page's origin. The browser knows it; behind a proxy this server may not."""
+    given = request.headers.get("origin", "")
+    return given if given.startswith("http") else f"{request.url.scheme}://{request.url.netloc}"
+
+
+def routes() -> list[Route]:
+    """The routes of this page."""
+    return [
+        Route("/new/files", preview, methods=["POST"]),
+        Route("/new/uploads/begin", begin, methods=["POST"]),
+        Route("/new/uploads/more", more, methods=["POST"]),
+        Route("/new/uploads/complete", complete, methods=["POST"]),
+        Route("/new/uploads/abort", abort, methods=["POST"]),
+        Route("/new/file", one_file, methods=["POST"]),
+        Route("/new/arrived/{sealed}", arrived),
+    ]

@@ -1,0 +1,71 @@
+"""Sealed forms: what a viewer is shown is what they confirm, and no signature is on the page."""
+
+import base64
+import hmac
+import secrets
+import zlib
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from cryptography.fernet import Fernet, InvalidToken
+
+from ittybatch.intake.wanted import RequestRefused
+from ittybatch.settings import Settings
+
+_VALID_S = 6 * 3600
+_MAX_SEALED = 131_072
+_MAX_PLAIN = 1_048_576
+
+
+def page_secret(settings: Settings) -> str:
+    """The secret that the page's keys are derived from, the same for all receivers.
+
+    A receiver without any secret, which only tests have, makes one of its own.
+    """
+    if settings.api_token is not None:
+        secret = settings.api_token.get_secret_value()
+    elif settings.webhook_secrets:
+        secret = settings.webhook_secrets[0].decode(errors="replace")
+    else:
+        secret = secrets.token_hex(32)
+    # Not the secret itself: what the page seals must not open the API's uploads.
+    return hmac.digest(secret.encode(), b"ittybatch: the page, 1", "sha256").hex()
+
+
+class Seal:
+    """Seals plain data into a field of a form, and opens it. Valid for six hours.
+
+    Args:
+        secret: The key is derived from it.
+    """
+
+    def __init__(self, secret: str) -> None:
+        key = hmac.digest(secret.encode(), b"ittybatch: sealed forms, 1", "sha256")
+        self._fernet = Fernet(base64.urlsafe_b64encode(key))
+
+    def close(self, content: Mapping[str, Any]) -> str:
+        """Seal JSON: encrypted and signed (Fernet: AES-128 and HMAC-SHA256)."""
+        packed = zlib.compress(orjson.dumps(content))
+        return self._fernet.encrypt(packed).decode().rstrip("=")
+
+    def open(self, sealed: str) -> dict[str, Any]:
+        """Open what `close` has sealed.
+
+        Raises:
+            RequestRefused: It was not sealed here, or too long ago.
+        """
+        text = sealed[:_MAX_SEALED]
+        padded = (text + "=" * (-len(text) % 4)).encode("ascii", errors="replace")
+        try:
+            packed = self._fernet.decrypt(padded, ttl=_VALID_S)
+        except InvalidToken:
+            raise RequestRefused(
+                HTTPStatus.GONE,
+                "form",
+                "This form is older than six hours, or is not of this page. Nothing was made.",
+                "Open New, and begin again.",
+            ) from None
+        content: dict[str, Any] = orjson.loads(zlib.decompressobj().decompress(packed, _MAX_PLAIN))
+        return content
