@@ -1,6 +1,7 @@
 """What is held back, by reason, and its release, over HTTP."""
 
 import re
+from dataclasses import replace
 from html import unescape
 from urllib.parse import urlencode
 
@@ -8,7 +9,6 @@ import pytest
 from sqlalchemy import event
 
 from ittybatch.engine.releasing import release_jobs
-from ittybatch.ittybit.job import JobError, JobStatus
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.actions import recent_actions
 from ittybatch.ledger.database import LedgerUnavailable
@@ -32,10 +32,9 @@ def hold(ledger: Ledger, *names: str, message: str = "no video stream") -> str:
     ledger.write(
         settle,
         [
-            library.remote(
-                f"{batch}-{number}",
-                JobStatus.FAILED,
-                error=JobError("invalid_input", message.format(name=name)),
+            replace(
+                library.failed(f"{batch}-{number}", "invalid_input", message.format(name=name)),
+                finished_at=None,
             )
             for number, name in enumerate(names)
         ],
