@@ -1,6 +1,7 @@
 """The page of an item, over HTTP: what was asked, what came, why it failed, and its addresses."""
 
 import os
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,7 +20,7 @@ from ittybatch.ledger.sinks import DeclaredSink, sync_sinks
 from ittybatch.ledger.submission import claim_due
 from tests.ledger import library
 from tests.page.seen import item_with
-from tests.page.steering import Page, words
+from tests.page.steering import Page, Recorder, words
 from tests.receiver.harness import Running, running
 
 if TYPE_CHECKING:
@@ -27,8 +28,16 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
+__all__ = ["prefect"]
+
 BUCKET = "item-page"
 SOURCE = f"s3://{BUCKET}/in/film.mov"
+
+
+@pytest.fixture
+def ledger_url(sqlite_url: str) -> str:
+    """On SQLite alone: tests/ledger reads items on both databases."""
+    return sqlite_url
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +107,9 @@ def test_it_tells_what_was_asked_what_came_and_when(ledger: Ledger, receiver: Ru
 
 
 def test_a_failure_says_what_to_do_and_what_another_attempt_costs(
-    ledger_url: str, ledger: Ledger
+    ledger_url: str,
+    ledger: Ledger,
+    prefect: Recorder,
 ) -> None:
     """And the button tells why it did nothing, if it did nothing."""
     scene = item_with(ledger, SOURCE, [("small", Kind.VIDEO)])
@@ -114,9 +125,16 @@ def test_a_failure_says_what_to_do_and_what_another_attempt_costs(
         assert "Retry this job (about 0.004)" in text
         job = str(scene.job("small"))
         path = f"{scene.path}/retry"
-        told = page.told(page.post(path, job=job, before="2999-01-01T00:00:00Z"))
-        assert "Not done" in told
-        assert "Prefect" in told
+        [before] = re.findall(r'name="before" value="([^"]+)"', html)
+        prefect.is_down = True
+        assert "Not done: Prefect" in page.told(page.post(path, job=job, before=before))
+        prefect.is_down = False
+        for _ in range(2):  # a double click
+            told = page.told(page.post(path, job=job, before=before))
+            assert "Done: Asked for 1 job to be made again" in told
+        [run] = prefect.asked.values()
+        assert run["deployment"] == "run-batch/retry-failed"
+        assert run["parameters"]["source"]["jobs"] == [int(job)]
         assert "There is nothing to retry" in page.told(
             page.post(path, job=job, before="2001-01-01T00:00:00Z")
         )
@@ -125,8 +143,9 @@ def test_a_failure_says_what_to_do_and_what_another_attempt_costs(
         told = page.told(page.post("/page/held/release", job=job, expected="1"))
         assert "Released 1 job" in told
         assert "held back" not in words(page.get(scene.path))
-        [release, *_] = ledger.read(recent_actions)
-        assert (release.action, release.details["job"]) == ("release", job)
+        done = ledger.read(recent_actions)
+        assert [each.action for each in done].count("retry") == 5
+        assert (done[0].action, done[0].details["job"]) == ("release", job)
 
 
 def test_a_job_that_runs_says_since_when(ledger: Ledger, receiver: Running) -> None:
@@ -182,28 +201,25 @@ def test_an_object_is_reached_through_a_signed_address(
     assert (part.status_code, part.content) == (206, bytes(range(10, 20)))
 
 
-@pytest.mark.parametrize(
-    ("output", "status"),
-    [
-        ("https://cdn.test/a.mp4?Expires=1&Signature=2", 302),
-        ("javascript:alert(1)", 404),
-        ("//evil.test/a.mp4", 404),
-        ("https://me:pw@cdn.test/a.mp4", 404),
-        ("ftp://cdn.test/a.mp4", 404),
-    ],
-)
-def test_only_addresses_of_the_ledger_are_led_to(
-    ledger: Ledger, receiver: Running, output: str, status: int
-) -> None:
+def test_only_addresses_of_the_ledger_are_led_to(ledger: Ledger, receiver: Running) -> None:
     """A signed web address as it is; nothing that a browser would run; no other address at all."""
-    scene = item_with(ledger, SOURCE, [("small", Kind.VIDEO)])
-    receiver.post(scene.made("small", output))
+    signed = "https://cdn.test/a.mp4?Expires=1&Signature=2"
+    outputs = {
+        "signed": signed,
+        "script": "javascript:alert(1)",
+        "host": "//evil.test/a.mp4",
+        "user": "https://me:pw@cdn.test/a.mp4",
+        "ftp": "ftp://cdn.test/a.mp4",
+    }
+    scene = item_with(ledger, SOURCE, [(name, Kind.VIDEO) for name in outputs])
     page = Page(receiver)
-    path = f"/page/media/{scene.job('small')}/output"
-    answer = page.request("GET", path)
-    assert answer.status_code == status
-    assert answer.headers.get("location") == (output if status == 302 else None)
-    assert page.request("GET", f"{path}?url=https://evil.test").status_code == status
+    for name, output in outputs.items():
+        receiver.post(scene.made(name, output))
+        answer = page.request("GET", f"/page/media/{scene.job(name)}/output")
+        assert answer.status_code == (302 if name == "signed" else 404), name
+        assert answer.headers.get("location") == (signed if name == "signed" else None)
+    path = f"/page/media/{scene.job('signed')}/output"
+    assert page.request("GET", f"{path}?url=https://evil.test").headers["location"] == signed
     for other in ("/page/media/999999/output", f"{path}s", "/page/media/%2e%2e/source"):
         assert page.request("GET", other).status_code == 404
     crossing = page.request("GET", path, headers={"Sec-Fetch-Site": "cross-site"})
@@ -272,7 +288,7 @@ def test_who_may_only_look_gets_no_buttons_and_changes_nothing(
         assert "Retry this job" in Page(receiver, "boss", "a-long-password").get(scene.path)
 
 
-@pytest.mark.parametrize("path", ["0/0", "1/-1", "1/99999999999999", "x/1", "9" * 30 + "/1"])
-def test_there_may_be_no_such_item(receiver: Running, path: str) -> None:
+def test_there_may_be_no_such_item(receiver: Running) -> None:
     """Whatever the address says."""
-    Page(receiver).get(f"/page/items/{path}", 404)
+    for path in ("0/0", "1/-1", "1/99999999999999", "x/1", f"{'9' * 30}/1"):
+        Page(receiver).get(f"/page/items/{path}", 404)

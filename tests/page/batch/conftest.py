@@ -2,16 +2,14 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from ittybatch.engine import retrying, steering
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine
 from tests.conftest import empty_postgres
-from tests.page.steering import Page, Recorder
+from tests.page.steering import Page
 from tests.receiver.harness import running
 
 
@@ -40,19 +38,3 @@ def ledger(ledger_url: str) -> Iterator[Ledger]:
 def page(ledger_url: str) -> Iterator[Page]:
     with running(ledger_url) as receiver:
         yield Page(receiver)
-
-
-@pytest.fixture
-def prefect(monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    """In the place of Prefect, for every lever."""
-    recorder = Recorder()
-
-    @contextmanager
-    def opened() -> Iterator[Recorder]:
-        yield recorder
-
-    monkeypatch.setattr(retrying, "open_flow_runs", opened)
-    monkeypatch.setattr(steering, "open_flow_runs", opened)
-    for module in (retrying, steering):
-        monkeypatch.setattr(module, "require_prefect", lambda: None)
-    return recorder
