@@ -6,15 +6,18 @@ STAMP := $(VENV)/.installed
 PANDAS := .venv-bench
 EXPRESS := bench/express
 
-.PHONY: demo test bench check wheels clean
+.PHONY: demo test test-image bench check wheels clean
 
 demo: $(STAMP)
 	$(BIN)/ittybatch demo $(ARGS)
 
 test: $(STAMP)
 	BIN=$(BIN) sh scripts/check
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --ignore tests/end_to_end $(ARGS)
-	$(BIN)/pytest --numprocesses 2 --dist loadfile tests/end_to_end $(ARGS)
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --ignore tests/image $(ARGS)
+
+# Needs root, buildah and debootstrap. The base and the wheels are kept for the next time.
+test-image: $(STAMP)
+	$(BIN)/pytest --numprocesses 0 tests/image $(ARGS)
 
 bench: $(STAMP) $(PANDAS)/.installed $(EXPRESS)/node_modules/.installed
 	$(BIN)/python -m bench $(ARGS)

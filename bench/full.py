@@ -12,6 +12,7 @@ _FAILED_OF_100 = 2
 # Other items than those of batches that are planned afterwards.
 _FIRST = 1_000_000
 _TASK = "'task_' || CAST(jobs.id + 100000000000 AS TEXT)"
+_ERROR = "'input: track ' || (jobs.id % 7) || ' of ' || jobs.job_key || '.mov cannot be decoded'"
 _OF_BATCH = "chunk_id IN (SELECT id FROM chunks WHERE batch_id = :batch)"
 _BODY = '{"id": "task_100000000001", "object": "job", "kind": "video", "output": {}}' * 8
 # What the product does job by job, for a whole batch at once.
@@ -31,6 +32,7 @@ _ENDING = (
     UPDATE jobs SET state = CASE WHEN {{failed}} THEN 'failed' ELSE 'succeeded' END, attempt = 1,
         task_id = {_TASK}, submitted_at = :began, completed_at = :ended, deadline_at = :ended,
         error_kind = CASE WHEN {{failed}} THEN 'invalid_input' END,
+        error_message = CASE WHEN {{failed}} THEN {_ERROR} END,
         output_url = 'https://store.ittybit.net/org_123/' || {_TASK} || '.mp4'
     WHERE {_OF_BATCH}
     """,

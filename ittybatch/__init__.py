@@ -13,9 +13,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ittybatch.analysis import batches, compare, failures, rejects, results
+    from ittybatch.analysis import batches, compare, failures, rejects, results, run
 
-__all__ = ["batches", "compare", "failures", "rejects", "results"]
+__all__ = ["batches", "compare", "failures", "rejects", "results", "run"]
 
 __version__ = "0.4.0"
 

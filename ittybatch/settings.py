@@ -203,6 +203,12 @@ class Settings(BaseSettings):
         "`report_to` may write to. Empty: any folder.",
     )
 
+    report_to: str | None = Field(
+        None,
+        description="Where every batch's report is copied to, unless its option `report_to` names "
+        "another place: s3://bucket/prefix/, or an absolute path. Set it where workers and "
+        "commands run on different machines.",
+    )
     dynamodb_table: str | None = Field(
         None, min_length=1, description="DynamoDB table to write each job to as it ends."
     )
@@ -263,6 +269,13 @@ class Settings(BaseSettings):
             if cost < 0 or not math.isfinite(cost):
                 raise ValueError(f"the cost of {kind!r} is not 0 or more")
         return costs
+
+    @field_validator("report_to")
+    @classmethod
+    def _of_a_bucket_or_absolute(cls, place: str | None) -> str | None:
+        if place and not place.startswith("s3://") and not Path(place).is_absolute():
+            raise ValueError("it is neither s3://bucket/prefix/ nor an absolute path")
+        return place
 
     @field_validator("page_auth", "page_viewer_auth")
     @classmethod

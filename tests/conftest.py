@@ -6,6 +6,7 @@ import sqlite3
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -78,9 +79,9 @@ def postgres() -> Iterator[PostgresCluster]:
 PSYCOPG = "postgresql+psycopg"
 
 
-@pytest.fixture
-def postgres_url(postgres: PostgresCluster) -> Iterator[str]:
-    """An empty ledger of its own on Postgres."""
+@contextmanager
+def empty_postgres(postgres: PostgresCluster) -> Iterator[str]:
+    """The URL of an empty ledger on Postgres, until the block ends."""
     name = f"ledger_{uuid.uuid4().hex}"
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as admin:
         admin.execute(
@@ -91,6 +92,13 @@ def postgres_url(postgres: PostgresCluster) -> Iterator[str]:
     yield postgres.url(name, scheme=PSYCOPG)
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as admin:
         admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresCluster) -> Iterator[str]:
+    """An empty ledger of its own on Postgres."""
+    with empty_postgres(postgres) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from ittybatch.ledger.migrate import upgrade
 from ittybatch.settings import Settings
 from ittybatch_local.environment import write_environment
 from ittybatch_local.lock import home_lock
+from tests.command_line import typed
 
 OWN_POSTGRES = "postgresql://ittybatch:c@127.0.0.1:15000/ledger"
 
@@ -132,15 +133,7 @@ def test_no_command_begins_a_second_ledger(home: Path, command: tuple[str, ...])
     """Not even if an earlier version has created one there."""
     open_ledger(Settings(home=home)).close()
     _stack_was_here(home, OWN_POSTGRES)
-    done = subprocess.run(
-        [sys.executable, "-m", "ittybatch", *command],
-        env={"PATH": os.environ["PATH"], "ITTYBATCH_HOME": str(home)},
-        cwd=home.parent,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = typed(*command, environment={"ITTYBATCH_HOME": str(home)}, cwd=home.parent)
     assert done.returncode == 3
     assert "PostgreSQL of its local stack" in done.stderr
     assert "`ittybatch up`" in done.stderr

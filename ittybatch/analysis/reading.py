@@ -28,6 +28,7 @@ _COUNTS = (
 RESULTS = {
     "batch": NAME,
     "input": TEXT,
+    "fingerprint": TEXT,
     "rendition": NAME,
     "kind": NAME,
     "status": NAME,
@@ -172,7 +173,13 @@ def _watched(
 
 
 def _job(batch: str, row: Result) -> dict[str, Any]:
-    return {**job_columns(row), "batch": batch, "took_s": job_seconds(row), "options": row.options}
+    return {
+        **job_columns(row),
+        "batch": batch,
+        "fingerprint": row.fingerprint,
+        "took_s": job_seconds(row),
+        "options": row.options,
+    }
 
 
 def _batch(status: BatchStatus) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ittybatch.cli.output import Json, console, print_json
 from ittybatch.cli.output import errors as screen
 from ittybatch.cli.status import COULD_NOT_RUN, INTERRUPTED, status_of
+from ittybatch.engine import following
 from ittybatch.engine.amounts import format_count, format_duration
 from ittybatch.engine.flow_runs import FlowRuns, open_flow_runs
 from ittybatch.engine.plan_counts import not_submitted
@@ -18,13 +19,12 @@ from ittybatch.engine.reports.entries import batch_summary
 from ittybatch.engine.speed import Speed, speed_of
 from ittybatch.ledger import Ledger, open_ledger
 from ittybatch.ledger.identity import batch_owner
-from ittybatch.ledger.queries import BatchStatus, batch_of_run, batch_status, find_batch
+from ittybatch.ledger.queries import BatchStatus, batch_status, find_batch
 from ittybatch.ledger.runs import read_run
 from ittybatch.ledger.states import BatchState, RunState
 from ittybatch.settings import Settings
 
 _CHECK_EVERY_S = 0.5
-_ASK_PREFECT_EVERY_S = 3.0
 _MEASURE_EVERY_S = 3.0
 _CHECKS_FOR_REPORT = 120
 _ENDED = ("succeeded", "failed", "cancelled", "expired")
@@ -90,24 +90,12 @@ def await_batch(
     Returns:
         The batch's id; None if the run ended without a batch, or after `within_s`.
     """
-    began = time.monotonic()
     with screen.status("Waiting for a worker to begin the batch ..."):
-        # A run rarely ends without a batch, so query Prefect less often than the ledger.
-        asked_at = began
-        while True:
-            if batch := ledger.read(batch_of_run, flow_run):
-                return batch
-            now = time.monotonic()
-            if within_s is not None and now - began >= within_s:
-                return None
-            if now - asked_at >= _ASK_PREFECT_EVERY_S:
-                asked_at = now
-                found = flow_runs.statuses([flow_run]).get(flow_run)
-                if found is None or found.ended:
-                    why = found.message if found else "it was deleted"
-                    screen.print(f"The flow run ended before it began a batch: {why}", markup=False)
-                    return None
-            time.sleep(_CHECK_EVERY_S)
+        try:
+            return following.await_batch(ledger, flow_runs, flow_run, within_s=within_s)
+        except following.NoBatch as error:
+            screen.print(str(error), markup=False)
+            return None
 
 
 def _follow(ledger: Ledger, batch: str, *, home: Path, json: bool) -> int:

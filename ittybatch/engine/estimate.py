@@ -75,20 +75,6 @@ def estimate(
     return Estimate(jobs, prices.cost(kinds), minutes, unpriced, basis)
 
 
-def spent_on(sent: Mapping[str, int], options: BatchOptions, settings: Settings) -> float | None:
-    """What the submissions of a batch cost, in the user's unit; None if a kind has no rate.
-
-    Args:
-        sent: Submissions made, retries included, by kind of job.
-        options: The batch's options.
-        settings: Rates by kind.
-    """
-    prices = {kind: options.cost_per_job or settings.kind_costs.get(kind) for kind in sent}
-    if None in prices.values() or not (options.cost_per_job or settings.kind_costs):
-        return None
-    return sum(count * (prices[kind] or 0) for kind, count in sent.items())
-
-
 def why_ask(found: Estimate, options: BatchOptions) -> str | None:
     """Explain why a plan needs approval; None if it does not."""
     most_jobs, most_cost = options.approval_limit, options.approve_above_cost

@@ -1,9 +1,11 @@
 """The part of Prefect's API that batches need: create, read, resume and end flow runs."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -31,6 +33,7 @@ BATCH_DEPLOYMENT = "run-batch/adhoc"
 # Prefect's API returns at most this many rows per request.
 _PAGE = 200
 _MAX_REASON_CHARS = 500
+_COMPARE_CLOCKS_EVERY_S = 60.0
 
 
 class PrefectUnavailable(IttybatchError):
@@ -55,7 +58,14 @@ class NoDeployment(PrefectUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """The state of a flow run in Prefect."""
+    """The state of a flow run in Prefect.
+
+    Args:
+        type: The state's type.
+        name: The state's name.
+        since: When the run entered it, by this machine's clock.
+        message: The state's message.
+    """
 
     type: StateType
     name: str
@@ -93,6 +103,8 @@ class FlowRuns:
     def __init__(self, client: SyncPrefectClient) -> None:
         self._client = client
         self._deployments: dict[str, UUID] = {}
+        self._ahead = timedelta()
+        self._compared_at = float("-inf")
 
     def make(
         self,
@@ -192,13 +204,31 @@ class FlowRuns:
             runs = self._client.read_flow_runs(
                 flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=_PAGE
             )
+            ahead = self.server_ahead() if runs else timedelta()
         return {
             str(run.id): RunStatus(
-                run.state.type, run.state.name or "", run.state.timestamp, run.state.message
+                run.state.type,
+                run.state.name or "",
+                run.state.timestamp - ahead,
+                run.state.message,
             )
             for run in runs
             if run.state is not None
         }
+
+    def server_ahead(self) -> timedelta:
+        """Measure how far the server's clock, which times the states, is ahead of this machine's.
+
+        Without this, a machine whose clock is fast by minutes would take runs that have just begun
+        for stuck ones, and end them.
+        """
+        if time.monotonic() - self._compared_at >= _COMPARE_CLOCKS_EVERY_S:
+            response = self._client.request("GET", "/health")
+            if (date := response.headers.get("date")) is not None:
+                server = parsedate_to_datetime(date)
+                self._ahead = server - datetime.now(UTC)
+                self._compared_at = time.monotonic()
+        return self._ahead
 
     def call(self, ids: Sequence[str]) -> None:
         """Emit the events that make an automation resume these runs, in one request."""

@@ -19,6 +19,7 @@ from ittybatch.engine.flow_runs import (
 from ittybatch.engine.undeclared import UnreadableDeclarations, leftover_schedules
 
 _WORKER_SILENT_AFTER = timedelta(minutes=3)
+_CLOCKS_MAY_DIFFER_S = 5
 
 
 def check_prefect() -> Iterator[Finding]:
@@ -36,7 +37,13 @@ def check_prefect() -> Iterator[Finding]:
         with get_client(sync_client=True) as client:
             version = client.api_version()
             yield Finding("Prefect API", Grade.OK, f"{url}, version {version}.")
-            for check in (_check_worker, _check_deployments, _check_automation, _check_events):
+            for check in (
+                _check_clock,
+                _check_worker,
+                _check_deployments,
+                _check_automation,
+                _check_events,
+            ):
                 yield from check(client)
     except (httpx.HTTPError, PrefectHTTPStatusError) as error:
         yield Finding(
@@ -45,6 +52,20 @@ def check_prefect() -> Iterator[Finding]:
             f"{url} does not answer correctly ({type(error).__name__}).",
             "Check PREFECT_API_URL and the server's log.",
         )
+
+
+def _check_clock(client: SyncPrefectClient) -> Iterator[Finding]:
+    behind_s = round(FlowRuns(client).server_ahead().total_seconds())
+    if abs(behind_s) <= _CLOCKS_MAY_DIFFER_S:
+        return
+    side = "behind" if behind_s > 0 else "ahead of"
+    yield Finding(
+        "Clock",
+        Grade.WARNING,
+        f"This machine's clock is {abs(behind_s):,} s {side} the Prefect server's. A worker whose "
+        "clock is behind starts and resumes flow runs that much later.",
+        "Synchronise the clocks of all machines (NTP).",
+    )
 
 
 def _check_worker(client: SyncPrefectClient) -> Iterator[Finding]:
@@ -65,7 +86,8 @@ def _check_worker(client: SyncPrefectClient) -> Iterator[Finding]:
         return
     workers = client.read_workers_for_work_pool(WORK_POOL)
     heard = [worker.last_heartbeat_time for worker in workers if worker.last_heartbeat_time]
-    if heard and datetime.now(UTC) - max(heard) < _WORKER_SILENT_AFTER:
+    now = datetime.now(UTC) + FlowRuns(client).server_ahead()
+    if heard and now - max(heard) < _WORKER_SILENT_AFTER:
         yield Finding(
             "Worker",
             Grade.OK,

@@ -23,6 +23,11 @@ class Prices:
         """Return the price of one submission of a kind; None if it is unknown."""
         return self.per_job or self.by_kind.get(kind)
 
+    @property
+    def any(self) -> bool:
+        """Whether there is a rate at all."""
+        return bool(self.per_job or self.by_kind)
+
     def cost(self, submissions: Mapping[str, int]) -> float | None:
         """Return the price of submissions; None if that of one of their kinds is unknown.
 

@@ -11,6 +11,7 @@ from ittybatch.engine.waking import Waker
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.counters import recount_all
 from ittybatch.ledger.last_runs import RECONCILE, record_run
+from ittybatch.ledger.shares import count_changed_shares
 from ittybatch.ledger.sweep import sweep
 from ittybatch.settings import Settings
 
@@ -38,6 +39,7 @@ async def reconcile(settings: Settings, ledger: Ledger) -> dict[str, int]:
             counters.number,
             counters.counts,
         )
+    count_changed_shares(ledger)
     done = {
         "silent jobs polled": polled.asked,
         "settled": polled.settled,

@@ -18,6 +18,7 @@ from ittybatch.settings import Settings
 from ittybatch.sources import FailedJobsSource
 
 _DEPLOYMENT = "retry-failed"
+_CENT = 0.01
 
 
 class NothingToRetry(IttybatchError):
@@ -87,7 +88,7 @@ def short_price(expected: Estimate) -> str:
     if expected.cost is None:
         return "cost unknown"
     # A picture may cost a thousandth, which is not nothing.
-    is_small = 0 < expected.cost < 1
+    is_small = 0 < expected.cost < _CENT
     return f"about {expected.cost:.2g}" if is_small else f"about {expected.cost:,.2f}"
 
 

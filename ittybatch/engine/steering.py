@@ -48,19 +48,14 @@ def why_not(action: Action, state: BatchState) -> str | None:
     """
     if state.ended:
         return "it has ended."
-    match action, state:
-        case Action.APPROVE, BatchState.UNAPPROVED:
-            return None
-        case Action.APPROVE, _:
+    match action:
+        case Action.APPROVE if state is not BatchState.UNAPPROVED:
             return "it does not wait for approval."
-        case Action.PAUSE, BatchState.HELD:
+        case Action.PAUSE if state is BatchState.HELD:
             return "it is held already."
-        case Action.RESUME, BatchState.HELD:
-            return None
-        case Action.RESUME, _:
+        case Action.RESUME if state is not BatchState.HELD:
             return "it is not held."
-        case _:
-            return None
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,7 @@ class Result(JobRow):
         chunk_id: The chunk that it belongs to.
         options: The options that were sent to Ittybit, as canonical JSON.
         user_metadata: The user's metadata, as a JSON object.
+        fingerprint: Version or ETag of the item, if the source gave it.
         input_size_bytes: Size of the item, if the source gave it.
         check: What the check of the output found; None if it was not checked.
     """
@@ -81,6 +82,7 @@ class Result(JobRow):
     chunk_id: int
     options: str
     user_metadata: str
+    fingerprint: str | None
     input_size_bytes: int | None
     check: str | None = None
 
@@ -256,6 +258,7 @@ def _result_query() -> Select[Any]:
         Job.chunk_id,
         Job.options,
         Job.user_metadata,
+        Item.fingerprint,
         Item.size_bytes.label("input_size_bytes"),
     ).join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
 

@@ -22,6 +22,7 @@ from ittybatch.page import (
     batches,
     held,
     item,
+    jobs,
     made,
     new,
     new_files,
@@ -100,7 +101,7 @@ class LivePage:
 
 
 def _views() -> list[BaseRoute]:
-    modules = (batches, batch, item, held, new, new_files, new_library, made, actions)
+    modules = (batches, batch, item, jobs, held, new, new_files, new_library, made, actions)
     return [route for module in modules for route in module.routes()]
 
 

@@ -15,6 +15,7 @@ from ittybatch.page import batch_levers, batch_reports, batch_retry
 from ittybatch.page.batch_address import batch_context, batch_url, known_batch, number_in
 from ittybatch.page.batch_views import (
     actions_of,
+    chunks_at_work,
     chunks_of,
     failures_of,
     now_of,
@@ -23,7 +24,6 @@ from ittybatch.page.batch_views import (
 from ittybatch.page.shell import Shell
 from ittybatch.page.tuning_form import tuning_fields
 
-_CHUNKS_SHOWN = 12
 _PAGE = 50
 _REGIONS = ("now", "renditions", "failures", "chunks", "done")
 
@@ -110,7 +110,7 @@ async def _context(shell: Shell, batch: str, region: str) -> dict[str, Any]:
         case "failures":
             found = await shell.read(failures_of, batch, shell.settings)
         case "chunks":
-            found = await shell.read(chunks_of, batch, limit=_CHUNKS_SHOWN + 1)
+            found = await shell.read(chunks_at_work, batch)
         case _:
             found = await shell.read(actions_of, batch)
     return {**batch_context(batch), region: found}

@@ -8,11 +8,12 @@ from typing import Any
 
 from ittybatch.engine.advice import EXPLANATIONS, Outlook, outlook
 from ittybatch.engine.conditions import Condition, describe_brakes, describe_wait
-from ittybatch.engine.estimate import Estimate, estimate, spent_on
+from ittybatch.engine.estimate import Estimate, estimate
 from ittybatch.engine.flow_runs import flow_run_url
 from ittybatch.engine.naming import source_name
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.plan_counts import describe_counts
+from ittybatch.engine.prices import Prices
 from ittybatch.engine.retrying import price_of, short_price
 from ittybatch.engine.speed import Speed, speed_at
 from ittybatch.engine.steering import Action, why_not
@@ -34,6 +35,8 @@ from ittybatch.page.batch_address import batch_url
 from ittybatch.settings import Settings
 
 _ACTIONS_SHOWN = 5
+_AT_WORK_SHOWN = 10
+_NEXT_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ def now_of(transaction: Transaction, batch: str, settings: Settings) -> Now:
     known = past_durations(transaction) if status.state is BatchState.UNAPPROVED else {}
     options = BatchOptions.model_validate(status.options)
     planned = estimate(status.plan, options, settings, known)
+    prices = Prices(options.cost_per_job, settings.kind_costs)
     problems = problems_of(transaction, batch) if status.counts["in_flight"] else None
     return Now(
         status=status,
@@ -92,7 +96,7 @@ def now_of(transaction: Transaction, batch: str, settings: Settings) -> Now:
         brakes=brakes,
         conditions=list(describe_brakes(brakes)),
         speed=speed_at(per_minute, status),
-        spent=spent_on(renditions_of(transaction, batch).sent_by_kind, options, settings),
+        spent=prices.cost(renditions_of(transaction, batch).sent_by_kind) if prices.any else None,
         planned=planned,
         problems=problems.describe() if problems else None,
         refused={action.value: why_not(action, status.state) for action in Action},
@@ -176,10 +180,18 @@ def failures_of(transaction: Transaction, batch: str, settings: Settings) -> Sho
 
 @dataclass(frozen=True, slots=True)
 class ShownChunk:
-    """A chunk, what it waits for, and its flow run's page in Prefect."""
+    """A chunk as the list shows it.
+
+    Args:
+        chunk: The chunk.
+        waits_for: What it waits for, in words.
+        looks_again_at: When its flow run continues at the latest.
+        url: Its flow run's page in Prefect.
+    """
 
     chunk: ChunkRow
     waits_for: str
+    looks_again_at: datetime | None
     url: str | None
 
 
@@ -194,9 +206,37 @@ def chunks_of(
     """Chunks of a batch in their order, with what they wait for; arguments as for `chunk_rows`."""
     brakes = brakes_of(transaction, batch)
     return [
-        ShownChunk(row, describe_wait(row, brakes), flow_run_url(row.flow_run_id))
+        ShownChunk(
+            row,
+            describe_wait(row, brakes),
+            row.wake_at if row.wake_at and row.wake_at > brakes.now else None,
+            flow_run_url(row.flow_run_id),
+        )
         for row in chunk_rows(transaction, batch, after=after, state=state, limit=limit)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownChunks:
+    """The chunks that are at work, and those that come next.
+
+    Args:
+        chunks: Some of them.
+        done: The number of chunks that are done.
+        total: The number of all chunks.
+    """
+
+    chunks: Sequence[ShownChunk]
+    done: int
+    total: int
+
+
+def chunks_at_work(transaction: Transaction, batch: str) -> ShownChunks:
+    """The chunks of a batch that are at work, and those that come next."""
+    status = batch_status(transaction, batch)
+    found = chunks_of(transaction, batch, state=ChunkState.RELEASED, limit=_AT_WORK_SHOWN)
+    found += chunks_of(transaction, batch, state=ChunkState.PLANNED, limit=_NEXT_SHOWN)
+    return ShownChunks(found, status.chunks_done, status.chunks)
 
 
 @dataclass(frozen=True, slots=True)

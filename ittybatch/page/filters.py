@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from ittybatch.engine.amounts import format_bytes, format_count, format_duration
+from ittybatch.engine.amounts import format_bytes, format_count, format_duration, format_rate
 from ittybatch.ittybit.redaction import redacted, without_secrets
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
@@ -85,7 +85,7 @@ def cut(text: object, length: int = 48) -> Markup:
     ).format(whole=whole, short=short)
 
 
-def plain(value: object) -> object:
+def finalize(value: object) -> object:
     """A value as templates write it: invisible characters of a text are replaced.
 
     One that reverses the text's direction would make a name look like another. Every value passes
@@ -106,25 +106,30 @@ def exact(value: object) -> Markup:
 
 def visible(text: object) -> str:
     """A text from anyone, for people: signatures and passwords out, no invisible characters."""
-    return str(plain(without_secrets(str(text))))
+    return str(finalize(without_secrets(str(text))))
 
 
 def state(value: object) -> Markup:
     """The badge of a state: its word, with a mark and a colour."""
-    text = str(value)
     return Markup('<span class="badge {tone}">{word}</span>').format(
-        tone=TONES.get(text, "idle"), word=_WORDS.get(text, text.replace("_", " "))
+        tone=TONES.get(str(value), "idle"), word=state_word(value)
     )
 
 
-def without_keys(text: object) -> str:
+def state_word(value: object) -> str:
+    """The word for a state."""
+    text = str(value)
+    return _WORDS.get(text, text.replace("_", " "))
+
+
+def plain(text: object) -> str:
     """A text of someone else, such as an error, without signatures, passwords and keys."""
     return redacted(str(text))
 
 
 def code(text: object) -> Markup:
     """A text whose parts in backquotes are shown as code."""
-    parts = without_keys(text).split("`")
+    parts = str(finalize(plain(text))).split("`")
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if number % 2 else escape(part)
         for number, part in enumerate(parts)
@@ -154,13 +159,15 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "plural": format_count,
     "bytes": format_bytes,
     "duration": format_duration,
+    "rate": format_rate,
     "cut": cut,
     "redacted": redacted,
     "state": state,
-    "plain": without_keys,
-    "code": code,
+    "state_word": state_word,
     "visible": visible,
     "exact": exact,
+    "plain": plain,
+    "code": code,
     "percent": percent,
     "live": live,
 }

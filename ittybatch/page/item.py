@@ -16,10 +16,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from ittybatch.engine.advice import advise_job
+from ittybatch.engine.amounts import format_change
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.recording import recorded
 from ittybatch.engine.reports.page import item_name
-from ittybatch.engine.reports.tally import RenditionTally
 from ittybatch.engine.retrying import count_retry, price_of, short_price, start_retry
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.options import Kind
@@ -243,11 +243,9 @@ def _price(job: JobHistory, options: Mapping[str, Any], settings: Settings) -> s
 
 def _change(item: ItemHistory, job: JobHistory, source: Medium) -> str:
     same = _SAME_MEDIUM.get(job.kind)
-    if same is None or source.element is not same or not job.output_size_bytes:
+    if same is None or source.element is not same or not item.size_bytes:
         return ""
-    return RenditionTally(
-        input_bytes=item.size_bytes or 0, output_bytes=job.output_size_bytes
-    ).size_change
+    return format_change(item.size_bytes, job.output_size_bytes) if job.output_size_bytes else ""
 
 
 def _pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.reading import bounded
-from ittybatch.page.filters import FILTERS, plain
+from ittybatch.page.filters import FILTERS, finalize
 from ittybatch.page.guard import content_policy
 from ittybatch.page.outcomes import Outcome, record_outcome, recorded_outcome
 from ittybatch.page.static_files import static_url
@@ -195,7 +195,7 @@ def _environment() -> Environment:
         loader=PackageLoader("ittybatch.page"),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=plain,
+        finalize=finalize,
         trim_blocks=True,
         lstrip_blocks=True,
     )

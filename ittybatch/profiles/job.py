@@ -82,6 +82,18 @@ def item_key(item: Item) -> str:
     return _neighbourhood(name[:-_OWN_CHARACTERS]) + digest[:own_length]
 
 
+def key_beginnings(uri: str) -> set[str]:
+    """The beginnings of all job keys that an item with this URI may have.
+
+    They find the jobs of a URI, and those of its neighbours, in the ledger's index of keys.
+
+    Args:
+        uri: As the source named the item, whatever its fingerprint.
+    """
+    names = {_name(Item(uri)), _name(Item(uri, fingerprint="any"))}
+    return {_neighbourhood(name[:-_OWN_CHARACTERS]) for name in names}
+
+
 def job_key(item: str, kind: str, options_json: str, destination: str | None) -> str:
     """Derive a job's key.
 

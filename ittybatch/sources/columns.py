@@ -20,10 +20,11 @@ MAX_NAME_CHARACTERS = 200
 # Text above a table: a report's title, a date, a remark.
 MAX_LINES_ABOVE = 20
 
-# Columns of a batch's own `report.csv`. Its rows are renditions with the kind and the size of the
-# output. Read as a manifest, it names the inputs, and the profile makes the jobs.
+# Columns of a batch's own `report.csv`, and of `ittybatch.results()`. Rows are renditions with the
+# kind, options and size of the output. Read as a manifest, they name the inputs, and the profile
+# makes the jobs.
 _REPORT = frozenset({"input", "rendition", "task_id", "output_url"})
-_OF_REPORT = {"kind": "", "size_bytes": "", "input_size_bytes": "size_bytes"}
+_OF_REPORT = {"kind": "", "options": "", "size_bytes": "", "input_size_bytes": "size_bytes"}
 # A title this similar to a known one is a typing error, which would silently change the order.
 _CLOSE = 0.8
 _SEPARATORS = re.compile(r"[ -]+")

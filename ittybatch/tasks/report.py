@@ -49,7 +49,7 @@ def report(ledger: Ledger, settings: Settings, status: BatchStatus) -> None:
         ledger,
         status.id,
         folder_of(settings.home, status.id),
-        copies_to=options.report_to,
+        copies_to=options.report_to or settings.report_to,
         only_failures=options.report_only_failures,
         check_outputs=options.check_outputs,
         settings=settings,

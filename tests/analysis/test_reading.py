@@ -20,6 +20,7 @@ UTC_TIME = "datetime64[us, UTC]"
 RESULT_TYPES = {
     "batch": "category",
     "input": "str",
+    "fingerprint": "str",
     "rendition": "category",
     "kind": "category",
     "status": "category",

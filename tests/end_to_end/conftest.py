@@ -24,7 +24,7 @@ from tests.end_to_end.system import System
 LEASE_S = "10"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def folder() -> Iterator[Path]:
     """A folder that another account may enter: PostgreSQL does not run as root."""
     made = Path(tempfile.mkdtemp(prefix="ittybatch-end-to-end-"))
@@ -33,9 +33,9 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(made, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running(folder: Path) -> Iterator[System]:
-    """The system, started once; it is slow to start."""
+    """The system, started once in a process; it is slow to start, and ends with the last of us."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith(OURS):
@@ -43,8 +43,6 @@ def running(folder: Path) -> Iterator[System]:
         patch.setenv("ITTYBATCH_LEASE_S", LEASE_S)
         for name, value in UNSYNCED.items():
             patch.setitem(SERVER_OPTIONS, name, value)
-        # Its tests are about runs that sleep; jobs of these sizes are over at once.
-        patch.setenv("ITTYBATCH_LINGER_S", "0")
         # The local S3 takes any key: one that can be told from other text, should it leak.
         usual, secret = environment._s3, uuid.uuid4().hex
         patch.setattr(
@@ -61,6 +59,13 @@ def system(running: System, monkeypatch: pytest.MonkeyPatch) -> System:
     """The system, for one test."""
     monkeypatch.setenv("ITTYBATCH_LEASE_S", LEASE_S)
     return running
+
+
+@pytest.fixture(scope="module")
+def _sleepy_chunks(running: System) -> Iterator[None]:
+    """A chunk's leg does not stay for jobs that are over at once, as these are: it sleeps."""
+    with running.prefect.environment("process-chunk/process-chunk", ITTYBATCH_LINGER_S="0"):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,8 @@
 """Prefect as its own API tells it, without Prefect's client and its settings."""
 
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -124,6 +126,16 @@ class PrefectApi:
         (schedule,) = found["schedules"]
         return dict(schedule)
 
+    @contextmanager
+    def environment(self, deployment: str, **variables: str) -> Iterator[None]:
+        """Give the runs of a deployment more variables for as long as the context lasts."""
+        found = self._ask("GET", f"/deployments/name/{deployment}")
+        path, usual = f"/deployments/{found['id']}", found["job_variables"]
+        changed = {**usual, "env": {**usual.get("env", {}), **variables}}
+        self._ask("PATCH", path, json={"job_variables": changed})
+        yield
+        self._ask("PATCH", path, json={"job_variables": usual})
+
     def deployments(self) -> dict[str, tuple[str, int]]:
         """Each deployment's id and number of schedules, by its name."""
         found = self._ask("POST", "/deployments/filter", json={"limit": _PAGE})
@@ -133,6 +145,10 @@ class PrefectApi:
         """A work pool's own settings, without what changes while it is in use."""
         pool = self._ask("GET", f"/work_pools/{name}")
         return {key: pool[key] for key in ("id", "type", "concurrency_limit", "is_paused")}
+
+    def pause_work_pool(self, name: str, *, paused: bool) -> None:
+        """Have the workers of a pool begin nothing, or go on."""
+        self._ask("PATCH", f"/work_pools/{name}", json={"is_paused": paused})
 
     def automations(self) -> list[dict[str, Any]]:
         """Every automation."""

@@ -7,11 +7,11 @@ from collections import Counter
 from typing import Any
 
 from pydantic import SecretStr
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from ittybatch.ledger import Transaction, open_ledger
 from ittybatch.ledger.identity import batch_owner
-from ittybatch.ledger.models import Run
+from ittybatch.ledger.models import Chunk, Job, Run
 from ittybatch.ledger.queries import (
     BatchStatus,
     accepted_attempts,
@@ -128,6 +128,18 @@ class System:
             return status if state in _ENDED else None
 
         return until(ended, f"batch {batch} has ended", within_s=within_s, every_s=0.3)
+
+    def end_backoffs(self, batch: str) -> None:
+        """Have a batch's retries due now, and not half a minute after the failure."""
+
+        def shift(transaction: Transaction) -> None:
+            chunks = select(Chunk.id).where(Chunk.batch_id == batch)
+            backing_off = Job.chunk_id.in_(chunks) & Job.not_before.is_not(None)
+            transaction.execute(update(Job).where(backing_off).values(not_before=transaction.now))
+            of_chunks = (Run.batch_id == batch) & Run.owner.startswith("chunk:")
+            transaction.execute(update(Run).where(of_chunks).values(wake_at=transaction.now))
+
+        self.ledger.write(shift)
 
     def flow_runs(self, batch: str) -> dict[str, tuple[str, int]]:
         """The flow run and the number of legs of a batch and of its chunks, by owner."""

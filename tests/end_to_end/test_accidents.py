@@ -14,7 +14,7 @@ from tests.end_to_end import processes
 from tests.end_to_end.system import System
 from tests.end_to_end.waiting import until
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("_sleepy_chunks")]
 
 
 def _slow(seconds: float) -> dict[str, object]:

@@ -20,7 +20,7 @@ from tests.end_to_end.system import System
 from tests.end_to_end.waiting import until
 from tests.soak.run import reconciling
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("_sleepy_chunks")]
 
 MANY = 6
 _LOOK_FOR_S = 8.0

@@ -13,7 +13,7 @@ from ittybatch.intake.intake import Intake, Taken, TaskSpec, Wanted
 from ittybatch.intake.sender import Sender
 from ittybatch.ledger import Transaction
 from ittybatch.ledger.identity import batch_owner
-from ittybatch.ledger.models import Batch, Chunk, Job, Run
+from ittybatch.ledger.models import Batch, Run
 from ittybatch.ledger.states import BatchState, RunState
 from ittybatch.profiles import Item
 from ittybatch.settings import Settings
@@ -156,21 +156,8 @@ def test_failures_are_retried_held_back_and_released_like_any_others(system: Sys
     [answer] = _take(system, _wanted("broken"))
     assert (answer.jobs[0].status, answer.jobs[0].created) == ("failed", False)
 
-    def retry_is_due(transaction: Transaction) -> None:
-        chunks = select(Chunk.id).where(Chunk.batch_id == batch)
-        transaction.execute(
-            update(Job)
-            .where(Job.chunk_id.in_(chunks), Job.not_before.is_not(None))
-            .values(not_before=transaction.now)
-        )
-        transaction.execute(
-            update(Run)
-            .where(Run.batch_id == batch, Run.owner.startswith("chunk:"))
-            .values(wake_at=transaction.now)
-        )
-
     until(lambda: _asleep(system, batch), "both runs sleep")
-    system.ledger.write(retry_is_due)
+    system.end_backoffs(batch)
     until(lambda: system.counted(batch)["succeeded"] == 2, "a leg has sent the retry")
 
     done = system.command("retry", batch, "--follow")

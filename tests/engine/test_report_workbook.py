@@ -77,6 +77,7 @@ def test_no_text_becomes_a_formula_and_none_is_changed(ledger: Ledger) -> None:
 def test_what_a_cell_cannot_hold_is_replaced_or_cut(ledger: Ledger) -> None:
     """Control characters, half of a pair of surrogates, and more than 32,767 UTF-16 units."""
     assert workbook.text_of("a\x00b\x1fc\ud800\uffff\nd") == "a\ufffdb\ufffdc\ufffd\ufffd\nd"
+    assert workbook.text_of("a_x000D_.mov") == "a_x005F_x000D_.mov"
     exact, long = "x" * 32_767, "\U0001f3ac" * 16_384
     assert workbook.text_of(exact) == exact
     cut = workbook.text_of(long)

@@ -1,7 +1,9 @@
 """Tidying against a real Prefect server: what is stuck is ended, what works is left alone."""
 
+import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Self
 from uuid import UUID
 
 import pytest
@@ -9,10 +11,12 @@ from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import State, StateType
-from prefect.states import Late, Pending, Running, Scheduled
+from prefect.states import Cancelled, Late, Pending, Running, Scheduled
 from prefect.testing.utilities import prefect_test_harness
 
+from ittybatch.engine.finding import Grade
 from ittybatch.engine.flow_runs import FlowRuns
+from ittybatch.engine.prefect_checks import check_prefect
 from ittybatch.engine.tidying import tidy
 
 
@@ -53,7 +57,9 @@ def test_runs_whose_process_is_gone_are_ended(
     }
     assert tidy(FlowRuns(prefect)) == [], "they may be at work"
     monkeypatch.setattr(
-        "ittybatch.engine.tidying._LONGEST_S", {StateType.PENDING: 0.0, StateType.RUNNING: 0.0}
+        "ittybatch.engine.tidying._LONGEST_S",
+        # The server tells its time in whole seconds, so an age may be a second too small.
+        {StateType.PENDING: -2.0, StateType.RUNNING: -2.0},
     )
     assert {UUID(each) for each in tidy(FlowRuns(prefect))} == stuck
     for run in stuck:
@@ -79,3 +85,26 @@ def test_what_was_to_run_while_no_worker_was_there_is_not_made_up_for(
 
 def _type(prefect: SyncPrefectClient, run: UUID) -> StateType | None:
     return prefect.read_flow_run(run).state_type
+
+
+def test_a_machine_whose_clock_is_wrong_ends_no_run_that_has_just_begun(
+    prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """States have the server's times, so they are compared with the server's clock."""
+    run = _run(prefect, "reconcile", Pending())
+    for minutes in (-10, 10):
+
+        class WrongClock(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> Self:
+                return super().now(tz) + timedelta(minutes=minutes)  # noqa: B023  of this turn
+
+        monkeypatch.setattr("ittybatch.engine.flow_runs.datetime", WrongClock)
+        flow_runs = FlowRuns(prefect)
+        assert tidy(flow_runs) == []
+        (clock,) = [each for each in check_prefect() if each.check == "Clock"]
+        assert clock.grade is Grade.WARNING
+        assert re.search(r"(59|60)\d s " + ("behind" if minutes < 0 else "ahead"), clock.what)
+        assert -2 < flow_runs.statuses([str(run)])[str(run)].age_s() < 60
+    monkeypatch.undo()
+    prefect.set_flow_run_state(run, Cancelled(), force=True)

@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from prefect import State
 from prefect.client.orchestration import get_client
 from prefect.exceptions import CancelledRun, FailedRun
 from prefect.testing.utilities import prefect_test_harness
 
+import ittybatch
 from ittybatch import api
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.saving import save_plan
@@ -68,7 +70,7 @@ def _run(source: ManifestSource, **options: object) -> State[Any]:
     state = run_batch(
         source,
         "web",
-        options=BatchOptions.model_validate({"chunk_size": 5, **options}),
+        options=BatchOptions.model_validate(options),
         return_state=True,
     )
     assert isinstance(state, State)
@@ -87,7 +89,7 @@ def test_a_batch_ends_by_waiting_in_place(
     ledger: Ledger, sandbox: Running, source: ManifestSource, tmp_path: Path
 ) -> None:
     """Chunk after chunk, by asking; its report and the sandbox agree."""
-    state = _run(source)
+    state = _run(source, chunk_size=5)
     assert state.is_completed()
     assert f"{ITEMS} of {ITEMS} jobs succeeded" in str(state.message)
     [batch] = ledger.read(recent_batches)
@@ -120,6 +122,25 @@ def test_a_direct_call_returns_the_batchs_summary(
 
     preview = api.run_batch(source, profile="web", options=BatchOptions(dry_run=True))
     assert (preview.id, preview.counts["jobs"]) == (None, 0)
+
+
+def test_a_frame_is_run_and_its_results_are_one(ledger: Ledger, sandbox: Running) -> None:
+    """From a DataFrame to a DataFrame, by the way of every batch; metadata comes back."""
+    rows = pd.DataFrame(
+        {
+            "input": [f"s3://media/{number}.wav" for number in range(ITEMS)],
+            "metadata.speaker": [f"speaker {number % 3}" for number in range(ITEMS)],
+        }
+    )
+    summary = ittybatch.run(rows, profile="web")
+    assert summary.state is BatchState.SUCCEEDED
+    assert summary.id is not None
+    jobs = ittybatch.results(summary.id)
+    assert jobs["status"].tolist() == ["succeeded"] * ITEMS
+    assert jobs["took_s"].notna().all()
+    found = jobs.merge(rows, on="input", suffixes=("", "_given"))
+    assert (found["metadata.speaker"] == found["metadata.speaker_given"]).all()
+    assert _seen(sandbox) == ledger.read(accepted_attempts, summary.id)
 
 
 def test_a_dry_run_submits_and_writes_nothing(

@@ -1,9 +1,6 @@
 """Registering a real receiver with the sandbox, as the webhook commands do."""
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -26,6 +23,7 @@ from ittybatch.errors import ConfigurationError, IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.settings import Settings
+from tests.command_line import Done, typed
 from tests.receiver.harness import PATH, SECRET, deliveries, wait_until
 from tests.receiver.harness import Running as Receiver
 from tests.receiver.harness import running as run_receiver
@@ -184,11 +182,11 @@ def test_the_commands_register_list_and_remove(
     """As they are typed, with a token in the URL that is never printed."""
     url = f"{receiver.url}{PATH}?token=s3cr3t"
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "ittybatch", "webhook", *arguments],
-            env={
-                "PATH": os.environ["PATH"],
+    def run(*arguments: str) -> Done:
+        return typed(
+            "webhook",
+            *arguments,
+            environment={
                 "HOME": str(tmp_path),
                 "ITTYBATCH_HOME": str(tmp_path / "home"),
                 "DATABASE_URL": sqlite_url,
@@ -198,10 +196,6 @@ def test_the_commands_register_list_and_remove(
                 "WEBHOOK_URL": url,
             },
             cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
         )
 
     first, again = run("register"), run("register")

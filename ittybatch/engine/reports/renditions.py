@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ittybatch.engine.amounts import format_bytes, format_duration
+from ittybatch.engine.amounts import format_bytes, format_change, format_duration
 from ittybatch.engine.prices import Prices
 from ittybatch.engine.reports.histogram import Histogram
 from ittybatch.ledger.results import Result
@@ -116,9 +116,7 @@ class RenditionSummary:
         """How much smaller or larger the outputs are than their inputs; empty if unknown."""
         if not self.input_bytes or self.saved_bytes is None:
             return ""
-        change = "smaller" if self.saved_bytes >= 0 else "larger"
-        saved = abs(self.saved_bytes)
-        return f"{saved / self.input_bytes:,.0%} {change} ({format_bytes(saved)})"
+        return format_change(self.input_bytes, self.input_bytes - self.saved_bytes)
 
     def cells(self) -> tuple[str, ...]:
         """The values for people, in the order of `SUMMARY_TITLES`; empty where unknown."""

@@ -29,6 +29,8 @@ MOST_UNITS = 32_767
 _MAY_BE_LONGER = MOST_UNITS // 2
 # XML cannot hold these characters.
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+# Programs read it as the character with this number. Escaped, it is read as it is.
+_ESCAPE = re.compile("_x[0-9A-Fa-f]{4}_")
 # Excel and openpyxl take text that begins so for a formula or an error value.
 _SIGNS = ("=", "+", "-", "@", "#", "\t", "\r", "\n")
 _TIMES = {"submitted_at", "completed_at", "created_at", "ended_at"}
@@ -106,6 +108,8 @@ class _Rows:
         self._name = name
         self._titles = titles
         self._sheets = 0
+        self._rows = 0
+        self._sheet: Any = None
         self._begin_sheet()
 
     def add(self, values: Sequence[object]) -> None:
@@ -139,8 +143,8 @@ class _Rows:
             text = text_of(value)
             if not text.startswith(_SIGNS):
                 return text
-            cell = WriteOnlyCell(self._sheet)
-            cell._value, cell.data_type = text, "s"  # noqa: SLF001 - `value` would guess a type
+            cell = WriteOnlyCell(self._sheet, text)
+            cell.data_type = "s"
             # Excel keeps it text even if somebody edits the cell.
             cell.quotePrefix = True
             return cell
@@ -161,7 +165,7 @@ class _Rows:
 
 def text_of(text: str) -> str:
     """Return text that a cell can hold: without control characters, cut at Excel's limit."""
-    shown = _UNWRITABLE.sub("\ufffd", text)
+    shown = _ESCAPE.sub(r"_x005F\g<0>", _UNWRITABLE.sub("\ufffd", text))
     if len(shown) <= _MAY_BE_LONGER:
         return shown
     raw = shown.encode("utf-16-le")

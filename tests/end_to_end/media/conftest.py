@@ -9,7 +9,7 @@ from tests.end_to_end.media.first_batches import FirstBatches, run_first_batches
 from tests.end_to_end.system import System
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def library(folder: Path) -> Path:
     """Videos with sound, recordings and pictures."""
     media = folder / "media"
@@ -17,7 +17,7 @@ def library(folder: Path) -> Path:
     return media
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def first_batches(running: System, library: Path, folder: Path) -> FirstBatches:
     """Three batches that run at the same time, over real media."""
     return run_first_batches(running, library, folder)

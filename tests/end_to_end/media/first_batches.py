@@ -66,7 +66,8 @@ def run_first_batches(system: System, library: Path, folder: Path) -> FirstBatch
     script = folder / "in_place.py"
     script.write_text(_SCRIPT.format(bucket=BUCKET))
     seen = Sightings(system.prefect)
-    with system.wire.faults(_FAULTS):
+    sleepy = system.prefect.environment("process-chunk/process-chunk", ITTYBATCH_LINGER_S="0")
+    with system.wire.faults(_FAULTS), sleepy:
         commands = {
             "library": _follow(system, "library"),
             "broken": _follow(system, "broken"),

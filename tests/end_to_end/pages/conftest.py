@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from ittybatch_local import LocalStack
 from tests.chromium import chromium
@@ -22,15 +22,25 @@ def browser() -> Iterator[Browser]:
         yield launched
 
 
-@pytest.fixture
-def page(system: System, browser: Browser) -> Iterator[Page]:
-    """A page that is signed in, high enough for the whole form."""
-    context = browser.new_context(viewport={"width": 1400, "height": 2800})
-    context.set_default_timeout(_PATIENCE_MS)
-    opened = context.new_page()
-    sign_in(opened, system.stack)
+@pytest.fixture(scope="module")
+def context(running: System, browser: Browser) -> Iterator[BrowserContext]:
+    """A browser that is signed in, high enough for the whole form."""
+    opened = browser.new_context(viewport={"width": 1400, "height": 2800})
+    opened.set_default_timeout(_PATIENCE_MS)
+    first = opened.new_page()
+    sign_in(first, running.stack)
+    first.close()
     yield opened
-    context.close()
+    opened.close()
+
+
+@pytest.fixture
+def page(system: System, context: BrowserContext) -> Iterator[Page]:
+    """A page of it."""
+    del system
+    opened = context.new_page()
+    yield opened
+    opened.close()
 
 
 def sign_in(page: Page, stack: LocalStack) -> None:

@@ -1,0 +1,29 @@
+"""prefect.yaml and the automations mean what their comments say."""
+
+from pathlib import Path
+
+import yaml
+from prefect.events.schemas.automations import EventTrigger
+
+from ittybatch.engine.deployments import read_automations
+from ittybatch.settings import CHECKOUT
+from tests.docs.automations import FILE, with_example
+
+
+def test_the_example_of_an_alert_is_used_by_removing_its_marks(tmp_path: Path) -> None:
+    """And fires for batches alone, under the name that Prefect gives to their Failed."""
+    path = tmp_path / "automations.yaml"
+    path.write_text(with_example())
+    resume, alert = read_automations(path)
+    assert (resume.name, alert.name) == ("ittybatch-resume", "ittybatch-alert")
+    assert isinstance(alert.trigger, EventTrigger)
+    assert alert.trigger.expect == {"prefect.flow-run.Failed"}
+    assert [read.name for read in read_automations(FILE)] == ["ittybatch-resume"]
+
+
+def test_a_backfill_lets_tonights_batch_pass() -> None:
+    """Where jobs in flight are limited; of the same priority, the older batch would go first."""
+    declared = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]
+    options = {each["name"]: each.get("parameters", {}).get("options", {}) for each in declared}
+    lowest = [name for name, each in options.items() if each.get("priority") == "low"]
+    assert lowest == ["backfill"]

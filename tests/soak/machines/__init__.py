@@ -1,0 +1,1 @@
+"""Several machines, each a network namespace: links are cut, clocks differ, machines are lost."""
