@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["prefect"]
 
 BUCKET = "item-page"
 SOURCE = f"s3://{BUCKET}/in/film.mov"
