@@ -48,7 +48,7 @@ def test_a_batch_is_steered_and_retried(
 
     expect(tab.get_by_text("6 jobs planned")).to_be_visible()
     press(tab, "Approve: send 6 jobs", f"Done: Batch {batch} is running.", live=live)
-    press(tab, "Pause", f"Done: Batch {batch} is held.", live=live)
+    press(tab, "Pause batch", f"Done: Batch {batch} is held.", live=live)
     expect(tab.locator("#now")).to_contain_text("Paused by someone on this machine")
 
     tab.get_by_label("Submissions per second").fill("slow")
@@ -57,10 +57,10 @@ def test_a_batch_is_steered_and_retried(
     tab.get_by_label("Submissions per second").fill("0")
     tab.get_by_role("button", name="Apply").click()
     expect(tab.locator("#outcome")).to_contain_text("submit_per_s: no limit")
-    tab.get_by_role("link", name="Cancel…").click()
+    tab.get_by_role("link", name="Cancel batch…").click()
     expect(tab.get_by_text("will not be sent")).to_be_visible()
     tab.get_by_role("link", name="Keep it").click()
-    press(tab, "Resume", "is running.", live=live)
+    press(tab, "Resume batch", "is running.", live=live)
     shows(tab, "#now .badge >> nth=0", "some failed", live=live)
 
     expect(tab.locator("#failures")).to_contain_text("Could not read …: it has … bytes")
