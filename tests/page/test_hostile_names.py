@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlencode
+from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page
@@ -15,11 +16,12 @@ from ittybatch.page.app import LivePage
 from ittybatch.settings import Settings
 from tests.chromium import chromium
 from tests.page.hostile import BACKWARDS, SECRETS, Hostile, fill
+from tests.receiver.api_client import NotingIntake
 from tests.receiver.harness import Running, running
 
 # Pages whose answer is no page of HTML: files, redirects to media, streams, pages of their own.
 NO_PAGES = ("/static/", "/changes", "/media/{job}/{what}", "/playlist", "/report.")
-MAY_BE_MISSING = ("/nowhere", "/media/", "/webhook", "/answer")
+MAY_BE_MISSING = ("/nowhere", "/media/", "/webhook", "/answer", "/made")
 LOOK = """() => ({
   handlers: [...document.querySelectorAll("*")].flatMap(element =>
     [...element.attributes].filter(each => /^on|^hx-on/.test(each.name)).map(each => each.name)),
@@ -67,8 +69,11 @@ def addresses(ledger: Ledger, hostile: Hostile) -> list[str]:
         "id": str(hostile.job),
         "what": "source",
         "region": "failures",
+        "flow_run": str(uuid4()),
+        "sealed": "<script>alert(1)</script>",
     }
-    app = next(each for each in LivePage(ledger, Settings()).routes() if isinstance(each, Mount))
+    live = LivePage(ledger, Settings(), NotingIntake(), Declared())
+    app = next(each for each in live.routes() if isinstance(each, Mount))
     found = []
     for route in app.app._app.routes:  # type: ignore[attr-defined]
         assert isinstance(route, Route)
@@ -88,6 +93,9 @@ def addresses(ledger: Ledger, hostile: Hostile) -> list[str]:
         ("/page/held/release", {"input": "s3://films/"}),
         ("/page/webhook", {"task": hostile.task, "digest": hostile.digest}),
         ("/page/media/9/output/state", {}),
+        ("/page/new/made", {"jobs": f"{hostile.job}", "all": "1"}),
+        ("/page/regions/made", {"jobs": f"{hostile.job}"}),
+        ("/page/actions", {"actor": '"><script>alert(1)</script>', "batch": BACKWARDS}),
         ("/page/nowhere<script>alert(1)</script>", {}),
     ]
     # Of pages that are there.
