@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page
 from starlette.routing import Mount, Route
 
+from ittybatch.intake.declared import Declared
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.page.app import LivePage
