@@ -71,7 +71,7 @@ def addresses(ledger: Ledger, hostile: Hostile) -> list[str]:
         "what": "source",
         "region": "failures",
         "flow_run": str(uuid4()),
-        "sealed": "<script>alert(1)</script>",
+        "sealed": "<script>alert(1)",
     }
     live = LivePage(ledger, Settings(), NotingIntake(), Declared())
     app = next(each for each in live.routes() if isinstance(each, Mount))
