@@ -14,7 +14,7 @@ _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 _AT_ONCE_S = 1.0
 
 VERDICTS = {
-    Verdict.APPLIED: ("good", "It ended the job."),
+    Verdict.APPLIED: ("good", "It ended the attempt."),
     Verdict.DUPLICATE: ("idle", "It says what was known already, so it changed nothing."),
     Verdict.LATE: ("warn", "It came after the attempt had ended, so it changed nothing."),
     Verdict.PROGRESS: ("idle", "It reports progress, and ends nothing."),

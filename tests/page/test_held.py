@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from html import unescape
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -135,17 +136,14 @@ class TestThePage:
         html = page.get(f"/page/held/release?{query}")
         assert "Release 2 jobs?" in words(html)
         hold(ledger, "c.mov")
-        fields = dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', html))
-        told = page.told(
-            page.post("/page/held/release", **{k: unescape(v) for k, v in fields.items()})
-        )
+        hidden = re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', html)
+        fields: dict[str, Any] = {name: unescape(value) for name, value in hidden}
+        told = page.told(page.post("/page/held/release", **fields))
         assert "Done: Released 2 jobs: the next batch that finds their items makes them" in told
         assert [job.input for job in ledger.read(held_jobs)] == ["s3://media/c.mov"]
         [action] = ledger.read(recent_actions)
         assert (action.action, action.refused) == ("release", False)
-        again = page.told(
-            page.post("/page/held/release", **{k: unescape(v) for k, v in fields.items()})
-        )
+        again = page.told(page.post("/page/held/release", **fields))
         assert "Not done: There is nothing to release" in again
 
     def test_what_cannot_be_meant_is_refused(self, ledger: Ledger, receiver: Running) -> None:

@@ -2,13 +2,14 @@
 
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import httpx
 import pytest
 from moto.server import ThreadedMotoServer
+from sqlalchemy import delete
 
 from ittybatch.ittybit.options import Kind
 from ittybatch.ledger import Ledger
@@ -167,7 +168,7 @@ def test_a_webhook_is_shown_without_its_secrets_until_it_is_tidied(
     found = next(part for part in html.split('"') if part.startswith("/page/webhook?"))
     shown = words(page.get(found.replace("&amp;", "&")))
     assert '"url": "https://cdn.test/a.mp4?[redacted]"' in shown
-    ledger.write(lambda transaction: transaction.execute(Delivery.__table__.delete()))
+    ledger.write(lambda transaction: transaction.execute(delete(Delivery)))
     gone = words(page.get(found.replace("&amp;", "&"), 404))
     assert "no longer kept" in gone
     assert "db tidy" in gone
@@ -273,7 +274,10 @@ def test_who_may_only_look_gets_no_buttons_and_changes_nothing(
 ) -> None:
     """Not by the page, and not by a request made by hand."""
     scene = item_with(ledger, SOURCE, [("small", Kind.VIDEO)])
-    accounts = {"page_auth": "boss:a-long-password", "page_viewer_auth": "guest:another-one"}
+    accounts: dict[str, Any] = {
+        "page_auth": "boss:a-long-password",
+        "page_viewer_auth": "guest:another-one",
+    }
     with running(ledger_url, **accounts) as receiver:
         receiver.post(scene.webhook("small", "failed", error="no video stream"))
         guest = Page(receiver, "guest", "another-one")
