@@ -18,7 +18,7 @@ from ittybatch.ledger.quarantine import HeldFilter, count_held, find_held, held_
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.submission import claim_due
 from tests.ledger import library
-from tests.page.test_batch import Page, words
+from tests.page.steering import Page, words
 from tests.receiver.harness import Running
 
 GROUP = "Could not fetch …: HTTP 404"

@@ -21,7 +21,7 @@ from ittybatch.ledger.sinks import DeclaredSink, sync_sinks
 from ittybatch.ledger.submission import claim_due
 from tests.ledger import library
 from tests.page.seen import item_with
-from tests.page.test_batch import Page, Recorder, prefect, words
+from tests.page.steering import Page, Recorder, words
 from tests.receiver.harness import Running, running
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["prefect"]
 
 BUCKET = "item-page"
 SOURCE = f"s3://{BUCKET}/in/film.mov"

@@ -12,15 +12,12 @@ from ittybatch.ledger import Ledger
 from ittybatch.ledger.actions import recent_actions
 from ittybatch.ledger.database import create_ledger_engine
 from tests.intake.harness import jobs
-from tests.intake.uploads.conftest import bucket, s3, store_url
 from tests.page.new_jobs import Viewer, sealed, serving, text
 from tests.receiver.harness import SECRET
 from tests.sandbox import harness as sandboxes
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-__all__ = ["bucket", "s3", "store_url"]
 
 MB = 1000**2
 FILM = b"not really a film"
