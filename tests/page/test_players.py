@@ -29,6 +29,7 @@ RENDITIONS = [
     ("hls", Kind.ADAPTIVE_VIDEO),
     ("gone", Kind.VIDEO),
     ("later", Kind.VIDEO),
+    ("broken", Kind.VIDEO),
 ]
 OUTPUTS = {
     "film": "film.mp4",
@@ -77,6 +78,7 @@ def scene(ledger: Ledger, receiver: Running) -> Scene:
     for rendition, key in OUTPUTS.items():
         url = f"s3://{BUCKET}/out/{key}"
         receiver.post(found.made(rendition, url, width=320, height=180, size=1000))
+    receiver.post(found.webhook("broken", "failed", error="no video stream"))
     return found
 
 
@@ -224,14 +226,16 @@ def test_anyone_can_use_the_page(
     receiver: Running, scene: Scene, browser: Browser, scheme: Literal["light", "dark"]
 ) -> None:
     """At every width, by keyboard and by screen reader, in both colour schemes."""
+    paths = (scene.path, "/page/held", "/page/held?state=failed", "/page/held/release?state=failed")
     with visitor(browser, color_scheme=scheme) as context:
         page = context.new_page()
-        for width in WIDTHS:
-            page.set_viewport_size({"width": width, "height": 900})
-            page.goto(f"{receiver.url}{scene.path}")
-            page.evaluate("document.querySelectorAll('details').forEach(d => (d.open = true))")
-            assert overflow(page) == 0
-        assert violations(page) == []
+        for path in paths:
+            for width in WIDTHS:
+                page.set_viewport_size({"width": width, "height": 900})
+                page.goto(f"{receiver.url}{path}")
+                page.evaluate("document.querySelectorAll('details').forEach(d => (d.open = true))")
+                assert overflow(page) == 0, (path, width)
+            assert violations(page) == [], path
 
 
 def medium(scene: Scene, rendition: str, element: str = "video") -> str:
