@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable
-from ittybatch.ittybit.redaction import redacted
+from ittybatch.ittybit.redaction import without_secrets
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.notices import (
     Pending,
@@ -131,17 +131,22 @@ def _event(notice: Pending) -> dict[str, Any]:
 
 
 def _related(notice: Pending) -> Sequence[dict[str, str]]:
-    return [
-        {
-            "prefect.resource.id": f"prefect.tag.batch:{notice.batch_id}",
-            "prefect.resource.role": "tag",
-        }
-    ]
+    tag = {
+        "prefect.resource.id": f"prefect.tag.batch:{notice.batch_id}",
+        "prefect.resource.role": "tag",
+    }
+    if notice.flow_run_id is None:
+        return [tag]
+    run = {
+        "prefect.resource.id": f"prefect.flow-run.{notice.flow_run_id}",
+        "prefect.resource.role": "flow-run",
+    }
+    return [run, tag]
 
 
 def _safe(details: Any) -> dict[str, Any]:  # noqa: ANN401  JSON
     """Keep secrets out of what everybody with access to Prefect can read."""
     return {
-        name: redacted(value) if isinstance(value, str) else value
+        name: without_secrets(value) if isinstance(value, str) else value
         for name, value in details.items()
     }

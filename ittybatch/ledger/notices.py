@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, literal, select
 
 from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.models import Batch, Notice
+from ittybatch.ledger.models import Batch, Notice, Run
 
 # Prefect's triggers look at recent events only.
 _STALE_AFTER = timedelta(days=1)
@@ -42,6 +42,7 @@ class Pending:
         batch_id: The batch.
         batch_name: The batch's name.
         profile: Name of the batch's profile.
+        flow_run_id: The flow run that works for the batch; None outside Prefect.
         at: When it happened.
         details: The payload, by name.
     """
@@ -51,6 +52,7 @@ class Pending:
     batch_id: str
     batch_name: str
     profile: str
+    flow_run_id: str | None
     at: datetime
     details: Mapping[str, Any]
 
@@ -75,9 +77,13 @@ def pending_notices(transaction: Transaction) -> list[Pending]:
     """The oldest notices that were not sent, at most a request's worth."""
     rows = transaction.rows(
         select(
-            *Notice.__table__.columns, Batch.name.label("batch_name"), Batch.profile.label("frozen")
+            *Notice.__table__.columns,
+            Batch.name.label("batch_name"),
+            Batch.profile.label("frozen"),
+            Run.flow_run_id,
         )
         .join(Batch, Batch.id == Notice.batch_id)
+        .outerjoin(Run, Run.owner == literal("batch:") + Notice.batch_id)
         .order_by(Notice.id)
         .limit(_AT_ONCE)
     )
@@ -88,6 +94,7 @@ def pending_notices(transaction: Transaction) -> list[Pending]:
             batch_id=row.batch_id,
             batch_name=row.batch_name,
             profile=str(row.frozen.get("name", "")),
+            flow_run_id=row.flow_run_id,
             at=row.at,
             details=row.details,
         )

@@ -18,7 +18,10 @@ from ittybatch.prefect.credentials import IttybitCredentials
 from ittybatch.prefect.job import IttybitJob, IttybitJobRun, JobsResult
 from ittybatch.prefect.waiting import await_suspended, wait_suspended
 
+BLOCKS = (IttybitCredentials, IttybitJob, IttybitBatch)
+
 __all__ = [
+    "BLOCKS",
     "IttybitBatch",
     "IttybitBatchRun",
     "IttybitCredentials",
