@@ -246,8 +246,10 @@ class LocalStack(Supervisor):
             if runs:
                 self.await_ready(name)
         if parts.s3:
+            # The live page uploads, too, by either of this machine's names.
+            page = (self.receiver_url, self.receiver_url.replace(HOST, "localhost"))
             create_uploads_bucket(
-                EXAMPLE_BUCKET, origins=[EXAMPLE_ORIGIN], environment=self.environment()
+                EXAMPLE_BUCKET, origins=[EXAMPLE_ORIGIN, *page], environment=self.environment()
             )
 
     def _start_database(self, services: Services) -> None:

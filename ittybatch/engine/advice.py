@@ -89,7 +89,7 @@ _ADVICE_FOR_ONE = {
     Outlook.WOULD_FAIL_AGAIN: (
         "It would fail again, and be billed again. Fix the file, or the options in the profile: "
         "the next run of the source makes what has changed. If something else was wrong, for "
-        "example access to a bucket, fix that first, then retry this job."
+        "example access to a bucket, fix that first, then make it again."
     ),
     Outlook.UNKNOWN_END: (
         "Ittybit reported no end before the deadline, and may have made and billed it. A retry "

@@ -76,8 +76,8 @@ class Released:
             return f"{text} Then it stopped: {self.stopped} The others stay held back."
         if self.is_part:
             return f"{text} There are more; release them with another click."
-        if missing := self.expected - self.jobs:
-            others = format_count(max(0, missing), "job")
+        if (missing := self.expected - self.jobs) > 0:
+            others = format_count(missing, "job")
             return f"{text} {others} had been released or made again meanwhile."
         return text
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from ittybatch.engine.amounts import format_count
 from ittybatch.engine.estimate import Estimate, estimate
-from ittybatch.engine.flow_runs import open_flow_runs
+from ittybatch.engine.flow_runs import open_flow_runs, require_prefect
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.planning import wanted_of
 from ittybatch.engine.starting import start_batch
@@ -125,6 +125,7 @@ def start_retry(retry: Retry, *, by: str) -> StartedRetry:
             "them up already. Nothing was started.",
         )
     parameters = {"source": retry.source.model_dump(mode="json", exclude_none=True)}
+    require_prefect()
     with open_flow_runs() as flow_runs:
         flow_run = start_batch(
             flow_runs,

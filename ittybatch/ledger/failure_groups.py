@@ -15,7 +15,7 @@ from ittybatch.ledger.models import Chunk, Item, Job
 from ittybatch.ledger.states import JobState
 
 # Failures to look at. More take too long for a page that is open all day.
-WINDOW = 2000
+WINDOW = 1000
 _EXAMPLES = 3
 _BAD = [JobState.FAILED.value, JobState.EXPIRED.value, JobState.CANCELLED.value]
 

@@ -1,5 +1,6 @@
 """What was made of some requests: the jobs, with their items and results."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,8 +9,10 @@ from sqlalchemy import and_, select
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.made_jobs import error_of, status_of
 from ittybatch.ledger.models import Batch, Chunk, Item, Job
+from ittybatch.profiles import Item as SourceItem
 
 MAX_JOBS = 2000
+_UNIQUE = re.compile(r"\A[0-9a-f]{32}-")
 _IDS_PER_QUERY = 500
 
 
@@ -47,6 +50,11 @@ class WatchedItem:
     number: int
     uri: str
     jobs: list[WatchedJob]
+
+    @property
+    def name(self) -> str:
+        """The file's name, without what makes the key of an upload unique."""
+        return _UNIQUE.sub("", SourceItem(self.uri).key.rpartition("/")[2]) or self.uri
 
 
 def watched_items(transaction: Transaction, jobs: Sequence[int]) -> list[WatchedItem]:

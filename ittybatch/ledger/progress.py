@@ -17,13 +17,13 @@ from ittybatch.ledger.models import Batch, Chunk, ChunkShare, ChunkTotals, Job
 from ittybatch.ledger.shares import ENDED, HOLD
 from ittybatch.ledger.states import JobState
 
-# Counting this many jobs takes about 50 ms.
-LIVE_JOBS = 40_000
+# Counting this many jobs takes about 20 ms on SQLite, and 40 ms on Postgres.
+LIVE_JOBS = 20_000
 _LIVE_CHUNKS = 500
 _FIRST, *_OTHERS = (getattr(Chunk, name) for name in COLUMNS)
 JOBS = sum(_OTHERS, start=_FIRST).label("jobs")
 _RENDITION = "rendition:"
-_KIND = "kind:"
+KIND = "kind:"
 
 
 @dataclass(slots=True)
@@ -249,7 +249,7 @@ class _Counting:
             kinds[one.rendition] = one.kind
         for each in plan.profile.get("renditions") or ():
             kinds.setdefault(each["name"], each["kind"])
-        only = [name.removeprefix(_KIND) for name in plan.counts if name.startswith(_KIND)]
+        only = [name.removeprefix(KIND) for name in plan.counts if name.startswith(KIND)]
         found: dict[tuple[str, str], int] = {}
         for name, count in plan.counts.items():
             rendition = name.removeprefix(_RENDITION)

@@ -74,6 +74,9 @@ class RetryFilter:
             later = aliased(Job)
             taken_up = later.state != JobState.CANCELLED.value
             found.append(~exists().where(later.job_key == Job.job_key, later.id > Job.id, taken_up))
+        if self.alike is not None:
+            # The condition of an index.
+            found.append(Job.error_message.is_not(None))
         # Databases cannot compute a reason. This leaves out most jobs that have another one.
         if self.alike and (words := words_of(reason_of(None, self.alike))):
             pattern = "%".join(["", *(_escaped(word) for word in words), ""])

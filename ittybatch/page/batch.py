@@ -20,6 +20,7 @@ from ittybatch.page.batch_views import (
     failures_of,
     now_of,
     renditions_of,
+    whole_batch,
 )
 from ittybatch.page.shell import Shell
 from ittybatch.page.tuning_form import tuning_fields
@@ -32,14 +33,13 @@ async def view(request: Request) -> Response:
     """Show a batch, whole."""
     shell = Shell.of(request)
     batch = await known_batch(request)
-    context: dict[str, Any] = {}
-    for region in _REGIONS:
-        context |= await _context(shell, batch, region)
+    found = await shell.read(whole_batch, batch, shell.settings)
     return await shell.render(
         request,
         "batch.html",
-        **context,
-        fields=tuning_fields(context["now"].status.options),
+        **batch_context(batch),
+        **found,
+        fields=tuning_fields(found["now"].status.options),
         forms=[form.value for form in ReportFormat],
     )
 

@@ -22,7 +22,7 @@ from ittybatch.ledger.actions import DoneAction, recent_actions
 from ittybatch.ledger.asking import problems_of
 from ittybatch.ledger.batch_detail import Brakes, ChunkRow, brakes_of, chunk_rows
 from ittybatch.ledger.failure_groups import FailureGroup, failure_groups
-from ittybatch.ledger.progress import BatchProgress, batch_progress
+from ittybatch.ledger.progress import KIND, BatchProgress, batch_progress
 from ittybatch.ledger.pulse import ended_lately
 from ittybatch.ledger.queries import (
     BatchStatus,
@@ -77,8 +77,20 @@ class Now:
         ]
 
 
-def now_of(transaction: Transaction, batch: str, settings: Settings) -> Now:
-    """Read a batch as it is now."""
+def now_of(
+    transaction: Transaction,
+    batch: str,
+    settings: Settings,
+    progress: BatchProgress | None = None,
+) -> Now:
+    """Read a batch as it is now.
+
+    Args:
+        transaction: The transaction to look in.
+        batch: The batch.
+        settings: Rates by kind.
+        progress: How far its renditions are, if that was read already.
+    """
     status = batch_status(transaction, batch)
     brakes = brakes_of(transaction, batch)
     per_minute = None
@@ -96,7 +108,7 @@ def now_of(transaction: Transaction, batch: str, settings: Settings) -> Now:
         brakes=brakes,
         conditions=list(describe_brakes(brakes)),
         speed=speed_at(per_minute, status),
-        spent=prices.cost(renditions_of(transaction, batch).sent_by_kind) if prices.any else None,
+        spent=_spent(transaction, status, prices, progress),
         planned=planned,
         problems=problems.describe() if problems else None,
         refused={action.value: why_not(action, status.state) for action in Action},
@@ -104,9 +116,33 @@ def now_of(transaction: Transaction, batch: str, settings: Settings) -> Now:
     )
 
 
+def _spent(
+    transaction: Transaction, status: BatchStatus, prices: Prices, progress: BatchProgress | None
+) -> float | None:
+    """What a batch has spent. Counting its submissions by kind is left out where it can be."""
+    if not prices.any:
+        return None
+    kinds = [name.removeprefix(KIND) for name in status.plan if name.startswith(KIND)]
+    if prices.per_job or len(kinds) == 1:
+        return prices.cost({kinds[0] if kinds else "": status.sent})
+    return prices.cost((progress or renditions_of(transaction, status.id)).sent_by_kind)
+
+
 def renditions_of(transaction: Transaction, batch: str) -> BatchProgress:
     """How far each rendition of a batch is."""
     return batch_progress(transaction, [batch])[batch]
+
+
+def whole_batch(transaction: Transaction, batch: str, settings: Settings) -> dict[str, Any]:
+    """All regions of a batch's page, by name."""
+    progress = renditions_of(transaction, batch)
+    return {
+        "now": now_of(transaction, batch, settings, progress),
+        "renditions": progress,
+        "failures": failures_of(transaction, batch, settings),
+        "chunks": chunks_at_work(transaction, batch),
+        "done": actions_of(transaction, batch),
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from ittybatch.ledger.held_groups import HeldGroup, held_groups
 from ittybatch.ledger.media import read_id
 from ittybatch.ledger.quarantine import HeldFilter, find_held
 from ittybatch.ledger.states import JobState
+from ittybatch.ledger.timeline import item_of_job
 from ittybatch.page.forms import Form, read_form
 from ittybatch.page.outcomes import Outcome
 from ittybatch.page.shell import Shell
@@ -112,7 +113,9 @@ async def release(request: Request) -> Response:
     asked = _asked(_fields_of(form))
     by = request.state.viewer.name
     expected = read_id(form.text("expected")) or 0
-    back = f"/page/jobs/{asked.wanted.job}" if asked.wanted.job else _back(asked)
+    back = _back(asked)
+    if asked.wanted.job is not None and (place := await shell.read(item_of_job, asked.wanted.job)):
+        back = f"/page/items/{place[0]}/{place[1]}#job-{asked.wanted.job}"
     return await shell.act(
         request,
         "release",

@@ -12,7 +12,7 @@ import orjson
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from ittybatch.engine.advice import advise_job
@@ -26,11 +26,10 @@ from ittybatch.ittybit.options import Kind
 from ittybatch.ittybit.redaction import redacted_json
 from ittybatch.ledger.actions import Asker, Via
 from ittybatch.ledger.history import ItemHistory, JobHistory, SameJob
-from ittybatch.ledger.job_lookup import lookup_job
 from ittybatch.ledger.media import read_id
 from ittybatch.ledger.results import options_of
 from ittybatch.ledger.states import JobState
-from ittybatch.ledger.timeline import item_history, item_of_job
+from ittybatch.ledger.timeline import item_history
 from ittybatch.page.forms import read_form
 from ittybatch.page.media import Element, Medium, medium_of
 from ittybatch.page.media_routes import MediaRoutes
@@ -110,17 +109,6 @@ async def view(request: Request) -> Response:
 async def region(request: Request) -> Response:
     """Show what may change of it, for the page that shows it already."""
     return await _show(request, "regions/item.html")
-
-
-async def job(request: Request) -> Response:
-    """Lead from a job, by the ledger's id or by Ittybit's, to its item."""
-    shell = Shell.of(request)
-    found = await shell.read(lookup_job, request.path_params["job"])
-    place = None if found is None else await shell.read(item_of_job, found.id)
-    if found is None or place is None:
-        raise HTTPException(HTTPStatus.NOT_FOUND, "There is no job with this id.")
-    chunk, number = place
-    return RedirectResponse(f"/page/items/{chunk}/{number}#job-{found.id}", HTTPStatus.SEE_OTHER)
 
 
 async def retry(request: Request) -> Response:
@@ -309,6 +297,5 @@ def routes() -> list[Route]:
         Route("/items/{chunk}/{number}", view),
         Route("/regions/items/{chunk}/{number}", region),
         Route("/items/{chunk}/{number}/retry", retry, methods=["POST"]),
-        Route("/jobs/{job}", job),
         *MediaRoutes().routes(),
     ]

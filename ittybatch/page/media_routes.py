@@ -20,7 +20,7 @@ from ittybatch.ledger.results import Result, job_result
 from ittybatch.ledger.timeline import delivery_body, poll_answer
 from ittybatch.page.bodies import show_body
 from ittybatch.page.media import medium_of
-from ittybatch.page.playlists import CONTENT_TYPE, MAX_BYTES, lists, rewritten
+from ittybatch.page.playlists import CONTENT_TYPE, MAX_BYTES, lists, rewritten, segment_type
 from ittybatch.page.shell import Shell
 from ittybatch.page.signing import Signer
 from ittybatch.profiles.item import S3_SCHEME
@@ -143,7 +143,9 @@ class MediaRoutes:
         return rewritten(
             body,
             folder,
-            sign=lambda each: self._signer.sign(f"{S3_SCHEME}{bucket}/{each}"),
+            sign=lambda each: self._signer.sign(
+                f"{S3_SCHEME}{bucket}/{each}", content_type=segment_type(each)
+            ),
             nested=lambda each: route + quote(each),
         )
 

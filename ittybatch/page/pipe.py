@@ -4,7 +4,7 @@ import contextlib
 import io
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import IO, cast
 
 from anyio import CapacityLimiter, to_thread
@@ -50,7 +50,7 @@ class Pipe(io.RawIOBase):
 
     async def sent(
         self, write: Callable[[IO[bytes]], object], limiter: CapacityLimiter
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         """Run a writer in a thread, and yield what it writes.
 
         Args:

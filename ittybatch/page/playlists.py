@@ -18,6 +18,15 @@ MAX_BYTES = 2_000_000
 _MAX_ADDRESSES = 10_000
 _SUFFIX = ".m3u8"
 _BEGIN = "#EXTM3U"
+# Browsers that play HLS themselves go by the type, and many uploads have none.
+_SEGMENT_TYPES = {
+    ".ts": "video/mp2t",
+    ".m4s": "video/iso.segment",
+    ".mp4": "video/mp4",
+    ".m4a": "audio/mp4",
+    ".aac": "audio/aac",
+    ".vtt": "text/vtt",
+}
 # Attributes of tags that name another file: EXT-X-MAP, EXT-X-MEDIA, EXT-X-KEY.
 _URI = re.compile(r'(?<=[:,]URI=")([^"]*)(?=")')
 
@@ -70,6 +79,11 @@ def lists(playlist: bytes, path: str) -> bool:
     for _ in _lines(playlist, note):
         pass
     return path in found
+
+
+def segment_type(key: str) -> str:
+    """The content type of a segment, by its suffix; empty if it is unknown."""
+    return _SEGMENT_TYPES.get(posixpath.splitext(key)[1].lower(), "")
 
 
 def _lines(playlist: bytes, replace: Callable[[str], str]) -> Iterator[str]:

@@ -10,7 +10,14 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ittybatch.errors import IttybatchError
-from ittybatch.sources.s3 import aws_client, client_in_region_of, failure, is_at_aws, split_uri
+from ittybatch.sources.s3 import (
+    aws_client,
+    can_sign,
+    client_in_region_of,
+    failure,
+    is_at_aws,
+    split_uri,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -54,13 +61,14 @@ class Signer:
         self._clients: OrderedDict[str, S3Client] = OrderedDict()
         self._lock = threading.Lock()
 
-    def sign(self, uri: str, *, valid_s: int = VALID_S) -> str:
+    def sign(self, uri: str, *, content_type: str = "", valid_s: int = VALID_S) -> str:
         """Sign an address from which a browser can read an object, also in part.
 
         Without credentials the address has no signature, which is enough for a public bucket.
 
         Args:
             uri: `s3://bucket/key`.
+            content_type: The type that the store is to answer with, instead of the object's own.
             valid_s: Seconds for which the address is valid.
 
         Raises:
@@ -68,10 +76,13 @@ class Signer:
             ValueError: It is not the URI of an object.
         """
         bucket, key = split_uri(uri)
+        parameters = {"Bucket": bucket, "Key": key}
+        client = self._client(bucket)
+        # S3 refuses to change the answer's headers for a request without a signature.
+        if content_type and can_sign(client):
+            parameters["ResponseContentType"] = content_type
         try:
-            return self._client(bucket).generate_presigned_url(
-                "get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=valid_s
-            )
+            return client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=valid_s)
         except BotoCoreError as error:
             raise failure("shown", uri, error) from error
 

@@ -14,13 +14,14 @@ _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 _AT_ONCE_S = 1.0
 
 VERDICTS = {
-    Verdict.APPLIED: ("good", "It ended the job."),
+    Verdict.APPLIED: ("good", "It ended the attempt."),
     Verdict.DUPLICATE: ("idle", "It says what was known already, so it changed nothing."),
     Verdict.LATE: ("warn", "It came after the attempt had ended, so it changed nothing."),
     Verdict.PROGRESS: ("idle", "It reports progress, and ends nothing."),
     Verdict.UNKNOWN: ("warn", "When it came, no attempt was known by this id."),
     Verdict.MALFORMED: ("bad", "It could not be read."),
 }
+_BY_ITTYBIT = frozenset({AttemptState.SUCCEEDED, AttemptState.FAILED, AttemptState.CANCELLED})
 _ENDS = {
     AttemptState.SUCCEEDED: ("good", "Recorded as succeeded"),
     AttemptState.FAILED: ("bad", "Recorded as failed"),
@@ -113,6 +114,8 @@ def _attempt(job: JobHistory, attempt: AttemptEvent, *, is_last: bool) -> Iterat
         # The ledger keeps only the newest attempt's time. After a webhook that came before the
         # answer to the submission, it is the webhook's.
         yield Moment(job.submitted_at if is_last else None, "Accepted by Ittybit", "busy")
+    if is_last and attempt.state in _BY_ITTYBIT and _is_before(job, attempt):
+        yield Moment(job.completed_at, "Ended at Ittybit, by its own clock")
     yield from (_webhook(each) for each in job.deliveries if each.task_id == attempt.task_id)
     if attempt.state.ended and attempt.completed_at is not None:
         tone, title = _ENDS[attempt.state]
@@ -120,6 +123,13 @@ def _attempt(job: JobHistory, attempt: AttemptEvent, *, is_last: bool) -> Iterat
         if is_last and job.has_poll_answer:
             details.append("Ittybit said so when it was asked, not by a webhook.")
         yield Moment(attempt.completed_at, title, tone, details)
+
+
+def _is_before(job: JobHistory, attempt: AttemptEvent) -> bool:
+    """Whether the job has Ittybit's own time of its end, and not that of its record."""
+    if job.completed_at is None or attempt.completed_at is None:
+        return False
+    return job.completed_at < attempt.completed_at
 
 
 def _webhook(delivery: DeliveryEvent) -> Moment:

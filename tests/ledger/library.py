@@ -25,6 +25,8 @@ from ittybatch.profiles.job import item_key, job_key
 
 PROFILE = {"name": "test", "renditions": [{"name": "sd", "kind": "video", "options": {}}]}
 
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+
 
 def job(name: str, *, rendition: str = "sd", attempts: int = 3, **changes: Any) -> JobSpec:  # noqa: ANN401
     """A job of `s3://media/NAME`."""

@@ -1,5 +1,28 @@
-"""A receiver on each database in turn, with its page."""
+"""A receiver on each database in turn, with its page; and Prefect, as far as levers need it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from ittybatch.engine import retrying, steering
+from tests.page.steering import Recorder
 from tests.receiver.conftest import receiver
 
 __all__ = ["receiver"]
+
+
+@pytest.fixture
+def prefect(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    """In the place of Prefect, for every lever."""
+    recorder = Recorder()
+
+    @contextmanager
+    def opened() -> Iterator[Recorder]:
+        yield recorder
+
+    monkeypatch.setattr(retrying, "open_flow_runs", opened)
+    monkeypatch.setattr(steering, "open_flow_runs", opened)
+    for module in (retrying, steering):
+        monkeypatch.setattr(module, "require_prefect", lambda: None)
+    return recorder

@@ -7,19 +7,20 @@ from urllib.parse import quote, urlencode
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page
+from pydantic import SecretStr
 from starlette.routing import Mount, Route
 
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine
-from ittybatch.page.app import LivePage
+from ittybatch.receiver.app import Receiver
 from ittybatch.settings import Settings
 from tests.chromium import chromium
 from tests.page.hostile import BACKWARDS, SECRETS, Hostile, fill
-from tests.receiver.harness import Running, running
+from tests.receiver.harness import SECRET, Running, running
 
 # Pages whose answer is no page of HTML: files, redirects to media, streams, pages of their own.
 NO_PAGES = ("/static/", "/changes", "/media/{job}/{what}", "/playlist", "/report.")
-MAY_BE_MISSING = ("/nowhere", "/media/", "/webhook", "/answer")
+MAY_BE_MISSING = ("/nowhere", "/media/", "/webhook", "/answer", "/arrived/", "/started/", "/made")
 LOOK = """() => ({
   handlers: [...document.querySelectorAll("*")].flatMap(element =>
     [...element.attributes].filter(each => /^on|^hx-on/.test(each.name)).map(each => each.name)),
@@ -67,10 +68,19 @@ def addresses(ledger: Ledger, hostile: Hostile) -> list[str]:
         "id": str(hostile.job),
         "what": "source",
         "region": "failures",
+        "sealed": "<script>alert(1)</script>",
+        "flow_run": "<script>alert(1)</script>",
     }
-    app = next(each for each in LivePage(ledger, Settings()).routes() if isinstance(each, Mount))
+    url = ledger.engine.url.render_as_string(hide_password=False)
+    settings = Settings(webhook_secret=SecretStr(SECRET), database_url=SecretStr(url))
+    receiver = Receiver(settings, waker=False).everything()
+    [mount] = [
+        each
+        for each in receiver.routes
+        if getattr(each, "path", "") == "/page" and isinstance(each, Mount)
+    ]
     found = []
-    for route in app.app._app.routes:  # type: ignore[attr-defined]
+    for route in mount.app._app._app.routes:  # type: ignore[attr-defined]
         assert isinstance(route, Route)
         if "GET" not in (route.methods or ()) or any(part in route.path for part in NO_PAGES):
             continue
@@ -82,6 +92,8 @@ def addresses(ledger: Ledger, hostile: Hostile) -> list[str]:
     queries: list[tuple[str, dict[str, str]]] = [
         ("/page/jobs", {"batch": hostile.batch}),
         ("/page/jobs", {"q": BACKWARDS, "metadata": "<script>"}),
+        ("/page/new/made", {"jobs": str(hostile.job)}),
+        ("/page/actions", {"actor": "<script>", "batch": hostile.batch}),
         ("/page/held", {"input": "s3://films/", "batch": hostile.batch}),
         ("/page/held", {"state": "failed"}),
         ("/page/held", {"input": '"><script>alert(1)</script>'}),

@@ -7,7 +7,7 @@ import pytest
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.settlement import settle
 from tests.ledger import library
-from tests.page.test_batch import HOSTILE, Page, words
+from tests.page.steering import HOSTILE, Page, words
 from tests.receiver.harness import Running
 
 SIGNED = "https://cdn.test/a.mov?X-Amz-Signature=hidden-word"

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -12,6 +12,7 @@ from ittybatch.ittybit.options import Kind
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine
 from tests.chromium import chromium
+from tests.page.browsing import WIDTHS, overflow, send, violations, visitor
 from tests.page.seen import SECONDS, Scene, item_with, make_files, upload
 from tests.receiver.harness import Running, running
 
@@ -28,6 +29,7 @@ RENDITIONS = [
     ("hls", Kind.ADAPTIVE_VIDEO),
     ("gone", Kind.VIDEO),
     ("later", Kind.VIDEO),
+    ("broken", Kind.VIDEO),
 ]
 OUTPUTS = {
     "film": "film.mp4",
@@ -76,25 +78,31 @@ def scene(ledger: Ledger, receiver: Running) -> Scene:
     for rendition, key in OUTPUTS.items():
         url = f"s3://{BUCKET}/out/{key}"
         receiver.post(found.made(rendition, url, width=320, height=180, size=1000))
+    receiver.post(found.webhook("broken", "failed", error="no video stream"))
     return found
 
 
 @pytest.fixture
 def page(receiver: Running, scene: Scene, browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    opened = context.new_page()
-    opened.goto(f"{receiver.url}{scene.path}")
-    yield opened
-    context.close()
+    with visitor(browser, viewport={"width": 1280, "height": 900}) as context:
+        opened = context.new_page()
+        opened.goto(f"{receiver.url}{scene.path}")
+        yield opened
 
 
 def play(page: Page, selector: str) -> None:
     """Play a medium until it is at one second."""
-    element = page.locator(selector)
-    element.scroll_into_view_if_needed()
-    element.evaluate("element => { element.muted = true; return element.play(); }")
+    page.locator(selector).scroll_into_view_if_needed()
     page.wait_for_function(
-        "selector => document.querySelector(selector).currentTime > 1", arg=selector, timeout=20_000
+        """selector => {
+          const medium = document.querySelector(selector);
+          medium.muted = true;
+          if (medium.paused && !medium.ended) medium.play().catch(() => {});
+          return medium.currentTime > 1;
+        }""",
+        arg=selector,
+        timeout=20_000,
+        polling=200,
     )
 
 
@@ -162,7 +170,7 @@ def test_a_film_plays_on_while_the_page_changes(
     )
     card = page.locator(f"#job-{scene.job('later')}")
     expect(card).to_contain_text("at Ittybit")
-    receiver.post(scene.made("later", FILM, size=5))
+    send(receiver, scene.made("later", FILM, size=5))
     expect(card).to_contain_text("succeeded", timeout=5000)
     expect(card.locator("video")).to_have_count(1)
     assert page.evaluate("window.restarts") == 0
@@ -211,6 +219,23 @@ def test_everything_can_be_reached_without_script(
     page.locator(f"#job-{scene.job('gone')}").get_by_role("link", name="Check").click()
     expect(page.locator("main")).to_contain_text("no longer exists")
     context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_anyone_can_use_the_page(
+    receiver: Running, scene: Scene, browser: Browser, scheme: Literal["light", "dark"]
+) -> None:
+    """At every width, by keyboard and by screen reader, in both colour schemes."""
+    paths = (scene.path, "/page/held", "/page/held?state=failed", "/page/held/release?state=failed")
+    with visitor(browser, color_scheme=scheme) as context:
+        page = context.new_page()
+        for path in paths:
+            for width in WIDTHS:
+                page.set_viewport_size({"width": width, "height": 900})
+                page.goto(f"{receiver.url}{path}")
+                page.evaluate("document.querySelectorAll('details').forEach(d => (d.open = true))")
+                assert overflow(page) == 0, (path, width)
+            assert violations(page) == [], path
 
 
 def medium(scene: Scene, rendition: str, element: str = "video") -> str:

@@ -28,6 +28,7 @@
   async function playByScript(video) {
     if (video.dataset.player === "hls.js") return failed(video);
     video.dataset.player = "hls.js";
+    const playing = !video.paused; // somebody has pressed play before the browser gave up
     const playlist = new URL(video.dataset.playlist, location).href;
     video.removeAttribute("src");
     const Hls = await loadHls(video.dataset.hls).catch(() => null);
@@ -38,6 +39,7 @@
     hls.loadSource(playlist);
     hls.attachMedia(video);
     video.addEventListener("play", () => hls.startLoad(-1), { once: true });
+    if (playing) video.play().catch(() => {});
   }
 
   // Players ask for nothing before they can be seen: a page may have twenty.

@@ -97,6 +97,15 @@
     show();
   }
 
+  // A keyboard scrolls a wide table only once the table can have the focus.
+  function reachScrollers() {
+    for (const each of document.querySelectorAll(".scroll, .code")) {
+      const scrolls = each.scrollWidth > each.clientWidth || each.scrollHeight > each.clientHeight;
+      if (scrolls) each.tabIndex = 0;
+      else each.removeAttribute("tabindex");
+    }
+  }
+
   function tell(text) {
     const outcome = document.getElementById("outcome");
     const notice = document.createElement("p");
@@ -132,5 +141,8 @@
     else hear("lost");
   });
 
+  document.addEventListener("htmx:after:swap", reachScrollers);
+  addEventListener("resize", reachScrollers);
+  reachScrollers();
   start();
 })();

@@ -99,6 +99,7 @@
               `${location.origin}. Run \`ittybatch doctor\`.`,
         );
       }
+      file.say(`part ${part.number} did not arrive${status ? ` (${status})` : ""}; it is sent again …`);
       await sleep(Math.min(1000 * 2 ** (tried - 1), LONGEST_WAIT));
       if (status === 403) {
         // The URL may have expired.

@@ -1,0 +1,127 @@
+"""The levers of a batch over HTTP: each once, each recorded, and none for who may only look."""
+
+import re
+
+import pytest
+
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.actions import recent_actions
+from ittybatch.ledger.batches import read_batch
+from ittybatch.ledger.runs import end_runs
+from ittybatch.ledger.states import BatchState
+from tests.page.steering import (
+    Page,
+    Recorder,
+    failing,
+    state_of,
+    submitted,
+    waiting,
+    words,
+)
+from tests.receiver.harness import running
+
+
+@pytest.mark.usefixtures("prefect")
+def test_a_plan_is_approved_once(ledger: Ledger, page: Page) -> None:
+    """Its price and time are beside the button; a second click is told that it came too late."""
+    batch = waiting(ledger, cost_per_job=0.25)
+    text = words(page.get(f"/page/batches/{batch}"))
+    assert "2 jobs planned; cost: 0.50 in your unit, if each job is made once" in text
+    assert "Approve: send 2 jobs" in text
+    assert "Resume" not in text
+    told = page.told(page.post(f"/page/batches/{batch}/approve"))
+    assert told == f"Done: Batch {batch} is running."
+    assert state_of(ledger, batch) is BatchState.RUNNING
+    told = page.told(page.post(f"/page/batches/{batch}/approve"))
+    assert told == f"Not done: Batch {batch} does not wait for approval; it is running."
+    assert "Approve" not in words(page.get(f"/page/batches/{batch}"))
+    actions = ledger.read(recent_actions, batch=batch)
+    assert [(each.action, each.via, each.refused) for each in actions] == [
+        ("approve", "page", True),
+        ("approve", "page", False),
+    ]
+
+
+def test_an_approval_stands_although_prefect_is_down(
+    ledger: Ledger, page: Page, prefect: Recorder
+) -> None:
+    """What is done and what is not yet is told, and is in the record."""
+    batch = waiting(ledger)
+    ledger.write(end_runs, batch)
+    prefect.is_down = True
+    told = page.told(page.post(f"/page/batches/{batch}/approve"))
+    assert f"Batch {batch} is running" in told
+    assert "do not exist yet" in told
+    assert state_of(ledger, batch) is BatchState.RUNNING
+
+
+@pytest.mark.usefixtures("prefect")
+def test_a_batch_is_paused_resumed_and_cancelled(ledger: Ledger, page: Page) -> None:
+    """Impatient clicks and a second tab change nothing, and say how it is."""
+    batch, _ = submitted(ledger, 1)
+    at = f"/page/batches/{batch}"
+    for _ in range(2):
+        assert f"Done: Batch {batch} is held." in page.told(page.post(f"{at}/pause"))
+    assert "Paused by someone on this machine" in words(page.get(at))
+    assert f"Done: Batch {batch} is running." in page.told(page.post(f"{at}/resume"))
+    assert "is not held; it is running" in page.told(page.post(f"{at}/resume"))
+    asked = words(page.get(f"{at}/cancel"))
+    assert "1 job at Ittybit already: Ittybit cannot stop what has started" in asked
+    assert "may still run, and be billed" in asked
+    for _ in range(2):
+        told = page.told(page.post(f"{at}/cancel"))
+        assert f"Batch {batch} is cancelled. 1 are at Ittybit already" in told
+    assert "Not done: " in page.told(page.post(f"{at}/pause"))
+    assert "has ended" in words(page.get(f"{at}/cancel"))
+    assert state_of(ledger, batch) is BatchState.CANCELLED
+
+
+def test_tuning_shows_an_error_beside_its_field(ledger: Ledger, page: Page) -> None:
+    """What is wrong is shown there, and nothing is changed."""
+    batch = waiting(ledger)
+    fields = {"max_active_chunks": "0", "submit_per_s": "fast", "priority": "normal"}
+    before = {"was_max_active_chunks": "4", "was_submit_per_s": "", "was_priority": "normal"}
+    answer = page.post(f"/page/batches/{batch}/tune", 422, **fields, **before)
+    errors = re.findall(r'id="tune-(\w+)-hint"><strong class="error">([^<]+)', answer.text)
+    assert dict(errors).keys() == {"max_active_chunks", "submit_per_s"}
+    assert 'value="fast"' in answer.text
+    assert ledger.read(read_batch, batch).options == {}
+
+
+def test_tuning_changes_only_what_the_user_has_changed(ledger: Ledger, page: Page) -> None:
+    """An old form undoes nothing; two who change the same are told."""
+    batch = waiting(ledger)
+    at = f"/page/batches/{batch}/tune"
+    old = {"was_max_active_chunks": "4", "was_submit_per_s": "", "was_priority": "normal"}
+    first = {"max_active_chunks": "8", "submit_per_s": "", "priority": "normal", **old}
+    told = page.told(page.post(at, **first))
+    assert "It now runs with max_active_chunks: 8." in told
+    # The form of a second tab, which still shows 4.
+    second = {**first, "max_active_chunks": "4", "submit_per_s": "2.5"}
+    assert "submit_per_s: 2.5" in page.told(page.post(at, **second))
+    assert ledger.read(read_batch, batch).options == {"max_active_chunks": 8, "submit_per_s": 2.5}
+    conflict = page.post(at, 422, **{**first, "max_active_chunks": "2"})
+    assert "Somebody else has changed it meanwhile, to 8." in words(conflict.text)
+    assert "No field was changed" in page.told(page.post(at, **first))
+
+
+def test_who_may_only_look_changes_nothing(ledger: Ledger, ledger_url: str) -> None:
+    """No form is shown, and a request made by hand is refused."""
+    batch = failing(ledger, 4)
+    asking = waiting(ledger)
+    with running(ledger_url, page_auth="anna:secret 1", page_viewer_auth="bob:secret 2") as up:
+        bob = Page(up, "bob", "secret 2")
+        for each in (batch, asking):
+            html = bob.get(f"/page/batches/{each}")
+            assert 'method="post"' not in html
+            assert "Retry these" not in words(html)
+        assert "Could not fetch" in bob.get(f"/page/batches/{batch}")
+        for lever in ("approve", "pause", "resume", "cancel", "tune", "retry"):
+            bob.post(f"/page/batches/{asking}/{lever}", 403, max_active_chunks="9")
+        assert state_of(ledger, asking) is BatchState.UNAPPROVED
+        assert ledger.read(recent_actions, batch=asking) == []
+        anna = Page(up, "anna", "secret 1")
+        anna.post(f"/page/batches/{asking}/pause")
+        [done] = ledger.read(recent_actions, batch=asking)
+        assert (done.actor, done.action) == ("anna", "pause")
+        assert Page(up).request("GET", f"/page/batches/{batch}").status_code == 401

@@ -1,0 +1,78 @@
+"""Failures are retried by group: counted and priced first, frozen at the click, paid for once."""
+
+from datetime import UTC, datetime
+
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.settlement import settle
+from ittybatch.ledger.submission import claim_due
+from tests.ledger import library
+from tests.page.steering import (
+    Page,
+    Recorder,
+    failing,
+    fields_of,
+    plan_retry,
+    retry_link,
+    words,
+)
+
+
+def test_a_group_is_retried_once_for_each_confirmation(
+    ledger: Ledger, page: Page, prefect: Recorder
+) -> None:
+    """The number and the price are repeated, the filter is frozen, and a double click is one."""
+    batch = failing(ledger, 5)
+    link = retry_link(page.get(f"/page/batches/{batch}"), "Retry these 3")
+    asked = page.get(link)
+    assert "Retry 3 jobs (cost unknown)?" in words(asked)
+    assert "no rate for video (ITTYBATCH_KIND_COSTS)" in words(asked)
+    fields = fields_of(asked)
+    answers = [page.post(f"/page/batches/{batch}/retry", **fields) for _ in range(2)]
+    [request] = prefect.asked.values()
+    assert request["deployment"] == "run-batch/retry-failed"
+    source = request["parameters"]["source"]
+    assert source["batch"] == batch
+    assert source["alike"] == "Could not fetch …: HTTP 404"
+    assert source["states"] == ["failed"]
+    assert source["skip_retried"] is True
+    assert datetime.fromisoformat(source["ended_before"]) <= datetime.now(UTC)
+    run = request["idempotency_key"][-36:]
+    assert f"Asked for 3 jobs to be made again, by flow run {run}" in page.told(answers[0])
+    text = words(page.get(f"/page/batches/{batch}"))
+    assert "retry by someone on this machine (page)" in text
+    assert "Its batch begins when a worker starts the flow run." in text
+    made = library.new_batch(ledger, flow_run_id=run).id
+    assert f"Its batch {made}" in words(page.get(f"/page/batches/{batch}"))
+
+
+def test_what_a_later_batch_has_taken_up_is_not_offered(
+    ledger: Ledger, page: Page, prefect: Recorder
+) -> None:
+    """A second tab that still shows the button is told, and nothing is started."""
+    batch = failing(ledger, 4)
+    html = page.get(f"/page/batches/{batch}")
+    everything = retry_link(html, "Retry all that failed")
+    assert "Retry 3 jobs" in words(page.get(everything))
+    fields = fields_of(page.get(everything))
+    plan_retry(ledger, batch)
+    text = words(page.get(f"/page/batches/{batch}"))
+    assert "Taken up by a later batch" in text
+    assert "Retry" not in text
+    assert "There is nothing to retry" in words(page.get(everything))
+    told = page.told(page.post(f"/page/batches/{batch}/retry", **fields))
+    assert "Not done: There is nothing to retry" in told
+    assert prefect.asked == {}
+    page.post(f"/page/batches/{batch}/retry", 400, state="succeeded")
+    page.post(f"/page/batches/{batch}/retry", 400, before="yesterday evening")
+
+
+def test_the_same_retry_planned_twice_pays_once(ledger: Ledger) -> None:
+    """Also after the first has failed again in a way that would free its claims."""
+    batch = failing(ledger, 4)
+    first = plan_retry(ledger, batch)
+    assert len(library.rows(ledger, first)) == 3
+    assert library.rows(ledger, plan_retry(ledger, batch)) == []
+    chunk = library.released_chunk(ledger, first)
+    library.accept(ledger, ledger.write(claim_due, chunk, 10), prefix=first)
+    ledger.write(settle, [library.failed(f"{first}-{n}", "x", "no such file") for n in range(3)])
+    assert library.rows(ledger, plan_retry(ledger, batch)) == []

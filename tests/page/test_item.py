@@ -1,0 +1,297 @@
+"""The page of an item, over HTTP: what was asked, what came, why it failed, and its addresses."""
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import boto3
+import httpx
+import pytest
+from moto.server import ThreadedMotoServer
+from sqlalchemy import delete
+
+from ittybatch.ittybit.options import Kind
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.actions import recent_actions
+from ittybatch.ledger.models import Delivery
+from ittybatch.ledger.pending import mark, pending_page
+from ittybatch.ledger.settlement import settle
+from ittybatch.ledger.sinks import DeclaredSink, sync_sinks
+from ittybatch.ledger.submission import claim_due
+from tests.ledger import library
+from tests.page.seen import item_with
+from tests.page.steering import Page, Recorder, words
+from tests.receiver.harness import Running, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_s3 import S3Client
+
+
+BUCKET = "item-page"
+SOURCE = f"s3://{BUCKET}/in/film.mov"
+
+
+@pytest.fixture
+def ledger_url(sqlite_url: str) -> str:
+    """On SQLite alone: tests/ledger reads items on both databases."""
+    return sqlite_url
+
+
+@pytest.fixture(scope="module")
+def s3() -> "Iterator[S3Client]":
+    """A real S3 server, to which the environment leads the receiver."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ACCESS_KEY_ID": "test-key",
+            "AWS_SECRET_ACCESS_KEY": "test-secret",
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        }.items():
+            patch.setenv(name, value)
+        client = boto3.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket=BUCKET)
+        client.put_object(Bucket=BUCKET, Key="in/film.mov", Body=bytes(range(100)))
+        yield client
+        client.close()
+    server.stop()
+
+
+def test_it_tells_what_was_asked_what_came_and_when(ledger: Ledger, receiver: Running) -> None:
+    """A job that failed once and then succeeded, and its delivery to a sink that refused it."""
+    ledger.write(sync_sinks, [DeclaredSink("table", "sql")])
+    scene = item_with(ledger, SOURCE, [("small", Kind.VIDEO)], attempts=3)
+    receiver.post(
+        scene.webhook("small", "failed", error={"kind": "internal_error", "message": "x"})
+    )
+    library.accept(ledger, ledger.write(claim_due, scene.chunk, 10), prefix="again")
+    made = {"url": "https://cdn.test/small.mp4", "format": "mp4", "width": 854, "height": 480}
+    done = {"id": "again-0", "status": "succeeded", "output": {**made, "size": 400_000}}
+    receiver.post(done)
+    receiver.post(done)
+    [row] = ledger.read(pending_page, "table", 10).rows
+    ledger.write(mark, "table", [], [(row.id, "value too long for type character varying(10)")])
+    page = Page(receiver)
+    html = page.get(scene.path)
+    text = words(html)
+    assert "small video succeeded" in text
+    assert "Pixels 854 \u00d7 480" in text
+    assert "400.0 kB 60% smaller (600.0 kB)" in text
+    assert "Options height 480" in text.replace("What was asked", "Options")
+    assert "show pilot" in text
+    assert "in the last of 2 attempts" in text
+    for moment in (
+        "The batch began",
+        "Attempt 1",
+        "Sent to Ittybit",
+        "Webhook: failed",
+        "Recorded as failed",
+        "Kind of error: internal_error",
+        "Attempt 2 of 3",
+        "Webhook: succeeded",
+        "The same bytes came 2 times",
+        "Recorded as succeeded",
+        "table refused the job's end",
+        "value too long for type",
+        "ittybatch sinks retry table",
+    ):
+        assert moment in text, moment
+    assert "small video succeeded" in words(page.get(scene.path.replace("page/", "page/regions/")))
+
+
+def test_a_failure_says_what_to_do_and_what_another_attempt_costs(
+    ledger_url: str,
+    ledger: Ledger,
+    prefect: Recorder,
+) -> None:
+    """And the button tells why it did nothing, if it did nothing."""
+    scene = item_with(ledger, SOURCE, [("small", Kind.VIDEO)])
+    error = {"kind": "invalid_input", "message": "no video stream"}
+    with running(ledger_url, kind_costs={"video": 0.004}) as receiver:
+        receiver.post(scene.webhook("small", "failed", error=error))
+        page = Page(receiver)
+        html = page.get(scene.path)
+        text = words(html)
+        assert "small video failed held back" in text
+        assert "no video stream" in text
+        assert "It would fail again, and be billed again." in text
+        assert "Retry this job (about 0.004)" in text
+        job = str(scene.job("small"))
+        path = f"{scene.path}/retry"
+        [before] = re.findall(r'name="before" value="([^"]+)"', html)
+        prefect.is_down = True
+        assert "Not done: Prefect" in page.told(page.post(path, job=job, before=before))
+        prefect.is_down = False
+        for _ in range(2):  # a double click
+            told = page.told(page.post(path, job=job, before=before))
+            assert "Done: Asked for 1 job to be made again" in told
+        [run] = prefect.asked.values()
+        assert run["deployment"] == "run-batch/retry-failed"
+        assert run["parameters"]["source"]["jobs"] == [int(job)]
+        assert "There is nothing to retry" in page.told(
+            page.post(path, job=job, before="2001-01-01T00:00:00Z")
+        )
+        assert "a time that cannot be read" in page.told(page.post(path, job=job, before="soon"))
+        page.post(path, 404, job="999999")
+        told = page.told(page.post("/page/held/release", job=job, expected="1"))
+        assert "Released 1 job" in told
+        assert "held back" not in words(page.get(scene.path))
+        done = ledger.read(recent_actions)
+        assert [each.action for each in done].count("retry") == 5
+        assert (done[0].action, done[0].details["job"]) == ("release", job)
+
+
+def test_a_job_that_runs_says_since_when(ledger: Ledger, receiver: Running) -> None:
+    """And when it is given up."""
+    scene = item_with(ledger, SOURCE, [("small", Kind.VIDEO)])
+    text = words(Page(receiver).get(scene.path))
+    assert "Ittybit is making it, since" in text
+    assert "Given up if there is no result until then" in text
+
+
+def test_a_webhook_is_shown_without_its_secrets_until_it_is_tidied(
+    ledger: Ledger, receiver: Running
+) -> None:
+    """The page says why there is nothing any more."""
+    scene = item_with(ledger, SOURCE, [("small", Kind.VIDEO)])
+    receiver.post(scene.made("small", "https://cdn.test/a.mp4?X-Amz-Signature=abc"))
+    page = Page(receiver)
+    html = page.get(scene.path)
+    assert "abc" not in html
+    found = next(part for part in html.split('"') if part.startswith("/page/webhook?"))
+    shown = words(page.get(found.replace("&amp;", "&")))
+    assert '"url": "https://cdn.test/a.mp4?[redacted]"' in shown
+    ledger.write(lambda transaction: transaction.execute(delete(Delivery)))
+    gone = words(page.get(found.replace("&amp;", "&"), 404))
+    assert "no longer kept" in gone
+    assert "db tidy" in gone
+
+
+def test_an_end_that_was_polled_shows_the_answer(ledger: Ledger, receiver: Running) -> None:
+    """There is no webhook then."""
+    scene = item_with(ledger, SOURCE, [("small", Kind.VIDEO)])
+    ledger.write(settle, [library.remote("task-0")])
+    page = Page(receiver)
+    assert "when it was asked, not by a webhook" in words(page.get(scene.path))
+    assert '"id": "task-0"' in words(page.get(f"/page/jobs/{scene.job('small')}/answer"))
+
+
+def test_an_object_is_reached_through_a_signed_address(
+    s3: "S3Client", ledger: Ledger, receiver: Running
+) -> None:
+    """It is valid for an hour, also for a part of the object, and is on no page."""
+    del s3
+    scene = item_with(ledger, SOURCE, [("small", Kind.VIDEO)])
+    page = Page(receiver)
+    assert "X-Amz" not in page.get(scene.path)
+    answer = page.request("GET", f"/page/media/{scene.job('small')}/source")
+    assert answer.status_code == 302
+    assert answer.headers["cache-control"] == "no-store"
+    signed = answer.headers["location"]
+    query = parse_qs(urlsplit(signed).query)
+    assert query["X-Amz-Expires"] == ["3600"]
+    part = httpx.get(signed, headers={"Range": "bytes=10-19"}, trust_env=False)
+    assert (part.status_code, part.content) == (206, bytes(range(10, 20)))
+
+
+def test_only_addresses_of_the_ledger_are_led_to(ledger: Ledger, receiver: Running) -> None:
+    """A signed web address as it is; nothing that a browser would run; no other address at all."""
+    signed = "https://cdn.test/a.mp4?Expires=1&Signature=2"
+    outputs = {
+        "signed": signed,
+        "script": "javascript:alert(1)",
+        "host": "//evil.test/a.mp4",
+        "user": "https://me:pw@cdn.test/a.mp4",
+        "ftp": "ftp://cdn.test/a.mp4",
+    }
+    scene = item_with(ledger, SOURCE, [(name, Kind.VIDEO) for name in outputs])
+    page = Page(receiver)
+    for name, output in outputs.items():
+        receiver.post(scene.made(name, output))
+        answer = page.request("GET", f"/page/media/{scene.job(name)}/output")
+        assert answer.status_code == (302 if name == "signed" else 404), name
+        assert answer.headers.get("location") == (signed if name == "signed" else None)
+    path = f"/page/media/{scene.job('signed')}/output"
+    assert page.request("GET", f"{path}?url=https://evil.test").headers["location"] == signed
+    for other in ("/page/media/999999/output", f"{path}s", "/page/media/%2e%2e/source"):
+        assert page.request("GET", other).status_code == 404
+    crossing = page.request("GET", path, headers={"Sec-Fetch-Site": "cross-site"})
+    assert crossing.status_code == 403
+
+
+def test_a_look_says_what_became_of_an_object(
+    s3: "S3Client", ledger: Ledger, receiver: Running
+) -> None:
+    """Deleted, archived, of another format, or as it should be."""
+    s3.put_object(Bucket=BUCKET, Key="out/cold.mp4", Body=b"x", StorageClass="GLACIER")
+    s3.put_object(Bucket=BUCKET, Key="out/page.mp4", Body=b"<html>")
+    s3.put_object(Bucket=BUCKET, Key="out/film.mp4", Body=b"\0\0\0\x18ftypmp42")
+    names = ("gone", "cold", "page", "film")
+    scene = item_with(ledger, SOURCE, [(name, Kind.VIDEO) for name in names])
+    for name in names:
+        receiver.post(scene.made(name, f"s3://{BUCKET}/out/{name}.mp4", format="mp4"))
+    page = Page(receiver)
+    said = {name: words(page.get(f"/page/media/{scene.job(name)}/output/state")) for name in names}
+    assert "no longer exists" in said["gone"]
+    assert "archived in GLACIER" in said["cold"]
+    assert f"aws s3api restore-object --bucket {BUCKET} --key out/cold.mp4" in said["cold"]
+    assert "wrong format" in said["page"]
+    assert "The output is as expected" in said["film"]
+
+
+def test_hls_in_a_bucket_has_signed_segments(
+    s3: "S3Client", ledger: Ledger, receiver: Running
+) -> None:
+    """Those that its playlists list, and no other object of the bucket."""
+    s3.put_object(Bucket=BUCKET, Key="hls/main.m3u8", Body=b"#EXTM3U\nv0.m3u8\n")
+    s3.put_object(Bucket=BUCKET, Key="hls/v0.m3u8", Body=b"#EXTM3U\nv0_000.ts\n")
+    s3.put_object(Bucket=BUCKET, Key="hls/other.m3u8", Body=b"#EXTM3U\nsecret.ts\n")
+    scene = item_with(ledger, SOURCE, [("hls", Kind.ADAPTIVE_VIDEO), ("film", Kind.VIDEO)])
+    receiver.post(scene.made("hls", f"s3://{BUCKET}/hls/main.m3u8"))
+    receiver.post(scene.made("film", f"s3://{BUCKET}/in/film.mov"))
+    page = Page(receiver)
+    route = f"/page/media/{scene.job('hls')}/output/playlist"
+    assert f'src="{route}"' in page.get(scene.path)
+    assert f"{route}/v0.m3u8" in page.get(route)
+    [_, segment] = page.get(f"{route}/v0.m3u8").split()
+    assert "/hls/v0_000.ts?" in segment
+    assert "X-Amz-Signature" in segment
+    page.get(f"{route}/other.m3u8", 404)
+    assert page.request("GET", f"{route}/..%2fin/film.mov").status_code == 404
+    not_a_playlist = f"/page/media/{scene.job('film')}/output/playlist"
+    assert page.request("GET", not_a_playlist).status_code == 409
+
+
+def test_who_may_only_look_gets_no_buttons_and_changes_nothing(
+    ledger_url: str, ledger: Ledger
+) -> None:
+    """Not by the page, and not by a request made by hand."""
+    scene = item_with(ledger, SOURCE, [("small", Kind.VIDEO)])
+    accounts: dict[str, Any] = {
+        "page_auth": "boss:a-long-password",
+        "page_viewer_auth": "guest:another-one",
+    }
+    with running(ledger_url, **accounts) as receiver:
+        receiver.post(scene.webhook("small", "failed", error="no video stream"))
+        guest = Page(receiver, "guest", "another-one")
+        html = guest.get(scene.path)
+        assert "<form" not in html.partition("<main")[2]
+        job = str(scene.job("small"))
+        guest.post(f"{scene.path}/retry", 403, job=job)
+        guest.post("/page/held/release", 403, job=job)
+        Page(receiver).get(scene.path, 401)
+        assert Page(receiver).request("GET", f"/page/media/{job}/source").status_code == 401
+        assert "Retry this job" in Page(receiver, "boss", "a-long-password").get(scene.path)
+
+
+def test_there_may_be_no_such_item(receiver: Running) -> None:
+    """Whatever the address says."""
+    for path in ("0/0", "1/-1", "1/99999999999999", "x/1", f"{'9' * 30}/1"):
+        Page(receiver).get(f"/page/items/{path}", 404)
