@@ -97,8 +97,7 @@ class Guard:
         # Here and not in each view: a new view cannot forget it.
         if connection.scope["method"] not in {"GET", "HEAD"} and not viewer.may_act:
             return _Refusal(
-                f"{viewer.name} may only look, so nothing was done. Sign in as a user who may act.",
-                HTTPStatus.FORBIDDEN,
+                f"{viewer.name} may only look, so nothing was done. Sign in as a user who may act."
             )
         connection.state.viewer = viewer
         return self._app
