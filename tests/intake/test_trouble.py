@@ -152,7 +152,7 @@ def test_a_key_that_ittybit_refuses_holds_the_batch(
     assert later.jobs[0].status == "held"
     assert "another-key" not in batch.reason
     ledger.write(resume_batch, batch.id)
-    assert _leg(ledger, sandbox.url).accepted == states.count(JobState.PLANNED)
+    assert _leg(ledger, sandbox.url).accepted == 2
     _everything_is_there_once(ledger, sandbox, 2)
 
 
@@ -272,7 +272,7 @@ def test_what_a_stopping_receiver_did_not_send_a_leg_sends_at_once(
     assert set(states) == {JobState.SUBMITTED, JobState.PLANNED}
     [leg] = [run for run in harness.runs(ledger) if run.owner.startswith("chunk:")]
     assert leg.wake_at <= datetime.now(UTC)
-    assert _leg(ledger, sandbox.url).accepted == 2
+    assert _leg(ledger, sandbox.url).accepted == states.count(JobState.PLANNED)
 
 
 def test_whoever_delivers_results_hears_of_recorded_answers(
