@@ -18,6 +18,7 @@ from bench import (
     manifest,
     memory,
     nightly,
+    page,
     receiver,
     size,
     waiting,
@@ -39,6 +40,7 @@ BENCHES = {
 WHOLE = {
     "batch": batch.measure,
     "growth": growth.measure,
+    "page": page.measure,
     "size": size.measure,
     "waiting": waiting.measure,
     "wake": wake.measure,

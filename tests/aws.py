@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import boto3
+import httpx
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -30,7 +31,7 @@ def aws_url() -> Iterator[str]:
 @pytest.fixture
 def aws(aws_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The same, with an environment in which every client finds that server and nothing else."""
-    for name, value in environment(aws_url).items():
+    for name, value in _environment(aws_url).items():
         monkeypatch.setenv(name, value)
     return aws_url
 
@@ -42,7 +43,7 @@ def aws_region(monkeypatch: pytest.MonkeyPatch) -> str:
     return REGION
 
 
-def environment(url: str) -> dict[str, str]:
+def _environment(url: str) -> dict[str, str]:
     """The variables that lead every client to a server, and to no file of the machine's user."""
     return {
         "AWS_CONFIG_FILE": os.devnull,
@@ -60,6 +61,19 @@ def s3(aws: str) -> "Iterator[S3Client]":
     client = boto3.client("s3", region_name=REGION, endpoint_url=aws)
     yield client
     client.close()
+
+
+@pytest.fixture(scope="module")
+def modules_s3(aws_url: str) -> "Iterator[S3Client]":
+    """A client for all tests of a module, in an environment in which the product finds S3."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in _environment(aws_url).items():
+            patch.setenv(name, value)
+        client = boto3.client("s3", region_name=REGION)
+        yield client
+        client.close()
+    # Another module may give its bucket the same name.
+    httpx.post(f"{aws_url}/moto-api/reset").raise_for_status()
 
 
 @pytest.fixture

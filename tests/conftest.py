@@ -1,5 +1,7 @@
 """What all tests share: no settings but their own, and ledgers on both databases."""
 
+import functools
+import gc
 import os
 import shutil
 import sqlite3
@@ -9,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 from psycopg import sql
@@ -36,6 +39,26 @@ def _no_settings_from_outside() -> Iterator[None]:
         for name in list(os.environ):
             if name.startswith(OURS):
                 patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _imports_are_no_garbage() -> Iterator[None]:
+    """Each receiver that starts looks through everything that tests import, once and no more."""
+    gc.collect()
+    gc.freeze()
+    with pytest.MonkeyPatch.context() as patch:
+        # It would thaw everything again.
+        patch.setattr(gc, "unfreeze", lambda: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _certificates_are_read_once() -> Iterator[None]:
+    """Each client of httpx would read all of them, although tests speak plain HTTP."""
+    with pytest.MonkeyPatch.context() as patch:
+        place = "httpx._transports.default.create_ssl_context"
+        patch.setattr(place, functools.cache(httpx.create_ssl_context))
         yield
 
 

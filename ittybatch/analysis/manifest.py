@@ -55,16 +55,16 @@ def write_manifest(frame: "pd.DataFrame", folder: str | None, home: Path) -> Man
 
 
 def _table(frame: "pd.DataFrame") -> pa.Table:
-    titles = [str(title) for title in frame.columns]
     try:
-        columns = Columns.from_header(titles)
+        columns = Columns.from_header([str(title) for title in frame.columns])
     except ValueError as error:
         raise SourceError(
             f"The frame cannot be a manifest, and nothing was submitted: {error}.",
             remedy="Rename its columns: `input` is needed, docs/sources.md lists the others.",
         ) from error
     arrays = [_array(frame.iloc[:, place]) for place in columns.read]
-    return pa.Table.from_arrays(arrays, names=[titles[place] for place in columns.read])
+    # By their known names: without the columns that are left out, a title may mean another.
+    return pa.Table.from_arrays(arrays, names=[columns.names[place] for place in columns.read])
 
 
 def _array(column: "pd.Series[Any]") -> "pa.Array[Any] | pa.ChunkedArray[Any]":

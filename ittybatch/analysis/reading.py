@@ -1,6 +1,8 @@
 """Batches, jobs, failures and rejected rows of a ledger as DataFrames."""
 
+import warnings
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -8,18 +10,17 @@ import pyarrow as pa
 from ittybatch.analysis.frames import COUNT, NAME, NUMBER, TEXT, TIME, frame_of, page_of, table_of
 from ittybatch.analysis.ledger import opened_ledger
 from ittybatch.analysis.metadata import MetadataColumns
-from ittybatch.engine.advice import outlook
 from ittybatch.engine.naming import source_name
 from ittybatch.engine.reports.entries import FAILED_STATES, job_columns
+from ittybatch.engine.reports.failures import failure_rows, read_failures
 from ittybatch.engine.reports.tally import job_seconds
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.queries import BatchStatus, find_batch, recent_batches
-from ittybatch.ledger.results import Result, failure_reasons, reject_rows, result_pages
+from ittybatch.ledger.results import Result, reject_rows, result_pages
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_MOST_REASONS = 10_000
 _COUNTS = (
     *("items", "jobs", "planned", "in_flight", "succeeded", "failed", "cancelled", "expired"),
     "skipped",
@@ -66,10 +67,14 @@ BATCHES = {
 }
 FAILURES = {
     "jobs": COUNT,
+    "to_retry": COUNT,
     "status": NAME,
+    "reason": TEXT,
+    "outlook": NAME,
     "error_kind": NAME,
     "error_message": TEXT,
-    "outlook": NAME,
+    "first_at": TIME,
+    "last_at": TIME,
     "example": TEXT,
 }
 REJECTS = {"number": COUNT, "line": COUNT, "field": NAME, "reason": TEXT, "row": TEXT}
@@ -115,8 +120,9 @@ def batches(limit: int = 1000, *, idle: bool = False) -> "pd.DataFrame":
 def failures(batch: str = "latest") -> "pd.DataFrame":
     """Read why jobs of a batch failed, one row a reason, the most frequent first.
 
-    `outlook` says whether another attempt may help. `results(batch, only_failures=True)` has each
-    failed job.
+    A reason is an error without numbers, ids, names and addresses. `outlook` says whether another
+    attempt may help, `to_retry` how many of the jobs no later batch has taken up.
+    `results(batch, only_failures=True)` has each failed job.
 
     Args:
         batch: As for `results`.
@@ -127,8 +133,14 @@ def failures(batch: str = "latest") -> "pd.DataFrame":
     """
     with opened_ledger() as ledger:
         found = ledger.read(find_batch, batch)
-        reasons = ledger.read(failure_reasons, found, _MOST_REASONS)
-    rows = [{**each, "status": each["state"], "outlook": outlook(each).value} for each in reasons]
+        failed = read_failures(ledger, found)
+    if not failed.complete:
+        warnings.warn(
+            f"These are the newest {failed.looked_at:,} of {failed.total:,} failures; "
+            "`results(batch, only_failures=True)` has all.",
+            stacklevel=2,
+        )
+    rows = [asdict(row) for row in failure_rows(failed)]
     return frame_of(table_of(FAILURES, [page_of(FAILURES, rows)]))
 
 

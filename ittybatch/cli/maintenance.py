@@ -25,6 +25,7 @@ from ittybatch.ledger.database import LedgerUnavailable
 from ittybatch.ledger.migrate import upgrade as migrate
 from ittybatch.ledger.retention import tidy as remove_old
 from ittybatch.ledger.sinks import DeclaredSink, sync_sinks
+from ittybatch.prefect.registering import register_blocks
 from ittybatch.settings import Settings
 from ittybatch.sinks.declared import declared_sinks, to_declare
 
@@ -72,6 +73,7 @@ def deploy(
             declared=Declared(file=file) if file else None,
             tell=console.print,
         )
+        register_blocks()
         record.outcome = f"Applied {deployed.prefect_file}."
     console.print(f"Applied {deployed.prefect_file}", markup=False, style="bold")
     print_table(

@@ -244,8 +244,16 @@ class FlowRuns:
             }
             for each in ids
         ]
-        with _translating_errors("emit resume events"):
-            self._client.request("POST", "/events", json=events)
+        self.emit(events)
+
+    def emit(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Emit events in one request.
+
+        Raises:
+            PrefectUnavailable: Prefect does not accept them.
+        """
+        with _translating_errors("emit events"):
+            self._client.request("POST", "/events", json=list(events))
 
     def url(self, flow_run: str) -> str:
         """Return the URL of the run's page in Prefect's UI."""

@@ -12,6 +12,7 @@ from ittybatch.engine.reports.checks import OutputChecks
 from ittybatch.engine.reports.durations import InputDurations
 from ittybatch.engine.reports.dynamodb import open_table
 from ittybatch.engine.reports.entries import FAILED_STATES
+from ittybatch.engine.reports.failures import failure_rows, read_failures
 from ittybatch.engine.reports.forms import (
     CsvReport,
     JsonReport,
@@ -37,7 +38,6 @@ P = ParamSpec("P")
 _AT_HOME = (ReportFormat.JSON, ReportFormat.CSV, ReportFormat.HTML)
 # A workbook of a large batch takes minutes: it is written only on request.
 _COPIES = (*_AT_HOME, ReportFormat.PARQUET)
-_MOST_REASONS = 10_000
 _ADD_UP = {ReportFormat.HTML, ReportFormat.XLSX}
 
 
@@ -240,7 +240,7 @@ def _opened(
                 # openpyxl is slow to import, and only whoever asks for a workbook needs it.
                 from ittybatch.engine.reports.workbook import WorkbookReport  # noqa: PLC0415
 
-                every_reason = ledger.read(failure_reasons, batch, _MOST_REASONS)
+                every_reason = failure_rows(read_failures(ledger, batch))
                 rejects = rejected_rows(ledger, batch)
                 yield WorkbookReport(
                     stream, status, every_reason, rejects, only_failures=only_failures

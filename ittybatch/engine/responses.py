@@ -1,7 +1,7 @@
 """Ittybit's responses to submissions: what each one means, and how they are recorded."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ittybatch.engine.lookup import MadeElsewhere
 from ittybatch.engine.sending import Sending, is_on_its_way
@@ -12,6 +12,7 @@ from ittybatch.ledger import Transaction
 from ittybatch.ledger.asking import Problem, note_problems
 from ittybatch.ledger.control import hold_batch
 from ittybatch.ledger.inbox import settle_early
+from ittybatch.ledger.runs import wake_chunks_at
 from ittybatch.ledger.submission import (
     Accepted,
     Refused,
@@ -71,7 +72,12 @@ class Responses:
 
 
 def record_responses(
-    transaction: Transaction, responses: Responses, batch: str, stopped: str | None
+    transaction: Transaction,
+    responses: Responses,
+    batch: str,
+    stopped: str | None,
+    *,
+    wakes_legs: bool = False,
 ) -> None:
     """Record the responses to submissions of one batch.
 
@@ -80,6 +86,8 @@ def record_responses(
         responses: The responses.
         batch: The batch.
         stopped: Why nothing more of the batch may be sent, if so: it is held.
+        wakes_legs: Whether legs are woken for jobs that are put back. The leg that sent them
+            needs no waking.
     """
     early = record_accepted(transaction, responses.accepted)
     jobs = []
@@ -93,8 +101,12 @@ def record_responses(
     record_refused(transaction, responses.refused)
     postpone_unanswered(transaction, responses.unknown, _UNKNOWN_WAIT_S)
     note_problems(transaction, responses.problems)
-    return_unsent(transaction, responses.unsent, 0)
-    return_unsent(transaction, responses.limited, _LIMITED_WAIT_S)
+    limited = return_unsent(transaction, responses.limited, _LIMITED_WAIT_S)
+    unsent = return_unsent(transaction, responses.unsent, 0)
+    if wakes_legs and (limited or unsent):
+        later = transaction.now + timedelta(seconds=_LIMITED_WAIT_S)
+        times = dict.fromkeys(limited, later) | dict.fromkeys(unsent, transaction.now)
+        wake_chunks_at(transaction, times)
     if stopped:
         hold_batch(transaction, batch, stopped)
 

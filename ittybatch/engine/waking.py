@@ -14,6 +14,7 @@ import httpx
 from prefect.client.schemas.objects import StateType
 
 from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable, RunStatus
+from ittybatch.engine.notices import Notices
 from ittybatch.engine.orders import make_run
 from ittybatch.engine.replacing import Replacer, Woken, age_s, is_dead
 from ittybatch.ledger import Ledger, legs, runs
@@ -60,6 +61,7 @@ class Waker:
         self._flow_runs = flow_runs
         self._lease_s = lease_s
         self._replacer = Replacer(ledger, flow_runs)
+        self._notices = Notices(ledger, flow_runs)
         self._checked_at = -math.inf
 
     def round(self) -> Woken:
@@ -74,6 +76,8 @@ class Waker:
         woken = Woken()
         self._each(self._ledger.read(runs.unbound_runs, _NOT_MADE_AFTER_S), self._make, woken)
         self._wake(self._ready(), woken)
+        woken.resumed += self._notices.resume_waiters()
+        self._notices.send()
         if time.monotonic() - self._checked_at >= self._lease_s / _CHECKS_PER_LEASE:
             self._checked_at = time.monotonic()
             self._check_silent(self._ledger.read(runs.silent_runs, self._lease_s), woken)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -66,6 +66,7 @@ class Intake:
         options: Options of the batches, by profile; those of `requests` are for requests without
             a profile.
         watched: The folders, `s3://bucket/prefix/`, whose new objects are requests.
+        on_recorded: Called in the event loop after Ittybit's answers were recorded.
 
     Raises:
         ConfigurationError: An option makes no sense for requests.
@@ -77,6 +78,8 @@ class Intake:
         settings: Settings,
         options: Mapping[str, RunOptions] | None = None,
         watched: Sequence[str] = (),
+        *,
+        on_recorded: Callable[[], None] = lambda: None,
     ) -> None:
         self._ledger = ledger
         self._watched = watched
@@ -85,7 +88,7 @@ class Intake:
             options or {},
             allow_private=settings.allow_private_urls,
         )
-        self._sender = Sender(ledger, settings)
+        self._sender = Sender(ledger, settings, on_recorded)
         self._brakes = Brakes(ledger)
         self._pending: list[_Waiting] = []
         self._arrived = asyncio.Event()

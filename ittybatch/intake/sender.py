@@ -6,7 +6,7 @@ key.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -32,6 +32,8 @@ LEASE_S = 60.0
 _SEND_WITHIN_S = 20.0
 # After a wait of this length, the batch may have been held or cancelled.
 _CHECK_AFTER_S = 2.0
+# How soon a wait for the rate limit ends when the process stops.
+_LOOK_EVERY_S = 0.5
 _MAX_BACKLOG = 2000
 _RECORD_AGAIN_S = 1.0
 _MAX_RECORD_AGAIN_S = 10.0
@@ -74,10 +76,17 @@ class Sender:
     Args:
         ledger: Records the responses.
         settings: The API, the webhook's address, the limits.
+        on_recorded: Called in the event loop after responses were recorded.
     """
 
-    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: Settings,
+        on_recorded: Callable[[], None] = lambda: None,
+    ) -> None:
         self._ledger = ledger
+        self._on_recorded = on_recorded
         self._settings = settings
         self._client: IttybitClient | None = None
         self._sending: Sending | None = None
@@ -174,7 +183,7 @@ class Sender:
         while (wait_s := self._pace.wait_s) > 0:
             if loop.time() + wait_s - claimed_at > _SEND_WITHIN_S or self._closing:
                 return False
-            await asyncio.sleep(wait_s)
+            await asyncio.sleep(min(wait_s, _LOOK_EVERY_S))
         self._pace.leave()
         waited_s = loop.time() - claimed_at
         if batch.submitter.stopping or waited_s > _SEND_WITHIN_S:
@@ -189,7 +198,8 @@ class Sender:
             self._answered.clear()
             await asyncio.sleep(0)  # responses that are already here join the same group
             await self._record()
-            if self._closing and not self._tasks:
+            # Not while there are answers that came during the last commit.
+            if self._closing and not self._tasks and not self._answered.is_set():
                 return
 
     async def _record(self) -> None:
@@ -200,6 +210,7 @@ class Sender:
         while True:
             try:
                 await self._ledger.write_from_loop(self._thread, _record, group)
+                self._on_recorded()
                 break
             except IttybatchError as error:
                 logger.warning("Ittybit's answers are not recorded yet: %s", error)
@@ -248,6 +259,6 @@ class Sender:
 
 def _record(transaction: Transaction, group: _Group) -> None:
     for batch, responses, stopped in sorted(group.parts, key=lambda part: part[0]):
-        record_responses(transaction, responses, batch, stopped)
+        record_responses(transaction, responses, batch, stopped, wakes_legs=True)
     for batch in sorted(group.tripped):
         trip(transaction, batch)

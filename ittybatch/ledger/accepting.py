@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, insert, select, update
+from sqlalchemy.orm import aliased
 
 from ittybatch.ledger import identity, runs
 from ittybatch.ledger.batches import job_totals
@@ -57,13 +58,13 @@ class GrowingChunk:
 
     Args:
         id: The chunk.
-        items: How many items it has.
-        room: How many more it may have.
+        room: How many more items it may have.
+        next_number: The number of the batch's next item.
     """
 
     id: int
-    items: int
     room: int
+    next_number: int
 
 
 def accepting_batches(transaction: Transaction) -> dict[str, Accepting]:
@@ -123,19 +124,24 @@ def growing_chunk(transaction: Transaction, batch: Accepting) -> GrowingChunk:
     The caller has locked the batch.
     """
     size = int(batch.options.get("chunk_size") or _DEFAULT_CHUNK_SIZE)
+    other = aliased(Chunk)
+    items = select(func.sum(other.items)).where(other.batch_id == batch.id).scalar_subquery()
     rows = transaction.rows(
-        select(Chunk.id, Chunk.items, Chunk.growing)
+        select(Chunk.id, Chunk.items, items.label("items_of_batch"))
         .where(Chunk.batch_id == batch.id, Chunk.growing.is_(True))
         .order_by(Chunk.number.desc())
         .limit(1)
         .with_for_update()
     )
     if rows and rows[0].items < size:
-        return GrowingChunk(rows[0].id, rows[0].items, size - rows[0].items)
+        return GrowingChunk(rows[0].id, size - rows[0].items, rows[0].items_of_batch)
     if rows:
         _stop_growing(transaction, [rows[0].id])
-    last = select(func.coalesce(func.max(Chunk.number), 0)).where(Chunk.batch_id == batch.id)
-    number = transaction.execute(last).scalar_one() + 1
+    number, next_number = transaction.execute(
+        select(
+            func.coalesce(func.max(Chunk.number), 0) + 1, func.coalesce(func.sum(Chunk.items), 0)
+        ).where(Chunk.batch_id == batch.id)
+    ).one()
     chunk: int = transaction.execute(
         insert(Chunk)
         .values(batch_id=batch.id, number=number, state=ChunkState.RELEASED.value, growing=True)
@@ -144,13 +150,7 @@ def growing_chunk(transaction: Transaction, batch: Accepting) -> GrowingChunk:
     # A held batch has no runs; resuming it restarts those that have ended.
     state = RunState.ENDED if batch.state is BatchState.HELD else RunState.STARTING
     new_run(transaction, identity.chunk_owner(chunk), batch.id, state)
-    return GrowingChunk(chunk, 0, size)
-
-
-def items_of(transaction: Transaction, batch: str) -> int:
-    """How many items a batch has: the number of its next item."""
-    items = select(func.coalesce(func.sum(Chunk.items), 0)).where(Chunk.batch_id == batch)
-    return int(transaction.execute(items).scalar_one())
+    return GrowingChunk(chunk, size, next_number)
 
 
 def stop_accepting(transaction: Transaction, batch: str) -> None:

@@ -11,6 +11,7 @@ from ittybatch.ledger import identity
 from ittybatch.ledger.counters import COLUMNS
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Batch, Chunk, Run
+from ittybatch.ledger.notices import Event, notify
 from ittybatch.ledger.run_moves import new_run, wake
 from ittybatch.ledger.states import (
     ENDED_BATCHES,
@@ -158,12 +159,17 @@ def finish_planning(transaction: Transaction, batch: str, why_ask: str | None = 
         why_ask: Why the batch needs approval first, or None.
     """
     state = BatchState.UNAPPROVED if why_ask else BatchState.RUNNING
-    transaction.execute(
+    changed = transaction.execute(
         update(Batch)
         .where(Batch.id == batch, Batch.state == BatchState.PLANNING.value)
         .values(state=state.value, reason=why_ask, why_ask=why_ask, scan_done=True)
     )
-    return read_batch(transaction, batch)
+    planned = read_batch(transaction, batch)
+    if changed.rowcount and planned.counts.get("jobs"):
+        notify(transaction, Event.PLANNED, batch, counts=planned.counts)
+        if why_ask:
+            notify(transaction, Event.UNAPPROVED, batch, reason=why_ask, counts=planned.counts)
+    return planned
 
 
 def change_options(transaction: Transaction, batch: str, changes: Mapping[str, Any]) -> bool:
@@ -198,7 +204,7 @@ def end_batch(transaction: Transaction, batch: str) -> OpenBatch:
         totals = job_totals(transaction, batch)
         bad = totals["failed"] + totals["cancelled"] + totals["expired"]
         state = BatchState.SOME_FAILED if bad else BatchState.SUCCEEDED
-        transaction.execute(
+        changed = transaction.execute(
             update(Batch)
             .where(
                 Batch.id == batch,
@@ -208,6 +214,9 @@ def end_batch(transaction: Transaction, batch: str) -> OpenBatch:
             )
             .values(state=state.value, ended_at=transaction.now)
         )
+        # A queue is drained every few minutes: batches that found nothing are no news.
+        if changed.rowcount and totals["jobs"]:
+            notify(transaction, Event.ENDED, batch, state=state.value, counts=totals)
     return read_batch(transaction, batch)
 
 

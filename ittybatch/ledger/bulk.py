@@ -21,6 +21,7 @@ from sqlalchemy import (
     Executable,
     FromClause,
     LargeBinary,
+    Row,
     Select,
     column,
     func,
@@ -127,10 +128,18 @@ class BulkStatement:
 
     def run(self, transaction: Transaction, rows: Rows, **values: object) -> None:
         """Run the statement for these rows, if any; `values` are its other parameters."""
-        if rows:
-            statement = self._postgres if transaction.postgres else self._sqlite
-            for _ in statement.execute(transaction, rows, values):
-                pass
+        for _ in self._execute(transaction, rows, values):
+            pass
+
+    def fetch(self, transaction: Transaction, rows: Rows, **values: object) -> list[Row[Any]]:
+        """Run a statement with RETURNING like `run`, and return what it returns."""
+        return [row for result in self._execute(transaction, rows, values) for row in result]
+
+    def _execute(
+        self, transaction: Transaction, rows: Rows, values: Mapping[str, Any]
+    ) -> Iterable[CursorResult[Any]]:
+        statement = self._postgres if transaction.postgres else self._sqlite
+        return statement.execute(transaction, rows, values) if rows else ()
 
 
 class BulkQuery:

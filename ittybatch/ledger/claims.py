@@ -10,6 +10,7 @@ from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.destinations import Destinations, refusal
 from ittybatch.ledger.lending import lenders_of
 from ittybatch.ledger.lookups import KnownJob, Occupant, jobs_of_keys, lock_jobs, occupants_of
+from ittybatch.ledger.made_jobs import MadeJob
 from ittybatch.ledger.models import Job
 from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
 from ittybatch.ledger.states import WILL_NOT_SEND, BatchState, JobState
@@ -28,6 +29,7 @@ class Claims:
         earlier: In a dry run, the jobs of earlier pages that write to this page's destinations.
         growing: Whether the batch takes requests while it runs: a job of its own may have ended,
             and count like one of another batch.
+        known: The jobs of the page's keys, if the caller has looked them up.
 
     Attributes:
         attempts: The number of attempts so far, by job key.
@@ -43,6 +45,7 @@ class Claims:
         earlier: Iterable[Occupant] = (),
         *,
         growing: bool = False,
+        known: Iterable[KnownJob | MadeJob] | None = None,
     ) -> None:
         self._batch = batch
         self._growing = growing
@@ -59,8 +62,8 @@ class Claims:
         self._retried: dict[str, int] = {}
         # Each key once: otherwise a job would be taken over twice.
         keys = dict.fromkeys(job.job_key for item in page.items for job in item.jobs)
-        for known in jobs_of_keys(transaction, list(keys)):
-            self._read(known)
+        for job in jobs_of_keys(transaction, list(keys)) if known is None else known:
+            self._read(job)
         if batch is not None and transaction.postgres:
             self._lock(transaction)
         self._keep_succeeded()
@@ -69,7 +72,7 @@ class Claims:
         self.taken_over: list[int] = []
         self._destinations = self._load_destinations(transaction, page, earlier)
 
-    def _read(self, job: KnownJob) -> None:
+    def _read(self, job: KnownJob | MadeJob) -> None:
         key = job.job_key
         self.attempts[key] = max(job.attempt, self.attempts.get(key, 0))
         state = JobState(job.state)

@@ -11,6 +11,7 @@ from ittybatch.ledger.counters import Moves
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.lending import lenders_of, lock_claims, return_claims
 from ittybatch.ledger.models import Batch, Chunk, Job, Run
+from ittybatch.ledger.notices import Event, notify
 from ittybatch.ledger.outbox import note_ended
 from ittybatch.ledger.run_moves import Move, move, next_generation, wake
 from ittybatch.ledger.shares import count_shares
@@ -28,11 +29,13 @@ _PAUSED = "Paused by "
 
 def hold_batch(transaction: Transaction, batch: str, reason: str) -> None:
     """Stop a batch for a reason that needs an operator; `resume_batch` continues it."""
-    transaction.execute(
+    changed = transaction.execute(
         update(Batch)
         .where(Batch.id == batch, Batch.state.not_in([*_ENDED, BatchState.HELD.value]))
         .values(state=BatchState.HELD.value, reason=reason)
     )
+    if changed.rowcount:
+        notify(transaction, Event.HELD, batch, reason=reason)
     wake_next(transaction)
     wake(transaction, Run.batch_id == batch)
 
@@ -89,6 +92,7 @@ def resume_batch(transaction: Transaction, batch: str) -> bool:
             closed_until=None,
         )
     )
+    notify(transaction, Event.RESUMED, batch, state=state.value)
     wake_owners(transaction, batch)
     return True
 
@@ -108,6 +112,7 @@ def approve(transaction: Transaction, batch: str) -> bool:
     )
     if changed.rowcount == 0:
         return False
+    notify(transaction, Event.RESUMED, batch, state=BatchState.RUNNING.value)
     wake_owners(transaction, batch)
     return True
 
@@ -132,6 +137,8 @@ def cancel_batch(transaction: Transaction, batch: str, reason: str) -> tuple[int
             accepts_until=None,
         )
     )
+    if changed.rowcount:
+        notify(transaction, Event.ENDED, batch, state=BatchState.CANCELLED.value, reason=reason)
     unsent = transaction.rows(
         select(Job.id, Job.chunk_id)
         .join(Chunk, Chunk.id == Job.chunk_id)

@@ -13,17 +13,22 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import stamina
 from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
     Connection,
     Engine,
     Insert,
+    any_,
     create_engine,
     event,
     func,
+    literal,
     select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import CursorResult, Row, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql import Executable
 
 from ittybatch.errors import IttybatchError
@@ -77,7 +82,23 @@ class Transaction:
         """Take an advisory lock until the transaction ends. SQLite has one writer anyway."""
         if self.postgres:
             number = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], signed=True)
-            self.connection.execute(select(func.pg_advisory_xact_lock(number)))
+            # The time comes along: almost every caller needs it next.
+            lock = select(func.pg_advisory_xact_lock(number), func.clock_timestamp())
+            locked_at: datetime = self.connection.execute(lock).one()[1]
+            if "now" not in self.__dict__:
+                self.now = locked_at.astimezone(UTC)
+
+    def is_one_of(
+        self, column: InstrumentedAttribute[Any], values: Sequence[Any]
+    ) -> ColumnElement[bool]:
+        """Whether a column has one of some values.
+
+        On Postgres they are one array: with IN, each number of values would be another statement,
+        which is prepared and planned anew.
+        """
+        if self.postgres:
+            return column == any_(literal(list(values), ARRAY(column.type)))
+        return column.in_(values)
 
     def insert_new(self, table: type[Base]) -> Insert:
         """Insert rows, skipping those that a unique index already has."""

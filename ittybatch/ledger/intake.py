@@ -104,7 +104,8 @@ def take(
     fresh = {place: order for place, order in enumerate(orders) if place not in repeats}
     batches = _lock_batches(transaction, [order.spec for order in fresh.values()])
     keys = dict.fromkeys(job.job_key for order in fresh.values() for job in order.planned.jobs)
-    existing = _by_key(lock_made(transaction, list(keys)))
+    known: list[MadeJob] | None = lock_made(transaction, list(keys))
+    existing = _by_key(known or ())
     made: dict[str, MadeJob] = {}
     for digest, batch in batches.items():
         for again in (False, True):
@@ -115,8 +116,9 @@ def take(
             ]
             if group:
                 new = NewJobs(transaction, batch, lease_until if send else None, again=again)
-                made |= new.make(group)
+                made |= new.make(group, known)
                 receipt.submissions += new.submissions
+                known = None  # what a later group finds may be new
     claimed: set[int] = set()
     for place, order in fresh.items():
         receipt.answers[place] = [

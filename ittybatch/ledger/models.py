@@ -18,6 +18,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from ittybatch.ledger.columns import Base, Id, UtcDateTime
 from ittybatch.ledger.page_models import Action, ChunkMinute, ChunkShare, ChunkTotals, LastRun
+from ittybatch.ledger.prefect_models import Notice, Waiter
 
 __all__ = [
     "Action",
@@ -33,12 +34,14 @@ __all__ = [
     "Item",
     "Job",
     "LastRun",
+    "Notice",
     "Outbox",
     "Reject",
     "Request",
     "Run",
     "Sink",
     "UtcDateTime",
+    "Waiter",
 ]
 
 

@@ -10,34 +10,27 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    ColumnElement,
-    Double,
-    FromClause,
-    Integer,
-    Text,
-    Update,
-    bindparam,
-    case,
-    func,
-    select,
-    update,
-)
+from sqlalchemy import select, update
 
 from ittybatch.ittybit.failures import classify_failure
 from ittybatch.ittybit.job import Job as RemoteJob
 from ittybatch.ittybit.job import JobStatus
 from ittybatch.ledger import runs
 from ittybatch.ledger.batches import end_better
-from ittybatch.ledger.bulk import BulkStatement
 from ittybatch.ledger.counters import Moves
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.first_frame import take_first_frame
 from ittybatch.ledger.matching import MatchedAttempt, match_attempts
-from ittybatch.ledger.models import Attempt, Job, UtcDateTime
+from ittybatch.ledger.models import Attempt, Job
 from ittybatch.ledger.outbox import note_ended
+from ittybatch.ledger.outcomes import (
+    END_ATTEMPT,
+    FAIL,
+    RETRY,
+    SET_TASK_ID,
+    SUCCEED,
+    TAKE_BACK,
+)
 from ittybatch.ledger.states import AttemptState, JobState, Verdict
 
 _ENDED_AS = {
@@ -247,12 +240,12 @@ class _Changes:
 
     def write(self) -> None:
         """Write the changes; wake the chunks whose jobs have all ended."""
-        _TAKE_BACK.run(self._transaction, self._taken_back)
-        _SET_TASK_ID.run(self._transaction, self._task_ids)
-        _END_ATTEMPT.run(self._transaction, self._attempts, now=self._transaction.now)
-        _SUCCEED.run(self._transaction, self._successes)
-        _FAIL.run(self._transaction, self._failures)
-        _RETRY.run(self._transaction, self._retries)
+        TAKE_BACK.run(self._transaction, self._taken_back)
+        SET_TASK_ID.run(self._transaction, self._task_ids)
+        END_ATTEMPT.run(self._transaction, self._attempts, now=self._transaction.now)
+        SUCCEED.run(self._transaction, self._successes)
+        FAIL.run(self._transaction, self._failures)
+        RETRY.run(self._transaction, self._retries)
         self._moves.apply(self._transaction)
         note_ended(self._transaction, [row["job"] for row in (*self._successes, *self._failures)])
         for batch in sorted(self._revived):
@@ -279,127 +272,3 @@ def _to_json(raw: Mapping[str, Any]) -> str | None:
         return orjson.dumps(raw).decode()
     except TypeError:
         return None  # nested too deeply for JSON; the delivery keeps the exact bytes
-
-
-def _update_job(given: FromClause) -> Update:
-    return update(Job).where(Job.id == given.c.job)
-
-
-# A webhook may arrive before the response to its submission, and the response may be lost.
-_SUBMITTED_AT = func.coalesce(
-    Job.submitted_at,
-    select(Attempt.sent_at)
-    .where(Attempt.job_id == Job.id, Attempt.number == Job.attempt)
-    .correlate(Job)
-    .scalar_subquery(),
-)
-
-
-def _submitted_by(given: FromClause) -> ColumnElement[datetime]:
-    """When it was submitted by our clock, but not after its end by Ittybit's clock."""
-    at: ColumnElement[datetime] = given.c.at
-    return case((at < _SUBMITTED_AT, at), else_=_SUBMITTED_AT)
-
-
-_TAKE_BACK = BulkStatement(
-    {"job": BigInteger, "number": Integer},
-    lambda given: _update_job(given).values(attempt=given.c.number),
-)
-# Separate, so that other updates need not change the indexed `task_id`.
-_SET_TASK_ID = BulkStatement(
-    {"job": BigInteger, "number": Integer, "task": Text},
-    lambda given: (
-        update(Attempt)
-        .where(Attempt.job_id == given.c.job, Attempt.number == given.c.number)
-        .values(task_id=given.c.task)
-    ),
-)
-_END_ATTEMPT = BulkStatement(
-    {
-        "job": BigInteger,
-        "number": Integer,
-        "state": Text,
-        "reason_kind": Text,
-        "reason": Text,
-    },
-    lambda given: (
-        update(Attempt)
-        .where(Attempt.job_id == given.c.job, Attempt.number == given.c.number)
-        .values(
-            state=given.c.state,
-            completed_at=bindparam("now", type_=UtcDateTime),
-            error_kind=given.c.reason_kind,
-            error_message=given.c.reason,
-        )
-    ),
-)
-_SUCCEED = BulkStatement(
-    {
-        "job": BigInteger,
-        "task": Text,
-        "at": UtcDateTime,
-        "url": Text,
-        "format": Text,
-        "width": Integer,
-        "height": Integer,
-        "duration_s": Double,
-        "size_bytes": BigInteger,
-        "raw": Text,
-    },
-    lambda given: _update_job(given).values(
-        state=JobState.SUCCEEDED.value,
-        task_id=given.c.task,
-        not_before=None,
-        submitted_at=_submitted_by(given),
-        completed_at=given.c.at,
-        error_kind=None,
-        error_message=None,
-        output_url=given.c.url,
-        output_format=given.c.format,
-        output_width=given.c.width,
-        output_height=given.c.height,
-        output_duration_s=given.c.duration_s,
-        output_size_bytes=given.c.size_bytes,
-        outcome=given.c.raw,
-    ),
-)
-_FAIL = BulkStatement(
-    {
-        "job": BigInteger,
-        "task": Text,
-        "state": Text,
-        "keep": Boolean,
-        "at": UtcDateTime,
-        "reason_kind": Text,
-        "reason": Text,
-        "raw": Text,
-    },
-    lambda given: _update_job(given).values(
-        state=given.c.state,
-        claim=given.c.keep,
-        task_id=given.c.task,
-        not_before=None,
-        submitted_at=_submitted_by(given),
-        completed_at=given.c.at,
-        error_kind=given.c.reason_kind,
-        error_message=given.c.reason,
-        outcome=given.c.raw,
-    ),
-)
-_RETRY = BulkStatement(
-    {
-        "job": BigInteger,
-        "task": Text,
-        "at": UtcDateTime,
-        "reason_kind": Text,
-        "reason": Text,
-    },
-    lambda given: _update_job(given).values(
-        state=JobState.PLANNED.value,
-        task_id=given.c.task,
-        not_before=given.c.at,
-        deadline_at=None,
-        error_kind=given.c.reason_kind,
-        error_message=given.c.reason,
-    ),
-)

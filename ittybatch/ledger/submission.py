@@ -166,7 +166,8 @@ def record_accepted(transaction: Transaction, answers: Sequence[Accepted]) -> li
     if transaction.postgres:
         # In the order in which webhooks lock them: another receiver may be settling some of these.
         ids = sorted(each.job_id for each in answers)
-        transaction.rows(select(Job.id).where(Job.id.in_(ids)).order_by(Job.id).with_for_update())
+        these = transaction.is_one_of(Job.id, ids)
+        transaction.rows(select(Job.id).where(these).order_by(Job.id).with_for_update())
     _ACCEPT_ATTEMPT.run(transaction, rows)
     _ACCEPT_JOB.run(transaction, rows, now=transaction.now)
     note_accepted(transaction, [(each.job_id, each.attempt) for each in answers])
@@ -203,10 +204,16 @@ def record_refused(transaction: Transaction, answers: Sequence[Refused]) -> None
     note_ended(transaction, ended)
 
 
-def return_unsent(transaction: Transaction, jobs: Sequence[tuple[int, int]], wait_s: float) -> None:
-    """Set claimed (job, attempt) pairs back to planned: they never became jobs at Ittybit."""
+def return_unsent(
+    transaction: Transaction, jobs: Sequence[tuple[int, int]], wait_s: float
+) -> list[int]:
+    """Set claimed (job, attempt) pairs back to planned: they never became jobs at Ittybit.
+
+    Returns:
+        The chunks of these jobs.
+    """
     if not jobs:
-        return
+        return []
     attempts = dict(jobs)
     locked = transaction.rows(
         select(Job.id, Job.chunk_id, Job.attempt, attempts_of(Job).label("made"))
@@ -222,6 +229,7 @@ def return_unsent(transaction: Transaction, jobs: Sequence[tuple[int, int]], wai
         moves.add(row.chunk_id, JobState.SUBMITTING, JobState.PLANNED)
         moves.count_sent(row.chunk_id, row.made, -1)
     moves.apply(transaction)
+    return moves.chunks
 
 
 def postpone_unanswered(
@@ -297,7 +305,10 @@ def _lock_submitting(transaction: Transaction, job: int, attempt: int) -> Any:  
 def _early_webhooks(transaction: Transaction, tasks: Sequence[str]) -> list[bytes]:
     rows = transaction.rows(
         select(Delivery.body)
-        .where(Delivery.task_id.in_(tasks), Delivery.verdict == Verdict.UNKNOWN.value)
+        .where(
+            transaction.is_one_of(Delivery.task_id, tasks),
+            Delivery.verdict == Verdict.UNKNOWN.value,
+        )
         .order_by(Delivery.received_at)
     )
     return [row.body for row in rows]

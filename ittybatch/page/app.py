@@ -35,6 +35,7 @@ from ittybatch.page.doctor import Doctor, check_everything
 from ittybatch.page.guard import Guard
 from ittybatch.page.health import HealthPage
 from ittybatch.page.making import Making
+from ittybatch.page.sharing import SharedRegions
 from ittybatch.page.shell import Shell
 from ittybatch.settings import Settings
 
@@ -96,7 +97,7 @@ class LivePage:
         return [
             Route("/", _lead),
             Route("/page", _lead),
-            Mount("/page", app=Guard(app, self._access)),
+            Mount("/page", app=Guard(SharedRegions(app), self._access)),
         ]
 
 

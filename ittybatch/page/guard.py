@@ -1,12 +1,15 @@
 """What every request of the page passes: access, cross-site refusal, security headers."""
 
+import contextlib
 from http import HTTPStatus
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import HTTPConnection
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ittybatch.bodies import read_body
 from ittybatch.page.access import Access, Stranger
 from ittybatch.page.origin import is_cross_site
 
@@ -22,6 +25,7 @@ _POLICY = {
     "form-action": "'self'",
     "frame-ancestors": "'none'",
 }
+_MAX_REFUSED_BYTES = 262_144
 _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -86,16 +90,31 @@ class Guard:
         if isinstance(viewer, Stranger):
             return PlainTextResponse(viewer.why, viewer.status, viewer.headers)
         if is_cross_site(connection):
-            return PlainTextResponse(
+            return _Refusal(
                 "This request comes from another website, so nothing was done. Open the page "
-                "itself, and try again there.",
-                HTTPStatus.FORBIDDEN,
+                "itself, and try again there."
             )
         # Here and not in each view: a new view cannot forget it.
         if connection.scope["method"] not in {"GET", "HEAD"} and not viewer.may_act:
-            return PlainTextResponse(
+            return _Refusal(
                 f"{viewer.name} may only look, so nothing was done. Sign in as a user who may act.",
                 HTTPStatus.FORBIDDEN,
             )
         connection.state.viewer = viewer
         return self._app
+
+
+class _Refusal:
+    """Refuses a form of somebody who may look.
+
+    It reads the form first: a browser whose form is not read may report a broken connection, and
+    not show the answer.
+    """
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with contextlib.suppress(HTTPException):
+            await read_body(Request(scope, receive), _MAX_REFUSED_BYTES)
+        await PlainTextResponse(self._why, HTTPStatus.FORBIDDEN)(scope, receive, send)

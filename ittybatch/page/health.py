@@ -25,7 +25,7 @@ from ittybatch.sinks.checking import describe_sink
 
 _PATH = "/page/health"
 # Then the answer says that the checks go on.
-_WAIT_S = 15.0
+_WAIT_S = 8.0
 _SILENT_AFTER = timedelta(minutes=3)
 # The deployment's schedule is every ten minutes.
 _RECONCILE_LATE_AFTER = timedelta(minutes=30)

@@ -116,7 +116,13 @@ class Receiver:
 
     def _make_intake(self, settings: Settings) -> RunsIntake:
         watched = [each.uri for each in self._declared.buckets]
-        return Intake(self._ledger, settings, self._declared.options, watched)
+        return Intake(
+            self._ledger,
+            settings,
+            self._declared.options,
+            watched,
+            on_recorded=self._deliverer.wake,
+        )
 
     def _watch(self, intake: RunsIntake) -> Watching:
         return Watching(

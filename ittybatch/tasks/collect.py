@@ -11,14 +11,17 @@ from prefect import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 
+from ittybatch.ittybit.redaction import without_secrets
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.brakes import hold_if_alike
+from ittybatch.ledger.chunk_failures import first_failures
 from ittybatch.ledger.chunks import ChunkPlace, chunk_of, finish_chunk
 from ittybatch.ledger.states import BatchState, ChunkState
 from ittybatch.tasks.step import step
 
 _UNSUCCESSFUL = ("failed", "expired", "cancelled")
+_LOGGED_FAILURES = 5
 
 
 @step("brake")
@@ -54,11 +57,33 @@ def collect(ledger: Ledger, chunk: int) -> tuple[ChunkPlace, bool]:
         place.cancelled,
         place.expired,
     )
+    if place.state is ChunkState.DONE and (place.failed or place.expired):
+        _tell_failures(ledger, chunk, place)
     if held and place.state is not ChunkState.DONE:
         logger.warning(
             "The batch is held. `ittybatch resume %s` continues from here.", place.batch_id
         )
     return place, held
+
+
+def _tell_failures(ledger: Ledger, chunk: int, place: ChunkPlace) -> None:
+    """Log what a person needs who opens the run: the first failures, why, and the command."""
+    logger = get_run_logger()
+    for failure in ledger.read(first_failures, chunk, _LOGGED_FAILURES):
+        logger.warning(
+            "%s, %s: %s: %s",
+            without_secrets(failure.input),
+            failure.rendition,
+            failure.state,
+            without_secrets(failure.why),
+        )
+    logger.warning(
+        "%d jobs of this chunk did not succeed. `ittybatch failures %s` lists all of the batch, "
+        "`ittybatch retry %s` makes them again.",
+        place.failed + place.expired,
+        place.batch_id,
+        place.batch_id,
+    )
 
 
 def chunk_outcome(place: ChunkPlace) -> State[None]:

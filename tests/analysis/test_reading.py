@@ -108,12 +108,19 @@ def test_batches_are_listed_with_their_counts(ledger: Ledger) -> None:
     assert pd.isna(row["took_s"])
 
 
-def test_failures_are_counted_by_reason_and_rejects_listed(ledger: Ledger) -> None:
+def test_failures_are_counted_by_reason_and_rejects_listed(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With what may become of another attempt."""
     frame = ittybatch.failures(mixed_batch(ledger))
     [row] = frame.to_dict("records")
     assert (row["jobs"], row["status"], row["error_kind"]) == (1, "failed", "invalid_input")
-    assert row["outlook"] == "would fail again"
+    assert (row["outlook"], row["to_retry"]) == ("would fail again", 1)
+    assert row["first_at"] == row["last_at"]
+    assert str(frame["first_at"].dtype) == UTC_TIME
+    monkeypatch.setattr("ittybatch.engine.reports.failures.WINDOW", 0)
+    with pytest.warns(UserWarning, match="0 of 1 failures"):
+        ittybatch.failures()
     batch = library.new_batch(ledger).id
     page = library.page(
         rejects=[

@@ -6,8 +6,9 @@ import yaml
 from prefect.events.schemas.automations import EventTrigger
 
 from ittybatch.engine.deployments import read_automations
+from ittybatch.ledger.notices import Event
 from ittybatch.settings import CHECKOUT
-from tests.docs.automations import FILE, with_example
+from tests.docs.automations import FILE, with_example, with_examples
 
 
 def test_the_example_of_an_alert_is_used_by_removing_its_marks(tmp_path: Path) -> None:
@@ -27,3 +28,22 @@ def test_a_backfill_lets_tonights_batch_pass() -> None:
     options = {each["name"]: each.get("parameters", {}).get("options", {}) for each in declared}
     lowest = [name for name, each in options.items() if each.get("priority") == "low"]
     assert lowest == ["backfill"]
+
+
+def test_each_example_is_an_automation_that_prefect_takes(tmp_path: Path) -> None:
+    """On events that the ledger gives."""
+    names = ["ittybatch-alert", "ittybatch-slack", "ittybatch-webhook", "ittybatch-no-batch"]
+    path = tmp_path / "automations.yaml"
+    path.write_text(with_examples(*names))
+    found = read_automations(path)
+    assert [each.name for each in found] == ["ittybatch-resume", *names]
+    expected = {
+        name
+        for each in found
+        if isinstance(each.trigger, EventTrigger)
+        for name in each.trigger.expect
+    }
+    given = {f"ittybatch.{each}" for each in Event}
+    ours = {name for name in expected if name.startswith("ittybatch.batch")}
+    assert ours == {"ittybatch.batch.held", "ittybatch.batch.ended"}
+    assert ours <= given

@@ -1,4 +1,4 @@
-"""Prefect as far as the engine reaches it, served on this machine."""
+"""Prefect and Ittybit as far as the engine reaches them, served on this machine."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,9 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.testing.utilities import prefect_test_harness
 
 from ittybatch.ledger import Ledger
+from tests.engine.doorway import Doorway, doorway
 from tests.engine.scene import Scene
+from tests.sandbox.harness import Running, running
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +46,17 @@ def prefect() -> Iterator[SyncPrefectClient]:
 @pytest.fixture
 def scene(ledger: Ledger, prefect: SyncPrefectClient) -> Scene:
     return Scene(ledger, prefect)
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Running]:
+    """A sandbox that completes jobs without encoding."""
+    with running(instant=True) as up:
+        yield up
+
+
+@pytest.fixture
+def door(sandbox: Running) -> Iterator[Doorway]:
+    """A way to the sandbox on which a test can lose and change answers."""
+    with doorway(sandbox.url) as up:
+        yield up

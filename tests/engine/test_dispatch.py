@@ -31,12 +31,6 @@ def _troubled(**api: object) -> Iterator[Running]:
         yield sandbox
 
 
-@pytest.fixture
-def sandbox() -> Iterator[Running]:
-    with running(instant=True) as up:
-        yield up
-
-
 def _dispatch(ledger: Ledger, url: str, chunk: int, **given: Any) -> Dispatched:  # noqa: ANN401
     async def run() -> Dispatched:
         key = given.pop("key", KEY)
@@ -45,11 +39,6 @@ def _dispatch(ledger: Ledger, url: str, chunk: int, **given: Any) -> Dispatched:
             return await Dispatcher(ledger, client, chunk, **given).run()
 
     return asyncio.run(run())
-
-
-def _chunk(ledger: Ledger, *names: str, **changes: Any) -> tuple[str, int]:  # noqa: ANN401
-    batch = library.planned_batch(ledger, *(library.job(name, **changes) for name in names))
-    return batch, library.released_chunk(ledger, batch)
 
 
 def _names() -> list[str]:
@@ -66,7 +55,7 @@ def _seen(sandbox: Running, batch: str) -> dict[str, str]:
 
 def test_every_job_is_sent_once_under_its_key(ledger: Ledger, sandbox: Running) -> None:
     """Both sides of the wire name the same keys and the same jobs."""
-    batch, chunk = _chunk(ledger, *_names())
+    batch, chunk = library.planned_chunk(ledger, *_names())
     done = _dispatch(ledger, sandbox.url, chunk)
     assert (done.accepted, done.total) == (JOBS, JOBS)
     assert _seen(sandbox, batch) == ledger.read(accepted_attempts, batch)
@@ -75,7 +64,7 @@ def test_every_job_is_sent_once_under_its_key(ledger: Ledger, sandbox: Running) 
 
 def test_metadata_tells_where_a_job_belongs(ledger: Ledger, sandbox: Running) -> None:
     """Batch, item, job and source, beside the user's own; and the connection, where set."""
-    batch, chunk = _chunk(ledger, "a folder/ä.mov")
+    batch, chunk = library.planned_chunk(ledger, "a folder/ä.mov")
     _dispatch(ledger, sandbox.url, chunk, connection_id="conn_1")
     [task] = _seen(sandbox, batch).values()
     found = sandbox.client.get(f"/jobs/{task}").json()
@@ -105,7 +94,7 @@ def test_the_users_own_metadata_arrives_as_given(ledger: Ledger, sandbox: Runnin
         "source_bucket": "theirs",
         "source_key": "theirs.mov",
     }
-    batch, chunk = _chunk(ledger, "a.mov", metadata=own)
+    batch, chunk = library.planned_chunk(ledger, "a.mov", metadata=own)
     _dispatch(ledger, sandbox.url, chunk)
     [task] = _seen(sandbox, batch).values()
     metadata = sandbox.client.get(f"/jobs/{task}").json()["metadata"]
@@ -129,7 +118,7 @@ def test_lost_answers_do_not_double_jobs(ledger: Ledger) -> None:
         "rate_limited": {"probability": 0.1, "retry_after_s": 0.05},
     }
     with _troubled(**troubles) as sandbox:
-        batch, chunk = _chunk(ledger, *_names())
+        batch, chunk = library.planned_chunk(ledger, *_names())
         done = _dispatch(ledger, sandbox.url, chunk)
         while done.unknown or done.put_back:
             _let_everything_be_due(ledger)
@@ -141,7 +130,7 @@ def test_lost_answers_do_not_double_jobs(ledger: Ledger) -> None:
 def test_a_service_that_is_down_loses_nothing(ledger: Ledger) -> None:
     """Nothing is known to be accepted or refused, so everything waits under its key."""
     with _troubled(server_error={"probability": 1}) as sandbox:
-        batch, chunk = _chunk(ledger, "a.mov", "b.mov")
+        batch, chunk = library.planned_chunk(ledger, "a.mov", "b.mov")
         done = _dispatch(ledger, sandbox.url, chunk)
         assert (done.accepted, done.unknown) == (0, 2)
         before = set(ledger.read(accepted_attempts, batch))
@@ -155,7 +144,7 @@ def test_a_service_that_is_down_loses_nothing(ledger: Ledger) -> None:
 def test_a_429_that_lasts_puts_everything_off_at_no_cost(ledger: Ledger) -> None:
     """For as long as it lasts no attempt is used up, and afterwards each job is made once."""
     with _troubled(rate_limited={"probability": 1, "retry_after_s": 240}) as sandbox:
-        batch, chunk = _chunk(ledger, "a.mov", "b.mov")
+        batch, chunk = library.planned_chunk(ledger, "a.mov", "b.mov")
         for _ in range(3):
             done = _dispatch(ledger, sandbox.url, chunk)
             assert (done.accepted, done.refused, done.put_back) == (0, 0, 2)
@@ -170,7 +159,7 @@ def test_a_429_that_lasts_puts_everything_off_at_no_cost(ledger: Ledger) -> None
 
 def test_a_refused_key_stops_the_batch_which_then_goes_on(ledger: Ledger, sandbox: Running) -> None:
     """401: nothing was accepted, nothing is lost, and the reason is told."""
-    batch, chunk = _chunk(ledger, *_names())
+    batch, chunk = library.planned_chunk(ledger, *_names())
     done = _dispatch(ledger, sandbox.url, chunk, key="wrong-key")
     assert done.stopped is not None
     assert done.put_back == done.total
@@ -200,7 +189,7 @@ def test_a_crash_before_answers_are_recorded_makes_no_second_job(
     ledger: Ledger, sandbox: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next leg sends the same keys and gets the same jobs."""
-    batch, chunk = _chunk(ledger, *_names())
+    batch, chunk = library.planned_chunk(ledger, *_names())
 
     def die(*_: object) -> None:
         raise MemoryError
@@ -221,7 +210,7 @@ def test_a_crash_before_answers_are_recorded_makes_no_second_job(
 
 def test_a_key_past_its_window_is_not_trusted(ledger: Ledger, sandbox: Running) -> None:
     """After a day Ittybit forgets the key: the job is looked for before anything is sent."""
-    batch, chunk = _chunk(ledger, "old.mov")
+    batch, chunk = library.planned_chunk(ledger, "old.mov")
     _dispatch(ledger, sandbox.url, chunk)
     [(key, task)] = _seen(sandbox, batch).items()
 
@@ -255,11 +244,11 @@ def test_after_a_cancel_what_may_have_been_sent_is_looked_for_and_not_sent_again
     ledger: Ledger, sandbox: Running
 ) -> None:
     """What Ittybit has is followed to its end; what never arrived is not paid for."""
-    batch, chunk = _chunk(ledger, "arrived.mov")
+    batch, chunk = library.planned_chunk(ledger, "arrived.mov")
     _dispatch(ledger, sandbox.url, chunk)
     seen = _seen(sandbox, batch)
     ledger.write(_lose_the_answers)
-    other, lost = _chunk(ledger, "never-arrived.mov")
+    other, lost = library.planned_chunk(ledger, "never-arrived.mov")
     ledger.write(claim_due, lost, 1)
     for each in (batch, other):
         ledger.write(cancel_batch, each, "enough")
@@ -278,7 +267,7 @@ def test_what_may_have_been_sent_waits_under_its_key_while_ittybit_is_busy(
     ledger: Ledger, sandbox: Running
 ) -> None:
     """A 429 tells nothing of the first try: a cancel now must not forget a job that is there."""
-    batch, chunk = _chunk(ledger, "sent.mov")
+    batch, chunk = library.planned_chunk(ledger, "sent.mov")
     _dispatch(ledger, sandbox.url, chunk)
     ledger.write(_lose_the_answers)
     busy = {"api": {"rate_limited": {"probability": 1, "retry_after_s": 0.01}}}
@@ -293,7 +282,7 @@ def test_a_key_used_before_a_setting_changed_finds_its_job(
     ledger: Ledger, sandbox: Running
 ) -> None:
     """A deploy changes the webhook's address between a submission and its repeat."""
-    batch, chunk = _chunk(ledger, "moved.mov")
+    batch, chunk = library.planned_chunk(ledger, "moved.mov")
     _dispatch(ledger, sandbox.url, chunk, webhook_url="http://127.0.0.1:9/old")
     seen = _seen(sandbox, batch)
 
@@ -305,7 +294,7 @@ def test_a_key_used_before_a_setting_changed_finds_its_job(
 
 def test_two_legs_at_once_make_each_job_once(ledger: Ledger, sandbox: Running) -> None:
     """Two workers hold the same chunk."""
-    batch, chunk = _chunk(ledger, *_names())
+    batch, chunk = library.planned_chunk(ledger, *_names())
     left_open = ledger.write(claim_due, chunk, 20)
     assert len(left_open) == 20, "what an earlier leg claimed and both now send again"
 
@@ -331,7 +320,7 @@ def _let_everything_be_due(ledger: Ledger) -> None:
 def test_a_service_that_is_down_is_left_alone_and_probed(ledger: Ledger) -> None:
     """After a row of failures nothing more is sent; one probe decides when to go on."""
     with _troubled(server_error={"probability": 1}) as sandbox:
-        batch, chunk = _chunk(ledger, *_names())
+        batch, chunk = library.planned_chunk(ledger, *_names())
         done = _dispatch(ledger, sandbox.url, chunk, concurrency=4)
         assert done.tripped
         assert done.pause_s == 30
@@ -355,7 +344,7 @@ def test_a_batch_that_is_paused_while_it_is_submitted_stops_within_the_chunk(
 ) -> None:
     """What was claimed and not sent is planned again; `resume` sends it under the same keys."""
     monkeypatch.setattr("ittybatch.engine.dispatch._READ_TERMS_EVERY_S", 0.05)
-    batch, chunk = _chunk(ledger, *_names())
+    batch, chunk = library.planned_chunk(ledger, *_names())
     ledger.write(change_options, batch, {"submit_per_s": 40})
 
     def pause(_: Dispatched) -> None:
@@ -378,7 +367,7 @@ def test_what_may_have_been_sent_before_a_pause_is_asked_for_all_the_same(
     ledger: Ledger, sandbox: Running
 ) -> None:
     """An earlier leg died before it recorded the answer: Ittybit may have the job and bill it."""
-    batch, chunk = _chunk(ledger, "a.mov", "b.mov")
+    batch, chunk = library.planned_chunk(ledger, "a.mov", "b.mov")
     assert len(ledger.write(claim_due, chunk, 1)) == 1
     ledger.write(hold_batch, batch, "Paused.")
     done = _dispatch(ledger, sandbox.url, chunk)
@@ -391,7 +380,7 @@ def test_a_batch_that_is_tuned_while_it_is_submitted_goes_at_the_new_pace(
 ) -> None:
     """At the old one the rest of the chunk would take ten minutes."""
     monkeypatch.setattr("ittybatch.engine.dispatch._READ_TERMS_EVERY_S", 0.05)
-    batch, chunk = _chunk(ledger, *_names())
+    batch, chunk = library.planned_chunk(ledger, *_names())
     ledger.write(change_options, batch, {"submit_per_s": 0.25})
 
     def hasten(_: Dispatched) -> None:

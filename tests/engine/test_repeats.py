@@ -1,15 +1,11 @@
 """A refused repeat says nothing about the first request: that one may have been accepted."""
 
-import asyncio
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
-from ittybatch.engine.dispatch import Dispatched, Dispatcher
-from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.control import resume_batch
@@ -17,35 +13,10 @@ from ittybatch.ledger.models import Attempt, Batch, Job
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.states import BatchState, JobState, Verdict
 from ittybatch.ledger.submission import Refused, record_refused
-from tests.engine.doorway import Doorway, doorway
+from tests.engine.dispatching import dispatch
+from tests.engine.doorway import Doorway
 from tests.ledger import library
-from tests.sandbox.harness import KEY, Running, running
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Running]:
-    with running(instant=True) as up:
-        yield up
-
-
-@pytest.fixture
-def door(sandbox: Running) -> Iterator[Doorway]:
-    with doorway(sandbox.url) as up:
-        yield up
-
-
-def _dispatch(ledger: Ledger, url: str, chunk: int, **given: Any) -> Dispatched:  # noqa: ANN401
-    async def run() -> Dispatched:
-        client = IttybitClient(KEY, base_url=url, attempts=1)
-        async with client:
-            return await Dispatcher(ledger, client, chunk, **given).run()
-
-    return asyncio.run(run())
-
-
-def _chunk(ledger: Ledger, *names: str) -> tuple[str, int]:
-    batch = library.planned_batch(ledger, *(library.job(name) for name in names))
-    return batch, library.released_chunk(ledger, batch)
+from tests.sandbox.harness import Running
 
 
 def _later(ledger: Ledger, seconds: float) -> None:
@@ -73,13 +44,13 @@ def test_an_accepted_job_is_found_when_its_repeat_is_refused(
     ledger: Ledger, sandbox: Running, door: Doorway, status: int
 ) -> None:
     """Its first answer was lost, then a setting changed its body."""
-    batch, chunk = _chunk(ledger, "a.mov")
+    batch, chunk = library.planned_chunk(ledger, "a.mov")
     _lose_answers_to_submissions(door)
-    assert _dispatch(ledger, door.url, chunk).unknown == 1
+    assert dispatch(ledger, door.url, chunk).unknown == 1
     [there] = sandbox.all_jobs()
     _later(ledger, 3600)
     _refuse_submissions(door, status)
-    done = _dispatch(ledger, door.url, chunk)
+    done = dispatch(ledger, door.url, chunk)
     assert (done.accepted, done.refused) == (1, 0)
     [row] = library.rows(ledger, batch)
     assert (row.state, row.task_id) == (JobState.SUBMITTED, there["id"])
@@ -89,14 +60,14 @@ def test_a_refused_repeat_of_what_never_arrived_is_refused_once_that_is_sure(
     ledger: Ledger, sandbox: Running, door: Doorway
 ) -> None:
     """For a minute the first request may still be on its way."""
-    batch, chunk = _chunk(ledger, "a.mov")
+    batch, chunk = library.planned_chunk(ledger, "a.mov")
     door.before = lambda method, *_: (503, b"{}") if method == "POST" else None
-    assert _dispatch(ledger, door.url, chunk).unknown == 1
+    assert dispatch(ledger, door.url, chunk).unknown == 1
     _refuse_submissions(door, 400)
     _later(ledger, 5)
-    assert _dispatch(ledger, door.url, chunk).unknown == 1, "it may be on its way"
+    assert dispatch(ledger, door.url, chunk).unknown == 1, "it may be on its way"
     _later(ledger, 3600)
-    assert _dispatch(ledger, door.url, chunk).refused == 1
+    assert dispatch(ledger, door.url, chunk).refused == 1
     [row] = library.rows(ledger, batch)
     assert row.state is JobState.FAILED
     assert "options.codec" in str(row.error_message)
@@ -108,17 +79,17 @@ def test_a_look_that_fails_refuses_nothing(
     ledger: Ledger, sandbox: Running, door: Doorway, status: int
 ) -> None:
     """Whatever the list answers: it was asked, not sent anything."""
-    batch, chunk = _chunk(ledger, "a.mov")
+    batch, chunk = library.planned_chunk(ledger, "a.mov")
     _lose_answers_to_submissions(door)
-    _dispatch(ledger, door.url, chunk)
+    dispatch(ledger, door.url, chunk)
     _later(ledger, 3600)
     door.before = lambda method, *_: (400 if method == "POST" else status, b"{}")
-    done = _dispatch(ledger, door.url, chunk)
+    done = dispatch(ledger, door.url, chunk)
     assert (done.refused, done.unknown) == (0, 1)
     ledger.write(resume_batch, batch)
     _later(ledger, 3600)
     _refuse_submissions(door, 400)
-    assert _dispatch(ledger, door.url, chunk).accepted == 1
+    assert dispatch(ledger, door.url, chunk).accepted == 1
     assert len(sandbox.all_jobs()) == 1
 
 
@@ -127,19 +98,19 @@ def test_a_repeat_that_stops_the_batch_leaves_its_job_to_be_found(
     ledger: Ledger, sandbox: Running, door: Doorway, status: int
 ) -> None:
     """The key or the account fails between a request and its repeat."""
-    batch, chunk = _chunk(ledger, "a.mov")
+    batch, chunk = library.planned_chunk(ledger, "a.mov")
     _lose_answers_to_submissions(door)
-    _dispatch(ledger, door.url, chunk)
+    dispatch(ledger, door.url, chunk)
     _later(ledger, 3600)
     _refuse_submissions(door, status, "token_invalid")
-    done = _dispatch(ledger, door.url, chunk)
+    done = dispatch(ledger, door.url, chunk)
     assert done.stopped
     assert (done.refused, done.unknown) == (0, 1)
     assert ledger.read(read_batch, batch).state is BatchState.HELD
     ledger.write(resume_batch, batch)
     _later(ledger, 3600)
     door.before, door.after = Doorway().before, Doorway().after
-    assert _dispatch(ledger, door.url, chunk).accepted == 1
+    assert dispatch(ledger, door.url, chunk).accepted == 1
     assert len(sandbox.all_jobs()) == 1
 
 
@@ -147,11 +118,11 @@ def test_a_key_that_is_reused_is_a_conflict_whatever_its_status(
     ledger: Ledger, sandbox: Running, door: Doorway
 ) -> None:
     """Ittybit documents an error for it, and no status."""
-    _, chunk = _chunk(ledger, "a.mov")
+    _, chunk = library.planned_chunk(ledger, "a.mov")
     said = b'{"kind":"request_invalid","message":"Idempotency-Key used with another body"}'
     answer = (422, said)
     door.before = lambda method, *_: answer if method == "POST" else None
-    done = _dispatch(ledger, door.url, chunk)
+    done = dispatch(ledger, door.url, chunk)
     assert (done.refused, done.unknown) == (0, 1)
     assert sandbox.all_jobs() == []
 

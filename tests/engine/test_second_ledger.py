@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import select, update
 
 from ittybatch.engine.adopting import Adoption, adopt_batch
-from ittybatch.engine.dispatch import Dispatched, Dispatcher
 from ittybatch.engine.polling import poll_overdue
 from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ledger import Ledger
@@ -24,15 +23,10 @@ from ittybatch.ledger.migrate import upgrade
 from ittybatch.ledger.models import Attempt, Batch, Job
 from ittybatch.ledger.states import BatchState, JobState
 from ittybatch.ledger.submission import claim_due
+from tests.engine.dispatching import dispatch
 from tests.engine.doorway import doorway
 from tests.ledger import library
 from tests.sandbox.harness import KEY, Running, running, wait_for
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Running]:
-    with running(instant=True) as up:
-        yield up
 
 
 @pytest.fixture
@@ -42,19 +36,6 @@ def first(tmp_path: Path) -> Iterator[Ledger]:
     upgrade(opened)
     yield opened
     opened.close()
-
-
-def _planned(ledger: Ledger, *names: str) -> tuple[str, int]:
-    batch = library.planned_batch(ledger, *(library.job(name) for name in names))
-    return batch, library.released_chunk(ledger, batch)
-
-
-def _dispatch(ledger: Ledger, url: str, chunk: int) -> Dispatched:
-    async def run() -> Dispatched:
-        async with IttybitClient(KEY, base_url=url, attempts=1) as client:
-            return await Dispatcher(ledger, client, chunk).run()
-
-    return asyncio.run(run())
 
 
 def _poll(ledger: Ledger, url: str) -> None:
@@ -84,9 +65,9 @@ def test_a_second_ledger_is_told_what_is_there_and_pays_for_nothing(
     first: Ledger, ledger: Ledger, sandbox: Running
 ) -> None:
     """Before it sends anything, so also once Ittybit has forgotten the keys."""
-    _dispatch(first, sandbox.url, _planned(first, *NAMES)[1])
-    batch, chunk = _planned(ledger, *NAMES)
-    done = _dispatch(ledger, sandbox.url, chunk)
+    dispatch(first, sandbox.url, library.planned_chunk(first, *NAMES)[1])
+    batch, chunk = library.planned_chunk(ledger, *NAMES)
+    done = dispatch(ledger, sandbox.url, chunk)
     assert (done.accepted, done.tripped) == (0, None)
     held = ledger.read(read_batch, batch)
     assert held.state is BatchState.HELD
@@ -101,10 +82,10 @@ def test_a_key_that_another_ledger_has_used_holds_the_batch_with_the_reason(
     first: Ledger, ledger: Ledger, sandbox: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Within a day, wherever the look before does not see it: it is a sample."""
-    _dispatch(first, sandbox.url, _planned(first, "7.mov")[1])
+    dispatch(first, sandbox.url, library.planned_chunk(first, "7.mov")[1])
     monkeypatch.setattr("ittybatch.engine.sending._SAMPLE", 0)
-    batch, chunk = _planned(ledger, "7.mov")
-    done = _dispatch(ledger, sandbox.url, chunk)
+    batch, chunk = library.planned_chunk(ledger, "7.mov")
+    done = dispatch(ledger, sandbox.url, chunk)
     assert (done.accepted, done.refused, done.tripped) == (0, 0, None)
     held = ledger.read(read_batch, batch)
     assert held.state is BatchState.HELD
@@ -118,17 +99,17 @@ def test_what_is_there_is_adopted_and_only_the_rest_is_sent(
     first: Ledger, ledger: Ledger, sandbox: Running
 ) -> None:
     """Successes with their outputs; and nothing of it is due again."""
-    _dispatch(first, sandbox.url, _planned(first, "a.mov", "b.mov")[1])
+    dispatch(first, sandbox.url, library.planned_chunk(first, "a.mov", "b.mov")[1])
     wait_for(lambda: _all_ended(sandbox))
-    batch, chunk = _planned(ledger, "a.mov", "b.mov", "new.mov")
-    _dispatch(ledger, sandbox.url, chunk)
+    batch, chunk = library.planned_chunk(ledger, "a.mov", "b.mov", "new.mov")
+    dispatch(ledger, sandbox.url, chunk)
     done = _adopt(ledger, sandbox.url, batch)
     assert (done.looked_for, dict(done.adopted)) == (3, {JobState.SUCCEEDED: 2})
     assert f"ittybatch resume {batch}" in done.describe()
     assert len(sandbox.all_jobs()) == 2, "nothing was sent"
 
     ledger.write(resume_batch, batch)
-    assert _dispatch(ledger, sandbox.url, chunk).accepted == 1
+    assert dispatch(ledger, sandbox.url, chunk).accepted == 1
     assert len(sandbox.all_jobs()) == 3
     theirs = {job["input"]: job["id"] for job in sandbox.all_jobs()}
     for row in library.rows(ledger, batch):
@@ -147,9 +128,9 @@ def test_what_is_there_is_adopted_and_only_the_rest_is_sent(
 def test_a_job_that_still_runs_there_is_followed_to_its_end(first: Ledger, ledger: Ledger) -> None:
     """Its webhook goes to the other ledger; this one asks."""
     with running(instant=True, faults={"jobs": [{"action": "hang"}]}) as sandbox:
-        _dispatch(first, sandbox.url, _planned(first, "a.mov")[1])
-        batch, chunk = _planned(ledger, "a.mov")
-        _dispatch(ledger, sandbox.url, chunk)
+        dispatch(first, sandbox.url, library.planned_chunk(first, "a.mov")[1])
+        batch, chunk = library.planned_chunk(ledger, "a.mov")
+        dispatch(ledger, sandbox.url, chunk)
         assert dict(_adopt(ledger, sandbox.url, batch).adopted) == {JobState.SUBMITTED: 1}
         assert library.place(ledger, chunk).in_flight == 1
         _poll(ledger, sandbox.url)
@@ -162,12 +143,12 @@ def test_a_job_that_failed_there_is_judged_like_one_of_our_own(
     """What may pass is sent again, under a key that nobody has used."""
     faults = {"jobs": [{"action": "fail_once"}]}
     with running(instant=True, faults=faults) as sandbox:
-        _dispatch(first, sandbox.url, _planned(first, "a.mov")[1])
+        dispatch(first, sandbox.url, library.planned_chunk(first, "a.mov")[1])
         wait_for(lambda: _all_ended(sandbox))
-        batch, chunk = _planned(ledger, "a.mov")
+        batch, chunk = library.planned_chunk(ledger, "a.mov")
         assert dict(_adopt(ledger, sandbox.url, batch).adopted) == {JobState.PLANNED: 1}
         ledger.write(lambda tx: tx.execute(update(Job).values(not_before=None)))
-        assert _dispatch(ledger, sandbox.url, chunk).accepted == 1
+        assert dispatch(ledger, sandbox.url, chunk).accepted == 1
         assert len({job["idempotency_key"] for job in sandbox.all_jobs()}) == 2
         numbers = ledger.read(lambda tx: tx.rows(select(Attempt.number).order_by(Attempt.number)))
         assert [row.number for row in numbers] == [1, 2]
@@ -179,15 +160,15 @@ def test_numbers_that_the_other_ledger_used_are_not_used_again(
     """It needed two attempts; ours goes on from there, and has all its attempts left."""
     faults = {"jobs": [{"action": "fail_once"}]}
     with running(instant=True, faults=faults) as sandbox:
-        _, chunk = _planned(first, "a.mov")
-        _dispatch(first, sandbox.url, chunk)
+        _, chunk = library.planned_chunk(first, "a.mov")
+        dispatch(first, sandbox.url, chunk)
         wait_for(lambda: _all_ended(sandbox))
         _poll(first, sandbox.url)
         first.write(lambda tx: tx.execute(update(Job).values(not_before=None)))
-        assert _dispatch(first, sandbox.url, chunk).accepted == 1
+        assert dispatch(first, sandbox.url, chunk).accepted == 1
         wait_for(lambda: _all_ended(sandbox))
 
-        batch, _ = _planned(ledger, "a.mov")
+        batch, _ = library.planned_chunk(ledger, "a.mov")
         assert dict(_adopt(ledger, sandbox.url, batch).adopted) == {JobState.SUCCEEDED: 1}
         [row] = library.rows(ledger, batch)
         assert row.attempts == 1
@@ -197,15 +178,15 @@ def test_numbers_that_the_other_ledger_used_are_not_used_again(
 
 def test_adopting_twice_changes_nothing(first: Ledger, ledger: Ledger, sandbox: Running) -> None:
     """Nor does adopting where there is nothing, or what this ledger has sent itself."""
-    _dispatch(first, sandbox.url, _planned(first, "a.mov")[1])
+    dispatch(first, sandbox.url, library.planned_chunk(first, "a.mov")[1])
     wait_for(lambda: _all_ended(sandbox))
-    batch, chunk = _planned(ledger, "a.mov")
+    batch, chunk = library.planned_chunk(ledger, "a.mov")
     assert sum(_adopt(ledger, sandbox.url, batch).adopted.values()) == 1
     assert sum(_adopt(ledger, sandbox.url, batch).adopted.values()) == 0
     assert library.place(ledger, chunk).succeeded == 1
 
-    own, own_chunk = _planned(ledger, "own.mov")
-    _dispatch(ledger, sandbox.url, own_chunk)
+    own, own_chunk = library.planned_chunk(ledger, "own.mov")
+    dispatch(ledger, sandbox.url, own_chunk)
     ledger.write(
         lambda tx: tx.execute(
             update(Job).where(Job.chunk_id == own_chunk).values(state="submitting", task_id=None)
@@ -217,23 +198,23 @@ def test_adopting_twice_changes_nothing(first: Ledger, ledger: Ledger, sandbox: 
 def test_what_another_ledger_failed_to_make_holds_nothing(first: Ledger, ledger: Ledger) -> None:
     """Once its keys are forgotten: there is no output that would be paid for twice."""
     with running(instant=True, faults={"jobs": [{"action": "fail_once"}]}) as sandbox:
-        _dispatch(first, sandbox.url, _planned(first, "a.mov")[1])
+        dispatch(first, sandbox.url, library.planned_chunk(first, "a.mov")[1])
         wait_for(lambda: _all_ended(sandbox))
-        batch, chunk = _planned(ledger, "a.mov")
+        batch, chunk = library.planned_chunk(ledger, "a.mov")
         ledger.write(lambda tx: tx.execute(update(Job).values(attempt=6, last_attempt=9)))
-        assert _dispatch(ledger, sandbox.url, chunk).accepted == 1
+        assert dispatch(ledger, sandbox.url, chunk).accepted == 1
         assert ledger.read(read_batch, batch).state is BatchState.RUNNING
 
 
 def test_this_ledgers_own_jobs_are_no_other_ledgers(ledger: Ledger, sandbox: Running) -> None:
     """A retry makes a job again on purpose; it finds the first one there, and is not held."""
-    _, chunk = _planned(ledger, "a.mov")
-    _dispatch(ledger, sandbox.url, chunk)
+    _, chunk = library.planned_chunk(ledger, "a.mov")
+    dispatch(ledger, sandbox.url, chunk)
     ledger.write(lambda tx: tx.execute(update(Job).values(claim=None, state="failed")))
     job = library.job("a.mov")
     again = library.planned_batch(ledger, job)
     second = library.released_chunk(ledger, again)
-    assert _dispatch(ledger, sandbox.url, second).accepted == 1
+    assert dispatch(ledger, sandbox.url, second).accepted == 1
     assert ledger.read(read_batch, again).state is BatchState.RUNNING
     assert len(sandbox.all_jobs()) == 2
 
@@ -242,10 +223,10 @@ def test_a_crash_right_after_the_claim_does_not_pass_by_the_look(
     first: Ledger, ledger: Ledger, sandbox: Running
 ) -> None:
     """A day after the first ledger, so that no key protects what was claimed and not sent."""
-    _dispatch(first, sandbox.url, _planned(first, "a.mov", "b.mov")[1])
-    batch, chunk = _planned(ledger, "a.mov", "b.mov")
+    dispatch(first, sandbox.url, library.planned_chunk(first, "a.mov", "b.mov")[1])
+    batch, chunk = library.planned_chunk(ledger, "a.mov", "b.mov")
     ledger.write(claim_due, chunk, 10)
-    _dispatch(ledger, sandbox.url, chunk)
+    dispatch(ledger, sandbox.url, chunk)
     assert ledger.read(read_batch, batch).state is BatchState.HELD
     assert len(sandbox.all_jobs()) == 2
     wait_for(lambda: _all_ended(sandbox))
@@ -260,8 +241,8 @@ def test_keys_that_nobody_owns_are_not_taken_for_a_service_that_is_down(
     """Something else uses the project: the batch is held, and says so."""
     with doorway(sandbox.url) as door:
         door.before = lambda method, *_: (409, b"{}") if method == "POST" else None
-        batch, chunk = _planned(ledger, *NAMES)
-        done = _dispatch(ledger, door.url, chunk)
+        batch, chunk = library.planned_chunk(ledger, *NAMES)
+        done = dispatch(ledger, door.url, chunk)
     assert done.tripped is None
     held = ledger.read(read_batch, batch)
     assert held.state is BatchState.HELD
@@ -274,4 +255,4 @@ def test_keys_that_nobody_owns_are_not_taken_for_a_service_that_is_down(
     ledger.write(resume_batch, batch)
     ledger.write(lambda tx: tx.execute(update(Job).values(not_before=None)))
     ledger.write(lambda tx: tx.execute(update(Batch).values(trips=0, closed_until=None)))
-    assert _dispatch(ledger, sandbox.url, chunk).accepted == len(NAMES)
+    assert dispatch(ledger, sandbox.url, chunk).accepted == len(NAMES)

@@ -1,7 +1,6 @@
 """A job that Ittybit says nothing usable about ends all the same, and says why it waits."""
 
 import asyncio
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +8,6 @@ import orjson
 import pytest
 from sqlalchemy import select, update
 
-from ittybatch.engine.dispatch import Dispatched, Dispatcher
 from ittybatch.engine.polling import Polled, poll_overdue
 from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ledger import Ledger
@@ -21,31 +19,12 @@ from ittybatch.ledger.models import Attempt, Job, Run
 from ittybatch.ledger.overdue import overdue_jobs
 from ittybatch.ledger.states import JobState, Verdict
 from ittybatch.ledger.submission import claim_due
-from tests.engine.doorway import Doorway, doorway
+from tests.engine.dispatching import dispatch
+from tests.engine.doorway import Doorway
 from tests.ledger import library
-from tests.sandbox.harness import KEY, Running, running, wait_for
+from tests.sandbox.harness import KEY, Running, wait_for
 
 HALF_AN_EMOJI = b"\\ud83d"
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Running]:
-    with running(instant=True) as up:
-        yield up
-
-
-@pytest.fixture
-def door(sandbox: Running) -> Iterator[Doorway]:
-    with doorway(sandbox.url) as up:
-        yield up
-
-
-def _dispatch(ledger: Ledger, url: str, chunk: int) -> Dispatched:
-    async def run() -> Dispatched:
-        async with IttybitClient(KEY, base_url=url, attempts=1) as client:
-            return await Dispatcher(ledger, client, chunk).run()
-
-    return asyncio.run(run())
 
 
 def _poll(ledger: Ledger, url: str, silent_s: float = 0) -> Polled:
@@ -59,7 +38,7 @@ def _poll(ledger: Ledger, url: str, silent_s: float = 0) -> Polled:
 def _sent(ledger: Ledger, url: str, *names: str) -> tuple[str, int]:
     batch = library.planned_batch(ledger, *(library.job(name, attempts=1) for name in names))
     chunk = library.released_chunk(ledger, batch)
-    _dispatch(ledger, url, chunk)
+    dispatch(ledger, url, chunk)
     return batch, chunk
 
 
@@ -222,12 +201,12 @@ def test_what_ittybit_never_accepts_is_not_sent_for_ever(
     batch = library.planned_batch(ledger, library.job("a.mov"))
     chunk = library.released_chunk(ledger, batch)
     door.before = lambda method, *_: (500, b"{}") if method == "POST" else None
-    assert _dispatch(ledger, door.url, chunk).unknown == 1
+    assert dispatch(ledger, door.url, chunk).unknown == 1
     assert _only(ledger, "failed_requests") == 1
     _let_deadlines_pass(ledger)
     _poll(ledger, door.url)
     assert library.rows(ledger, batch)[0].state is JobState.PLANNED, "Ittybit does not have it"
-    assert _dispatch(ledger, door.url, chunk).unknown == 1
+    assert dispatch(ledger, door.url, chunk).unknown == 1
     long_ago = timedelta(days=30)
     ledger.write(lambda tx: tx.execute(update(Attempt).values(sent_at=tx.now - long_ago)))
     _let_deadlines_pass(ledger)
@@ -250,7 +229,7 @@ def test_what_nobody_sent_is_sent_however_late(
     _let_deadlines_pass(ledger)
     _poll(ledger, door.url)
     assert library.rows(ledger, batch)[0].state is JobState.PLANNED
-    assert _dispatch(ledger, door.url, chunk).accepted == 1
+    assert dispatch(ledger, door.url, chunk).accepted == 1
     assert len(sandbox.all_jobs()) == 1
 
 

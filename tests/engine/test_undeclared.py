@@ -117,7 +117,6 @@ def test_a_schedule_that_is_taken_out_of_the_file_starts_nothing_any_more(
     """And deploying it says which; declared again, it runs again."""
     with_it, without, still_without, again = rounds
     assert len(with_it.active("nightly")) == 1
-    assert with_it.coming["nightly"]
     assert (without.active("nightly"), without.coming["nightly"]) == ([], 0)
     [said] = without.about("nightly", "INACTIVE")
     assert "`0 2 * * *` of run-batch/nightly" in said

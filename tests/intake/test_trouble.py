@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -152,7 +152,7 @@ def test_a_key_that_ittybit_refuses_holds_the_batch(
     assert later.jobs[0].status == "held"
     assert "another-key" not in batch.reason
     ledger.write(resume_batch, batch.id)
-    assert _leg(ledger, sandbox.url).accepted == 2
+    assert _leg(ledger, sandbox.url).accepted == states.count(JobState.PLANNED)
     _everything_is_there_once(ledger, sandbox, 2)
 
 
@@ -259,3 +259,36 @@ def test_a_long_wait_ends_with_the_lease(ledger: Ledger, settings: Settings) -> 
     [job] = harness.jobs(ledger)
     assert job.not_before is None
     assert job.deadline_at - job.submitted_at > timedelta(hours=5)
+
+
+def test_what_a_stopping_receiver_did_not_send_a_leg_sends_at_once(
+    ledger: Ledger, tmp_path: Path, sandbox: Running
+) -> None:
+    """Not when its lease would have ended, a minute later."""
+    slowly = harness.settings_of(tmp_path, sandbox.url, submit_rate_per_s=0.1)
+    wanted = [by_kind(f"{number}.mov") for number in range(3)]
+    take(ledger, slowly, *wanted, answer_within_s=0)
+    states = [job.state for job in harness.jobs(ledger)]
+    assert set(states) == {JobState.SUBMITTED, JobState.PLANNED}
+    [leg] = [run for run in harness.runs(ledger) if run.owner.startswith("chunk:")]
+    assert leg.wake_at <= datetime.now(UTC)
+    assert _leg(ledger, sandbox.url).accepted == 2
+
+
+def test_whoever_delivers_results_hears_of_recorded_answers(
+    ledger: Ledger, settings: Settings
+) -> None:
+    """So that sinks are told of accepted jobs at once."""
+    recorded: list[list[str | None]] = []
+
+    def note() -> None:
+        recorded.append([job.task_id for job in harness.jobs(ledger)])
+
+    async def main() -> None:
+        intake = Intake(ledger, settings, on_recorded=note)
+        await intake.start()
+        await intake.take(by_kind("a.mov"), answer_within_s=10)
+        await intake.stop()
+
+    asyncio.run(main())
+    assert [[task is not None for task in tasks] for tasks in recorded] == [[True]]

@@ -25,6 +25,8 @@ from ittybatch.profiles.job import item_key, job_key
 
 PROFILE = {"name": "test", "renditions": [{"name": "sd", "kind": "video", "options": {}}]}
 
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+
 
 def job(name: str, *, rendition: str = "sd", attempts: int = 3, **changes: Any) -> JobSpec:  # noqa: ANN401
     """A job of `s3://media/NAME`."""
@@ -80,6 +82,12 @@ def released_chunk(ledger: Ledger, batch: str) -> int:
     chunk = owned_chunk(owners[-1])
     assert chunk is not None
     return chunk
+
+
+def planned_chunk(ledger: Ledger, *names: str, **changes: Any) -> tuple[str, int]:  # noqa: ANN401
+    """A batch with a job for each name, and its chunk, which is released."""
+    batch = planned_batch(ledger, *(job(name, **changes) for name in names))
+    return batch, released_chunk(ledger, batch)
 
 
 def claimed(ledger: Ledger, *jobs: JobSpec) -> tuple[int, list[Submission]]:

@@ -3,24 +3,29 @@
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import func, select, text
 
 from bench.full import fill
 from ittybatch.ledger import Ledger, Transaction
+from ittybatch.ledger.actions import recent_actions
 from ittybatch.ledger.batches import end_batch, read_batch
 from ittybatch.ledger.brakes import hold_if_alike
 from ittybatch.ledger.chunks import finish_chunk, release_chunks
 from ittybatch.ledger.counters import recount, recount_all
 from ittybatch.ledger.identity import owned_chunk
 from ittybatch.ledger.inbox import Arrival, receive
-from ittybatch.ledger.models import Base, Chunk
+from ittybatch.ledger.models import Base, Chunk, Job
 from ittybatch.ledger.overdue import expired_jobs, note_polled, overdue_jobs
 from ittybatch.ledger.pending import job_bodies, mark, pending_page, retry_refused
+from ittybatch.ledger.progress import batch_progress
+from ittybatch.ledger.pulse import ended_lately, pulse
 from ittybatch.ledger.quarantine import held_jobs, release
 from ittybatch.ledger.queries import (
     batch_status,
+    batch_statuses,
     ended_per_minute,
     open_work,
     past_durations,
@@ -35,8 +40,11 @@ from ittybatch.ledger.runs import (
     waiting_runs,
     wake_settled,
 )
+from ittybatch.ledger.search import JobSearch, search_jobs
 from ittybatch.ledger.settlement import expire, settle
+from ittybatch.ledger.shares import count_shares
 from ittybatch.ledger.sinks import DeclaredSink, sink_statuses, sinks_due, sync_sinks
+from ittybatch.ledger.states import JobState
 from ittybatch.ledger.submission import (
     Accepted,
     claim_due,
@@ -44,6 +52,7 @@ from ittybatch.ledger.submission import (
     return_unsent,
     unanswered,
 )
+from ittybatch.ledger.timeline import item_history
 from tests.ledger import library
 from tests.ledger.plans import GROWING, scans, statements_of, told
 
@@ -154,6 +163,52 @@ def test_no_everyday_statement_reads_through_a_table_that_grows(
             faults[name] += [
                 f"{fault}: {statement[0]}" for fault in scans(ledger, statement, sizes)
             ]
+    assert not any(faults.values()), told({name: each for name, each in faults.items() if each})
+
+
+def test_no_statement_of_the_page_reads_through_a_table_that_grows(
+    busy: tuple[Ledger, str, int],
+) -> None:
+    """Batches, renditions, the pulse, jobs and items. A day of minutes is read as a whole."""
+    ledger, batch, chunk = busy
+    ended = ledger.read(lambda tx: tx.rows(select(Chunk.batch_id, Chunk.id).limit(1)))[0]
+    ledger.write(count_shares, [ended.id])
+    _analyse(ledger)
+    columns = (Job.id, Job.item_number, Job.job_key)
+    job, item, key = ledger.read(
+        lambda tx: tx.rows(select(*columns).where(Job.chunk_id == chunk).limit(1))
+    )[0]
+    searches = [
+        JobSearch(ended.batch_id),
+        JobSearch(ended.batch_id, states=[JobState.FAILED]),
+        JobSearch(states=[JobState.PLANNED], rendition="sd"),
+        JobSearch(text="task_100000000007"),
+        JobSearch(text=str(job)),
+        JobSearch(text=key),
+        JobSearch(text="s3://media/001.mov"),
+    ]
+    work: dict[str, Work] = {
+        "progress": lambda: ledger.read(batch_progress, [batch]),
+        "speeds": lambda: ledger.read(ended_lately, [batch]),
+        "pulse": lambda: ledger.read(pulse, timedelta(hours=1), batch=batch),
+        "status": lambda: ledger.read(batch_statuses, [batch]),
+        "item": lambda: ledger.read(item_history, chunk, item),
+        "actions": lambda: ledger.read(recent_actions, batch=batch),
+        "shares": lambda: ledger.write(count_shares, [chunk]),
+        **{
+            f"search {number}": partial(ledger.read, search_jobs, each, limit=20)
+            for number, each in enumerate(searches)
+        },
+    }
+    sizes = _sizes(ledger)
+    faults = {
+        name: [
+            f"{fault}: {statement[0]}"
+            for statement in statements_of(ledger, each)
+            for fault in scans(ledger, statement, sizes)
+        ]
+        for name, each in work.items()
+    }
     assert not any(faults.values()), told({name: each for name, each in faults.items() if each})
 
 

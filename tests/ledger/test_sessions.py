@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import make_url, select, text, update
+from sqlalchemy import func, make_url, select, text, update
 
 from ittybatch.errors import ConfigurationError
-from ittybatch.ledger import Ledger, Transaction, open_ledger
+from ittybatch.ledger import Ledger, Transaction, open_ledger, sessions
 from ittybatch.ledger.database import LedgerUnavailable, create_ledger_engine
 from ittybatch.ledger.inbox import Arrival, receive
 from ittybatch.ledger.models import Chunk
@@ -199,3 +199,20 @@ def test_parameters_of_postgres_itself_are_passed_on(postgres_url: str) -> None:
     ledger = opened(f"{postgres_url}?sslmode=prefer&application_name=nightly")
     assert ledger.read(setting, "application_name") == "nightly"
     ledger.close()
+
+
+def test_a_connection_that_the_server_closed_meanwhile_is_replaced_unnoticed(
+    short: Ledger, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that has been idle is checked before it is used."""
+
+    def backend(tx: Transaction) -> int:
+        found: int = tx.execute(select(func.pg_backend_pid())).scalar_one()
+        return found
+
+    monkeypatch.setattr(sessions, "_CHECK_AFTER_S", 0.0)
+    old = short.read(backend)
+    other = opened(postgres_url)
+    other.write(lambda tx: tx.execute(select(func.pg_terminate_backend(old, 5000))).all())
+    other.close()
+    assert short.read(backend) != old

@@ -80,7 +80,7 @@ def addresses(ledger: Ledger, hostile: Hostile) -> list[str]:
         if getattr(each, "path", "") == "/page" and isinstance(each, Mount)
     ]
     found = []
-    for route in mount.app._app.routes:  # type: ignore[attr-defined]
+    for route in mount.app._app._app.routes:  # type: ignore[attr-defined]
         assert isinstance(route, Route)
         if "GET" not in (route.methods or ()) or any(part in route.path for part in NO_PAGES):
             continue

@@ -1,5 +1,6 @@
 """The page's foundation in a real browser: live in every window, without script, for everybody."""
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -7,11 +8,12 @@ import pytest
 from playwright.sync_api import Browser, HttpCredentials, Locator, Page, expect
 
 from ittybatch.ledger import Ledger
+from ittybatch.ledger.changes import ChangeWatch
 from ittybatch.ledger.database import create_ledger_engine
 from tests.chromium import chromium
 from tests.ledger import library
 from tests.page.browsing import WIDTHS, overflow, send, violations, visitor
-from tests.receiver.harness import Running, payload, running
+from tests.receiver.harness import Running, payload, running, wait_until
 
 JOBS = 12
 PAGES = (
@@ -72,6 +74,34 @@ def test_a_paused_page_stands_still(browser: Browser, busy: Running) -> None:
         page.wait_for_timeout(1500)
         expect(applied(page)).to_have_text("0")
         page.get_by_role("button", name="Continue").click()
+        expect(applied(page)).to_have_text("1")
+
+
+def test_a_hidden_page_costs_nothing(
+    browser: Browser, busy: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last one that is hidden ends the stream; the first that is shown catches up."""
+    looks: list[float] = []
+    look = ChangeWatch.look
+
+    def counted(self: ChangeWatch) -> str:
+        looks.append(time.monotonic())
+        return look(self)
+
+    monkeypatch.setattr(ChangeWatch, "look", counted)
+    turn = (
+        "(hidden) => { Object.defineProperty(document, 'hidden',"
+        " { value: hidden, configurable: true });"
+        " document.dispatchEvent(new Event('visibilitychange')); }"
+    )
+    with visitor(browser) as someone:
+        page = open_live(someone.new_page(), busy)
+        wait_until(lambda: looks)
+        page.evaluate(turn, True)
+        wait_until(lambda: time.monotonic() - looks[-1] > 2.5)
+        send(busy, payload("task-0"))
+        expect(applied(page)).to_have_text("0")
+        page.evaluate(turn, False)
         expect(applied(page)).to_have_text("1")
 
 

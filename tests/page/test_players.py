@@ -1,14 +1,11 @@
 """Real files in a real store, watched in a real browser."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 from playwright.sync_api import Browser, Page, expect
 
 from ittybatch.ittybit.options import Kind
@@ -52,32 +49,10 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def store() -> "Iterator[S3Client]":
-    """A real S3 server; the environment leads the receiver to it."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_ACCESS_KEY_ID": "test-key",
-            "AWS_SECRET_ACCESS_KEY": "test-secret",
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        }.items():
-            patch.setenv(name, value)
-        client = boto3.client("s3", region_name="us-east-1")
-        yield client
-        client.close()
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def bucket(store: "S3Client", tmp_path_factory: pytest.TempPathFactory) -> str:
+def bucket(modules_s3: "S3Client", tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("media")
     make_files(folder)
-    upload(folder, store, BUCKET)
+    upload(folder, modules_s3, BUCKET)
     return BUCKET
 
 

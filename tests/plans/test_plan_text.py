@@ -1,11 +1,9 @@
 """What a plan says of a library with every kind of litter, as the documentation shows it."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import boto3
 import pytest
 
 from ittybatch.cli.planning import plan
@@ -13,7 +11,6 @@ from ittybatch.cli.sourcing import NO_OPTIONS, SourceOptions
 from ittybatch.ledger import open_ledger
 from ittybatch.ledger.migrate import upgrade
 from ittybatch.settings import Settings
-from tests.aws import REGION, environment
 from tests.docs.pages import fences
 from tests.plans import litter
 
@@ -22,14 +19,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def library(aws_url: str) -> Iterator["S3Client"]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment(aws_url).items():
-            patch.setenv(name, value)
-        client = boto3.client("s3", region_name=REGION)
-        litter.fill(client)
-        yield client
-        client.close()
+def library(modules_s3: "S3Client") -> "S3Client":
+    litter.fill(modules_s3)
+    return modules_s3
 
 
 @pytest.fixture

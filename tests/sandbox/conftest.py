@@ -5,10 +5,8 @@ from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import boto3
 import pytest
 
-from tests.aws import REGION, environment
 from tests.sandbox.harness import Running, Sink, make_media, running, serving
 
 if TYPE_CHECKING:
@@ -69,13 +67,8 @@ def media_url(media_dir: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def s3(media_dir: Path, aws_url: str) -> Iterator["S3Client"]:
-    """A bucket `library` with the film in it, and the settings that lead to it."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment(aws_url).items():
-            patch.setenv(name, value)
-        client = boto3.client("s3", region_name=REGION)
-        client.create_bucket(Bucket="library")
-        client.upload_file(str(media_dir / "clip.mp4"), "library", "in/a clip#1.mp4")
-        yield client
-        client.close()
+def s3(media_dir: Path, modules_s3: "S3Client") -> "S3Client":
+    """A bucket `library` with the film in it."""
+    modules_s3.create_bucket(Bucket="library")
+    modules_s3.upload_file(str(media_dir / "clip.mp4"), "library", "in/a clip#1.mp4")
+    return modules_s3

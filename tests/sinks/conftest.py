@@ -1,4 +1,4 @@
-"""Databases of a user's own."""
+"""Databases and an address of a user's own."""
 
 import sqlite3
 import uuid
@@ -11,12 +11,16 @@ import pytest
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from ittybatch.sinks.http import HttpOptions, HttpSink
 from ittybatch.sinks.sql import SqlOptions, SqlSink
 from ittybatch_local.postgres import PostgresCluster
+from tests.sinks.server import Address, serving
 
 Rows: TypeAlias = list[dict[str, Any]]
 Run: TypeAlias = Callable[[str], Rows]
 OpenSql: TypeAlias = Callable[..., SqlSink]
+OpenHttp: TypeAlias = Callable[..., HttpSink]
+SECRET = "a-secret-of-the-app"
 
 
 @pytest.fixture
@@ -64,6 +68,30 @@ def open_sql() -> Iterator[OpenSql]:
     def open_sink(**options: Any) -> SqlSink:  # noqa: ANN401
         values = {"name": "app", "kind": "sql", "url": "${APP_DATABASE_URL}", **options}
         opened.append(SqlOptions.model_validate(values).open())
+        return opened[-1]
+
+    yield open_sink
+    for sink in opened:
+        sink.close()
+
+
+@pytest.fixture
+def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[Address]:
+    """The app's address."""
+    monkeypatch.setenv("RESULTS_SECRET", SECRET)
+    with serving() as served:
+        monkeypatch.setenv("RESULTS_URL", served.url)
+        yield served
+
+
+@pytest.fixture
+def open_http() -> Iterator[OpenHttp]:
+    """Opens sinks, and closes them."""
+    opened: list[HttpSink] = []
+
+    def open_sink(url: str = "${RESULTS_URL}", **options: Any) -> HttpSink:  # noqa: ANN401
+        values = {"name": "app", "kind": "http", "secret": "${RESULTS_SECRET}", "url": url}
+        opened.append(HttpOptions.model_validate({**values, **options}).open())
         return opened[-1]
 
     yield open_sink

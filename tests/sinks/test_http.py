@@ -4,8 +4,7 @@ import hashlib
 import hmac
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import Any
 
 import flask
 import pytest
@@ -15,39 +14,13 @@ from werkzeug.serving import make_server
 from ittybatch.ittybit.webhook import parse_webhook
 from ittybatch.sinks import http
 from ittybatch.sinks.base import SinkUnavailable
-from ittybatch.sinks.http import HttpOptions, HttpSink
+from ittybatch.sinks.http import HttpOptions
+from tests.sinks.conftest import SECRET, OpenHttp
 from tests.sinks.results import accepted, errors, failed, succeeded
-from tests.sinks.server import Address, Answer, Request, serving
-
-SECRET = "a-secret-of-the-app"
-Open: TypeAlias = Callable[..., HttpSink]
+from tests.sinks.server import Address, Answer, Request
 
 
-@pytest.fixture
-def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[Address]:
-    """The app's address."""
-    monkeypatch.setenv("RESULTS_SECRET", SECRET)
-    with serving() as served:
-        monkeypatch.setenv("RESULTS_URL", served.url)
-        yield served
-
-
-@pytest.fixture
-def open_http() -> Iterator[Open]:
-    """Opens sinks, and closes them."""
-    opened: list[HttpSink] = []
-
-    def open_sink(url: str = "${RESULTS_URL}", **options: Any) -> HttpSink:  # noqa: ANN401
-        values = {"name": "app", "kind": "http", "secret": "${RESULTS_SECRET}", "url": url}
-        opened.append(HttpOptions.model_validate({**values, **options}).open())
-        return opened[-1]
-
-    yield open_sink
-    for sink in opened:
-        sink.close()
-
-
-def test_a_result_is_posted_as_ittybit_posts_it(address: Address, open_http: Open) -> None:
+def test_a_result_is_posted_as_ittybit_posts_it(address: Address, open_http: OpenHttp) -> None:
     """Flat, signed, and with an id that is the same when it is delivered again."""
     sink = open_http()
     for _ in range(2):
@@ -82,7 +55,9 @@ def test_a_result_is_posted_as_ittybit_posts_it(address: Address, open_http: Ope
     }
 
 
-def test_a_failure_has_its_reason_where_each_guide_looks(address: Address, open_http: Open) -> None:
+def test_a_failure_has_its_reason_where_each_guide_looks(
+    address: Address, open_http: OpenHttp
+) -> None:
     """As text in the flat form, and as an object with a message in the others."""
     for form in ("flat", "completed", "envelope"):
         open_http(form=form).deliver([failed(1)])
@@ -94,7 +69,7 @@ def test_a_failure_has_its_reason_where_each_guide_looks(address: Address, open_
     assert "output" not in flat
 
 
-def test_a_job_that_was_given_up_is_a_failed_one(address: Address, open_http: Open) -> None:
+def test_a_job_that_was_given_up_is_a_failed_one(address: Address, open_http: OpenHttp) -> None:
     """Readers of Ittybit's webhooks would take `expired` for still running."""
     given = [failed(1, None, status="expired", error_kind=None)]
     for form in ("flat", "envelope"):
@@ -105,7 +80,7 @@ def test_a_job_that_was_given_up_is_a_failed_one(address: Address, open_http: Op
     assert envelope["event"] == "job.failed"
 
 
-def test_success_is_spelt_as_the_form_says(address: Address, open_http: Open) -> None:
+def test_success_is_spelt_as_the_form_says(address: Address, open_http: OpenHttp) -> None:
     """Guides differ: `succeeded` in one, `completed` in others."""
     for form in ("completed", "envelope"):
         open_http(form=form).deliver([succeeded(1)])
@@ -116,7 +91,9 @@ def test_success_is_spelt_as_the_form_says(address: Address, open_http: Open) ->
 
 
 @pytest.mark.parametrize("form", ["flat", "completed", "envelope"])
-def test_our_own_reader_of_webhooks_reads_it(form: str, address: Address, open_http: Open) -> None:
+def test_our_own_reader_of_webhooks_reads_it(
+    form: str, address: Address, open_http: OpenHttp
+) -> None:
     """So will any reader written for Ittybit."""
     open_http(form=form).deliver([succeeded(1), failed(2), accepted(3)])
     jobs = {
@@ -133,7 +110,9 @@ def test_our_own_reader_of_webhooks_reads_it(form: str, address: Address, open_h
     assert jobs["task-2"].error.message == "no video stream"
 
 
-def test_the_bytes_are_those_that_javascript_would_write(address: Address, open_http: Open) -> None:
+def test_the_bytes_are_those_that_javascript_would_write(
+    address: Address, open_http: OpenHttp
+) -> None:
     """The Express receiver of a guide signs `JSON.stringify(req.body)`, not what it received."""
     metadata = {"b": 2.0, "title": "Ærø/é", "10": 1, "2": {"x": [1.0, 0.5]}, "01": True}
     open_http().deliver([succeeded(1, duration_s=124.0, metadata=metadata)])
@@ -144,7 +123,7 @@ def test_the_bytes_are_those_that_javascript_would_write(address: Address, open_
 
 
 def test_the_flask_receiver_of_the_guide_verifies_it(
-    open_http: Open, monkeypatch: pytest.MonkeyPatch
+    open_http: OpenHttp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its code, word for word; with another secret it answers 401, which is refused."""
     printed: list[str] = []
@@ -190,7 +169,7 @@ def test_the_flask_receiver_of_the_guide_verifies_it(
     ]
 
 
-def test_a_refused_result_does_not_stop_the_others(address: Address, open_http: Open) -> None:
+def test_a_refused_result_does_not_stop_the_others(address: Address, open_http: OpenHttp) -> None:
     """4xx is for good; the beginning of the answer says why."""
     address.answer = lambda request: (
         Answer(422, body=b'{"error":\n "no such media"}')
@@ -203,7 +182,7 @@ def test_a_refused_result_does_not_stop_the_others(address: Address, open_http: 
 
 @pytest.mark.parametrize("status", [302, 408, 425, 429, 500, 502, 503])
 def test_an_answer_that_may_change_makes_the_sink_unavailable(
-    status: int, address: Address, open_http: Open
+    status: int, address: Address, open_http: OpenHttp
 ) -> None:
     """Nothing is refused; a redirect is not followed, because it may lead anywhere."""
     address.answer = lambda _: Answer(status, {"Location": f"{address.url}/elsewhere"})
@@ -213,7 +192,7 @@ def test_an_answer_that_may_change_makes_the_sink_unavailable(
 
 
 def test_a_server_that_is_gone_makes_the_sink_unavailable_at_once(
-    open_http: Open, monkeypatch: pytest.MonkeyPatch
+    open_http: OpenHttp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not after a connection for each of 500 results."""
     monkeypatch.setenv("RESULTS_SECRET", SECRET)
@@ -225,14 +204,14 @@ def test_a_server_that_is_gone_makes_the_sink_unavailable_at_once(
     assert "cannot post" in str(sink.check())
 
 
-def test_a_slow_server_is_not_waited_for(address: Address, open_http: Open) -> None:
+def test_a_slow_server_is_not_waited_for(address: Address, open_http: OpenHttp) -> None:
     """Its answer comes after the time limit."""
     address.answer = lambda _: Answer(after_s=1.5)
     with pytest.raises(SinkUnavailable, match=r"no answer within 0\.2 s"):
         open_http(timeout_s=0.2).deliver([succeeded(1)])
 
 
-def test_retry_after_is_respected(address: Address, open_http: Open) -> None:
+def test_retry_after_is_respected(address: Address, open_http: OpenHttp) -> None:
     """No request is sent before, whoever asks."""
     address.answer = lambda _: Answer(429, {"Retry-After": "1"})
     sink = open_http()
@@ -246,7 +225,7 @@ def test_retry_after_is_respected(address: Address, open_http: Open) -> None:
 
 
 def test_what_was_delivered_before_the_server_failed_is_not_sent_again(
-    address: Address, open_http: Open
+    address: Address, open_http: OpenHttp
 ) -> None:
     """The rest has no outcome, and is delivered later."""
     address.answer = lambda request: Answer(503) if int(request.json["job_id"]) >= 3 else Answer()
@@ -267,7 +246,7 @@ def test_one_result_that_the_server_always_fails_with_is_refused_in_the_end(
     answer: Answer,
     reason: str,
     address: Address,
-    open_http: Open,
+    open_http: OpenHttp,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A bug of the app must not hold all other results back. An outage does not count."""
@@ -286,7 +265,7 @@ def test_one_result_that_the_server_always_fails_with_is_refused_in_the_end(
 
 
 def test_a_server_that_sheds_load_refuses_nothing(
-    address: Address, open_http: Open, monkeypatch: pytest.MonkeyPatch
+    address: Address, open_http: OpenHttp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """503 and 429 concern all results, whichever they meet."""
     monkeypatch.setattr(http, "_MOST_FAILURES", 1)
@@ -295,7 +274,7 @@ def test_a_server_that_sheds_load_refuses_nothing(
 
 
 def test_results_of_one_job_come_in_order_and_others_at_once(
-    address: Address, open_http: Open
+    address: Address, open_http: OpenHttp
 ) -> None:
     """At most `concurrency` requests at once."""
     address.answer = lambda _: Answer(after_s=0.02)
@@ -315,7 +294,7 @@ def test_results_of_one_job_come_in_order_and_others_at_once(
 
 
 def test_a_later_result_waits_for_an_earlier_one_of_its_job(
-    address: Address, open_http: Open
+    address: Address, open_http: OpenHttp
 ) -> None:
     """Or the app would go back to an earlier state."""
 
@@ -327,7 +306,7 @@ def test_a_later_result_waits_for_an_earlier_one_of_its_job(
     assert errors(open_http().deliver(given)) == {3: None}
 
 
-def test_only_chosen_results_are_posted(address: Address, open_http: Open) -> None:
+def test_only_chosen_results_are_posted(address: Address, open_http: OpenHttp) -> None:
     """Others count as delivered."""
     sink = open_http(only={"status": ["failed"], "metadata.media_id": ["m2"]})
     assert errors(sink.deliver([succeeded(1), failed(2), failed(3)])) == {
@@ -339,7 +318,7 @@ def test_only_chosen_results_are_posted(address: Address, open_http: Open) -> No
 
 
 def test_headers_may_refer_to_variables(
-    address: Address, open_http: Open, monkeypatch: pytest.MonkeyPatch
+    address: Address, open_http: OpenHttp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Gateways want a token; no error shows it."""
     monkeypatch.setenv("APP_TOKEN", "token-of-the-app")
@@ -351,7 +330,7 @@ def test_headers_may_refer_to_variables(
 
 
 def test_an_address_in_a_variable_is_never_shown(
-    open_http: Open, monkeypatch: pytest.MonkeyPatch
+    open_http: OpenHttp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may contain a key."""
     monkeypatch.setenv("RESULTS_SECRET", SECRET)
@@ -364,7 +343,7 @@ def test_an_address_in_a_variable_is_never_shown(
 
 
 def test_the_check_posts_a_signed_test_without_a_job(
-    address: Address, open_http: Open, monkeypatch: pytest.MonkeyPatch
+    address: Address, open_http: OpenHttp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An app that fails with it is reachable all the same."""
     for status in (200, 400, 500):

@@ -4,11 +4,15 @@ import gzip
 import io
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import openpyxl
 import pyarrow as pa
 from pyarrow import parquet
+
+from ittybatch.profiles import Item
+from ittybatch.sources import ManifestSource, Page, Reject, read_pages
 
 TITLES = ["input", "kind", "options", "profile", "size_bytes", "metadata.show"]
 Row = list[Any]
@@ -84,3 +88,17 @@ WRITERS: dict[str, tuple[Callable[..., bytes], int]] = {
     "list.csv.gz": (lambda *given: gzip.compress(separated(",")(*given)), 2),
     "list.jsonl.zst": (lambda *given: zstd(json_lines(*given)), 1),
 }
+
+
+def pages_of(path: Path, content: str | bytes | None = None, **more: Any) -> list[Page]:  # noqa: ANN401
+    if content is not None:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return list(read_pages(ManifestSource(uri=str(path)), **more))
+
+
+def items_of(path: Path, content: str | bytes) -> list[Item]:
+    return [item for page in pages_of(path, content) for item in page.items]
+
+
+def rejects_of(path: Path, content: str | bytes) -> list[Reject]:
+    return [reject for page in pages_of(path, content) for reject in page.rejects]

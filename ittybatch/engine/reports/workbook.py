@@ -7,6 +7,7 @@ and rules of its own, which `text_of` and `_Rows` follow.
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import IO, Any
 
@@ -15,9 +16,9 @@ from openpyxl.cell import WriteOnlyCell
 from openpyxl.styles import Font
 from openpyxl.utils import get_column_letter
 
-from ittybatch.engine.advice import outlook
 from ittybatch.engine.naming import source_name
 from ittybatch.engine.reports.entries import COLUMNS, FAILED_STATES, counts_of, job_columns
+from ittybatch.engine.reports.failures import FailureRow
 from ittybatch.engine.reports.renditions import RenditionSummary
 from ittybatch.engine.reports.tally import Tally
 from ittybatch.ledger.queries import BatchStatus
@@ -33,11 +34,11 @@ _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]"
 _ESCAPE = re.compile("_x[0-9A-Fa-f]{4}_")
 # Excel and openpyxl take text that begins so for a formula or an error value.
 _SIGNS = ("=", "+", "-", "@", "#", "\t", "\r", "\n")
-_TIMES = {"submitted_at", "completed_at", "created_at", "ended_at"}
+_TIMES = {"submitted_at", "completed_at", "created_at", "ended_at", "first_at", "last_at"}
 _TIME_FORMAT = "yyyy-mm-dd hh:mm:ss"
 _WIDTHS = {"input": 50, "reason": 50, "example": 50, "error_message": 50, "row": 50}
 _WIDTH = 18
-_FAILURES = ("jobs", "status", "outlook", "error_kind", "error_message", "example")
+_FAILURES = tuple(field.name for field in fields(FailureRow))
 _REJECTS = ("line", "field", "reason", "row")
 _RENDITIONS = (
     *("rendition", "jobs", "succeeded", "failed", "mean_s", "p95_s", "longest_s"),
@@ -51,7 +52,7 @@ class WorkbookReport:
     Args:
         stream: Where to write it.
         status: The batch.
-        reasons: Failures by state and reason, the most frequent first.
+        reasons: Failures by reason, the most frequent first.
         rejects: Rejected rows.
         only_failures: Whether to list only jobs that did not succeed.
     """
@@ -60,7 +61,7 @@ class WorkbookReport:
         self,
         stream: IO[bytes],
         status: BatchStatus,
-        reasons: Iterable[Mapping[str, Any]],
+        reasons: Iterable[FailureRow],
         rejects: Iterable[Mapping[str, Any]],
         *,
         only_failures: bool = False,
@@ -84,8 +85,7 @@ class WorkbookReport:
         """Write the other sheets and the file."""
         failures = _Rows(self._book, "failures", _FAILURES)
         for reason in self._reasons:
-            whole = {**reason, "status": reason["state"], "outlook": outlook(reason).value}
-            failures.add([whole[name] for name in _FAILURES])
+            failures.add([getattr(reason, name) for name in _FAILURES])
         rejects = _Rows(self._book, "rejects", _REJECTS)
         for row in self._rejects:
             rejects.add([row[name] for name in _REJECTS])

@@ -106,7 +106,7 @@ def test_a_group_is_retried(browser: Browser, scene: Scene, script: bool) -> Non
         expect(page.locator("#done")).to_contain_text("Its batch begins when a worker starts")
         page.get_by_role("link", name="Retry all that failed").click()
         expect(page.get_by_role("heading", level=1)).to_contain_text("Retry 4 jobs")
-        page.get_by_role("link", name="Back").click()
+        page.get_by_role("link", name="Back", exact=True).click()
         page.get_by_role("link", name="Cancel batch…").click()
         page.get_by_role("button", name="Cancel the batch").click()
         outcome(page, "is cancelled.")

@@ -1,0 +1,152 @@
+"""Send the ledger's notices to Prefect as events, and resume the flow runs that wait for an end.
+
+Both are done by the waker, in each of its rounds.
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable
+from ittybatch.ittybit.redaction import without_secrets
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.notices import (
+    Pending,
+    pending_notices,
+    remove_notices,
+    remove_stale_notices,
+)
+from ittybatch.ledger.waiters import (
+    Waiting,
+    anybody_waits,
+    due_waiters,
+    forget_waiter,
+    note_resumed,
+    waiters_without_batch,
+)
+
+logger = logging.getLogger(__name__)
+
+_PREFIX = "ittybatch."
+# Notices keep their ids, so Prefect recognises an event that is sent twice.
+_IDS = uuid.UUID("6f0d0d0a-5a9e-4b5e-9a57-1f6f7d0c2b11")
+_RETRY_S = 60.0
+
+
+class Notices:
+    """Sends notices and resumes waiters; one of them for each waker.
+
+    Args:
+        ledger: Holds the notices and the waiters.
+        flow_runs: Access to Prefect.
+    """
+
+    def __init__(self, ledger: Ledger, flow_runs: FlowRuns) -> None:
+        self._ledger = ledger
+        self._flow_runs = flow_runs
+        self._send_at = 0.0
+
+    def send(self) -> int:
+        """Send what was not sent yet, oldest first.
+
+        Returns:
+            How many events were sent. If Prefect refuses events, none for a minute: runs are
+            woken without them.
+        """
+        if time.monotonic() < self._send_at:
+            return 0
+        pending = self._ledger.read(pending_notices)
+        if not pending:
+            return 0
+        try:
+            self._flow_runs.emit([_event(each) for each in pending])
+        except PrefectUnavailable as error:
+            self._send_at = time.monotonic() + _RETRY_S
+            dropped = self._ledger.write(remove_stale_notices)
+            logger.warning(
+                "%d events wait for Prefect%s: %s",
+                len(pending),
+                f", and {dropped} older than a day were dropped" if dropped else "",
+                error,
+            )
+            return 0
+        self._ledger.write(remove_notices, [each.id for each in pending])
+        return len(pending)
+
+    def resume_waiters(self) -> list[str]:
+        """Resume the flow runs whose batch or job has ended.
+
+        Returns:
+            The flow runs that were resumed.
+
+        Raises:
+            PrefectUnavailable: Prefect does not answer; the next round continues.
+        """
+        if not self._ledger.read(anybody_waits):
+            return []
+        due = self._ledger.read(due_waiters)
+        due += self._without_batch()
+        if not due:
+            return []
+        statuses = self._flow_runs.statuses([each.flow_run_id for each in due])
+        resumed = []
+        for each in due:
+            status = statuses.get(each.flow_run_id)
+            if status is None or status.ended:
+                self._ledger.write(forget_waiter, each)
+            elif status.suspended and self._flow_runs.resume(each.flow_run_id):
+                resumed.append(each.flow_run_id)
+        # Also those that are not suspended yet: they are looked at again in a moment.
+        self._ledger.write(note_resumed, due)
+        return resumed
+
+    def _without_batch(self) -> list[Waiting]:
+        """The waiters whose batch will never begin: its flow run has ended without one."""
+        waiting = self._ledger.write(waiters_without_batch)
+        if not waiting:
+            return []
+        runs = self._flow_runs.statuses([each.batch_run or "" for each in waiting])
+        return [
+            each
+            for each in waiting
+            if (status := runs.get(each.batch_run or "")) is None or status.ended
+        ]
+
+
+def _event(notice: Pending) -> dict[str, Any]:
+    return {
+        "id": str(uuid.uuid5(_IDS, f"{notice.batch_id}:{notice.id}")),
+        "occurred": notice.at.isoformat(),
+        "event": f"{_PREFIX}{notice.event}",
+        "resource": {
+            "prefect.resource.id": f"ittybatch.batch.{notice.batch_id}",
+            "prefect.resource.name": notice.batch_name,
+            "ittybatch.profile": notice.profile,
+        },
+        "related": _related(notice),
+        "payload": {"batch": notice.batch_id, "name": notice.batch_name, **_safe(notice.details)},
+    }
+
+
+def _related(notice: Pending) -> Sequence[dict[str, str]]:
+    tag = {
+        "prefect.resource.id": f"prefect.tag.batch:{notice.batch_id}",
+        "prefect.resource.role": "tag",
+    }
+    if notice.flow_run_id is None:
+        return [tag]
+    run = {
+        "prefect.resource.id": f"prefect.flow-run.{notice.flow_run_id}",
+        "prefect.resource.role": "flow-run",
+    }
+    return [run, tag]
+
+
+def _safe(details: Any) -> dict[str, Any]:  # noqa: ANN401  JSON
+    """Keep secrets out of what everybody with access to Prefect can read."""
+    return {
+        name: without_secrets(value) if isinstance(value, str) else value
+        for name, value in details.items()
+    }

@@ -1,0 +1,221 @@
+"""The block that makes jobs of one file, and their run."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from prefect.blocks.abstract import JobBlock, JobRun
+from pydantic import Field
+
+from ittybatch.errors import IttybatchError
+from ittybatch.prefect.credentials import IttybitCredentials
+from ittybatch.prefect.starting import repeatable_key
+from ittybatch.prefect.waiting import await_end, own_ledger
+
+if TYPE_CHECKING:
+    from ittybatch.intake.taken import Taken
+    from ittybatch.intake.wanted import Wanted
+    from ittybatch.ledger import Ledger
+    from ittybatch.ledger.job_lookup import JobRow
+    from ittybatch.ledger.waiters import Target
+
+# Held: its batch sends nothing until somebody resumes it.
+_OPEN = ("processing", "held")
+_SUCCEEDED = "succeeded"
+_ASKED = {"input", "profile", "kind", "options", "metadata"}
+
+
+class JobFailed(IttybatchError):
+    """A job did not succeed."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """One job that has succeeded.
+
+    Args:
+        id: The ledger's id of the job.
+        task_id: Ittybit's id.
+        rendition: Name of the rendition; the kind if the job was asked for by kind.
+        kind: Kind of job.
+        output_url: URL of the output.
+    """
+
+    id: int
+    task_id: str | None
+    rendition: str
+    kind: str
+    output_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobsResult:
+    """The jobs of one file, all succeeded.
+
+    Args:
+        batch: The batch that holds them.
+        jobs: The jobs, in the order of the profile's renditions.
+    """
+
+    batch: str
+    jobs: Sequence[JobResult]
+
+    @property
+    def output_urls(self) -> dict[str, str | None]:
+        """The URL of each output, by rendition."""
+        return {job.rendition: job.output_url for job in self.jobs}
+
+
+class IttybitJobRun(JobRun[JobsResult]):
+    """The jobs that `IttybitJob.trigger` has started or found.
+
+    Args:
+        batch: The batch that holds them.
+        job_ids: The ledger's ids of the jobs.
+    """
+
+    def __init__(self, batch: str, job_ids: Sequence[int]) -> None:
+        self.batch = batch
+        self.job_ids = tuple(job_ids)
+
+    def open_target(self, ledger: "Ledger") -> "Target | None":
+        """The first job that has not ended; None if all have."""
+        from ittybatch.ledger.waiters import Target  # noqa: PLC0415  see the package
+
+        for job in self._read(ledger):
+            if job.status in _OPEN:
+                return Target(job=job.id)
+        return None
+
+    def wait_for_completion(self, timeout_s: float | None = None) -> None:  # type: ignore[override]  an asynchronous twin is below
+        """Wait in this process until every job has ended.
+
+        Args:
+            timeout_s: Seconds to wait at most; None for no limit.
+
+        Raises:
+            TimeoutError: A job has not ended in time. It continues.
+        """
+        await_end(self, timeout_s, f"Job {self.job_ids[0]}")
+
+    async def await_for_completion(self, timeout_s: float | None = None) -> None:
+        """Do the same without blocking the event loop."""
+        await asyncio.to_thread(self.wait_for_completion, timeout_s)
+
+    def fetch_result(self) -> JobsResult:  # type: ignore[override]  an asynchronous twin is below
+        """Return the outputs of the jobs, once all have succeeded.
+
+        Raises:
+            JobFailed: A job has not ended, or did not succeed.
+        """
+        with own_ledger() as ledger:
+            jobs = self._read(ledger)
+        for job in jobs:
+            if job.status != _SUCCEEDED:
+                ended = job.status not in _OPEN
+                raise JobFailed(
+                    f"Job {job.id} ({job.rendition} of {job.input_url}) "
+                    + (f"is {job.status}: {job.error}" if ended else "has not ended yet."),
+                    remedy=f"`ittybatch retry {job.batch_id}` makes failed jobs again."
+                    if ended
+                    else "Call `wait_suspended` or `wait_for_completion` first.",
+                )
+        return JobsResult(
+            self.batch,
+            [
+                JobResult(each.id, each.task_id, each.rendition, each.kind, each.output_url)
+                for each in jobs
+            ],
+        )
+
+    async def afetch_result(self) -> JobsResult:
+        """Do the same without blocking the event loop."""
+        return await asyncio.to_thread(self.fetch_result)
+
+    def _read(self, ledger: "Ledger") -> list["JobRow"]:
+        from ittybatch.ledger.job_lookup import lookup_job  # noqa: PLC0415  see the package
+
+        found = [ledger.read(lookup_job, str(job)) for job in self.job_ids]
+        return [job for job in found if job is not None]
+
+
+class IttybitJob(JobBlock[JobsResult]):
+    """Makes jobs of one file: the renditions of a profile, or one job of a kind."""
+
+    _block_type_name = "Ittybit Job"
+    _block_type_slug = "ittybit-job"
+
+    input: str = Field(title="Input", description="The file: s3://bucket/key or an http(s) URL.")
+    profile: str | None = Field(
+        None, title="Profile", description="Name of the profile whose renditions are made."
+    )
+    kind: str | None = Field(
+        None, title="Kind", description="Without a profile: the kind of the one job."
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, title="Options", description="Options of that kind."
+    )
+    metadata: dict[str, Any] = Field(
+        default_factory=dict, title="Metadata", description="Your own pairs, sent with each job."
+    )
+    credentials: IttybitCredentials | None = Field(
+        None,
+        title="Credentials",
+        description="Of the Ittybit project; without them those of the environment count.",
+    )
+
+    def trigger(self) -> IttybitJobRun:  # type: ignore[override]  an asynchronous twin is below
+        """Record the jobs in the ledger and send them to Ittybit.
+
+        In a flow run it may be repeated: the same block finds the jobs that it has started. What
+        was made before, by any batch, is found and not made again.
+
+        Raises:
+            RequestRefused: The input, the profile, the kind or an option cannot be used.
+            LedgerUnavailable: The ledger cannot be reached. Nothing was sent.
+            ConfigurationError: There is no API key.
+        """
+        # In a thread of its own: an event loop may be running in this one.
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(asyncio.run, self._take(self._wanted())).result()
+
+    async def atrigger(self) -> IttybitJobRun:
+        """Do the same without blocking the event loop."""
+        return await self._take(self._wanted())
+
+    def _wanted(self) -> "Wanted":
+        from ittybatch.intake.wanted import TaskSpec, Wanted  # noqa: PLC0415  see the package
+        from ittybatch.profiles import Item  # noqa: PLC0415  likewise
+
+        asked = self.model_dump(mode="json", include=_ASKED)
+        digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+        return Wanted(
+            item=Item(self.input),
+            profile=self.profile,
+            tasks=() if self.profile else (TaskSpec(self.kind or "video", self.options),),
+            metadata=self.metadata,
+            idempotency_key=repeatable_key(digest),
+            body_digest=digest,
+        )
+
+    async def _take(self, wanted: "Wanted") -> IttybitJobRun:
+        from ittybatch.intake.declaration import load_declared  # noqa: PLC0415  see the package
+        from ittybatch.intake.intake import Intake  # noqa: PLC0415  likewise
+        from ittybatch.settings import Settings  # noqa: PLC0415  likewise
+
+        settings = Settings() if self.credentials is None else self.credentials.settings()
+        with own_ledger() as ledger:
+            declared = load_declared(settings.intake_file, settings.profiles_dir)
+            watched = [each.uri for each in declared.buckets]
+            intake = Intake(ledger, settings, declared.options, watched)
+            await intake.start()
+            try:
+                taken: Taken = await intake.take(wanted, answer_within_s=0)
+            finally:
+                # Sends what was taken.
+                await intake.stop()
+        return IttybitJobRun(taken.batch_id, [int(job.job_id) for job in taken.jobs])

@@ -1,0 +1,86 @@
+"""A user's own flow: it starts a job and a batch, sleeps, and goes on with the results."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.system import System
+from tests.end_to_end.waiting import until
+
+pytestmark = pytest.mark.timeout(900)
+
+MINE = """
+import json
+from pathlib import Path
+from prefect import flow
+from ittybatch.prefect import IttybitBatch, IttybitJob, wait_suspended
+
+@flow
+def publish(url: str, manifest: str, out: str):
+    job = IttybitJob(input=url, kind="image", options={"format": "webp", "width": 320}).trigger()
+    outputs = wait_suspended(job).output_urls
+    batch = IttybitBatch(source=manifest, profile="web").trigger()
+    counts = wait_suspended(batch).counts
+    Path(out).write_text(json.dumps({"outputs": outputs, "succeeded": counts["succeeded"]}))
+"""
+DEPLOY = """
+import sys
+from prefect import flow
+
+mine = flow.from_source(source=sys.argv[1], entrypoint="mine.py:publish")
+pool = {"work_pool_name": "ittybatch", "build": False, "push": False}
+mine.deploy(name="mine", print_next_steps=False, **pool)
+"""
+REGISTER = ("-m", "prefect", "block", "register", "-m", "ittybatch.prefect")
+
+
+@pytest.mark.parametrize("manifest", [3], indirect=True)
+def test_a_flow_sleeps_until_its_job_and_its_batch_have_ended(
+    instant_system: System, manifest: dict[str, str], tmp_path: Path
+) -> None:
+    """Each started once, however often the flow begins again; its events are there for all."""
+    system = instant_system
+    # Late enough for the flow to be asleep.
+    system.wire.strike({"webhooks": {"delayed": {"probability": 1.0, "seconds": 8}}})
+    (tmp_path / "mine.py").write_text(MINE)
+    _python(system, "-c", DEPLOY, str(tmp_path))
+    assert "ittybit-credentials" in _python(system, *REGISTER)
+    out = tmp_path / "out.json"
+    before = system.wire.created
+    run = system.prefect.run(
+        "publish/mine",
+        {"url": "s3://library/own/flow.png", "manifest": manifest["uri"], "out": str(out)},
+    )
+    until(out.exists, "the flow has its results", within_s=240)
+    result = json.loads(out.read_text())
+    assert result["succeeded"] == 3
+    assert result["outputs"]["image"].startswith("http")
+    assert system.wire.created - before == 4, "each job once"
+    names = until(
+        lambda: found if (found := system.prefect.history(run))[-1] == "Completed" else None,
+        "the flow run has ended",
+    )
+    assert names.count("Suspended") == 2, names
+    batch = system.newest(manifest["uri"])
+    resource = f"ittybatch.batch.{batch}"
+    for event in ("batch.planned", "chunk.done", "batch.ended"):
+        until(
+            lambda name=f"ittybatch.{event}": system.prefect.events(name, resource),
+            f"Prefect has the event {event}",
+        )
+
+
+def _python(system: System, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env=system.stack.process_environment(),
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
