@@ -60,6 +60,7 @@ class Signer:
     def __init__(self) -> None:
         self._clients: OrderedDict[str, S3Client] = OrderedDict()
         self._lock = threading.Lock()
+        self._making = threading.Lock()
 
     def sign(self, uri: str, *, content_type: str = "", valid_s: int = VALID_S) -> str:
         """Sign an address from which a browser can read an object, also in part.
@@ -125,18 +126,28 @@ class Signer:
         return self._client(bucket)
 
     def _client(self, bucket: str) -> "S3Client":
+        known = self._known(bucket)
+        if known is not None:
+            return known
+        # One at a time: a page with ten outputs asks for the same client ten times at once.
+        with self._making:
+            known = self._known(bucket)
+            if known is not None:
+                return known
+            made = _make_client(bucket)
+            with self._lock:
+                self._clients[bucket] = made
+                # Others may still use those that are dropped, so they are not closed.
+                while len(self._clients) > _MAX_CLIENTS:
+                    self._clients.popitem(last=False)
+            return made
+
+    def _known(self, bucket: str) -> "S3Client | None":
         with self._lock:
             known = self._clients.get(bucket)
             if known is not None:
                 self._clients.move_to_end(bucket)
-                return known
-        made = _make_client(bucket)
-        with self._lock:
-            # Another thread may have been faster; a client that is in use is not closed.
-            self._clients.setdefault(bucket, made)
-            while len(self._clients) > _MAX_CLIENTS:
-                self._clients.popitem(last=False)
-            return self._clients.get(bucket, made)
+            return known
 
 
 def _make_client(bucket: str) -> "S3Client":

@@ -86,8 +86,13 @@ def scene(ledger: Ledger, receiver: Running) -> Scene:
 def page(receiver: Running, scene: Scene, browser: Browser) -> Iterator[Page]:
     with visitor(browser, viewport={"width": 1280, "height": 900}) as context:
         opened = context.new_page()
-        opened.goto(f"{receiver.url}{scene.path}")
+        show(opened, f"{receiver.url}{scene.path}")
         yield opened
+
+
+def show(page: Page, url: str) -> None:
+    """Open a page; its pictures may take longer."""
+    page.goto(url, wait_until="domcontentloaded", timeout=60_000)
 
 
 def play(page: Page, selector: str) -> None:
@@ -101,7 +106,7 @@ def play(page: Page, selector: str) -> None:
           return medium.currentTime > 1;
         }""",
         arg=selector,
-        timeout=20_000,
+        timeout=60_000,
         polling=200,
     )
 
@@ -139,7 +144,7 @@ def test_hls_js_plays_where_the_browser_does_not(
     violations: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda line: violations.append(line.text))
-    page.goto(f"{receiver.url}{scene.path}")
+    show(page, f"{receiver.url}{scene.path}")
     play(page, medium(scene, "hls"))
     assert any("/hls-" in url for url in asked)
     assert page.locator(medium(scene, "hls")).evaluate("video => video.src").startswith("blob:")
@@ -208,14 +213,14 @@ def test_everything_can_be_reached_without_script(
     """Players have their address, and the webhook is a link."""
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(f"{receiver.url}{scene.path}")
+    show(page, f"{receiver.url}{scene.path}")
     card = page.locator(f"#job-{scene.job('film')}")
     assert card.locator("video").get_attribute("src") == f"/page/media/{scene.job('film')}/output"
     card.get_by_text("Timeline").click()
     card.get_by_text("Show the webhook").click()
     card.get_by_role("link", name="Open the webhook").click()
     expect(page.locator("pre.code")).to_contain_text('"id": "task-0"')
-    page.goto(f"{receiver.url}{scene.path}")
+    show(page, f"{receiver.url}{scene.path}")
     page.locator(f"#job-{scene.job('gone')}").get_by_role("link", name="Check").click()
     expect(page.locator("main")).to_contain_text("no longer exists")
     context.close()
@@ -232,7 +237,7 @@ def test_anyone_can_use_the_page(
         for path in paths:
             for width in WIDTHS:
                 page.set_viewport_size({"width": width, "height": 900})
-                page.goto(f"{receiver.url}{path}")
+                show(page, f"{receiver.url}{path}")
                 page.evaluate("document.querySelectorAll('details').forEach(d => (d.open = true))")
                 assert overflow(page) == 0, (path, width)
             assert violations(page) == [], path
