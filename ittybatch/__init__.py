@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["batches", "compare", "failures", "rejects", "results", "run"]
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - any name of `ittybatch.analysis`

@@ -150,7 +150,7 @@ def test_every_field_of_a_source_is_documented() -> None:
 
 def test_exit_statuses_are_the_programs() -> None:
     """In their order."""
-    text = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    text = (CHECKOUT / "docs" / "operations.md").read_text(encoding="utf-8")
     section = text.partition("\n## Exit status\n")[2].partition("\n## ")[0]
     found = [int(number) for number in re.findall(r"^\| (\d) \|", section, flags=re.MULTILINE)]
     assert found == [SUCCEEDED, SOME_FAILED, USAGE, COULD_NOT_RUN]
