@@ -19,7 +19,6 @@ from openpyxl.utils import get_column_letter
 from ittybatch.engine.naming import source_name
 from ittybatch.engine.reports.entries import COLUMNS, FAILED_STATES, counts_of, job_columns
 from ittybatch.engine.reports.failures import FailureRow
-from ittybatch.engine.reports.renditions import RenditionSummary
 from ittybatch.engine.reports.tally import Tally
 from ittybatch.ledger.queries import BatchStatus
 from ittybatch.ledger.results import Result
@@ -73,6 +72,7 @@ class WorkbookReport:
         self._only_failures = only_failures
         self._book = Workbook(write_only=True)
         self._summary = _Rows(self._book, "summary", ())
+        self._summary.add_titles(("batch", status.id))
         self._jobs = _Rows(self._book, "jobs", COLUMNS)
 
     def add(self, rows: Sequence[Result]) -> None:
@@ -89,8 +89,11 @@ class WorkbookReport:
         rejects = _Rows(self._book, "rejects", _REJECTS)
         for row in self._rejects:
             rejects.add([row[name] for name in _REJECTS])
-        for line in _summary_lines(self._status, tally.summary):
+        for line in _summary_lines(self._status):
             self._summary.add(line)
+        self._summary.add_titles(_RENDITIONS)
+        for each in tally.summary:
+            self._summary.add([_rounded(getattr(each, name)) for name in _RENDITIONS])
         self._book.save(self._stream)
 
 
@@ -119,6 +122,11 @@ class _Rows:
         self._sheet.append([self._cell(value) for value in values])
         self._rows += 1
 
+    def add_titles(self, names: Sequence[str]) -> None:
+        """Write a row of titles."""
+        self._sheet.append([self._bold(_titled(name)) for name in names])
+        self._rows += 1
+
     def _begin_sheet(self) -> None:
         self._sheets += 1
         title = self._name if self._sheets == 1 else f"{self._name} {self._sheets}"
@@ -127,15 +135,14 @@ class _Rows:
             after = self._book.sheetnames.index(self._sheet.title) + 1
         self._sheet = self._book.create_sheet(title, after)
         self._rows = 0
-        for number, name in enumerate(self._titles or ("", ""), 1):
+        for number, name in enumerate(self._titles or _RENDITIONS, 1):
             letter = get_column_letter(number)
             self._sheet.column_dimensions[letter].width = _WIDTHS.get(name, _WIDTH)
         if self._titles:
             self._sheet.freeze_panes = "A2"
             last = get_column_letter(len(self._titles))
             self._sheet.auto_filter.ref = f"A1:{last}{MOST_ROWS}"
-            self._sheet.append([self._bold(_titled(name)) for name in self._titles])
-            self._rows = 1
+            self.add_titles(self._titles)
 
     def _cell(self, value: object) -> object:
         """Convert a value to what openpyxl writes as that value, never as a formula."""
@@ -175,10 +182,7 @@ def text_of(text: str) -> str:
     return raw[: 2 * (MOST_UNITS - 1)].decode("utf-16-le", errors="ignore") + "…"
 
 
-def _summary_lines(
-    status: BatchStatus, renditions: Sequence[RenditionSummary]
-) -> Iterator[Sequence[object]]:
-    yield "batch", status.id
+def _summary_lines(status: BatchStatus) -> Iterator[Sequence[object]]:
     yield "name", status.name
     yield "state", status.state.value
     yield "reason", status.reason
@@ -189,9 +193,10 @@ def _summary_lines(
     yield from counts_of(status).items()
     yield "rejected", status.plan.get("rejected", 0)
     yield ()
-    yield _RENDITIONS
-    for each in renditions:
-        yield [getattr(each, name) for name in _RENDITIONS]
+
+
+def _rounded(value: object) -> object:
+    return round(value, 3) if isinstance(value, float) else value
 
 
 def _titled(name: str) -> str:
