@@ -14,7 +14,6 @@ from tests.page.browsing import WIDTHS, overflow, violations, visitor
 from tests.page.steering import HOSTILE, Recorder, failing, waiting
 from tests.receiver.harness import running
 
-
 # Other tests may use all CPUs at the same time.
 PATIENCE_MS = 30_000
 
