@@ -14,6 +14,9 @@ from tests.page.browsing import WIDTHS, overflow, violations, visitor
 from tests.page.steering import HOSTILE, Recorder, failing, waiting
 from tests.receiver.harness import running
 
+# Other tests may use all CPUs at the same time.
+PATIENCE_MS = 30_000
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
@@ -50,6 +53,7 @@ def outcome(page: Page, text: str) -> None:
 def test_what_one_window_does_another_shows(browser: Browser, scene: Scene) -> None:
     """And a click there that came too late is told so; neither page is loaded again."""
     with visitor(browser) as someone:
+        someone.set_default_timeout(PATIENCE_MS)
         first, second = someone.new_page(), someone.new_page()
         for page in (first, second):
             page.goto(scene.waiting)
@@ -78,6 +82,7 @@ def test_a_form_that_is_half_filled_in_survives_what_happens(
 ) -> None:
     """The page around it is live; what was typed stays."""
     with visitor(browser) as someone:
+        someone.set_default_timeout(PATIENCE_MS)
         page, other = someone.new_page(), someone.new_page()
         page.goto(scene.waiting)
         page.get_by_label("Submissions per second").fill("2.5")
@@ -93,6 +98,7 @@ def test_a_form_that_is_half_filled_in_survives_what_happens(
 def test_a_group_is_retried(browser: Browser, scene: Scene, script: bool) -> None:
     """The page asks first, with the number and the price; what is hostile is text."""
     with visitor(browser, java_script_enabled=script) as someone:
+        someone.set_default_timeout(PATIENCE_MS)
         page = someone.new_page()
         asked: list[str] = []
         page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
@@ -118,6 +124,7 @@ def test_a_group_is_retried(browser: Browser, scene: Scene, script: bool) -> Non
 def test_everybody_can_read_it(browser: Browser, scene: Scene, scheme: str) -> None:
     """Axe finds nothing, and no window is too narrow."""
     with visitor(browser, color_scheme=scheme) as someone:
+        someone.set_default_timeout(PATIENCE_MS)
         page = someone.new_page()
         page.goto(scene.failed)
         retry = page.locator("#failures a.button").first.get_attribute("href")
