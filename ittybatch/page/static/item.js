@@ -38,8 +38,13 @@
     hls.on(Hls.Events.ERROR, (_, error) => error.fatal && failed(video));
     hls.loadSource(playlist);
     hls.attachMedia(video);
-    video.addEventListener("play", () => hls.startLoad(-1), { once: true });
-    if (playing) video.play().catch(() => {});
+    // Pressed before or while hls.js was loaded: no `play` will come any more.
+    if (playing || !video.paused) {
+      hls.startLoad(-1);
+      video.play().catch(() => {});
+    } else {
+      video.addEventListener("play", () => hls.startLoad(-1), { once: true });
+    }
   }
 
   // Players ask for nothing before they can be seen: a page may have twenty.
