@@ -37,7 +37,7 @@ class IttybitBatchRun(JobRun["BatchSummary"]):
             return None if self._ended_without() else Target(batch_run=self.flow_run_id)
         return None if ledger.read(batch_has_ended, batch) else Target(batch=batch)
 
-    def wait_for_completion(self, timeout_s: float | None = None) -> None:  # type: ignore[override]  an asynchronous twin is below
+    def wait_for_completion(self, timeout_s: float | None = None) -> None:  # type: ignore[override] # its twin is asynchronous
         """Wait in this process until the batch has ended.
 
         Args:
@@ -52,7 +52,7 @@ class IttybitBatchRun(JobRun["BatchSummary"]):
         """Do the same without blocking the event loop."""
         await asyncio.to_thread(self.wait_for_completion, timeout_s)
 
-    def fetch_result(self) -> "BatchSummary":  # type: ignore[override]  an asynchronous twin is below
+    def fetch_result(self) -> "BatchSummary":  # type: ignore[override] # its twin is asynchronous
         """Return the summary of the batch: its id, its state, and its jobs by state.
 
         Raises:
@@ -107,7 +107,7 @@ class IttybitBatch(JobBlock["BatchSummary"]):
         "adhoc", title="Deployment", description="The deployment of run-batch that runs it."
     )
 
-    def trigger(self) -> IttybitBatchRun:  # type: ignore[override]  an asynchronous twin is below
+    def trigger(self) -> IttybitBatchRun:  # type: ignore[override] # its twin is asynchronous
         """Start the batch. In a flow run it may be repeated: it finds what it has started.
 
         Raises:

@@ -91,7 +91,7 @@ class IttybitJobRun(JobRun[JobsResult]):
                 return Target(job=job.id)
         return None
 
-    def wait_for_completion(self, timeout_s: float | None = None) -> None:  # type: ignore[override]  an asynchronous twin is below
+    def wait_for_completion(self, timeout_s: float | None = None) -> None:  # type: ignore[override] # its twin is asynchronous
         """Wait in this process until every job has ended.
 
         Args:
@@ -106,7 +106,7 @@ class IttybitJobRun(JobRun[JobsResult]):
         """Do the same without blocking the event loop."""
         await asyncio.to_thread(self.wait_for_completion, timeout_s)
 
-    def fetch_result(self) -> JobsResult:  # type: ignore[override]  an asynchronous twin is below
+    def fetch_result(self) -> JobsResult:  # type: ignore[override] # its twin is asynchronous
         """Return the outputs of the jobs, once all have succeeded.
 
         Raises:
@@ -168,7 +168,7 @@ class IttybitJob(JobBlock[JobsResult]):
         description="Of the Ittybit project; without them those of the environment count.",
     )
 
-    def trigger(self) -> IttybitJobRun:  # type: ignore[override]  an asynchronous twin is below
+    def trigger(self) -> IttybitJobRun:  # type: ignore[override] # its twin is asynchronous
         """Record the jobs in the ledger and send them to Ittybit.
 
         In a flow run it may be repeated: the same block finds the jobs that it has started. What

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -59,18 +60,16 @@ def test_a_flow_sleeps_until_its_job_and_its_batch_have_ended(
     assert result["succeeded"] == 3
     assert result["outputs"]["image"].startswith("http")
     assert system.wire.created - before == 4, "each job once"
-    names = until(
-        lambda: found if (found := system.prefect.history(run))[-1] == "Completed" else None,
-        "the flow run has ended",
+    until(
+        lambda: system.prefect.flow_run(run)["state_type"] == "COMPLETED", "the flow run has ended"
     )
+    names = system.prefect.history(run)
     assert names.count("Suspended") == 2, names
     batch = system.newest(manifest["uri"])
     resource = f"ittybatch.batch.{batch}"
     for event in ("batch.planned", "chunk.done", "batch.ended"):
-        until(
-            lambda name=f"ittybatch.{event}": system.prefect.events(name, resource),
-            f"Prefect has the event {event}",
-        )
+        name = f"ittybatch.{event}"
+        until(partial(system.prefect.events, name, resource), f"Prefect has the event {name}")
 
 
 def _python(system: System, *arguments: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Dialog, Page, expect
 
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine
@@ -101,7 +101,12 @@ def test_a_group_is_retried(browser: Browser, scene: Scene, script: bool) -> Non
         someone.set_default_timeout(PATIENCE_MS)
         page = someone.new_page()
         asked: list[str] = []
-        page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+
+        def note(dialog: Dialog) -> None:
+            asked.append(dialog.message)
+            dialog.dismiss()
+
+        page.on("dialog", note)
         page.goto(scene.failed)
         expect(page.locator("#failures")).to_contain_text(HOSTILE[:18])
         page.get_by_role("link", name=re.compile("Retry these 3 ")).click()
