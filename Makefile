@@ -13,7 +13,8 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	BIN=$(BIN) sh scripts/check
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --ignore tests/image $(ARGS)
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --ignore tests/end_to_end --ignore tests/image $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile tests/end_to_end $(ARGS)
 
 # Needs root, buildah and debootstrap. The base and the wheels are kept for the next time.
 test-image: $(STAMP)

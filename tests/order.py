@@ -11,7 +11,6 @@ _FIRST = (
     _TOGETHER,
     "tests/end_to_end/test_accidents.py",
     "tests/end_to_end/test_asleep.py",
-    "tests/end_to_end/test_intake_soak.py",
     "tests/end_to_end/test_tutorial.py",
     "tests/end_to_end/pages/test_approval_form.py",
     "tests/end_to_end/test_approval.py",

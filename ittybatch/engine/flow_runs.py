@@ -34,6 +34,7 @@ BATCH_DEPLOYMENT = "run-batch/adhoc"
 _PAGE = 200
 _MAX_REASON_CHARS = 500
 _COMPARE_CLOCKS_EVERY_S = 60.0
+_CLOCKS_DIFFER = timedelta(seconds=2)
 
 
 class PrefectUnavailable(IttybatchError):
@@ -225,8 +226,9 @@ class FlowRuns:
         if time.monotonic() - self._compared_at >= _COMPARE_CLOCKS_EVERY_S:
             response = self._client.request("GET", "/health")
             if (date := response.headers.get("date")) is not None:
-                server = parsedate_to_datetime(date)
-                self._ahead = server - datetime.now(UTC)
+                ahead = parsedate_to_datetime(date) - datetime.now(UTC)
+                # The header has whole seconds.
+                self._ahead = ahead if abs(ahead) >= _CLOCKS_DIFFER else timedelta()
                 self._compared_at = time.monotonic()
         return self._ahead
 

@@ -1,23 +1,27 @@
 """The page that finds jobs: filters in the address, pages in both directions."""
 
 from collections.abc import Iterable, Sequence
+from http import HTTPStatus
 from urllib.parse import quote, urlencode
 
 from starlette.datastructures import QueryParams
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from ittybatch.ittybit.options import Kind
 from ittybatch.ledger.queries import AmbiguousBatch, find_batch
 from ittybatch.ledger.search import JobPage, JobSearch, search_jobs
 from ittybatch.ledger.states import JobState
+from ittybatch.ledger.timeline import item_of_job
 from ittybatch.page.shell import Shell
 
 _PATH = "/page/jobs"
 _SHOWN = 50
 # An address may be as long as this, with its signature.
 _MAX_CHARS = 4000
+_MAX_DIGITS = 18
 _FILTERS = ("batch", "state", "rendition", "kind", "q", "metadata")
 
 
@@ -29,6 +33,16 @@ async def view(request: Request) -> Response:
 async def region(request: Request) -> Response:
     """Show the jobs alone, for the page that shows them already."""
     return await _show(request, "regions/jobs.html")
+
+
+async def lead(request: Request) -> Response:
+    """Lead from a job to its item, which shows the job among its others."""
+    number = request.path_params["job"]
+    place = await Shell.of(request).read(item_of_job, int(number)) if _is_id(number) else None
+    if place is None:
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"There is no job {number[:50]}.")
+    chunk, item = place
+    return RedirectResponse(f"/page/items/{chunk}/{item}#job-{number}", HTTPStatus.SEE_OTHER)
 
 
 async def _show(request: Request, template: str) -> Response:
@@ -101,6 +115,14 @@ def _address(query: QueryParams, **place: str | None) -> str:
     return f"{_PATH}?{text}" if text else _PATH
 
 
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
+
+
 def routes() -> list[Route]:
     """The routes of this page."""
-    return [Route("/jobs", view), Route("/regions/jobs", region)]
+    return [
+        Route("/jobs", view),
+        Route("/regions/jobs", region),
+        Route("/jobs/{job}", lead),
+    ]

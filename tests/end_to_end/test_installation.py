@@ -224,6 +224,7 @@ def test_doctor_finds_nothing_wrong(system: System) -> None:
     assert {finding["check"]: finding["grade"] for finding in done} == dict.fromkeys(
         (
             *("API key", "Registration", "Webhook secret", "Webhook URL", "Receiver's API"),
+            "Page",
             *("Ledger", "Prefect API", "Worker", "Deployments", "Automation", "Events"),
             *("Intake", "Bucket's events", "Uploads", "Uploads (CORS)", "Uploads (abandoned)"),
             *("Bucket", "Bucket (worker)"),

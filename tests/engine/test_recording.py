@@ -80,7 +80,7 @@ def test_a_lever_is_pulled_even_if_it_cannot_be_recorded(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The record is for people; the log says what is missing in it."""
-    ledger = Ledger(create_ledger_engine(f"sqlite:///{tmp_path}/without-tables.db"), patience_s=0)
+    ledger = Ledger(create_ledger_engine(f"sqlite:///{tmp_path}/without-tables.db"), patience_s=0.1)
     with recorded(ledger, ANN, "deploy") as record:
         assert record.number is None
     assert "deploy by ann@studio is not among the recorded actions" in caplog.text

@@ -57,9 +57,7 @@ def test_runs_whose_process_is_gone_are_ended(
     }
     assert tidy(FlowRuns(prefect)) == [], "they may be at work"
     monkeypatch.setattr(
-        "ittybatch.engine.tidying._LONGEST_S",
-        # The server tells its time in whole seconds, so an age may be a second too small.
-        {StateType.PENDING: -2.0, StateType.RUNNING: -2.0},
+        "ittybatch.engine.tidying._LONGEST_S", {StateType.PENDING: 0.0, StateType.RUNNING: 0.0}
     )
     assert {UUID(each) for each in tidy(FlowRuns(prefect))} == stuck
     for run in stuck:

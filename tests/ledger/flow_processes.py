@@ -1,6 +1,6 @@
 """The flows' own sequences of transactions, cut at each of them, and Prefect's rules."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -62,6 +62,9 @@ class Prefect(FlowRuns):
     def call(self, ids: Sequence[str]) -> None:
         for run in ids:
             self.resume(run)
+
+    def emit(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Take any event."""
 
     def resume(self, flow_run: str) -> bool:
         if self.states.get(flow_run) is not StateType.PAUSED:

@@ -208,7 +208,7 @@ def test_a_fault_of_ours_is_not_described(
     assert "secret detail" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("path", ["/", "/jobs", "/jobs/1/output", "/docs", "/redoc", "/processes"])
+@pytest.mark.parametrize("path", ["/jobs", "/jobs/1/output", "/docs", "/redoc", "/processes"])
 def test_other_paths_are_not_found(sqlite_url: str, path: str) -> None:
     """In the form of the guide, and without a page that loads scripts from elsewhere."""
     with serving(sqlite_url, NotingIntake()) as api:

@@ -130,9 +130,11 @@ def test_it_tells_its_figures(receiver: Running, ledger: Ledger) -> None:
 
 def test_other_addresses_are_not_found(receiver: Running) -> None:
     """There is nothing else to see, not even a server's name."""
-    answer = receiver.get("/")
+    answer = receiver.get("/nothing")
     assert answer.status_code == 404
     assert "server" not in answer.headers
+    page = receiver.get("/")
+    assert (page.status_code, page.headers["location"]) == (303, "page/")
 
 
 def _environment(**given: str) -> dict[str, str]:

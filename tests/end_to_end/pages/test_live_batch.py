@@ -92,7 +92,7 @@ def press(tab: Page, name: str, told: str, *, live: bool) -> None:
 def shows(tab: Page, where: str, text: str, *, live: bool) -> None:
     """Wait until a part of the page shows a text: by itself, or after a reload without script."""
     if live:
-        expect(tab.locator(where)).to_contain_text(text)
+        expect(tab.locator(where)).to_contain_text(text, timeout=LIVE_MS)
         return
 
     def reloaded() -> bool:
