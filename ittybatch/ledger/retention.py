@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, t
 
 from ittybatch.ledger.database import Ledger, Transaction
 from ittybatch.ledger.models import Attempt, Batch, Chunk, Delivery, Job, Outbox, Reject, Request
+from ittybatch.ledger.notices import remove_stale_notices
 from ittybatch.ledger.states import ChunkState
 
 # A receiver on SQLite waits for each of these transactions.
@@ -93,6 +94,8 @@ def tidy(ledger: Ledger, *, older_than: timedelta, dry_run: bool = False) -> Rem
     else:
         while count := ledger.write(_tidy_requests):
             removed.requests += count
+        # Only a ledger without a waker has any.
+        ledger.write(remove_stale_notices)
     return removed
 
 

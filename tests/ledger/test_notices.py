@@ -1,13 +1,18 @@
 """Notices: each change of a batch is told once, in its transaction; idle batches are no news."""
 
+from datetime import timedelta
+
 import pytest
+from sqlalchemy import update
 
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.batches import end_batch, finish_planning
 from ittybatch.ledger.chunks import finish_chunk
 from ittybatch.ledger.control import approve, cancel_batch, hold_batch, resume_batch
+from ittybatch.ledger.models import Notice
 from ittybatch.ledger.notices import Event, pending_notices, remove_notices
 from ittybatch.ledger.planning import plan_page
+from ittybatch.ledger.retention import tidy
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.submission import claim_due
 from tests.ledger import library
@@ -80,3 +85,16 @@ def test_what_is_rolled_back_is_not_told(ledger: Ledger) -> None:
     with pytest.raises(RuntimeError):
         ledger.write(hold_and_fail)
     assert told(ledger) == []
+
+
+def test_notices_that_nobody_sends_do_not_stay_for_ever(ledger: Ledger) -> None:
+    """Where no receiver and no reconcile runs, tidying removes them after a day."""
+    library.planned_batch(ledger, library.job("a.mov"))
+
+    def age(transaction: Transaction) -> None:
+        transaction.execute(update(Notice).values(at=library.LONG_AGO))
+
+    ledger.write(age)
+    library.planned_batch(ledger, library.job("b.mov"))
+    tidy(ledger, older_than=timedelta(days=30))
+    assert told(ledger) == [Event.PLANNED], "of today"
