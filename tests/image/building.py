@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from packaging.markers import Marker
+
 from ittybatch.settings import CHECKOUT
 
 BASE = "docker.io/library/python:3.11-slim"
 IMAGE = "localhost/ittybatch:test"
 _SUITE = "bookworm"
+_PYTHON = "3.11.2"  # of the suite
 _MIRROR = "http://deb.debian.org/debian"
 _BASE_FILE = """\
 FROM scratch
@@ -106,12 +109,13 @@ class Builder:
         shutil.rmtree(context)
 
     def _download_wheels(self) -> Path:
-        """Download what the lock names, also what only an older Python 3.11 needs."""
+        """Download what the lock names for the base's Python."""
         wheels = self._folder / "wheels"
         wheels.mkdir(exist_ok=True)
         lock = (CHECKOUT / "requirements.txt").read_text()
         pinned = re.findall(r"^(\S+==\S+)(?: ; (.*?))? \\$", lock, re.MULTILINE)
-        wanted = [name for name, marker in pinned if marker != "sys_platform == 'win32'"]
+        python = {"python_full_version": _PYTHON, "python_version": _PYTHON.rpartition(".")[0]}
+        wanted = [name for name, text in pinned if not text or Marker(text).evaluate(python)]
         requirements = self._folder / "wanted.txt"
         requirements.write_text("\n".join(wanted))
         pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps")
