@@ -4,17 +4,19 @@ Both are done by the waker, in each of its rounds.
 """
 
 import logging
-import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable
+import httpx
+
+from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable, RunStatus
 from ittybatch.ittybit.redaction import without_secrets
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.notices import (
     Pending,
-    pending_notices,
+    claim_notices,
+    notices_wait,
     remove_notices,
     remove_stale_notices,
 )
@@ -30,9 +32,14 @@ from ittybatch.ledger.waiters import (
 logger = logging.getLogger(__name__)
 
 _PREFIX = "ittybatch."
-# Notices keep their ids, so Prefect recognises an event that is sent twice.
+# A notice that is sent twice is the same event twice.
 _IDS = uuid.UUID("6f0d0d0a-5a9e-4b5e-9a57-1f6f7d0c2b11")
-_RETRY_S = 60.0
+# Statuses that are about the content of a request.
+_ABOUT_AN_EVENT = {
+    httpx.codes.BAD_REQUEST,
+    httpx.codes.REQUEST_ENTITY_TOO_LARGE,
+    httpx.codes.UNPROCESSABLE_ENTITY,
+}
 
 
 class Notices:
@@ -46,34 +53,44 @@ class Notices:
     def __init__(self, ledger: Ledger, flow_runs: FlowRuns) -> None:
         self._ledger = ledger
         self._flow_runs = flow_runs
-        self._send_at = 0.0
 
     def send(self) -> int:
         """Send what was not sent yet, oldest first.
 
+        If Prefect does not accept events, they wait for a minute: runs are woken without them.
+
         Returns:
-            How many events were sent. If Prefect refuses events, none for a minute: runs are
-            woken without them.
+            How many events were sent.
         """
-        if time.monotonic() < self._send_at:
+        if not self._ledger.read(notices_wait):
             return 0
-        pending = self._ledger.read(pending_notices)
-        if not pending:
-            return 0
+        claimed = self._ledger.write(claim_notices)
         try:
-            self._flow_runs.emit([_event(each) for each in pending])
+            sent = self._emit(claimed)
         except PrefectUnavailable as error:
-            self._send_at = time.monotonic() + _RETRY_S
             dropped = self._ledger.write(remove_stale_notices)
             logger.warning(
                 "%d events wait for Prefect%s: %s",
-                len(pending),
+                len(claimed),
                 f", and {dropped} older than a day were dropped" if dropped else "",
                 error,
             )
             return 0
-        self._ledger.write(remove_notices, [each.id for each in pending])
-        return len(pending)
+        self._ledger.write(remove_notices, [each.id for each in claimed])
+        return sent
+
+    def _emit(self, notices: Sequence[Pending]) -> int:
+        """Emit events in one request; if Prefect refuses that, each by itself."""
+        try:
+            self._flow_runs.emit([_event(each) for each in notices])
+        except PrefectUnavailable as error:
+            if error.status not in _ABOUT_AN_EVENT:
+                raise
+            if len(notices) > 1:
+                return sum(self._emit([each]) for each in notices)
+            logger.warning("Prefect refuses the event %s: %s", notices[0].event, error)
+            return 0
+        return len(notices)
 
     def resume_waiters(self) -> list[str]:
         """Resume the flow runs whose batch or job has ended.
@@ -86,21 +103,27 @@ class Notices:
         """
         if not self._ledger.read(anybody_waits):
             return []
-        due = self._ledger.read(due_waiters)
-        due += self._without_batch()
+        due = [*self._ledger.read(due_waiters), *self._without_batch()]
         if not due:
             return []
-        statuses = self._flow_runs.statuses([each.flow_run_id for each in due])
-        resumed = []
-        for each in due:
-            status = statuses.get(each.flow_run_id)
-            if status is None or status.ended:
-                self._ledger.write(forget_waiter, each)
-            elif status.suspended and self._flow_runs.resume(each.flow_run_id):
-                resumed.append(each.flow_run_id)
-        # Also those that are not suspended yet: they are looked at again in a moment.
+        # Before they are resumed: what goes wrong with one of them is tried again in a while, and
+        # keeps no other from being resumed.
         self._ledger.write(note_resumed, due)
-        return resumed
+        statuses = self._flow_runs.statuses([each.flow_run_id for each in due])
+        return [each.flow_run_id for each in due if self._resume(each, statuses)]
+
+    def _resume(self, waiting: Waiting, statuses: Mapping[str, RunStatus]) -> bool:
+        status = statuses.get(waiting.flow_run_id)
+        if status is None or status.ended:
+            self._ledger.write(forget_waiter, waiting)
+            return False
+        try:
+            return status.suspended and self._flow_runs.resume(waiting.flow_run_id)
+        except PrefectUnavailable as error:
+            # If Prefect is unavailable, this raises and the round ends.
+            self._flow_runs.probe()
+            logger.warning("Flow run %s could not be resumed: %s", waiting.flow_run_id, error)
+            return False
 
     def _without_batch(self) -> list[Waiting]:
         """The waiters whose batch will never begin: its flow run has ended without one."""

@@ -210,6 +210,14 @@ class Ledger:
             LedgerUnavailable: when the database cannot be reached.
         """
         try:
+            try:
+                with self._begin(write=False) as transaction:
+                    return query(transaction, *args, **kwargs)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+            # The server has closed a connection that was used a moment ago, and was not checked.
+            # The pool has dropped all of them, so this one is new.
             with self._begin(write=False) as transaction:
                 return query(transaction, *args, **kwargs)
         except DBAPIError as error:

@@ -60,7 +60,7 @@ def lookup_job(transaction: Transaction, id: str) -> JobRow | None:  # noqa: A00
     job = _job_of_task(transaction, id)
     if job is None and id.isascii() and id.isdigit() and len(id) <= _MAX_DIGITS:
         job = int(id)
-    return None if job is None else _read(transaction, job)
+    return None if job is None else read_job(transaction, job)
 
 
 def _job_of_task(transaction: Transaction, task: str) -> int | None:
@@ -75,7 +75,8 @@ def _job_of_task(transaction: Transaction, task: str) -> int | None:
     return rows[0].job_id if rows else None
 
 
-def _read(transaction: Transaction, job: int) -> JobRow | None:
+def read_job(transaction: Transaction, job: int) -> JobRow | None:
+    """Read a job by the ledger's id; None if there is none."""
     first_sent_at = (
         select(func.min(Attempt.sent_at)).where(Attempt.job_id == Job.id).scalar_subquery()
     )

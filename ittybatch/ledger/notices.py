@@ -1,7 +1,8 @@
 """Notices: what happened to batches and chunks, for Prefect's events.
 
-A notice is written in the transaction of the change, so none is lost and none is invented. The
-waker sends it and removes it: at least once, and under the same id each time.
+A notice is written in the transaction of the change, so none is lost and none is invented. A waker
+claims it, sends it and removes it. If it dies in between, another sends it a minute later, under
+the same id.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import delete, insert, literal, select
+from sqlalchemy import ColumnElement, delete, insert, literal, or_, select, update
 
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Batch, Notice, Run
@@ -18,6 +19,7 @@ from ittybatch.ledger.models import Batch, Notice, Run
 # Prefect's triggers look at recent events only.
 _STALE_AFTER = timedelta(days=1)
 _AT_ONCE = 200
+_CLAIM_LASTS = timedelta(minutes=1)
 
 
 class Event(StrEnum):
@@ -48,7 +50,7 @@ class Pending:
     """
 
     id: int
-    event: Event
+    event: str
     batch_id: str
     batch_name: str
     profile: str
@@ -73,8 +75,23 @@ def notify(transaction: Transaction, event: Event, batch: str, **details: object
     )
 
 
-def pending_notices(transaction: Transaction) -> list[Pending]:
-    """The oldest notices that were not sent, at most a request's worth."""
+def notices_wait(transaction: Transaction) -> bool:
+    """Whether there is a notice that a waker may claim."""
+    query = select(Notice.id).where(_is_free(transaction)).limit(1)
+    return bool(transaction.rows(query))
+
+
+def claim_notices(transaction: Transaction) -> list[Pending]:
+    """Claim the oldest notices, at most a request's worth. Two wakers get different ones."""
+    free = (
+        select(Notice.id)
+        .where(_is_free(transaction))
+        .order_by(Notice.id)
+        .limit(_AT_ONCE)
+        .with_for_update(skip_locked=True)
+    )
+    ids = [row.id for row in transaction.rows(free)]
+    transaction.execute(update(Notice).where(Notice.id.in_(ids)).values(claimed_at=transaction.now))
     rows = transaction.rows(
         select(
             *Notice.__table__.columns,
@@ -84,13 +101,14 @@ def pending_notices(transaction: Transaction) -> list[Pending]:
         )
         .join(Batch, Batch.id == Notice.batch_id)
         .outerjoin(Run, Run.owner == literal("batch:") + Notice.batch_id)
+        .where(Notice.id.in_(ids))
         .order_by(Notice.id)
-        .limit(_AT_ONCE)
     )
     return [
         Pending(
             id=row.id,
-            event=Event(row.event),
+            # A text: a newer version of the program may write events that this one does not know.
+            event=row.event,
             batch_id=row.batch_id,
             batch_name=row.batch_name,
             profile=str(row.frozen.get("name", "")),
@@ -115,3 +133,7 @@ def remove_stale_notices(transaction: Transaction) -> int:
     """
     stale = delete(Notice).where(Notice.at < transaction.now - _STALE_AFTER)
     return transaction.execute(stale).rowcount
+
+
+def _is_free(transaction: Transaction) -> ColumnElement[bool]:
+    return or_(Notice.claimed_at.is_(None), Notice.claimed_at <= transaction.now - _CLAIM_LASTS)

@@ -22,6 +22,9 @@ class Notice(Base):
     batch_id: Mapped[str] = mapped_column(String(64))
     at: Mapped[datetime]
     details: Mapped[dict[str, Any]] = mapped_column(comment="of its payload, by name")
+    claimed_at: Mapped[datetime | None] = mapped_column(
+        comment="when a waker took it to send it; another takes it a minute later"
+    )
 
 
 class Waiter(Base):

@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from prefect.blocks.abstract import JobBlock, JobRun
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ittybatch.errors import IttybatchError
 from ittybatch.prefect.credentials import IttybitCredentials
@@ -137,9 +137,9 @@ class IttybitJobRun(JobRun[JobsResult]):
         return await asyncio.to_thread(self.fetch_result)
 
     def _read(self, ledger: "Ledger") -> list["JobRow"]:
-        from ittybatch.ledger.job_lookup import lookup_job  # noqa: PLC0415  see the package
+        from ittybatch.ledger.job_lookup import read_job  # noqa: PLC0415  see the package
 
-        found = [ledger.read(lookup_job, str(job)) for job in self.job_ids]
+        found = [ledger.read(read_job, job) for job in self.job_ids]
         return [job for job in found if job is not None]
 
 
@@ -154,7 +154,9 @@ class IttybitJob(JobBlock[JobsResult]):
         None, title="Profile", description="Name of the profile whose renditions are made."
     )
     kind: str | None = Field(
-        None, title="Kind", description="Without a profile: the kind of the one job."
+        None,
+        title="Kind",
+        description="The kind of the one job, such as video or image; instead of a profile.",
     )
     options: dict[str, Any] = Field(
         default_factory=dict, title="Options", description="Options of that kind."
@@ -167,6 +169,14 @@ class IttybitJob(JobBlock[JobsResult]):
         title="Credentials",
         description="Of the Ittybit project; without them those of the environment count.",
     )
+
+    @model_validator(mode="after")
+    def _asks_for_one_thing(self) -> Self:
+        if (self.profile is None) == (self.kind is None):
+            raise ValueError("Set either `profile` or `kind`: they say what is made and paid for.")
+        if self.profile is not None and self.options:
+            raise ValueError("`options` are those of `kind`; a profile has its own.")
+        return self
 
     def trigger(self) -> IttybitJobRun:  # type: ignore[override] # its twin is asynchronous
         """Record the jobs in the ledger and send them to Ittybit.
@@ -196,7 +206,7 @@ class IttybitJob(JobBlock[JobsResult]):
         return Wanted(
             item=Item(self.input),
             profile=self.profile,
-            tasks=() if self.profile else (TaskSpec(self.kind or "video", self.options),),
+            tasks=() if self.kind is None else (TaskSpec(self.kind, self.options),),
             metadata=self.metadata,
             idempotency_key=repeatable_key(digest),
             body_digest=digest,

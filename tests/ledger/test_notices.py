@@ -10,7 +10,13 @@ from ittybatch.ledger.batches import end_batch, finish_planning
 from ittybatch.ledger.chunks import finish_chunk
 from ittybatch.ledger.control import approve, cancel_batch, hold_batch, resume_batch
 from ittybatch.ledger.models import Notice
-from ittybatch.ledger.notices import Event, pending_notices, remove_notices
+from ittybatch.ledger.notices import (
+    Event,
+    Pending,
+    claim_notices,
+    notices_wait,
+    remove_notices,
+)
 from ittybatch.ledger.planning import plan_page
 from ittybatch.ledger.retention import tidy
 from ittybatch.ledger.settlement import settle
@@ -18,11 +24,16 @@ from ittybatch.ledger.submission import claim_due
 from tests.ledger import library
 
 
-def told(ledger: Ledger) -> list[Event]:
-    """The events that wait, oldest first; none afterwards."""
-    pending = ledger.read(pending_notices)
+def taken(ledger: Ledger) -> list[Pending]:
+    """The notices that wait, oldest first; none afterwards."""
+    pending = ledger.write(claim_notices)
     ledger.write(remove_notices, [each.id for each in pending])
-    return [each.event for each in pending]
+    return pending
+
+
+def told(ledger: Ledger) -> list[str]:
+    """Their events."""
+    return [each.event for each in taken(ledger)]
 
 
 def test_the_life_of_a_batch_is_told_in_its_order(ledger: Ledger) -> None:
@@ -36,24 +47,25 @@ def test_the_life_of_a_batch_is_told_in_its_order(ledger: Ledger) -> None:
     assert not ledger.write(approve, batch), "and nothing is told of that"
     ledger.write(hold_batch, batch, "The circuit is open.")
     ledger.write(hold_batch, batch, "And again.")
-    (resumed, held) = ledger.read(pending_notices)
+    (resumed, held) = taken(ledger)
     assert (resumed.event, held.event) == (Event.RESUMED, Event.HELD)
     assert held.details == {"reason": "The circuit is open."}
     assert (held.batch_id, held.batch_name) == (batch, "test")
     ledger.write(resume_batch, batch)
-    assert told(ledger) == [Event.RESUMED, Event.HELD, Event.RESUMED]
+    assert told(ledger) == [Event.RESUMED]
     chunk = library.released_chunk(ledger, batch)
     library.accept(ledger, ledger.write(claim_due, chunk, 10))
     ledger.write(settle, [library.remote("task-0")])
     ledger.write(settle, [library.failed("task-1", "invalid_input", "not media")])
     assert ledger.write(finish_chunk, chunk)
     assert ledger.write(finish_chunk, chunk), "again, by another leg"
-    done, quarantined = ledger.read(pending_notices)
+    done, quarantined = taken(ledger)
+    assert (done.event, quarantined.event) == (Event.CHUNK_DONE, Event.QUARANTINED)
     assert done.details["counts"]["succeeded"] == done.details["counts"]["failed"] == 1
     assert quarantined.details == {"chunk": 1, "jobs": 1}
     ledger.write(end_batch, batch)
     ledger.write(end_batch, batch)
-    assert told(ledger) == [Event.CHUNK_DONE, Event.QUARANTINED, Event.ENDED]
+    assert told(ledger) == [Event.ENDED]
 
 
 def test_a_cancelled_batch_has_ended(ledger: Ledger) -> None:
@@ -62,7 +74,7 @@ def test_a_cancelled_batch_has_ended(ledger: Ledger) -> None:
     told(ledger)
     ledger.write(cancel_batch, batch, "Cancelled by somebody.")
     ledger.write(cancel_batch, batch, "Cancelled by somebody.")
-    (ended,) = ledger.read(pending_notices)
+    (ended,) = taken(ledger)
     assert ended.details == {"state": "cancelled", "reason": "Cancelled by somebody."}
 
 
@@ -98,3 +110,18 @@ def test_notices_that_nobody_sends_do_not_stay_for_ever(ledger: Ledger) -> None:
     library.planned_batch(ledger, library.job("b.mov"))
     tidy(ledger, older_than=timedelta(days=30))
     assert told(ledger) == [Event.PLANNED], "of today"
+
+
+def test_two_wakers_send_a_notice_once_and_a_dead_one_is_stood_in_for(ledger: Ledger) -> None:
+    """What one has claimed, another gets a minute later."""
+    library.planned_batch(ledger, library.job("a.mov"))
+    assert ledger.read(notices_wait)
+    assert len(ledger.write(claim_notices)) == 1
+    assert not ledger.read(notices_wait)
+    assert ledger.write(claim_notices) == []
+
+    def age(transaction: Transaction) -> None:
+        transaction.execute(update(Notice).values(claimed_at=library.LONG_AGO))
+
+    ledger.write(age)
+    assert told(ledger) == [Event.PLANNED]

@@ -23,6 +23,12 @@ def upgrade() -> None:
         sa.Column("batch_id", sa.String(64), nullable=False),
         sa.Column("at", _TIME, nullable=False),
         sa.Column("details", sa.JSON(), nullable=False, comment="of its payload, by name"),
+        sa.Column(
+            "claimed_at",
+            _TIME,
+            nullable=True,
+            comment="when a waker took it to send it; another takes it a minute later",
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notices")),
     )
     op.create_table(
