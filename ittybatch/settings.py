@@ -10,9 +10,8 @@ import math
 import os
 import re
 from functools import cached_property
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from pydantic import (
     AliasChoices,
@@ -27,6 +26,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from ittybatch.env_file import export_env_files
 from ittybatch.errors import ConfigurationError
 from ittybatch.home import sqlite_ledger
+from ittybatch.page_settings import PageSettings
 from ittybatch.project import (
     CHECKOUT,
     INTAKE_FILE,
@@ -44,9 +44,6 @@ ENV_FILES = (*([CHECKOUT / ".env"] if IS_CHECKOUT else []), Path(".env"))
 PRICED_KINDS = ("video", "audio", "image", "animation", "adaptive_video")
 _PREFIX = "ITTYBATCH_"
 _SHORTEST_SECRET = 6
-_SHORTEST_PASSWORD = 8
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
-_NOT_A_USER_HEADER = frozenset({"authorization", "cookie", "host", "origin", "user-agent"})
 # Prefect sets it for the process of a flow run, which works in a temporary folder.
 _FLOW_RUN = "PREFECT__FLOW_RUN_ID"
 _QUOTES = {'"', "'"}
@@ -67,7 +64,7 @@ def _named(name: str) -> AliasChoices:
     return AliasChoices(name)
 
 
-class Settings(BaseSettings):
+class Settings(PageSettings, BaseSettings):
     """One process's settings, read once at its start."""
 
     model_config = SettingsConfigDict(
@@ -118,25 +115,6 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(1_048_576, gt=0, description="The largest webhook body to accept.")
     metrics_token: SecretStr | None = Field(
         None, description="Bearer token of the receiver's /metrics. Without it: loopback only."
-    )
-    page_auth: SecretStr | None = Field(
-        None,
-        description="user:password of the page; may act. Without any of these settings the page "
-        "is for clients of this machine only.",
-    )
-    page_viewer_auth: SecretStr | None = Field(
-        None, description="user:password of the page; may only look."
-    )
-    page_user_header: str | None = Field(
-        None,
-        description="Header in which a proxy names the user of the page, such as "
-        "X-Forwarded-Email.",
-    )
-    # Decoded below: pydantic-settings would expect JSON.
-    page_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
-        default=(),
-        description="Addresses or networks, separated by commas, whose proxies may send "
-        "ITTYBATCH_PAGE_USER_HEADER.",
     )
     api_token: SecretStr | None = Field(
         None,
@@ -276,68 +254,6 @@ class Settings(BaseSettings):
         if place and not place.startswith("s3://") and not Path(place).is_absolute():
             raise ValueError("it is neither s3://bucket/prefix/ nor an absolute path")
         return place
-
-    @field_validator("page_auth", "page_viewer_auth")
-    @classmethod
-    def _user_and_password(cls, account: SecretStr | None) -> SecretStr | None:
-        # The messages repeat nothing: it is a password.
-        if account is None:
-            return None
-        user, colon, password = account.get_secret_value().partition(":")
-        if not user or not colon:
-            raise ValueError("it is not a user name and a password; write it like user:password")
-        if len(password) < _SHORTEST_PASSWORD:
-            raise ValueError(
-                f"its password has {len(password)} characters, and the minimum is "
-                f"{_SHORTEST_PASSWORD}"
-            )
-        return account
-
-    @field_validator("page_user_header")
-    @classmethod
-    def _header_name(cls, name: str | None) -> str | None:
-        if name is not None and not _HEADER_NAME.fullmatch(name):
-            raise ValueError("it is not the name of a header; write it like X-Forwarded-Email")
-        if name is not None and name.lower() in _NOT_A_USER_HEADER:
-            raise ValueError(f"clients themselves send {name}; choose a header of the proxy alone")
-        return name
-
-    @field_validator("page_proxies", mode="before")
-    @classmethod
-    def _networks(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        networks = []
-        for part in filter(None, (each.strip() for each in value.split(","))):
-            try:
-                networks.append(ip_network(part, strict=False))
-            except ValueError:
-                raise ValueError(
-                    f"{part!r} is not an address or a network; write it like 10.0.0.7 or "
-                    "10.0.0.0/24"
-                ) from None
-        return networks
-
-    @model_validator(mode="after")
-    def _page_is_consistent(self) -> Self:
-        if self.page_user_header is not None and not self.page_proxies:
-            raise ValueError(
-                "ITTYBATCH_PAGE_USER_HEADER cannot be used without ITTYBATCH_PAGE_PROXIES: anyone "
-                "could send the header. Set it to the addresses of your proxy"
-            )
-        if self.page_proxies and self.page_user_header is None:
-            raise ValueError(
-                "ITTYBATCH_PAGE_PROXIES cannot be used without ITTYBATCH_PAGE_USER_HEADER. Set it "
-                "to the header in which the proxy names the user"
-            )
-        accounts = (self.page_auth, self.page_viewer_auth)
-        users = [each.get_secret_value().partition(":")[0] for each in accounts if each]
-        if len(set(users)) < len(users):
-            raise ValueError(
-                "ITTYBATCH_PAGE_AUTH and ITTYBATCH_PAGE_VIEWER_AUTH name the same user. Give them "
-                "two names: the record of actions has no other"
-            )
-        return self
 
     @field_validator("database_url")
     @classmethod
