@@ -7,30 +7,27 @@ from typing import Any
 
 import orjson
 from sqlalchemy import (
-    BigInteger,
-    FromClause,
-    Insert,
-    Integer,
-    Text,
     and_,
-    bindparam,
-    case,
-    func,
-    literal,
     or_,
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from ittybatch.ledger import identity
 from ittybatch.ledger.brakes import hold_at_ceiling, submissions_left
-from ittybatch.ledger.bulk import BulkStatement
 from ittybatch.ledger.counters import Moves, attempts_of
 from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.models import Attempt, Batch, Chunk, Delivery, Item, Job, UtcDateTime
+from ittybatch.ledger.models import Attempt, Batch, Chunk, Delivery, Item, Job
 from ittybatch.ledger.outbox import note_accepted, note_ended
 from ittybatch.ledger.states import AttemptState, BatchState, JobState, Verdict
+from ittybatch.ledger.submission_statements import (
+    ACCEPT_ATTEMPT,
+    ACCEPT_JOB,
+    BEGIN_ATTEMPT,
+    CLAIM,
+    POSTPONE,
+    RETURN,
+)
 
 _SOON_S = 5.0
 
@@ -108,7 +105,7 @@ def claim_due(transaction: Transaction, chunk: int, limit: int) -> list[Submissi
     now = transaction.now
     claimed = [_submission(row, row.attempt + 1, now) for row in rows]
     begin_attempts(transaction, claimed)
-    _CLAIM.run(
+    CLAIM.run(
         transaction,
         [{"job": row.id, "deadline": now + timedelta(seconds=row.deadline_s)} for row in rows],
     )
@@ -123,7 +120,7 @@ def claim_due(transaction: Transaction, chunk: int, limit: int) -> list[Submissi
 def begin_attempts(transaction: Transaction, claimed: Sequence[Submission]) -> None:
     """Insert the attempts of claimed jobs: a key is in the ledger before it is sent."""
     # The number of an attempt that was withdrawn before it was sent is reused, with its key.
-    _BEGIN_ATTEMPT.run(
+    BEGIN_ATTEMPT.run(
         transaction,
         [
             {"job": each.job_id, "number": each.attempt, "key": each.idempotency_key}
@@ -168,8 +165,8 @@ def record_accepted(transaction: Transaction, answers: Sequence[Accepted]) -> li
         ids = sorted(each.job_id for each in answers)
         these = transaction.is_one_of(Job.id, ids)
         transaction.rows(select(Job.id).where(these).order_by(Job.id).with_for_update())
-    _ACCEPT_ATTEMPT.run(transaction, rows)
-    _ACCEPT_JOB.run(transaction, rows, now=transaction.now)
+    ACCEPT_ATTEMPT.run(transaction, rows)
+    ACCEPT_JOB.run(transaction, rows, now=transaction.now)
     note_accepted(transaction, [(each.job_id, each.attempt) for each in answers])
     return _early_webhooks(transaction, [each.task_id for each in answers])
 
@@ -223,7 +220,7 @@ def return_unsent(
     )
     rows = [row for row in locked if row.attempt == attempts[row.id]]
     not_before = transaction.now + timedelta(seconds=wait_s) if wait_s else None
-    _RETURN.run(transaction, [{"job": row.id, "until": not_before} for row in rows])
+    RETURN.run(transaction, [{"job": row.id, "until": not_before} for row in rows])
     moves = Moves()
     for row in rows:
         moves.add(row.chunk_id, JobState.SUBMITTING, JobState.PLANNED)
@@ -240,7 +237,7 @@ def postpone_unanswered(
         return
     not_before = transaction.now + timedelta(seconds=wait_s)
     transaction.execute(
-        _POSTPONE,
+        POSTPONE,
         [{"job": job, "attempt_number": attempt, "until": not_before} for job, attempt in jobs],
     )
 
@@ -312,109 +309,3 @@ def _early_webhooks(transaction: Transaction, tasks: Sequence[str]) -> list[byte
         .order_by(Delivery.received_at)
     )
     return [row.body for row in rows]
-
-
-def _insert_attempts(statement: sqlite.Insert | postgresql.Insert, given: FromClause) -> Insert:
-    columns = {
-        "job_id": given.c.job,
-        "number": given.c.number,
-        "idempotency_key": given.c.key,
-        "state": literal(AttemptState.SENDING.value),
-        "sent_at": bindparam("now", type_=UtcDateTime),
-    }
-    # Without a WHERE, SQLite parses ON CONFLICT as the condition of a join.
-    statement = statement.from_select(
-        list(columns), select(*columns.values()).where(given.c.number > 0)
-    )
-    return statement.on_conflict_do_nothing()
-
-
-_BEGIN_ATTEMPT = BulkStatement(
-    {"job": BigInteger, "number": Integer, "key": Text},
-    lambda given: _insert_attempts(sqlite.insert(Attempt), given),
-    lambda given: _insert_attempts(postgresql.insert(Attempt), given),
-)
-_CLAIM = BulkStatement(
-    {"job": BigInteger, "deadline": UtcDateTime},
-    lambda given: (
-        update(Job)
-        .where(Job.id == given.c.job)
-        .values(
-            state=JobState.SUBMITTING.value,
-            attempt=Job.attempt + 1,
-            not_before=None,
-            deadline_at=given.c.deadline,
-            # Clear the values of the previous attempt.
-            submitted_at=None,
-            polled_at=None,
-            error_kind=None,
-            error_message=None,
-            failed_requests=0,
-            failed_late=0,
-            last_problem=None,
-        )
-    ),
-)
-_RETURN = BulkStatement(
-    {"job": BigInteger, "until": UtcDateTime},
-    lambda given: (
-        update(Job)
-        .where(Job.id == given.c.job)
-        .values(
-            state=JobState.PLANNED.value,
-            attempt=Job.attempt - 1,
-            not_before=given.c.until,
-            deadline_at=None,
-        )
-    ),
-)
-_ACCEPTED = {"job": BigInteger, "number": Integer, "task": Text}
-# The webhook may have arrived before the response: an ended attempt stays ended.
-_ACCEPT_ATTEMPT = BulkStatement(
-    _ACCEPTED,
-    lambda given: (
-        update(Attempt)
-        .where(Attempt.job_id == given.c.job, Attempt.number == given.c.number)
-        .values(
-            task_id=given.c.task,
-            state=case(
-                (Attempt.state == AttemptState.SENDING.value, AttemptState.ACCEPTED.value),
-                else_=Attempt.state,
-            ),
-        )
-    ),
-)
-_ACCEPT_JOB = BulkStatement(
-    _ACCEPTED,
-    lambda given: (
-        update(Job)
-        .where(
-            Job.id == given.c.job,
-            Job.attempt == given.c.number,
-            Job.task_id.is_(None) | (Job.state == JobState.SUBMITTING.value),
-        )
-        .values(
-            task_id=given.c.task,
-            not_before=case((Job.state == JobState.SUBMITTING.value, None), else_=Job.not_before),
-            submitted_at=case(
-                (Job.state == JobState.SUBMITTING.value, bindparam("now", type_=UtcDateTime)),
-                else_=func.coalesce(Job.submitted_at, bindparam("now", type_=UtcDateTime)),
-            ),
-            failed_requests=0,
-            last_problem=None,
-            state=case(
-                (Job.state == JobState.SUBMITTING.value, JobState.SUBMITTED.value),
-                else_=Job.state,
-            ),
-        )
-    ),
-)
-_POSTPONE = (
-    update(Job)
-    .where(
-        Job.id == bindparam("job"),
-        Job.attempt == bindparam("attempt_number"),
-        Job.state == JobState.SUBMITTING.value,
-    )
-    .values(not_before=bindparam("until"))
-)
