@@ -42,6 +42,19 @@ class JobRow:
     completed_at: datetime | None
 
 
+# How a job ended, and what came out.
+OUTCOME_COLUMNS = (
+    Job.output_url,
+    Job.output_format.label("format"),
+    Job.output_width.label("width"),
+    Job.output_height.label("height"),
+    Job.output_duration_s.label("duration_s"),
+    Job.output_size_bytes.label("size_bytes"),
+    Job.error_kind,
+    Job.error_message,
+    Job.submitted_at,
+    Job.completed_at,
+)
 # The columns of a `JobRow`, of a job and its item.
 _JOB_COLUMNS = (
     Job.id,
@@ -53,16 +66,7 @@ _JOB_COLUMNS = (
     Job.job_key,
     Job.destination,
     Job.task_id,
-    Job.output_url,
-    Job.output_format.label("format"),
-    Job.output_width.label("width"),
-    Job.output_height.label("height"),
-    Job.output_duration_s.label("duration_s"),
-    Job.output_size_bytes.label("size_bytes"),
-    Job.error_kind,
-    Job.error_message,
-    Job.submitted_at,
-    Job.completed_at,
+    *OUTCOME_COLUMNS,
 )
 
 

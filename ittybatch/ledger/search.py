@@ -19,6 +19,7 @@ from ittybatch.ledger.counters import COLUMNS, attempts_of, column_of
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.exact import exact_jobs
 from ittybatch.ledger.models import Batch, Chunk, Item, Job
+from ittybatch.ledger.results import OUTCOME_COLUMNS
 from ittybatch.ledger.states import JobState
 
 # A search reads through this many jobs, or works for this long, and then says where to go on.
@@ -313,14 +314,5 @@ _COLUMNS = (
     attempts_of(Job).label("attempts"),
     Job.task_id,
     Job.destination,
-    Job.output_url,
-    Job.output_format.label("format"),
-    Job.output_width.label("width"),
-    Job.output_height.label("height"),
-    Job.output_duration_s.label("duration_s"),
-    Job.output_size_bytes.label("size_bytes"),
-    Job.error_kind,
-    Job.error_message,
-    Job.submitted_at,
-    Job.completed_at,
+    *OUTCOME_COLUMNS,
 )

@@ -14,16 +14,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ittybatch.engine.options import BatchOptions
-from ittybatch.engine.recording import recorded
-from ittybatch.engine.retrying import Retry, count_retry, short_price, start_retry
-from ittybatch.errors import IttybatchError
+from ittybatch.engine.retrying import Retry, count_retry, short_price
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.actions import Asker, Via
 from ittybatch.ledger.batches import read_batch
 from ittybatch.page.batch_address import batch_context, batch_url, known_batch
 from ittybatch.page.batch_views import ShownGroup, failures_of
 from ittybatch.page.forms import Form, read_form
 from ittybatch.page.outcomes import Outcome
+from ittybatch.page.retrying import start_recorded
 from ittybatch.page.shell import Shell
 from ittybatch.settings import Settings
 from ittybatch.sources import FailedJobsSource
@@ -80,16 +78,7 @@ def _start(shell: Shell, source: FailedJobsSource, by: str) -> Outcome:
         "jobs": found.jobs,
         **source.model_dump(mode="json", exclude_none=True, exclude={"batch", "type"}),
     }
-    try:
-        with recorded(
-            shell.ledger, Asker(by, Via.PAGE), "retry", batch=source.batch, details=details
-        ) as record:
-            started = start_retry(found, by="page")
-            record.outcome = started.describe()
-            record.details["flow_run_id"] = started.flow_run_id
-    except IttybatchError as error:
-        return Outcome(str(error), refused=True, id=record.number)
-    return Outcome(record.outcome, id=record.number)
+    return start_recorded(shell, found, by, details)
 
 
 def _count(ledger: Ledger, settings: Settings, source: FailedJobsSource) -> Retry:

@@ -18,13 +18,11 @@ from starlette.routing import Route
 from ittybatch.engine.advice import advise_job
 from ittybatch.engine.amounts import format_change
 from ittybatch.engine.options import BatchOptions
-from ittybatch.engine.recording import recorded
 from ittybatch.engine.reports.page import item_name
-from ittybatch.engine.retrying import count_retry, price_of, short_price, start_retry
+from ittybatch.engine.retrying import count_retry, price_of, short_price
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.options import Kind
 from ittybatch.ittybit.redaction import redacted_json
-from ittybatch.ledger.actions import Asker, Via
 from ittybatch.ledger.history import ItemHistory, JobHistory, SameJob
 from ittybatch.ledger.media import read_id
 from ittybatch.ledger.results import options_of
@@ -34,6 +32,7 @@ from ittybatch.page.forms import read_form
 from ittybatch.page.media import Element, Medium, medium_of
 from ittybatch.page.media_routes import MediaRoutes
 from ittybatch.page.outcomes import Outcome
+from ittybatch.page.retrying import start_recorded
 from ittybatch.page.shell import Shell
 from ittybatch.page.story import Chapter, story_of
 from ittybatch.settings import Settings
@@ -279,16 +278,7 @@ def _retry(shell: Shell, item: ItemHistory, job: JobHistory, before: str, by: st
     options = BatchOptions.model_validate(shell.ledger.read(options_of, item.batch_id))
     found = count_retry(shell.ledger, shell.settings, source, options)
     details = {"job": job.id, "rendition": job.rendition, "input": item.uri}
-    try:
-        with recorded(
-            shell.ledger, Asker(by, Via.PAGE), "retry", batch=item.batch_id, details=details
-        ) as record:
-            started = start_retry(found, by="page")
-            record.outcome = started.describe()
-            record.details["flow_run_id"] = started.flow_run_id
-    except IttybatchError as error:
-        return Outcome(str(error), refused=True, id=record.number)
-    return Outcome(record.outcome, id=record.number)
+    return start_recorded(shell, found, by, details)
 
 
 def routes() -> list[Route]:

@@ -1,0 +1,33 @@
+"""Start a retry that somebody asked for on the page, and record it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ittybatch.engine.recording import recorded
+from ittybatch.engine.retrying import Retry, start_retry
+from ittybatch.errors import IttybatchError
+from ittybatch.ledger.actions import Asker, Via
+from ittybatch.page.outcomes import Outcome
+from ittybatch.page.shell import Shell
+
+
+def start_recorded(shell: Shell, found: Retry, by: str, details: Mapping[str, Any]) -> Outcome:
+    """Start a retry; repeated with the same filter and time, it is the same flow run.
+
+    Args:
+        shell: The page's.
+        found: What is retried.
+        by: Name of the viewer who asked.
+        details: What was asked for, by name, for the record.
+    """
+    asker = Asker(by, Via.PAGE)
+    try:
+        with recorded(
+            shell.ledger, asker, "retry", batch=found.source.batch, details=details
+        ) as record:
+            started = start_retry(found, by="page")
+            record.outcome = started.describe()
+            record.details["flow_run_id"] = started.flow_run_id
+    except IttybatchError as error:
+        return Outcome(str(error), refused=True, id=record.number)
+    return Outcome(record.outcome, id=record.number)
