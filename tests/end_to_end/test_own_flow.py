@@ -17,7 +17,7 @@ MINE = """
 import json
 from pathlib import Path
 from prefect import flow
-from ittybatch.prefect import IttybitBatch, IttybitJob, wait_suspended
+from ittybatch.prefect import IttybitBatch, IttybitJob, await_suspended, wait_suspended
 
 @flow
 def publish(url: str, manifest: str, out: str):
@@ -26,14 +26,20 @@ def publish(url: str, manifest: str, out: str):
     batch = IttybitBatch(source=manifest, profile="web").trigger()
     counts = wait_suspended(batch).counts
     Path(out).write_text(json.dumps({"outputs": outputs, "succeeded": counts["succeeded"]}))
+
+@flow
+async def later(url: str, out: str):
+    job = await IttybitJob(input=url, kind="image", options={"width": 96}).atrigger()
+    Path(out).write_text(json.dumps((await await_suspended(job)).output_urls))
 """
 DEPLOY = """
 import sys
 from prefect import flow
 
-mine = flow.from_source(source=sys.argv[1], entrypoint="mine.py:publish")
 pool = {"work_pool_name": "ittybatch", "build": False, "push": False}
-mine.deploy(name="mine", print_next_steps=False, **pool)
+for name in ("publish", "later"):
+    mine = flow.from_source(source=sys.argv[1], entrypoint=f"mine.py:{name}")
+    mine.deploy(name="mine", print_next_steps=False, **pool)
 """
 REGISTER = ("-m", "prefect", "block", "register", "-m", "ittybatch.prefect")
 
@@ -56,12 +62,19 @@ def test_a_flow_sleeps_until_its_job_and_its_batch_have_ended(
         "publish/mine",
         {"url": "s3://library/own/flow.png", "manifest": manifest["uri"], "out": str(out)},
     )
+    later = tmp_path / "later.json"
+    awaiting = system.prefect.run(
+        "later/mine", {"url": "s3://library/own/later.png", "out": str(later)}
+    )
     until(out.exists, "the flow has its results", within_s=240)
     result = json.loads(out.read_text())
     assert result["succeeded"] == 3
     assert result["outputs"]
     assert all(url.startswith("http") for url in result["outputs"].values())
-    assert system.wire.created - before == len(result["outputs"]) + 3, "each job once"
+    until(later.exists, "the asynchronous flow has its result")
+    assert json.loads(later.read_text())["image"].startswith("http")
+    assert "Suspended" in system.prefect.history(awaiting)
+    assert system.wire.created - before == len(result["outputs"]) + 3 + 1, "each job once"
     until(
         lambda: system.prefect.flow_run(run)["state_type"] == "COMPLETED", "the flow run has ended"
     )
