@@ -9,7 +9,12 @@ from pydantic_settings import NoDecode
 
 _SHORTEST_PASSWORD = 8
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
-_NOT_A_USER_HEADER = frozenset({"authorization", "cookie", "host", "origin", "user-agent"})
+_NOT_A_USER_HEADER = frozenset(
+    {
+        *("accept", "authorization", "connection", "content-type", "cookie", "forwarded", "host"),
+        *("origin", "referer", "user-agent", "via", "x-forwarded-for", "x-real-ip"),
+    }
+)
 
 
 class PageSettings(BaseModel):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from ittybatch.errors import IttybatchError
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -43,7 +45,14 @@ def table_of(schema: Schema, pages: Iterable[pa.Table]) -> pa.Table:
 
 def frame_of(table: pa.Table) -> "pd.DataFrame":
     """Convert a table, which must not be used afterwards: its columns are freed one by one."""
-    import pandas as pd  # noqa: PLC0415 - only people who analyse results need it
+    try:
+        import pandas as pd  # noqa: PLC0415 - only people who analyse results need it
+    except ModuleNotFoundError as error:
+        raise IttybatchError(
+            "pandas is not installed here.",
+            remedy="Install it: `pip install pandas`. The container image leaves it out; build an "
+            "image of your own from it.",
+        ) from error
 
     integers: dict[pa.DataType, Any] = {pa.int64(): pd.Int64Dtype()}
     frame: pd.DataFrame = table.to_pandas(

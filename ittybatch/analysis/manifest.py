@@ -68,19 +68,22 @@ def _table(frame: "pd.DataFrame") -> pa.Table:
 
 
 def _array(column: "pd.Series[Any]") -> "pa.Array[Any] | pa.ChunkedArray[Any]":
-    # Arrow would give every object the names of all of them, with nulls.
-    plain = column.map(_as_json) if column.dtype == object else column
     try:
+        # Arrow would give every object the names of all of them, with nulls.
+        plain = column.map(_as_json) if column.dtype == object else column
         found: pa.Array[Any] | pa.ChunkedArray[Any] = pa.Array.from_pandas(plain)
-    except (pa.ArrowException, TypeError) as error:
+    # Also what is no Unicode text, and integers that are too large.
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         title = str(column.name)
         raise SourceError(
             f"The frame cannot be a manifest, and nothing was submitted: its column `{title}` "
-            "holds values of several types.",
+            "holds values of several types, or one that cannot be written.",
             remedy=f"Make them text: frame[{title!r}] = frame[{title!r}].astype('str')",
         ) from error
     return found
 
 
 def _as_json(value: object) -> object:
-    return orjson.dumps(value).decode() if isinstance(value, dict | list) else value
+    if not isinstance(value, dict | list):
+        return value
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()

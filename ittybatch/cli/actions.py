@@ -48,7 +48,7 @@ def actions(
             (
                 f"{each.at.astimezone():%Y-%m-%d %H:%M:%S}",
                 each.actor,
-                each.via.value,
+                each.via,
                 each.action,
                 each.batch_id or "",
                 f"Refused: {each.outcome}" if each.refused else each.outcome,

@@ -73,7 +73,6 @@ def deploy(
             declared=Declared(file=file) if file else None,
             tell=console.print,
         )
-        register_blocks()
         record.outcome = f"Applied {deployed.prefect_file}."
     console.print(f"Applied {deployed.prefect_file}", markup=False, style="bold")
     print_table(
@@ -81,6 +80,7 @@ def deploy(
     )
     if sinks:
         _declare_sinks(settings, to_declare(sinks))
+    register_blocks()
     return SUCCEEDED
 
 

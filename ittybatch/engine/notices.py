@@ -4,6 +4,8 @@ Both are done by the waker, in each of its rounds.
 """
 
 import logging
+import math
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -34,6 +36,8 @@ logger = logging.getLogger(__name__)
 _PREFIX = "ittybatch."
 # A notice that is sent twice is the same event twice.
 _IDS = uuid.UUID("6f0d0d0a-5a9e-4b5e-9a57-1f6f7d0c2b11")
+# A claim lasts as long.
+_RETRY_S = 60.0
 # Statuses that are about the content of a request.
 _ABOUT_AN_EVENT = {
     httpx.codes.BAD_REQUEST,
@@ -53,6 +57,7 @@ class Notices:
     def __init__(self, ledger: Ledger, flow_runs: FlowRuns) -> None:
         self._ledger = ledger
         self._flow_runs = flow_runs
+        self._send_at = -math.inf
 
     def send(self) -> int:
         """Send what was not sent yet, oldest first.
@@ -62,19 +67,18 @@ class Notices:
         Returns:
             How many events were sent.
         """
-        if not self._ledger.read(notices_wait):
+        if time.monotonic() < self._send_at or not self._ledger.read(notices_wait):
             return 0
+        # None of them may be a month old: a ledger can have been without a waker.
+        self._ledger.write(remove_stale_notices)
         claimed = self._ledger.write(claim_notices)
+        if not claimed:
+            return 0
         try:
             sent = self._emit(claimed)
         except PrefectUnavailable as error:
-            dropped = self._ledger.write(remove_stale_notices)
-            logger.warning(
-                "%d events wait for Prefect%s: %s",
-                len(claimed),
-                f", and {dropped} older than a day were dropped" if dropped else "",
-                error,
-            )
+            self._send_at = time.monotonic() + _RETRY_S
+            logger.warning("%d events wait for Prefect: %s", len(claimed), error)
             return 0
         self._ledger.write(remove_notices, [each.id for each in claimed])
         return sent

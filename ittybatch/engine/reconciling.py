@@ -39,7 +39,6 @@ async def reconcile(settings: Settings, ledger: Ledger) -> dict[str, int]:
             counters.number,
             counters.counts,
         )
-    count_changed_shares(ledger)
     done = {
         "silent jobs polled": polled.asked,
         "settled": polled.settled,
@@ -58,5 +57,7 @@ async def reconcile(settings: Settings, ledger: Ledger) -> dict[str, int]:
                     name = f"runs {how}"
                     done[name] = done.get(name, 0) + len(owners)
             done["stuck runs of reconcile and steer-batch ended"] = len(tidy(flow_runs))
+    # For people to look at, so after everything that waits for it.
+    count_changed_shares(ledger)
     ledger.write(record_run, RECONCILE, {what: count for what, count in done.items() if count})
     return done

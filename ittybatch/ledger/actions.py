@@ -53,7 +53,7 @@ class DoneAction:
         id: Its number; later actions have larger ones.
         at: When it was recorded.
         actor: Who asked for it, as far as it is known.
-        via: The way they asked.
+        via: The way they asked: a `Via`, or what a newer version wrote.
         action: What they asked for, such as `pause` or `retry`.
         batch_id: The batch that it was about, if it was about one.
         details: What they asked for in detail, by name, without secrets.
@@ -64,7 +64,7 @@ class DoneAction:
     id: int
     at: datetime
     actor: str
-    via: Via
+    via: str
     action: str
     batch_id: str | None
     details: Mapping[str, Any]
@@ -179,7 +179,7 @@ def recent_actions(
 
 
 def _read(row: Any) -> DoneAction:  # noqa: ANN401  a row of `actions`
-    return DoneAction(**{**row._mapping, "via": Via(row.via)})  # noqa: SLF001  its public name
+    return DoneAction(**row._mapping)  # noqa: SLF001  its public name
 
 
 def _text(text: str, most: int) -> str:

@@ -89,6 +89,7 @@ def open_batch(
             scan_done=False,
             counts={},
             created_at=now,
+            begun_by=flow_run_id,
         )
     )
     new_run(

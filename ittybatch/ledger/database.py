@@ -48,6 +48,9 @@ _TRANSIENT_SQLSTATES = (
     *("08", "53300"),
 )
 
+# Postgres: an undefined table, an undefined column.
+_NOT_MIGRATED = ("42P01", "42703")
+
 
 class LedgerUnavailable(IttybatchError):
     """The database cannot be reached, or its tables are missing."""
@@ -306,7 +309,10 @@ def _is_transient(error: Exception) -> bool:
 
 def _is_unavailable(error: DBAPIError) -> bool:
     """Whether the database failed, and not the statement."""
-    return isinstance(error, (OperationalError, InterfaceError)) or _is_transient(error)
+    if isinstance(error, (OperationalError, InterfaceError)) or _is_transient(error):
+        return True
+    # SQLite calls missing tables and columns an operational error.
+    return getattr(error.orig, "sqlstate", None) in _NOT_MIGRATED
 
 
 def _unavailable(engine: Engine, error: Exception) -> LedgerUnavailable:

@@ -7,7 +7,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from ittybatch.ledger.database import Ledger, Transaction
+from ittybatch.ledger.database import Ledger, LedgerUnavailable, Transaction
 
 
 def upgrade(ledger: Ledger) -> str:
@@ -17,7 +17,7 @@ def upgrade(ledger: Ledger) -> str:
         The revision it is at now.
 
     Raises:
-        LedgerUnavailable: when the database cannot be reached.
+        LedgerUnavailable: when the database cannot be reached, or the tables stay in use.
     """
 
     def migrate(transaction: Transaction) -> None:
@@ -26,7 +26,17 @@ def upgrade(ledger: Ledger) -> str:
         config.attributes["connection"] = transaction.connection
         command.upgrade(config, "head")
 
-    ledger.write(migrate)
+    try:
+        ledger.write(migrate)
+    except LedgerUnavailable as error:
+        if "deadlock" not in error.message and "lock timeout" not in error.message:
+            raise
+        raise LedgerUnavailable(
+            "The tables are in use, so they could not be changed. Nothing was changed: "
+            f"{error.message}",
+            remedy="Run `ittybatch db upgrade` again; if that fails, too, stop receivers and "
+            "workers first. Webhooks are sent again by Ittybit.",
+        ) from error
     return newest_revision()
 
 

@@ -91,6 +91,11 @@ class Batch(Base):
     tidied_at: Mapped[datetime | None] = mapped_column(
         comment="when its webhooks' bodies, polled answers and rejected rows were removed"
     )
+    begun_by: Mapped[str | None] = mapped_column(
+        String(36),
+        index=True,
+        comment="the flow run that began it; another may work for it since",
+    )
     accepts_until: Mapped[datetime | None] = mapped_column(
         comment="a batch of requests takes more of them until then; null once it takes no more"
     )

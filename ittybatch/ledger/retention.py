@@ -14,9 +14,20 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_, update
 
 from ittybatch.ledger.database import Ledger, Transaction
-from ittybatch.ledger.models import Attempt, Batch, Chunk, Delivery, Job, Outbox, Reject, Request
+from ittybatch.ledger.models import (
+    Attempt,
+    Batch,
+    Chunk,
+    ChunkMinute,
+    Delivery,
+    Job,
+    Outbox,
+    Reject,
+    Request,
+)
 from ittybatch.ledger.notices import remove_stale_notices
 from ittybatch.ledger.states import ChunkState
+from ittybatch.ledger.waiters import remove_ended_waiters
 
 # A receiver on SQLite waits for each of these transactions.
 _ROWS_AT_ONCE = 500
@@ -96,6 +107,8 @@ def tidy(ledger: Ledger, *, older_than: timedelta, dry_run: bool = False) -> Rem
             removed.requests += count
         # Only a ledger without a waker has any.
         ledger.write(remove_stale_notices)
+        ledger.write(remove_ended_waiters, before)
+        ledger.write(_remove_minutes, before)
     return removed
 
 
@@ -210,6 +223,11 @@ def _tidy_requests(transaction: Transaction) -> int:
         .limit(_ROWS_AT_ONCE)
     )
     return transaction.execute(delete(Request).where(Request.key.in_(old))).rowcount
+
+
+def _remove_minutes(transaction: Transaction, before: datetime) -> None:
+    """Remove what the page's drawing of the last day does not show any more."""
+    transaction.execute(delete(ChunkMinute).where(ChunkMinute.minute < before))
 
 
 def _end_of_rejects(transaction: Transaction, batch: str, after: int) -> int | None:

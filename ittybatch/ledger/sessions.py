@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import InvalidatePoolError
 
 from ittybatch.errors import ConfigurationError
 
@@ -119,7 +119,7 @@ def create_postgres_engine(url: URL, limits: SessionLimits) -> Engine:
             try:
                 engine.dialect.do_ping(connection)
             except engine.dialect.loaded_dbapi.Error as error:
-                raise DisconnectionError from error  # the pool opens another one
+                raise InvalidatePoolError from error  # the others are gone, too
         record.info[_CHECKED_AT] = now
 
     def begin(connection: Connection) -> None:

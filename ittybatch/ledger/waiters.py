@@ -1,14 +1,14 @@
 """Waiters: flow runs of users that are suspended until a batch or a job has ended."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.models import Batch, Chunk, Job, Run, Waiter
+from ittybatch.ledger.models import Batch, Chunk, Job, Waiter
 from ittybatch.ledger.states import ENDED_BATCHES, OPEN_JOBS
 
 _ENDED = [state.value for state in ENDED_BATCHES]
@@ -61,6 +61,16 @@ def begin_waiting(transaction: Transaction, flow_run: str, target: Target) -> in
     Returns:
         The number of this wait, which makes the key of its suspension.
     """
+    # A flow waits for one thing at a time. What it waited for before would wake it again and again.
+    transaction.execute(
+        update(Waiter)
+        .where(
+            Waiter.flow_run_id == flow_run,
+            Waiter.target != target.text,
+            Waiter.ended_at.is_(None),
+        )
+        .values(ended_at=transaction.now)
+    )
     ours = (Waiter.flow_run_id == flow_run) & (Waiter.target == target.text)
     changed = transaction.execute(
         update(Waiter)
@@ -95,13 +105,13 @@ def finish_waiting(transaction: Transaction, flow_run: str) -> None:
 
 def waiters_without_batch(transaction: Transaction) -> list[Waiting]:
     """The flow runs that wait for a batch that has not begun, after looking for it once more."""
-    found = select(Run.batch_id).where(Run.flow_run_id == Waiter.batch_run).limit(1)
+    found = select(Batch.id).where(Batch.begun_by == Waiter.batch_run).limit(1)
     transaction.execute(
         update(Waiter)
         .where(
             Waiter.ended_at.is_(None),
             Waiter.batch_run.is_not(None),
-            exists().where(Run.flow_run_id == Waiter.batch_run),
+            exists().where(Batch.begun_by == Waiter.batch_run),
         )
         .values(batch_id=found.scalar_subquery(), batch_run=None)
     )
@@ -109,16 +119,9 @@ def waiters_without_batch(transaction: Transaction) -> list[Waiting]:
 
 
 def batch_begun_by(transaction: Transaction, batch_run: str) -> str | None:
-    """The batch that a flow run has begun; also if another flow run works for it since."""
-    rows = transaction.rows(select(Run.batch_id).where(Run.flow_run_id == batch_run).limit(1))
-    if rows:
-        return str(rows[0].batch_id)
-    rows = transaction.rows(
-        select(Waiter.batch_id)
-        .where(Waiter.target == Target(batch_run=batch_run).text, Waiter.batch_id.is_not(None))
-        .limit(1)
-    )
-    return str(rows[0].batch_id) if rows else None
+    """The batch that a flow run has begun, also if another flow run works for it since."""
+    rows = transaction.rows(select(Batch.id).where(Batch.begun_by == batch_run).limit(1))
+    return str(rows[0].id) if rows else None
 
 
 def batch_has_ended(transaction: Transaction, batch: str) -> bool:
@@ -162,6 +165,15 @@ def forget_waiter(transaction: Transaction, waiting: Waiting) -> None:
         .where(Waiter.flow_run_id == waiting.flow_run_id, Waiter.target == waiting.target)
         .values(ended_at=transaction.now)
     )
+
+
+def remove_ended_waiters(transaction: Transaction, before: datetime) -> int:
+    """Remove the records of flow runs that went on before a time.
+
+    Returns:
+        How many.
+    """
+    return transaction.execute(delete(Waiter).where(Waiter.ended_at < before)).rowcount
 
 
 def _open_work(batch: ColumnElement[str] | InstrumentedAttribute[Any]) -> ColumnElement[bool]:

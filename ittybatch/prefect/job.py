@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 from prefect.blocks.abstract import JobBlock, JobRun
 from pydantic import Field, model_validator
 
-from ittybatch.errors import IttybatchError
+from ittybatch.errors import ConfigurationError, IttybatchError
+from ittybatch.ittybit.redaction import without_secrets
 from ittybatch.prefect.credentials import IttybitCredentials
 from ittybatch.prefect.starting import repeatable_key
 from ittybatch.prefect.waiting import await_end, own_ledger
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ittybatch.ledger import Ledger
     from ittybatch.ledger.job_lookup import JobRow
     from ittybatch.ledger.waiters import Target
+    from ittybatch.settings import Settings
 
 # Held: its batch sends nothing until somebody resumes it.
 _OPEN = ("processing", "held")
@@ -118,8 +120,12 @@ class IttybitJobRun(JobRun[JobsResult]):
             if job.status != _SUCCEEDED:
                 ended = job.status not in _OPEN
                 raise JobFailed(
-                    f"Job {job.id} ({job.rendition} of {job.input_url}) "
-                    + (f"is {job.status}: {job.error}" if ended else "has not ended yet."),
+                    f"Job {job.id} ({job.rendition} of {without_secrets(job.input_url)}) "
+                    + (
+                        f"is {job.status}: {without_secrets(job.error or 'no reason given')}"
+                        if ended
+                        else "has not ended yet."
+                    ),
                     remedy=f"`ittybatch retry {job.batch_id}` makes failed jobs again."
                     if ended
                     else "Call `wait_suspended` or `wait_for_completion` first.",
@@ -139,8 +145,16 @@ class IttybitJobRun(JobRun[JobsResult]):
     def _read(self, ledger: "Ledger") -> list["JobRow"]:
         from ittybatch.ledger.job_lookup import read_job  # noqa: PLC0415  see the package
 
-        found = [ledger.read(read_job, job) for job in self.job_ids]
-        return [job for job in found if job is not None]
+        found = []
+        for number in self.job_ids:
+            if (job := ledger.read(read_job, number)) is None:
+                raise JobFailed(
+                    f"Job {number} is not in this ledger. It continues where it was started.",
+                    remedy="Check DATABASE_URL of this flow run's worker: it has to be that of "
+                    "the receiver.",
+                )
+            found.append(job)
+        return found
 
 
 class IttybitJob(JobBlock[JobsResult]):
@@ -167,7 +181,7 @@ class IttybitJob(JobBlock[JobsResult]):
     credentials: IttybitCredentials | None = Field(
         None,
         title="Credentials",
-        description="Of the Ittybit project; without them those of the environment count.",
+        description="Of the ledger's Ittybit project, where the environment has no API key.",
     )
 
     @model_validator(mode="after")
@@ -186,8 +200,9 @@ class IttybitJob(JobBlock[JobsResult]):
 
         Raises:
             RequestRefused: The input, the profile, the kind or an option cannot be used.
-            LedgerUnavailable: The ledger cannot be reached. Nothing was sent.
-            ConfigurationError: There is no API key.
+            LedgerUnavailable: The ledger cannot be reached, or is too slow. Repeated, nothing is
+                made twice.
+            ConfigurationError: There is no API key, or the credentials are of another project.
         """
         # In a thread of its own: an event loop may be running in this one.
         with ThreadPoolExecutor(1) as thread:
@@ -217,7 +232,10 @@ class IttybitJob(JobBlock[JobsResult]):
         from ittybatch.intake.intake import Intake  # noqa: PLC0415  likewise
         from ittybatch.settings import Settings  # noqa: PLC0415  likewise
 
-        settings = Settings() if self.credentials is None else self.credentials.settings()
+        settings = Settings()
+        if self.credentials is not None:
+            refuse_other_project(settings, self.credentials)
+            settings = self.credentials.settings()
         with own_ledger() as ledger:
             declared = load_declared(settings.intake_file, settings.profiles_dir)
             watched = [each.uri for each in declared.buckets]
@@ -229,3 +247,22 @@ class IttybitJob(JobBlock[JobsResult]):
                 # Sends what was taken.
                 await intake.stop()
         return IttybitJobRun(taken.batch_id, [int(job.job_id) for job in taken.jobs])
+
+
+def refuse_other_project(settings: "Settings", credentials: IttybitCredentials) -> None:
+    """Refuse credentials of another Ittybit project than that of this process's ledger.
+
+    Its receiver would not believe the webhooks, and `reconcile` would not find the jobs, and have
+    them made again.
+
+    Raises:
+        ConfigurationError: They are of another project.
+    """
+    ours = (settings.api_key, settings.api_url)
+    theirs = (credentials.api_key, credentials.api_url.rstrip("/"))
+    if settings.api_key is not None and ours != theirs:
+        raise ConfigurationError(
+            "These credentials differ from ITTYBIT_API_KEY and ITTYBIT_API_URL of this process, "
+            "whose ledger is of one Ittybit project. Nothing was sent.",
+            remedy="Use a ledger, a receiver and workers of their own for each project.",
+        )

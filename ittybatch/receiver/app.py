@@ -177,7 +177,10 @@ class Receiver:
         self._presence.start()
 
     async def _stop(self) -> None:
-        """Stop all parts at the same time: none of them needs another to end."""
+        """Stop all parts at the same time: none of them needs another to end.
+
+        One that fails to stop keeps no other from it: the intake may still be sending.
+        """
         stops = [
             self._inbox.stop(),
             asyncio.to_thread(self._waker.stop),
@@ -187,8 +190,11 @@ class Receiver:
             self._watching.stop(),
             self._presence.stop(),
         ]
-        await asyncio.gather(*stops)
+        ends = await asyncio.gather(*stops, return_exceptions=True)
         self._ledger.close()
+        for error in ends:
+            if isinstance(error, BaseException):
+                raise error
 
 
 def create_app(settings: Settings, *, waker: bool = True) -> Starlette:

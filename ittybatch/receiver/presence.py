@@ -54,4 +54,6 @@ class Presence:
                 )
             except IttybatchError as error:
                 logger.debug("This receiver could not be recorded: %s", error)
+            except Exception:  # the next minute may go better
+                logger.exception("This receiver could not be recorded.")
             await asyncio.sleep(EVERY_S)

@@ -93,6 +93,18 @@ def test_events_wait_for_a_prefect_that_takes_none(ledger: Ledger, prefect: Pref
     assert Notices(ledger, Prefect()).send() == 1
 
 
+def test_a_prefect_that_takes_no_events_is_not_asked_each_second(ledger: Ledger) -> None:
+    """Each request may take its time, and the round of the waker has more to do."""
+    library.planned_batch(ledger, library.job("a.mov"))
+    prefect = Prefect(away=True)
+    notices = Notices(ledger, prefect)
+    assert notices.send() == 0
+    library.planned_batch(ledger, library.job("b.mov"))
+    prefect.away = False
+    assert notices.send() == 0
+    assert prefect.events == []
+
+
 def test_an_event_of_a_newer_version_is_sent_by_an_older_one(ledger: Ledger) -> None:
     """While a version is rolled over, both look after one ledger."""
     library.planned_batch(ledger, library.job("a.mov"))

@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from ittybatch.errors import ConfigurationError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.settlement import settle
 from ittybatch.prefect import IttybitCredentials, IttybitJob, IttybitJobRun
@@ -52,6 +53,27 @@ def test_credentials_are_not_shown() -> None:
     assert "4711" not in repr(block)
     assert block.settings().api_key == SecretStr("key-4711")
     assert block.settings().webhook_secrets == (b"hush-4711",)
+
+
+def test_credentials_of_another_project_send_nothing(
+    ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its webhooks would not be believed, and its jobs would be made again as lost."""
+    monkeypatch.setenv("DATABASE_URL", ledger_url)
+    monkeypatch.setenv("ITTYBIT_API_KEY", "key-of-ours")
+    block = IttybitCredentials(api_key=SecretStr("key-of-theirs"))
+    with pytest.raises(ConfigurationError, match="of one Ittybit project") as refused:
+        IttybitJob(input="s3://media/a.mov", profile="web", credentials=block).trigger()
+    assert "key-of" not in str(refused.value)
+
+
+def test_a_job_of_another_ledger_is_no_success(
+    ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker without DATABASE_URL has an empty one of its own."""
+    monkeypatch.setenv("DATABASE_URL", ledger_url)
+    with pytest.raises(JobFailed, match="not in this ledger"):
+        IttybitJobRun("batch", [4711]).fetch_result()
 
 
 def test_a_result_is_there_once_every_job_has_succeeded(

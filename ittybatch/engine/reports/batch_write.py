@@ -18,6 +18,7 @@ NO_TABLE: Final = (
 )
 _FIRST_WAIT_S = 0.05
 _MAX_WAIT_S = 5.0
+_JITTER_S = 1.0
 
 
 class NoCapacity(Exception):
@@ -52,7 +53,7 @@ def batch_write(
         wait_initial=_FIRST_WAIT_S,
         wait_max=_MAX_WAIT_S,
         # Jitter keeps throttled writers from colliding again.
-        wait_jitter=_FIRST_WAIT_S,
+        wait_jitter=_JITTER_S,
     ):
         with attempt:
             answer = client.batch_write_item(RequestItems={table: left})

@@ -16,6 +16,16 @@ _TIME = sa.DateTime(timezone=True)
 
 def upgrade() -> None:
     """Apply this step."""
+    op.add_column(
+        "batches",
+        sa.Column(
+            "begun_by",
+            sa.String(36),
+            nullable=True,
+            comment="the flow run that began it; another may work for it since",
+        ),
+    )
+    op.create_index(op.f("ix_batches_begun_by"), "batches", ["begun_by"])
     op.create_table(
         "notices",
         sa.Column("id", _ID, nullable=False),
@@ -68,3 +78,5 @@ def downgrade() -> None:
     op.drop_index("ix_waiters_waiting", "waiters")
     op.drop_table("waiters")
     op.drop_table("notices")
+    op.drop_index(op.f("ix_batches_begun_by"), "batches")
+    op.drop_column("batches", "begun_by")
