@@ -8,7 +8,7 @@ from ittybatch.engine.estimate import Estimate
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.retrying import price_of
 from ittybatch.errors import IttybatchError
-from ittybatch.ledger import Ledger
+from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.database import LedgerUnavailable
 from ittybatch.ledger.quarantine import HeldFilter, count_held, release_some
@@ -82,18 +82,18 @@ class Released:
         return text
 
 
-def count_release(ledger: Ledger, settings: Settings, wanted: HeldFilter) -> Release:
+def count_release(transaction: Transaction, settings: Settings, wanted: HeldFilter) -> Release:
     """Count held jobs, and what making them again may cost.
 
     Args:
-        ledger: The ledger.
+        transaction: The transaction to look in.
         settings: The prices by kind.
         wanted: Which jobs.
     """
-    kinds = ledger.read(count_held, wanted, most=MOST_AT_ONCE)
+    kinds = count_held(transaction, wanted, most=MOST_AT_ONCE)
     options = BatchOptions()
     if wanted.batch is not None:
-        options = BatchOptions.model_validate(ledger.read(read_batch, wanted.batch).options)
+        options = BatchOptions.model_validate(read_batch(transaction, wanted.batch).options)
     return Release(wanted, kinds, price_of(kinds, options, settings))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from ittybatch.engine.amounts import format_bytes
 from ittybatch.engine.estimate import Estimate, estimate
 from ittybatch.engine.options import RunOptions
-from ittybatch.ledger import Ledger
+from ittybatch.ledger import Transaction
 from ittybatch.ledger.fates import Fate, JobFate, fates_of
 from ittybatch.ledger.intake import Order
 from ittybatch.ledger.queries import past_durations
@@ -81,18 +81,15 @@ class Quote:
         return next((job.why for job in jobs if job.fate is Fate.TAKEN), None)
 
 
-def quote(ledger: Ledger, settings: Settings, orders: Sequence[Order]) -> Quote:
+def quote(transaction: Transaction, settings: Settings, orders: Sequence[Order]) -> Quote:
     """Say what requests would make and cost.
 
     Args:
-        ledger: The ledger that knows the jobs that exist.
+        transaction: A transaction of the ledger that knows the jobs that exist.
         settings: The rates by kind.
         orders: At least one request; all of one profile and with the same `again`.
-
-    Raises:
-        LedgerUnavailable: The ledger cannot be reached.
     """
-    fates = ledger.read(fates_of, orders)
+    fates = fates_of(transaction, orders)
     options = RunOptions.model_validate(orders[0].spec.options)
     items = [
         QuotedItem(
@@ -111,7 +108,7 @@ def quote(ledger: Ledger, settings: Settings, orders: Sequence[Order]) -> Quote:
         counts["items"] += bool(sent)
         counts["jobs"] += len(sent)
         counts.update(f"kind:{job.kind}" for job in sent)
-    return Quote(items, estimate(counts, options, settings, ledger.read(past_durations)))
+    return Quote(items, estimate(counts, options, settings, past_durations(transaction)))
 
 
 def left_out_of(profile: Mapping[str, Any], jobs: Sequence[JobSpec]) -> list[LeftOut]:

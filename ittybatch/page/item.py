@@ -123,6 +123,7 @@ async def retry(request: Request) -> Response:
         partial(_retry, shell, item, wanted, form.text("before"), by),
         back=_address(item, wanted),
         batch=item.batch_id,
+        calls=True,
     )
 
 
@@ -276,7 +277,7 @@ def _retry(shell: Shell, item: ItemHistory, job: JobHistory, before: str, by: st
             remedy="Load the page again, and press the button once more.",
         ) from None
     options = BatchOptions.model_validate(shell.ledger.read(options_of, item.batch_id))
-    found = count_retry(shell.ledger, shell.settings, source, options)
+    found = shell.ledger.read(count_retry, shell.settings, source, options)
     details = {"job": job.id, "rendition": job.rendition, "input": item.uri}
     return start_recorded(shell, found, by, details)
 

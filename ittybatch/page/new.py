@@ -53,7 +53,7 @@ async def show(
         "new.html",
         status=_status_of(error),
         connect=origin,
-        profiles=await shell.call(making.profiles),
+        profiles=await shell.load(making.profiles),
         kinds=KINDS,
         uploads=making.declared,
         origin=origin,
@@ -100,7 +100,7 @@ async def quote_of(request: Request, make: Make, item: Item) -> Quote:
     """
     shell = Shell.of(request)
     order = Making.of(request).order(make, item)
-    return await shell.call(quote, shell.ledger, shell.settings, [order])
+    return await shell.read(quote, shell.settings, [order])
 
 
 async def show_quote(

@@ -67,7 +67,7 @@ async def preview(request: Request) -> Response:
             continue
         files.append(ShownFile(place, each.filename, each.size_bytes))
         accepted.append([each.filename, each.content_type, each.size_bytes])
-    found = await shell.call(quote, shell.ledger, shell.settings, orders) if orders else None
+    found = await shell.read(quote, shell.settings, orders) if orders else None
     sealed = making.seal.close({"make": make.to_store(), "files": accepted})
     return await shell.render(
         request, "regions/files_quote.html", files=files, quote=found, make=make, sealed=sealed

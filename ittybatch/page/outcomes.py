@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ittybatch.ledger import Ledger
+from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.actions import DoneAction, Via, read_action, record_action
 
 # A bookmark of a page with an outcome shows the page without it later.
@@ -55,9 +55,9 @@ def record_outcome(
     return replace(outcome, id=number)
 
 
-def recorded_outcome(ledger: Ledger, number: int) -> Outcome | None:
+def recorded_outcome(transaction: Transaction, number: int) -> Outcome | None:
     """Find the outcome of an action that was recorded a short time ago."""
-    found: DoneAction | None = ledger.read(read_action, number)
+    found: DoneAction | None = read_action(transaction, number)
     if found is None or datetime.now(UTC) - found.at > _SHOWN_FOR:
         return None
     partly = bool(found.details.get(_PARTLY))
