@@ -156,5 +156,10 @@ def test_without_script_one_file_goes_by_a_form_and_is_made_after_a_look(
     missing = viewer.get(there[1])
     assert missing.status_code == 404
     assert "The file has not arrived in the bucket" in text(missing)
+    secure = viewer.up.url.replace("http:", "https:")
+    behind_tls = viewer.post(
+        "/page/new/file", {"make": "profile:web", "content_type": "video/mp4"}, Origin=secure
+    )
+    assert f'name="success_action_redirect" value="{secure}/page/new/arrived/' in behind_tls.text
     wrong = viewer.post("/page/new/file", {"make": "profile:web", "content_type": "text/html"})
     assert "'text/html' are not accepted" in text(wrong)
