@@ -23,6 +23,7 @@ class Outcome:
         partly: Whether only a part was done.
         leads_to: The page to go to; None stays at the page of the form.
         id: The number of its record; None if it has not been recorded.
+        flow_run: The flow run that it has started, if it has.
     """
 
     text: str
@@ -30,6 +31,7 @@ class Outcome:
     partly: bool = False
     leads_to: str | None = None
     id: int | None = None
+    flow_run: str | None = None
 
 
 def record_outcome(
@@ -61,4 +63,10 @@ def recorded_outcome(transaction: Transaction, number: int) -> Outcome | None:
     if found is None or datetime.now(UTC) - found.at > _SHOWN_FOR:
         return None
     partly = bool(found.details.get(_PARTLY))
-    return Outcome(found.outcome, refused=found.refused, partly=partly, id=found.id)
+    return Outcome(
+        found.outcome,
+        refused=found.refused,
+        partly=partly,
+        id=found.id,
+        flow_run=found.details.get("flow_run_id"),
+    )
