@@ -174,6 +174,26 @@ class Uploads:
             StoreUnavailable: The bucket cannot be used. Nothing was lost: repeat the call.
             LedgerUnavailable: Nothing was taken: repeat the call.
         """
+        item = await self.store(upload_id, etags)
+        upload = self._open(upload_id)
+        # Object keys are random, so no other upload has it; no header may have a space in its key.
+        key = f"upload {upload.uri}"
+        return await self._intake.take(wanted_from(upload.wanted, item, key, asker))
+
+    async def store(self, upload_id: str, etags: Mapping[int, str | None] | None) -> Item:
+        """Complete an upload, and leave the file in the bucket. Nothing is made of it.
+
+        Args:
+            upload_id: As for `complete`.
+            etags: As for `complete`.
+
+        Returns:
+            The file, as a scan of the bucket identifies it.
+
+        Raises:
+            RequestRefused: As for `complete`.
+            StoreUnavailable: As for `complete`.
+        """
         upload = self._open(upload_id)
         # A page that repeats its call must not compete with itself.
         async with self._completing.setdefault(upload.key, anyio.Lock()):
@@ -182,10 +202,7 @@ class Uploads:
                 stored = await self._assemble(upload, etags)
             await self._check_stored(upload, stored)
         # As a scan of the bucket identifies it, so that it is never made twice.
-        item = Item(upload.uri, stored.fingerprint, stored.size_bytes, stored.modified_at)
-        # Object keys are random, so no other upload has it; no header may have a space in its key.
-        key = f"upload {upload.uri}"
-        return await self._intake.take(wanted_from(upload.wanted, item, key, asker))
+        return Item(upload.uri, stored.fingerprint, stored.size_bytes, stored.modified_at)
 
     async def form(self, filename: str, content_type: str, token: str, redirect: str) -> PostForm:
         """Sign a form with which a browser without script may put one file into the bucket.

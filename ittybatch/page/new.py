@@ -113,7 +113,7 @@ async def show_quote(
             "uri": item.uri,
             "fingerprint": item.fingerprint,
             "size_bytes": item.size_bytes,
-            "paid": found.paid,
+            "paid": found.paid_digests,
         }
     )
     return await Shell.of(request).render(
@@ -136,8 +136,8 @@ async def take(request: Request) -> Response:
         make = Make.from_store(asked["make"])
         item = Item(asked["uri"], asked["fingerprint"], asked["size_bytes"])
         found = await quote_of(request, make, item)
-        if found.paid > asked["paid"] or found.refused:
-            # Somebody has seen and confirmed less than what would be paid for now.
+        if not set(found.paid_digests) <= set(asked["paid"]) or found.refused:
+            # Somebody has seen and confirmed other or fewer jobs than would be paid for now.
             return await show_quote(request, make, item, found, changed=True)
         taken = await making.intake.take(make.wanted(item, asker_of(request)))
     except RequestRefused as error:

@@ -12,8 +12,8 @@ from ittybatch.ledger import Ledger
 from ittybatch.ledger.actions import recent_actions
 from ittybatch.ledger.database import create_ledger_engine
 from tests.intake.harness import jobs
-from tests.page.new_jobs import Viewer, sealed, serving, text
-from tests.receiver.harness import SECRET
+from tests.page.new_jobs import PROFILE, Viewer, sealed, serving, text
+from tests.receiver.harness import SECRET, wait_until
 from tests.sandbox import harness as sandboxes
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def test_files_are_shown_with_their_price_and_made_once(
         [part] = begun["parts"]
         put = httpx.put(part["url"], content=FILM, headers=begun["headers"], trust_env=False)
         assert put.status_code == 200
-        made = viewer.post("/page/new/uploads/complete", {"id": begun["id"]})
+        made = viewer.post("/page/new/uploads/complete", {"id": begun["id"], **fields})
         assert made.status_code == 202, made.text
     assert len(keys) == 1
     assert len(s3.list_objects_v2(Bucket=bucket)["Contents"]) == 1
@@ -100,13 +100,45 @@ def test_a_large_file_goes_in_parts_and_can_be_given_up(
     assert begun["part_count"] == 12
     renewed = viewer.post("/page/new/uploads/more", {"id": begun["id"], "after": "3"}).json()
     assert renewed["parts"][0]["number"] == 4
-    early = viewer.post("/page/new/uploads/complete", {"id": begun["id"]})
+    confirmed = {"id": begun["id"], "sealed": sealed(answer), "number": "0"}
+    early = viewer.post("/page/new/uploads/complete", confirmed)
     assert early.status_code == 422
     assert "have not arrived" in early.json()["error"]
     assert viewer.post("/page/new/uploads/abort", {"id": begun["id"]}).status_code == 204
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
     # The API is off, and what the page began would be none of its uploads.
     assert viewer.get(f"/uploads/{begun['id']}/parts").status_code == 404
+
+
+def test_a_file_does_not_become_what_nobody_has_seen(
+    viewer: Viewer, ledger_of: Ledger, s3: "S3Client", bucket: str, tmp_path: Path
+) -> None:
+    """The profile changed while the file was sent. It waits in the bucket for another look."""
+    chosen = _chosen(("a.mov", "video/quicktime", len(FILM)))
+    fields = {"sealed": sealed(viewer.post("/page/new/files", chosen)), "number": "0"}
+    begun = viewer.post("/page/new/uploads/begin", fields).json()
+    [part] = begun["parts"]
+    httpx.put(part["url"], content=FILM, headers=begun["headers"], trust_env=False)
+    profile = tmp_path / "profiles" / "web.yaml"
+    profile.write_text(PROFILE.replace("name: hd", "name: uhd"))
+    wait_until(lambda: "uhd" in text(viewer.post("/page/new/files", chosen)))
+    refused = viewer.post("/page/new/uploads/complete", {"id": begun["id"], **fields})
+    assert refused.status_code == 409
+    assert refused.json() == {
+        "error": "What it becomes has changed since you looked. The file is in the bucket, and "
+        "nothing was made.",
+        "remedy": f"Open New, give the address {begun['uri']}, and look again.",
+    }
+    assert s3.head_object(Bucket=bucket, Key=begun["uri"].removeprefix(f"s3://{bucket}/"))
+    assert jobs(ledger_of) == []
+    profile.write_text(PROFILE.partition("  - {name: small")[0])  # one job fewer
+    wait_until(
+        lambda: (
+            viewer.post("/page/new/uploads/complete", {"id": begun["id"], **fields}).status_code
+            == 202
+        )
+    )
+    assert len(jobs(ledger_of)) == 2
 
 
 def test_too_many_files_or_none_are_refused_at_once(viewer: Viewer) -> None:
