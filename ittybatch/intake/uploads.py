@@ -4,6 +4,7 @@ Nothing is stored until a file has arrived and is what was announced: an upload 
 leaves no row in the ledger.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -81,6 +82,7 @@ class Uploads:
         self._ids = UploadIds(api_token)
         self._store = UploadStore(declared.bucket, versioned=declared.versioned)
         self._calls = anyio.CapacityLimiter(_MAX_CALLS)
+        self._looking: asyncio.Task[str] | None = None
         self._completing: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
     def order(self, announced: Announced, token: str | None = None) -> Order:
@@ -259,7 +261,11 @@ class Uploads:
         Raises:
             StoreUnavailable: There are no credentials to sign with.
         """
-        return await self._call(self._store.origin)
+        # One look for all who ask, who may stop waiting.
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._call(self._store.origin))
+            self._looking.add_done_callback(_take_error)
+        return await asyncio.shield(self._looking)
 
     async def abort(self, upload_id: str) -> None:
         """Abort an upload: what was sent is removed, and it can no longer be completed.
@@ -376,3 +382,9 @@ class Uploads:
 
     async def _call(self, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
         return await anyio.to_thread.run_sync(function, *arguments, limiter=self._calls)
+
+
+def _take_error(look: "asyncio.Task[str]") -> None:
+    """Take the error of a look that nobody waits for any more; asyncio would log it."""
+    if not look.cancelled():
+        look.exception()

@@ -4,6 +4,7 @@ import secrets
 from http import HTTPStatus
 from typing import Any
 
+import anyio
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -19,6 +20,9 @@ from ittybatch.page.made import made_url
 from ittybatch.page.making import KINDS, Make, Making, asker_of
 from ittybatch.page.shell import Shell
 from ittybatch.profiles import Item
+
+# The other forms of the page do not need the bucket.
+_ORIGIN_WITHIN_S = 3.0
 
 
 async def view(request: Request) -> Response:
@@ -45,9 +49,16 @@ async def show(
     origin, unavailable = "", None
     if making.declared is not None and request.state.viewer.may_act:
         try:
-            origin = await making.uploads.origin()
+            with anyio.fail_after(_ORIGIN_WITHIN_S):
+                origin = await making.uploads.origin()
         except StoreUnavailable as failed:
             unavailable = failed
+        except TimeoutError:
+            unavailable = StoreUnavailable(
+                f"The bucket {making.declared.bucket} has not answered, so no files can be sent "
+                "now.",
+                remedy="Load the page again. `ittybatch doctor` checks the bucket.",
+            )
     return await shell.render(
         request,
         "new.html",

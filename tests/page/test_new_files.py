@@ -1,6 +1,7 @@
 """Files go straight to the bucket: shown with their price first, in parts, or by a plain form."""
 
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from ittybatch.intake.upload_store import UploadStore
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.actions import recent_actions
 from ittybatch.ledger.database import create_ledger_engine
+from ittybatch.page import new
 from tests.intake.harness import jobs
 from tests.page.new_jobs import PROFILE, Viewer, sealed, serving, text
 from tests.receiver.harness import SECRET, wait_until
@@ -139,6 +142,34 @@ def test_a_file_does_not_become_what_nobody_has_seen(
         )
     )
     assert len(jobs(ledger_of)) == 2
+
+
+def test_a_bucket_that_does_not_answer_holds_up_no_form(
+    viewer: Viewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address needs it no more than a library does. It is asked once for all viewers."""
+    answers = threading.Event()
+    asked = []
+
+    def origin(_: UploadStore) -> str:
+        asked.append(1)
+        assert answers.wait(20)
+        return "https://bucket.test"
+
+    monkeypatch.setattr(UploadStore, "origin", origin)
+    monkeypatch.setattr(new, "_ORIGIN_WITHIN_S", 0.2)
+    try:
+        for _ in range(2):
+            page = viewer.get("/page/new")
+            assert page.status_code == 200
+            assert "has not answered, so no files can be sent now" in text(page)
+            assert "Address of a file" in text(page)
+    finally:
+        answers.set()
+    assert len(asked) == 1
+    wait_until(
+        lambda: "https://bucket.test" in viewer.get("/page/new").headers["content-security-policy"]
+    )
 
 
 def test_too_many_files_or_none_are_refused_at_once(viewer: Viewer) -> None:
