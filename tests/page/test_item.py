@@ -220,6 +220,7 @@ def test_only_addresses_of_the_ledger_are_led_to(ledger: Ledger, receiver: Runni
         "host": "//evil.test/a.mp4",
         "user": "https://me:pw@cdn.test/a.mp4",
         "ftp": "ftp://cdn.test/a.mp4",
+        "bucket": "s3://fast--usw2-az1--x-s3/a.mp4",
     }
     scene = item_with(ledger, SOURCE, [(name, Kind.VIDEO) for name in outputs])
     page = Page(receiver)
