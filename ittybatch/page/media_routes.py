@@ -23,7 +23,7 @@ from ittybatch.page.bodies import show_body
 from ittybatch.page.media import medium_of
 from ittybatch.page.playlists import CONTENT_TYPE, MAX_BYTES, lists, rewritten, segment_type
 from ittybatch.page.shell import Shell
-from ittybatch.page.signing import Signer
+from ittybatch.page.signing import Found, Signer
 from ittybatch.profiles.item import S3_SCHEME
 from ittybatch.settings import Settings
 from ittybatch.sources.s3 import failure, split_uri
@@ -94,7 +94,10 @@ class MediaRoutes:
         what = request.path_params["what"]
         found, remedy, readable = "", "", True
         if uri.startswith(S3_SCHEME):
-            seen = await self._ask(uri, self._signer.look, uri)
+            try:
+                seen = await self._ask(uri, self._signer.look, uri)
+            except HTTPException as error:
+                seen = Found(False, error.detail)
             found, remedy, readable = seen.message, seen.remedy, seen.readable
         check = None
         if what == _OUTPUT and readable:

@@ -229,6 +229,9 @@ def test_only_addresses_of_the_ledger_are_led_to(ledger: Ledger, receiver: Runni
         answer = page.request("GET", f"/page/media/{scene.job(name)}/output")
         assert answer.status_code == (302 if name == "signed" else 404), name
         assert answer.headers.get("location") == (signed if name == "signed" else None)
+    malformed = f"/page/media/{scene.job('bucket')}/output"
+    assert page.request("GET", f"{malformed}/playlist").status_code == 404
+    assert "not the address of an object" in words(page.get(f"{malformed}/state"))
     path = f"/page/media/{scene.job('signed')}/output"
     assert page.request("GET", f"{path}?url=https://evil.test").headers["location"] == signed
     for other in ("/page/media/999999/output", f"{path}s", "/page/media/%2e%2e/source"):
