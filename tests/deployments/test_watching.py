@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import update
 
 from ittybatch.cli.app import app
-from ittybatch.ledger import Ledger
+from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.brakes import trip
 from ittybatch.ledger.control import hold_batch, pause_batch
 from ittybatch.ledger.last_runs import RECONCILE, record_run
@@ -38,6 +38,7 @@ sinks:
   - name: app
     kind: http
     url: http://127.0.0.1:9/results
+    secret: ${APP_SECRET}
 """
 
 
@@ -53,24 +54,27 @@ def targets() -> list[dict[str, Any]]:
     return [target for panel in panels for target in panel.get("targets", ())]
 
 
-def selectors(expression: str) -> Iterator[promql.VectorSelector]:
+def nodes(expression: promql.Expr) -> list[promql.Expr]:
+    """An expression and all of its parts."""
+    found: list[promql.Expr] = []
+    promql.walk(expression, found.append)
+    return found
+
+
+def selectors(expression: promql.Expr) -> Iterator[promql.VectorSelector]:
     """What an expression reads."""
-    found: list[Any] = []
-    promql.walk(promql.parse(expression), found.append)
-    for node in found:
+    for node in nodes(expression):
         if isinstance(node, promql.VectorSelector):
             yield node
         elif isinstance(node, promql.MatrixSelector):
             yield node.vector_selector
 
 
-def grouped_by(expression: str) -> set[str]:
-    """The labels that an expression groups by, without those of Prometheus."""
-    found: list[Any] = []
-    promql.walk(promql.parse(expression), found.append)
-    of_sums = [each.modifier for each in found if isinstance(each, promql.AggregateExpr)]
-    labels = {label for modifier in of_sums if modifier for label in modifier.labels}
-    return labels - OF_PROMETHEUS
+def groupings(expression: promql.Expr) -> Iterator[tuple[set[str], promql.Expr]]:
+    """The labels that its parts group by, without those of Prometheus, and what they group."""
+    for node in nodes(expression):
+        if isinstance(node, promql.AggregateExpr) and node.modifier:
+            yield set(node.modifier.labels) - OF_PROMETHEUS, node.expr
 
 
 def fill(ledger: Ledger) -> None:
@@ -85,20 +89,29 @@ def fill(ledger: Ledger) -> None:
             ledger.write(pause_batch, batch, "somebody")
         else:
             ledger.write(trip, batch)
-            waits = Run.batch_id == batch
-            ago = ledger.read(lambda tx: tx.now) - timedelta(hours=1)
-            ledger.write(move, Move.WAIT, waits, wake_at=ago)
+            _wait_for_an_hour(ledger, batch)
     past = ledger.read(lambda tx: tx.now) - timedelta(hours=2)
     of_late = Job.task_id == "task-0"
     ledger.write(lambda tx: tx.execute(update(Job).where(of_late).values(deadline_at=past)))
     ledger.write(record_run, RECONCILE, {})
 
 
+def _wait_for_an_hour(ledger: Ledger, batch: str) -> None:
+    def wait(transaction: Transaction) -> None:
+        ago = transaction.now - timedelta(hours=1)
+        move(transaction, Move.WAIT, Run.batch_id == batch, wake_at=ago)
+
+    ledger.write(wait)
+
+
 @pytest.fixture
-def filled(ledger: Ledger, ledger_url: str, tmp_path: Path) -> Iterator[Running]:
+def filled(
+    ledger: Ledger, ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Running]:
     """A receiver with trouble of every kind, and a sink that is away."""
     results = tmp_path / "results.yaml"
     results.write_text(RESULTS)
+    monkeypatch.setenv("APP_SECRET", "a secret of more than 32 characters")
     fill(ledger)
     with running(ledger_url, results_file=results, api_token="a token of the API") as up:
         assert up.post(payload("task-1")).status_code == 200
@@ -115,18 +128,24 @@ def test_every_metric_and_label_is_one_that_the_receiver_has(filled: Running) ->
     for family in text_string_to_metric_families(filled.get("/metrics").text):
         for sample in family.samples:
             labels.setdefault(sample.name, set()).update(sample.labels.items())
-    expressions = [each["expr"] for each in (*rules(), *targets())]
-    asked = [(text, selector) for text in expressions for selector in selectors(text)]
-    assert len(asked) > len(expressions) - 1
-    for text, selector in asked:
-        known = labels.get(selector.name)
-        assert known is not None, f"no {selector.name} in /metrics: {text}"
-        for matcher in selector.matchers.matchers:
-            assert (matcher.name, matcher.value) in known, text
-        assert grouped_by(text) <= {name for name, _ in known}, text
+    texts = [each["expr"] for each in (*rules(), *targets())]
+    assert len(texts) > len(rules())
+    for text in texts:
+        expression = promql.parse(text)
+        asked = list(selectors(expression))
+        assert asked, text
+        for selector in asked:
+            known = labels.get(selector.name or "")
+            assert known is not None, f"no {selector.name} in /metrics: {text}"
+            for matcher in selector.matchers.matchers:
+                assert (matcher.name, matcher.value) in known, text
+        for grouped, of in groupings(expression):
+            for selector in selectors(of):
+                assert grouped <= {name for name, _ in labels[selector.name or ""]}, text
     for target in targets():
         shown = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
-        assert shown <= grouped_by(target["expr"]), target
+        grouped_by = [grouped for grouped, _ in groupings(promql.parse(target["expr"]))]
+        assert shown <= set().union(*grouped_by), target
 
 
 def test_the_figures_are_those_of_the_ledger(filled: Running) -> None:
