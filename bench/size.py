@@ -22,9 +22,9 @@ from ittybatch.ledger.counters import recount_all
 from ittybatch.ledger.inbox import Arrival, receive
 from ittybatch.ledger.overdue import overdue_jobs
 from ittybatch.ledger.quarantine import held_jobs
-from ittybatch.ledger.queries import open_work
 from ittybatch.ledger.retention import tidy
 from ittybatch.ledger.submission import Accepted, claim_due, record_accepted
+from ittybatch.ledger.watch import read_watch
 
 JOBS = 1_000_000
 _SMALL = 10_000
@@ -119,7 +119,7 @@ def _longest_ms(url: str) -> float:
     ledger.read(overdue_jobs, silent_s=900, limit=200)
     ledger.read(held_jobs)
     ledger.read(held_jobs, input_prefix="s3://nowhere/")
-    ledger.read(open_work)
+    ledger.read(read_watch)
     ledger.close()
     return 1000 * max(times)
 

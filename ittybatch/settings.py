@@ -113,6 +113,11 @@ class Settings(PageSettings, BaseSettings):
         default=False, description="Accept unsigned webhooks. For tests only."
     )
     max_body_bytes: int = Field(1_048_576, gt=0, description="The largest webhook body to accept.")
+    credentials_block: str | None = Field(
+        None,
+        max_length=100,
+        description="Name of the `ittybit-credentials` block that flow runs take the key from.",
+    )
     metrics_token: SecretStr | None = Field(
         None, description="Bearer token of the receiver's /metrics. Without it: loopback only."
     )

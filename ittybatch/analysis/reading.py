@@ -16,7 +16,7 @@ from ittybatch.engine.reports.failures import failure_rows, read_failures
 from ittybatch.engine.reports.tally import job_seconds
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.queries import BatchStatus, find_batch, recent_batches
-from ittybatch.ledger.results import Result, reject_rows, result_pages
+from ittybatch.ledger.results import Result, reject_pages, result_pages
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -215,7 +215,5 @@ def _batch(status: BatchStatus) -> dict[str, Any]:
 
 
 def _reject_pages(ledger: Ledger, batch: str) -> Iterator[pa.Table]:
-    after = -1
-    while rows := ledger.read(reject_rows, batch, after):
+    for rows in reject_pages(ledger, batch):
         yield page_of(REJECTS, rows)
-        after = rows[-1]["number"]

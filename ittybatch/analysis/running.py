@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from ittybatch.analysis.ledger import opened_ledger
 from ittybatch.analysis.manifest import write_manifest
 from ittybatch.engine.local_stack import join_local_stack
+from ittybatch.errors import IttybatchError
 from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
 from ittybatch.sources import Source, SourceError, parse_source
@@ -36,7 +37,8 @@ def run(
         source: A source, a text as `ittybatch run` takes it, or a DataFrame with the columns of a
             manifest: `input`, and for example `fingerprint`, `kind`, `options`, `metadata.NAME`.
         profile: Name or path of the profile.
-        options: The batch's options; None for the defaults.
+        options: The batch's options; None for the defaults. With `dry_run` the summary is that of
+            the plan, and `deployment` cannot be set.
         deployment: A deployment of run-batch, such as `adhoc`, whose worker runs the batch; None to
             run it in this process.
         manifest_to: Folder or `s3://bucket/prefix/` that a DataFrame is written to, which the
@@ -48,7 +50,14 @@ def run(
         SourceError: The source cannot be read, or a worker could not read the frame.
         PrefectUnavailable: Prefect does not answer, or does not have the deployment.
         NoBatch: The run of the deployment ended before it began a batch.
+        IttybatchError: A dry run is asked of a deployment.
     """
+    if deployment is not None and options is not None and options.dry_run:
+        raise IttybatchError(
+            f"A dry run of the deployment {deployment!r} has no summary to return: it makes no "
+            "batch, and its plan is on the pages of its flow run. Nothing was started.",
+            remedy="Leave out `deployment` to plan here, or run `ittybatch plan SOURCE`.",
+        )
     # Before Prefect is imported: it reads its settings once.
     join_local_stack()
     chosen = _source_of(source, deployment, manifest_to)

@@ -1,32 +1,26 @@
 """Deploy: create the declared work pool, deployments and automations in Prefect."""
 
 import asyncio
-import copy
-import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.events.schemas.automations import AutomationCore
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.workers.process import ProcessWorker
+from prefect.exceptions import PrefectHTTPStatusError
 from pydantic import TypeAdapter, ValidationError
 
 from ittybatch.engine.undeclared import our_deployments, retire, show_schedule
+from ittybatch.engine.work_pools import DeclaredPool, apply_pool, declared_pools
 from ittybatch.errors import IttybatchError
 from ittybatch.project import AUTOMATIONS_FILE, PREFECT_FILE, declared
 
-WORK_POOL = "ittybatch"
 RESUME_AUTOMATION = "ittybatch-resume"
 _DEPLOY_TIMEOUT_S = 300
 
@@ -96,8 +90,8 @@ def deploy(
     """Apply the declarations, and deactivate whatever is ours but not declared. Safe to repeat.
 
     Args:
-        concurrency: Concurrent flow runs in the work pool. Default for a new pool: two per
-            core, because each leg is a process.
+        concurrency: Concurrent flow runs in each declared work pool. Default for a new pool: two
+            per core, because each leg is a process.
         python: Path of the interpreter for flow runs, valid on every worker. With it, Prefect's
             worker starts the engine directly. Without it, an extra process first prepares a
             workspace that these flows do not need. Default: keep the pool's setting.
@@ -107,12 +101,16 @@ def deploy(
 
     Raises:
         DeployFailed: Prefect refused the declarations, or they could not be read.
+        UnreadableDeclarations: `prefect.yaml` cannot be read as deployments.
+        WrongPoolType: A work pool has another type than the file says.
     """
     declared = declared or Declared()
     automations = read_automations(declared.automations_file)
+    pools = declared_pools(declared.prefect_file)
     try:
         with get_client(sync_client=True) as client:
-            tell(_apply_work_pool(client, concurrency, python))
+            for pool in pools:
+                tell(apply_pool(client, pool, concurrency, python))
             _apply_deployments(declared)
             tell(f"Deployments of {declared.prefect_file.name} applied.")
             for automation in automations:
@@ -121,7 +119,7 @@ def deploy(
                 client, declared.prefect_file, {automation.name for automation in automations}
             ):
                 tell(line)
-            return Deployed(declared.prefect_file, _schedules(client))
+            return Deployed(declared.prefect_file, _schedules(client, pools))
     except PrefectHTTPStatusError as error:
         raise DeployFailed(
             f"Prefect's API answered {error.response.status_code} while deploying.",
@@ -134,7 +132,9 @@ def deploy(
         ) from error
 
 
-def _schedules(client: SyncPrefectClient) -> dict[str, list[DeployedSchedule]]:
+def _schedules(
+    client: SyncPrefectClient, pools: Sequence[DeclaredPool]
+) -> dict[str, list[DeployedSchedule]]:
     now = datetime.now(UTC)
     return {
         name: [
@@ -143,7 +143,7 @@ def _schedules(client: SyncPrefectClient) -> dict[str, list[DeployedSchedule]]:
             )
             for each in deployment.schedules
         ]
-        for name, deployment in our_deployments(client)
+        for name, deployment in our_deployments(client, pools)
     }
 
 
@@ -172,41 +172,6 @@ def read_automations(path: Path) -> list[AutomationCore]:
         raise DeployFailed(
             f"{path.name} cannot be used: {error}", remedy="Correct the file and deploy again."
         ) from error
-
-
-def _apply_work_pool(client: SyncPrefectClient, concurrency: int | None, python: str | None) -> str:
-    try:
-        pool = client.read_work_pool(WORK_POOL)
-    except ObjectNotFound:
-        limit = concurrency or 2 * (os.cpu_count() or 1)
-        template = ProcessWorker.get_default_base_job_template()
-        client.create_work_pool(
-            WorkPoolCreate(
-                name=WORK_POOL,
-                type="process",
-                concurrency_limit=limit,
-                base_job_template=_with_python(template, python),
-            )
-        )
-        return f"Work pool {WORK_POOL} created: {limit} concurrent flow runs."
-    allowed = concurrency or pool.concurrency_limit
-    template = _with_python(pool.base_job_template, python)
-    verb = "unchanged"
-    if allowed != pool.concurrency_limit or template != pool.base_job_template:
-        wanted = WorkPoolUpdate(concurrency_limit=allowed, base_job_template=template)
-        client.update_work_pool(WORK_POOL, wanted)
-        verb = "updated"
-    return f"Work pool {WORK_POOL} {verb}: {allowed or 'any number of'} concurrent flow runs."
-
-
-def _with_python(template: dict[str, Any], python: str | None) -> dict[str, Any]:
-    """Set the command that starts flow runs in a work pool's template."""
-    if python is None:
-        return template
-    changed = copy.deepcopy(template)
-    command = shlex.join([python, "-m", "prefect.engine"])
-    changed["variables"]["properties"]["command"]["default"] = command
-    return changed
 
 
 def _apply_deployments(declared: Declared) -> None:

@@ -1,5 +1,6 @@
 """Check Prefect: server, worker, deployments, automation and events."""
 
+import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -8,7 +9,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
-from ittybatch.engine.deployments import RESUME_AUTOMATION, WORK_POOL, Declared
+from ittybatch.engine.deployments import RESUME_AUTOMATION, Declared
 from ittybatch.engine.finding import Finding, Grade
 from ittybatch.engine.flow_runs import (
     BATCH_DEPLOYMENT,
@@ -16,7 +17,8 @@ from ittybatch.engine.flow_runs import (
     FlowRuns,
     PrefectUnavailable,
 )
-from ittybatch.engine.undeclared import UnreadableDeclarations, leftover_schedules
+from ittybatch.engine.undeclared import leftover_schedules
+from ittybatch.engine.work_pools import UnreadableDeclarations, WrongPoolType, declared_pools
 
 _WORKER_SILENT_AFTER = timedelta(minutes=3)
 _CLOCKS_MAY_DIFFER_S = 5
@@ -70,35 +72,49 @@ def _check_clock(client: SyncPrefectClient) -> Iterator[Finding]:
 
 def _check_worker(client: SyncPrefectClient) -> Iterator[Finding]:
     try:
-        pool = client.read_work_pool(WORK_POOL)
+        pools = declared_pools(Declared().prefect_file)
+    except (UnreadableDeclarations, WrongPoolType) as error:
+        yield Finding("Worker", Grade.WARNING, error.message, error.remedy or "")
+        return
+    for each in pools:
+        yield from _check_pool(client, each.name)
+
+
+def _check_pool(client: SyncPrefectClient, name: str) -> Iterator[Finding]:
+    try:
+        pool = client.read_work_pool(name)
     except ObjectNotFound:
         yield Finding(
-            "Worker", Grade.BROKEN, f"There is no work pool {WORK_POOL}.", "Run `ittybatch deploy`."
+            "Worker", Grade.BROKEN, f"There is no work pool {name}.", "Run `ittybatch deploy`."
         )
         return
     if pool.is_paused:
         yield Finding(
             "Worker",
             Grade.BROKEN,
-            f"Work pool {WORK_POOL} is paused.",
-            f"Run `prefect work-pool resume {WORK_POOL}`.",
+            f"Work pool {name} is paused.",
+            f"Run `prefect work-pool resume {shlex.quote(name)}`.",
         )
         return
-    workers = client.read_workers_for_work_pool(WORK_POOL)
+    if pool.is_push_pool or pool.is_managed_pool:
+        return  # Prefect starts its runs without a worker.
+    workers = client.read_workers_for_work_pool(name)
     heard = [worker.last_heartbeat_time for worker in workers if worker.last_heartbeat_time]
     now = datetime.now(UTC) + FlowRuns(client).server_ahead()
     if heard and now - max(heard) < _WORKER_SILENT_AFTER:
         yield Finding(
             "Worker",
             Grade.OK,
-            f"last seen at {max(heard):%H:%M:%S} UTC; {pool.concurrency_limit} flow runs at once.",
+            f"{name}: last seen at {max(heard):%H:%M:%S} UTC; {pool.concurrency_limit} flow runs "
+            "at once.",
         )
     else:
         yield Finding(
             "Worker",
             Grade.BROKEN,
-            "No worker has been seen for minutes: no run would start or resume.",
-            f"Run `prefect worker start --pool {WORK_POOL}` (without --limit).",
+            f"No worker of the pool {name} has been seen for minutes: no run would start or "
+            "resume.",
+            f"Run `prefect worker start --pool {shlex.quote(name)}` (without --limit).",
         )
 
 
@@ -116,7 +132,7 @@ def _check_deployments(client: SyncPrefectClient) -> Iterator[Finding]:
         return
     try:
         leftovers = leftover_schedules(client, Declared().prefect_file)
-    except UnreadableDeclarations as error:
+    except (UnreadableDeclarations, WrongPoolType) as error:
         yield Finding("Deployments", Grade.WARNING, error.message, error.remedy or "")
         return
     if leftovers:

@@ -4,13 +4,12 @@
 was removed from the file would stay active, and its runs would cost money.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
@@ -18,15 +17,13 @@ from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 
-from ittybatch.errors import IttybatchError
+from ittybatch.engine.work_pools import DeclaredPool, declared_pools, read_deployments
 
 OUR_AUTOMATIONS = "ittybatch-"
-_FLOWS = frozenset({"run-batch", "process-chunk", "reconcile", "steer-batch"})
+_FLOWS = frozenset(
+    {"run-batch", "process-chunk", "reconcile", "steer-batch", "check-bucket", "tidy-ledger"}
+)
 _PAGE = 200
-
-
-class UnreadableDeclarations(IttybatchError):
-    """`prefect.yaml` cannot be read as deployments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +54,10 @@ def leftover_schedules(client: SyncPrefectClient, prefect_file: Path) -> list[Le
     Raises:
         UnreadableDeclarations: The file cannot be read.
     """
-    declared = _declared(prefect_file)
+    declared = read_deployments(prefect_file)
     return [
         Leftover(name, deployment.name in declared, schedule, deployment.id)
-        for name, deployment in our_deployments(client)
+        for name, deployment in our_deployments(client, declared_pools(prefect_file))
         for schedule in deployment.schedules
         if schedule.active and not _declares(declared.get(deployment.name), schedule)
     ]
@@ -82,8 +79,8 @@ def retire(client: SyncPrefectClient, prefect_file: Path, automations: set[str])
             leftover.deployment_id, leftover.schedule.id, active=False
         )
         yield f"SET INACTIVE: {leftover.describe()}. It starts no more runs."
-    declared = _declared(prefect_file)
-    for name, deployment in our_deployments(client):
+    declared = read_deployments(prefect_file)
+    for name, deployment in our_deployments(client, declared_pools(prefect_file)):
         if (entry := declared.get(deployment.name)) is not None:
             yield from _remove_undeclared(client, name, deployment, entry)
     for automation in client.read_automations():
@@ -106,10 +103,12 @@ def _remove_undeclared(
         yield f"REMOVED: the concurrency limit of {name}."
 
 
-def our_deployments(client: SyncPrefectClient) -> Iterator[tuple[str, DeploymentResponse]]:
-    """Yield the deployments of our flows in our work pool, by `flow/deployment`."""
+def our_deployments(
+    client: SyncPrefectClient, pools: Sequence[DeclaredPool]
+) -> Iterator[tuple[str, DeploymentResponse]]:
+    """Yield the deployments of our flows in these work pools, by `flow/deployment`."""
     flows: dict[Any, str] = {}
-    in_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=["ittybatch"]))
+    in_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool.name for pool in pools]))
     for page in count():
         found = client.read_deployments(work_pool_filter=in_pool, limit=_PAGE, offset=page * _PAGE)
         for deployment in found:
@@ -119,17 +118,6 @@ def our_deployments(client: SyncPrefectClient) -> Iterator[tuple[str, Deployment
                 yield f"{flows[deployment.flow_id]}/{deployment.name}", deployment
         if len(found) < _PAGE:
             return
-
-
-def _declared(prefect_file: Path) -> dict[str, Mapping[str, Any]]:
-    try:
-        entries = yaml.safe_load(prefect_file.read_text(encoding="utf-8"))["deployments"]
-        return {str(entry["name"]): entry for entry in entries}
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise UnreadableDeclarations(
-            f"{prefect_file.name} cannot be read as deployments: {error}.",
-            remedy="Correct the file and run `ittybatch deploy` again.",
-        ) from error
 
 
 def _declares(entry: Mapping[str, Any] | None, schedule: DeploymentSchedule) -> bool:

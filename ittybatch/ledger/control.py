@@ -2,7 +2,18 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, String, cast, exists, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    String,
+    and_,
+    cast,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from ittybatch.ledger import identity, runs
 from ittybatch.ledger.batches import CANARY, job_totals
@@ -54,6 +65,14 @@ def pause_batch(transaction: Transaction, batch: str, by: str) -> None:
 def is_paused(state: BatchState, reason: str | None) -> bool:
     """Whether a batch is held because an operator paused it."""
     return state is BatchState.HELD and (reason or "").startswith(_PAUSED)
+
+
+def is_paused_batch() -> ColumnElement[bool]:
+    """The condition that a batch is held because an operator paused it."""
+    return and_(
+        Batch.state == BatchState.HELD.value,
+        func.coalesce(Batch.reason, "").startswith(_PAUSED, autoescape=True),
+    )
 
 
 def resume_batch(transaction: Transaction, batch: str) -> bool:

@@ -2,21 +2,18 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import exists, select, tuple_
 from sqlalchemy.orm import aliased
 
-from ittybatch.ittybit.reasons import reason_of
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Chunk, Item, Job
+from ittybatch.ledger.reason_groups import EXAMPLES, WINDOW, by_reason, span
 from ittybatch.ledger.states import JobState
 
-# Failures to look at. More take too long for a page that is open all day.
-WINDOW = 1000
-_EXAMPLES = 3
 _BAD = [JobState.FAILED.value, JobState.EXPIRED.value, JobState.CANCELLED.value]
 
 
@@ -85,12 +82,6 @@ class Failures:
         return self.looked_at >= self.total
 
 
-@dataclass(slots=True)
-class _Collected:
-    rows: list[Any] = field(default_factory=list)
-    left: Counter[str] = field(default_factory=Counter)
-
-
 def failure_groups(transaction: Transaction, batch: str, window: int = WINDOW) -> Failures:
     """A batch's newest failures by reason.
 
@@ -113,19 +104,10 @@ def failure_groups(transaction: Transaction, batch: str, window: int = WINDOW) -
         newest.append(chunk.id)
         found += chunk.bad
     rows = _failures(transaction, newest, window)
-    collected: dict[tuple[str, str], _Collected] = {}
-    for row in rows:
-        key = (row.state, reason_of(row.error_kind, row.error_message))
-        group = collected.setdefault(key, _Collected())
-        group.rows.append(row)
-        if not row.taken_up:
-            group.left[row.kind] += 1
-    shown = [row for group in collected.values() for row in group.rows[:_EXAMPLES]]
+    found_groups = by_reason(rows)
+    shown = [row for _, _, alike in found_groups for row in alike[:EXAMPLES]]
     uris = _uris(transaction, shown)
-    groups = [
-        _group(JobState(state), reason, group, uris) for (state, reason), group in collected.items()
-    ]
-    groups.sort(key=lambda each: each.jobs, reverse=True)
+    groups = [_group(*each, uris) for each in found_groups]
     total = max(sum(chunk.bad for chunk in chunks), len(rows))
     return Failures(groups, len(rows), total, transaction.now)
 
@@ -161,19 +143,19 @@ def _failures(transaction: Transaction, chunks: Sequence[int], window: int) -> l
 
 
 def _group(
-    state: JobState, reason: str, group: _Collected, uris: Mapping[tuple[int, int], str]
+    state: JobState, reason: str, rows: Sequence[Any], uris: Mapping[tuple[int, int], str]
 ) -> FailureGroup:
-    times = [row.completed_at for row in group.rows if row.completed_at is not None]
+    first_at, last_at = span([row.completed_at for row in rows])
     return FailureGroup(
-        state,
-        reason,
-        group.rows[0].error_kind,
-        group.rows[0].error_message,
-        len(group.rows),
-        group.left,
-        min(times, default=None),
-        max(times, default=None),
-        [
+        state=state,
+        reason=reason,
+        error_kind=rows[0].error_kind,
+        error_message=rows[0].error_message,
+        jobs=len(rows),
+        left=Counter(row.kind for row in rows if not row.taken_up),
+        first_at=first_at,
+        last_at=last_at,
+        examples=[
             Example(
                 row.id,
                 row.chunk_id,
@@ -181,13 +163,13 @@ def _group(
                 row.rendition,
                 uris.get((row.chunk_id, row.item_number), ""),
             )
-            for row in group.rows[:_EXAMPLES]
+            for row in rows[:EXAMPLES]
         ],
     )
 
 
 def _uris(transaction: Transaction, rows: Sequence[Any]) -> dict[tuple[int, int], str]:
-    wanted = sorted({(row.chunk_id, row.item_number) for row in rows})[: _EXAMPLES * 100]
+    wanted = sorted({(row.chunk_id, row.item_number) for row in rows})[: EXAMPLES * 100]
     found = transaction.rows(
         select(Item.chunk_id, Item.number, Item.uri).where(
             tuple_(Item.chunk_id, Item.number).in_(wanted)

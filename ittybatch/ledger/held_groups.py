@@ -5,14 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ittybatch.ittybit.reasons import reason_of
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.quarantine import HeldFilter, HeldJob, find_held
+from ittybatch.ledger.reason_groups import EXAMPLES, WINDOW, by_reason, span
 from ittybatch.ledger.states import JobState
-
-# Jobs to look at. More take too long for a page that is open all day.
-WINDOW = 1000
-_EXAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +74,13 @@ def held_groups(
         window: The maximum number of jobs to look at.
     """
     jobs = find_held(transaction, wanted, limit=window, after=after)
-    collected: dict[tuple[JobState, str], list[HeldJob]] = {}
-    for job in jobs:
-        key = (job.state, reason_of(job.error_kind, job.error_message))
-        collected.setdefault(key, []).append(job)
-    groups = [_group(state, reason, found) for (state, reason), found in collected.items()]
-    groups.sort(key=lambda each: each.jobs, reverse=True)
+    groups = [_group(*each) for each in by_reason(jobs)]
     last = (jobs[-1].chunk_id, jobs[-1].id) if len(jobs) == window else None
     return HeldGroups(groups, len(jobs), last)
 
 
 def _group(state: JobState, reason: str, jobs: Sequence[HeldJob]) -> HeldGroup:
-    times = [job.since for job in jobs if job.since is not None]
+    first_at, last_at = span([job.since for job in jobs])
     return HeldGroup(
         state=state,
         reason=reason,
@@ -97,7 +88,7 @@ def _group(state: JobState, reason: str, jobs: Sequence[HeldJob]) -> HeldGroup:
         error_message=jobs[0].error_message,
         kinds=Counter(job.kind for job in jobs),
         batches=len({job.batch_id for job in jobs}),
-        first_at=min(times, default=None),
-        last_at=max(times, default=None),
-        examples=jobs[:_EXAMPLES],
+        first_at=first_at,
+        last_at=last_at,
+        examples=jobs[:EXAMPLES],
     )

@@ -196,6 +196,14 @@ def reject_rows(
     return [row._asdict() for row in rows]
 
 
+def reject_pages(ledger: Ledger, batch: str) -> Iterator[list[dict[str, Any]]]:
+    """A batch's rejected rows in the order of the source, a page at a time."""
+    after = -1
+    while rows := ledger.read(reject_rows, batch, after):
+        yield rows
+        after = rows[-1]["number"]
+
+
 def result_pages(
     ledger: Ledger, batch: str, *, states: Sequence[JobState] = (), only: JobFilter = EVERY_JOB
 ) -> Iterator[list[Result]]:

@@ -17,7 +17,7 @@ class IttybitCredentials(CredentialsBlock):
     in the job variables of its work pool:
 
         env:
-          ITTYBIT_API_KEY: "{{ prefect.blocks.ittybit-credentials.studio.api_key }}"
+          ITTYBATCH_CREDENTIALS_BLOCK: studio
     """
 
     _block_type_name = "Ittybit Credentials"

@@ -210,7 +210,8 @@ class IttybitJob(JobBlock[JobsResult]):
 
     async def atrigger(self) -> IttybitJobRun:
         """Do the same without blocking the event loop."""
-        return await self._take(self._wanted())
+        # Opening the ledger and reading the declared files would block the loop.
+        return await asyncio.to_thread(self.trigger)
 
     def _wanted(self) -> "Wanted":
         from ittybatch.intake.wanted import TaskSpec, Wanted  # noqa: PLC0415  see the package

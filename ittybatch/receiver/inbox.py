@@ -45,6 +45,7 @@ class Inbox:
         self._ledger = ledger
         self._metrics = metrics
         self._pending: list[_Waiting] = []
+        metrics.count_uncommitted(lambda: len(self._pending))
         self._arrived = asyncio.Event()
         # One thread: SQLite has one writer, and on Postgres groups commit one after another.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inbox")

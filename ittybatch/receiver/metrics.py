@@ -1,12 +1,18 @@
 """The receiver's metrics for Prometheus."""
 
 from collections import Counter as Counting
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from ittybatch.engine.replacing import Woken
 from ittybatch.ledger.states import Verdict
+from ittybatch.receiver.ledger_metrics import LedgerMetrics
 from ittybatch.receiver.sink_metrics import SinkMetrics
+
+# Alerts look at these.
+_WATCHED_STATUSES = (int(HTTPStatus.UNAUTHORIZED), int(HTTPStatus.SERVICE_UNAVAILABLE))
 
 
 class Metrics:
@@ -68,16 +74,19 @@ class Metrics:
             "Rounds of the waker that failed.",
             registry=self._registry,
         )
-        self._jobs = Gauge(
-            "ittybatch_jobs",
-            "Jobs of unfinished batches, by state.",
-            ["state"],
+        self._uncommitted = Gauge(
+            "ittybatch_webhooks_uncommitted",
+            "Webhooks in memory that wait for their commit.",
             registry=self._registry,
         )
-        self._waiting = Gauge(
-            "ittybatch_runs_waiting", "Flow runs that are suspended.", registry=self._registry
-        )
         self.sinks = SinkMetrics(self._registry)
+        self.ledger = LedgerMetrics(self._registry, self.sinks)
+        # A counter that begins with its first count hides it from `increase`.
+        for status in _WATCHED_STATUSES:
+            self._refused.labels(status=str(status))
+        for how, _ in Woken().by_kind():
+            self._woken.labels(how=how)
+        self._queue_messages.labels(outcome="failed")
 
     def stored(self, verdicts: Iterable[Verdict]) -> None:
         """Count stored webhooks."""
@@ -112,11 +121,9 @@ class Metrics:
         """Count a failed round of the waker."""
         self._waker_errors.inc()
 
-    def set_work(self, jobs: dict[str, int], waiting: int) -> None:
-        """Set the gauges from the ledger's figures."""
-        for state, count in jobs.items():
-            self._jobs.labels(state=state).set(count)
-        self._waiting.set(waiting)
+    def count_uncommitted(self, count: Callable[[], int]) -> None:
+        """Ask for the number of uncommitted webhooks at each look."""
+        self._uncommitted.set_function(count)
 
     def render(self) -> bytes:
         """All metrics in Prometheus's text format."""

@@ -1,7 +1,6 @@
 """The receiver's pages for probes and operators. They reveal little to strangers."""
 
 import asyncio
-import contextlib
 import hmac
 import logging
 from http import HTTPStatus
@@ -14,8 +13,7 @@ from starlette.routing import Route
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.migrate import current_revision, newest_revision
-from ittybatch.ledger.queries import open_work
-from ittybatch.ledger.sinks import sink_statuses
+from ittybatch.ledger.watch import Watch, read_watch
 from ittybatch.page.access import is_local
 from ittybatch.receiver.metrics import Metrics
 
@@ -73,13 +71,15 @@ class Pages:
         """Show the metrics to clients with the token, or on this machine."""
         if refused := self._refuse(request):
             return refused
-        with contextlib.suppress(IttybatchError):  # the other metrics are useful without these
-            jobs, waiting = await run_in_threadpool(self._ledger.read, open_work)
-            self._metrics.set_work(jobs, waiting)
-            self._metrics.sinks.set_waiting(
-                await run_in_threadpool(self._ledger.read, sink_statuses)
-            )
+        self._metrics.ledger.set(await run_in_threadpool(self._watch))
         return Response(self._metrics.render(), media_type="text/plain; version=0.0.4")
+
+    def _watch(self) -> Watch | None:
+        try:
+            ready = why_not_ready(self._ledger) is None
+            return self._ledger.read(read_watch) if ready else None
+        except IttybatchError:  # the other metrics are useful without the ledger's
+            return None
 
     def _refuse(self, request: Request) -> Response | None:
         if self._token is None:

@@ -74,3 +74,6 @@ class SinkMetrics:
             self._pending.labels(sink=sink.name).set(sink.pending)
             self._kept.labels(sink=sink.name).set(sink.refused)
             self._lag_s.labels(sink=sink.name).set(lag_s)
+            # A counter that begins with its first count hides it from `increase`.
+            for counter in (self._delivered, self._refused, self._unavailable):
+                counter.labels(sink=sink.name)

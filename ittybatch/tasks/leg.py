@@ -18,6 +18,7 @@ from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger, open_ledger
 from ittybatch.ledger.legs import Ending, Leg, begin_leg, end_run
 from ittybatch.settings import Settings
+from ittybatch.tasks.credentials import with_credentials
 
 
 def this_run() -> tuple[str | None, str | None]:
@@ -42,8 +43,13 @@ def in_place() -> bool:
 
 @contextmanager
 def settings_and_ledger() -> Iterator[tuple[Settings, Ledger]]:
-    """Read the settings and open the ledger, for one flow."""
-    settings = Settings()
+    """Read the settings and open the ledger, for one flow.
+
+    Raises:
+        ConfigurationError: A setting cannot be used, or there is no such block of credentials.
+        LedgerUnavailable: The database cannot be reached.
+    """
+    settings = with_credentials(Settings())
     ledger = open_ledger(settings)
     try:
         yield settings, ledger

@@ -9,7 +9,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 import ittybatch
 from ittybatch.analysis.manifest import write_manifest
-from ittybatch.errors import ConfigurationError
+from ittybatch.engine.options import BatchOptions
+from ittybatch.errors import ConfigurationError, IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.profiles import Item
 from ittybatch.sources import ManifestSource, SourceError, read_pages
@@ -124,3 +125,11 @@ def test_a_folder_that_batches_may_not_read_is_refused(
     monkeypatch.delenv("ITTYBATCH_FILE_DIRS")
     with pytest.raises(SourceError, match="nothing was submitted"):
         ittybatch.run(frame(), manifest_to=str(tmp_path / "file" / "below"))
+
+
+def test_a_dry_run_of_a_deployment_is_refused() -> None:
+    """It makes no batch to wait for; a dry run in this process has a summary."""
+    options = BatchOptions(dry_run=True)
+    with pytest.raises(IttybatchError, match="Nothing was started") as refused:
+        ittybatch.run("s3://media/in/", deployment="adhoc", options=options)
+    assert "ittybatch plan" in str(refused.value)

@@ -6,7 +6,7 @@ import pytest
 
 from ittybatch import __version__
 from ittybatch.cli.app import app
-from ittybatch.engine.deployments import WORK_POOL
+from ittybatch.engine.work_pools import WORK_POOL
 from tests.deployments.files import DEPLOYMENTS, command_lines, compose, containers, manifests
 
 IMAGE = f"ittybatch:{__version__}"

@@ -2,6 +2,7 @@
 
 import importlib
 import re
+from datetime import UTC, datetime
 
 import pytest
 
@@ -11,6 +12,7 @@ from ittybatch.ittybit.options import MODELS
 from ittybatch.ledger.models import Base
 from ittybatch.ledger.sinks import SinkStatus
 from ittybatch.ledger.states import Verdict
+from ittybatch.ledger.watch import Watch
 from ittybatch.profiles import Profile, Rendition
 from ittybatch.profiles.condition import Condition
 from ittybatch.profiles.destinations import DESTINATION_FIELDS
@@ -42,6 +44,18 @@ SINK = SinkStatus(
     retry_at=None,
     last_error=None,
     last_delivered_at=None,
+)
+WATCH = Watch(
+    now=datetime.now(UTC),
+    jobs={"planned": 1},
+    suspended=1,
+    batches={"held": 1},
+    circuits_open=0,
+    overdue=0,
+    run_wait_s=0.0,
+    last_webhook_at=None,
+    last_reconcile_at=None,
+    sinks=[SINK],
 )
 
 
@@ -84,11 +98,10 @@ def test_every_metric_is_documented() -> None:
     metrics.woken("called", 1)
     metrics.answered("/process", 202, 0.1)
     metrics.watched({"taken": 1})
-    metrics.set_work({"planned": 1}, 1)
+    metrics.ledger.set(WATCH)
     metrics.sinks.delivered("table", 1)
     metrics.sinks.refused("table", 1)
     metrics.sinks.unavailable("table")
-    metrics.sinks.set_waiting([SINK])
     rendered = metrics.render().decode()
     names = set(re.findall(r"^# TYPE (ittybatch_\w+)", rendered, flags=re.MULTILINE))
     names = {name for name in names if not name.endswith("_created")}

@@ -165,6 +165,28 @@ class PrefectApi:
         body = {key: value for key, value in automation.items() if key not in own}
         return str(self._ask("POST", "/automations/", json=body)["id"])
 
+    def create_block(self, block_type: str, data: dict[str, Any], name: str | None = None) -> str:
+        """Save a block of a type, given by its slug, with or without a name; gives its id."""
+        found = self._ask("GET", f"/block_types/slug/{block_type}")
+        asked = {"block_schemas": {"block_type_id": {"any_": [found["id"]]}}}
+        [schema, *_] = self._ask("POST", "/block_schemas/filter", json=asked)
+        body = {
+            "data": data,
+            "block_schema_id": schema["id"],
+            "block_type_id": found["id"],
+            "name": name,
+            "is_anonymous": name is None,
+        }
+        return str(self._ask("POST", "/block_documents/", json=body)["id"])
+
+    def update_block(self, block: str, data: dict[str, Any]) -> None:
+        """Change the values of a block."""
+        self._ask("PATCH", f"/block_documents/{block}", json={"data": data})
+
+    def delete_block(self, block: str) -> None:
+        """Delete a block."""
+        self._ask("DELETE", f"/block_documents/{block}")
+
     def fail(self, flow_run: str) -> None:
         """Put a flow run into the state Failed."""
         state = {"state": {"type": "FAILED", "name": "Failed"}, "force": True}

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from ittybatch.engine.deployments import RESUME_AUTOMATION, WORK_POOL
+from ittybatch.engine.deployments import RESUME_AUTOMATION
+from ittybatch.engine.work_pools import WORK_POOL
 from ittybatch_local.probes import worker_is_online
 from ittybatch_local.process import ProcessSpec
 from ittybatch_local.services import api_headers

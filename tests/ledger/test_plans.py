@@ -27,7 +27,6 @@ from ittybatch.ledger.queries import (
     batch_status,
     batch_statuses,
     ended_per_minute,
-    open_work,
     past_durations,
 )
 from ittybatch.ledger.retention import tidy
@@ -52,6 +51,7 @@ from ittybatch.ledger.submission import (
     unanswered,
 )
 from ittybatch.ledger.timeline import item_history
+from ittybatch.ledger.watch import read_watch
 from tests.ledger import library
 from tests.ledger.plans import GROWING, scans, statements_of, told
 
@@ -138,7 +138,7 @@ def test_no_everyday_statement_reads_through_a_table_that_grows(
         "waiting": lambda: ledger.read(waiting_runs, batches_only=True),
         "call": lambda: ledger.write(note_call, [f"chunk:{chunk}"]),
         "wake": lambda: ledger.write(wake_settled, [chunk]),
-        "metrics": lambda: ledger.read(open_work),
+        "metrics": lambda: ledger.read(read_watch),
         "status": lambda: ledger.read(batch_status, batch),
         "release chunks": lambda: ledger.write(release_chunks, batch, 10, 1000),
         "finish chunk": lambda: ledger.write(finish_chunk, chunk),

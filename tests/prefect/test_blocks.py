@@ -1,7 +1,11 @@
 """The blocks: cheap to import, clear about what is asked, and discreet about secrets."""
 
+import asyncio
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 
 import pytest
@@ -9,9 +13,11 @@ from pydantic import SecretStr, ValidationError
 
 from ittybatch.errors import ConfigurationError
 from ittybatch.ledger import Ledger
+from ittybatch.ledger.job_lookup import read_job
 from ittybatch.ledger.settlement import settle
 from ittybatch.prefect import IttybitCredentials, IttybitJob, IttybitJobRun
 from ittybatch.prefect.job import JobFailed
+from ittybatch.prefect.waiting import own_ledger
 from tests.ledger import library
 
 HEAVY = ("sqlalchemy", "boto3", "pyarrow", "pandas", "ittybatch.ledger", "ittybatch.engine")
@@ -95,3 +101,30 @@ def test_a_result_is_there_once_every_job_has_succeeded(
     assert failed.value.remedy == (
         f"`ittybatch retry {library.place(ledger, chunk).batch_id}` makes failed jobs again."
     )
+
+
+def test_an_asynchronous_flow_opens_no_ledger_on_its_event_loop(
+    ledger: Ledger, ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that is slow to answer would stop everything else in the flow."""
+    monkeypatch.setenv("DATABASE_URL", ledger_url)
+    monkeypatch.setenv("ITTYBIT_API_KEY", "key-of-ours")
+    monkeypatch.setenv("ITTYBIT_API_URL", "http://127.0.0.1:9")
+    opened: list[int] = []
+
+    @contextmanager
+    def noted() -> Iterator[Ledger]:
+        opened.append(threading.get_ident())
+        with own_ledger() as found:
+            yield found
+
+    monkeypatch.setattr("ittybatch.prefect.job.own_ledger", noted)
+
+    async def trigger() -> tuple[int, IttybitJobRun]:
+        block = IttybitJob(input="s3://media/a.mov", kind="image", options={"width": 96})
+        return threading.get_ident(), await block.atrigger()
+
+    loop, run = asyncio.run(trigger())
+    assert opened
+    assert loop not in opened
+    assert [ledger.read(read_job, job) is not None for job in run.job_ids] == [True]

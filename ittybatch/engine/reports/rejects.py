@@ -9,17 +9,15 @@ from typing import IO, Any
 from ittybatch.engine.reports.cells import BYTE_ORDER_MARK, cell
 from ittybatch.engine.reports.places import whole
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.results import reject_rows
+from ittybatch.ledger.results import reject_pages, reject_rows
 
 _COLUMNS = ("line", "field", "reason", "row")
 
 
 def rejected_rows(ledger: Ledger, batch: str) -> Iterator[Mapping[str, Any]]:
     """Yield a batch's rejected rows, read page by page."""
-    after = -1
-    while rows := ledger.read(reject_rows, batch, after):
+    for rows in reject_pages(ledger, batch):
         yield from rows
-        after = rows[-1]["number"]
 
 
 def write_rejects(ledger: Ledger, batch: str, stream: IO[bytes]) -> int:
@@ -29,10 +27,10 @@ def write_rejects(ledger: Ledger, batch: str, stream: IO[bytes]) -> int:
         The number of rows.
     """
     stream.write(BYTE_ORDER_MARK + _lines([_COLUMNS]))
-    written, after = 0, -1
-    while rows := ledger.read(reject_rows, batch, after):
+    written = 0
+    for rows in reject_pages(ledger, batch):
         stream.write(_lines([[cell(row[name]) for name in _COLUMNS] for row in rows]))
-        written, after = written + len(rows), rows[-1]["number"]
+        written += len(rows)
     return written
 
 
@@ -55,7 +53,7 @@ def write_rejects_to(ledger: Ledger, batch: str, place: str) -> str | None:
     Raises:
         NotWritten: The file or object could not be written.
     """
-    if not ledger.read(reject_rows, batch):
+    if not ledger.read(reject_rows, batch, limit=1):
         return None
     with whole(place) as stream:
         write_rejects(ledger, batch, stream)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from ittybatch.engine.deployments import WORK_POOL
+from ittybatch.engine.work_pools import WORK_POOL
 from ittybatch.ledger.queries import batch_of_run
 from tests.end_to_end.pages.run_form import RunForm
 from tests.end_to_end.system import System

@@ -1,0 +1,37 @@
+"""The credentials block that a deployment names, in place of the key in the environment."""
+
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
+
+from ittybatch.errors import ConfigurationError
+from ittybatch.settings import Settings
+
+SETTING = "ITTYBATCH_CREDENTIALS_BLOCK"
+# The slug of `IttybitCredentials`, and its fields, which are named as our settings are.
+_BLOCK_TYPE = "ittybit-credentials"
+_FIELDS = ("api_key", "api_url", "connection_id", "webhook_secret")
+
+
+def with_credentials(settings: Settings) -> Settings:
+    """Give the settings with the credentials of the block that they name, if they name one.
+
+    The job variables of a deployment hold the name of the block only: `prefect deploy` would
+    replace a reference to its key by the key itself, which everybody could read in Prefect.
+
+    Raises:
+        ConfigurationError: Prefect has no block of this name, or its values cannot be used.
+    """
+    name = settings.credentials_block
+    if name is None:
+        return settings
+    try:
+        with get_client(sync_client=True) as client:
+            data = client.read_block_document_by_name(name, _BLOCK_TYPE).data
+    except ObjectNotFound as error:
+        raise ConfigurationError(
+            f"{SETTING} names the block {name!r}, and Prefect has no {_BLOCK_TYPE} block of this "
+            "name. Nothing was sent.",
+            remedy="Create it on Prefect's pages under Blocks, or correct the name in the job "
+            "variables in prefect.yaml and run `ittybatch deploy`.",
+        ) from error
+    return Settings(**{field: data[field] for field in _FIELDS if data.get(field) is not None})
