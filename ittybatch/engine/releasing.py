@@ -8,10 +8,15 @@ from ittybatch.engine.estimate import Estimate
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.retrying import price_of
 from ittybatch.errors import IttybatchError
-from ittybatch.ledger import Ledger
+from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.database import LedgerUnavailable
-from ittybatch.ledger.quarantine import HeldFilter, count_held, release_some
+from ittybatch.ledger.quarantine import (
+    MOST_CHUNKS_READ,
+    HeldFilter,
+    count_held,
+    release_some,
+)
 from ittybatch.settings import Settings
 
 # Somebody waits for the answer. More are released by another click, or by the command.
@@ -30,11 +35,13 @@ class Release:
         wanted: Which jobs.
         kinds: The number of jobs by kind.
         estimate: What making them again may cost.
+        is_part: Whether more may be held than were counted. Those are not released with these.
     """
 
     wanted: HeldFilter
     kinds: Counter[str]
     estimate: Estimate
+    is_part: bool
 
     @property
     def jobs(self) -> int:
@@ -42,9 +49,9 @@ class Release:
         return self.kinds.total()
 
     @property
-    def is_part(self) -> bool:
-        """Whether there may be more than were counted."""
-        return self.jobs >= MOST_AT_ONCE
+    def looked_at(self) -> int | None:
+        """The number of chunks that were looked at, if the count ended with them."""
+        return MOST_CHUNKS_READ if self.is_part and self.jobs < MOST_AT_ONCE else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ class Released:
         jobs: The number of jobs.
         expected: The number of jobs before.
         stopped: Why it stopped before the end; None if it did not.
-        is_part: Whether more may be held for the same reason.
+        is_part: Whether it stopped at `MOST_AT_ONCE`: more may be held for the same reason.
     """
 
     jobs: int
@@ -82,19 +89,20 @@ class Released:
         return text
 
 
-def count_release(ledger: Ledger, settings: Settings, wanted: HeldFilter) -> Release:
+def count_release(transaction: Transaction, settings: Settings, wanted: HeldFilter) -> Release:
     """Count held jobs, and what making them again may cost.
 
     Args:
-        ledger: The ledger.
+        transaction: The transaction to look in.
         settings: The prices by kind.
         wanted: Which jobs.
     """
-    kinds = ledger.read(count_held, wanted, most=MOST_AT_ONCE)
+    found = count_held(transaction, wanted, most=MOST_AT_ONCE)
     options = BatchOptions()
     if wanted.batch is not None:
-        options = BatchOptions.model_validate(ledger.read(read_batch, wanted.batch).options)
-    return Release(wanted, kinds, price_of(kinds, options, settings))
+        options = BatchOptions.model_validate(read_batch(transaction, wanted.batch).options)
+    price = price_of(found.kinds, options, settings)
+    return Release(wanted, found.kinds, price, found.is_part)
 
 
 def release_jobs(ledger: Ledger, wanted: HeldFilter, *, expected: int) -> Released:
@@ -103,18 +111,17 @@ def release_jobs(ledger: Ledger, wanted: HeldFilter, *, expected: int) -> Releas
     Args:
         ledger: The ledger.
         wanted: Which jobs.
-        expected: The number that somebody has seen.
+        expected: The number that somebody has seen. No more are released.
 
     Raises:
         NothingToRelease: No job fits any more.
         LedgerUnavailable: The ledger could not be reached before anything was released.
     """
     done = 0
+    most = min(expected, MOST_AT_ONCE)
     try:
-        for count in release_some(ledger, wanted):
+        for count in release_some(ledger, wanted, most=most):
             done += count
-            if done >= MOST_AT_ONCE:
-                return Released(done, expected, is_part=True)
     except LedgerUnavailable as error:
         if not done:
             raise
@@ -123,4 +130,4 @@ def release_jobs(ledger: Ledger, wanted: HeldFilter, *, expected: int) -> Releas
         raise NothingToRelease(
             "There is nothing to release: these jobs have been released, or made again."
         )
-    return Released(done, expected)
+    return Released(done, expected, is_part=done >= MOST_AT_ONCE)

@@ -242,9 +242,13 @@ def _opened(
 
                 every_reason = failure_rows(read_failures(ledger, batch))
                 rejects = rejected_rows(ledger, batch)
-                yield WorkbookReport(
+                book = WorkbookReport(
                     stream, status, every_reason, rejects, only_failures=only_failures
                 )
+                try:
+                    yield book
+                finally:
+                    book.discard()
 
 
 class _Writing:

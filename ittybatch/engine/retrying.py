@@ -12,7 +12,7 @@ from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.planning import wanted_of
 from ittybatch.engine.starting import start_batch
 from ittybatch.errors import IttybatchError
-from ittybatch.ledger import Ledger
+from ittybatch.ledger import Transaction
 from ittybatch.ledger.retrying import count_ended
 from ittybatch.settings import Settings
 from ittybatch.sources import FailedJobsSource
@@ -93,18 +93,18 @@ def short_price(expected: Estimate) -> str:
 
 
 def count_retry(
-    ledger: Ledger, settings: Settings, source: FailedJobsSource, options: BatchOptions
+    transaction: Transaction, settings: Settings, source: FailedJobsSource, options: BatchOptions
 ) -> Retry:
     """Count the jobs that a retry makes again, and what they may cost.
 
     Args:
-        ledger: The ledger that has the jobs.
+        transaction: The transaction to look in.
         settings: The prices by kind.
         source: Which jobs.
         options: The options of the batch that they are of.
     """
     fixed_source = source.at(datetime.now(UTC))
-    kinds = ledger.read(count_ended, wanted_of(fixed_source))
+    kinds = count_ended(transaction, wanted_of(fixed_source))
     return Retry(fixed_source, kinds, price_of(kinds, options, settings))
 
 

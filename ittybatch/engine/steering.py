@@ -108,6 +108,7 @@ def steer(
     by: str,
     via: Via,
     changes: Tuning | None = None,
+    collects: bool = True,
 ) -> Steered:
     """Approve, pause, resume, cancel or tune a batch, and record that somebody asked for it.
 
@@ -119,6 +120,8 @@ def steer(
         by: Who requested it.
         via: The way they did.
         changes: The new values, for `tune`.
+        collects: Whether a cancel waits for Prefect to create the flow runs that collect the
+            results. Otherwise the waker creates them.
 
     Raises:
         CannotTune: The changes are invalid for this batch.
@@ -132,6 +135,8 @@ def steer(
     except (CannotSteer, CannotTune) as error:
         error.record = ledger.write(lever.record, str(error), refused=True)
         raise
+    if action is Action.CANCEL and not collects:
+        return done
     try:
         return _follow_up(ledger, settings, action, done)
     except PrefectUnavailable as error:

@@ -4,6 +4,7 @@ Nothing is stored until a file has arrived and is what was announced: an upload 
 leaves no row in the ledger.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -81,6 +82,7 @@ class Uploads:
         self._ids = UploadIds(api_token)
         self._store = UploadStore(declared.bucket, versioned=declared.versioned)
         self._calls = anyio.CapacityLimiter(_MAX_CALLS)
+        self._looking: asyncio.Task[str] | None = None
         self._completing: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
     def order(self, announced: Announced, token: str | None = None) -> Order:
@@ -174,6 +176,26 @@ class Uploads:
             StoreUnavailable: The bucket cannot be used. Nothing was lost: repeat the call.
             LedgerUnavailable: Nothing was taken: repeat the call.
         """
+        item = await self.store(upload_id, etags)
+        upload = self._open(upload_id)
+        # Object keys are random, so no other upload has it; no header may have a space in its key.
+        key = f"upload {upload.uri}"
+        return await self._intake.take(wanted_from(upload.wanted, item, key, asker))
+
+    async def store(self, upload_id: str, etags: Mapping[int, str | None] | None) -> Item:
+        """Complete an upload, and leave the file in the bucket. Nothing is made of it.
+
+        Args:
+            upload_id: As for `complete`.
+            etags: As for `complete`.
+
+        Returns:
+            The file, as a scan of the bucket identifies it.
+
+        Raises:
+            RequestRefused: As for `complete`.
+            StoreUnavailable: As for `complete`.
+        """
         upload = self._open(upload_id)
         # A page that repeats its call must not compete with itself.
         async with self._completing.setdefault(upload.key, anyio.Lock()):
@@ -182,10 +204,7 @@ class Uploads:
                 stored = await self._assemble(upload, etags)
             await self._check_stored(upload, stored)
         # As a scan of the bucket identifies it, so that it is never made twice.
-        item = Item(upload.uri, stored.fingerprint, stored.size_bytes, stored.modified_at)
-        # Object keys are random, so no other upload has it; no header may have a space in its key.
-        key = f"upload {upload.uri}"
-        return await self._intake.take(wanted_from(upload.wanted, item, key, asker))
+        return Item(upload.uri, stored.fingerprint, stored.size_bytes, stored.modified_at)
 
     async def form(self, filename: str, content_type: str, token: str, redirect: str) -> PostForm:
         """Sign a form with which a browser without script may put one file into the bucket.
@@ -242,7 +261,11 @@ class Uploads:
         Raises:
             StoreUnavailable: There are no credentials to sign with.
         """
-        return await self._call(self._store.origin)
+        # One look for all who ask, who may stop waiting.
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._call(self._store.origin))
+            self._looking.add_done_callback(_take_error)
+        return await asyncio.shield(self._looking)
 
     async def abort(self, upload_id: str) -> None:
         """Abort an upload: what was sent is removed, and it can no longer be completed.
@@ -359,3 +382,9 @@ class Uploads:
 
     async def _call(self, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
         return await anyio.to_thread.run_sync(function, *arguments, limiter=self._calls)
+
+
+def _take_error(look: "asyncio.Task[str]") -> None:
+    """Take the error of a look that nobody waits for any more; asyncio would log it."""
+    if not look.cancelled():
+        look.exception()

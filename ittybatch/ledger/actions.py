@@ -152,6 +152,7 @@ def recent_actions(
     *,
     batch: str | None = None,
     actor: str | None = None,
+    action: str | None = None,
     via: Via | None = None,
     before: int | None = None,
     limit: int = 50,
@@ -162,6 +163,7 @@ def recent_actions(
         transaction: The transaction to look in.
         batch: Only those about this batch.
         actor: Only those that somebody asked for whose name contains this text, ignoring case.
+        action: Only those of this kind, such as `retry`.
         via: Only those that were asked for in this way.
         before: Only those with a smaller number: the last of the page before.
         limit: The maximum number.
@@ -171,6 +173,8 @@ def recent_actions(
         query = query.where(Action.batch_id == batch)
     if actor is not None:
         query = query.where(Action.actor.icontains(actor, autoescape=True))
+    if action is not None:
+        query = query.where(Action.action == action)
     if via is not None:
         query = query.where(Action.via == via.value)
     if before is not None:

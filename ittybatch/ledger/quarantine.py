@@ -21,8 +21,8 @@ from ittybatch.ledger.states import JobState
 _CHUNKS_AT_ONCE = 10
 _ROWS_AT_ONCE = 1000
 _CHUNKS_READ_AT_ONCE = 100
-# A page waits for a look at this many, whatever was found in them.
-_MOST_CHUNKS_READ = 3000
+# Somebody waits for a look at this many, whatever was found in them.
+MOST_CHUNKS_READ = 3000
 # Every job that ended without success has a message; this is the condition of an index.
 _INDEXED = Job.error_message.is_not(None)
 _HELD = (JobState.FAILED.value, JobState.EXPIRED.value, JobState.CANCELLED.value)
@@ -66,6 +66,19 @@ class HeldFilter:
         if self.job is not None:
             found.append(Job.id == self.job)
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class HeldCount:
+    """How many jobs are held back.
+
+    Args:
+        kinds: The number of jobs by kind, those of the newest chunks first.
+        is_part: Whether there are more, or chunks that were not looked at.
+    """
+
+    kinds: Counter[str]
+    is_part: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +140,10 @@ def find_held(
     return found
 
 
-def count_held(transaction: Transaction, wanted: HeldFilter, *, most: int) -> Counter[str]:
-    """Count jobs that are held back, by kind.
+def count_held(transaction: Transaction, wanted: HeldFilter, *, most: int) -> HeldCount:
+    """Count jobs that are held back, by kind, in the newest `MOST_CHUNKS_READ` chunks.
+
+    `release_some` with the same filter and the counted number releases these jobs.
 
     Args:
         transaction: The transaction to look in.
@@ -136,12 +151,15 @@ def count_held(transaction: Transaction, wanted: HeldFilter, *, most: int) -> Co
         most: Where to stop.
     """
     found: Counter[str] = Counter()
+    looked_at = 0
     for chunks in _chunk_pages(transaction, wanted, None):
-        query = _jobs(chunks, wanted).where(_INDEXED)
-        found.update(row.kind for row in transaction.rows(query) if wanted.fits(row))
-        if found.total() >= most:
-            break
-    return found
+        looked_at += len(chunks)
+        for row in transaction.rows(_jobs(chunks, wanted).where(_INDEXED)):
+            if wanted.fits(row):
+                if found.total() == most:
+                    return HeldCount(found, is_part=True)
+                found[row.kind] += 1
+    return HeldCount(found, is_part=looked_at >= MOST_CHUNKS_READ)
 
 
 def release(ledger: Ledger, *, batch: str | None = None, input_prefix: str | None = None) -> int:
@@ -153,26 +171,34 @@ def release(ledger: Ledger, *, batch: str | None = None, input_prefix: str | Non
     return sum(release_some(ledger, HeldFilter(batch, input_prefix)))
 
 
-def release_some(ledger: Ledger, wanted: HeldFilter) -> Iterator[int]:
+def release_some(ledger: Ledger, wanted: HeldFilter, *, most: int | None = None) -> Iterator[int]:
     """Release held jobs, a few chunks at a time, each in a transaction of its own.
 
     Args:
         ledger: The ledger.
         wanted: Which of them.
+        most: How many at most, in the chunks that `count_held` looks at. Without it, all.
 
     Yields:
         How many were released in each step.
     """
     before: int | None = None
+    looked_at = 0
     while chunks := ledger.read(_next_chunks, wanted, before, _CHUNKS_AT_ONCE):
-        yield ledger.write(_release_in, chunks, wanted)
+        count = ledger.write(_release_in, chunks, wanted, most)
+        yield count
         before = chunks[-1]
+        looked_at += len(chunks)
+        if most is not None:
+            most -= count
+            if most <= 0 or looked_at >= MOST_CHUNKS_READ:
+                return
 
 
 def _chunk_pages(
     transaction: Transaction, wanted: HeldFilter, before: int | None
 ) -> Iterator[list[int]]:
-    for _ in range(_MOST_CHUNKS_READ // _CHUNKS_READ_AT_ONCE):
+    for _ in range(MOST_CHUNKS_READ // _CHUNKS_READ_AT_ONCE):
         chunks = _next_chunks(transaction, wanted, before, _CHUNKS_READ_AT_ONCE)
         if not chunks:
             return
@@ -242,12 +268,14 @@ def _jobs(chunks: Sequence[int], wanted: HeldFilter) -> Select[Any]:
         query = query.join(
             Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number)
         )
-    return query.where(*wanted.conditions(chunks)).order_by(Job.id)
+    return query.where(*wanted.conditions(chunks)).order_by(Job.chunk_id.desc(), Job.id)
 
 
-def _release_in(transaction: Transaction, chunks: Sequence[int], wanted: HeldFilter) -> int:
+def _release_in(
+    transaction: Transaction, chunks: Sequence[int], wanted: HeldFilter, most: int | None
+) -> int:
     rows = transaction.rows(_jobs(chunks, wanted).with_for_update(of=Job))
-    ids = [row.id for row in rows if wanted.fits(row)]
+    ids = [row.id for row in rows if wanted.fits(row)][:most]
     for start in range(0, len(ids), _ROWS_AT_ONCE):
         part = ids[start : start + _ROWS_AT_ONCE]
         transaction.execute(update(Job).where(Job.id.in_(part)).values(claim=None))

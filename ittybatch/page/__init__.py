@@ -31,6 +31,9 @@ action and tells the outcome:
             request, "pause", lambda: steer(...).describe(), batch=batch, back=back
         )
 
+A lever that waits for Prefect or another system says so (`calls=True`), and a look at Prefect goes
+through `shell.look`: what needs the ledger alone never waits for their threads.
+
 Whoever may only look never reaches a view with another method than GET.
 """
 

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ittybatch.ledger.actions import Via, recent_actions
+from ittybatch.page.forms import Form
 from ittybatch.page.shell import Shell
 
 _SHOWN = 50
@@ -28,7 +29,8 @@ async def region(request: Request) -> Response:
 
 async def _show(request: Request, template: str) -> Response:
     given = request.query_params
-    batch, actor = (given.get(name, "").strip()[:_MAX_TEXT] for name in ("batch", "actor"))
+    fields = Form({name: given.getlist(name) for name in ("batch", "actor")})
+    batch, actor = (fields.text(name)[:_MAX_TEXT] for name in ("batch", "actor"))
     via = next((each for each in Via if each.value == given.get("via")), None)
     text = given.get("before", "")
     before = int(text) if text.isdecimal() and len(text) <= _MAX_ID_DIGITS else None

@@ -8,7 +8,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ittybatch.engine.reports.forms import ReportFormat
 from ittybatch.ledger.results import reject_rows
 from ittybatch.ledger.states import ChunkState
 from ittybatch.page import batch_levers, batch_reports, batch_retry
@@ -40,7 +39,7 @@ async def view(request: Request) -> Response:
         **batch_context(batch),
         **found,
         fields=tuning_fields(found["now"].status.options),
-        forms=[form.value for form in ReportFormat],
+        forms=[form.value for form in batch_reports.FORMS],
     )
 
 

@@ -75,11 +75,20 @@ async def _steer(request: Request, action: Action, changes: Tuning | None = None
     shell = Shell.of(request)
     batch = await known_batch(request)
     work = partial(pull, shell, batch, action, request.state.viewer.name, changes)
-    return await shell.act(request, action.value, work, back=batch_url(batch), batch=batch)
+    return await shell.act(
+        request,
+        action.value,
+        work,
+        back=batch_url(batch),
+        batch=batch,
+        calls=action in {Action.APPROVE, Action.RESUME},
+    )
 
 
 def pull(shell: Shell, batch: str, action: Action, by: str, changes: Tuning | None) -> Outcome:
     """Pull a lever, and tell the outcome in words; the lever records itself.
+
+    Pause, cancel and tune do not call Prefect.
 
     Args:
         shell: The ledger and the settings.
@@ -90,7 +99,14 @@ def pull(shell: Shell, batch: str, action: Action, by: str, changes: Tuning | No
     """
     try:
         done = steer(
-            shell.ledger, shell.settings, batch, action, by=by, via=Via.PAGE, changes=changes
+            shell.ledger,
+            shell.settings,
+            batch,
+            action,
+            by=by,
+            via=Via.PAGE,
+            changes=changes,
+            collects=False,
         )
     except PrefectUnavailable as error:
         state = shell.ledger.read(read_batch, batch).state.value

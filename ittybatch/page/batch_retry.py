@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.retrying import Retry, count_retry, short_price
-from ittybatch.ledger import Ledger
+from ittybatch.ledger import Transaction
 from ittybatch.ledger.batches import read_batch
 from ittybatch.page.batch_address import batch_context, batch_url, known_batch
 from ittybatch.page.batch_views import ShownGroup, failures_of
@@ -47,7 +47,7 @@ async def confirm(request: Request) -> Response:
     query = request.query_params
     form = Form({name: query.getlist(name) for name in query})
     asked = _asked(batch, form)
-    found_retry = await shell.call(_count, shell.ledger, shell.settings, asked.source)
+    found_retry = await shell.read(_count, shell.settings, asked.source)
     found = await shell.read(read_batch, batch)
     shown = await shell.read(failures_of, batch, shell.settings)
     group = _group_of(shown.groups, asked.source)
@@ -69,11 +69,11 @@ async def retry(request: Request) -> Response:
     batch = await known_batch(request)
     asked = _asked(batch, await read_form(request))
     work = partial(_start, shell, asked.source, request.state.viewer.name)
-    return await shell.act(request, "retry", work, back=batch_url(batch), batch=batch)
+    return await shell.act(request, "retry", work, back=batch_url(batch), batch=batch, calls=True)
 
 
 def _start(shell: Shell, source: FailedJobsSource, by: str) -> Outcome:
-    found = _count(shell.ledger, shell.settings, source)
+    found = shell.ledger.read(_count, shell.settings, source)
     details: dict[str, Any] = {
         "jobs": found.jobs,
         **source.model_dump(mode="json", exclude_none=True, exclude={"batch", "type"}),
@@ -81,9 +81,9 @@ def _start(shell: Shell, source: FailedJobsSource, by: str) -> Outcome:
     return start_recorded(shell, found, by, details)
 
 
-def _count(ledger: Ledger, settings: Settings, source: FailedJobsSource) -> Retry:
-    options = BatchOptions.model_validate(ledger.read(read_batch, source.batch).options)
-    return count_retry(ledger, settings, source, options)
+def _count(transaction: Transaction, settings: Settings, source: FailedJobsSource) -> Retry:
+    options = BatchOptions.model_validate(read_batch(transaction, source.batch).options)
+    return count_retry(transaction, settings, source, options)
 
 
 def _asked(batch: str, form: Form) -> Asked:

@@ -7,20 +7,19 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from http import HTTPStatus
-from typing import cast
 
 from anyio import CapacityLimiter, to_thread
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Send
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.changes import ChangeWatch
+from ittybatch.page.streams import ClosedStream
 
 logger = logging.getLogger(__name__)
 
@@ -107,9 +106,9 @@ class Changes:
                 {"Retry-After": _TOO_MANY_RETRY_S},
             )
         last = request.headers.get("last-event-id", "")
-        return _EventStream(self._events(last), media_type="text/event-stream", headers=_HEADERS)
+        return ClosedStream(self._events(last), media_type="text/event-stream", headers=_HEADERS)
 
-    async def _events(self, last: str) -> AsyncIterator[str]:
+    async def _events(self, last: str) -> AsyncGenerator[str]:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + _STREAM_S
         with self._watching() as viewer:
@@ -172,10 +171,3 @@ class Changes:
         self._version += 1
         for viewer in self._viewers:
             viewer.set()
-
-
-class _EventStream(StreamingResponse):
-    async def stream_response(self, send: Send) -> None:
-        """Send the events; a stream that is cut leaves the viewers at once."""
-        async with contextlib.aclosing(cast("AsyncGenerator[str]", self.body_iterator)):
-            await super().stream_response(send)

@@ -21,7 +21,10 @@ class Form:
     """
 
     def __init__(self, fields: dict[str, list[str]]) -> None:
-        self._fields = fields
+        # Postgres takes no NUL in text.
+        self._fields = {
+            name: [value.replace("\x00", "") for value in values] for name, values in fields.items()
+        }
 
     def text(self, name: str) -> str:
         """The first value of a field without surrounding spaces; "" if there is none."""

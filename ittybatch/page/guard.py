@@ -27,7 +27,8 @@ _POLICY = {
 }
 _MAX_REFUSED_BYTES = 262_144
 _HEADERS = {
-    "Referrer-Policy": "no-referrer",
+    # With `no-referrer`, browsers send `Origin: null` with plain forms.
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",

@@ -93,7 +93,7 @@ class HealthPage:
                 return "The checks have begun. They show here at their end."
             return f"Everything is checked: {found}."
 
-        return await Shell.of(request).act(request, "check", examine, back=_PATH)
+        return await Shell.of(request).act(request, "check", examine, back=_PATH, calls=True)
 
     async def retry_sink(self, request: Request) -> Response:
         """Deliver again what a sink refused."""

@@ -94,7 +94,7 @@ async def confirm(request: Request) -> Response:
     if asked.wanted.before is None:
         # Whatever fails from now on is not released with it.
         asked = _asked({**asked.fields, "before": datetime.now(UTC).isoformat()})
-    found = await shell.call(count_release, shell.ledger, shell.settings, asked.wanted)
+    found = await shell.read(count_release, shell.settings, asked.wanted)
     return await shell.render(
         request,
         "held_release.html",

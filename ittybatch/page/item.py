@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -23,6 +23,7 @@ from ittybatch.engine.retrying import count_retry, price_of, short_price
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.options import Kind
 from ittybatch.ittybit.redaction import redacted_json
+from ittybatch.ledger.actions import DoneAction
 from ittybatch.ledger.history import ItemHistory, JobHistory, SameJob
 from ittybatch.ledger.media import read_id
 from ittybatch.ledger.results import options_of
@@ -32,7 +33,7 @@ from ittybatch.page.forms import read_form
 from ittybatch.page.media import Element, Medium, medium_of
 from ittybatch.page.media_routes import MediaRoutes
 from ittybatch.page.outcomes import Outcome
-from ittybatch.page.retrying import start_recorded
+from ittybatch.page.retrying import start_recorded, waiting_retries
 from ittybatch.page.shell import Shell
 from ittybatch.page.story import Chapter, story_of
 from ittybatch.settings import Settings
@@ -41,6 +42,8 @@ from ittybatch.sources import FailedJobsSource
 _UNSUCCESSFUL = frozenset({JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED})
 # Kinds whose output replaces the source, so that their sizes can be compared.
 _SAME_MEDIUM = {Kind.VIDEO.value: Element.VIDEO, Kind.AUDIO.value: Element.AUDIO}
+# Until then, only the retry that was asked for is shown, and no button for another.
+_BEGINS_WITHIN = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class RenditionView:
         price: What another attempt would cost, in words.
         again: The newest job that made it again, in another batch.
         earlier: Earlier tries of it in other batches.
+        asked: A retry that was asked for and has no batch yet.
     """
 
     job: JobHistory
@@ -74,11 +78,17 @@ class RenditionView:
     price: str
     again: SameJob | None
     earlier: Sequence[SameJob]
+    asked: DoneAction | None
 
     @property
     def may_retry(self) -> bool:
-        """Whether a retry makes it again: it failed, and no later batch has taken it up."""
-        return self.job.state in _UNSUCCESSFUL and self.again is None
+        """Whether a retry makes it again: it failed, and no later batch has taken it up.
+
+        A retry may have been asked for, and its flow run have ended without a batch.
+        """
+        if self.job.state not in _UNSUCCESSFUL or self.again is not None:
+            return False
+        return self.asked is None or datetime.now(UTC) - self.asked.at > _BEGINS_WITHIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +133,7 @@ async def retry(request: Request) -> Response:
         partial(_retry, shell, item, wanted, form.text("before"), by),
         back=_address(item, wanted),
         batch=item.batch_id,
+        calls=True,
     )
 
 
@@ -131,7 +142,10 @@ async def _show(request: Request, template: str) -> Response:
     item = await _item(request)
     options = await shell.read(options_of, item.batch_id)
     scheme = request.headers.get("x-forwarded-proto", request.url.scheme)
-    shown = view_of(item, options, shell.settings, secure=scheme == "https")
+    asked: Mapping[int, DoneAction] = {}
+    if any(job.state in _UNSUCCESSFUL for job in item.jobs):
+        asked = await shell.read(waiting_retries, item.batch_id)
+    shown = view_of(item, options, shell.settings, asked, secure=scheme == "https")
     return await shell.render(
         request,
         template,
@@ -157,7 +171,12 @@ _MAX_NUMBER = 2**31
 
 
 def view_of(
-    item: ItemHistory, options: Mapping[str, Any], settings: Settings, *, secure: bool
+    item: ItemHistory,
+    options: Mapping[str, Any],
+    settings: Settings,
+    asked: Mapping[int, DoneAction],
+    *,
+    secure: bool,
 ) -> ItemView:
     """Put together what the page shows of an item.
 
@@ -165,6 +184,7 @@ def view_of(
         item: The item.
         options: The options of its batch.
         settings: Prices.
+        asked: Retries that have no batch yet, by job.
         secure: Whether the page is served over HTTPS.
     """
     # The route of the source needs a job of the item, any of them.
@@ -175,7 +195,8 @@ def view_of(
         size_bytes=item.size_bytes,
         secure=secure,
     )
-    renditions = [_rendition(item, each, source, (options, settings, secure)) for each in item.jobs]
+    by = (options, settings, secure)
+    renditions = [_rendition(item, each, source, by, asked.get(each.id)) for each in item.jobs]
     posters = (
         each.medium.src
         for each in renditions
@@ -189,6 +210,7 @@ def _rendition(
     job: JobHistory,
     source: Medium,
     by: tuple[Mapping[str, Any], Settings, bool],
+    asked: DoneAction | None,
 ) -> RenditionView:
     options, settings, secure = by
     medium = None
@@ -220,6 +242,7 @@ def _rendition(
         price=_price(job, options, settings) if ended_badly else "",
         again=later[-1] if later else None,
         earlier=[each for each in job.elsewhere if each.id < job.id],
+        asked=asked,
     )
 
 
@@ -276,7 +299,7 @@ def _retry(shell: Shell, item: ItemHistory, job: JobHistory, before: str, by: st
             remedy="Load the page again, and press the button once more.",
         ) from None
     options = BatchOptions.model_validate(shell.ledger.read(options_of, item.batch_id))
-    found = count_retry(shell.ledger, shell.settings, source, options)
+    found = shell.ledger.read(count_retry, shell.settings, source, options)
     details = {"job": job.id, "rendition": job.rendition, "input": item.uri}
     return start_recorded(shell, found, by, details)
 

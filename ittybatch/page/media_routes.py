@@ -5,8 +5,9 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import ParamSpec, TypeVar
 from urllib.parse import quote
+from weakref import WeakValueDictionary
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, Semaphore, to_thread
 from botocore.exceptions import BotoCoreError, ClientError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -22,7 +23,7 @@ from ittybatch.page.bodies import show_body
 from ittybatch.page.media import medium_of
 from ittybatch.page.playlists import CONTENT_TYPE, MAX_BYTES, lists, rewritten, segment_type
 from ittybatch.page.shell import Shell
-from ittybatch.page.signing import Signer
+from ittybatch.page.signing import Found, Signer
 from ittybatch.profiles.item import S3_SCHEME
 from ittybatch.settings import Settings
 from ittybatch.sources.s3 import failure, split_uri
@@ -30,8 +31,9 @@ from ittybatch.sources.s3 import failure, split_uri
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# A bucket that does not answer must not keep the page's other threads waiting.
-_AT_ONCE = 4
+# A bucket that does not answer must not keep the page's other threads waiting, nor other buckets.
+_AT_ONCE = 8
+_AT_ONCE_A_BUCKET = 2
 _MAX_KEY_CHARS = 300
 _SOURCE, _OUTPUT = "source", "output"
 
@@ -46,6 +48,7 @@ class MediaRoutes:
     def __init__(self) -> None:
         self._signer = Signer()
         self._limiter = CapacityLimiter(_AT_ONCE)
+        self._buckets: WeakValueDictionary[str, Semaphore] = WeakValueDictionary()
 
     def routes(self) -> list[Route]:
         """The routes."""
@@ -70,7 +73,7 @@ class MediaRoutes:
             raise HTTPException(HTTPStatus.NOT_FOUND, medium.problem or "It cannot be opened.")
         url = uri
         if uri.startswith(S3_SCHEME):
-            url = await self._call(self._signer.sign, uri)
+            url = await self._ask(uri, self._signer.sign, uri)
         return RedirectResponse(url, HTTPStatus.FOUND, {"Cache-Control": "no-store"})
 
     async def playlist(self, request: Request) -> Response:
@@ -81,7 +84,7 @@ class MediaRoutes:
             raise HTTPException(HTTPStatus.NOT_FOUND, "This playlist is not in a bucket.")
         job, what = request.path_params["job"], request.path_params["what"]
         route = f"/page/media/{job}/{what}/playlist/"
-        text = await self._call(self._playlist, uri, path, route)
+        text = await self._ask(uri, self._playlist, uri, path, route)
         return Response(text, media_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
 
     async def state(self, request: Request) -> Response:
@@ -91,7 +94,10 @@ class MediaRoutes:
         what = request.path_params["what"]
         found, remedy, readable = "", "", True
         if uri.startswith(S3_SCHEME):
-            seen = await self._call(self._signer.look, uri)
+            try:
+                seen = await self._ask(uri, self._signer.look, uri)
+            except HTTPException as error:
+                seen = Found(False, error.detail)
             found, remedy, readable = seen.message, seen.remedy, seen.readable
         check = None
         if what == _OUTPUT and readable:
@@ -125,6 +131,23 @@ class MediaRoutes:
         """Show what a poll told of a job's end."""
         answer = await Shell.of(request).read(poll_answer, _job(request))
         return await _body(request, "Answer to a poll", answer.encode() if answer else None)
+
+    async def _ask(self, uri: str, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Ask the bucket of an address.
+
+        Raises:
+            HTTPException: The address is not that of an object.
+        """
+        try:
+            bucket, _ = split_uri(uri)
+        except ValueError:
+            raise HTTPException(
+                HTTPStatus.NOT_FOUND,
+                "This is not the address of an object in a bucket, so it cannot be shown.",
+            ) from None
+        at_once = self._buckets.setdefault(bucket, Semaphore(_AT_ONCE_A_BUCKET))
+        async with at_once:
+            return await self._call(work, *args, **kwargs)
 
     async def _call(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         call = functools.partial(work, *args, **kwargs)

@@ -4,6 +4,7 @@ import secrets
 from http import HTTPStatus
 from typing import Any
 
+import anyio
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -19,6 +20,9 @@ from ittybatch.page.made import made_url
 from ittybatch.page.making import KINDS, Make, Making, asker_of
 from ittybatch.page.shell import Shell
 from ittybatch.profiles import Item
+
+# The other forms of the page do not need the bucket.
+_ORIGIN_WITHIN_S = 3.0
 
 
 async def view(request: Request) -> Response:
@@ -45,15 +49,22 @@ async def show(
     origin, unavailable = "", None
     if making.declared is not None and request.state.viewer.may_act:
         try:
-            origin = await making.uploads.origin()
+            with anyio.fail_after(_ORIGIN_WITHIN_S):
+                origin = await making.uploads.origin()
         except StoreUnavailable as failed:
             unavailable = failed
+        except TimeoutError:
+            unavailable = StoreUnavailable(
+                f"The bucket {making.declared.bucket} has not answered, so no files can be sent "
+                "now.",
+                remedy="Load the page again. `ittybatch doctor` checks the bucket.",
+            )
     return await shell.render(
         request,
         "new.html",
         status=_status_of(error),
         connect=origin,
-        profiles=await shell.call(making.profiles),
+        profiles=await shell.load(making.profiles),
         kinds=KINDS,
         uploads=making.declared,
         origin=origin,
@@ -100,7 +111,7 @@ async def quote_of(request: Request, make: Make, item: Item) -> Quote:
     """
     shell = Shell.of(request)
     order = Making.of(request).order(make, item)
-    return await shell.call(quote, shell.ledger, shell.settings, [order])
+    return await shell.read(quote, shell.settings, [order])
 
 
 async def show_quote(
@@ -113,7 +124,7 @@ async def show_quote(
             "uri": item.uri,
             "fingerprint": item.fingerprint,
             "size_bytes": item.size_bytes,
-            "paid": found.paid,
+            "paid": found.paid_digests,
         }
     )
     return await Shell.of(request).render(
@@ -136,8 +147,8 @@ async def take(request: Request) -> Response:
         make = Make.from_store(asked["make"])
         item = Item(asked["uri"], asked["fingerprint"], asked["size_bytes"])
         found = await quote_of(request, make, item)
-        if found.paid > asked["paid"] or found.refused:
-            # Somebody has seen and confirmed less than what would be paid for now.
+        if not set(found.paid_digests) <= set(asked["paid"]) or found.refused:
+            # Somebody has seen and confirmed other or fewer jobs than would be paid for now.
             return await show_quote(request, make, item, found, changed=True)
         taken = await making.intake.take(make.wanted(item, asker_of(request)))
     except RequestRefused as error:

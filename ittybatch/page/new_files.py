@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ittybatch.errors import IttybatchError
-from ittybatch.intake.quoting import quote
+from ittybatch.intake.quoting import digests_of, quote
 from ittybatch.intake.upload_names import guess_extension
 from ittybatch.intake.upload_request import Announced
 from ittybatch.intake.upload_urls import describe
@@ -66,8 +66,9 @@ async def preview(request: Request) -> Response:
             files.append(ShownFile(place, each.filename, each.size_bytes, error))
             continue
         files.append(ShownFile(place, each.filename, each.size_bytes))
-        accepted.append([each.filename, each.content_type, each.size_bytes])
-    found = await shell.call(quote, shell.ledger, shell.settings, orders) if orders else None
+        shown = digests_of(orders[-1].planned.jobs)
+        accepted.append([each.filename, each.content_type, each.size_bytes, shown])
+    found = await shell.read(quote, shell.settings, orders) if orders else None
     sealed = making.seal.close({"make": make.to_store(), "files": accepted})
     return await shell.render(
         request, "regions/files_quote.html", files=files, quote=found, make=make, sealed=sealed
@@ -115,19 +116,37 @@ def _error(status: int, error: IttybatchError) -> Response:
 @_as_json
 async def begin(request: Request) -> Response:
     """Begin the upload of one of the confirmed files."""
-    form = await read_form(request)
     making = Making.of(request)
+    file = _confirmed(making, await read_form(request))
+    begun = await making.uploads.begin(file.announced, file.token)
+    return JSONResponse(describe(begun, ""), HTTPStatus.CREATED)
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """A file of a form that somebody has confirmed.
+
+    Args:
+        announced: The file.
+        token: The random part of its key.
+        shown: Digests of the jobs that the form has shown.
+    """
+
+    announced: Announced
+    token: str
+    shown: frozenset[str]
+
+
+def _confirmed(making: Making, form: Form) -> Confirmed:
     asked = making.seal.open(form.text("sealed"))
     number = form.text("number")
     files = asked.get("files", [])
     if not number.isdecimal() or len(number) > _MAX_SIZE_DIGITS or int(number) >= len(files):
         raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such file in this form.")
     make = Make.from_store(asked["make"])
-    name, content_type, size_bytes = files[int(number)]
-    begun = await making.uploads.begin(
-        make.announced(name, content_type, size_bytes), make.token(int(number))
-    )
-    return JSONResponse(describe(begun, ""), HTTPStatus.CREATED)
+    name, content_type, size_bytes, shown = files[int(number)]
+    announced = make.announced(name, content_type, size_bytes)
+    return Confirmed(announced, make.token(int(number)), frozenset(shown))
 
 
 @_as_json
@@ -145,7 +164,19 @@ async def more(request: Request) -> Response:
 async def complete(request: Request) -> Response:
     """Check that a file has arrived, and make its jobs. Repeated, the answer is the same."""
     form = await read_form(request)
-    uploads = Making.of(request).uploads
+    making = Making.of(request)
+    uploads = making.uploads
+    file = _confirmed(making, form)
+    order = uploads.order(file.announced, file.token)
+    if not file.shown.issuperset(digests_of(order.planned.jobs)):
+        item = await uploads.store(form.text("id"), None)
+        raise RequestRefused(
+            HTTPStatus.CONFLICT,
+            "file",
+            "What it becomes has changed since you looked. The file is in the bucket, and nothing "
+            "was made.",
+            f"Open New, give the address {item.uri}, and look again.",
+        )
     taken = await uploads.complete(form.text("id"), None, asker_of(request))
     return JSONResponse({"jobs": [int(job.job_id) for job in taken.jobs]}, HTTPStatus.ACCEPTED)
 

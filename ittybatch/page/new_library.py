@@ -154,7 +154,7 @@ async def _started(request: Request, template: str) -> Response:
         if "hx-request" in request.headers:
             return Response(headers={"HX-Redirect": address})
         return RedirectResponse(address, HTTPStatus.SEE_OTHER)
-    status, url, why = await shell.call(_look, flow_run)
+    status, url, why = await shell.look(_look, flow_run)
     return await shell.render(request, template, flow_run=flow_run, run=status, url=url, why=why)
 
 

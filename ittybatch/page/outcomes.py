@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ittybatch.ledger import Ledger
+from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.actions import DoneAction, Via, read_action, record_action
 
 # A bookmark of a page with an outcome shows the page without it later.
@@ -23,6 +23,7 @@ class Outcome:
         partly: Whether only a part was done.
         leads_to: The page to go to; None stays at the page of the form.
         id: The number of its record; None if it has not been recorded.
+        flow_run: The flow run that it has started, if it has.
     """
 
     text: str
@@ -30,6 +31,7 @@ class Outcome:
     partly: bool = False
     leads_to: str | None = None
     id: int | None = None
+    flow_run: str | None = None
 
 
 def record_outcome(
@@ -55,10 +57,16 @@ def record_outcome(
     return replace(outcome, id=number)
 
 
-def recorded_outcome(ledger: Ledger, number: int) -> Outcome | None:
+def recorded_outcome(transaction: Transaction, number: int) -> Outcome | None:
     """Find the outcome of an action that was recorded a short time ago."""
-    found: DoneAction | None = ledger.read(read_action, number)
+    found: DoneAction | None = read_action(transaction, number)
     if found is None or datetime.now(UTC) - found.at > _SHOWN_FOR:
         return None
     partly = bool(found.details.get(_PARTLY))
-    return Outcome(found.outcome, refused=found.refused, partly=partly, id=found.id)
+    return Outcome(
+        found.outcome,
+        refused=found.refused,
+        partly=partly,
+        id=found.id,
+        flow_run=found.details.get("flow_run_id"),
+    )

@@ -14,6 +14,9 @@ _PART_BYTES = 65_536
 _PARTS_AHEAD = 8
 # A client that takes nothing for this long is gone.
 _PATIENCE_S = 60.0
+# A writer may read all jobs before it has a part.
+_PART_WITHIN_S = 900.0
+_LOOK_EVERY_S = 5.0
 
 
 class Pipe(io.RawIOBase):
@@ -49,22 +52,39 @@ class Pipe(io.RawIOBase):
         return len(view)
 
     async def sent(
-        self, write: Callable[[IO[bytes]], object], limiter: CapacityLimiter
+        self,
+        write: Callable[[IO[bytes]], object],
+        limiter: CapacityLimiter,
+        more_time: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[bytes]:
         """Run a writer in a thread, and yield what it writes.
 
         Args:
             write: Writes everything to the stream that it gets.
             limiter: Limits the threads that wait for parts.
+            more_time: Called when the client has taken a part, and while the writer works.
 
         Raises:
+            TimeoutError: The writer has written nothing for a quarter of an hour.
             Exception: The writer failed. What was sent before is not complete.
         """
         thread = threading.Thread(target=self._run, args=(write,), name="page-pipe", daemon=True)
         thread.start()
         try:
-            while (part := await to_thread.run_sync(self._parts.get, limiter=limiter)) is not None:
+            waits = 0
+            while waits * _LOOK_EVERY_S < _PART_WITHIN_S:
+                more_time()
+                try:
+                    part = await to_thread.run_sync(self._next, limiter=limiter)
+                except queue.Empty:
+                    waits += 1
+                    continue
+                if part is None:
+                    break
                 yield part
+                waits = 0
+            else:
+                raise TimeoutError("The report was not written in time.")
         finally:
             self._abandoned.set()
             # The writer may wait for room to write in.
@@ -72,6 +92,9 @@ class Pipe(io.RawIOBase):
                 self._parts.get_nowait()
         if self._error is not None:
             raise self._error
+
+    def _next(self) -> bytes | None:
+        return self._parts.get(timeout=_LOOK_EVERY_S)
 
     def _run(self, write: Callable[[IO[bytes]], object]) -> None:
         try:

@@ -15,7 +15,7 @@ from ittybatch.errors import IttybatchError
 
 CONTENT_TYPE = "application/vnd.apple.mpegurl"
 MAX_BYTES = 2_000_000
-_MAX_ADDRESSES = 10_000
+_MAX_ADDRESSES = 2_000
 _SUFFIX = ".m3u8"
 _BEGIN = "#EXTM3U"
 # Browsers that play HLS themselves go by the type, and many uploads have none.

@@ -6,9 +6,28 @@ from typing import Any
 from ittybatch.engine.recording import recorded
 from ittybatch.engine.retrying import Retry, start_retry
 from ittybatch.errors import IttybatchError
-from ittybatch.ledger.actions import Asker, Via
+from ittybatch.ledger import Transaction
+from ittybatch.ledger.actions import Asker, DoneAction, Via, recent_actions
+from ittybatch.ledger.queries import batch_of_run
 from ittybatch.page.outcomes import Outcome
 from ittybatch.page.shell import Shell
+
+# More than the items of a batch that a person retries one by one.
+_LOOKED_AT = 100
+
+
+def waiting_retries(transaction: Transaction, batch: str) -> dict[int, DoneAction]:
+    """The retries of single jobs of a batch whose own batch does not exist yet, by job."""
+    found: dict[int, DoneAction] = {}
+    for each in recent_actions(transaction, batch=batch, action="retry", limit=_LOOKED_AT):
+        job, flow_run = each.details.get("job"), each.details.get("flow_run_id")
+        if (
+            isinstance(job, int)
+            and isinstance(flow_run, str)
+            and batch_of_run(transaction, flow_run) is None
+        ):
+            found.setdefault(job, each)
+    return found
 
 
 def start_recorded(shell: Shell, found: Retry, by: str, details: Mapping[str, Any]) -> Outcome:
@@ -30,4 +49,4 @@ def start_recorded(shell: Shell, found: Retry, by: str, details: Mapping[str, An
             record.details["flow_run_id"] = started.flow_run_id
     except IttybatchError as error:
         return Outcome(str(error), refused=True, id=record.number)
-    return Outcome(record.outcome, id=record.number)
+    return Outcome(record.outcome, id=record.number, flow_run=started.flow_run_id)

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from ittybatch.engine.flow_runs import impatient
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.reading import bounded
@@ -27,8 +28,10 @@ R = TypeVar("R")
 _READERS = 3
 # On Postgres, for each statement of a read.
 _MOST_S = 5.0
-# Levers call Prefect and Ittybit, and may wait for seconds.
-_ACTORS = 4
+# What needs the ledger alone never waits for what waits for Prefect, which may not answer.
+_LEVERS = 4
+_CALLERS = 4
+_LOOKS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +42,17 @@ class Shell:
         ledger: The ledger.
         settings: The receiver's settings.
         readers: Limits the reads at the same time.
-        actors: Limits the actions at the same time.
+        levers: Limits the actions at the same time that need the ledger alone.
+        callers: Limits those that wait for Prefect or another system.
+        looks: Limits the looks at Prefect at the same time.
     """
 
     ledger: Ledger
     settings: Settings
     readers: CapacityLimiter
-    actors: CapacityLimiter
+    levers: CapacityLimiter
+    callers: CapacityLimiter
+    looks: CapacityLimiter
 
     @classmethod
     def create(cls, ledger: Ledger, settings: Settings) -> "Shell":
@@ -54,7 +61,9 @@ class Shell:
             ledger,
             settings,
             CapacityLimiter(_READERS),
-            CapacityLimiter(_ACTORS),
+            CapacityLimiter(_LEVERS),
+            CapacityLimiter(_CALLERS),
+            CapacityLimiter(_LOOKS),
         )
 
     @staticmethod
@@ -74,10 +83,26 @@ class Shell:
         call = functools.partial(self.ledger.read, bounded(query, _MOST_S), *args, **kwargs)
         return await to_thread.run_sync(call, limiter=self.readers, abandon_on_cancel=False)
 
+    async def load(self, work: Callable[[], R]) -> R:
+        """Run short work that reads files, in one of the threads that read."""
+        return await to_thread.run_sync(work, limiter=self.readers, abandon_on_cancel=False)
+
+    async def look(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run work that asks Prefect and changes nothing."""
+        return await self._wait_for(work, self.looks, *args, **kwargs)
+
     async def call(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run blocking work, such as a lever, in one of the threads for actions."""
-        call = functools.partial(work, *args, **kwargs)
-        return await to_thread.run_sync(call, limiter=self.actors, abandon_on_cancel=False)
+        """Run an action that waits for Prefect or another system."""
+        return await self._wait_for(work, self.callers, *args, **kwargs)
+
+    async def _wait_for(
+        self, work: Callable[P, R], limiter: CapacityLimiter, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        def run() -> R:
+            with impatient():
+                return work(*args, **kwargs)
+
+        return await to_thread.run_sync(run, limiter=limiter, abandon_on_cancel=False)
 
     async def render(
         self,
@@ -131,6 +156,7 @@ class Shell:
         back: str,
         batch: str | None = None,
         details: Mapping[str, Any] | None = None,
+        calls: bool = False,
     ) -> Response:
         """Do what a form asks for, record it, and tell the outcome.
 
@@ -145,6 +171,8 @@ class Shell:
             back: The page to return to, such as `/page/batches/b1`.
             batch: The batch that it is about.
             details: What the record keeps besides; no secrets.
+            calls: Whether it waits for Prefect or another system. It then shares no thread with
+                actions that do not.
         """
         actor: str = request.state.viewer.name
 
@@ -160,7 +188,10 @@ class Shell:
                 self.ledger, outcome, actor=actor, action=action, batch=batch, details=details or {}
             )
 
-        outcome = await self.call(do)
+        if calls:
+            outcome = await self.call(do)
+        else:
+            outcome = await to_thread.run_sync(do, limiter=self.levers, abandon_on_cancel=False)
         if "hx-request" in request.headers:
             return await self.render(
                 request,
@@ -174,7 +205,7 @@ class Shell:
         done = request.query_params.get("done", "")
         if not done.isdecimal() or len(done) > _MAX_ID_DIGITS:
             return None
-        return await self.call(recorded_outcome, self.ledger, int(done))
+        return await self.read(recorded_outcome, int(done))
 
 
 _MAX_ID_DIGITS = 18

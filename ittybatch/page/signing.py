@@ -2,9 +2,11 @@
 
 import shlex
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakValueDictionary
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 # Long enough to watch a film to its end, and short enough that a copied address soon is useless.
 VALID_S = 3600
 _MAX_CLIENTS = 32
+# A page with ten outputs waits once for a bucket that does not answer, and not ten times.
+_FAILED_FOR_S = 30.0
 # A viewer waits for the answer.
 _CALLS = Config(
     connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2}
@@ -51,6 +55,15 @@ class Found:
     remedy: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """Why a bucket could not be asked, and until when it is not asked again."""
+
+    message: str
+    remedy: str | None
+    until: float
+
+
 class Signer:
     """Signs addresses with the receiver's AWS credentials. Methods block; any thread may call.
 
@@ -60,7 +73,9 @@ class Signer:
     def __init__(self) -> None:
         self._clients: OrderedDict[str, S3Client] = OrderedDict()
         self._lock = threading.Lock()
-        self._making = threading.Lock()
+        # A bucket that does not answer holds up itself alone.
+        self._making: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+        self._failed: OrderedDict[str, _Failed] = OrderedDict()
 
     def sign(self, uri: str, *, content_type: str = "", valid_s: int = VALID_S) -> str:
         """Sign an address from which a browser can read an object, also in part.
@@ -129,12 +144,18 @@ class Signer:
         known = self._known(bucket)
         if known is not None:
             return known
+        with self._lock:
+            making = self._making.setdefault(bucket, threading.Lock())
         # One at a time: a page with ten outputs asks for the same client ten times at once.
-        with self._making:
+        with making:
             known = self._known(bucket)
             if known is not None:
                 return known
-            made = _make_client(bucket)
+            try:
+                made = _make_client(bucket)
+            except IttybatchError as error:
+                self._note(bucket, error)
+                raise
             with self._lock:
                 self._clients[bucket] = made
                 # Others may still use those that are dropped, so they are not closed.
@@ -142,8 +163,20 @@ class Signer:
                     self._clients.popitem(last=False)
             return made
 
+    def _note(self, bucket: str, error: IttybatchError) -> None:
+        with self._lock:
+            self._failed[bucket] = _Failed(
+                error.message, error.remedy, time.monotonic() + _FAILED_FOR_S
+            )
+            self._failed.move_to_end(bucket)
+            while len(self._failed) > _MAX_CLIENTS:
+                self._failed.popitem(last=False)
+
     def _known(self, bucket: str) -> "S3Client | None":
         with self._lock:
+            failed = self._failed.get(bucket)
+            if failed is not None and time.monotonic() < failed.until:
+                raise IttybatchError(failed.message, remedy=failed.remedy)
             known = self._clients.get(bucket)
             if known is not None:
                 self._clients.move_to_end(bucket)

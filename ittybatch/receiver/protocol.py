@@ -13,6 +13,8 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from ittybatch.page.streams import MORE_TIME
+
 # Of a request line with its headers; also of chunk headers and trailers.
 MAX_HEAD_BYTES = 32_768
 MAX_HEADERS = 100
@@ -24,7 +26,8 @@ MAX_CONNECTIONS = min(768, _OPEN_FILES // 2) if _OPEN_FILES > 0 else 768
 HEAD_WITHIN_S = 10.0
 # Between two requests of one connection.
 IDLE_S = 30.0
-# From the head to the end of the answer. A webhook's body and commit have shorter limits.
+# From the head to the end of the answer, or of a part of a download. A webhook's body and commit
+# have shorter limits.
 ANSWER_WITHIN_S = 60.0
 # For the client to read the rest of the answer before the connection is aborted.
 _CLOSE_WITHIN_S = 5.0
@@ -136,6 +139,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._wants_upgrade = self.parser.should_upgrade()
         if not self._wants_upgrade:
             self._expire_in(ANSWER_WITHIN_S)
+            self.scope["state"][MORE_TIME] = self._give_more_time
             super().on_headers_complete()
             # Trailers are not headers: collect them in a separate list.
             self.headers = []
@@ -188,6 +192,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _expire_in(self, seconds: float) -> None:
         self.deadline = self.loop.time() + seconds
+
+    def _give_more_time(self) -> None:
+        """Let a download go on whose client reads it."""
+        if not self.transport.is_closing():
+            self._expire_in(ANSWER_WITHIN_S)
 
     def _set_timer(self) -> None:
         at = min(self.deadline, self.loop.time() + _CHECK_EVERY_S)

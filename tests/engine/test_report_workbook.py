@@ -1,6 +1,7 @@
 """The report as a workbook: what Excel would take for something else, and what it cannot hold."""
 
 import io
+import tempfile
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -12,11 +13,12 @@ from openpyxl import Workbook
 
 from ittybatch.engine.reporting import report_output, write_files, write_report
 from ittybatch.engine.reports import workbook
-from ittybatch.engine.reports.forms import ReportFormat
+from ittybatch.engine.reports.forms import ReportForm, ReportFormat
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.plan import PlannedReject
 from ittybatch.ledger.planning import plan_page
+from ittybatch.ledger.results import result_pages
 from ittybatch.ledger.settlement import settle
 from tests.engine.reports import mixed_batch, written
 from tests.ledger import library
@@ -100,6 +102,25 @@ def test_more_rows_than_a_sheet_has_go_on_in_the_next(
     assert sheets == ["jobs", "jobs 2", "jobs 3", "failures", "rejects"]
     inputs = [row["input"] for name in sheets[:3] for row in rows_of(book, name)]
     assert inputs == [f"s3://media/{n}.mov" for n in range(5)]
+
+
+def test_a_workbook_that_breaks_off_leaves_no_files(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Openpyxl keeps the rows of each sheet in a temporary file, and its process may run on."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    batch = mixed_batch(ledger)
+
+    def break_off(form: ReportForm) -> None:
+        for rows in result_pages(ledger, batch):
+            form.add(rows)
+        assert list(tmp_path.glob("openpyxl.*"))
+        raise OSError("The disk is full.")
+
+    output = report_output(ledger, batch, ReportFormat.XLSX, io.BytesIO())
+    with pytest.raises(OSError, match="disk"), output.opened as form:
+        break_off(form)
+    assert list(tmp_path.glob("openpyxl.*")) == []
 
 
 def test_a_workbook_is_written_only_on_request(ledger: Ledger, tmp_path: Path) -> None:

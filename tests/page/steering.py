@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import threading
 from collections.abc import Sequence
 from html import unescape
 from typing import Any
@@ -69,25 +70,34 @@ class Recorder(FlowRuns):
     def __init__(self) -> None:
         self.asked: dict[str, dict[str, Any]] = {}
         self.is_down = False
+        # While it is not set, Prefect accepts connections and does not answer.
+        self.answers = threading.Event()
+        self.answers.set()
+        self.waiting = 0
+
+    def _answer(self) -> None:
+        self.waiting += 1
+        assert self.answers.wait(30)
+        if self.is_down:
+            raise PrefectUnavailable("Prefect's API could not be reached.")
 
     def defaults(self, deployment: str) -> dict[str, Any]:
         del deployment
         return {}
 
     def make(self, deployment: str, **given: Any) -> str:  # noqa: ANN401
-        if self.is_down:
-            raise PrefectUnavailable("Prefect's API could not be reached.")
+        self._answer()
         key = given["idempotency_key"]
         self.asked.setdefault(key, {"deployment": deployment, **given})
         return str(key)[-36:]
 
     def statuses(self, ids: Sequence[str]) -> dict[str, RunStatus]:
         del ids
+        self._answer()
         return {}
 
     def probe(self) -> None:
-        if self.is_down:
-            raise PrefectUnavailable("Prefect's API could not be reached.")
+        self._answer()
 
     def url(self, flow_run: str) -> str:
         return f"http://prefect.test/runs/flow-run/{flow_run}"

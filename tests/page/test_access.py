@@ -155,7 +155,7 @@ def test_every_answer_has_the_security_headers(sqlite_page: httpx.Client) -> Non
         assert "unsafe" not in policy
         assert "frame-ancestors 'none'" in policy
         assert answer.headers["x-content-type-options"] == "nosniff"
-        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["referrer-policy"] == "same-origin"
 
 
 def connection(client: str, **headers: str) -> HTTPConnection:

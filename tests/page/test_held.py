@@ -1,6 +1,7 @@
 """What is held back, by reason, and its release, over HTTP."""
 
 import re
+from collections import Counter
 from dataclasses import replace
 from html import unescape
 from typing import Any
@@ -10,11 +11,11 @@ import pytest
 from sqlalchemy import event
 
 from ittybatch.engine.releasing import release_jobs
-from ittybatch.ledger import Ledger
+from ittybatch.ledger import Ledger, quarantine
 from ittybatch.ledger.actions import recent_actions
 from ittybatch.ledger.database import LedgerUnavailable
 from ittybatch.ledger.held_groups import held_groups
-from ittybatch.ledger.quarantine import HeldFilter, count_held, find_held, held_jobs
+from ittybatch.ledger.quarantine import HeldCount, HeldFilter, count_held, find_held, held_jobs
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.submission import claim_due
 from tests.ledger import library
@@ -60,15 +61,40 @@ def test_held_jobs_are_grouped_counted_and_released_by_reason(ledger: Ledger) ->
     older = ledger.read(held_groups, HeldFilter(), after=last)
     assert [(each.reason, each.jobs) for each in older.groups] == [(GROUP, 3)]
     same = HeldFilter(alike=GROUP)
-    assert ledger.read(count_held, same, most=100) == {"video": 3}
-    assert ledger.read(count_held, HeldFilter(batch=first, alike=GROUP), most=100).total() == 2
-    assert ledger.read(count_held, HeldFilter(input_prefix="s3://media/in/"), most=9).total() == 1
+    assert ledger.read(count_held, same, most=100) == HeldCount(Counter(video=3), is_part=False)
+    of_first = ledger.read(count_held, HeldFilter(batch=first, alike=GROUP), most=100)
+    assert of_first.kinds.total() == 2
+    below = ledger.read(count_held, HeldFilter(input_prefix="s3://media/in/"), most=9)
+    assert below.kinds.total() == 1
     [one, *_] = ledger.read(find_held, HeldFilter(batch=second), limit=5)
     assert release_jobs(ledger, HeldFilter(job=one.id), expected=1).complete
     done = release_jobs(ledger, same, expected=3)
     assert (done.jobs, done.complete) == (2, False)
     assert "1 job had been released or made again meanwhile" in done.describe()
     assert [job.error_message for job in ledger.read(held_jobs)] == ["no video stream"]
+
+
+def test_no_more_are_released_than_were_counted(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A count stops at a number of jobs or of chunks, and the release stops at the same ones."""
+    monkeypatch.setattr(quarantine, "MOST_CHUNKS_READ", 2)
+    monkeypatch.setattr(quarantine, "_CHUNKS_READ_AT_ONCE", 1)
+    monkeypatch.setattr(quarantine, "_CHUNKS_AT_ONCE", 1)
+    hold(ledger, "a.mov")
+    hold(ledger, "b.mov", "c.mov")
+    hold(ledger, "d.mov", "e.mov")
+    everything = HeldFilter()
+    one = ledger.read(count_held, everything, most=1)
+    assert one == HeldCount(Counter(video=1), is_part=True)
+    seen = ledger.read(count_held, everything, most=100)
+    assert seen == HeldCount(Counter(video=4), is_part=True)
+    assert release_jobs(ledger, everything, expected=1).jobs == 1
+    done = release_jobs(ledger, everything, expected=4)
+    assert (done.jobs, done.complete) == (3, False)
+    monkeypatch.undo()
+    assert [job.input for job in ledger.read(held_jobs)] == ["s3://media/a.mov"]
+    assert ledger.read(count_held, everything, most=1) == HeldCount(Counter(video=1), is_part=False)
 
 
 def test_a_release_that_breaks_off_tells_how_far_it_got(ledger: Ledger) -> None:

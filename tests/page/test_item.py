@@ -2,6 +2,7 @@
 
 import os
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,6 +20,7 @@ from ittybatch.ledger.pending import mark, pending_page
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.sinks import DeclaredSink, sync_sinks
 from ittybatch.ledger.submission import claim_due
+from ittybatch.page import item
 from tests.ledger import library
 from tests.page.seen import item_with
 from tests.page.steering import Page, Recorder, words
@@ -110,6 +112,7 @@ def test_a_failure_says_what_to_do_and_what_another_attempt_costs(
     ledger_url: str,
     ledger: Ledger,
     prefect: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """And the button tells why it did nothing, if it did nothing."""
     scene = item_with(ledger, SOURCE, [("small", Kind.VIDEO)])
@@ -135,6 +138,13 @@ def test_a_failure_says_what_to_do_and_what_another_attempt_costs(
         [run] = prefect.asked.values()
         assert run["deployment"] == "run-batch/retry-failed"
         assert run["parameters"]["source"]["jobs"] == [int(job)]
+        asked = page.get(scene.path)
+        assert "for it to be made again. Its batch begins when" in words(asked)
+        assert f'href="/page/new/started/{run["idempotency_key"][-36:]}"' in asked
+        assert "Retry this job" not in words(asked)
+        with monkeypatch.context() as later:
+            later.setattr(item, "_BEGINS_WITHIN", timedelta())  # its flow run may be dead
+            assert "Retry this job" in words(page.get(scene.path))
         assert "There is nothing to retry" in page.told(
             page.post(path, job=job, before="2001-01-01T00:00:00Z")
         )
@@ -210,6 +220,7 @@ def test_only_addresses_of_the_ledger_are_led_to(ledger: Ledger, receiver: Runni
         "host": "//evil.test/a.mp4",
         "user": "https://me:pw@cdn.test/a.mp4",
         "ftp": "ftp://cdn.test/a.mp4",
+        "bucket": "s3://fast--usw2-az1--x-s3/a.mp4",
     }
     scene = item_with(ledger, SOURCE, [(name, Kind.VIDEO) for name in outputs])
     page = Page(receiver)
@@ -218,6 +229,9 @@ def test_only_addresses_of_the_ledger_are_led_to(ledger: Ledger, receiver: Runni
         answer = page.request("GET", f"/page/media/{scene.job(name)}/output")
         assert answer.status_code == (302 if name == "signed" else 404), name
         assert answer.headers.get("location") == (signed if name == "signed" else None)
+    malformed = f"/page/media/{scene.job('bucket')}/output"
+    assert page.request("GET", f"{malformed}/playlist").status_code == 404
+    assert "not the address of an object" in words(page.get(f"{malformed}/state"))
     path = f"/page/media/{scene.job('signed')}/output"
     assert page.request("GET", f"{path}?url=https://evil.test").headers["location"] == signed
     for other in ("/page/media/999999/output", f"{path}s", "/page/media/%2e%2e/source"):

@@ -79,6 +79,12 @@ def test_what_was_not_seen_is_not_paid_for(ledger: Ledger, viewer: Viewer, tmp_p
     assert answer.status_code == 409
     assert "something has changed since you looked" in text(answer)
     assert jobs(ledger) == []
+    # As many as before, and others.
+    (tmp_path / "profiles" / "web.yaml").write_text(PROFILE + MORE.replace("still", "frame"))
+    wait_until(lambda: "frame" in text(viewer.preview()))
+    answer = viewer.post("/page/new/take", {"sealed": sealed(answer)})
+    assert answer.status_code == 409
+    assert jobs(ledger) == []
     assert viewer.post("/page/new/take", {"sealed": sealed(answer)}).status_code == 303
     assert len(jobs(ledger)) == 3
 
@@ -163,6 +169,8 @@ def test_a_bucket_is_planned_by_a_run_and_mistakes_are_told_before(
         assert why in text(answer), fields
     answer = on_sqlite.post("/page/new/library", form)
     assert "PREFECT_API_URL is not set" in text(answer)
+    # The run may have been started all the same: pressing again does not start another.
+    assert f'name="key" value="{key[1]}"' in answer.text
     assert "refused" in text(on_sqlite.get("/page/actions?via=page"))
 
 

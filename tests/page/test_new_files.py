@@ -1,6 +1,7 @@
 """Files go straight to the bucket: shown with their price first, in parts, or by a plain form."""
 
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from ittybatch.intake.upload_store import UploadStore
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.actions import recent_actions
 from ittybatch.ledger.database import create_ledger_engine
+from ittybatch.page import new
 from tests.intake.harness import jobs
-from tests.page.new_jobs import Viewer, sealed, serving, text
-from tests.receiver.harness import SECRET
+from tests.page.new_jobs import PROFILE, Viewer, sealed, serving, text
+from tests.receiver.harness import SECRET, wait_until
 from tests.sandbox import harness as sandboxes
 
 if TYPE_CHECKING:
@@ -78,7 +81,7 @@ def test_files_are_shown_with_their_price_and_made_once(
         [part] = begun["parts"]
         put = httpx.put(part["url"], content=FILM, headers=begun["headers"], trust_env=False)
         assert put.status_code == 200
-        made = viewer.post("/page/new/uploads/complete", {"id": begun["id"]})
+        made = viewer.post("/page/new/uploads/complete", {"id": begun["id"], **fields})
         assert made.status_code == 202, made.text
     assert len(keys) == 1
     assert len(s3.list_objects_v2(Bucket=bucket)["Contents"]) == 1
@@ -100,13 +103,73 @@ def test_a_large_file_goes_in_parts_and_can_be_given_up(
     assert begun["part_count"] == 12
     renewed = viewer.post("/page/new/uploads/more", {"id": begun["id"], "after": "3"}).json()
     assert renewed["parts"][0]["number"] == 4
-    early = viewer.post("/page/new/uploads/complete", {"id": begun["id"]})
+    confirmed = {"id": begun["id"], "sealed": sealed(answer), "number": "0"}
+    early = viewer.post("/page/new/uploads/complete", confirmed)
     assert early.status_code == 422
     assert "have not arrived" in early.json()["error"]
     assert viewer.post("/page/new/uploads/abort", {"id": begun["id"]}).status_code == 204
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
     # The API is off, and what the page began would be none of its uploads.
     assert viewer.get(f"/uploads/{begun['id']}/parts").status_code == 404
+
+
+def test_a_file_does_not_become_what_nobody_has_seen(
+    viewer: Viewer, ledger_of: Ledger, s3: "S3Client", bucket: str, tmp_path: Path
+) -> None:
+    """The profile changed while the file was sent. It waits in the bucket for another look."""
+    chosen = _chosen(("a.mov", "video/quicktime", len(FILM)))
+    fields = {"sealed": sealed(viewer.post("/page/new/files", chosen)), "number": "0"}
+    begun = viewer.post("/page/new/uploads/begin", fields).json()
+    [part] = begun["parts"]
+    httpx.put(part["url"], content=FILM, headers=begun["headers"], trust_env=False)
+    profile = tmp_path / "profiles" / "web.yaml"
+    profile.write_text(PROFILE.replace("name: hd", "name: uhd"))
+    wait_until(lambda: "uhd" in text(viewer.post("/page/new/files", chosen)))
+    refused = viewer.post("/page/new/uploads/complete", {"id": begun["id"], **fields})
+    assert refused.status_code == 409
+    assert refused.json() == {
+        "error": "What it becomes has changed since you looked. The file is in the bucket, and "
+        "nothing was made.",
+        "remedy": f"Open New, give the address {begun['uri']}, and look again.",
+    }
+    assert s3.head_object(Bucket=bucket, Key=begun["uri"].removeprefix(f"s3://{bucket}/"))
+    assert jobs(ledger_of) == []
+    profile.write_text(PROFILE.partition("  - {name: small")[0])  # one job fewer
+    wait_until(
+        lambda: (
+            viewer.post("/page/new/uploads/complete", {"id": begun["id"], **fields}).status_code
+            == 202
+        )
+    )
+    assert len(jobs(ledger_of)) == 2
+
+
+def test_a_bucket_that_does_not_answer_holds_up_no_form(
+    viewer: Viewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address needs it no more than a library does. It is asked once for all viewers."""
+    answers = threading.Event()
+    asked = []
+
+    def origin(_: UploadStore) -> str:
+        asked.append(1)
+        assert answers.wait(20)
+        return "https://bucket.test"
+
+    monkeypatch.setattr(UploadStore, "origin", origin)
+    monkeypatch.setattr(new, "_ORIGIN_WITHIN_S", 0.2)
+    try:
+        for _ in range(2):
+            page = viewer.get("/page/new")
+            assert page.status_code == 200
+            assert "has not answered, so no files can be sent now" in text(page)
+            assert "Address of a file" in text(page)
+    finally:
+        answers.set()
+    assert len(asked) == 1
+    wait_until(
+        lambda: "https://bucket.test" in viewer.get("/page/new").headers["content-security-policy"]
+    )
 
 
 def test_too_many_files_or_none_are_refused_at_once(viewer: Viewer) -> None:
@@ -156,5 +219,10 @@ def test_without_script_one_file_goes_by_a_form_and_is_made_after_a_look(
     missing = viewer.get(there[1])
     assert missing.status_code == 404
     assert "The file has not arrived in the bucket" in text(missing)
+    secure = viewer.up.url.replace("http:", "https:")
+    behind_tls = viewer.post(
+        "/page/new/file", {"make": "profile:web", "content_type": "video/mp4"}, Origin=secure
+    )
+    assert f'name="success_action_redirect" value="{secure}/page/new/arrived/' in behind_tls.text
     wrong = viewer.post("/page/new/file", {"make": "profile:web", "content_type": "text/html"})
     assert "'text/html' are not accepted" in text(wrong)

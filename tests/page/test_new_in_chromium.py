@@ -151,7 +151,10 @@ def test_an_address_and_a_file_are_made_without_script(
         expect(form.locator(".drop")).to_be_hidden()
         form.get_by_label("Type of the file").select_option("video/mp4")
         form.get_by_label("Its name").fill("By hand")
-        form.get_by_role("button", name="Go on: choose one file").click()
+        with page.expect_request("**/page/new/file") as sent:
+            form.get_by_role("button", name="Go on: choose one file").click()
+        # Where the bucket leads back to. The page's headers must not make the browser hide it.
+        assert sent.value.all_headers()["origin"] == stack.receiver_url
         page.get_by_label("File").set_input_files(films[1])
         page.get_by_role("button", name="Send it").click()
         page.wait_for_url("**/page/new/arrived/**")

@@ -66,7 +66,7 @@ def test_what_is_no_playlist_is_refused() -> None:
         b"<html>",
         b"",
         b"#EXTM3U\n" + b"a" * MAX_BYTES,
-        b"#EXTM3U\n" + b"a.ts\n" * 10_001,
+        b"#EXTM3U\n" + b"a.ts\n" * 2_001,
     ):
         with pytest.raises(UnusablePlaylist):
             shown(body)

@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -116,7 +117,8 @@ class Operator:
         while True:
             try:
                 return self._carry_out(act, chance)
-            except (httpx.HTTPError, IttybatchError) as error:
+            # A command that hangs while a server restarts is interrupted.
+            except (httpx.HTTPError, IttybatchError, subprocess.TimeoutExpired) as error:
                 if time.monotonic() >= deadline:
                     raise
                 self.report(f"operator: {act} failed, and is repeated: {error}")
@@ -131,7 +133,12 @@ class Operator:
                 continue
             try:
                 in_time = self._persist(step.act, chance)
-            except (AssertionError, httpx.HTTPError, IttybatchError) as error:
+            except (
+                AssertionError,
+                httpx.HTTPError,
+                IttybatchError,
+                subprocess.TimeoutExpired,
+            ) as error:
                 self.wrong.append(f"the operator could not {step.act}: {error}")
                 continue
             (self.done if in_time else self.too_late)[step.act] += 1

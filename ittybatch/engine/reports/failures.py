@@ -9,7 +9,7 @@ from ittybatch.ledger import Ledger
 from ittybatch.ledger.failure_groups import FailureGroup, Failures, failure_groups
 
 # Each failure in the window takes about 2 kB while it is counted.
-WINDOW = 200_000
+WINDOW = 20_000
 
 
 @dataclass(frozen=True, slots=True)

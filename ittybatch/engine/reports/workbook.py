@@ -4,11 +4,13 @@ Rows go to temporary files as they come, so memory does not grow with the batch.
 and rules of its own, which `text_of` and `_Rows` follow.
 """
 
+import contextlib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import IO, Any
 
 from openpyxl import Workbook
@@ -95,6 +97,18 @@ class WorkbookReport:
         for each in tally.summary:
             self._summary.add([_rounded(getattr(each, name)) for name in _RENDITIONS])
         self._book.save(self._stream)
+
+    def discard(self) -> None:
+        """Remove the temporary files of a workbook that was not written to its end."""
+        for sheet in self._book.worksheets:
+            # openpyxl removes a sheet's file when it saves it, and else at the end of the process.
+            writer = getattr(sheet, "_writer", None)
+            if writer is None or not Path(writer.out).exists():
+                continue
+            with contextlib.suppress(Exception):
+                if not sheet.closed:
+                    sheet.close()
+            writer.cleanup()
 
 
 class _Rows:

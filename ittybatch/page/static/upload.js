@@ -129,7 +129,11 @@
       page = null;
     }
     file.say("checking …");
-    const { jobs } = await call(to.complete, { id: file.id }, current);
+    const { jobs } = await call(
+      to.complete,
+      { id: file.id, sealed: current.sealed, number: file.number },
+      current,
+    );
     file.jobs = jobs;
     const link = document.createElement("a");
     link.href = `/page/jobs/${jobs[0]}`;

@@ -38,11 +38,16 @@ def test_a_group_is_retried_once_for_each_confirmation(
     assert datetime.fromisoformat(source["ended_before"]) <= datetime.now(UTC)
     run = request["idempotency_key"][-36:]
     assert f"Asked for 3 jobs to be made again, by flow run {run}" in page.told(answers[0])
+    # A run that ends without a batch says so there.
+    follow = f'href="/page/new/started/{run}"'
+    assert follow in page.get(answers[0].headers["location"]).partition("<main")[0]
+    assert follow in page.get(f"/page/batches/{batch}").partition("<main")[2]
     text = words(page.get(f"/page/batches/{batch}"))
     assert "retry by someone on this machine (page)" in text
     assert "Its batch begins when a worker starts the flow run." in text
     made = library.new_batch(ledger, flow_run_id=run).id
     assert f"Its batch {made}" in words(page.get(f"/page/batches/{batch}"))
+    assert follow not in page.get(f"/page/batches/{batch}")
 
 
 def test_what_a_later_batch_has_taken_up_is_not_offered(
@@ -64,6 +69,18 @@ def test_what_a_later_batch_has_taken_up_is_not_offered(
     assert prefect.asked == {}
     page.post(f"/page/batches/{batch}/retry", 400, state="succeeded")
     page.post(f"/page/batches/{batch}/retry", 400, before="yesterday evening")
+
+
+def test_a_nul_in_an_address_or_a_form_is_no_error(
+    ledger: Ledger, page: Page, prefect: Recorder
+) -> None:
+    """Postgres refuses it in text."""
+    batch = failing(ledger, 1)
+    page.get("/page/actions?batch=%00b&actor=%00a")
+    at = f"/page/batches/{batch}/retry"
+    assert "There is nothing to retry" in words(page.get(f"{at}?alike=%00x&before="))
+    page.post(at, alike="\x00x")
+    assert prefect.asked == {}
 
 
 def test_the_same_retry_planned_twice_pays_once(ledger: Ledger) -> None:
