@@ -158,7 +158,7 @@ def test_a_run_takes_the_credentials_of_the_block_that_its_job_variables_name(
     monkeypatch.setenv("ITTYBIT_WEBHOOK_SECRET", "secret-of-the-worker")
     assert with_credentials(Settings()).api_key == SecretStr("key-of-the-worker")
     monkeypatch.setenv("ITTYBATCH_CREDENTIALS_BLOCK", "studio")
-    with pytest.raises(ConfigurationError, match="'studio'.*Nothing was sent") as refused:
+    with pytest.raises(ConfigurationError, match=r"'studio'.*Nothing was sent") as refused:
         with_credentials(Settings())
     assert "Blocks" in str(refused.value)
     IttybitCredentials(api_key=SecretStr("key-of-the-studio")).save("studio")
