@@ -43,7 +43,7 @@ def deploy(
     ] = None,
     concurrency: Annotated[
         int | None,
-        Parameter(help="Maximum concurrent flow runs in the work pool; each is a process."),
+        Parameter(help="Maximum concurrent flow runs in each work pool of the file."),
     ] = None,
     python: Annotated[
         str | None,

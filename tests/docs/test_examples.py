@@ -8,6 +8,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from ittybatch.engine.options import BatchOptions
+from ittybatch.engine.work_pools import declared_pools
 from ittybatch.flows.run_batch import run_batch
 from ittybatch.intake.declaration import load_declared
 from ittybatch.profiles import load_profile
@@ -16,6 +17,7 @@ from ittybatch.sinks.declared import read_sinks
 from ittybatch.sinks.values import parse_value
 from ittybatch.sources import ManifestSource, Source, read_pages
 from tests.docs.pages import Fence, fences
+from tests.docs.test_names import settings
 
 SOURCES: TypeAdapter[Source] = TypeAdapter(Source)
 
@@ -36,6 +38,7 @@ def test_every_example_says_what_it_is(fence: Fence) -> None:
         ("yaml", "sinks"),
         ("yaml", "columns"),
         ("yaml", "intake"),
+        ("yaml", "pool"),
         ("csv", "manifest"),
         ("jsonl", "manifest"),
         ("json", "parameters"),
@@ -86,6 +89,17 @@ def test_an_intake_can_be_declared(fence: Fence, tmp_path: Path) -> None:
     path = tmp_path / "intake.yaml"
     path.write_text(fence.text, encoding="utf-8")
     assert load_declared(path, CHECKOUT / PROFILES_DIR).model_fields_set
+
+
+@each("yaml", what="pool")
+def test_a_work_pool_can_be_declared(fence: Fence, tmp_path: Path) -> None:
+    """Flow runs know each setting that its job variables set."""
+    entry = yaml.safe_load(fence.text)
+    path = tmp_path / "prefect.yaml"
+    path.write_text(yaml.safe_dump({"deployments": [{"name": "nightly", **entry}]}))
+    [pool] = declared_pools(path)
+    assert (pool.name, pool.type) == (entry["work_pool"]["name"], "docker")
+    assert set(entry["work_pool"]["job_variables"]["env"]) <= settings() | {"PREFECT_API_URL"}
 
 
 @each("csv", "jsonl", what="manifest")

@@ -12,11 +12,15 @@ import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.testing.utilities import prefect_test_harness
+from pydantic import SecretStr
 
 from ittybatch.engine.deployments import Declared, deploy
 from ittybatch.engine.prefect_checks import check_prefect
 from ittybatch.engine.work_pools import WrongPoolType, declared_pools
-from ittybatch.settings import CHECKOUT
+from ittybatch.errors import ConfigurationError
+from ittybatch.prefect import IttybitCredentials
+from ittybatch.settings import CHECKOUT, Settings
+from ittybatch.tasks.credentials import with_credentials
 
 IMAGE = "registry.example.com/ittybatch:0.5.0"
 CONTAINERS = {
@@ -143,6 +147,24 @@ def test_the_doctor_looks_for_a_worker_of_each_pool(
     assert len(texts) == 2
     assert "prefect worker start --pool without-worker" in texts[0]
     assert "There is no work pool not-there." in texts[1]
+
+
+def test_a_run_takes_the_credentials_of_the_block_that_its_job_variables_name(
+    server: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a block the environment counts; a block that is not there stops the run."""
+    assert server.api_url
+    monkeypatch.setenv("ITTYBIT_API_KEY", "key-of-the-worker")
+    monkeypatch.setenv("ITTYBIT_WEBHOOK_SECRET", "secret-of-the-worker")
+    assert with_credentials(Settings()).api_key == SecretStr("key-of-the-worker")
+    monkeypatch.setenv("ITTYBATCH_CREDENTIALS_BLOCK", "studio")
+    with pytest.raises(ConfigurationError, match=r"'studio'.*Nothing was sent") as refused:
+        with_credentials(Settings())
+    assert "Blocks" in str(refused.value)
+    IttybitCredentials(api_key=SecretStr("key-of-the-studio")).save("studio")
+    found = with_credentials(Settings())
+    assert found.api_key == SecretStr("key-of-the-studio")
+    assert found.webhook_secrets == (b"secret-of-the-worker",), "the block has none"
 
 
 def test_one_pool_has_one_type(tmp_path: Path) -> None:
