@@ -16,9 +16,9 @@ from ittybit_sandbox.jobs import Job, MediaFile
 from ittybit_sandbox.media.adaptive import adaptive_recipe
 from ittybit_sandbox.media.animation import animation_recipe
 from ittybit_sandbox.media.audio import audio_recipe
-from ittybit_sandbox.media.ffmpeg import EmptyOutput, Ffmpeg
+from ittybit_sandbox.media.ffmpeg import Command, EmptyOutput, Ffmpeg
 from ittybit_sandbox.media.image import image_recipe
-from ittybit_sandbox.media.plan import Recipe
+from ittybit_sandbox.media.plan import FRAME_LIST, Recipe
 from ittybit_sandbox.media.probe import Probed, describe_output, probe_input
 from ittybit_sandbox.media.source import Fetcher
 from ittybit_sandbox.media.storage import Storage
@@ -127,6 +127,9 @@ class Pipeline:
         output_dir.mkdir()
         output = await self._run_commands(recipe, source, output_dir, probed.decoder)
         facts = await describe_output(output, recipe.format)
+        if recipe.listing is not None and "duration" not in facts:
+            frames = await self._count(recipe.listing, source, folder, probed.decoder)
+            facts["duration"] = frames / recipe.fps
         _check(facts, options, probed)
         self._memory.enter(job, Stage.EXPORT)
         url = await self._storage.store(job.id, output, target=request.output)
@@ -142,6 +145,14 @@ class Pipeline:
         last = recipe.commands[-1]
         await self._ffmpeg.run(last, source=source, folder=output_dir, decoder=decoder)
         return output_dir / recipe.file_name
+
+    async def _count(
+        self, listing: Command, source: Path, folder: Path, decoder: str | None
+    ) -> int:
+        """Count the frames that the output may have merged."""
+        await self._ffmpeg.run(listing, source=source, folder=folder, decoder=decoder)
+        lines = (folder / FRAME_LIST).read_text().splitlines()
+        return sum(not line.startswith("#") for line in lines)
 
     async def _copy(self, job: Job, source: Path) -> MediaFile:
         suffix = Path(urlsplit(job.request.input).path).suffix

@@ -4,7 +4,14 @@ from typing import Final
 
 from ittybit_sandbox.media.ffmpeg import Command
 from ittybit_sandbox.media.geometry import frame_filters
-from ittybit_sandbox.media.plan import Recipe, cut, picture_stream, require_picture, sdr_filters
+from ittybit_sandbox.media.plan import (
+    FRAME_LIST,
+    Recipe,
+    cut,
+    picture_stream,
+    require_picture,
+    sdr_filters,
+)
 from ittybit_sandbox.media.probe import Probed
 from ittybit_sandbox.options import AnimationOptions
 from ittybit_sandbox.vocabulary import Quality
@@ -21,9 +28,8 @@ def animation_recipe(options: AnimationOptions, probed: Probed, stem: str) -> Re
     """
     source = require_picture(probed)
     part = cut(options, probed)
-    filters = ",".join(
-        [f"fps={options.fps:g}", *sdr_filters(probed), *frame_filters(options, source)]
-    )
+    timing = f"fps={options.fps:g}"
+    filters = ",".join([timing, *sdr_filters(probed), *frame_filters(options, source)])
     quality = options.quality or Quality.MEDIUM
     name = f"{stem}.{options.format}"
     if options.format == "gif":
@@ -33,5 +39,7 @@ def animation_recipe(options: AnimationOptions, probed: Probed, stem: str) -> Re
     else:
         rate = ("-quality", _WEBP_QUALITY[quality], "-compression_level", "2")
         encoder = ("-c:v", "libwebp_anim", *rate, "-loop", "0", "-f", "webp")
-    after = (*part.after_input, *picture_stream(probed), "-an", "-vf", filters, *encoder, name)
-    return Recipe(options.format, name, (Command(part.before_input, after),))
+    picture = (*part.after_input, *picture_stream(probed), "-an", "-vf")
+    command = Command(part.before_input, (*picture, filters, *encoder, name))
+    listing = Command(part.before_input, (*picture, timing, "-f", "framecrc", FRAME_LIST))
+    return Recipe(options.format, name, (command,), listing, options.fps)

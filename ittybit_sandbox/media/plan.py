@@ -1,6 +1,7 @@
 """What all kinds of output share: the recipe, checks of the input, and common filters."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from ittybit_sandbox.errors import JobFailure
 from ittybit_sandbox.media.ffmpeg import Command
@@ -9,14 +10,27 @@ from ittybit_sandbox.media.probe import Probed
 from ittybit_sandbox.options import Trimmed
 from ittybit_sandbox.vocabulary import ErrorKind
 
+FRAME_LIST: Final = "frames.txt"
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How to make one output; each command is a fallback for an empty output of the one before."""
+    """How to make one output.
+
+    Args:
+        format: Its format.
+        file_name: Its name.
+        commands: Each is a fallback for an empty output of the one before.
+        listing: Writes a line to `FRAME_LIST` for each frame. For formats that merge equal
+            frames: a motionless animation has one frame left, and no duration.
+        fps: Frames a second in the listing.
+    """
 
     format: str
     file_name: str
     commands: tuple[Command, ...]
+    listing: Command | None = None
+    fps: float = 1
 
 
 def require_picture(probed: Probed) -> Size:

@@ -43,6 +43,8 @@ def media_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     h264 = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-preset", "ultrafast")
     make_media(folder / "clip.mp4", *film, *sound, *h264, "-c:a", "aac")
     make_media(folder / "silent.mp4", *film, *h264)
+    bars = ("-f", "lavfi", "-i", "smptehdbars=duration=2:size=128x96:rate=10")
+    make_media(folder / "still.mp4", *bars, *h264)
     make_media(folder / "tone.wav", *sound)
     make_media(folder / "red left.png", "-f", "lavfi", "-i", "color=red:s=60x40", "-frames:v", "1")
     (folder / "notes.mp4").write_text("this is not a video\n" * 50)

@@ -172,6 +172,16 @@ def test_an_animation_moves_as_fast_as_asked(encoding: Running, media_url: str, 
     assert output["duration"] == pytest.approx(1)
 
 
+@pytest.mark.parametrize("form", ["gif", "webp"])
+def test_an_animation_of_a_motionless_film_is_as_long_as_asked(
+    encoding: Running, media_url: str, form: str
+) -> None:
+    """WebP merges equal frames, here into one without a duration. The film is whole."""
+    options = {"format": form, "width": 64, "start": 0.5, "end": 2}
+    job = encoding.run(input=f"{media_url}/still.mp4", kind="animation", options=options)
+    assert output_of(job)["duration"] == pytest.approx(1.5, abs=0.1)
+
+
 def test_adaptive_video_is_a_playlist_over_variants_and_segments(
     encoding: Running, media_url: str
 ) -> None:
