@@ -20,9 +20,10 @@ from ittybatch.home import private_folder
 from ittybatch.settings import Settings
 from ittybatch_local.browser import OpenPage, open_page_in_browser
 from ittybatch_local.keys import write_private
-from ittybatch_local.media import make_media
+from ittybatch_local.media import UNFINISHED, make_media, make_unfinished
 from ittybatch_local.request import request
 from ittybatch_local.stack import LocalStack
+from ittybatch_local.unfinished import exit_status, explain
 
 BUCKET, PREFIX = "demo-media", "library/"
 SOURCE = f"s3://{BUCKET}/{PREFIX}"
@@ -36,6 +37,15 @@ jobs:
 _FAULTS_EXPLAINED = (
     "To show retries, the local Ittybit fails the first attempt of about every third picture."
 )
+_UNFINISHED_EXPLAINED = f"To show a failure, {UNFINISHED} is only half of a file."
+# Examples, so that the demo shows what things cost. They are not Ittybit's prices.
+PRICES = {
+    "video": 0.05,
+    "adaptive_video": 0.08,
+    "animation": 0.01,
+    "audio": 0.005,
+    "image": 0.001,
+}
 _PROGRAM = (sys.executable, "-m", "ittybatch")
 
 
@@ -71,14 +81,17 @@ def demo(
     console.print("Starting Prefect, a worker, the receiver, a local Ittybit and a local S3 ...")
     began = time.monotonic()
     with LocalStack(
-        home, faults=faults, on_event=lambda line: console.print(f"  {line}", style="dim")
+        home,
+        faults=faults,
+        kind_costs=PRICES,
+        on_event=lambda line: console.print(f"  {line}", style="dim"),
     ) as stack:
         uploaded = stack.upload(folder, BUCKET, PREFIX)
         console.print(
             f"Up after {time.monotonic() - began:.0f} s. Watch it live: {stack.page_url}\n"
             f"Prefect UI: {stack.prefect_url} (sign in with {stack.prefect_auth})\n\n"
             f"{uploaded.count} files ({format_bytes(uploaded.size_bytes)}) are in {SOURCE}. "
-            f"{_FAULTS_EXPLAINED}"
+            f"{_FAULTS_EXPLAINED} {'' if media else _UNFINISHED_EXPLAINED}"
         )
         if open_page:
             open_page_in_browser(stack.page_url)
@@ -91,7 +104,7 @@ def demo(
         if report:
             report.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
             console.print(f"JSON report written to {report}.")
-        console.print("\nThe same batch again submits nothing, because every job is done:")
+        console.print("\nThe same batch again submits nothing, because every job has ended:")
         _show(environment, *run)
         _check_second_batch(environment, batch)
         _show_request(stack, found["jobs"])
@@ -102,15 +115,19 @@ def demo(
             ("Logs", home / "logs"),
         ):
             console.print(f"  {what:12} {where}", markup=False)
+        page = f"{stack.page_url}batches/{batch}"
+        if explained := None if media else explain(found["jobs"], page):
+            console.print(f"\n{explained}", markup=False, soft_wrap=True)
         if keep:
             _wait_for_interrupt(stack)
     if not keep:
         console.print(
             "\nEverything has stopped. To look again, start the same stack. It keeps its batches "
-            f"until the next demo:\n  {_with_home(home)} ittybatch up",
+            f"until the next demo:\n  {_with_home(home)} {_with_prices()}ittybatch up",
             markup=False,
+            soft_wrap=True,
         )
-    return result
+    return result if media else exit_status(result, found["jobs"])
 
 
 def _show_request(stack: LocalStack, jobs: Sequence[Mapping[str, Any]]) -> None:
@@ -137,6 +154,7 @@ def _media(given: Path | None, home: Path) -> Path:
         folder = home.with_name("demo-media")
         console.print("Making videos, audio and pictures with ffmpeg ...")
         make_media(folder)
+        make_unfinished(folder)
         return folder
     if not given.is_dir():
         raise IttybatchError(f"--media: there is no folder {given}.")
@@ -190,6 +208,11 @@ def _check_second_batch(environment: dict[str, str], first: str) -> None:
 
 def _with_home(home: Path) -> str:
     return f"ITTYBATCH_HOME={shlex.quote(str(home))}"
+
+
+def _with_prices() -> str:
+    own = Settings().kind_costs
+    return "" if own else f"ITTYBATCH_KIND_COSTS='{json.dumps(PRICES, separators=(',', ':'))}' "
 
 
 def _wait_for_interrupt(stack: LocalStack) -> None:

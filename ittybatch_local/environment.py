@@ -1,5 +1,6 @@
 """The environment that the processes of a stack share, and its file for other shells."""
 
+import json
 import os
 import shlex
 from collections.abc import Mapping
@@ -40,8 +41,19 @@ def shared_environment(
     ledger_url: str,
     intake_file: Path,
     settings: Settings,
+    kind_costs: Mapping[str, float] | None = None,
 ) -> dict[str, str]:
     """Build the settings that the command line, the worker and the services share.
+
+    Args:
+        home: The folder of the stack.
+        parts: The parts that the stack runs.
+        ports: The port of each service, by name.
+        secrets: The home's own secrets.
+        ledger_url: The ledger's database.
+        intake_file: What is declared about events.
+        settings: The user's settings.
+        kind_costs: Prices by kind, for a user who has set none.
 
     Raises:
         ConfigurationError: The stack does not run a part, and no setting leads to another.
@@ -55,6 +67,11 @@ def shared_environment(
         **_prefect(home, parts, ports, secrets),
         **_ittybit(parts, ports, secrets, settings),
         **_api(parts, secrets, settings),
+        **(
+            {"ITTYBATCH_KIND_COSTS": json.dumps(kind_costs)}
+            if kind_costs and not settings.kind_costs
+            else {}
+        ),
         **(_s3(ports) if parts.s3 else {}),
         **_without_proxy(),
     }

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import random
 import subprocess
 from collections.abc import Mapping
@@ -14,6 +15,9 @@ from ittybatch_local.errors import StackError
 RENDER_WITHIN_S = 120.0
 STAMP = ".recipes.json"
 BROKEN_BYTES = 65_536
+UNFINISHED = "unfinished-upload-720p.mp4"
+# Past the second that the web profile's poster shows, so that one output of the file is made.
+UPLOADED = 0.5
 
 _CHORD = "aevalsrc='0.2*(sin(2*PI*{0}*t)+sin(2*PI*{1}*t)+sin(2*PI*{2}*t))':s=48000:c=mono"
 _MELODY = (
@@ -79,12 +83,40 @@ def make_media(folder: Path) -> list[Path]:
     stamp = folder / STAMP
     made = _made(stamp)
     for name, recipe in RECIPES.items():
-        digest = hashlib.sha256("\0".join(recipe).encode()).hexdigest()
+        digest = _digest(recipe)
         if made.get(name) != digest or not (folder / name).exists():
             _render(recipe, folder / name)
             made[name] = digest
             stamp.write_text(json.dumps(made, indent=2) + "\n")
     return [folder / name for name in RECIPES]
+
+
+def make_unfinished(folder: Path) -> Path:
+    """Write a video whose upload broke off: its header, and the first part of its data.
+
+    Args:
+        folder: The library's folder; created if missing.
+
+    Raises:
+        StackError: ffmpeg failed. The message has its output.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / UNFINISHED
+    # The header comes first, as for a video of the web: it declares the length of the whole.
+    recipe = _video(
+        "testsrc2=size=1280x720:rate=30",
+        _CHORD.format(174.61, 220, 261.63),
+        6,
+        *_H264,
+        *("-movflags", "+faststart"),
+    )
+    stamp = folder / STAMP
+    made = _made(stamp)
+    digest = _digest((*recipe, str(UPLOADED)))
+    if made.get(path.name) != digest or not path.exists():
+        _render(recipe, path, UPLOADED)
+        stamp.write_text(json.dumps({**made, path.name: digest}, indent=2) + "\n")
+    return path
 
 
 def make_broken(path: Path) -> Path:
@@ -96,7 +128,12 @@ def make_broken(path: Path) -> Path:
     return path
 
 
-def _render(recipe: tuple[str, ...], path: Path) -> None:
+def _digest(recipe: tuple[str, ...]) -> str:
+    return hashlib.sha256("\0".join(recipe).encode()).hexdigest()
+
+
+def _render(recipe: tuple[str, ...], path: Path, part: float = 1) -> None:
+    """Make a file, and keep its first part."""
     # A listing of the folder must not show half a file. The suffix selects the format.
     draft = path.with_name(f".draft-{path.name}")
     command = [
@@ -117,6 +154,8 @@ def _render(recipe: tuple[str, ...], path: Path) -> None:
     except subprocess.TimeoutExpired:
         draft.unlink(missing_ok=True)
         raise StackError(f"ffmpeg took over {RENDER_WITHIN_S:g} s for {path.name}.") from None
+    if part < 1:
+        os.truncate(draft, int(draft.stat().st_size * part))
     draft.replace(path)
 
 

@@ -1,7 +1,7 @@
 """The local stack: everything that a batch needs, on this machine."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -55,6 +55,7 @@ class LocalStack(Supervisor):
         seed: Seed of the sandbox's random choices.
         instant: Whether the sandbox completes jobs without doing the work.
         dialect: The shape of the sandbox's webhooks: flat, completed or envelope.
+        kind_costs: Prices by kind, for a user who has set none (`ITTYBATCH_KIND_COSTS`).
         on_event: Called with a line that a user should see, from several threads.
         program: The command with `receiver`, `sandbox`, `deploy` and `db upgrade`.
 
@@ -76,6 +77,7 @@ class LocalStack(Supervisor):
         seed: int | None = None,
         instant: bool = False,
         dialect: str | None = None,
+        kind_costs: Mapping[str, float] | None = None,
         on_event: Callable[[str], None] = lambda _: None,
         program: tuple[str, ...] = PROGRAM,
     ) -> None:
@@ -86,6 +88,7 @@ class LocalStack(Supervisor):
         self._sandbox_options = SandboxOptions(
             faults=faults, seed=seed, is_instant=instant, dialect=dialect
         )
+        self._kind_costs = kind_costs
         self._program = program
         self._ports: dict[str, int] = {}
         self._environment: dict[str, str] = {}
@@ -197,6 +200,7 @@ class LocalStack(Supervisor):
             if self._parts.s3
             else settings.intake_file.resolve(),
             settings=settings,
+            kind_costs=self._kind_costs,
         )
         write_environment(self.env_file, self._environment)
         services = Services(

@@ -21,7 +21,10 @@ _BLOCK = 65536
 
 
 def demo_output() -> str:
-    """What `ittybatch demo` prints on a terminal. Its progress goes to standard error."""
+    """What `ittybatch demo` prints on a terminal. Its progress goes to standard error.
+
+    Its exit status is 0 if the one file that is broken on purpose is all that failed.
+    """
     with tempfile.TemporaryDirectory(prefix="ittybatch-picture-") as folder:
         # PostgreSQL does not run as root, and its account must be able to enter.
         Path(folder).chmod(0o755)

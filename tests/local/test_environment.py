@@ -8,6 +8,7 @@ import pytest
 
 from ittybatch.errors import ConfigurationError
 from ittybatch.settings import Settings
+from ittybatch_local.demo import PRICES
 from ittybatch_local.environment import (
     Parts,
     process_environment,
@@ -28,10 +29,15 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
     return Settings()
 
 
-def _shared(settings: Settings, **parts: Any) -> dict[str, str]:  # noqa: ANN401
+def _shared(
+    settings: Settings,
+    kind_costs: dict[str, float] | None = None,
+    **parts: Any,  # noqa: ANN401
+) -> dict[str, str]:
     return shared_environment(
         Path("/home/x"),
         Parts(**parts),
+        kind_costs=kind_costs,
         ports=PORTS,
         secrets=SECRETS,
         ledger_url="postgresql://x",
@@ -68,6 +74,19 @@ def test_the_api_is_on_and_takes_files_of_this_machine(
     child = process_environment(_shared(Settings()), Parts())
     assert child["ITTYBATCH_API_TOKEN"] == "the user's own token"
     assert child["ITTYBATCH_ALLOW_PRIVATE_URLS"] == "false"
+
+
+def test_the_demos_prices_are_for_a_user_without_prices(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every process of the stack reads them; the user's own stay."""
+    monkeypatch.delenv("ITTYBATCH_KIND_COSTS", raising=False)
+    assert "ITTYBATCH_KIND_COSTS" not in _shared(settings)
+    monkeypatch.setenv("ITTYBATCH_KIND_COSTS", _shared(settings, PRICES)["ITTYBATCH_KIND_COSTS"])
+    assert Settings().kind_costs == PRICES
+    monkeypatch.setenv("ITTYBATCH_KIND_COSTS", '{"video": 3}')
+    child = process_environment(_shared(Settings(), PRICES), Parts())
+    assert child["ITTYBATCH_KIND_COSTS"] == '{"video": 3}'
 
 
 def test_for_the_real_ittybit_private_addresses_stay_refused(
