@@ -13,6 +13,7 @@ from ittybatch.ledger.queries import PastDurations
 from ittybatch.settings import Settings
 
 _KIND = "kind:"
+_CENT = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,15 @@ class Estimate:
     def describe_cost(self) -> str:
         """Describe the cost."""
         if self.cost is None:
-            return f"unknown: no rate for {', '.join(self.unpriced)} (ITTYBATCH_KIND_COSTS)"
-        return f"{self.cost:,.2f} in your unit, if each job is made once"
+            return f"unknown: no price is set for {', '.join(self.unpriced)} (ITTYBATCH_KIND_COSTS)"
+        return f"{format_cost(self.cost)} in your unit, if each job is made once"
+
+    def how_to_price(self) -> str:
+        """How to set a price where there is none; empty if every kind has one."""
+        if not self.unpriced:
+            return ""
+        example = f'ITTYBATCH_KIND_COSTS={{"{self.unpriced[0]}": 0.05}}'
+        return f"To see it, set what a job costs you, such as {example}, and restart the receiver."
 
     def describe_time(self) -> str:
         """Describe the time."""
@@ -47,6 +55,11 @@ class Estimate:
             return f"unknown: {self.basis}"
         hours, minutes = divmod(max(1, round(self.minutes)), 60)
         return f"about {f'{hours:,} h ' if hours else ''}{minutes} min, {self.basis}"
+
+
+def format_cost(cost: float) -> str:
+    """A cost in the user's unit: `1,200.50`, or `0.004`, as a picture's may be a thousandth."""
+    return f"{cost:.2g}" if 0 < cost < _CENT else f"{cost:,.2f}"
 
 
 def estimate(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ittybatch.engine.amounts import format_count
-from ittybatch.engine.estimate import Estimate, estimate
+from ittybatch.engine.estimate import Estimate, estimate, format_cost
 from ittybatch.engine.flow_runs import open_flow_runs, require_prefect
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.planning import wanted_of
@@ -18,7 +18,6 @@ from ittybatch.settings import Settings
 from ittybatch.sources import FailedJobsSource
 
 _DEPLOYMENT = "retry-failed"
-_CENT = 0.01
 
 
 class NothingToRetry(IttybatchError):
@@ -84,12 +83,10 @@ def price_of(kinds: Counter[str], options: BatchOptions, settings: Settings) -> 
 
 
 def short_price(expected: Estimate) -> str:
-    """A price for a button: `about 1.20`, or that it is unknown."""
+    """A price for a button: `about 1.20`, or that none is set."""
     if expected.cost is None:
-        return "cost unknown"
-    # A picture may cost a thousandth, which is not nothing.
-    is_small = 0 < expected.cost < _CENT
-    return f"about {expected.cost:.2g}" if is_small else f"about {expected.cost:,.2f}"
+        return "no price is set"
+    return f"about {format_cost(expected.cost)}"
 
 
 def count_retry(

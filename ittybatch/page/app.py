@@ -22,6 +22,7 @@ from ittybatch.page import (
     batches,
     held,
     item,
+    item_retry,
     jobs,
     made,
     new,
@@ -102,7 +103,19 @@ class LivePage:
 
 
 def _views() -> list[BaseRoute]:
-    modules = (batches, batch, item, jobs, held, new, new_files, new_library, made, actions)
+    modules = (
+        batches,
+        batch,
+        item,
+        item_retry,
+        jobs,
+        held,
+        new,
+        new_files,
+        new_library,
+        made,
+        actions,
+    )
     return [route for module in modules for route in module.routes()]
 
 

@@ -4,23 +4,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 import orjson
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ittybatch.engine.advice import advise_job
+from ittybatch.engine.advice import Outlook, advise_job, outlook
 from ittybatch.engine.amounts import format_change
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.reports.page import item_name
-from ittybatch.engine.retrying import count_retry, price_of, short_price
-from ittybatch.errors import IttybatchError
+from ittybatch.engine.retrying import price_of, short_price
 from ittybatch.ittybit.options import Kind
 from ittybatch.ittybit.redaction import redacted_json
 from ittybatch.ledger.actions import DoneAction
@@ -29,17 +26,14 @@ from ittybatch.ledger.media import read_id
 from ittybatch.ledger.results import options_of
 from ittybatch.ledger.states import JobState
 from ittybatch.ledger.timeline import item_history
-from ittybatch.page.forms import read_form
 from ittybatch.page.media import Element, Medium, medium_of
 from ittybatch.page.media_routes import MediaRoutes
-from ittybatch.page.outcomes import Outcome
-from ittybatch.page.retrying import start_recorded, waiting_retries
+from ittybatch.page.retrying import waiting_retries
 from ittybatch.page.shell import Shell
 from ittybatch.page.story import Chapter, story_of
 from ittybatch.settings import Settings
-from ittybatch.sources import FailedJobsSource
 
-_UNSUCCESSFUL = frozenset({JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED})
+UNSUCCESSFUL = frozenset({JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED})
 # Kinds whose output replaces the source, so that their sizes can be compared.
 _SAME_MEDIUM = {Kind.VIDEO.value: Element.VIDEO, Kind.AUDIO.value: Element.AUDIO}
 # Until then, only the retry that was asked for is shown, and no button for another.
@@ -60,6 +54,7 @@ class RenditionView:
         chapters: What happened to it.
         change: How much smaller than the source it is, in words; empty if it says nothing.
         advice: What to do about its failure; None if it has not failed.
+        would_fail: Whether another attempt would fail again, as far as is known.
         price: What another attempt would cost, in words.
         again: The newest job that made it again, in another batch.
         earlier: Earlier tries of it in other batches.
@@ -75,6 +70,7 @@ class RenditionView:
     chapters: Sequence[Chapter]
     change: str
     advice: str | None
+    would_fail: bool
     price: str
     again: SameJob | None
     earlier: Sequence[SameJob]
@@ -86,7 +82,7 @@ class RenditionView:
 
         A retry may have been asked for, and its flow run have ended without a batch.
         """
-        if self.job.state not in _UNSUCCESSFUL or self.again is not None:
+        if self.job.state not in UNSUCCESSFUL or self.again is not None:
             return False
         return self.asked is None or datetime.now(UTC) - self.asked.at > _BEGINS_WITHIN
 
@@ -120,30 +116,13 @@ async def region(request: Request) -> Response:
     return await _show(request, "regions/item.html")
 
 
-async def retry(request: Request) -> Response:
-    """Make a job again that did not succeed, in a batch of its own."""
-    shell = Shell.of(request)
-    item = await _item(request)
-    form = await read_form(request)
-    wanted = _job_of(item, form.text("job"))
-    by = request.state.viewer.name
-    return await shell.act(
-        request,
-        "retry",
-        partial(_retry, shell, item, wanted, form.text("before"), by),
-        back=_address(item, wanted),
-        batch=item.batch_id,
-        calls=True,
-    )
-
-
 async def _show(request: Request, template: str) -> Response:
     shell = Shell.of(request)
-    item = await _item(request)
+    item = await item_of(request)
     options = await shell.read(options_of, item.batch_id)
     scheme = request.headers.get("x-forwarded-proto", request.url.scheme)
     asked: Mapping[int, DoneAction] = {}
-    if any(job.state in _UNSUCCESSFUL for job in item.jobs):
+    if any(job.state in UNSUCCESSFUL for job in item.jobs):
         asked = await shell.read(waiting_retries, item.batch_id)
     shown = view_of(item, options, shell.settings, asked, secure=scheme == "https")
     return await shell.render(
@@ -151,12 +130,16 @@ async def _show(request: Request, template: str) -> Response:
         template,
         shown=shown,
         item=item,
-        now=datetime.now(UTC).isoformat(),
         connect=shown.connect,
     )
 
 
-async def _item(request: Request) -> ItemHistory:
+async def item_of(request: Request) -> ItemHistory:
+    """The item that an address names.
+
+    Raises:
+        HTTPException: There is no such item.
+    """
     chunk, number = (read_id(request.path_params[name]) for name in ("chunk", "number"))
     found = None
     if chunk is not None and number is not None and number < _MAX_NUMBER:
@@ -222,12 +205,7 @@ def _rendition(
             size_bytes=job.output_size_bytes,
             secure=secure,
         )
-    ended_badly = job.state in _UNSUCCESSFUL
-    reason = {
-        "state": job.state.value,
-        "error_kind": job.error_kind,
-        "error_message": job.error_message,
-    }
+    ended_badly = job.state in UNSUCCESSFUL
     later = [each for each in job.elsewhere if each.id > job.id]
     return RenditionView(
         job=job,
@@ -238,12 +216,22 @@ def _rendition(
         followers=[_pairs(each) for each in job.followers],
         chapters=story_of(item, job),
         change=_change(item, job, source),
-        advice=advise_job(reason) if ended_badly else None,
+        advice=advise_job(reason_of(job)) if ended_badly else None,
+        would_fail=ended_badly and outlook(reason_of(job)) is Outlook.WOULD_FAIL_AGAIN,
         price=_price(job, options, settings) if ended_badly else "",
         again=later[-1] if later else None,
         earlier=[each for each in job.elsewhere if each.id < job.id],
         asked=asked,
     )
+
+
+def reason_of(job: JobHistory) -> Mapping[str, Any]:
+    """Why a job did not succeed, as advice needs it."""
+    return {
+        "state": job.state.value,
+        "error_kind": job.error_kind,
+        "error_message": job.error_message,
+    }
 
 
 def _price(job: JobHistory, options: Mapping[str, Any], settings: Settings) -> str:
@@ -266,49 +254,10 @@ def _pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _job_of(item: ItemHistory, text: str) -> JobHistory:
-    wanted = read_id(text)
-    for each in item.jobs:
-        if each.id == wanted:
-            return each
-    raise HTTPException(HTTPStatus.NOT_FOUND, "This item has no such job.")
-
-
-def _address(item: ItemHistory, job: JobHistory) -> str:
-    return f"/page/items/{item.chunk_id}/{item.number}#job-{job.id}"
-
-
-def _retry(shell: Shell, item: ItemHistory, job: JobHistory, before: str, by: str) -> Outcome:
-    """Start the batch that makes a job again, once for each time that the form was shown."""
-    if job.state not in _UNSUCCESSFUL:
-        text = f"{job.rendition} has not failed: it is {job.state.value}. Nothing was started."
-        return Outcome(text, refused=True)
-    try:
-        source = FailedJobsSource.model_validate(
-            {
-                "batch": item.batch_id,
-                "states": [job.state.value],
-                "jobs": [job.id],
-                "skip_retried": True,
-                "ended_before": before or datetime.now(UTC).isoformat(),
-            }
-        )
-    except ValidationError:
-        raise IttybatchError(
-            "The form has a time that cannot be read, so nothing was started.",
-            remedy="Load the page again, and press the button once more.",
-        ) from None
-    options = BatchOptions.model_validate(shell.ledger.read(options_of, item.batch_id))
-    found = shell.ledger.read(count_retry, shell.settings, source, options)
-    details = {"job": job.id, "rendition": job.rendition, "input": item.uri}
-    return start_recorded(shell, found, by, details)
-
-
 def routes() -> list[Route]:
     """The routes of this page."""
     return [
         Route("/items/{chunk}/{number}", view),
         Route("/regions/items/{chunk}/{number}", region),
-        Route("/items/{chunk}/{number}/retry", retry, methods=["POST"]),
         *MediaRoutes().routes(),
     ]

@@ -8,7 +8,9 @@ from ittybatch.engine.retrying import Retry, start_retry
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Transaction
 from ittybatch.ledger.actions import Asker, DoneAction, Via, recent_actions
+from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.queries import batch_of_run
+from ittybatch.ledger.states import BatchState
 from ittybatch.page.outcomes import Outcome
 from ittybatch.page.shell import Shell
 
@@ -17,16 +19,14 @@ _LOOKED_AT = 100
 
 
 def waiting_retries(transaction: Transaction, batch: str) -> dict[int, DoneAction]:
-    """The retries of single jobs of a batch whose own batch does not exist yet, by job."""
+    """The retries of single jobs of a batch whose own batch has not planned them yet, by job."""
     found: dict[int, DoneAction] = {}
     for each in recent_actions(transaction, batch=batch, action="retry", limit=_LOOKED_AT):
         job, flow_run = each.details.get("job"), each.details.get("flow_run_id")
-        if (
-            isinstance(job, int)
-            and isinstance(flow_run, str)
-            and batch_of_run(transaction, flow_run) is None
-        ):
-            found.setdefault(job, each)
+        if isinstance(job, int) and isinstance(flow_run, str):
+            begun = batch_of_run(transaction, flow_run)
+            if begun is None or read_batch(transaction, begun).state is BatchState.PLANNING:
+                found.setdefault(job, each)
     return found
 
 

@@ -29,7 +29,8 @@ def test_without_rates_cost_and_time_are_unknown() -> None:
     """And it is said what is missing, and where to set it."""
     found = _estimate()
     assert (found.cost, found.minutes) == (None, None)
-    assert found.describe_cost() == "unknown: no rate for image, video (ITTYBATCH_KIND_COSTS)"
+    priceless = "no price is set for image, video (ITTYBATCH_KIND_COSTS)"
+    assert found.describe_cost() == f"unknown: {priceless}"
     assert "no image or video job has ended yet" in found.describe_time()
 
 

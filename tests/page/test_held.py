@@ -144,7 +144,7 @@ class TestThePage:
         assert "Held since" in text
         assert "For example s3://media/b.mov" in text
         assert "It would fail again" in text
-        assert "cost unknown" in text
+        assert "no price is set" in text
         assert "3 jobs" not in words(page.get(f"/page/held?batch={batch}"))
         assert "no video stream" in words(page.get("/page/held?input=s3://media/in/"))
         assert "Nothing that fits is held back." in words(page.get("/page/held?input=s3://other/"))

@@ -15,6 +15,7 @@ from sqlalchemy import delete
 from ittybatch.ittybit.options import Kind
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.actions import recent_actions
+from ittybatch.ledger.batches import finish_planning
 from ittybatch.ledger.models import Delivery
 from ittybatch.ledger.pending import mark, pending_page
 from ittybatch.ledger.settlement import settle
@@ -108,7 +109,39 @@ def test_it_tells_what_was_asked_what_came_and_when(ledger: Ledger, receiver: Ru
     assert "small video succeeded" in words(page.get(scene.path.replace("page/", "page/regions/")))
 
 
-def test_a_failure_says_what_to_do_and_what_another_attempt_costs(
+ERROR = {"kind": "invalid_input", "message": "no video stream"}
+
+
+def test_a_retry_asks_first_and_says_what_another_attempt_costs(
+    ledger_url: str, ledger: Ledger
+) -> None:
+    """Nothing is spent at one click, and what would fail again is not what is suggested."""
+    scene = item_with(ledger, SOURCE, [("small", Kind.VIDEO), ("other", Kind.VIDEO)])
+    failed, path = scene.job("small"), f"{scene.path}/retry"
+    with running(ledger_url, kind_costs={"video": 0.004}) as receiver:
+        receiver.post(scene.webhook("small", "failed", error=ERROR))
+        receiver.post(scene.webhook("other", "failed", error={"kind": "timeout", "message": "x"}))
+        page = Page(receiver)
+        html = page.get(scene.path)
+        text = words(html)
+        assert "small video failed held back" in text
+        assert "no video stream" in text
+        assert "It would fail again, and be billed again." in text
+        for job, tone in ((failed, ""), (scene.job("other"), " primary")):
+            link = f'<a class="button{tone}" href="{path}?job={job}">Retry this job (about 0.004)'
+            assert link in html
+        assert f'action="{path}"' not in html
+        question = page.get(f"{path}?job={failed}")
+        asked = words(question)
+        assert "Retry 1 job (about 0.004)?" in asked
+        assert "Reason no video stream Cost 0.004 in your unit" in asked
+        assert "It would fail again, and be billed again." in asked
+        assert f'action="{path}"' in question
+        assert f'href="{scene.path}#job-{failed}">Back</a>' in question
+        page.get(f"{path}?job=999999", 404)
+
+
+def test_a_retry_is_shown_from_its_click_until_its_batch_has_planned_it(
     ledger_url: str,
     ledger: Ledger,
     prefect: Recorder,
@@ -116,19 +149,12 @@ def test_a_failure_says_what_to_do_and_what_another_attempt_costs(
 ) -> None:
     """And the button tells why it did nothing, if it did nothing."""
     scene = item_with(ledger, SOURCE, [("small", Kind.VIDEO)])
-    error = {"kind": "invalid_input", "message": "no video stream"}
-    with running(ledger_url, kind_costs={"video": 0.004}) as receiver:
-        receiver.post(scene.webhook("small", "failed", error=error))
+    job, path = str(scene.job("small")), f"{scene.path}/retry"
+    with running(ledger_url) as receiver:
         page = Page(receiver)
-        html = page.get(scene.path)
-        text = words(html)
-        assert "small video failed held back" in text
-        assert "no video stream" in text
-        assert "It would fail again, and be billed again." in text
-        assert "Retry this job (about 0.004)" in text
-        job = str(scene.job("small"))
-        path = f"{scene.path}/retry"
-        [before] = re.findall(r'name="before" value="([^"]+)"', html)
+        assert page.request("GET", f"{path}?job={job}").status_code == 303, "it has not failed"
+        receiver.post(scene.webhook("small", "failed", error=ERROR))
+        [before] = re.findall(r'name="before" value="([^"]+)"', page.get(f"{path}?job={job}"))
         prefect.is_down = True
         assert "Not done: Prefect" in page.told(page.post(path, job=job, before=before))
         prefect.is_down = False
@@ -145,6 +171,10 @@ def test_a_failure_says_what_to_do_and_what_another_attempt_costs(
         with monkeypatch.context() as later:
             later.setattr(item, "_BEGINS_WITHIN", timedelta())  # its flow run may be dead
             assert "Retry this job" in words(page.get(scene.path))
+        retried = library.new_batch(ledger, flow_run_id=run["idempotency_key"][-36:])
+        assert "Retry this job" not in words(page.get(scene.path)), "its batch will plan it"
+        ledger.write(finish_planning, retried.id)
+        assert "Retry this job" in words(page.get(scene.path)), "its batch has left it out"
         assert "There is nothing to retry" in page.told(
             page.post(path, job=job, before="2001-01-01T00:00:00Z")
         )

@@ -24,8 +24,9 @@ def test_a_group_is_retried_once_for_each_confirmation(
     batch = failing(ledger, 5)
     link = retry_link(page.get(f"/page/batches/{batch}"), "Retry these 3")
     asked = page.get(link)
-    assert "Retry 3 jobs (cost unknown)?" in words(asked)
-    assert "no rate for video (ITTYBATCH_KIND_COSTS)" in words(asked)
+    assert "Retry 3 jobs (no price is set)?" in words(asked)
+    assert "no price is set for video (ITTYBATCH_KIND_COSTS)" in words(asked)
+    assert 'such as ITTYBATCH_KIND_COSTS={"video": 0.05}, and restart' in words(asked)
     fields = fields_of(asked)
     answers = [page.post(f"/page/batches/{batch}/retry", **fields) for _ in range(2)]
     [request] = prefect.asked.values()
