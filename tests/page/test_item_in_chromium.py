@@ -31,7 +31,7 @@ def test_the_outcome_is_in_sight_of_the_card_that_an_address_leads_to(
     browser: Browser, ledger: Ledger, receiver: Running, *, script: bool
 ) -> None:
     """Far down the page, with and without script."""
-    scene = item_with(ledger, "s3://media/film.mov", KINDS)
+    scene = item_with(ledger, "s3://media/film.raw", KINDS)
     for name, _ in KINDS:
         error = {"kind": "invalid_input", "message": "no video stream"}
         send(receiver, scene.webhook(name, "failed", error=error))
