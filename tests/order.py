@@ -12,6 +12,7 @@ _FIRST = (
     "tests/end_to_end/test_accidents.py",
     "tests/end_to_end/test_asleep.py",
     "tests/end_to_end/test_tutorial.py",
+    "tests/end_to_end/test_intake_soak.py",
     "tests/end_to_end/pages/test_approval_form.py",
     "tests/end_to_end/test_approval.py",
     "tests/end_to_end/",

@@ -133,8 +133,10 @@ class PrefectApi:
         path, usual = f"/deployments/{found['id']}", found["job_variables"]
         changed = {**usual, "env": {**usual.get("env", {}), **variables}}
         self._ask("PATCH", path, json={"job_variables": changed})
-        yield
-        self._ask("PATCH", path, json={"job_variables": usual})
+        try:
+            yield
+        finally:
+            self._ask("PATCH", path, json={"job_variables": usual})
 
     def deployments(self) -> dict[str, tuple[str, int]]:
         """Each deployment's id and number of schedules, by its name."""

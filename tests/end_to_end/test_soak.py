@@ -11,7 +11,7 @@ from tests.end_to_end.system import System
 from tests.soak.plan import Kill, Part, Plan
 from tests.soak.run import soak
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("_sleepy_chunks")]
 
 SEED = 20_261
 # While it plans, while it sends, and before anybody can be told of what was lost. All of them

@@ -33,9 +33,10 @@ class Round:
         schedules = self.deployments[name].schedules
         return [str(each.schedule) for each in schedules if each.active]
 
-    def about(self, name: str, what: str) -> list[str]:
-        """The lines that say something of a deployment."""
-        return [line for line in self.said if f"run-batch/{name}" in line and what in line]
+    def inactive(self) -> list[str]:
+        """The schedules that the deploy set inactive, of all deployments."""
+        said = [line.partition("INACTIVE: ")[2] for line in self.said if "INACTIVE" in line]
+        return [line.removesuffix(". It starts no more runs.") for line in said]
 
 
 class Project:
@@ -61,6 +62,14 @@ class Project:
         said: list[str] = []
         deploy(declared=self._declared, tell=said.append)
         found = {each.name: each for each in self._client.read_deployments()}
+        for each in found.values():
+            # The server does so, too, within a minute.
+            self._client.request(
+                "POST",
+                "/deployments/{id}/schedule",
+                path_params={"id": each.id},
+                json={"max_runs": 2},
+            )
         return Round(
             said,
             found,
@@ -117,10 +126,15 @@ def test_a_schedule_that_is_taken_out_of_the_file_starts_nothing_any_more(
     """And deploying it says which; declared again, it runs again."""
     with_it, without, still_without, again = rounds
     assert len(with_it.active("nightly")) == 1
+    assert with_it.coming["nightly"]
     assert (without.active("nightly"), without.coming["nightly"]) == ([], 0)
-    [said] = without.about("nightly", "INACTIVE")
-    assert "`0 2 * * *` of run-batch/nightly" in said
-    assert still_without.about("nightly", "INACTIVE") == []
+    undeclared = ", a deployment that prefect.yaml does not declare"
+    assert sorted(without.inactive()) == [
+        "the schedule `0 2 * * *` of run-batch/named",
+        "the schedule `0 2 * * *` of run-batch/nightly",
+        f"the schedule `0 2 * * *` of run-batch/old-name{undeclared}",
+    ]
+    assert still_without.inactive() == []
     assert len(again.active("nightly")) == 1
 
 
@@ -129,7 +143,7 @@ def test_a_schedule_that_is_changed_is_replaced(rounds: list[Round]) -> None:
     _, changed, inactive, _ = rounds
     [left] = changed.active("changed")
     assert "0 5 * * *" in left
-    assert changed.about("changed", "INACTIVE") == []
+    assert not any("run-batch/changed" in line for line in changed.inactive())
     assert inactive.active("changed") == []
 
 
@@ -150,7 +164,7 @@ def test_a_deployment_that_is_renamed_or_removed_starts_nothing_any_more(
     assert before.leftovers == after.leftovers == []
     assert after.active("old-name") == []
     assert len(after.active("new-name")) == 1
-    assert after.about("old-name", "does not declare")
+    assert any("run-batch/old-name" in line for line in after.inactive())
 
 
 def test_parameters_and_limits_that_are_taken_out_are_taken_back(rounds: list[Round]) -> None:

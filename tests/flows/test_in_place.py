@@ -1,5 +1,7 @@
 """The flows called directly in Python: no deployment, no receiver, the same promises."""
 
+import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from prefect.testing.utilities import prefect_test_harness
 
 import ittybatch
 from ittybatch import api
+from ittybatch.cli.steering import resume
+from ittybatch.engine.flow_runs import BATCH_DEPLOYMENT
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.saving import save_plan
 from ittybatch.errors import IttybatchError
@@ -21,6 +25,7 @@ from ittybatch.ledger import Ledger
 from ittybatch.ledger.control import pause_batch, resume_batch
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.queries import recent_batches
+from ittybatch.ledger.results import all_job_rows
 from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
 from ittybatch.sources import FailedJobsSource, ManifestSource
@@ -62,20 +67,32 @@ def ledger(
 
 @pytest.fixture
 def source(tmp_path: Path) -> ManifestSource:
-    path = tmp_path / "manifest.csv"
-    path.write_text("input\n" + "".join(f"s3://media/{n}.wav\n" for n in range(ITEMS)))
-    return ManifestSource(uri=str(path))
+    return _of(tmp_path, ITEMS)
+
+
+@pytest.fixture(scope="module")
+def _adhoc(_prefect: None) -> None:
+    """The deployment that a resumed batch goes on in; nobody begins its runs but a test."""
+    flow, name = BATCH_DEPLOYMENT.split("/")
+    with get_client(sync_client=True) as client:
+        client.create_deployment(client.create_flow_from_name(flow), name)
 
 
 def _run(source: ManifestSource, **options: object) -> State[Any]:
     state = run_batch(
         source,
         "web",
-        options=BatchOptions.model_validate(options),
+        options=BatchOptions.model_validate({"chunk_size": 5, **options}),
         return_state=True,
     )
     assert isinstance(state, State)
     return state
+
+
+def _of(folder: Path, count: int) -> ManifestSource:
+    path = folder / "manifest.csv"
+    path.write_text("input\n" + "".join(f"s3://media/{n}.wav\n" for n in range(count)))
+    return ManifestSource(uri=str(path))
 
 
 def _strike(sandbox: Running, faults: dict[str, Any]) -> None:
@@ -90,7 +107,7 @@ def test_a_batch_ends_by_waiting_in_place(
     ledger: Ledger, sandbox: Running, source: ManifestSource, tmp_path: Path
 ) -> None:
     """Chunk after chunk, by asking; its report and the sandbox agree."""
-    state = _run(source, chunk_size=5)
+    state = _run(source)
     assert state.is_completed()
     assert f"{ITEMS} of {ITEMS} jobs succeeded" in str(state.message)
     [batch] = ledger.read(recent_batches)
@@ -310,6 +327,40 @@ def test_copies_of_the_report_cannot_go_to_a_file(
     assert "which names a file; nothing was submitted" in str(state.message)
     assert ledger.read(recent_batches) == []
     assert _seen(sandbox) == {}
+
+
+@pytest.mark.usefixtures("_adhoc")
+def test_a_canary_that_fails_holds_the_rest_until_somebody_has_looked(
+    ledger: Ledger,
+    sandbox: Running,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Ten jobs are paid for and not sixty; `ittybatch resume` lets the others go."""
+    error = {"kind": "invalid_input", "message": "the file is not media"}
+    _strike(sandbox, {"jobs": [{"action": "fail_always", "error": error}]})
+    assert _run(_of(tmp_path, 60), canary_items=10, chunk_size=50).is_failed()
+    [held] = ledger.read(recent_batches)
+    assert held.state is BatchState.HELD
+    assert "10 of the canary's 10 jobs failed" in str(held.reason)
+    assert len(sandbox.all_jobs()) == 10
+
+    _strike(sandbox, {})
+    capsys.readouterr()
+    assert resume(held.id, json=True) == 0
+    # In this process, and not in a worker's.
+    [made] = json.loads(capsys.readouterr().out)["flow_runs"]
+    with get_client(sync_client=True) as client:
+        parameters = client.read_flow_run(made).parameters
+    run_batch(**parameters, return_state=True)
+    [batch] = ledger.read(recent_batches)
+    assert (batch.id, batch.state) == (held.id, BatchState.SOME_FAILED)
+    counted = Counter(job.state.value for job in all_job_rows(ledger, batch.id))
+    assert counted == {"failed": 10, "succeeded": 50}
+    jobs = sandbox.all_jobs()
+    assert _seen(sandbox) == ledger.read(accepted_attempts, batch.id)
+    assert len(jobs) == len(_seen(sandbox))
+    assert {job["created_by_key"] for job in jobs} == {1}
 
 
 def _tags(state: State[Any]) -> set[str]:

@@ -41,4 +41,7 @@ def test_a_command_starts_without_what_it_may_not_need(code: str) -> None:
 
 def test_pandas_is_loaded_when_a_frame_is_made() -> None:
     """Not by importing what makes them."""
-    assert "pandas" not in loaded("import ittybatch; ittybatch.results")
+    before = "from ittybatch.analysis.frames import TEXT, frame_of, page_of"
+    assert "pandas" not in loaded(f"import ittybatch; ittybatch.results\n{before}")
+    frame = "frame_of(page_of({'input': TEXT}, [{'input': 'a.mov'}]))"
+    assert loaded(f"{before}\n{frame}") >= ANALYSIS

@@ -201,8 +201,11 @@ def test_a_webhook_is_shown_on_demand(page: Page, scene: Scene) -> None:
     card.get_by_text("Show the webhook").click()
     body = card.locator("pre.code")
     expect(body).to_contain_text('"id": "task-0"')
-    page.evaluate("document.body.dispatchEvent(new CustomEvent('changed'))")
-    page.wait_for_timeout(1500)
+    page.evaluate(
+        "() => new Promise(done => {"
+        " document.addEventListener('htmx:after:settle', done, { once: true });"
+        " document.body.dispatchEvent(new CustomEvent('changed')); })"
+    )
     expect(body).to_be_visible()
     expect(body).to_contain_text('"id": "task-0"')
 

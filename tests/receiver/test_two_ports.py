@@ -13,12 +13,21 @@ import httpx
 import pytest
 
 from ittybatch.errors import ConfigurationError
+from ittybatch.ittybit.signature import HEADER, sign
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.receiver.serving import listen, parse_address
 from ittybatch_local.ports import choose_ports
 from tests.receiver.api_client import AUTHORIZED, TOKEN
-from tests.receiver.harness import SECRET, Running, deliveries, payload, wait_until
+from tests.receiver.harness import (
+    PATH,
+    SECRET,
+    Running,
+    deliveries,
+    payload,
+    raw,
+    wait_until,
+)
 from tests.receiver.test_serving import COMMAND, _environment
 
 INSIDE = ("/readyz", "/metrics", "/jobs/1", "/openapi.json", "/page/", "/page/changes?x", "/")
@@ -74,8 +83,13 @@ def test_the_public_port_has_webhooks_and_healthz_only(two: Two) -> None:
 
 def test_the_private_port_has_everything_else(two: Two) -> None:
     """Probes, metrics and the API; no webhooks, which nobody sends there."""
-    for path, status in zip(INSIDE, (200, 200, 404, 200, 200), strict=False):
-        assert two.private.get(path, AUTHORIZED).status_code == status
+    for path, status in zip(INSIDE, (200, 200, 404, 200, 200, 200, 303), strict=True):
+        # One of them is a stream, which does not end.
+        with httpx.stream(
+            "GET", f"{two.private.url}{path}", headers=AUTHORIZED, timeout=20, trust_env=False
+        ) as answer:
+            assert answer.status_code == status, path
+    assert two.private.get("/").headers["location"] == "page/"
     assert two.private.get("/jobs/1").status_code == 401
     assert two.private.get("/healthz").text == "ok"
     assert two.private.post(payload("task-1")).status_code == 404
@@ -128,6 +142,36 @@ def test_one_signal_ends_both_with_every_answered_webhook_stored(two: Two, sqlit
     ledger = Ledger(create_ledger_engine(sqlite_url))
     with contextlib.closing(ledger):
         assert set(answered) <= {row.task_id for row in deliveries(ledger)}
+
+
+def test_requests_under_way_are_answered_and_stored_after_the_signal(
+    two: Two, sqlite_url: str
+) -> None:
+    """Their bodies come when nobody new is let in any more."""
+    tasks = ("task-1", "task-2", "task-3")
+    with contextlib.ExitStack() as stack:
+        begun = [(stack.enter_context(two.public.connection()), raw(payload(t))) for t in tasks]
+        for connection, body in begun:
+            signature = sign(body, SECRET.encode())
+            head = (
+                f"POST {PATH} HTTP/1.1\r\nHost: receiver\r\nExpect: 100-continue\r\n"
+                f"{HEADER}: {signature}\r\nContent-Length: {len(body)}\r\n\r\n"
+            )
+            connection.sendall(head.encode())
+            assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
+        two.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: all(_refuses(up.port) for up in (two.public, two.private)))
+        for connection, body in begun:
+            connection.sendall(body)
+            assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+    assert two.process.wait(10) in {0, -signal.SIGTERM}
+    with contextlib.closing(Ledger(create_ledger_engine(sqlite_url))) as ledger:
+        assert {row.task_id for row in deliveries(ledger)} == {*tasks}
+
+
+def _refuses(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) != 0
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ def test_every_job_that_ended_during_an_outage_has_its_row_once(
     seen = sit_out(
         ledger_url,
         database,
-        jobs=1500,
-        down_s=4,
+        jobs=5000,
+        down_s=10,
         kills=2,
         receivers=1 if ledger_url.startswith("sqlite") else 2,
     )

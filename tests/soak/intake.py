@@ -53,10 +53,10 @@ FAULTS: dict[str, Any] = {
 }
 _SECOND = "second-receiver"
 _LAST_ANSWERS_WITHIN_S = 90.0
-_RECONCILE_EVERY_S = 15.0
 _LOOK_EVERY_S = 0.5
-# A webhook that has not come for so long is asked after.
-_POLL_AFTER_S = "20"
+# A webhook that has not come for so long is asked after, by a command that is run so often.
+_POLL_AFTER_S, _RECONCILE_EVERY_S = 20.0, 15.0
+_HURRIED_S = 5.0
 _BACK_WITHIN_S = 60.0
 
 
@@ -112,6 +112,7 @@ def hammer(
     pause_s: float,
     second: bool,
     within_s: float,
+    hurry: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Taken:
     """Send requests, kill receivers, and wait until every job has ended.
@@ -123,6 +124,7 @@ def hammer(
         pause_s: The longest pause of a client between two requests.
         second: Whether a second receiver works on the same ledger.
         within_s: Seconds after the last answer within which every job has to end.
+        hurry: Whether retries do not wait, and webhooks are soon asked after.
         tell: Receives a line for each step.
     """
     before = system.wire.summary()
@@ -135,7 +137,7 @@ def hammer(
             asyncio.run(_see_through(taken, clients, system, other, kills=kills, tell=tell))
             taken.answered = clients.seen
             began = time.monotonic()
-            batches = _await_ends(system, taken, within_s, tell)
+            batches = _await_ends(system, taken, within_s, hurry=hurry, tell=tell)
             taken.ended_after_s = time.monotonic() - began
     for batch in batches:
         taken.verdicts[batch] = judge_jobs(system, batch, before)
@@ -216,9 +218,12 @@ async def _restarted(pid: Callable[[], int], killed: int) -> None:
 
 
 def _await_ends(
-    system: System, taken: Taken, within_s: float, tell: Callable[[str], None]
+    system: System, taken: Taken, within_s: float, *, hurry: bool, tell: Callable[[str], None]
 ) -> Sequence[str]:
     """Wait until no job is open; ask after those whose webhook is lost."""
+    poll_after_s, every_s = (
+        (_HURRIED_S, _HURRIED_S) if hurry else (_POLL_AFTER_S, _RECONCILE_EVERY_S)
+    )
     began = asked_at = time.monotonic()
     while True:
         batches = accepting(system)
@@ -229,9 +234,12 @@ def _await_ends(
         if waited_s > within_s:
             taken.wrong.append(f"{left} jobs are open after {within_s:g} s")
             return [each.id for each in batches]
-        if time.monotonic() - asked_at > _RECONCILE_EVERY_S:
+        if time.monotonic() - asked_at > every_s:
             tell(f"{left} jobs are open")
-            system.command("reconcile", ITTYBATCH_POLL_AFTER_S=_POLL_AFTER_S)
+            if hurry:
+                for batch in batches:
+                    system.end_backoffs(batch.id)
+            system.command("reconcile", ITTYBATCH_POLL_AFTER_S=f"{poll_after_s:g}")
             asked_at = time.monotonic()
         time.sleep(_LOOK_EVERY_S)
 

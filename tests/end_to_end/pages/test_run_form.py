@@ -10,6 +10,7 @@ from playwright.sync_api import Page
 
 from ittybatch.engine.work_pools import WORK_POOL
 from ittybatch.ledger.queries import batch_of_run
+from ittybatch.ledger.states import BatchState
 from tests.end_to_end.pages.run_form import RunForm
 from tests.end_to_end.system import System
 from tests.end_to_end.waiting import until
@@ -90,6 +91,21 @@ def test_common_fields_come_first_and_profiles_are_a_list(
     flow_run, sent = form.submit()
     begun_by_nobody.append(flow_run)
     assert sent["profile"] == "podcast"
+
+
+def test_a_source_alone_makes_a_batch_that_succeeds(
+    system: System, form: RunForm, picture: str
+) -> None:
+    """Every other field has a default that the flow takes."""
+    form.fill("Bucket and prefix", picture)
+    flow_run, sent = form.submit()
+    assert (sent["source"]["type"], sent["source"]["uri"]) == ("bucket", picture)
+    assert sent["profile"] == "web"
+    batch = until(lambda: system.ledger.read(batch_of_run, flow_run), "there is a batch")
+    status = system.await_end(batch)
+    assert status.state is BatchState.SUCCEEDED
+    assert status.counts["succeeded"] == 2
+    system.assert_both_sides_agree(batch)
 
 
 def test_an_address_that_is_no_bucket_is_refused_in_the_form(form: RunForm) -> None:

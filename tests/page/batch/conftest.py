@@ -13,7 +13,7 @@ from tests.page.steering import Page
 from tests.receiver.harness import running
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+@pytest.fixture(scope="package", params=["sqlite", "postgres"])
 def ledger_url(
     request: pytest.FixtureRequest, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
@@ -27,14 +27,14 @@ def ledger_url(
         yield f"sqlite:///{path}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ledger(ledger_url: str) -> Iterator[Ledger]:
     opened = Ledger(create_ledger_engine(ledger_url), patience_s=5)
     yield opened
     opened.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def page(ledger_url: str) -> Iterator[Page]:
     with running(ledger_url) as receiver:
         yield Page(receiver)
