@@ -4,19 +4,30 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
-# Their tests are about the same few batches, which take minutes.
-_TOGETHER = "tests/end_to_end/media/"
+# Each of these is one scope. The media tests are about the same few batches, which take minutes.
+_MEDIA = "tests/end_to_end/media/"
+# These share one server of Prefect, which takes seconds to start.
+_WAKING = ("tests/engine/test_alerting.py", "tests/engine/test_waking")
 # The folders and files whose tests take longest, longest first.
 _FIRST = (
-    _TOGETHER,
+    _MEDIA,
     "tests/end_to_end/test_accidents.py",
     "tests/end_to_end/test_asleep.py",
     "tests/end_to_end/test_tutorial.py",
     "tests/end_to_end/test_intake_soak.py",
-    "tests/end_to_end/pages/test_approval_form.py",
+    "tests/end_to_end/test_request_day.py",
     "tests/end_to_end/test_approval.py",
+    "tests/end_to_end/pages/test_live_batch.py",
+    "tests/end_to_end/test_prefect_habits.py",
+    "tests/end_to_end/test_installation.py",
+    "tests/end_to_end/test_own_flow.py",
+    "tests/end_to_end/pages/test_approval_form.py",
     "tests/end_to_end/",
+    "tests/ledger/test_state_machine.py",
     "tests/flows/",
+    "tests/sinks/test_outage.py",
+    *_WAKING,
+    "tests/engine/test_undeclared.py",
     "tests/local/",
     "tests/cli/",
     "tests/receiver/",
@@ -25,11 +36,13 @@ _FIRST = (
 
 
 class ByFile(LoadFileScheduling):  # type: ignore[misc]  # xdist is not typed
-    """A file's tests share a process, and so do those that share their batches."""
+    """A file's tests share a process, and so do those that share their batches or a server."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return _TOGETHER if file.startswith(_TOGETHER) else file
+        if file.startswith(_WAKING):
+            return _WAKING[0]
+        return _MEDIA if file.startswith(_MEDIA) else file
 
 
 @pytest.hookimpl(optionalhook=True)
