@@ -19,6 +19,7 @@ from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.receiver.serving import listen, parse_address
 from ittybatch_local.ports import choose_ports
+from tests.command_line import typed
 from tests.receiver.api_client import AUTHORIZED, TOKEN
 from tests.receiver.harness import (
     PATH,
@@ -236,16 +237,9 @@ def test_a_name_is_listened_on_at_each_of_its_addresses() -> None:
         listen("nowhere.invalid", 0)
 
 
-def test_the_ports_have_to_differ(sqlite_url: str) -> None:
+def test_the_ports_have_to_differ(sqlite_url: str, tmp_path: Path) -> None:
     """One port cannot be both."""
     environment = _environment(PORT="8300", ITTYBIT_WEBHOOK_SECRET=SECRET, DATABASE_URL=sqlite_url)
-    done = subprocess.run(
-        [*COMMAND, "--private", "127.0.0.1:8300"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = typed("receiver", "--private", "127.0.0.1:8300", environment=environment, cwd=tmp_path)
     assert done.returncode == 3
     assert "another port" in done.stdout + done.stderr
