@@ -4,13 +4,11 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
-# Each of these is one scope. The media tests are about the same few batches, which take minutes.
-_MEDIA = "tests/end_to_end/media/"
-# These share one server of Prefect, which takes seconds to start.
-_WAKING = ("tests/engine/test_alerting.py", "tests/engine/test_waking")
+# Their tests are about the same few batches, which take minutes.
+_TOGETHER = "tests/end_to_end/media/"
 # The folders and files whose tests take longest, longest first.
 _FIRST = (
-    _MEDIA,
+    _TOGETHER,
     "tests/end_to_end/test_accidents.py",
     "tests/end_to_end/test_asleep.py",
     "tests/end_to_end/test_tutorial.py",
@@ -26,7 +24,6 @@ _FIRST = (
     "tests/ledger/test_state_machine.py",
     "tests/flows/",
     "tests/sinks/test_outage.py",
-    *_WAKING,
     "tests/engine/test_undeclared.py",
     "tests/local/",
     "tests/cli/",
@@ -36,13 +33,11 @@ _FIRST = (
 
 
 class ByFile(LoadFileScheduling):  # type: ignore[misc]  # xdist is not typed
-    """A file's tests share a process, and so do those that share their batches or a server."""
+    """A file's tests share a process, and so do those that share their batches."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        if file.startswith(_WAKING):
-            return _WAKING[0]
-        return _MEDIA if file.startswith(_MEDIA) else file
+        return _TOGETHER if file.startswith(_TOGETHER) else file
 
 
 @pytest.hookimpl(optionalhook=True)

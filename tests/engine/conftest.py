@@ -14,7 +14,7 @@ from tests.engine.scene import Scene
 from tests.sandbox.harness import Running, running
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def prefect() -> Iterator[SyncPrefectClient]:
     """A real server with the deployments that make runs, and no worker for them."""
 
