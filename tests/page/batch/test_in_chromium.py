@@ -91,7 +91,7 @@ def test_a_form_that_is_half_filled_in_survives_what_happens(
         badge(page, "held")
         expect(page.get_by_label("Submissions per second")).to_have_value("2.5")
         page.get_by_role("button", name="Apply").click()
-        outcome(page, "It now runs with submit_per_s: 2.5.")
+        outcome(page, "Changed: Submissions per second: 2.5.")
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["with script", "without script"])
