@@ -52,7 +52,7 @@ def test_a_group_is_retried_once_for_each_confirmation(
     again = {"type": "failed", "batch": batch}
     made = library.new_batch(ledger, flow_run_id=run, source=again).id
     shown = page.get(f"/page/batches/{batch}")
-    assert f"Flow run in Prefect Its batch {made}" in words(shown)
+    assert f'<br><a href="/page/batches/{made}">Its batch {made}' in shown
     assert follow not in shown.partition('id="done"')[2]
     # The batch that it began names what it was begun by.
     text = words(page.get(f"/page/batches/{made}"))
