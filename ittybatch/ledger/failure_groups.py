@@ -37,6 +37,7 @@ class FailureGroup:
         reason: The reason, without numbers, ids, names and addresses.
         error_kind: Kind of the newest of these errors.
         error_message: Message of the newest of these errors.
+        differ: Whether their messages differ in numbers, ids, names or addresses.
         jobs: The number of jobs.
         left: How many of these jobs no later batch has taken up, by kind.
         taken_by: The later batches that have taken up the others, the newest first.
@@ -49,12 +50,18 @@ class FailureGroup:
     reason: str
     error_kind: str | None
     error_message: str | None
+    differ: bool
     jobs: int
     left: Mapping[str, int]
     taken_by: Sequence[str]
     first_at: datetime | None
     last_at: datetime | None
     examples: Sequence[Example]
+
+    @property
+    def said(self) -> str:
+        """What the newest of these errors says."""
+        return self.error_message or self.error_kind or self.reason
 
     @property
     def to_retry(self) -> int:
@@ -162,6 +169,7 @@ def _group(
         reason=reason,
         error_kind=rows[0].error_kind,
         error_message=rows[0].error_message,
+        differ=len({row.error_message for row in rows}) > 1,
         jobs=len(rows),
         left=Counter(row.kind for row in rows if not row.taken_by),
         taken_by=sorted({later[row.taken_by] for row in rows if row.taken_by}, reverse=True),

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -36,8 +35,6 @@ from ittybatch.settings import Settings
 UNSUCCESSFUL = frozenset({JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED})
 # Kinds whose output replaces the source, so that their sizes can be compared.
 _SAME_MEDIUM = {Kind.VIDEO.value: Element.VIDEO, Kind.AUDIO.value: Element.AUDIO}
-# Until then, only the retry that was asked for is shown, and no button for another.
-_BEGINS_WITHIN = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +75,8 @@ class RenditionView:
 
     @property
     def may_retry(self) -> bool:
-        """Whether a retry makes it again: it failed, and no later batch has taken it up.
-
-        A retry may have been asked for, and its flow run have ended without a batch.
-        """
-        if self.job.state not in UNSUCCESSFUL or self.again is not None:
-            return False
-        return self.asked is None or datetime.now(UTC) - self.asked.at > _BEGINS_WITHIN
+        """Whether a retry makes it again: it failed, and no later batch has it or will plan it."""
+        return self.job.state in UNSUCCESSFUL and self.again is None and self.asked is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,26 +7,19 @@ from ittybatch.engine.recording import recorded
 from ittybatch.engine.retrying import Retry, start_retry
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Transaction
-from ittybatch.ledger.actions import Asker, DoneAction, Via, recent_actions
-from ittybatch.ledger.batches import read_batch
-from ittybatch.ledger.queries import batch_of_run
-from ittybatch.ledger.states import BatchState
+from ittybatch.ledger.actions import Asker, DoneAction, Via
 from ittybatch.page.outcomes import Outcome
+from ittybatch.page.retries_under_way import retries_under_way
 from ittybatch.page.shell import Shell
-
-# More than the items of a batch that a person retries one by one.
-_LOOKED_AT = 100
 
 
 def waiting_retries(transaction: Transaction, batch: str) -> dict[int, DoneAction]:
     """The retries of single jobs of a batch whose own batch has not planned them yet, by job."""
     found: dict[int, DoneAction] = {}
-    for each in recent_actions(transaction, batch=batch, action="retry", limit=_LOOKED_AT):
-        job, flow_run = each.details.get("job"), each.details.get("flow_run_id")
-        if isinstance(job, int) and isinstance(flow_run, str):
-            begun = batch_of_run(transaction, flow_run)
-            if begun is None or read_batch(transaction, begun).state is BatchState.PLANNING:
-                found.setdefault(job, each)
+    for each in retries_under_way(transaction, batch):
+        job = each.details.get("job")
+        if isinstance(job, int):
+            found.setdefault(job, each)
     return found
 
 

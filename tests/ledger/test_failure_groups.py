@@ -32,6 +32,9 @@ def test_failures_are_grouped_by_what_their_messages_share(ledger: Ledger) -> No
     assert group.last_at is not None
     assert group.first_at <= group.last_at <= found.at
     assert group.left == {"video": 3}
+    assert (group.said, group.differ) == (group.error_message, True)
+    assert group.said in {f"no such key: {name}.mov" for name in ("a/1", "b/2", "c/3")}
+    assert (found.groups[1].said, found.groups[1].differ) == ("no such codec", False)
 
 
 def test_a_window_says_that_it_is_one(ledger: Ledger) -> None:

@@ -21,7 +21,7 @@ from ittybatch.ledger.pending import mark, pending_page
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.sinks import DeclaredSink, sync_sinks
 from ittybatch.ledger.submission import claim_due
-from ittybatch.page import item
+from ittybatch.page import retries_under_way
 from tests.ledger import library
 from tests.page.seen import item_with
 from tests.page.steering import Page, Recorder, words
@@ -169,7 +169,9 @@ def test_a_retry_is_shown_from_its_click_until_its_batch_has_planned_it(
         assert f'href="/page/new/started/{run["idempotency_key"][-36:]}"' in asked
         assert "Retry this job" not in words(asked)
         with monkeypatch.context() as later:
-            later.setattr(item, "_BEGINS_WITHIN", timedelta())  # its flow run may be dead
+            later.setattr(
+                retries_under_way, "_BEGINS_WITHIN", timedelta()
+            )  # its flow run may be dead
             assert "Retry this job" in words(page.get(scene.path))
         retried = library.new_batch(ledger, flow_run_id=run["idempotency_key"][-36:])
         assert "Retry this job" not in words(page.get(scene.path)), "its batch will plan it"

@@ -27,7 +27,10 @@ def test_a_batch_shows_what_it_does_and_why_jobs_failed(ledger: Ledger, page: Pa
     html = page.get(f"/page/batches/{batch}")
     text = words(html)
     assert "1 of 5 jobs" in text
-    assert "3 jobs failed invalid_input Retry these 3 (no price is set)… Could not fetch …" in text
+    assert (
+        "3 jobs failed invalid_input Retry these 3 (no price is set)… Could not fetch s3:" in text
+    )
+    assert re.search(r"Could not fetch s3://media/\d\.mov: HTTP 404 and alike", text)
     assert "would fail again, and be billed again" in text
     of_batch = select(Chunk.id).where(Chunk.batch_id == batch)
     chunk = ledger.read(lambda tx: tx.execute(of_batch).scalar_one())

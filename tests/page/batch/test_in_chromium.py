@@ -152,7 +152,7 @@ def test_a_group_is_retried(browser: Browser, scene: Scene, script: bool) -> Non
         expect(page.locator("#failures")).to_contain_text(HOSTILE[:18])
         page.get_by_role("link", name=re.compile("Retry these 3 ")).click()
         expect(page.get_by_role("heading", level=1)).to_have_text("Retry 3 jobs (no price is set)?")
-        expect(page.locator("main")).to_contain_text("Could not fetch …: HTTP 404")
+        expect(page.locator("main")).to_contain_text(".mov: HTTP 404 and alike")
         page.get_by_role("button", name=re.compile("Retry 3 jobs")).click()
         outcome(page, "Asked for 3 jobs to be made again")
         expect(page.locator("#done")).to_contain_text("Its batch begins when a worker starts")

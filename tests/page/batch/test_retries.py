@@ -1,5 +1,6 @@
 """Failures are retried by group: counted and priced first, frozen at the click, paid for once."""
 
+import re
 from datetime import UTC, datetime
 
 from ittybatch.ledger import Ledger
@@ -27,6 +28,7 @@ def test_a_group_is_retried_once_for_each_confirmation(
     assert "Retry 3 jobs (no price is set)?" in words(asked)
     assert "no price is set for video (ITTYBATCH_KIND_COSTS)" in words(asked)
     assert 'such as ITTYBATCH_KIND_COSTS={"video": 0.05}, and restart' in words(asked)
+    assert re.search(r"Reason Could not fetch s3://\S+\.mov: HTTP 404 and alike", words(asked))
     fields = fields_of(asked)
     answers = [page.post(f"/page/batches/{batch}/retry", **fields) for _ in range(2)]
     [request] = prefect.asked.values()
