@@ -187,7 +187,8 @@ class ItemHistory:
         batch_id: Its batch.
         batch_name: The batch's name.
         batch_state: The batch's state.
-        planned_at: When the batch began; items are planned soon after that.
+        planned_at: When the batch began; items are planned after that. None for a request, which
+            comes later, and is sent at once.
         jobs: Its jobs, in the order in which they were planned.
     """
 
@@ -202,5 +203,5 @@ class ItemHistory:
     batch_id: str
     batch_name: str
     batch_state: BatchState
-    planned_at: datetime
+    planned_at: datetime | None
     jobs: Sequence[JobHistory]

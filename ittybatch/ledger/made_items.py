@@ -1,6 +1,5 @@
 """What was made of some requests: the jobs, with their items and results."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +11,6 @@ from ittybatch.ledger.models import Batch, Chunk, Item, Job
 from ittybatch.profiles import Item as SourceItem
 
 MAX_JOBS = 2000
-_UNIQUE = re.compile(r"\A[0-9a-f]{32}-")
 _IDS_PER_QUERY = 500
 
 
@@ -62,7 +60,8 @@ class WatchedItem:
     @property
     def name(self) -> str:
         """The file's name, without what makes the key of an upload unique."""
-        return _UNIQUE.sub("", SourceItem(self.uri).key.rpartition("/")[2]) or self.uri
+        item = SourceItem(self.uri)
+        return item.uploaded_as or item.key.rpartition("/")[2] or self.uri
 
 
 def watched_items(transaction: Transaction, jobs: Sequence[int]) -> list[WatchedItem]:

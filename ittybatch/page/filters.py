@@ -8,6 +8,7 @@ from markupsafe import Markup, escape
 
 from ittybatch.engine.amounts import format_bytes, format_count, format_duration, format_rate
 from ittybatch.ittybit.redaction import redacted, without_secrets
+from ittybatch.profiles.item import Item
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 _ELLIPSIS = "…"
@@ -83,6 +84,14 @@ def cut(text: object, length: int = 48) -> Markup:
         '<span class="name" title="{whole}"><span aria-hidden="true">{short}</span>'
         '<span class="hidden">{whole}</span></span>'
     ).format(whole=whole, short=short)
+
+
+def source(uri: str, length: int = 48) -> Markup:
+    """The address of a source, cut; of an upload the name of its file, the address on hover."""
+    name = Item(uri).uploaded_as
+    if not name:
+        return cut(uri, length)
+    return Markup('<span title="{}">{}</span>').format(visible(uri), cut(name, length))
 
 
 def finalize(value: object) -> object:
@@ -165,6 +174,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "duration": format_duration,
     "rate": format_rate,
     "cut": cut,
+    "source": source,
     "redacted": redacted,
     "state": state,
     "state_word": state_word,

@@ -30,6 +30,7 @@ from ittybatch.page.media_routes import MediaRoutes
 from ittybatch.page.retrying import waiting_retries
 from ittybatch.page.shell import Shell
 from ittybatch.page.story import Chapter, story_of
+from ittybatch.profiles import Item
 from ittybatch.settings import Settings
 
 UNSUCCESSFUL = frozenset({JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED})
@@ -81,10 +82,21 @@ class RenditionView:
 
 @dataclass(frozen=True, slots=True)
 class ItemView:
-    """An item, as the page shows it."""
+    """An item, as the page shows it.
+
+    Args:
+        item: The item.
+        name: Its name: the key or path of the source; of an upload, the name of the file.
+        key: The key of an upload; None for other items, whose name it is.
+        source: The source.
+        source_job: A job of the item, for the address of the source.
+        poster: Address of a picture of it.
+        renditions: Its jobs.
+    """
 
     item: ItemHistory
     name: str
+    key: str | None
     source: Medium
     source_job: int | None
     poster: str | None
@@ -177,7 +189,10 @@ def view_of(
         for each in renditions
         if each.job.kind == Kind.IMAGE and each.medium is not None and each.medium.shown
     )
-    return ItemView(item, item_name(item.uri), source, first, next(posters, None), renditions)
+    uploaded_as = Item(item.uri).uploaded_as
+    name = uploaded_as or item_name(item.uri)
+    key = item_name(item.uri) if uploaded_as else None
+    return ItemView(item, name, key, source, first, next(posters, None), renditions)
 
 
 def _rendition(

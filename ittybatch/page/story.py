@@ -71,9 +71,10 @@ def story_of(item: ItemHistory, job: JobHistory) -> list[Chapter]:
         item: The job's item.
         job: The job.
     """
-    chapters = [
-        Chapter("Planned", [Moment(item.planned_at, "The batch began, and planned this job")])
-    ]
+    chapters = []
+    if item.planned_at is not None:
+        began = Moment(item.planned_at, "The batch began; it planned this job soon after")
+        chapters.append(Chapter("Planned", [began]))
     last = job.attempts[-1] if job.attempts else None
     for attempt in job.attempts:
         moments = list(_attempt(job, attempt, is_last=attempt is last))

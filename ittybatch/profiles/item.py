@@ -1,5 +1,6 @@
 """One source object: the unit that a profile turns into jobs."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -7,6 +8,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 S3_SCHEME = "s3://"
+# What makes the keys of uploads unique, before the name of the file.
+_UNIQUE = re.compile(r"[0-9a-f]{32}-(?=.)")
 
 
 @dataclass(slots=True)
@@ -48,6 +51,15 @@ class Item:
         if self.uri.startswith(S3_SCHEME):
             return self.uri[5:].partition("/")[2]
         return unquote(urlsplit(self.uri).path).removeprefix("/")
+
+    @property
+    def uploaded_as(self) -> str:
+        """Name of the file that was uploaded to this key; empty if the key is not an upload's."""
+        if not self.uri.startswith(S3_SCHEME):
+            return ""
+        name = self.key.rpartition("/")[2]
+        unique = _UNIQUE.match(name)
+        return name[unique.end() :] if unique else ""
 
     @property
     def shown(self) -> str:

@@ -22,7 +22,7 @@ from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.sinks import DeclaredSink, sync_sinks
 from ittybatch.ledger.submission import claim_due
 from ittybatch.page import retries_under_way
-from tests.ledger import library
+from tests.ledger import library, orders
 from tests.page.seen import item_with
 from tests.page.steering import Page, Recorder, words
 from tests.receiver.harness import Running, running
@@ -196,6 +196,39 @@ def test_a_job_that_runs_says_since_when(ledger: Ledger, receiver: Running) -> N
     text = words(Page(receiver).get(scene.path))
     assert "Ittybit is making it, since" in text
     assert "Given up if there is no result until then" in text
+
+
+def test_an_uploaded_file_has_its_own_name(ledger: Ledger, receiver: Running) -> None:
+    """What makes its key unique is in the address below it, and on no list of jobs or reasons."""
+    unique = "0123456789abcdef" * 2
+    scene = item_with(ledger, f"s3://{BUCKET}/web/{unique}-my-film.mov", [("small", Kind.VIDEO)])
+    receiver.post(scene.webhook("small", "failed", error=ERROR))
+    page = Page(receiver)
+    html = page.get(scene.path)
+    assert re.findall(r"<h1>(.*?)</h1>\s*<p[^>]*>(.*?)</p>", html) == [
+        (
+            '<span class="name">my-film.mov</span>',
+            f'<span class="name">web/{unique}-my-film.mov</span>',
+        )
+    ]
+    for path in (f"/page/batches/{scene.batch}", "/page/jobs", "/page/held"):
+        text = words(page.get(path).partition("<main")[2])
+        assert "my-film.mov" in text, path
+        assert unique not in text, path
+
+
+def test_a_request_has_no_time_of_a_plan(ledger: Ledger, receiver: Running) -> None:
+    """It came hours after the batch of the day began, and was sent at once."""
+    job = library.job("asked.mov")
+    receipt = orders.taken(ledger, orders.order(job, spec=orders.spec(digest="asked")))
+    orders.accept(ledger, receipt)
+    page = Page(receiver)
+    path = page.request("GET", f"/page/jobs/{receipt.submissions[0].job_id}").headers["location"]
+    text = words(page.get(path.partition("#")[0]))
+    assert "The batch began" not in text
+    assert re.search(
+        r"Timeline Attempt 1 task-0 [\d:]+ UTC \S+ Sent to Ittybit Accepted", text
+    ) or ("Sent to Ittybit" in text)
 
 
 def test_a_webhook_is_shown_without_its_secrets_until_it_is_tidied(
