@@ -226,9 +226,7 @@ def test_a_request_has_no_time_of_a_plan(ledger: Ledger, receiver: Running) -> N
     path = page.request("GET", f"/page/jobs/{receipt.submissions[0].job_id}").headers["location"]
     text = words(page.get(path.partition("#")[0]))
     assert "The batch began" not in text
-    assert re.search(
-        r"Timeline Attempt 1 task-0 [\d:]+ UTC \S+ Sent to Ittybit Accepted", text
-    ) or ("Sent to Ittybit" in text)
+    assert "Timeline Attempt 1" in text
 
 
 def test_a_webhook_is_shown_without_its_secrets_until_it_is_tidied(
