@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, exists, select
+from sqlalchemy.orm import aliased
 
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Item, Job
+from ittybatch.ledger.states import JobState
 
 # Of a 64-bit number; a longer one is no id of ours.
 _MAX_DIGITS = 18
@@ -41,3 +43,15 @@ def media_of_job(transaction: Transaction, job: int) -> JobMedia | None:
         .where(Job.id == job)
     )
     return JobMedia(rows[0].uri, rows[0].output_url, rows[0].kind) if rows else None
+
+
+def source_was_refused(transaction: Transaction, job: int) -> bool:
+    """Whether a job of the same item failed because its input cannot be used."""
+    other = aliased(Job)
+    found = exists().where(
+        other.chunk_id == Job.chunk_id,
+        other.item_number == Job.item_number,
+        other.state == JobState.FAILED.value,
+        other.error_kind == "invalid_input",
+    )
+    return bool(transaction.rows(select(Job.id).where(Job.id == job, found)))

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from ittybatch.engine.reports.checks import CHECK_TEXTS, OutputChecks
 from ittybatch.engine.reports.durations import InputDurations
-from ittybatch.ledger.media import JobMedia, media_of_job, read_id
+from ittybatch.ledger.media import JobMedia, media_of_job, read_id, source_was_refused
 from ittybatch.ledger.results import Result, job_result
 from ittybatch.ledger.timeline import delivery_body, poll_answer
 from ittybatch.page.bodies import show_body
@@ -99,8 +99,10 @@ class MediaRoutes:
             except HTTPException as error:
                 seen = Found(False, error.detail)
             found, remedy, readable = seen.message, seen.remedy, seen.readable
-        check = None
-        if what == _OUTPUT and readable:
+        check, refused = None, False
+        if what == _SOURCE:
+            refused = await shell.read(source_was_refused, read_id(request.path_params["job"]) or 0)
+        elif readable:
             job = read_id(request.path_params["job"]) or 0
             result = await shell.read(job_result, job)
             if result is not None:
@@ -114,6 +116,7 @@ class MediaRoutes:
             found=found,
             remedy=remedy,
             readable=readable,
+            refused=refused,
             check=check,
             check_text=CHECK_TEXTS.get(check or "", ""),
             address=medium_of(uri, "", kind=media.kind if what == _OUTPUT else None).address,

@@ -1,5 +1,6 @@
 """The page of health: what is wrong, since when, and what to press."""
 
+import re
 import socket
 from datetime import timedelta
 
@@ -22,8 +23,10 @@ from ittybatch.ledger.models import LastRun, Outbox
 from ittybatch.ledger.sinks import DeclaredSink, back_off, sync_sinks
 from ittybatch.ledger.states import Verdict
 from ittybatch.ledger.webhook_counts import count_webhooks, last_webhook_at
+from ittybatch.page import health
 from ittybatch.page.doctor import Doctor
 from tests.ledger import library
+from tests.page.steering import words
 from tests.receiver.harness import Running, payload, running, wait_until
 
 HOSTILE = "<script>alert(1)</script>"
@@ -68,9 +71,16 @@ def test_receivers_are_known_while_they_run(ledger: Ledger, ledger_url: str) -> 
     assert [each.name for each in ledger.read(receivers)] == ["third"]
 
 
-def test_the_last_reconcile_is_known(ledger: Ledger, receiver: Running) -> None:
-    """Each run takes the place of the one before."""
-    assert "never" in receiver.get("/page/health").text
+def test_the_last_reconcile_is_known(
+    ledger: Ledger, receiver: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run takes the place of the one before. The first is late only after its time."""
+    new = words(receiver.get("/page/health").text)
+    assert re.search(r"Reconcile \S* ?expected first run by \d\d:\d\d UTC", new)
+    assert "deploy schedules it" not in new
+    monkeypatch.setattr(health, "_FIRST_RECONCILE_WITHIN", timedelta())
+    old = words(receiver.get("/page/health").text)
+    assert re.search(r"Reconcile \S* ?late never. ittybatch deploy schedules it", old)
     ledger.write(record_run, RECONCILE, {"settled": 4})
     ledger.write(record_run, RECONCILE, {"settled": 1234})
     ran = ledger.read(last_run, RECONCILE)

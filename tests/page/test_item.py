@@ -311,7 +311,7 @@ def test_a_look_says_what_became_of_an_object(
     s3.put_object(Bucket=BUCKET, Key="out/page.mp4", Body=b"<html>")
     s3.put_object(Bucket=BUCKET, Key="out/film.mp4", Body=b"\0\0\0\x18ftypmp42")
     names = ("gone", "cold", "page", "film")
-    scene = item_with(ledger, SOURCE, [(name, Kind.VIDEO) for name in names])
+    scene = item_with(ledger, SOURCE, [(name, Kind.VIDEO) for name in (*names, "refused")])
     for name in names:
         receiver.post(scene.made(name, f"s3://{BUCKET}/out/{name}.mp4", format="mp4"))
     page = Page(receiver)
@@ -321,6 +321,10 @@ def test_a_look_says_what_became_of_an_object(
     assert f"aws s3api restore-object --bucket {BUCKET} --key out/cold.mp4" in said["cold"]
     assert "wrong format" in said["page"]
     assert "The output is as expected" in said["film"]
+    source = f"/page/media/{scene.job('film')}/source/state"
+    assert "If it does not play here, this browser" in words(page.get(source))
+    receiver.post(scene.webhook("refused", "failed", error=ERROR))
+    assert "If it does not play here, the file is damaged" in words(page.get(source))
 
 
 def test_hls_in_a_bucket_has_signed_segments(
