@@ -74,8 +74,9 @@ def test_an_address_is_shown_with_its_price_and_made_once_when_it_is_confirmed(
     recorded = ledger.read(recent_actions)
     assert [(each.action, each.via) for each in recorded] == [("process", Via.PAGE)] * 2
     assert recorded[-1].outcome == "2 of 2 jobs were made."
-    done = {"action": "tune", "outcome": "Done.", "batch": batch.id}
-    ledger.write(record_action, actor="ann", via=Via.PAGE, **done)
+    ledger.write(
+        record_action, actor="ann", via=Via.PAGE, action="tune", outcome="Done.", batch=batch.id
+    )
     assert f"tune {batch.name} Done." in text(viewer.get("/page/actions"))
 
 
