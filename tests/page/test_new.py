@@ -172,6 +172,7 @@ def test_a_bucket_is_planned_by_a_run_and_mistakes_are_told_before(
         ({"min_size": "many"}, "min_size"),
         ({"max_cost": "5"}, "max_cost needs cost_per_job"),
         ({"canary_items": "-1"}, "canary_items"),
+        ({"cost_per_job": "cheap"}, "(cost_per_job): Write a number, for example 0.5."),
         ({"key": "x"}, "The form is not of this page"),
     ):
         answer = on_sqlite.post("/page/new/library", {**form, **fields})

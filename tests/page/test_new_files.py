@@ -187,6 +187,8 @@ def test_without_script_one_file_goes_by_a_form_and_is_made_after_a_look(
     offered = viewer.get("/page/new")
     types = re.findall(r"<option>([^<]+)</option>", offered.text)
     assert {"video/mp4", "audio/mpeg", "image/png", "image/gif"} <= set(types)
+    chosen = re.findall(r'<option value="([^"]+)" selected', offered.text)
+    assert chosen[:3] == ["profile:web"] * 3, "a video does not become audio by default"
     assert "image/jpeg" not in types, "this bucket does not accept it"
     assert "one file of at most 1.0 GB goes at a time" in text(offered)
     page = viewer.post(

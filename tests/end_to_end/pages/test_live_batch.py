@@ -53,7 +53,7 @@ def test_a_batch_is_steered_and_retried(
 
     tab.get_by_label("Submissions per second").fill("slow")
     tab.get_by_role("button", name="Apply").click()
-    expect(tab.locator(".error")).to_contain_text("valid number")
+    expect(tab.locator(".error")).to_contain_text("Write a number")
     tab.get_by_label("Submissions per second").fill("0")
     tab.get_by_role("button", name="Apply").click()
     expect(tab.locator("#outcome")).to_contain_text("submit_per_s: no limit")
