@@ -124,6 +124,7 @@ def start(
                 idempotency_key=str(uuid4()),
             )
             record.outcome = f"Started flow run {flow_run}."
+            record.details["flow_run_id"] = flow_run
         if follow:
             ledger = open_ledger(settings)
             return follow_run(ledger, flow_runs, flow_run, home=settings.home, json=json)

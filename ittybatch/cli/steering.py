@@ -101,4 +101,6 @@ def _steer(batch: str, action: Action, *, json: bool) -> int:
         print_json({**asdict(done), "state": done.state.value})
     else:
         console.print(done.describe(), markup=False)
+        if action is Action.PAUSE:
+            console.print(f"`ittybatch resume {found}` continues it.", markup=False)
     return SUCCEEDED

@@ -70,15 +70,21 @@ def describe_ceiling(brakes: Brakes) -> Condition | None:
     return Condition("Ceiling", f"{text}.", stops=reached and not brakes.state.ended)
 
 
-def describe_wait(chunk: ChunkRow, brakes: Brakes) -> str:
-    """Describe what a chunk waits for."""
+def describe_wait(chunk: ChunkRow, brakes: Brakes, again: int = 0) -> str:
+    """Describe what a chunk waits for.
+
+    Args:
+        chunk: The chunk.
+        brakes: What slows or stops its batch.
+        again: How many of its jobs wait for another attempt.
+    """
     match chunk.state:
         case ChunkState.DONE:
             return ""
         case ChunkState.PLANNED:
             return _unreleased(chunk, brakes)
         case ChunkState.RELEASED:
-            return _released(chunk, brakes)
+            return _released(chunk, brakes, again)
 
 
 def _canary(brakes: Brakes, canary: Mapping[str, int]) -> Condition:
@@ -114,9 +120,10 @@ def _unreleased(chunk: ChunkRow, brakes: Brakes) -> str:
     return f"its turn: {format_count(int(active), 'chunk')} at a time"
 
 
-def _released(chunk: ChunkRow, brakes: Brakes) -> str:
-    at_ittybit, unsent = chunk.counts["in_flight"], chunk.counts["planned"]
-    if chunk.growing and not at_ittybit and not unsent:
+def _released(chunk: ChunkRow, brakes: Brakes, again: int) -> str:
+    at_ittybit, planned = chunk.counts["in_flight"], chunk.counts["planned"]
+    unsent = planned - again
+    if chunk.growing and not at_ittybit and not planned:
         return "more requests"
     match chunk.run_state:
         case RunState.STARTING:
@@ -124,9 +131,10 @@ def _released(chunk: ChunkRow, brakes: Brakes) -> str:
         case RunState.SUSPENDED:
             return "its flow run, which someone suspended in Prefect"
     stopped = {
-        BatchState.HELD: f"{unsent:,} not sent: the batch is held",
+        BatchState.HELD: f"{planned:,} not sent: the batch is held",
         BatchState.CANCELLED: "",
     }
-    sending = stopped.get(brakes.state, f"{unsent:,} to send") if unsent else ""
+    counts = (f"{unsent:,} to send" if unsent else "", f"{again:,} to retry" if again else "")
+    sending = stopped.get(brakes.state, ", ".join(filter(None, counts))) if planned else ""
     waiting = f"{format_count(at_ittybit, 'job')} at Ittybit" if at_ittybit else ""
     return "; ".join(filter(None, (waiting, sending))) or "its flow run to finish"

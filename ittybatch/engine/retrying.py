@@ -67,8 +67,7 @@ class StartedRetry:
 
     def describe(self) -> str:
         """Describe what was done."""
-        jobs = format_count(self.jobs, "job")
-        return f"Asked for {jobs} to be made again, by flow run {self.flow_run_id}."
+        return f"Asked for {format_count(self.jobs, 'job')} to be made again."
 
 
 def price_of(kinds: Counter[str], options: BatchOptions, settings: Settings) -> Estimate:

@@ -41,5 +41,4 @@ def speed_at(per_minute: float | None, status: BatchStatus) -> Speed:
     """
     if not per_minute:
         return Speed(None, None)
-    unended = status.counts["planned"] + status.counts["in_flight"]
-    return Speed(per_minute, 60 * unended / per_minute)
+    return Speed(per_minute, 60 * status.open_jobs / per_minute)

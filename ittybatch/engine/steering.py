@@ -83,19 +83,19 @@ class Steered:
     def describe(self) -> str:
         """Describe the result for people."""
         lines = [f"Batch {self.batch} is {self.state.value}."]
-        if self.state is BatchState.HELD:
-            lines.append(f"`ittybatch resume {self.batch}` continues it.")
         if self.changed:
-            lines.append(f"It now runs with {', '.join(self.changed)}.")
+            lines.append(f"Changed: {', '.join(self.changed)}.")
+        elif self.state is BatchState.HELD:
+            lines.append("Nothing more is sent until it is resumed.")
         if self.cancelled:
             lines.append(f"{format_count(self.cancelled, 'job')} will not be sent.")
         if self.in_flight and self.state is not BatchState.RUNNING:
             lines.append(
-                f"{self.in_flight:,} are at Ittybit already: they may still run, and be "
-                "billed. Their results are recorded."
+                f"{format_count(self.in_flight, 'job')} at Ittybit already may still run, and be "
+                "billed. The results are recorded."
             )
         if self.flow_runs:
-            lines.append(f"It continues in {len(self.flow_runs)} flow runs.")
+            lines.append(f"It continues in {format_count(len(self.flow_runs), 'flow run')}.")
         return " ".join(lines)
 
 
@@ -183,7 +183,7 @@ class _Lever:
         in_flight = job_totals(transaction, self.batch)["in_flight"]
         options = read_batch(transaction, self.batch).options
         changed = tuple(
-            f"{name}: {options.get(name, 'no limit')}"
+            f"{Tuning.model_fields[name].title}: {options.get(name, 'no limit')}"
             for name in self.changes.model_dump(exclude_none=True)
         )
         done = Steered(self.batch, state, cancelled, in_flight, changed=changed)
@@ -229,7 +229,7 @@ _RESULTS = {Action.PAUSE: BatchState.HELD, Action.CANCEL: BatchState.CANCELLED}
 def _not_waiting(batch: str, state: BatchState) -> CannotSteer:
     return CannotSteer(
         f"Batch {batch} does not wait for approval; it is {state.value}.",
-        remedy=f"`ittybatch resume {batch}` continues it." if state is BatchState.HELD else None,
+        remedy="Resume it instead." if state is BatchState.HELD else None,
     )
 
 

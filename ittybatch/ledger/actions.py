@@ -5,12 +5,12 @@ The record is for people. Nothing else in the ledger depends on it, and it is ne
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 import orjson
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, or_, select, update
 
 from ittybatch.ittybit.redaction import redacted
 from ittybatch.ledger.database import Transaction
@@ -21,6 +21,8 @@ _MAX_ACTION = 50
 _MAX_OUTCOME = 2000
 _MAX_DETAIL = 500
 _MAX_DETAILS = 30
+# Longer than a flow run waits for a worker.
+_BEGINS_WITHIN = timedelta(days=2)
 
 
 class Via(StrEnum):
@@ -180,6 +182,32 @@ def recent_actions(
     if before is not None:
         query = query.where(Action.id < before)
     return [_read(row) for row in transaction.rows(query)]
+
+
+def action_that_began(
+    transaction: Transaction, flow_run: str, *, source_batch: str | None, began_at: datetime
+) -> DoneAction | None:
+    """The action that started the flow run which began a batch, if it was recorded.
+
+    Args:
+        transaction: The transaction to look in.
+        flow_run: The flow run that began the batch.
+        source_batch: The batch whose jobs it makes again; None if it is no retry.
+        began_at: When the batch began.
+    """
+    query = (
+        select(*Action.__table__.columns)
+        .where(
+            # The index has the actions of a batch, and those of none, together.
+            or_(Action.batch_id.is_(None), Action.batch_id == source_batch),
+            Action.at.between(began_at - _BEGINS_WITHIN, began_at),
+            Action.details["flow_run_id"].as_string() == flow_run,
+        )
+        .order_by(Action.id.desc())
+        .limit(1)
+    )
+    rows = transaction.rows(query)
+    return _read(rows[0]) if rows else None
 
 
 def _read(row: Any) -> DoneAction:  # noqa: ANN401  a row of `actions`

@@ -9,10 +9,10 @@ from sqlalchemy import String, and_, cast, func, literal, select
 
 from ittybatch.ledger.batches import CANARY
 from ittybatch.ledger.brakes import ceiling_of
-from ittybatch.ledger.counters import COLUMNS
+from ittybatch.ledger.counters import COLUMNS, attempts_of
 from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.models import Batch, Chunk, Run
-from ittybatch.ledger.states import BatchState, ChunkState, RunState
+from ittybatch.ledger.models import Batch, Chunk, Job, Run
+from ittybatch.ledger.states import BatchState, ChunkState, JobState, RunState
 
 MOST_CHUNKS = 50
 
@@ -104,6 +104,27 @@ def brakes_of(transaction: Transaction, batch: str) -> Brakes:
         accepts_until=row.accepts_until,
         now=transaction.now,
     )
+
+
+def waiting_again(transaction: Transaction, batch: str) -> dict[int, int]:
+    """Jobs that were sent and wait for another attempt, by chunk; chunks without any are left out.
+
+    Only released chunks have such jobs, and few chunks are released at a time.
+    """
+    query = (
+        select(Job.chunk_id, func.count().label("jobs"))
+        .join(Chunk, Chunk.id == Job.chunk_id)
+        .where(
+            Chunk.batch_id == batch,
+            Chunk.state == ChunkState.RELEASED.value,
+            Chunk.planned > 0,
+            Chunk.sent > 0,
+            Job.state == JobState.PLANNED.value,
+            attempts_of(Job) > 0,
+        )
+        .group_by(Job.chunk_id)
+    )
+    return {row.chunk_id: int(row.jobs) for row in transaction.rows(query)}
 
 
 def chunk_rows(

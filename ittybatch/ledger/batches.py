@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, insert, select, update
@@ -43,6 +44,8 @@ class OpenBatch:
     scan_cursor: str | None
     scan_done: bool
     counts: Mapping[str, int]
+    created_at: datetime
+    begun_by: str | None
 
 
 def open_batch(
@@ -154,6 +157,8 @@ def read_batch(transaction: Transaction, batch: str) -> OpenBatch:
         scan_cursor=row.scan_cursor,
         scan_done=row.scan_done,
         counts=row.counts,
+        created_at=row.created_at,
+        begun_by=row.begun_by,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import exists, select, tuple_
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import aliased
 
 from ittybatch.ledger.database import Transaction
@@ -39,6 +39,7 @@ class FailureGroup:
         error_message: Message of the newest of these errors.
         jobs: The number of jobs.
         left: How many of these jobs no later batch has taken up, by kind.
+        taken_by: The later batches that have taken up the others, the newest first.
         first_at: When the first of them ended.
         last_at: When the last of them ended.
         examples: The newest of them.
@@ -50,6 +51,7 @@ class FailureGroup:
     error_message: str | None
     jobs: int
     left: Mapping[str, int]
+    taken_by: Sequence[str]
     first_at: datetime | None
     last_at: datetime | None
     examples: Sequence[Example]
@@ -107,17 +109,22 @@ def failure_groups(transaction: Transaction, batch: str, window: int = WINDOW) -
     found_groups = by_reason(rows)
     shown = [row for _, _, alike in found_groups for row in alike[:EXAMPLES]]
     uris = _uris(transaction, shown)
-    groups = [_group(*each, uris) for each in found_groups]
+    later = _batches(transaction, [row.taken_by for row in rows if row.taken_by])
+    groups = [_group(*each, uris, later) for each in found_groups]
     total = max(sum(chunk.bad for chunk in chunks), len(rows))
     return Failures(groups, len(rows), total, transaction.now)
 
 
 def _failures(transaction: Transaction, chunks: Sequence[int], window: int) -> list[Any]:
     later = aliased(Job)
-    taken_up = exists().where(
-        later.job_key == Job.job_key,
-        later.id > Job.id,
-        later.state != JobState.CANCELLED.value,
+    taken_by = (
+        select(func.max(later.id))
+        .where(
+            later.job_key == Job.job_key,
+            later.id > Job.id,
+            later.state != JobState.CANCELLED.value,
+        )
+        .scalar_subquery()
     )
     rows = transaction.rows(
         select(
@@ -130,7 +137,7 @@ def _failures(transaction: Transaction, chunks: Sequence[int], window: int) -> l
             Job.error_kind,
             Job.error_message,
             Job.completed_at,
-            taken_up.label("taken_up"),
+            taken_by.label("taken_by"),
         )
         # Every ended job without success has a message; this condition is that of an index.
         .where(Job.chunk_id.in_(chunks), Job.error_message.is_not(None), Job.state.in_(_BAD))
@@ -143,7 +150,11 @@ def _failures(transaction: Transaction, chunks: Sequence[int], window: int) -> l
 
 
 def _group(
-    state: JobState, reason: str, rows: Sequence[Any], uris: Mapping[tuple[int, int], str]
+    state: JobState,
+    reason: str,
+    rows: Sequence[Any],
+    uris: Mapping[tuple[int, int], str],
+    later: Mapping[int, str],
 ) -> FailureGroup:
     first_at, last_at = span([row.completed_at for row in rows])
     return FailureGroup(
@@ -152,7 +163,8 @@ def _group(
         error_kind=rows[0].error_kind,
         error_message=rows[0].error_message,
         jobs=len(rows),
-        left=Counter(row.kind for row in rows if not row.taken_up),
+        left=Counter(row.kind for row in rows if not row.taken_by),
+        taken_by=sorted({later[row.taken_by] for row in rows if row.taken_by}, reverse=True),
         first_at=first_at,
         last_at=last_at,
         examples=[
@@ -166,6 +178,12 @@ def _group(
             for row in rows[:EXAMPLES]
         ],
     )
+
+
+def _batches(transaction: Transaction, jobs: Sequence[int]) -> dict[int, str]:
+    """The batches of jobs, by job."""
+    query = select(Job.id, Chunk.batch_id).join(Chunk, Chunk.id == Job.chunk_id)
+    return {row.id: row.batch_id for row in transaction.rows(query.where(Job.id.in_(jobs)))}
 
 
 def _uris(transaction: Transaction, rows: Sequence[Any]) -> dict[tuple[int, int], str]:

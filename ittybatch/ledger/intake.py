@@ -218,11 +218,10 @@ def _note(transaction: Transaction, orders: Mapping[int, Order], receipt: Receip
 def _record(
     transaction: Transaction, order: Order, asker: Asker, answer: Sequence[OrderedJob]
 ) -> None:
-    made = sum(each.created for each in answer)
-    found = len(answer) - made
-    outcome = f"{made} of {len(answer)} jobs were made."
+    found = sum(not each.created for each in answer)
+    outcome = f"{len(answer):,} {'job was' if len(answer) == 1 else 'jobs were'} asked for."
     if found:
-        outcome += f" {found} existed already and answer instead."
+        outcome += f" {found:,} of them existed already."
     record_action(
         transaction,
         actor=asker.name,

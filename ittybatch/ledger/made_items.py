@@ -53,6 +53,14 @@ class WatchedItem:
     jobs: list[WatchedJob]
 
     @property
+    def alike(self) -> list[list[WatchedJob]]:
+        """Its jobs: those that ended for the same reason together, each of the others alone."""
+        found: dict[tuple[str, str | int], list[WatchedJob]] = {}
+        for job in self.jobs:
+            found.setdefault((job.status, job.error or job.id), []).append(job)
+        return list(found.values())
+
+    @property
     def name(self) -> str:
         """The file's name, without what makes the key of an upload unique."""
         return _UNIQUE.sub("", SourceItem(self.uri).key.rpartition("/")[2]) or self.uri

@@ -52,6 +52,12 @@ class BatchStatus:
     tidied_at: datetime | None
     sent: int = 0
     closed_until: datetime | None = None
+    accepts_until: datetime | None = None
+
+    @property
+    def open_jobs(self) -> int:
+        """Jobs that have not ended."""
+        return self.counts["planned"] + self.counts["in_flight"]
 
 
 # An ended scan that found nothing to do. A queue is drained each minute: in a list, its idle
@@ -185,6 +191,7 @@ def _status(row: Any, chunks: Any, flow_run: str | None) -> BatchStatus:  # noqa
         tidied_at=row.tidied_at,
         sent=total("sent"),
         closed_until=row.closed_until,
+        accepts_until=row.accepts_until,
     )
 
 

@@ -12,9 +12,9 @@ from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.results import reject_rows
 from ittybatch.ledger.states import ChunkState
 from ittybatch.page import batch_levers, batch_reports, batch_retry
+from ittybatch.page.batch_actions import actions_of
 from ittybatch.page.batch_address import batch_context, batch_url, known_batch, number_in
 from ittybatch.page.batch_views import (
-    actions_of,
     chunks_at_work,
     chunks_of,
     failures_of,
@@ -26,7 +26,7 @@ from ittybatch.page.shell import Shell
 from ittybatch.page.tuning_form import tuning_fields
 
 _PAGE = 50
-_REGIONS = ("now", "renditions", "failures", "chunks", "done")
+_REGIONS = ("now", "plan", "renditions", "failures", "chunks", "done")
 
 
 async def view(request: Request) -> Response:
@@ -105,8 +105,9 @@ async def _context(shell: Shell, batch: str, region: str) -> dict[str, Any]:
     """What a region shows; `batch` is the batch's id."""
     found: Any
     match region:
-        case "now":
+        case "now" | "plan":
             found = await shell.read(now_of, batch, shell.settings)
+            return {**batch_context(batch), "now": found}
         case "renditions":
             found = await shell.read(renditions_of, batch)
         case "failures":

@@ -82,7 +82,19 @@ async def _steer(request: Request, action: Action, changes: Tuning | None = None
         back=batch_url(batch),
         batch=batch,
         calls=action in {Action.APPROVE, Action.RESUME},
+        regions=partial(_regions, request, batch),
     )
+
+
+async def _regions(request: Request, batch: str) -> dict[str, str]:
+    """The header and the plan, so that neither contradicts the outcome beside it."""
+    shell = Shell.of(request)
+    now = await shell.read(now_of, batch, shell.settings)
+    context = {**batch_context(batch), "now": now}
+    return {
+        name: shell.html(request, f"regions/batch_{name}.html", **context)
+        for name in ("now", "plan")
+    }
 
 
 def pull(shell: Shell, batch: str, action: Action, by: str, changes: Tuning | None) -> Outcome:

@@ -18,23 +18,29 @@ from ittybatch.engine.retrying import price_of, short_price
 from ittybatch.engine.speed import Speed, speed_at
 from ittybatch.engine.steering import Action, why_not
 from ittybatch.ledger import Transaction
-from ittybatch.ledger.actions import DoneAction, recent_actions
+from ittybatch.ledger.actions import DoneAction
 from ittybatch.ledger.asking import problems_of
-from ittybatch.ledger.batch_detail import Brakes, ChunkRow, brakes_of, chunk_rows
+from ittybatch.ledger.batch_detail import (
+    Brakes,
+    ChunkRow,
+    brakes_of,
+    chunk_rows,
+    waiting_again,
+)
 from ittybatch.ledger.failure_groups import FailureGroup, failure_groups
 from ittybatch.ledger.progress import KIND, BatchProgress, batch_progress
 from ittybatch.ledger.pulse import ended_lately
 from ittybatch.ledger.queries import (
     BatchStatus,
-    batch_of_run,
     batch_status,
     past_durations,
 )
 from ittybatch.ledger.states import BatchState, ChunkState
+from ittybatch.page.batch_actions import actions_of, retried_batch
 from ittybatch.page.batch_address import batch_url
+from ittybatch.page.retries_under_way import retries_under_way, takes
 from ittybatch.settings import Settings
 
-_ACTIONS_SHOWN = 5
 _AT_WORK_SHOWN = 10
 _NEXT_SHOWN = 3
 
@@ -54,6 +60,8 @@ class Now:
         problems: Failed polls of its jobs, in words.
         refused: By action, why it is not possible now; None if it is.
         flow_run_url: Its flow run's page in Prefect.
+        retries: The batch whose jobs it makes again; None if it is no retry of one batch.
+        to_retry: Jobs that were sent, and wait for another attempt.
     """
 
     status: BatchStatus
@@ -66,6 +74,8 @@ class Now:
     problems: str | None
     refused: dict[str, str | None]
     flow_run_url: str | None
+    retries: str | None
+    to_retry: int
 
     @property
     def plan_lines(self) -> list[tuple[int, str]]:
@@ -113,7 +123,13 @@ def now_of(
         problems=problems.describe() if problems else None,
         refused={action.value: why_not(action, status.state) for action in Action},
         flow_run_url=flow_run_url(status.flow_run_id),
+        retries=retried_batch(status.source),
+        to_retry=sum(waiting_again(transaction, batch).values()) if _may_wait(status) else 0,
     )
+
+
+def _may_wait(status: BatchStatus) -> bool:
+    return bool(status.counts["planned"] and status.sent)
 
 
 def _spent(
@@ -155,6 +171,8 @@ class ShownGroup:
         explanation: The same in a sentence.
         price: What another attempt at all that are left may cost, for the button.
         retry_url: The page that confirms the retry; None if nothing is left to retry.
+        asked: The retry that makes them again as soon as a worker plans it; None if there is none.
+        in_state: The number of the batch's jobs that ended in this state, for whatever reason.
     """
 
     group: FailureGroup
@@ -162,6 +180,8 @@ class ShownGroup:
     explanation: str
     price: str
     retry_url: str | None
+    asked: DoneAction | None
+    in_state: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +208,9 @@ class ShownFailures:
 def failures_of(transaction: Transaction, batch: str, settings: Settings) -> ShownFailures:
     """The failures of a batch by reason, each with the price of a retry."""
     found = failure_groups(transaction, batch)
-    options = BatchOptions.model_validate(batch_status(transaction, batch).options)
+    status = batch_status(transaction, batch)
+    options = BatchOptions.model_validate(status.options)
+    under_way = retries_under_way(transaction, batch) if found.groups else []
     before = found.at.isoformat()
     shown = []
     for group in found.groups:
@@ -199,13 +221,16 @@ def failures_of(transaction: Transaction, batch: str, settings: Settings) -> Sho
         }
         likely = outlook(reason)
         url = batch_url(batch, "retry", state=group.state.value, alike=group.reason, before=before)
+        asked = next((each for each in under_way if takes(each, group)), None)
         shown.append(
             ShownGroup(
                 group,
                 likely,
                 EXPLANATIONS[likely],
                 short_price(price_of(Counter(group.left), options, settings)),
-                url if group.to_retry else None,
+                url if group.to_retry and asked is None else None,
+                asked if group.to_retry else None,
+                status.counts[group.state.value],
             )
         )
     left = [each for each in shown if each.retry_url and each.outlook is not Outlook.CANCELLED]
@@ -241,10 +266,11 @@ def chunks_of(
 ) -> list[ShownChunk]:
     """Chunks of a batch in their order, with what they wait for; arguments as for `chunk_rows`."""
     brakes = brakes_of(transaction, batch)
+    again = waiting_again(transaction, batch)
     return [
         ShownChunk(
             row,
-            describe_wait(row, brakes),
+            describe_wait(row, brakes, again.get(row.id, 0)),
             row.wake_at if row.wake_at and row.wake_at > brakes.now else None,
             flow_run_url(row.flow_run_id),
         )
@@ -260,11 +286,13 @@ class ShownChunks:
         chunks: Some of them.
         done: The number of chunks that are done.
         total: The number of all chunks.
+        growing: Whether one of them takes requests.
     """
 
     chunks: Sequence[ShownChunk]
     done: int
     total: int
+    growing: bool
 
 
 def chunks_at_work(transaction: Transaction, batch: str) -> ShownChunks:
@@ -272,32 +300,5 @@ def chunks_at_work(transaction: Transaction, batch: str) -> ShownChunks:
     status = batch_status(transaction, batch)
     found = chunks_of(transaction, batch, state=ChunkState.RELEASED, limit=_AT_WORK_SHOWN)
     found += chunks_of(transaction, batch, state=ChunkState.PLANNED, limit=_NEXT_SHOWN)
-    return ShownChunks(found, status.chunks_done, status.chunks)
-
-
-@dataclass(frozen=True, slots=True)
-class ShownAction:
-    """What was done about a batch, with what came of it.
-
-    Args:
-        action: The record.
-        url: The page in Prefect of the flow run that it started.
-        batch: The batch that this flow run has begun.
-        waits: Whether that batch does not exist yet.
-    """
-
-    action: DoneAction
-    url: str | None
-    batch: str | None
-    waits: bool
-
-
-def actions_of(transaction: Transaction, batch: str) -> list[ShownAction]:
-    """What was last done about a batch."""
-    shown = []
-    for each in recent_actions(transaction, batch=batch, limit=_ACTIONS_SHOWN):
-        run: Any = each.details.get("flow_run_id")
-        made = batch_of_run(transaction, run) if isinstance(run, str) else None
-        url = flow_run_url(run) if isinstance(run, str) else None
-        shown.append(ShownAction(each, url, made, isinstance(run, str) and made is None))
-    return shown
+    growing = any(each.chunk.growing for each in found)
+    return ShownChunks(found, status.chunks_done, status.chunks, growing)

@@ -145,9 +145,13 @@ def percent(part: float, whole: float) -> str:
 
 
 def live(url: str) -> Markup:
-    """The attributes of a region that fetches itself anew when something has changed."""
+    """The attributes of a region that fetches itself anew when something has changed.
+
+    What the viewer does themselves shows at once. Other changes show at most once a second.
+    """
     return Markup(
-        'hx-get="{}" hx-trigger="changed from:body throttle:1s" hx-swap="innerMorph" '
+        'hx-get="{}" hx-trigger="changed from:body throttle:1s, acted from:body" '
+        'hx-swap="innerMorph" '
         'hx-sync="this:queue last"'
     ).format(escape(url))
 

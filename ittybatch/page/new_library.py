@@ -128,7 +128,8 @@ def _start(shell: Shell, key: str, parameters: dict[str, Any], asker: Asker) -> 
                 tags=["started-by:page"],
                 idempotency_key=f"page:{digest.hexdigest()}",
             )
-        record.outcome = f"Started flow run {flow_run}, which plans and waits for approval."
+        record.outcome = "Asked for a batch, which plans and waits for approval."
+        record.details["flow_run_id"] = flow_run
     return flow_run
 
 

@@ -1,7 +1,7 @@
 """What the views of the page share: reading, rendering, acting, and telling the outcome."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -128,24 +128,26 @@ class Shell:
                 are always there.
         """
         # A region answers in the middle of a page, which shows the outcome already.
-        is_region = template.startswith("regions/")
-        outcome = None if is_region else await self._outcome(request)
-        html = (
-            _environment()
-            .get_template(template)
-            .render(
-                viewer=request.state.viewer,
-                path=request.url.path,
-                outcome=outcome,
-                is_region=is_region,
-                **context,
-            )
-        )
+        outcome = None if _is_region(template) else await self._outcome(request)
+        html = self.html(request, template, outcome=outcome, **context)
         more = {
             "Content-Security-Policy": content_policy(connect=connect, form_to=form_to),
             **(headers or {}),
         }
         return HTMLResponse(html, status, more)
+
+    def html(self, request: Request, template: str, **context: Any) -> str:  # noqa: ANN401
+        """Render a region to text; arguments as for `render`."""
+        return (
+            _environment()
+            .get_template(template)
+            .render(
+                viewer=request.state.viewer,
+                path=request.url.path,
+                is_region=_is_region(template),
+                **context,
+            )
+        )
 
     async def act(
         self,
@@ -157,11 +159,13 @@ class Shell:
         batch: str | None = None,
         details: Mapping[str, Any] | None = None,
         calls: bool = False,
+        regions: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
     ) -> Response:
         """Do what a form asks for, record it, and tell the outcome.
 
         Without script the answer is a redirect to `back`, which shows the outcome. With htmx it
-        is a fragment for the notices, and the page's regions fetch themselves anew.
+        is a fragment for the notices, with the regions that must never contradict them. The page's
+        other regions fetch themselves anew.
 
         Args:
             request: The posted form.
@@ -173,6 +177,7 @@ class Shell:
             details: What the record keeps besides; no secrets.
             calls: Whether it waits for Prefect or another system. It then shares no thread with
                 actions that do not.
+            regions: Renders regions of the page as they are after the action, by element id.
         """
         actor: str = request.state.viewer.name
 
@@ -196,8 +201,9 @@ class Shell:
             return await self.render(
                 request,
                 "regions/outcome.html",
-                headers={"HX-Trigger": "changed"},
+                headers={"HX-Trigger": "acted"},
                 outcome_shown=outcome,
+                regions=await regions() if regions else {},
             )
         return RedirectResponse(with_done(outcome.leads_to or back, outcome.id), 303)
 
@@ -209,6 +215,10 @@ class Shell:
 
 
 _MAX_ID_DIGITS = 18
+
+
+def _is_region(template: str) -> bool:
+    return template.startswith("regions/")
 
 
 def with_done(path: str, action: int | None) -> str:

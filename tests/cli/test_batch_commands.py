@@ -84,7 +84,7 @@ def test_cancel_tells_what_may_still_bill(run: Run, batch: str) -> None:
     """Ittybit knows no cancel."""
     told = run("cancel", batch)
     assert told.returncode == 0
-    assert "1 are at Ittybit already: they may still run, and be billed" in told.stdout
+    assert "1 job at Ittybit already may still run, and be billed" in told.stdout
     again = json.loads(run("cancel", batch, "--json").stdout)
     assert (again["cancelled"], again["in_flight"]) == (0, 1)
     assert "has ended already" in run("pause", batch).stderr

@@ -120,7 +120,7 @@ def test_what_a_sink_refused_is_delivered_again_from_here(
         fragment = client.post(
             "/page/health/sinks/retry", data={"sink": "crm"}, headers={"HX-Request": "true"}
         )
-        assert (fragment.status_code, fragment.headers["hx-trigger"]) == (200, "changed")
+        assert (fragment.status_code, fragment.headers["hx-trigger"]) == (200, "acted")
         assert "<html" not in fragment.text
     assert [each.refused for each in ledger.read(recent_actions)] == [False, True, False]
 

@@ -73,7 +73,7 @@ def test_an_address_is_shown_with_its_price_and_made_once_when_it_is_confirmed(
     assert len(jobs(ledger)) == 2
     recorded = ledger.read(recent_actions)
     assert [(each.action, each.via) for each in recorded] == [("process", Via.PAGE)] * 2
-    assert recorded[-1].outcome == "2 of 2 jobs were made."
+    assert recorded[-1].outcome == "2 jobs were asked for."
     ledger.write(
         record_action, actor="ann", via=Via.PAGE, action="tune", outcome="Done.", batch=batch.id
     )

@@ -88,7 +88,7 @@ def test_files_are_shown_with_their_price_and_made_once(
     assert [str(job.id) for job in jobs(ledger_of)] == [str(n) for n in made.json()["jobs"]]
     assert len(jobs(ledger_of)) == 3
     [recorded] = ledger_of.read(recent_actions)
-    assert recorded.outcome == "3 of 3 jobs were made."
+    assert recorded.outcome == "3 jobs were asked for."
     for wrong in ({**fields, "number": "2"}, {**fields, "number": "x"}, {"number": "0"}):
         assert viewer.post("/page/new/uploads/begin", wrong).status_code in {404, 410}
 

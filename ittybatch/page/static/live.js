@@ -112,6 +112,7 @@
     notice.className = "notice bad";
     notice.textContent = text;
     outcome.replaceChildren(notice);
+    closable();
   }
 
   // A change that came before the pause may still be waiting for its turn. What the reader does
@@ -121,6 +122,26 @@
     if (paused && cause && cause.type === "changed" && cause.target === document.body)
       event.preventDefault();
   });
+
+  // The answer to a form has regions as they are now. One that was asked for earlier may come
+  // later, and would show what was before.
+  document.addEventListener("htmx:after:request", ({ detail }) => {
+    if (detail.ctx.request.method === "GET") return;
+    for (const each of document.querySelectorAll('[hx-trigger^="changed"]'))
+      each.dispatchEvent(new CustomEvent("htmx:abort"));
+  });
+
+  // It stays in sight while the reader scrolls, so it can be put away.
+  function closable() {
+    for (const notice of document.querySelectorAll("#outcome > .notice:not(:has(button))")) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "plain";
+      button.textContent = "Close";
+      button.addEventListener("click", () => notice.remove());
+      notice.append(" ", button);
+    }
+  }
 
   // Errors replace nothing on the page; what it shows is older then, and it says so.
   document.addEventListener("htmx:response:error", ({ detail }) => {
@@ -141,8 +162,12 @@
     else hear("lost");
   });
 
-  document.addEventListener("htmx:after:swap", reachScrollers);
+  document.addEventListener("htmx:after:swap", () => {
+    reachScrollers();
+    closable();
+  });
   addEventListener("resize", reachScrollers);
   reachScrollers();
+  closable();
   start();
 })();

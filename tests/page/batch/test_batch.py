@@ -32,10 +32,10 @@ def test_a_batch_shows_what_it_does_and_why_jobs_failed(ledger: Ledger, page: Pa
     of_batch = select(Chunk.id).where(Chunk.batch_id == batch)
     chunk = ledger.read(lambda tx: tx.execute(of_batch).scalar_one())
     assert f'href="/page/items/{chunk}/3#job-' in html
-    assert re.search(r"sd 1 done, 4 failed of 5 20% 1 4 0 0", text)
+    assert re.search(r"sd 1 succeeded, 4 failed of 5 20% 1 4 0 0", text)
     assert "<script>alert" not in html
     assert "<script>alert('x')" in text
-    for region in ("now", "failures", "renditions", "chunks", "done"):
+    for region in ("now", "plan", "failures", "renditions", "chunks", "done"):
         part = page.get(f"/page/regions/batches/{batch}/{region}")
         assert words(part)
         assert "<html" not in part

@@ -29,7 +29,7 @@ def test_batches_under_way_come_first_with_their_figures(ledger: Ledger, page: P
     assert f'id="batch-{asking}"' in under_way
     assert f'id="batch-{ended}"' in finished
     [card] = re.findall(rf'<article[^>]+id="batch-{running}".*?</article>', html, re.DOTALL)
-    assert "Done 1 of 4 Failed 0 At Ittybit 3" in words(card)
+    assert "Succeeded 1 of 4 Failed 0 At Ittybit 3" in words(card)
     assert "a minute Time left" in words(card)
     [card] = re.findall(rf'<article[^>]+id="batch-{asking}".*?</article>', html, re.DOTALL)
     assert "2 jobs are planned. Nothing is sent before you approve it." in words(card)

@@ -2,17 +2,17 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
-from playwright.sync_api import Browser, Dialog, Page, expect
+from playwright.sync_api import APIResponse, Browser, Dialog, Error, Page, Route, expect
 
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine
 from tests.chromium import chromium
 from tests.page.browsing import WIDTHS, overflow, violations, visitor
 from tests.page.steering import HOSTILE, Recorder, failing, waiting
-from tests.receiver.harness import running
+from tests.receiver.harness import running, wait_until
 
 # Other tests may use all CPUs at the same time.
 PATIENCE_MS = 30_000
@@ -77,6 +77,47 @@ def test_what_one_window_does_another_shows(browser: Browser, scene: Scene) -> N
         assert second.evaluate("window.same")
 
 
+def test_what_a_lever_has_done_is_shown_beside_its_outcome(browser: Browser, scene: Scene) -> None:
+    """However long regions take, and although an answer from before the click comes after it."""
+    with visitor(browser) as someone:
+        someone.set_default_timeout(PATIENCE_MS)
+        page = someone.new_page()
+        page.goto(scene.failed)
+        badge(page, "finishing")
+        held_up: list[tuple[Route, APIResponse]] = []
+        page.route("**/regions/batches/**", lambda route: held_up.append((route, route.fetch())))
+        page.evaluate("document.body.dispatchEvent(new CustomEvent('changed'))")
+        expect(page.locator("#live")).to_have_attribute("data-state", "open")
+        wait_until(lambda: page.wait_for_timeout(50) or held_up)
+        page.get_by_role("button", name="Pause batch").click()
+        outcome(page, "is held.")
+        badge(page, "held")
+        expect(page.get_by_role("button", name="Resume batch")).to_be_visible()
+        for route, answer in held_up[:1]:
+            with suppress(Error):  # it was given up, as it should be
+                route.fulfill(response=answer)
+        page.wait_for_timeout(300)
+        badge(page, "held")
+        page.unroute_all(behavior="ignoreErrors")
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["with script", "without script"])
+def test_an_outcome_is_in_sight_wherever_its_form_was(
+    browser: Browser, scene: Scene, script: bool
+) -> None:
+    """A link to one job of an item leads far down its page."""
+    with visitor(browser, java_script_enabled=script) as someone:
+        someone.set_default_timeout(PATIENCE_MS)
+        page = someone.new_page()
+        page.set_viewport_size({"width": 390, "height": 500})
+        page.goto(scene.failed)
+        page.locator("#failure-1 .examples a").first.click()
+        page.get_by_role("button", name="Release").click()
+        outcome(page, "Released")
+        expect(page.locator("#outcome .notice")).to_be_in_viewport(ratio=1)
+        expect(page.get_by_role("button", name="Release")).to_have_count(0)
+
+
 def test_a_form_that_is_half_filled_in_survives_what_happens(
     browser: Browser, scene: Scene
 ) -> None:
@@ -91,7 +132,7 @@ def test_a_form_that_is_half_filled_in_survives_what_happens(
         badge(page, "held")
         expect(page.get_by_label("Submissions per second")).to_have_value("2.5")
         page.get_by_role("button", name="Apply").click()
-        outcome(page, "It now runs with submit_per_s: 2.5.")
+        outcome(page, "Changed: Submissions per second: 2.5.")
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["with script", "without script"])
@@ -115,8 +156,9 @@ def test_a_group_is_retried(browser: Browser, scene: Scene, script: bool) -> Non
         page.get_by_role("button", name=re.compile("Retry 3 jobs")).click()
         outcome(page, "Asked for 3 jobs to be made again")
         expect(page.locator("#done")).to_contain_text("Its batch begins when a worker starts")
-        page.get_by_role("link", name="Retry all that failed").click()
-        expect(page.get_by_role("heading", level=1)).to_contain_text("Retry 4 jobs")
+        expect(page.locator("#failures")).to_contain_text("Retry asked for")
+        page.get_by_role("link", name=re.compile("Retry these 1 ")).click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text("Retry 1 job")
         page.get_by_role("link", name="Back", exact=True).click()
         page.get_by_role("link", name="Cancel batch…").click()
         page.get_by_role("button", name="Cancel the batch").click()

@@ -70,7 +70,7 @@ def test_a_batch_is_paused_resumed_and_cancelled(ledger: Ledger, page: Page) -> 
     assert "may still run, and be billed" in asked
     for _ in range(2):
         told = page.told(page.post(f"{at}/cancel"))
-        assert f"Batch {batch} is cancelled. 1 are at Ittybit already" in told
+        assert f"Batch {batch} is cancelled. 1 job at Ittybit already may still run" in told
     assert "Not done: " in page.told(page.post(f"{at}/pause"))
     assert "has ended" in words(page.get(f"{at}/cancel"))
     assert state_of(ledger, batch) is BatchState.CANCELLED
@@ -102,10 +102,10 @@ def test_tuning_changes_only_what_the_user_has_changed(ledger: Ledger, page: Pag
     old = {"was_max_active_chunks": "4", "was_submit_per_s": "", "was_priority": "normal"}
     first = {"max_active_chunks": "8", "submit_per_s": "", "priority": "normal", **old}
     told = page.told(page.post(at, **first))
-    assert "It now runs with max_active_chunks: 8." in told
+    assert "Changed: Active chunks: 8." in told
     # The form of a second tab, which still shows 4.
     second = {**first, "max_active_chunks": "4", "submit_per_s": "2.5"}
-    assert "submit_per_s: 2.5" in page.told(page.post(at, **second))
+    assert "Submissions per second: 2.5" in page.told(page.post(at, **second))
     assert ledger.read(read_batch, batch).options == {"max_active_chunks": 8, "submit_per_s": 2.5}
     conflict = page.post(at, 422, **{**first, "max_active_chunks": "2"})
     assert "Somebody else has changed it meanwhile, to 8." in words(conflict.text)

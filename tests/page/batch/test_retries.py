@@ -37,17 +37,27 @@ def test_a_group_is_retried_once_for_each_confirmation(
     assert source["skip_retried"] is True
     assert datetime.fromisoformat(source["ended_before"]) <= datetime.now(UTC)
     run = request["idempotency_key"][-36:]
-    assert f"Asked for 3 jobs to be made again, by flow run {run}" in page.told(answers[0])
+    assert page.told(answers[0]) == "Done: Asked for 3 jobs to be made again. How far it is"
     # A run that ends without a batch says so there.
     follow = f'href="/page/new/started/{run}"'
     assert follow in page.get(answers[0].headers["location"]).partition("<main")[0]
     assert follow in page.get(f"/page/batches/{batch}").partition("<main")[2]
     text = words(page.get(f"/page/batches/{batch}"))
+    assert "Retry these 3" not in text
+    assert "Retry asked for" in text
+    assert "It waits for a worker." in text
+    assert "Retry these 1 (" in text, "of another reason, and not asked for"
     assert "retry by someone on this machine (page)" in text
     assert "Its batch begins when a worker starts the flow run." in text
-    made = library.new_batch(ledger, flow_run_id=run).id
-    assert f"Its batch {made}" in words(page.get(f"/page/batches/{batch}"))
-    assert follow not in page.get(f"/page/batches/{batch}")
+    again = {"type": "failed", "batch": batch}
+    made = library.new_batch(ledger, flow_run_id=run, source=again).id
+    shown = page.get(f"/page/batches/{batch}")
+    assert f'<br><a href="/page/batches/{made}">Its batch {made}' in shown
+    assert follow not in shown.partition('id="done"')[2]
+    # The batch that it began names what it was begun by.
+    text = words(page.get(f"/page/batches/{made}"))
+    assert "retry by someone on this machine (page)" in text
+    assert f"for failures of batch {batch}" in text
 
 
 def test_what_a_later_batch_has_taken_up_is_not_offered(
@@ -59,9 +69,13 @@ def test_what_a_later_batch_has_taken_up_is_not_offered(
     everything = retry_link(html, "Retry all that failed")
     assert "Retry 3 jobs" in words(page.get(everything))
     fields = fields_of(page.get(everything))
-    plan_retry(ledger, batch)
-    text = words(page.get(f"/page/batches/{batch}"))
-    assert "Taken up by a later batch" in text
+    later = plan_retry(ledger, batch)
+    html = page.get(f"/page/batches/{batch}")
+    text = words(html)
+    assert text.count(f"Taken up by batch {later}") == 2
+    assert f'href="/page/batches/{later}"' in html
+    of_batch = f'failed jobs of <a href="/page/batches/{batch}">'
+    assert of_batch in page.get(f"/page/batches/{later}")
     assert "Retry" not in text
     assert "There is nothing to retry" in words(page.get(everything))
     told = page.told(page.post(f"/page/batches/{batch}/retry", **fields))

@@ -38,12 +38,12 @@ def test_pause_tune_and_cancel_answer_while_prefect_does_not(
             time.sleep(0.5)  # until the others wait for a thread
             began = time.monotonic()
             assert page.told(page.post(f"{at}/pause")) == (
-                f"Done: Batch {batch} is held. `ittybatch resume {batch}` continues it. "
-                "1 are at Ittybit already: they may still run, and be billed. "
-                "Their results are recorded."
+                f"Done: Batch {batch} is held. Nothing more is sent until it is resumed. "
+                "1 job at Ittybit already may still run, and be billed. "
+                "The results are recorded."
             )
             tuned = page.post(f"{at}/tune", max_active_chunks="8", was_max_active_chunks="4")
-            assert "max_active_chunks: 8" in page.told(tuned)
+            assert "Active chunks: 8" in page.told(tuned)
             asked = page.get(f"/page/batches/{failed}/retry")
             assert "Retry 3 jobs" in asked
             assert "is cancelled" in page.told(page.post(f"{at}/cancel"))
