@@ -75,13 +75,14 @@ def advise(batch: str, reasons: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def advise_job(reason: Mapping[str, Any]) -> str:
+def advise_job(reason: Mapping[str, Any], then: str = "make it again") -> str:
     """Advise what to do about one job that did not succeed, without a command.
 
     Args:
         reason: `state`, `error_kind` and `error_message` of the job.
+        then: The last step, as the reader can take it, after something was wrong and was fixed.
     """
-    return _ADVICE_FOR_ONE[outlook(reason)]
+    return _ADVICE_FOR_ONE[outlook(reason)].format(then=then)
 
 
 _ADVICE_FOR_ONE = {
@@ -89,7 +90,7 @@ _ADVICE_FOR_ONE = {
     Outlook.WOULD_FAIL_AGAIN: (
         "It would fail again, and be billed again. Fix the file, or the options in the profile: "
         "the next run of the source makes what has changed. If something else was wrong, for "
-        "example access to a bucket, fix that first, then make it again."
+        "example access to a bucket, fix that first, then {then}."
     ),
     Outlook.UNKNOWN_END: (
         "Ittybit reported no end before the deadline, and may have made and billed it. A retry "

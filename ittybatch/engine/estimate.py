@@ -96,6 +96,8 @@ def why_ask(found: Estimate, options: BatchOptions) -> str | None:
     jobs = format_count(found.jobs, "job")
     if most_jobs is not None and found.jobs > most_jobs:
         are = "is" if found.jobs == 1 else "are"
+        if not most_jobs:
+            return f"{jobs} {are} planned. Nothing is sent before you approve it."
         return f"{jobs} {are} to be submitted, more than {most_jobs:,}."
     if most_cost is not None and (found.cost is None or found.cost > most_cost):
         return f"The cost of {jobs} is {found.describe_cost()}; asked above {most_cost:g}."

@@ -51,7 +51,8 @@ class RunOptions(BaseModel):
     name: str | None = Field(
         None,
         title="Name",
-        description="A name for the batch, shown beside its id. Default: the deployment's name.",
+        description="A name for the batch, shown beside its id. Default: the deployment's name; of "
+        "adhoc and retry-failed, what the batch makes.",
         max_length=100,
     )
     approve_above_jobs: int | None = Field(

@@ -18,6 +18,8 @@ from ittybatch.sources.sqs import check_queue_url
 # The options of the batch that holds requests without a profile.
 WITHOUT_PROFILE = "requests"
 MAX_UPLOAD_BYTES = 5 * 1024**4
+# S3's limit of one PUT or POST.
+_MAX_POST_BYTES = 5 * 1024**3
 _MAX_RULES = 200
 _MAX_QUEUES = 20
 _DAY_S = 86_400.0
@@ -114,6 +116,11 @@ class UploadsDeclared(DeclaredPart):
             if not _CONTENT_TYPE.fullmatch(each):
                 raise ValueError(f"{each[:80]!r} is no content type; write video/mp4 or video/*")
         return lowered
+
+    @property
+    def max_form_bytes(self) -> int:
+        """Largest file that a form without script may send, in bytes."""
+        return min(int(self.max_bytes), _MAX_POST_BYTES)
 
     def accepts(self, content_type: str) -> bool:
         """Say whether files of a type may be uploaded; parameters of the type do not count."""

@@ -130,7 +130,8 @@ def to_store(profile: str, options: RunOptions) -> dict[str, Any]:
 def _spec(name: str, profile: Profile, options: Mapping[str, Any]) -> IntakeSpec:
     mapping = profile.model_dump(mode="json")
     text = orjson.dumps([name, mapping, options], option=orjson.OPT_SORT_KEYS)
-    return IntakeSpec(name, mapping, options, hashlib.sha256(text).hexdigest()[:32])
+    shown = name if name == REQUESTS else f"{name} {REQUESTS}"
+    return IntakeSpec(shown, mapping, options, hashlib.sha256(text).hexdigest()[:32])
 
 
 def _jobs_of_profile(item: Item, profile: Profile) -> Sequence[JobSpec]:

@@ -19,7 +19,7 @@ _SEPARATORS = re.compile(r"[/\\]")
 _RUNS = re.compile(r"[^\w.-]+|\.{2,}|-{2,}")
 # mimetypes' tables without those of this machine, so that a key does not depend on it.
 _TYPES = mimetypes.MimeTypes()
-# Types that browsers report and that table lacks, or for which it has an odd suffix.
+# Types that media files commonly have. For some, mimetypes has no suffix or an odd one.
 _SUFFIXES = {
     "audio/aac": ".aac",
     "audio/flac": ".flac",
@@ -30,8 +30,10 @@ _SUFFIXES = {
     "audio/webm": ".weba",
     "audio/x-m4a": ".m4a",
     "image/avif": ".avif",
+    "image/gif": ".gif",
     "image/heic": ".heic",
     "image/jpeg": ".jpg",
+    "image/png": ".png",
     "image/tiff": ".tif",
     "image/webp": ".webp",
     "video/mp2t": ".ts",
@@ -88,6 +90,16 @@ def guess_type(filename: str) -> str | None:
 def guess_extension(content_type: str) -> str | None:
     """Guess the suffix, with its dot, that files of a type have."""
     return _SUFFIXES.get(content_type) or _TYPES.guess_extension(content_type)
+
+
+def with_suffix(filename: str, content_type: str) -> str:
+    """Add the suffix of a type to a name that has none of that type: `film` becomes `film.mov`."""
+    wanted = guess_extension(content_type) or ""
+    name = filename or _UNNAMED
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix and (suffix == wanted or guess_type(name) == content_type):
+        return name
+    return f"{name}{wanted}"
 
 
 def _split(filename: str) -> tuple[str, str]:

@@ -38,8 +38,6 @@ _CALLS = Config(
 # redirect of a preflight. This style signs for the region's host.
 _SIGNED = _CALLS.merge(Config(s3={"addressing_style": "virtual"}))
 _MAX_LISTED = 1000
-# S3's limit of one PUT or POST.
-_MAX_POST = 5 * 1024**3
 _BAD_PARTS = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML"})
 _GONE = frozenset({"NoSuchUpload"})
 _NOT_FOUND = frozenset({"404", "NoSuchKey", "NotFound"})
@@ -148,7 +146,7 @@ class UploadStore:
         Args:
             key: Key of the object.
             content_type: Its type.
-            max_bytes: The largest file that the bucket accepts.
+            max_bytes: The largest file that the bucket accepts; S3 takes at most 5 GiB.
             expires_s: Seconds for which the form is valid.
             redirect: Where the bucket sends the browser then.
 
@@ -156,7 +154,6 @@ class UploadStore:
             StoreUnavailable: There are no credentials to sign with.
         """
         fields = {"Content-Type": content_type, "success_action_redirect": redirect}
-        most = min(max_bytes, _MAX_POST)
         with self._explained():
             if not can_sign(self._signer):
                 raise NoCredentialsError
@@ -166,7 +163,7 @@ class UploadStore:
                 Fields=fields,
                 Conditions=[
                     *({name: value} for name, value in fields.items()),
-                    ["content-length-range", 1, most],
+                    ["content-length-range", 1, max_bytes],
                 ],
                 ExpiresIn=expires_s,
             )

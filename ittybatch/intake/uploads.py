@@ -224,7 +224,7 @@ class Uploads:
             self._store.sign_post,
             uri.removeprefix(f"s3://{self._declared.bucket}/"),
             content_type,
-            int(self._declared.max_bytes),
+            self._declared.max_form_bytes,
             int(self._declared.expires_s),
             redirect,
         )

@@ -29,7 +29,7 @@ class IntakeSpec:
     """What all requests of one batch have in common.
 
     Args:
-        name: The batch's name.
+        name: The batch's name, without its day.
         profile: The profile, as JSON: frozen for the life of the batch.
         options: The batch's options, as JSON.
         digest: Digest of the others. A request with another digest gets another batch.
@@ -102,7 +102,7 @@ def open_accepting(transaction: Transaction, spec: IntakeSpec) -> Accepting:
     transaction.execute(
         insert(Batch).values(
             id=batch,
-            name=spec.name,
+            name=f"{spec.name}, {day.day} {day:%b}",
             state=BatchState.RUNNING.value,
             source={"type": SOURCE_TYPE, "day": f"{day:%Y-%m-%d}", "digest": spec.digest},
             profile=dict(spec.profile),

@@ -1,6 +1,6 @@
 """Batches: opened or adopted, read, and ended."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -125,6 +125,12 @@ def known_batch(
         return None
     found = transaction.rows(select(Run.batch_id).where(Run.flow_run_id == flow_run_id))
     return read_batch(transaction, found[0].batch_id) if found else None
+
+
+def batch_names(transaction: Transaction, batches: Collection[str]) -> dict[str, str]:
+    """The names of batches by id; unknown ids are left out."""
+    query = select(Batch.id, Batch.name).where(Batch.id.in_(batches))
+    return {row.id: row.name for row in transaction.rows(query)} if batches else {}
 
 
 def read_batch(transaction: Transaction, batch: str) -> OpenBatch:

@@ -44,6 +44,7 @@ class WatchedItem:
     """One item of a batch, and those of its jobs that were asked for."""
 
     batch_id: str
+    batch_name: str
     chunk_id: int
     number: int
     uri: str
@@ -89,6 +90,7 @@ def watched_items(transaction: Transaction, jobs: Sequence[int]) -> list[Watched
                 Job.item_number,
                 Item.uri,
                 Chunk.batch_id,
+                Batch.name.label("batch_name"),
                 Batch.state.label("batch_state"),
             )
             .join(Item, and_(Item.chunk_id == Job.chunk_id, Item.number == Job.item_number))
@@ -101,7 +103,9 @@ def watched_items(transaction: Transaction, jobs: Sequence[int]) -> list[Watched
             status = status_of(row.state, row.batch_state)
             item = found.setdefault(
                 (row.chunk_id, row.item_number),
-                WatchedItem(row.batch_id, row.chunk_id, row.item_number, row.uri, []),
+                WatchedItem(
+                    row.batch_id, row.batch_name, row.chunk_id, row.item_number, row.uri, []
+                ),
             )
             item.jobs.append(
                 WatchedJob(

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ittybatch.ledger.actions import Via, recent_actions
+from ittybatch.ledger.batches import batch_names
 from ittybatch.page.forms import Form
 from ittybatch.page.shell import Shell
 
@@ -47,10 +48,12 @@ async def _show(request: Request, template: str) -> Response:
     filters = {name: value for name, value in filters.items() if value}
     actions = found[:_SHOWN]
     last = actions[-1].id if len(found) > _SHOWN else None
+    names = await shell.read(batch_names, {each.batch_id for each in actions if each.batch_id})
     return await shell.render(
         request,
         template,
         actions=actions,
+        names=names,
         hidden=_HIDDEN,
         ways=[each.value for each in Via],
         filters=filters,

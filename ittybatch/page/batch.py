@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.results import reject_rows
 from ittybatch.ledger.states import ChunkState
 from ittybatch.page import batch_levers, batch_reports, batch_retry
@@ -71,6 +72,7 @@ async def chunks(request: Request) -> Response:
         request,
         "batch_chunks.html",
         **batch_context(batch),
+        name=(await shell.read(read_batch, batch)).name,
         chunks=found[:_PAGE],
         state=state,
         states=list(ChunkState),
@@ -92,6 +94,7 @@ async def rejects(request: Request) -> Response:
         request,
         "batch_rejects.html",
         **batch_context(batch),
+        name=(await shell.read(read_batch, batch)).name,
         rows=found[:_PAGE],
         first=after < 0,
         more=more,

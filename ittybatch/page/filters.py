@@ -62,7 +62,7 @@ def when(moment: datetime | None, *, seconds: bool = False) -> Markup:
     clock = f"{utc:%H:%M:%S}" if seconds else f"{utc:%H:%M}"
     day = "" if utc.date() == datetime.now(UTC).date() else f"{utc:%Y-%m-%d} "
     return Markup(
-        '<time datetime="{iso}" title="{iso}">{shown} UTC <span class="age">{age}</span></time>'
+        '<time datetime="{iso}" title="{iso}">{shown} UTC<span class="age">, {age}</span></time>'
     ).format(iso=utc.isoformat(timespec="seconds"), shown=f"{day}{clock}", age=age(moment))
 
 

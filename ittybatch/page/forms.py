@@ -1,8 +1,9 @@
-"""Reads posted forms, bounded."""
+"""Reads posted forms, bounded, and says what is wrong with a field."""
 
 from http import HTTPStatus
 from urllib.parse import parse_qs
 
+from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -11,6 +12,21 @@ from ittybatch.bodies import read_body
 _MAX_FORM_BYTES = 262_144
 _MAX_FIELDS = 2_000
 _FORM = "application/x-www-form-urlencoded"
+
+_NUMBER = "Write a number, for example 0.5."
+_WHOLE = "Write a whole number, for example 5."
+# pydantic's own words are about its types, which nobody sees in a form.
+_IN_WORDS = {
+    "float_parsing": _NUMBER,
+    "finite_number": _NUMBER,
+    "int_parsing": _WHOLE,
+    "int_from_float": _WHOLE,
+}
+
+
+def words_of(error: ErrorDetails) -> str:
+    """Say what is wrong with the value of a field, for whoever filled it in."""
+    return _IN_WORDS.get(error["type"], f"{error['msg'].removeprefix('Value error, ')}.")
 
 
 class Form:

@@ -31,6 +31,7 @@ from ittybatch.page.shell import Shell
 
 _PAGE = "/page/held"
 _JOBS_A_PAGE = 100
+_RELEASE = "release it: the next batch makes it"
 _MAX_TEXT_CHARS = 2000
 _STATES = {each.value: each for each in (JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED)}
 
@@ -166,7 +167,7 @@ def _shown(group: HeldGroup, asked: Asked, shell: Shell) -> ShownGroup:
     price = short_price(price_of(group.kinds, BatchOptions(), shell.settings))
     return ShownGroup(
         group,
-        advise_job(reason),
+        advise_job(reason, _RELEASE),
         price,
         fields,
         f"{_PAGE}?{urlencode(fields)}",

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from ittybatch.errors import IttybatchError
 from ittybatch.intake.quoting import digests_of, quote
-from ittybatch.intake.upload_names import guess_extension
+from ittybatch.intake.upload_names import with_suffix
 from ittybatch.intake.upload_request import Announced
 from ittybatch.intake.upload_urls import describe
 from ittybatch.intake.wanted import RequestRefused
@@ -196,8 +196,7 @@ async def one_file(request: Request) -> Response:
     try:
         make = Make.from_form(form)
         content_type = form.text("content_type").lower()
-        suffix = guess_extension(content_type) or ""
-        name = f"{form.text('name') or 'upload'}{suffix}"
+        name = with_suffix(form.text("name"), content_type)
         uploads = making.uploads
         token = make.token(0)
         key = uploads.key(make.announced(name, content_type, 1), token)

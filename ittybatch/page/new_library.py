@@ -28,7 +28,7 @@ from ittybatch.intake.wanted import RequestRefused
 from ittybatch.ittybit.redaction import shown_source
 from ittybatch.ledger.actions import Asker
 from ittybatch.ledger.queries import batch_of_run
-from ittybatch.page.forms import Form, read_form
+from ittybatch.page.forms import Form, read_form, words_of
 from ittybatch.page.making import asker_of
 from ittybatch.page.new import show
 from ittybatch.page.shell import Shell
@@ -79,7 +79,7 @@ def _parameters(shell: Shell, form: Form) -> dict[str, Any]:
         first = error.errors(include_url=False, include_input=False)[0]
         raise _refused(
             ".".join(map(str, first["loc"])) or "options",
-            f"{first['msg'].removeprefix('Value error, ')}.",
+            words_of(first),
             "Correct it. Nothing was started.",
         ) from None
     return {

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from ittybatch.engine.options import BatchOptions, Priority
 from ittybatch.engine.tuning import Tuning
-from ittybatch.page.forms import Form
+from ittybatch.page.forms import Form, words_of
 
 _BEFORE = "was_"
 
@@ -117,7 +117,7 @@ def read_tuning(form: Form, options: Mapping[str, Any]) -> Tuned:
         changes = Tuning.model_validate(values)
     except ValidationError as error:
         for each in error.errors(include_url=False):
-            errors.setdefault(str(each["loc"][0]), f"{each['msg']}.")
+            errors.setdefault(str(each["loc"][0]), words_of(each))
         changes = None
     if errors:
         return Tuned(None, tuning_fields(options, given, errors))

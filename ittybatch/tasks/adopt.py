@@ -2,6 +2,7 @@
 
 from prefect.logging import get_run_logger
 
+from ittybatch.engine.naming import default_batch_name
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.reports.forms import refuse_file
 from ittybatch.engine.scope import settle
@@ -51,13 +52,15 @@ def _opened(
     # Release the jobs of batches whose process was killed while planning.
     sweep(ledger, settings.lease_s)
     source, chosen = settle(ledger, source, profile, settings.profiles_dir)
+    # The source is later a parameter of a replacing run, and Prefect refuses nulls there.
+    stored = source.model_dump(mode="json", exclude_none=True)
     return ledger.write(
         open_batch,
         flow_run_id=flow_run,
         deployment_id=deployment,
-        name=options.name or deployment_name() or chosen.name,
-        # The source is later a parameter of a replacing run, and Prefect refuses nulls there.
-        source=source.model_dump(mode="json", exclude_none=True),
+        name=options.name
+        or ledger.read(default_batch_name, stored, chosen.name, deployment_name()),
+        source=stored,
         profile=chosen.model_dump(mode="json"),
         options=options.to_store(),
     )

@@ -77,7 +77,7 @@ def test_a_pause_is_no_way_around_the_approval(
     assert _suspended(system, batch, 2) != first
     status = system.status(batch)
     assert status.state is BatchState.UNAPPROVED
-    assert status.reason == "12 jobs are to be submitted, more than 0."
+    assert status.reason == "12 jobs are planned. Nothing is sent before you approve it."
     assert system.wire.jobs(batch) == []
 
     assert system.command("approve", batch).returncode == 0

@@ -97,6 +97,15 @@ def test_nobody_is_asked_about_nothing() -> None:
     assert why_ask(found, BatchOptions(approve_above_jobs=0)) is None
 
 
+def test_who_asks_for_every_plan_has_set_no_limit_to_name() -> None:
+    """The sentence says what waits; a limit is named only if there is one."""
+    found = _estimate()
+    said = why_ask(found, BatchOptions(approve_above_jobs=0))
+    assert said == "120 jobs are planned. Nothing is sent before you approve it."
+    said = why_ask(found, BatchOptions(approve_above_jobs=9))
+    assert said == "120 jobs are to be submitted, more than 9."
+
+
 def test_the_ledger_remembers_how_long_jobs_took(ledger: Ledger) -> None:
     """By kind, and how many ended lately."""
     chunk, sent = library.submitted(ledger, library.job("a.mov"), library.job("b.mov"))

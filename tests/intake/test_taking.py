@@ -45,7 +45,7 @@ def test_a_request_is_answered_with_ittybits_id(ledger: Ledger, settings: Settin
     assert (batch.id, batch.state, batch.name) == (
         taken.batch_id,
         BatchState.RUNNING,
-        "requests",
+        f"requests, {batch.created_at.day} {batch.created_at:%b}",
     )
     [chunk] = harness.chunks(ledger)
     assert (chunk.state, chunk.growing, chunk.in_flight, chunk.sent, chunk.items) == (
@@ -211,7 +211,9 @@ def test_its_batch_is_like_any_other(ledger: Ledger, settings: Settings) -> None
     """Its status names the source, and its jobs are in the report's rows."""
     [taken] = take(ledger, settings, by_profile("a.mov"))
     status = ledger.read(batch_status, taken.batch_id)
-    assert (status.name, status.profile, status.counts["jobs"]) == ("web", "web", 3)
+    today = status.created_at
+    assert status.name == f"web requests, {today.day} {today:%b}"
+    assert (status.profile, status.counts["jobs"]) == ("web", 3)
     assert source_name(status.source) == f"requests of {status.source['day']}"
     assert ledger.read(find_batch, "latest") == taken.batch_id
     assert len(library.rows(ledger, taken.batch_id)) == 3

@@ -139,7 +139,9 @@ def waiting(ledger: Ledger, **options: Any) -> str:  # noqa: ANN401
     batch = library.new_batch(ledger, options=options).id
     planned = library.page(*(library.job(f"{batch}/{name}.mov") for name in "ab"))
     ledger.write(plan_page, batch, planned, after=None, chunk_size=10)
-    ledger.write(finish_planning, batch, "2 jobs are to be submitted, more than 0.")
+    ledger.write(
+        finish_planning, batch, "2 jobs are planned. Nothing is sent before you approve it."
+    )
     return batch
 
 

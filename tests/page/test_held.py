@@ -143,7 +143,7 @@ class TestThePage:
         assert f"{GROUP} failed jobs 2" in text
         assert "Held since" in text
         assert "For example s3://media/b.mov" in text
-        assert "It would fail again" in text
+        assert "fix that first, then release it: the next batch makes it." in text
         assert "no price is set" in text
         assert "3 jobs" not in words(page.get(f"/page/held?batch={batch}"))
         assert "no video stream" in words(page.get("/page/held?input=s3://media/in/"))

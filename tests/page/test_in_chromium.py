@@ -69,13 +69,13 @@ def test_a_paused_page_stands_still(browser: Browser, busy: Running) -> None:
     """And catches up at once."""
     with visitor(browser) as someone:
         page, other = (open_live(someone.new_page(), busy) for _ in range(2))
-        page.get_by_role("button", name="Pause").click()
+        page.get_by_role("button", name="Stop updating").click()
         send(busy, payload("task-0"))
         expect(applied(other)).to_have_text("1")
         # Both were told at once; the request of this one would take no longer.
         page.wait_for_timeout(500)
         expect(applied(page)).to_have_text("0")
-        page.get_by_role("button", name="Continue").click()
+        page.get_by_role("button", name="Update again").click()
         expect(applied(page)).to_have_text("1")
 
 
@@ -143,6 +143,25 @@ def test_without_script_a_form_tells_what_was_done(browser: Browser, busy: Runni
         assert "done=" in page.url
         page.get_by_role("link", name="Batches").click()
         assert not page.get_by_role("status").inner_text()
+
+
+def test_without_script_a_page_says_that_it_stands_still(browser: Browser, busy: Running) -> None:
+    """Jobs at Ittybit would seem to hang, and nothing would lead on."""
+    with visitor(browser, java_script_enabled=False, viewport={"width": 390, "height": 800}) as one:
+        page = one.new_page()
+        page.goto(f"{busy.url}/page/?q=test")
+        ended = page.locator("#batches .figures dd").first
+        expect(ended).to_have_text(f"0 of {JOBS}")
+        send(busy, payload("task-0"))
+        hint = page.locator(".who")
+        expect(hint).to_contain_text("Reload to see progress")
+        hint.get_by_role("link", name="Reload").click()
+        expect(ended).to_have_text(f"1 of {JOBS}")
+        assert page.url.endswith("/page/?q=test")
+        assert overflow(page) <= 0
+    with visitor(browser) as live:
+        page = open_live(live.new_page(), busy)
+        expect(page.locator(".who")).not_to_contain_text("Reload")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

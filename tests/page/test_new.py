@@ -9,6 +9,7 @@ import pytest
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.actions import Via, recent_actions, record_action
 from ittybatch.ledger.database import create_ledger_engine
+from ittybatch.ledger.queries import recent_batches
 from tests.intake.harness import jobs
 from tests.page.new_jobs import MORE, PROFILE, Viewer, sealed, serving, text
 from tests.receiver.harness import SECRET, wait_until
@@ -57,6 +58,11 @@ def test_an_address_is_shown_with_its_price_and_made_once_when_it_is_confirmed(
     wait_until(lambda: all(job.state == "succeeded" for job in jobs(ledger)))
     listed = text(viewer.get(f"{answers[0].headers['location']}&all=1"))
     assert "2 of 2 outputs are there" in listed
+    batch = ledger.read(recent_batches)[0]
+    assert batch.name.startswith("web requests, ")
+    assert f"film.mov in {batch.name}" in listed, "each page calls the batch the same"
+    for page in ("", "/chunks", "/rejects", "/cancel"):
+        assert batch.name in text(viewer.get(f"/page/batches/{batch.id}{page}"))
 
     again = viewer.preview()
     assert text(again).count("already made see it") == 2
@@ -68,6 +74,10 @@ def test_an_address_is_shown_with_its_price_and_made_once_when_it_is_confirmed(
     recorded = ledger.read(recent_actions)
     assert [(each.action, each.via) for each in recorded] == [("process", Via.PAGE)] * 2
     assert recorded[-1].outcome == "2 jobs were asked for."
+    ledger.write(
+        record_action, actor="ann", via=Via.PAGE, action="tune", outcome="Done.", batch=batch.id
+    )
+    assert f"tune {batch.name} Done." in text(viewer.get("/page/actions"))
 
 
 def test_what_was_not_seen_is_not_paid_for(ledger: Ledger, viewer: Viewer, tmp_path: Path) -> None:
@@ -162,6 +172,7 @@ def test_a_bucket_is_planned_by_a_run_and_mistakes_are_told_before(
         ({"min_size": "many"}, "min_size"),
         ({"max_cost": "5"}, "max_cost needs cost_per_job"),
         ({"canary_items": "-1"}, "canary_items"),
+        ({"cost_per_job": "cheap"}, "(cost_per_job): Write a number, for example 0.5."),
         ({"key": "x"}, "The form is not of this page"),
     ):
         answer = on_sqlite.post("/page/new/library", {**form, **fields})

@@ -32,7 +32,7 @@ def viewer(sqlite_url: str, tmp_path: Path, bucket: str) -> Iterator[Viewer]:
     declared = tmp_path / "intake.yaml"
     declared.write_text(
         f"uploads:\n  bucket: {bucket}\n  profile: web\n  max_bytes: 1GB\n"
-        "  content_types: [video/*, audio/*]\n"
+        "  content_types: [video/*, audio/*, image/png, image/gif]\n"
     )
     with (
         sandboxes.running(instant=True, webhook_secret=SECRET) as sandbox,
@@ -184,12 +184,20 @@ def test_without_script_one_file_goes_by_a_form_and_is_made_after_a_look(
     viewer: Viewer, ledger_of: Ledger
 ) -> None:
     """The bucket takes the form, and leads back to what the file would make."""
+    offered = viewer.get("/page/new")
+    types = re.findall(r"<option>([^<]+)</option>", offered.text)
+    assert {"video/mp4", "audio/mpeg", "image/png", "image/gif"} <= set(types)
+    chosen = re.findall(r'<option value="([^"]+)" selected', offered.text)
+    assert chosen[:3] == ["profile:web"] * 3, "a video does not become audio by default"
+    assert "image/jpeg" not in types, "this bucket does not accept it"
+    assert "one file of at most 1.0 GB goes at a time" in text(offered)
     page = viewer.post(
         "/page/new/file",
         {"make": "profile:web", "content_type": "video/quicktime", "name": "Our film"},
     )
     form = re.search(r'<form class="fields" method="post" action="([^"]+)"', page.text)
     assert form
+    assert "up to 1.0 GB" in text(page)
     policy = page.headers["content-security-policy"]
     assert f"form-action 'self' {form[1].rsplit('/', 1)[0]}" in policy or form[1].rstrip(
         "/"
@@ -213,6 +221,11 @@ def test_without_script_one_file_goes_by_a_form_and_is_made_after_a_look(
         assert taken.status_code == 303
     assert len(jobs(ledger_of)) == 3
 
+    named = viewer.post(
+        "/page/new/file",
+        {"make": "profile:web", "content_type": "audio/mpeg", "name": "My interview.mp3"},
+    )
+    assert re.search(r'name="key" value="uploads/[0-9a-f]{32}-My-interview\.mp3"', named.text)
     early = viewer.post("/page/new/file", {"make": "profile:web", "content_type": "video/mp4"})
     there = re.search(r'name="success_action_redirect" value="([^"]+)"', early.text)
     assert there

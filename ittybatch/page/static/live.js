@@ -9,7 +9,7 @@
   const WORDS = {
     open: "Live",
     lost: "Reconnecting …",
-    paused: "Paused",
+    paused: "Not updating",
     off: "Updates each 30 s",
   };
   let paused = false;
@@ -72,14 +72,13 @@
     const button = document.createElement("button");
     button.type = "button";
     button.className = "plain";
-    button.textContent = "Pause";
-    button.title = "Stop updating what is shown";
+    button.textContent = "Stop updating";
     button.addEventListener("click", () => {
       paused = !paused;
-      button.textContent = paused ? "Continue" : "Pause";
+      button.textContent = paused ? "Update again" : "Stop updating";
       report();
     });
-    element.append(words, button);
+    element.replaceChildren(words, button);
     if (window.SharedWorker) {
       port = new SharedWorker(worker).port;
       port.onmessage = ({ data }) => hear(data);

@@ -31,7 +31,9 @@ def test_a_backfill_is_planned_approved_and_watched(
     page.get_by_text("Artifacts", exact=True).click()
     expect(page.get_by_text(f"plan-{batch}")).to_have_count(1)
     page.get_by_role("button", name="Resume").click()
-    expect(page.get_by_text("2 jobs are to be submitted, more than 0.")).to_be_visible()
+    expect(
+        page.get_by_text("2 jobs are planned. Nothing is sent before you approve it.")
+    ).to_be_visible()
     # A click opens the list and closes it again; an arrow key only opens it.
     page.locator(".p-modal .p-select-button__control").press("ArrowDown")
     page.get_by_role("option", name="approve").click()

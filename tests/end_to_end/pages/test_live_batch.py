@@ -53,7 +53,7 @@ def test_a_batch_is_steered_and_retried(
 
     tab.get_by_label("Submissions per second").fill("slow")
     tab.get_by_role("button", name="Apply").click()
-    expect(tab.locator(".error")).to_contain_text("valid number")
+    expect(tab.locator(".error")).to_contain_text("Write a number")
     tab.get_by_label("Submissions per second").fill("0")
     tab.get_by_role("button", name="Apply").click()
     expect(tab.locator("#outcome")).to_contain_text("submit_per_s: no limit")
@@ -65,7 +65,7 @@ def test_a_batch_is_steered_and_retried(
 
     expect(tab.locator("#failures")).to_contain_text("Could not read …: it has … bytes")
     system.wire.strike({})
-    tab.get_by_role("link", name=re.compile("Retry these 1 ")).click()
+    tab.get_by_role("link", name=re.compile("Retry this job ")).click()
     tab.get_by_role("button", name=re.compile("Retry 1 job")).click()
     expect(tab.locator("#outcome")).to_contain_text("Asked for 1 job to be made again")
     shows(tab, "#done", "Its batch 2", live=live)

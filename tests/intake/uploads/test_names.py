@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from ittybatch.intake.upload_names import guess_type, upload_key
+from ittybatch.intake.upload_names import guess_type, upload_key, with_suffix
 from ittybatch.sources.entry import has_unseen
 from ittybatch.sources.filters import is_hidden
 
@@ -64,6 +64,26 @@ def test_the_type_gives_a_suffix_where_the_name_has_none_of_media(
 ) -> None:
     """Conditions of profiles read the medium from the suffix."""
     assert name_of(filename, content_type).endswith(suffix)
+
+
+@pytest.mark.parametrize(
+    ("filename", "content_type", "name"),
+    [
+        ("My interview.mp3", "audio/mpeg", "My interview.mp3"),
+        ("Holiday.JPEG", "image/jpeg", "Holiday.JPEG"),
+        ("still.png", "image/png", "still.png"),
+        ("song.m4a", "audio/x-m4a", "song.m4a"),
+        ("Our film", "video/quicktime", "Our film.mov"),
+        ("part 1.5", "video/mp4", "part 1.5.mp4"),
+        ("film.mp4", "audio/mpeg", "film.mp4.mp3"),
+        ("", "image/gif", "upload.gif"),
+    ],
+)
+def test_a_name_gets_the_suffix_of_its_type_unless_it_has_one(
+    filename: str, content_type: str, name: str
+) -> None:
+    """A form without script asks for both, because a browser sends neither."""
+    assert with_suffix(filename, content_type) == name
 
 
 def test_a_long_name_is_cut() -> None:

@@ -32,7 +32,7 @@ def test_batches_under_way_come_first_with_their_figures(ledger: Ledger, page: P
     assert "Succeeded 1 of 4 Failed 0 At Ittybit 3" in words(card)
     assert "a minute Time left" in words(card)
     [card] = re.findall(rf'<article[^>]+id="batch-{asking}".*?</article>', html, re.DOTALL)
-    assert "2 jobs are to be submitted, more than 0." in words(card)
+    assert "2 jobs are planned. Nothing is sent before you approve it." in words(card)
     assert "Spent 0.00 of 3.00" in words(card)
     assert "cancelled" in words(finished)
     assert HOSTILE not in html

@@ -83,7 +83,14 @@ def test_tuning_shows_an_error_beside_its_field(ledger: Ledger, page: Page) -> N
     before = {"was_max_active_chunks": "4", "was_submit_per_s": "", "was_priority": "normal"}
     answer = page.post(f"/page/batches/{batch}/tune", 422, **fields, **before)
     errors = re.findall(r'id="tune-(\w+)-hint"><strong class="error">([^<]+)', answer.text)
-    assert dict(errors).keys() == {"max_active_chunks", "submit_per_s"}
+    assert dict(errors) == {
+        "max_active_chunks": "Input should be greater than or equal to 1.",
+        "submit_per_s": "Write a number, for example 0.5.",
+    }
+    answer = page.post(
+        f"/page/batches/{batch}/tune", 422, **{**fields, **before, "max_active_chunks": "2.5"}
+    )
+    assert "Write a whole number, for example 5." in words(answer.text)
     assert 'value="fast"' in answer.text
     assert ledger.read(read_batch, batch).options == {}
 

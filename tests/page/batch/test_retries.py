@@ -49,7 +49,7 @@ def test_a_group_is_retried_once_for_each_confirmation(
     assert "Retry these 3" not in text
     assert "Retry asked for" in text
     assert "It waits for a worker." in text
-    assert "Retry these 1 (" in text, "of another reason, and not asked for"
+    assert "Retry this job (" in text, "of another reason, and not asked for"
     assert "retry by someone on this machine (page)" in text
     assert "Its batch begins when a worker starts the flow run." in text
     again = {"type": "failed", "batch": batch}
