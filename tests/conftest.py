@@ -5,6 +5,7 @@ import gc
 import os
 import shutil
 import sqlite3
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -24,6 +25,11 @@ from ittybatch_local.postgres import SERVER_OPTIONS, PostgresCluster
 from ittybatch_local.supervisor import Supervisor
 
 pytest_plugins = ["tests.aws", "tests.order"]
+
+# Without bytecode each worker of each run compiles all tests: nine seconds of CPU each. This cannot
+# be a fixture: pytest compiles tests before the first.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 OURS = ("ITTYBIT_", "ITTYBATCH_", "PREFECT_", "AWS_", "DATABASE_URL", "WEBHOOK_URL", "PORT")
 TEMPLATE = "migrated"

@@ -27,7 +27,7 @@ _PATH = "/page/health"
 # Then the answer says that the checks go on.
 _WAIT_S = 8.0
 _SILENT_AFTER = timedelta(minutes=3)
-# The deployment's schedule is every ten minutes.
+# The deployment's schedule is every five minutes.
 _RECONCILE_LATE_AFTER = timedelta(minutes=30)
 
 

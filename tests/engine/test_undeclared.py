@@ -134,7 +134,10 @@ def test_a_schedule_that_is_taken_out_of_the_file_starts_nothing_any_more(
         "the schedule `0 2 * * *` of run-batch/nightly",
         f"the schedule `0 2 * * *` of run-batch/old-name{undeclared}",
     ]
-    assert still_without.inactive() == []
+    assert sorted(still_without.inactive()) == [
+        f"the schedule `0 2 * * *` of run-batch/new-name{undeclared}",
+        f"the schedule `0 9 * * *` of run-batch/named{undeclared}",
+    ]
     assert len(again.active("nightly")) == 1
 
 

@@ -16,6 +16,7 @@ from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.migrate import upgrade
 from ittybatch_local.ports import choose_ports
+from tests.command_line import typed
 from tests.ledger import library
 from tests.receiver.harness import SECRET, Running, payload, running, wait_until
 
@@ -177,11 +178,11 @@ def test_the_command_listens_on_port_and_ends_when_told(sqlite_url: str, tmp_pat
 
 
 @pytest.mark.parametrize("secret", ["", " , "])
-def test_the_command_refuses_to_run_without_a_secret(sqlite_url: str, secret: str) -> None:
+def test_the_command_refuses_to_run_without_a_secret(
+    sqlite_url: str, tmp_path: Path, secret: str
+) -> None:
     """Exit status 3: it could not run; the message names the remedy."""
     environment = _environment(ITTYBIT_WEBHOOK_SECRET=secret, DATABASE_URL=sqlite_url, PORT="0")
-    done = subprocess.run(
-        COMMAND, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = typed("receiver", environment=environment, cwd=tmp_path)
     assert done.returncode == 3
     assert "ITTYBIT_WEBHOOK_SECRET" in done.stdout + done.stderr

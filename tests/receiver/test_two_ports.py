@@ -1,6 +1,7 @@
 """The receiver on two ports: webhooks for the internet, everything else for the inside."""
 
 import contextlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.receiver.serving import listen, parse_address
 from ittybatch_local.ports import choose_ports
+from tests.command_line import typed
 from tests.receiver.api_client import AUTHORIZED, TOKEN
 from tests.receiver.harness import (
     PATH,
@@ -48,9 +50,23 @@ class Two:
         return False
 
 
+@pytest.fixture(scope="module")
+def two(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
+    """A running receiver for the tests that leave it running."""
+    folder = tmp_path_factory.mktemp("two")
+    with _started(f"sqlite:///{shutil.copy(sqlite_template, folder)}", folder) as up:
+        yield up
+
+
 @pytest.fixture
-def two(sqlite_url: str, tmp_path: Path) -> Iterator[Two]:
-    """A running receiver; terminated after the test, if it still runs."""
+def mortal(sqlite_url: str, tmp_path: Path) -> Iterator[Two]:
+    """A running receiver for a test that ends it."""
+    with _started(sqlite_url, tmp_path) as up:
+        yield up
+
+
+@contextlib.contextmanager
+def _started(sqlite_url: str, tmp_path: Path) -> Iterator[Two]:
     ports = choose_ports(["public", "private"], tmp_path / "ports.json")
     environment = _environment(
         PORT=str(ports["public"]),
@@ -104,11 +120,15 @@ def test_a_header_does_not_open_the_private_side(two: Two) -> None:
 
 def test_both_count_in_the_same_metrics(two: Two) -> None:
     """One process, one ledger, one set of figures."""
-    two.public.post(payload("task-1"))
-    assert two.private.metric('ittybatch_deliveries_total{verdict="unknown"}') == 1
+    sample = 'ittybatch_deliveries_total{verdict="unknown"}'
+    before = two.private.metric(sample)
+    two.public.post(payload("a task of nobody"))
+    assert two.private.metric(sample) == before + 1
 
 
-def test_one_signal_ends_both_with_every_answered_webhook_stored(two: Two, sqlite_url: str) -> None:
+def test_one_signal_ends_both_with_every_answered_webhook_stored(
+    mortal: Two, sqlite_url: str
+) -> None:
     """Under load, within two seconds, with connections that stay open on both ports."""
     answered: list[str] = []
     stopping = threading.Event()
@@ -118,22 +138,22 @@ def test_one_signal_ends_both_with_every_answered_webhook_stored(two: Two, sqlit
             for number in range(10_000):
                 task = f"task-{worker}-{number}"
                 try:
-                    if two.public.post(payload(task)).status_code == 200:
+                    if mortal.public.post(payload(task)).status_code == 200:
                         answered.append(task)
-                    client.get(f"{two.private.url}/healthz")
+                    client.get(f"{mortal.private.url}/healthz")
                 except httpx.TransportError:
                     return
                 if stopping.is_set():
                     return
 
     threads = [threading.Thread(target=send, args=(worker,)) for worker in range(4)]
-    with two.public.connection(), two.private.connection():  # idle ones
+    with mortal.public.connection(), mortal.private.connection():  # idle ones
         for thread in threads:
             thread.start()
         wait_until(lambda: len(answered) > 20)
         started = time.monotonic()
-        two.process.send_signal(signal.SIGTERM)
-        two.process.wait(10)
+        mortal.process.send_signal(signal.SIGTERM)
+        mortal.process.wait(10)
         took_s = time.monotonic() - started
         stopping.set()
         for thread in threads:
@@ -145,12 +165,12 @@ def test_one_signal_ends_both_with_every_answered_webhook_stored(two: Two, sqlit
 
 
 def test_requests_under_way_are_answered_and_stored_after_the_signal(
-    two: Two, sqlite_url: str
+    mortal: Two, sqlite_url: str
 ) -> None:
     """Their bodies come when nobody new is let in any more."""
     tasks = ("task-1", "task-2", "task-3")
     with contextlib.ExitStack() as stack:
-        begun = [(stack.enter_context(two.public.connection()), raw(payload(t))) for t in tasks]
+        begun = [(stack.enter_context(mortal.public.connection()), raw(payload(t))) for t in tasks]
         for connection, body in begun:
             signature = sign(body, SECRET.encode())
             head = (
@@ -159,12 +179,12 @@ def test_requests_under_way_are_answered_and_stored_after_the_signal(
             )
             connection.sendall(head.encode())
             assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
-        two.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: all(_refuses(up.port) for up in (two.public, two.private)))
+        mortal.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: all(_refuses(up.port) for up in (mortal.public, mortal.private)))
         for connection, body in begun:
             connection.sendall(body)
             assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
-    assert two.process.wait(10) in {0, -signal.SIGTERM}
+    assert mortal.process.wait(10) in {0, -signal.SIGTERM}
     with contextlib.closing(Ledger(create_ledger_engine(sqlite_url))) as ledger:
         assert {row.task_id for row in deliveries(ledger)} == {*tasks}
 
@@ -217,16 +237,9 @@ def test_a_name_is_listened_on_at_each_of_its_addresses() -> None:
         listen("nowhere.invalid", 0)
 
 
-def test_the_ports_have_to_differ(sqlite_url: str) -> None:
+def test_the_ports_have_to_differ(sqlite_url: str, tmp_path: Path) -> None:
     """One port cannot be both."""
     environment = _environment(PORT="8300", ITTYBIT_WEBHOOK_SECRET=SECRET, DATABASE_URL=sqlite_url)
-    done = subprocess.run(
-        [*COMMAND, "--private", "127.0.0.1:8300"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = typed("receiver", "--private", "127.0.0.1:8300", environment=environment, cwd=tmp_path)
     assert done.returncode == 3
     assert "another port" in done.stdout + done.stderr
