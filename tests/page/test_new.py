@@ -123,7 +123,7 @@ def test_what_cannot_be_taken_is_said_beside_the_field(on_sqlite: Viewer) -> Non
 def test_no_price_is_guessed_no_signature_shown_and_no_name_runs(on_sqlite: Viewer) -> None:
     url = "https://example.com/<script>alert(1)</script>.mov?X-Amz-Signature=abcdef123456"
     answer = on_sqlite.preview(url=url, make="kind:video")
-    assert "unknown no rate for video (ITTYBATCH_KIND_COSTS)" in text(answer)
+    assert "unknown no price is set for video (ITTYBATCH_KIND_COSTS)" in text(answer)
     assert "abcdef123456" not in answer.text
     assert "<script>alert" not in answer.text
     assert "&lt;script&gt;alert" in answer.text

@@ -70,7 +70,7 @@ def test_files_are_shown_with_their_price_and_made_once(
     said = text(answer)
     assert "3 files, profile web" in said
     assert "notes.txt 9 Bytes refused Files of type 'text/plain' are not accepted" in said
-    assert "unknown no rate for audio" in said
+    assert "unknown no price is set for audio" in said
     assert "Send 2 files, make 4 jobs" in said
     assert "<b>film" not in answer.text
     fields = {"sealed": sealed(answer), "number": "0"}
