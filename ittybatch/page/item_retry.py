@@ -32,7 +32,11 @@ async def confirm(request: Request) -> Response:
     """Ask whether to make a job again, with the reason of its failure and what it may cost."""
     shell = Shell.of(request)
     item = await item_of(request)
-    job = _job_of(item, request.query_params.get("job", ""))
+    asked = request.query_params.get("job")
+    if asked is None:
+        address = f"/page/items/{item.chunk_id}/{item.number}"
+        return RedirectResponse(address, HTTPStatus.SEE_OTHER)
+    job = _job_of(item, asked)
     if job.state not in UNSUCCESSFUL:
         return RedirectResponse(_address(item, job), HTTPStatus.SEE_OTHER)
     before = datetime.now(UTC).isoformat()

@@ -92,6 +92,10 @@ def addresses(ledger: Ledger, hostile: Hostile) -> list[str]:
     queries: list[tuple[str, dict[str, str]]] = [
         ("/page/jobs", {"batch": hostile.batch}),
         ("/page/jobs", {"q": BACKWARDS, "metadata": "<script>"}),
+        (
+            f"/page/items/{hostile.chunk}/{hostile.number}/retry",
+            {"job": str(hostile.job)},
+        ),
         ("/page/new/made", {"jobs": str(hostile.job)}),
         ("/page/actions", {"actor": "<script>", "batch": hostile.batch}),
         ("/page/held", {"input": "s3://films/", "batch": hostile.batch}),
