@@ -16,7 +16,6 @@ from ittybatch.engine.reports.failures import failure_rows, read_failures
 from ittybatch.engine.reports.forms import (
     CsvReport,
     JsonReport,
-    ParquetReport,
     ReportForm,
     ReportFormat,
 )
@@ -232,6 +231,8 @@ def _opened(
             case ReportFormat.CSV:
                 yield CsvReport(stream, for_excel=isinstance(place, str))
             case ReportFormat.PARQUET:
+                from ittybatch.engine.reports.parquet import ParquetReport  # noqa: PLC0415
+
                 yield ParquetReport(stream)
             case ReportFormat.HTML:
                 reasons = ledger.read(failure_reasons, batch)

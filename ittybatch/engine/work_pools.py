@@ -18,13 +18,11 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import WorkPool
 from prefect.exceptions import ObjectNotFound
-from prefect.workers.process import ProcessWorker
-from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
 
 from ittybatch.errors import IttybatchError
 
 WORK_POOL = "ittybatch"
-PROCESS = ProcessWorker.type
+PROCESS = "process"
 
 
 class UnreadableDeclarations(IttybatchError):
@@ -125,6 +123,11 @@ def _create(
 ) -> str:
     limit = concurrency or 2 * (os.cpu_count() or 1)
     kind = declared.type or PROCESS
+    # The receiver's page checks pools, and needs no worker's code.
+    from prefect.workers.utilities import (  # noqa: PLC0415
+        get_default_base_job_template_for_infrastructure_type,
+    )
+
     # Without a template, the first worker of the pool brings its own.
     template = asyncio.run(get_default_base_job_template_for_infrastructure_type(kind)) or {}
     client.create_work_pool(

@@ -182,6 +182,8 @@ def _group(
 
 def _batches(transaction: Transaction, jobs: Sequence[int]) -> dict[int, str]:
     """The batches of jobs, by job."""
+    if not jobs:
+        return {}
     query = select(Job.id, Chunk.batch_id).join(Chunk, Chunk.id == Job.chunk_id)
     return {row.id: row.batch_id for row in transaction.rows(query.where(Job.id.in_(jobs)))}
 

@@ -31,6 +31,12 @@ def test_a_chunks_leg_loads_no_source() -> None:
     assert not (unwanted | ANALYSIS) & found
 
 
+@pytest.mark.parametrize("module", ["ittybatch.receiver.app", "ittybatch.flows.run_batch"])
+def test_nothing_loads_parquet_before_it_is_read_or_written(module: str) -> None:
+    """Receivers hardly ever do; pyarrow and numpy take 40 MB of memory."""
+    assert not {"pyarrow", "prefect.workers", *ANALYSIS} & loaded(f"import {module}")
+
+
 @pytest.mark.parametrize("code", ["import ittybatch", "import ittybatch.cli.app"])
 def test_a_command_starts_without_what_it_may_not_need(code: str) -> None:
     """The package offers its functions by name, and loads them when they are used."""

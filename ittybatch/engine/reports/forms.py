@@ -1,4 +1,4 @@
-"""The formats of the report that list every job: JSON, CSV, Parquet.
+"""The formats of the report that list every job, and those of them that are text: JSON, CSV.
 
 Each format receives the jobs page by page and does not keep the whole report in memory.
 """
@@ -8,11 +8,9 @@ import io
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import PurePath
-from typing import IO, Any, Protocol
+from typing import IO, Protocol
 
 import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ittybatch.engine.reports.cells import BYTE_ORDER_MARK, cell
 from ittybatch.engine.reports.entries import (
@@ -26,19 +24,6 @@ from ittybatch.engine.reports.tally import Tally
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger.queries import BatchStatus
 from ittybatch.ledger.results import Result
-
-_ROW_GROUP = 10_000
-_TYPES: dict[str, pa.DataType] = {
-    "attempts": pa.int32(),
-    "width": pa.int32(),
-    "height": pa.int32(),
-    "duration_s": pa.float64(),
-    "size_bytes": pa.int64(),
-    "input_size_bytes": pa.int64(),
-    "submitted_at": pa.timestamp("us", tz="UTC"),
-    "completed_at": pa.timestamp("us", tz="UTC"),
-}
-PARQUET_SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in COLUMNS])
 
 
 class ReportFormat(StrEnum):
@@ -168,28 +153,3 @@ class CsvReport:
         text = io.StringIO(newline="")
         csv.writer(text).writerows(rows)
         self._stream.write(text.getvalue().encode())
-
-
-class ParquetReport:
-    """The report as Parquet, with thousands of jobs per row group."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._writer = pq.ParquetWriter(stream, PARQUET_SCHEMA)
-        self._group: list[Any] = []
-
-    def add(self, rows: Sequence[Result], /) -> None:
-        """Collect these jobs, and write them once they fill a row group."""
-        self._group.extend(job_columns(row) for row in rows)
-        if len(self._group) >= _ROW_GROUP:
-            self._flush()
-
-    def end(self, tally: Tally, /) -> None:
-        """Write the last row group and the footer."""
-        del tally
-        if self._group:
-            self._flush()
-        self._writer.close()
-
-    def _flush(self) -> None:
-        self._writer.write_table(pa.Table.from_pylist(self._group, schema=PARQUET_SCHEMA))
-        self._group.clear()

@@ -56,7 +56,7 @@ def test_a_batch_is_steered_and_retried(
     expect(tab.locator(".error")).to_contain_text("Write a number")
     tab.get_by_label("Submissions per second").fill("0")
     tab.get_by_role("button", name="Apply").click()
-    expect(tab.locator("#outcome")).to_contain_text("submit_per_s: no limit")
+    expect(tab.locator("#outcome")).to_contain_text("Submissions per second: no limit")
     tab.get_by_role("link", name="Cancel batch…").click()
     expect(tab.get_by_text("will not be sent")).to_be_visible()
     tab.get_by_role("link", name="Keep it").click()

@@ -12,7 +12,7 @@ from ittybatch.ledger.database import create_ledger_engine
 from tests.chromium import chromium
 from tests.page.browsing import WIDTHS, overflow, violations, visitor
 from tests.page.steering import HOSTILE, Recorder, failing, waiting
-from tests.receiver.harness import running, wait_until
+from tests.receiver.harness import running
 
 # Other tests may use all CPUs at the same time.
 PATIENCE_MS = 30_000
@@ -88,7 +88,10 @@ def test_what_a_lever_has_done_is_shown_beside_its_outcome(browser: Browser, sce
         page.route("**/regions/batches/**", lambda route: held_up.append((route, route.fetch())))
         page.evaluate("document.body.dispatchEvent(new CustomEvent('changed'))")
         expect(page.locator("#live")).to_have_attribute("data-state", "open")
-        wait_until(lambda: page.wait_for_timeout(50) or held_up)
+        for _ in range(PATIENCE_MS // 50):
+            if held_up:
+                break
+            page.wait_for_timeout(50)  # Playwright calls handlers only while it waits
         page.get_by_role("button", name="Pause batch").click()
         outcome(page, "is held.")
         badge(page, "held")
