@@ -124,7 +124,9 @@ def start(
                 idempotency_key=str(uuid4()),
             )
             record.outcome = f"Started flow run {flow_run}."
-            record.details["flow_run_id"] = flow_run
+            # A dry run creates no batch that the page could wait for.
+            if not parameters.get("options", {}).get("dry_run"):
+                record.details["flow_run_id"] = flow_run
         if follow:
             ledger = open_ledger(settings)
             return follow_run(ledger, flow_runs, flow_run, home=settings.home, json=json)

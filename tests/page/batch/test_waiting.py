@@ -47,7 +47,7 @@ def test_pause_tune_and_cancel_answer_while_prefect_does_not(
             asked = page.get(f"/page/batches/{failed}/retry")
             assert "Retry 3 jobs" in asked
             assert "is cancelled" in page.told(page.post(f"{at}/cancel"))
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 20
             assert not any(each.done() for each in retries)
             assert not any(each.done() for each in looks)
         finally:
