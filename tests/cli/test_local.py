@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prefect import context
 
 from ittybatch.cli.local import use_local_stack
 from ittybatch.env_file import LOCAL_S3
@@ -24,6 +25,8 @@ STACK = {
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The home of a stack, and an environment that is as it was after the test."""
     before = dict(os.environ)
+    # Joining a stack refreshes Prefect's settings for the whole process.
+    monkeypatch.setattr(context, "GLOBAL_SETTINGS_CONTEXT", context.GLOBAL_SETTINGS_CONTEXT)
     home = private_folder(tmp_path / "home")
     write_environment(home / "stack.env", STACK)
     monkeypatch.chdir(tmp_path)
