@@ -9,6 +9,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from prefect import context
 
 from ittybatch.cli import main
 
@@ -29,6 +30,8 @@ def typed(*arguments: str, environment: Mapping[str, str], cwd: Path) -> Done:
         mock.patch.dict(os.environ, environment, clear=True),
     ):
         patch.chdir(cwd)
+        # A command that joins a running stack refreshes Prefect's settings for the whole process.
+        patch.setattr(context, "GLOBAL_SETTINGS_CONTEXT", context.GLOBAL_SETTINGS_CONTEXT)
         patch.setattr(sys, "argv", ["ittybatch", *arguments])
         patch.setattr(sys, "stdout", stdout)
         patch.setattr(sys, "stderr", stderr)
