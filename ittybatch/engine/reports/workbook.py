@@ -105,6 +105,8 @@ class WorkbookReport:
             writer = getattr(sheet, "_writer", None)
             if writer is None or not Path(writer.out).exists():
                 continue
+            # The file goes in any case. An error of closing it, such as a full disk, would hide the
+            # one for which the workbook is discarded.
             with contextlib.suppress(Exception):
                 if not sheet.closed:
                     sheet.close()
