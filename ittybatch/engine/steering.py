@@ -229,7 +229,7 @@ _RESULTS = {Action.PAUSE: BatchState.HELD, Action.CANCEL: BatchState.CANCELLED}
 def _not_waiting(batch: str, state: BatchState) -> CannotSteer:
     return CannotSteer(
         f"Batch {batch} does not wait for approval; it is {state.value}.",
-        remedy="Resume it instead." if state is BatchState.HELD else None,
+        remedy=f"`ittybatch resume {batch}` continues it." if state is BatchState.HELD else None,
     )
 
 

@@ -162,7 +162,7 @@ async def more(request: Request) -> Response:
 
 @_as_json
 async def complete(request: Request) -> Response:
-    """Check that a file has arrived, and make its jobs. Repeated, the answer is the same."""
+    """Check that a file has arrived, and make its jobs. Repeated, it makes nothing more."""
     form = await read_form(request)
     making = Making.of(request)
     uploads = making.uploads
@@ -174,7 +174,7 @@ async def complete(request: Request) -> Response:
             HTTPStatus.CONFLICT,
             "file",
             "What it becomes has changed since you looked. The file is in the bucket, and nothing "
-            "was made.",
+            "more was made.",
             f"Open New, give the address {item.uri}, and look again.",
         )
     taken = await uploads.complete(form.text("id"), None, asker_of(request))

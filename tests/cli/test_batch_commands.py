@@ -100,6 +100,7 @@ def test_only_a_held_batch_is_resumed(run: Run, batch: str, sqlite_url: str) -> 
     ledger.close()
     assert "402: no credit" in run("status", batch).stdout
     assert f"`ittybatch resume {batch}` continues it." in run("pause", batch).stdout
+    assert f"`ittybatch resume {batch}` continues it." in run("approve", batch).stderr
 
 
 def _empty_drain(sqlite_url: str) -> str:

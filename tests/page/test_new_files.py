@@ -129,7 +129,7 @@ def test_a_file_does_not_become_what_nobody_has_seen(
     assert refused.status_code == 409
     assert refused.json() == {
         "error": "What it becomes has changed since you looked. The file is in the bucket, and "
-        "nothing was made.",
+        "nothing more was made.",
         "remedy": f"Open New, give the address {begun['uri']}, and look again.",
     }
     assert s3.head_object(Bucket=bucket, Key=begun["uri"].removeprefix(f"s3://{bucket}/"))
