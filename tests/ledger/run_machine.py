@@ -261,7 +261,9 @@ class RunMachine(FlowProcesses, RuleBasedStateMachine):
                 works = any(
                     self.prefect.owners.get(flow_run) == owner for flow_run in self.processes
                 )
-                return works or self.died
+                # Resumed on Prefect's page after its process died: a worker starts it again.
+                scheduled = self.prefect.states.get(run.flow_run_id or "") is StateType.SCHEDULED
+                return works or scheduled or self.died
             case RunState.WAITING:
                 wake_at, under_way = self._reasons(owner)
                 return wake_at is not None or under_way

@@ -338,3 +338,22 @@ def test_any_order_of_events_keeps_the_invariants(ledger: Ledger) -> None:
 def test_no_batch_stands_still_whatever_happens_to_its_runs(ledger: Ledger) -> None:
     """Hypothesis plays processes that die anywhere, an operator, Prefect's page and the waker."""
     play(RunMachine, ledger, examples=25)
+
+
+def test_a_run_resumed_on_prefects_page_after_its_process_died_goes_on(ledger: Ledger) -> None:
+    """Prefect has it Scheduled, the ledger awake: the waker leaves it to a worker."""
+    machine = type("Machine", (RunMachine,), {"ledger": ledger})()
+    machine.an_empty_ledger()
+    machine.a_batch_begins(pages=[["a"]], options={}, breaks_at=None, ask_first=False)
+    (flow_run,) = machine.prefect.states
+    machine.prefect.suspend(flow_run)
+    machine.a_process_dies(which=0, seen=False)
+    machine.prefect.resume(flow_run)
+
+    machine.the_waker_makes_a_round()
+
+    machine.every_owner_has_a_run_or_an_end()
+    assert list(machine.prefect.states) == [flow_run]
+    machine.a_worker_starts_a_run(which=0)
+    machine.every_owner_has_a_run_or_an_end()
+    machine.teardown()
