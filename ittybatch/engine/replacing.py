@@ -27,10 +27,14 @@ _MAX_REASON_CHARS = 500
 
 @dataclass(slots=True)
 class Woken:
-    """What one round of waking did: for each action, the owners (batches or chunks) it acted on."""
+    """What one round of waking did: for each action, the owners (batches or chunks) it acted on.
+
+    `continued` has the ids of users' own flow runs, whose batch or job has ended.
+    """
 
     called: list[str] = field(default_factory=list)
     resumed: list[str] = field(default_factory=list)
+    continued: list[str] = field(default_factory=list)
     made: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)

@@ -76,7 +76,7 @@ class Waker:
         woken = Woken()
         self._each(self._ledger.read(runs.unbound_runs, _NOT_MADE_AFTER_S), self._make, woken)
         self._wake(self._ready(), woken)
-        woken.resumed += self._notices.resume_waiters()
+        woken.continued += self._notices.resume_waiters()
         self._notices.send()
         if time.monotonic() - self._checked_at >= self._lease_s / _CHECKS_PER_LEASE:
             self._checked_at = time.monotonic()
