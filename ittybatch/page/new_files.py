@@ -115,11 +115,18 @@ def _error(status: int, error: IttybatchError) -> Response:
 
 @_as_json
 async def begin(request: Request) -> Response:
-    """Begin the upload of one of the confirmed files."""
+    """Begin the upload of one of the confirmed files.
+
+    The answer has the form sealed anew: with it this file is completed, and the next ones are
+    begun, however long the files before them took.
+    """
     making = Making.of(request)
-    file = _confirmed(making, await read_form(request))
+    form = await read_form(request)
+    file = _confirmed(making, form)
     begun = await making.uploads.begin(file.announced, file.token)
-    return JSONResponse(describe(begun, ""), HTTPStatus.CREATED)
+    # After the upload's id, so that it ends after it.
+    sealed = making.seal.close(_asked(making, form))
+    return JSONResponse({**describe(begun, ""), "sealed": sealed}, HTTPStatus.CREATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +144,13 @@ class Confirmed:
     shown: frozenset[str]
 
 
+def _asked(making: Making, form: Form) -> dict[str, Any]:
+    """What a form has shown. It can be sent for as long as an upload may take."""
+    return making.seal.open(form.text("sealed"), making.uploads.life_s)
+
+
 def _confirmed(making: Making, form: Form) -> Confirmed:
-    asked = making.seal.open(form.text("sealed"))
+    asked = _asked(making, form)
     number = form.text("number")
     files = asked.get("files", [])
     if not number.isdecimal() or len(number) > _MAX_SIZE_DIGITS or int(number) >= len(files):
@@ -216,7 +228,7 @@ async def arrived(request: Request) -> Response:
     """Show what a file that has arrived by the form would make and cost."""
     making = Making.of(request)
     try:
-        asked = making.seal.open(request.path_params["sealed"])
+        asked = making.seal.open(request.path_params["sealed"], making.uploads.form_life_s)
         make = Make.from_store(asked["make"])
         item = await making.uploads.arrived(asked["key"])
         found = await quote_of(request, make, item)
