@@ -45,8 +45,9 @@ def test_prefect_finds_the_blocks_by_their_entry_point(image: Image, volume: Pat
     """As for a flow that loads one by its name, and imports nothing of ours."""
     script = (
         "from prefect.plugins import load_prefect_collections as load; "
-        "from prefect.utilities.dispatch import lookup_type; from prefect.blocks.core import Block; "
-        "load(); print(lookup_type(Block, 'ittybit-job').__module__)"
+        "from prefect.utilities.dispatch import lookup_type; "
+        "from prefect.blocks.core import Block; load(); "
+        "print(lookup_type(Block, 'ittybit-job').__module__)"
     )
     command = in_container(image, volume, ["python", "-c", script])
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
