@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 MAX_FILES = 200
 _MAX_SIZE_DIGITS = 18
+_OF_AN_UPLOAD = frozenset({"id", "parts"})
+_AGAIN = "Try again: the file is sent from its beginning."
 
 View = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -100,17 +102,19 @@ def _as_json(view: View) -> View:
         try:
             return await view(request)
         except RequestRefused as error:
-            return _error(error.status, error)
+            # The remedies of the API's uploads name its requests; upload.js begins anew instead.
+            is_over = error.field in _OF_AN_UPLOAD and error.status != HTTPStatus.CONFLICT
+            return _error(error.status, error, _AGAIN if is_over else error.remedy)
         except IttybatchError as error:
-            return _error(HTTPStatus.SERVICE_UNAVAILABLE, error)
+            return _error(HTTPStatus.SERVICE_UNAVAILABLE, error, error.remedy)
         except HTTPException as error:
             return JSONResponse({"error": error.detail, "remedy": ""}, error.status_code)
 
     return answer
 
 
-def _error(status: int, error: IttybatchError) -> Response:
-    return JSONResponse({"error": error.message, "remedy": error.remedy or ""}, status)
+def _error(status: int, error: IttybatchError, remedy: str | None) -> Response:
+    return JSONResponse({"error": error.message, "remedy": remedy or ""}, status)
 
 
 @_as_json

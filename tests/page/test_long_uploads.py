@@ -139,13 +139,14 @@ def test_an_upload_that_has_expired_or_was_given_up_is_begun_again_or_removed(
     with visitor(browser) as someone:
         page = someone.new_page()
         page.on("request", lambda request: calls.append(request.url.rpartition("/")[2]))
-        gone = {"error": "The upload has expired.", "remedy": ""}
+        gone = {"error": "The upload has expired.", "remedy": "Try again."}
         page.route(
             "**/uploads/complete", lambda route: route.fulfill(status=410, json=gone), times=1
         )
         page.goto(f"{viewer.up.url}/page/new")
         _choose(page, _film(tmp_path, "old.mp4", FILM))
         page.get_by_role("button", name="Send 1 file").click()
+        expect(page.locator("#confirm-files")).to_contain_text("The upload has expired.")
         page.get_by_role("button", name="Try again").click()
         page.wait_for_url("**/page/items/**")
         assert calls.count("begin") == calls.count("complete") == 2

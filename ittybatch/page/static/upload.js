@@ -181,8 +181,8 @@
     } catch (error) {
       if (error instanceof GivenUp) return file.say("given up");
       file.failed = true;
-      // The upload has expired or is gone: another try begins it again.
-      if (error.status === 410) Object.assign(file, { id: null, sent: new Set() });
+      // The upload has expired, is gone, or is not what was announced: another try begins it again.
+      if ([404, 410, 422].includes(error.status)) Object.assign(file, { id: null, sent: new Set() });
       file.row.classList.add("bad");
       file.bar.hidden = true;
       const again = document.createElement("button");
