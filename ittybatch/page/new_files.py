@@ -128,7 +128,7 @@ async def begin(request: Request) -> Response:
     form = await read_form(request)
     file = _confirmed(making, form)
     begun = await making.uploads.begin(file.announced, file.token)
-    # After the upload's id, so that it ends after it.
+    # The upload's id was sealed before, so this seal does not end before it.
     sealed = making.seal.close(_asked(making, form))
     return JSONResponse({**describe(begun, ""), "sealed": sealed}, HTTPStatus.CREATED)
 

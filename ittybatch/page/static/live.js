@@ -118,14 +118,13 @@
     closable();
   }
 
-  // What is updated by itself stands still on a page that is hidden, or that the reader has stopped.
   // A change that came before the pause may still be waiting for its turn. What the reader does
   // themselves comes from a form, not from <body>, and is shown.
   document.addEventListener("htmx:before:request", (event) => {
     const cause = event.detail.ctx.sourceEvent;
     if (!cause) return;
     const isChange = cause.type === "changed" && cause.target === document.body;
-    // A region that asks every second does so only where somebody sees the answer.
+    // A region that asks every second or two does so only while somebody sees the answer.
     if (cause.type === "every" ? !wanted() : paused && isChange) event.preventDefault();
   });
 

@@ -122,8 +122,9 @@
     if (!file.id) {
       const begun = await call(to.begin, { sealed: current.sealed, number: file.number }, current);
       // Sealed anew: the form's own seal is too old when the last of many large files has arrived.
-      current.sealed = begun.sealed;
-      const { id, headers, part_count: count, sealed } = begun;
+      // A server of an earlier version, during a deploy, does not seal anew.
+      const { id, headers, part_count: count, sealed = current.sealed } = begun;
+      current.sealed = sealed;
       Object.assign(file, { id, headers, count, sealed, first: begun });
       if (current.ended) {
         // Given up while it began: giveUp() did not know its id.
