@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlencode
@@ -23,6 +23,7 @@ from ittybatch.ledger.actions import Asker, Via
 from ittybatch.ledger.held_groups import HeldGroup, held_groups
 from ittybatch.ledger.media import read_id
 from ittybatch.ledger.quarantine import HeldFilter, find_held
+from ittybatch.ledger.recorded import ledger_time
 from ittybatch.ledger.states import JobState
 from ittybatch.ledger.timeline import item_of_job
 from ittybatch.page.forms import Form, read_form
@@ -92,9 +93,9 @@ async def confirm(request: Request) -> Response:
     """Ask whether to release, with the number of jobs and what they may cost."""
     shell = Shell.of(request)
     asked = _asked(request.query_params)
-    if asked.wanted.before is None:
+    if asked.wanted.recorded_before is None:
         # Whatever fails from now on is not released with it.
-        asked = _asked({**asked.fields, "before": datetime.now(UTC).isoformat()})
+        asked = _asked({**asked.fields, "before": (await shell.read(ledger_time)).isoformat()})
     found = await shell.read(count_release, shell.settings, asked.wanted)
     return await shell.render(
         request,
@@ -217,7 +218,7 @@ def _asked(values: QueryParams | Mapping[str, str]) -> Asked:
         input_prefix=fields.get("input"),
         state=_STATES.get(state or ""),
         alike=fields.get("alike"),
-        before=_time(fields.get("before")),
+        recorded_before=_time(fields.get("before")),
         job=read_id(job or ""),
     )
     return Asked(wanted, fields)

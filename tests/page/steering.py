@@ -158,9 +158,9 @@ def fields_of(html: str) -> dict[str, str]:
     return {name: unescape(value) for name, value in found}
 
 
-def plan_retry(ledger: Ledger, batch: str) -> str:
+def plan_retry(ledger: Ledger, batch: str, source: FailedJobsSource | None = None) -> str:
     """Plan a retry as its flow run does."""
-    source = FailedJobsSource(batch=batch, skip_retried=True)
+    source = source or FailedJobsSource(batch=batch, skip_retried=True)
     made = library.new_batch(ledger, source=source.model_dump(mode="json"))
     plan_batch(ledger, made, source, PROFILES_DIR, chunk_size=10)
     return made.id
