@@ -11,7 +11,7 @@ from ittybatch.engine.tuning import CannotTune, Tuning, tune_batch
 from ittybatch.engine.waking import Waker
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger, Transaction
-from ittybatch.ledger.actions import Asker, Via, end_action, record_action
+from ittybatch.ledger.actions import PARTLY, Asker, Via, end_action, record_action
 from ittybatch.ledger.batches import job_totals, read_batch
 from ittybatch.ledger.control import approve, cancel_batch, pause_batch, resume_batch
 from ittybatch.ledger.runs import unmade_runs
@@ -143,7 +143,7 @@ def steer(
         error.record = done.record
         if done.record is not None:
             text = f"{done.describe()} {FLOW_RUNS_LATER}"
-            ledger.write(end_action, done.record, text, refused=False)
+            ledger.write(end_action, done.record, text, refused=False, details={PARTLY: True})
         raise
 
 

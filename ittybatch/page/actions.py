@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ittybatch.ledger.actions import Via, recent_actions
+from ittybatch.ledger.actions import PARTLY, Via, recent_actions
 from ittybatch.ledger.batches import batch_names
 from ittybatch.page.forms import Form
 from ittybatch.page.shell import Shell
@@ -14,8 +14,8 @@ from ittybatch.page.shell import Shell
 _SHOWN = 50
 _MAX_TEXT = 200
 _MAX_ID_DIGITS = 18
-# `partly` is the page's own mark, and the outcome says it in words.
-_HIDDEN = frozenset({"partly"})
+# The outcome says it in words.
+_HIDDEN = frozenset({PARTLY})
 
 
 async def view(request: Request) -> Response:
