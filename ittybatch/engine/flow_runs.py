@@ -13,6 +13,8 @@ from uuid import UUID, uuid4
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
     FlowRunFilter,
     FlowRunFilterDeploymentId,
     FlowRunFilterId,
@@ -33,11 +35,12 @@ from prefect.settings import (
 from prefect.states import Crashed
 
 from ittybatch.errors import IttybatchError
-from ittybatch.ittybit.redaction import redacted
+from ittybatch.ittybit.redaction import redacted, without_secrets
 
 RESUME_EVENT = "ittybatch.run.ready"
 CHUNK_DEPLOYMENT = "process-chunk/process-chunk"
 BATCH_DEPLOYMENT = "run-batch/adhoc"
+_BATCH_FLOW = FlowFilter(name=FlowFilterName(any_=["run-batch"]))
 # Prefect's API returns at most this many rows per request.
 _PAGE = 200
 _MAX_REASON_CHARS = 500
@@ -178,6 +181,20 @@ class FlowRuns:
             found |= self._find(FlowRunFilter(id=FlowRunFilterId(any_=part)))
         return found
 
+    def batch_run(self, flow_run: str) -> RunStatus | None:
+        """Read the state of a run of one of our deployments that begin batches.
+
+        Returns:
+            The state; None if Prefect does not know the run, or it is of another flow.
+        """
+        if (number := _uuid(flow_run)) is None:
+            return None
+        wanted = FlowRunFilter(
+            id=FlowRunFilterId(any_=[number]),
+            deployment_id=FlowRunFilterDeploymentId(is_null_=False),
+        )
+        return self._find(wanted, _BATCH_FLOW).get(str(number))
+
     def probe(self) -> None:
         """Check that Prefect answers at all, after it has refused a request.
 
@@ -212,10 +229,13 @@ class FlowRuns:
             )
         )
 
-    def _find(self, wanted: FlowRunFilter) -> dict[str, RunStatus]:
+    def _find(self, wanted: FlowRunFilter, flow: FlowFilter | None = None) -> dict[str, RunStatus]:
         with _translating_errors("read flow runs"):
             runs = self._client.read_flow_runs(
-                flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=_PAGE
+                flow_filter=flow,
+                flow_run_filter=wanted,
+                sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+                limit=_PAGE,
             )
             ahead = self.server_ahead() if runs else timedelta()
         return {
@@ -271,8 +291,8 @@ class FlowRuns:
 
     def url(self, flow_run: str) -> str:
         """Return the URL of the run's page in Prefect's UI."""
-        api = str(self._client.api_url).rstrip("/").removesuffix("/api")
-        return f"{PREFECT_UI_URL.value() or api}/runs/flow-run/{flow_run}"
+        address = PREFECT_UI_URL.value() or str(self._client.api_url)
+        return f"{_shown_address(address)}/runs/flow-run/{flow_run}"
 
     def resume(self, flow_run: str) -> bool:
         """Resume a run directly, without the automation.
@@ -322,7 +342,18 @@ def flow_run_url(flow_run: str | None) -> str | None:
     address = PREFECT_UI_URL.value() or PREFECT_API_URL.value()
     if flow_run is None or address is None:
         return None
-    return f"{address.rstrip('/').removesuffix('/api')}/runs/flow-run/{flow_run}"
+    return f"{_shown_address(address)}/runs/flow-run/{flow_run}"
+
+
+def ui_url() -> str | None:
+    """Return the URL of Prefect's UI, without a password; None if Prefect's address is not set."""
+    address = get_current_settings().ui_url
+    return None if address is None else _shown_address(address)
+
+
+def _shown_address(address: str) -> str:
+    """The address of Prefect's UI, for people: an API's may have a user name and a password."""
+    return without_secrets(address).rstrip("/").removesuffix("/api")
 
 
 def _no_deployment(name: str) -> NoDeployment:

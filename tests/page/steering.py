@@ -69,6 +69,7 @@ class Recorder(FlowRuns):
 
     def __init__(self) -> None:
         self.asked: dict[str, dict[str, Any]] = {}
+        self.runs: dict[str, RunStatus] = {}
         self.is_down = False
         # While it is not set, Prefect accepts connections and does not answer.
         self.answers = threading.Event()
@@ -95,6 +96,10 @@ class Recorder(FlowRuns):
         del ids
         self._answer()
         return {}
+
+    def batch_run(self, flow_run: str) -> RunStatus | None:
+        self._answer()
+        return self.runs.get(flow_run)
 
     def probe(self) -> None:
         self._answer()
