@@ -46,7 +46,8 @@ def test_the_answer_of_prefects_form_is_recorded(ledger: Ledger) -> None:
     decide(ledger, cancelled, "cancel")
     decide(ledger, cancelled, "approve")
     assert ledger.read(read_batch, approved).state is BatchState.RUNNING
-    assert ledger.read(read_batch, cancelled).reason == "Cancelled by the form of flow run run-batch."
+    reason = ledger.read(read_batch, cancelled).reason
+    assert reason == "Cancelled by the form of flow run run-batch."
     assert [
         (each.action, each.batch_id, each.via, each.actor, each.refused)
         for each in ledger.read(recent_actions)
