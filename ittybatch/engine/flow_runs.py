@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -26,16 +25,15 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import (
     PREFECT_API_REQUEST_TIMEOUT,
-    PREFECT_API_URL,
     PREFECT_CLIENT_MAX_RETRIES,
-    PREFECT_UI_URL,
     get_current_settings,
     temporary_settings,
 )
 from prefect.states import Crashed
 
+from ittybatch.engine.prefect_pages import flow_run_url
 from ittybatch.errors import IttybatchError
-from ittybatch.ittybit.redaction import redacted, without_secrets
+from ittybatch.ittybit.redaction import redacted
 
 RESUME_EVENT = "ittybatch.run.ready"
 CHUNK_DEPLOYMENT = "process-chunk/process-chunk"
@@ -181,19 +179,10 @@ class FlowRuns:
             found |= self._find(FlowRunFilter(id=FlowRunFilterId(any_=part)))
         return found
 
-    def batch_run(self, flow_run: str) -> RunStatus | None:
-        """Read the state of a run of one of our deployments that begin batches.
-
-        Returns:
-            The state; None if Prefect does not know the run, or it is of another flow.
-        """
-        if (number := _uuid(flow_run)) is None:
-            return None
-        wanted = FlowRunFilter(
-            id=FlowRunFilterId(any_=[number]),
-            deployment_id=FlowRunFilterDeploymentId(is_null_=False),
-        )
-        return self._find(wanted, _BATCH_FLOW).get(str(number))
+    def batch_run(self, flow_run: UUID) -> RunStatus | None:
+        """Read the state of a run that begins batches; None if Prefect has no such run of ours."""
+        wanted = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run]))
+        return self._find(wanted, _BATCH_FLOW).get(str(flow_run))
 
     def probe(self) -> None:
         """Check that Prefect answers at all, after it has refused a request.
@@ -291,8 +280,7 @@ class FlowRuns:
 
     def url(self, flow_run: str) -> str:
         """Return the URL of the run's page in Prefect's UI."""
-        address = PREFECT_UI_URL.value() or str(self._client.api_url)
-        return f"{_shown_address(address)}/runs/flow-run/{flow_run}"
+        return str(flow_run_url(flow_run, str(self._client.api_url)))
 
     def resume(self, flow_run: str) -> bool:
         """Resume a run directly, without the automation.
@@ -337,25 +325,6 @@ class FlowRuns:
         return self._deployments[name]
 
 
-def flow_run_url(flow_run: str | None) -> str | None:
-    """Return the URL of a run's page in Prefect's UI; None if Prefect's address is not set."""
-    address = PREFECT_UI_URL.value() or PREFECT_API_URL.value()
-    if flow_run is None or address is None:
-        return None
-    return f"{_shown_address(address)}/runs/flow-run/{flow_run}"
-
-
-def ui_url() -> str | None:
-    """Return the URL of Prefect's UI, without a password; None if Prefect's address is not set."""
-    address = get_current_settings().ui_url
-    return None if address is None else _shown_address(address)
-
-
-def _shown_address(address: str) -> str:
-    """The address of Prefect's UI, for people: an API's may have a user name and a password."""
-    return without_secrets(address).rstrip("/").removesuffix("/api")
-
-
 def _no_deployment(name: str) -> NoDeployment:
     return NoDeployment(f"Prefect has no deployment {name!r}.", remedy="Run `ittybatch deploy`.")
 
@@ -390,7 +359,7 @@ def require_prefect() -> None:
         )
 
 
-@contextmanager
+@contextlib.contextmanager
 def impatient(most_s: float = _IMPATIENT_S) -> Iterator[None]:
     """Give up soon on a Prefect that does not answer: somebody waits. In this thread only.
 
@@ -405,14 +374,14 @@ def impatient(most_s: float = _IMPATIENT_S) -> Iterator[None]:
         yield
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_flow_runs() -> Iterator[FlowRuns]:
     """Connect to the Prefect API in Prefect's settings."""
     with get_client(sync_client=True) as client:
         yield FlowRuns(client)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _translating_errors(doing: str) -> Iterator[None]:
     try:
         yield

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ittybatch.engine.amounts import format_count
-from ittybatch.engine.flow_runs import ui_url
+from ittybatch.engine.prefect_pages import ui_url
 from ittybatch.errors import IttybatchError
 from ittybatch.intake.watching import QueueStatus
 from ittybatch.ledger import Transaction

@@ -168,7 +168,7 @@ def _look(flow_run: str) -> tuple[RunStatus | None, str | None, str | None]:
     try:
         require_prefect()
         with open_flow_runs() as flow_runs:
-            return flow_runs.batch_run(flow_run), flow_runs.url(flow_run), None
+            return flow_runs.batch_run(UUID(flow_run)), flow_runs.url(flow_run), None
     except PrefectUnavailable as error:
         return None, None, str(error)
 

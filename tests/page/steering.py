@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from html import unescape
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 import httpx
 
@@ -69,7 +70,7 @@ class Recorder(FlowRuns):
 
     def __init__(self) -> None:
         self.asked: dict[str, dict[str, Any]] = {}
-        self.runs: dict[str, RunStatus] = {}
+        self.runs: dict[UUID, RunStatus] = {}
         self.is_down = False
         # While it is not set, Prefect accepts connections and does not answer.
         self.answers = threading.Event()
@@ -97,7 +98,7 @@ class Recorder(FlowRuns):
         self._answer()
         return {}
 
-    def batch_run(self, flow_run: str) -> RunStatus | None:
+    def batch_run(self, flow_run: UUID) -> RunStatus | None:
         self._answer()
         return self.runs.get(flow_run)
 

@@ -21,7 +21,7 @@ _AT_ONCE = 8
 
 def test_what_prefect_says_of_other_flow_runs_is_not_shown(page: Page, prefect: Recorder) -> None:
     """Of ours it is, without secrets."""
-    ours = str(uuid4())
+    ours = uuid4()
     message = "Flow run failed: Bearer geheim77 was refused."
     prefect.runs[ours] = RunStatus(StateType.FAILED, "Failed", datetime.now(UTC), message)
     for region in ("new", "regions"):

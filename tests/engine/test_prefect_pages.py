@@ -14,8 +14,9 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable, flow_run_url, ui_url
+from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable
 from ittybatch.engine.prefect_checks import check_prefect
+from ittybatch.engine.prefect_pages import flow_run_url, ui_url
 from ittybatch.prefect.registering import register_blocks
 
 PASSWORD = "geheim99"
