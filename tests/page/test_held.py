@@ -177,7 +177,7 @@ class TestThePage:
         assert "Partly done: Released 1 job" in told
 
     def test_a_release_has_one_price(self, ledger: Ledger, receiver: Running) -> None:
-        """The group, the question and the record are of the batch, however it is named."""
+        """The group, the question and the record are of the batch, in whichever way it is named."""
         other = hold(ledger, "x.mov")
         batch = hold(ledger, "a.mov", "b.mov")
         ledger.write(change_options, batch, {"cost_per_job": 0.25})
@@ -188,6 +188,10 @@ class TestThePage:
             html = page.get(f"/page/held/release?batch={name}")
             assert "Making them again about 0.50" in words(html)
             assert f'name="batch" value="{batch}"' in html
+        page.post("/page/held/release", batch=batch, expected="2")
+        for name, shown in (("latest", True), (batch[-6:], True), (other, False), ("x", False)):
+            log = words(page.get(f"/page/actions?batch={name}"))
+            assert ("Released 2 jobs" in log) is shown, name
         assert f"fits {batch}, {other}." in words(page.get("/page/held?batch=20", 400))
 
     def test_what_cannot_be_meant_is_refused(self, ledger: Ledger, receiver: Running) -> None:
