@@ -9,6 +9,8 @@ from pydantic_settings import NoDecode
 
 _SHORTEST_PASSWORD = 8
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+# The prefixes of 10.0.0.0/8 and of fc00::/7, by the version of the protocol.
+_WIDEST = {4: 8, 6: 7}
 _NOT_A_USER_HEADER = frozenset(
     {
         *("accept", "authorization", "connection", "content-type", "cookie", "forwarded", "host"),
@@ -73,12 +75,19 @@ class PageSettings(BaseModel):
         networks = []
         for part in filter(None, (each.strip() for each in value.split(","))):
             try:
-                networks.append(ip_network(part, strict=False))
+                network = ip_network(part, strict=False)
             except ValueError:
                 raise ValueError(
                     f"{part!r} is not an address or a network; write it like 10.0.0.7 or "
                     "10.0.0.0/24"
                 ) from None
+            if network.prefixlen < _WIDEST[network.version]:
+                raise ValueError(
+                    f"{part} is wider than any private network, so anyone could name themselves "
+                    "in ITTYBATCH_PAGE_USER_HEADER. Set it to the addresses of your proxy, such "
+                    "as 10.0.0.7 or 10.0.0.0/24"
+                )
+            networks.append(network)
         return networks
 
     @model_validator(mode="after")

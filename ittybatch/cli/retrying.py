@@ -13,6 +13,7 @@ from ittybatch.cli.status import SUCCEEDED
 from ittybatch.engine.planning import wanted_of
 from ittybatch.ledger import open_ledger
 from ittybatch.ledger.queries import find_batch
+from ittybatch.ledger.recorded import ledger_time
 from ittybatch.ledger.retrying import ended_jobs
 from ittybatch.settings import Settings
 from ittybatch.sources import FailedJobsSource
@@ -66,6 +67,8 @@ def retry(
         "skip_retried": skip_retried or None,
         "ended_since": ended_since,
         "ended_before": ended_before,
+        # What fails until a worker starts the run is not part of it.
+        "recorded_before": ledger.read(ledger_time),
     }
     try:
         source = FailedJobsSource.model_validate(

@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -13,6 +12,8 @@ from uuid import UUID, uuid4
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
     FlowRunFilter,
     FlowRunFilterDeploymentId,
     FlowRunFilterId,
@@ -24,20 +25,20 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import (
     PREFECT_API_REQUEST_TIMEOUT,
-    PREFECT_API_URL,
     PREFECT_CLIENT_MAX_RETRIES,
-    PREFECT_UI_URL,
     get_current_settings,
     temporary_settings,
 )
 from prefect.states import Crashed
 
+from ittybatch.engine.prefect_pages import flow_run_url
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.redaction import redacted
 
 RESUME_EVENT = "ittybatch.run.ready"
 CHUNK_DEPLOYMENT = "process-chunk/process-chunk"
 BATCH_DEPLOYMENT = "run-batch/adhoc"
+_BATCH_FLOW = FlowFilter(name=FlowFilterName(any_=["run-batch"]))
 # Prefect's API returns at most this many rows per request.
 _PAGE = 200
 _MAX_REASON_CHARS = 500
@@ -178,6 +179,11 @@ class FlowRuns:
             found |= self._find(FlowRunFilter(id=FlowRunFilterId(any_=part)))
         return found
 
+    def batch_run(self, flow_run: UUID) -> RunStatus | None:
+        """Read the state of a run that begins batches; None if Prefect has no such run of ours."""
+        wanted = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run]))
+        return self._find(wanted, _BATCH_FLOW).get(str(flow_run))
+
     def probe(self) -> None:
         """Check that Prefect answers at all, after it has refused a request.
 
@@ -212,10 +218,13 @@ class FlowRuns:
             )
         )
 
-    def _find(self, wanted: FlowRunFilter) -> dict[str, RunStatus]:
+    def _find(self, wanted: FlowRunFilter, flow: FlowFilter | None = None) -> dict[str, RunStatus]:
         with _translating_errors("read flow runs"):
             runs = self._client.read_flow_runs(
-                flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=_PAGE
+                flow_filter=flow,
+                flow_run_filter=wanted,
+                sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+                limit=_PAGE,
             )
             ahead = self.server_ahead() if runs else timedelta()
         return {
@@ -271,8 +280,7 @@ class FlowRuns:
 
     def url(self, flow_run: str) -> str:
         """Return the URL of the run's page in Prefect's UI."""
-        api = str(self._client.api_url).rstrip("/").removesuffix("/api")
-        return f"{PREFECT_UI_URL.value() or api}/runs/flow-run/{flow_run}"
+        return str(flow_run_url(flow_run, str(self._client.api_url)))
 
     def resume(self, flow_run: str) -> bool:
         """Resume a run directly, without the automation.
@@ -317,14 +325,6 @@ class FlowRuns:
         return self._deployments[name]
 
 
-def flow_run_url(flow_run: str | None) -> str | None:
-    """Return the URL of a run's page in Prefect's UI; None if Prefect's address is not set."""
-    address = PREFECT_UI_URL.value() or PREFECT_API_URL.value()
-    if flow_run is None or address is None:
-        return None
-    return f"{address.rstrip('/').removesuffix('/api')}/runs/flow-run/{flow_run}"
-
-
 def _no_deployment(name: str) -> NoDeployment:
     return NoDeployment(f"Prefect has no deployment {name!r}.", remedy="Run `ittybatch deploy`.")
 
@@ -359,7 +359,7 @@ def require_prefect() -> None:
         )
 
 
-@contextmanager
+@contextlib.contextmanager
 def impatient(most_s: float = _IMPATIENT_S) -> Iterator[None]:
     """Give up soon on a Prefect that does not answer: somebody waits. In this thread only.
 
@@ -374,14 +374,14 @@ def impatient(most_s: float = _IMPATIENT_S) -> Iterator[None]:
         yield
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_flow_runs() -> Iterator[FlowRuns]:
     """Connect to the Prefect API in Prefect's settings."""
     with get_client(sync_client=True) as client:
         yield FlowRuns(client)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _translating_errors(doing: str) -> Iterator[None]:
     try:
         yield

@@ -312,20 +312,27 @@ def wanted_of(source: FailedJobsSource) -> RetryFilter:
         source.jobs,
         alike=source.alike,
         skip_retried=source.skip_retried,
+        recorded_before=source.recorded_before,
     )
 
 
 def _ended_pages(
     ledger: Ledger, source: FailedJobsSource, cursor: str | None
 ) -> Iterator[PlannedPage]:
-    after = orjson.loads(cursor)["after"] if cursor else 0
+    place = orjson.loads(cursor) if cursor else {"after": 0, "found": 0}
+    after, total = place["after"], place.get("found", 0)
     wanted = wanted_of(source)
     while rows := ledger.read(ended_jobs, wanted, after=after, limit=PAGE_SIZE):
+        if source.most_jobs is not None:
+            rows = rows[: max(0, source.most_jobs - total)]
+            if not rows:
+                return
         after = rows[-1].id
+        total += len(rows)
         yield PlannedPage(
             items=[PlannedItem(row.item, [row.job]) for row in rows],
             rejects=[],
             counts={"found": len(rows)},
-            cursor=orjson.dumps({"after": after}).decode(),
+            cursor=orjson.dumps({"after": after, "found": total}).decode(),
             again=[row.id for row in rows],
         )

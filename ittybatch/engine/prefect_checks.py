@@ -19,6 +19,7 @@ from ittybatch.engine.flow_runs import (
 )
 from ittybatch.engine.undeclared import leftover_schedules
 from ittybatch.engine.work_pools import UnreadableDeclarations, WrongPoolType, declared_pools
+from ittybatch.ittybit.redaction import without_secrets
 
 _WORKER_SILENT_AFTER = timedelta(minutes=3)
 _CLOCKS_MAY_DIFFER_S = 5
@@ -26,8 +27,8 @@ _CLOCKS_MAY_DIFFER_S = 5
 
 def check_prefect() -> Iterator[Finding]:
     """Check that Prefect can start, wake and resume the flow runs of batches."""
-    url = get_current_settings().api.url
-    if url is None:
+    api_url = get_current_settings().api.url
+    if api_url is None:
         yield Finding(
             "Prefect API",
             Grade.BROKEN,
@@ -35,6 +36,7 @@ def check_prefect() -> Iterator[Finding]:
             "Set it to your server's API, or start one with `ittybatch up`.",
         )
         return
+    url = without_secrets(api_url)
     try:
         with get_client(sync_client=True) as client:
             version = client.api_version()

@@ -98,11 +98,23 @@ def count_release(transaction: Transaction, settings: Settings, wanted: HeldFilt
         wanted: Which jobs.
     """
     found = count_held(transaction, wanted, most=MOST_AT_ONCE)
-    options = BatchOptions()
-    if wanted.batch is not None:
-        options = BatchOptions.model_validate(read_batch(transaction, wanted.batch).options)
-    price = price_of(found.kinds, options, settings)
+    price = price_of(found.kinds, rates_of(transaction, wanted), settings)
     return Release(wanted, found.kinds, price, found.is_part)
+
+
+def rates_of(transaction: Transaction, wanted: HeldFilter) -> BatchOptions:
+    """The options that a release is priced with: of its batch, if it is about one.
+
+    Args:
+        transaction: The transaction to look in.
+        wanted: Which jobs are released.
+
+    Raises:
+        UnknownBatch: There is no such batch.
+    """
+    if wanted.batch is None:
+        return BatchOptions()
+    return BatchOptions.model_validate(read_batch(transaction, wanted.batch).options)
 
 
 def release_jobs(ledger: Ledger, wanted: HeldFilter, *, expected: int) -> Released:

@@ -24,6 +24,10 @@ class NothingToRetry(IttybatchError):
     """No job fits, or all that fit have been taken up by a later batch."""
 
 
+class MoreThanConfirmed(IttybatchError):
+    """More jobs fit than somebody has seen and confirmed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """Jobs that can be made again.
@@ -104,15 +108,18 @@ def count_retry(
     return Retry(fixed_source, kinds, price_of(kinds, options, settings))
 
 
-def start_retry(retry: Retry, *, by: str) -> StartedRetry:
+def start_retry(retry: Retry, *, confirmed: int, by: str) -> StartedRetry:
     """Start the flow run of a retry. The same retry again is the same flow run.
 
     Args:
         retry: What to retry.
+        confirmed: The number of jobs that somebody has seen, with their price. The flow run makes
+            no more.
         by: What asks for it: `page`.
 
     Raises:
         NothingToRetry: There is no such job, or not any more.
+        MoreThanConfirmed: More jobs fit by now.
         PrefectUnavailable: Prefect does not answer, or does not have the deployment.
     """
     if not retry.jobs:
@@ -120,7 +127,15 @@ def start_retry(retry: Retry, *, by: str) -> StartedRetry:
             "There is nothing to retry: no failed job fits, or a later batch has taken all of "
             "them up already. Nothing was started.",
         )
-    parameters = {"source": retry.source.model_dump(mode="json", exclude_none=True)}
+    if retry.jobs > confirmed:
+        raise MoreThanConfirmed(
+            f"{format_count(retry.jobs, 'job')} can be made again by now, and "
+            f"{confirmed:,} were confirmed. Nothing was started.",
+            remedy="Look at the number and the price again, and confirm them.",
+        )
+    # More may be found before a worker starts the run.
+    source = retry.source.model_copy(update={"most_jobs": confirmed})
+    parameters = {"source": source.model_dump(mode="json", exclude_none=True)}
     require_prefect()
     with open_flow_runs() as flow_runs:
         flow_run = start_batch(

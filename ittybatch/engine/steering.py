@@ -11,7 +11,7 @@ from ittybatch.engine.tuning import CannotTune, Tuning, tune_batch
 from ittybatch.engine.waking import Waker
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger, Transaction
-from ittybatch.ledger.actions import Asker, Via, end_action, record_action
+from ittybatch.ledger.actions import PARTLY, Asker, Via, end_action, record_action
 from ittybatch.ledger.batches import job_totals, read_batch
 from ittybatch.ledger.control import approve, cancel_batch, pause_batch, resume_batch
 from ittybatch.ledger.runs import unmade_runs
@@ -129,12 +129,7 @@ def steer(
         PrefectUnavailable: Prefect does not answer. The ledger has changed anyway. The flow runs
             are created when Prefect answers again.
     """
-    lever = _Lever(batch, action, Asker(by, via), changes or Tuning())
-    try:
-        done = ledger.write(lever.pull)
-    except (CannotSteer, CannotTune) as error:
-        error.record = ledger.write(lever.record, str(error), refused=True)
-        raise
+    done = change_batch(ledger, batch, action, Asker(by, via), changes or Tuning())
     if action is Action.CANCEL and not collects:
         return done
     try:
@@ -143,7 +138,31 @@ def steer(
         error.record = done.record
         if done.record is not None:
             text = f"{done.describe()} {FLOW_RUNS_LATER}"
-            ledger.write(end_action, done.record, text, refused=False)
+            ledger.write(end_action, done.record, text, refused=False, details={PARTLY: True})
+        raise
+
+
+def change_batch(
+    ledger: Ledger, batch: str, action: Action, asker: Asker, changes: Tuning
+) -> Steered:
+    """Change a batch in the ledger and record that; ask nothing of Prefect.
+
+    Args:
+        ledger: The ledger that has the batch.
+        batch: The batch's id.
+        action: The action.
+        asker: Who asks for it.
+        changes: The new values, for `tune`.
+
+    Raises:
+        CannotTune: The changes are invalid for this batch.
+        CannotSteer: The batch's state does not allow the action.
+    """
+    lever = _Lever(batch, action, asker, changes)
+    try:
+        return ledger.write(lever.pull)
+    except (CannotSteer, CannotTune) as error:
+        error.record = ledger.write(lever.record, str(error), refused=True)
         raise
 
 

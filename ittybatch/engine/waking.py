@@ -19,6 +19,7 @@ from ittybatch.engine.orders import make_run
 from ittybatch.engine.replacing import Replacer, Woken, age_s, is_dead, was_cancelled
 from ittybatch.ledger import Ledger, legs, runs
 from ittybatch.ledger.database import LedgerUnavailable
+from ittybatch.ledger.recorded import ledger_time
 from ittybatch.ledger.runs import OwnedRun
 from ittybatch.ledger.states import RunState
 from ittybatch.ledger.stopping import suspended_in_prefect
@@ -285,4 +286,4 @@ class Waker:
         return self._flow_runs.statuses(ids) if ids else {}
 
     def _now(self) -> datetime:
-        return self._ledger.read(lambda transaction: transaction.now)
+        return self._ledger.read(ledger_time)

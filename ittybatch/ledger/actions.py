@@ -16,6 +16,8 @@ from ittybatch.ittybit.redaction import redacted
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Action
 
+# The mark, among the details, of an action of which only a part was done.
+PARTLY = "partly"
 _MAX_ACTOR = 200
 _MAX_ACTION = 50
 _MAX_OUTCOME = 2000

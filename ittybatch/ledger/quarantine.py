@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Row, Select, and_, select, update
 from ittybatch.ittybit.reasons import fits
 from ittybatch.ledger.database import Ledger, Transaction
 from ittybatch.ledger.models import Chunk, Item, Job
+from ittybatch.ledger.recorded import end_recorded_before
 from ittybatch.ledger.states import JobState
 
 # A chunk has a few thousand jobs at most, and `release` locks the jobs that it changes.
@@ -37,7 +38,7 @@ class HeldFilter:
         input_prefix: Only of items whose URI begins with this.
         state: Only those that ended in this state.
         alike: Only those that failed for this reason, see `RetryFilter`.
-        before: Only those that ended before this time.
+        recorded_before: Only those whose end the ledger had recorded before this time.
         job: Only this job.
     """
 
@@ -45,7 +46,7 @@ class HeldFilter:
     input_prefix: str | None = None
     state: JobState | None = None
     alike: str | None = None
-    before: datetime | None = None
+    recorded_before: datetime | None = None
     job: int | None = None
 
     def fits(self, row: Row[Any]) -> bool:
@@ -61,8 +62,8 @@ class HeldFilter:
         ]
         if self.input_prefix:
             found.append(Item.uri.startswith(self.input_prefix, autoescape=True))
-        if self.before is not None:
-            found.append(Job.completed_at < self.before)
+        if self.recorded_before is not None:
+            found.append(end_recorded_before(self.recorded_before))
         if self.job is not None:
             found.append(Job.id == self.job)
         return found

@@ -14,6 +14,7 @@ from ittybatch.ittybit.options import Kind
 from ittybatch.ittybit.reasons import fits, reason_of, words_of
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Chunk, Item, Job
+from ittybatch.ledger.recorded import end_recorded_before
 from ittybatch.ledger.states import JobState
 from ittybatch.profiles import Item as SourceItem
 from ittybatch.profiles import JobSpec
@@ -44,6 +45,7 @@ class RetryFilter:
         alike: Failed for this reason, whatever numbers, ids and names their errors have: a reason
             of `reason_of`, or the message of one of them.
         skip_retried: Whether to leave out jobs that a later batch has made, or will make.
+        recorded_before: The ledger had recorded their end before this time, by its own clock.
     """
 
     batch: str | None
@@ -54,6 +56,7 @@ class RetryFilter:
     jobs: Sequence[int] | None = None
     alike: str | None = None
     skip_retried: bool = False
+    recorded_before: datetime | None = None
 
     @property
     def conditions(self) -> list[ColumnElement[bool]]:
@@ -70,6 +73,8 @@ class RetryFilter:
             found.append(Job.completed_at >= self.since)
         if self.before is not None:
             found.append(Job.completed_at < self.before)
+        if self.recorded_before is not None:
+            found.append(end_recorded_before(self.recorded_before))
         if self.skip_retried:
             later = aliased(Job)
             taken_up = later.state != JobState.CANCELLED.value

@@ -1,21 +1,23 @@
 """The page of what was done: who asked for what, in which way, and what came of it."""
 
+from contextlib import suppress
 from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ittybatch.ledger.actions import Via, recent_actions
+from ittybatch.ledger.actions import PARTLY, Via, recent_actions
 from ittybatch.ledger.batches import batch_names
+from ittybatch.ledger.queries import AmbiguousBatch, find_batch
 from ittybatch.page.forms import Form
 from ittybatch.page.shell import Shell
 
 _SHOWN = 50
 _MAX_TEXT = 200
 _MAX_ID_DIGITS = 18
-# `partly` is the page's own mark, and the outcome says it in words.
-_HIDDEN = frozenset({"partly"})
+# The outcome says it in words.
+_HIDDEN = frozenset({PARTLY})
 
 
 async def view(request: Request) -> Response:
@@ -36,6 +38,10 @@ async def _show(request: Request, template: str) -> Response:
     text = given.get("before", "")
     before = int(text) if text.isdecimal() and len(text) <= _MAX_ID_DIGITS else None
     shell = Shell.of(request)
+    if batch:
+        # A text that names no batch finds nothing.
+        with suppress(AmbiguousBatch):
+            batch = await shell.read(find_batch, batch)
     found = await shell.read(
         recent_actions,
         batch=batch or None,

@@ -33,6 +33,7 @@ from ittybatch.page import (
 from ittybatch.page.access import Access
 from ittybatch.page.changes import Changes
 from ittybatch.page.doctor import Doctor, check_everything
+from ittybatch.page.filters import plain
 from ittybatch.page.guard import Guard
 from ittybatch.page.health import HealthPage
 from ittybatch.page.making import Making
@@ -146,7 +147,7 @@ async def _tell(
 ) -> Response:
     if "hx-request" in request.headers:
         # It becomes a notice of the page, which shows the rest as it was.
-        return PlainTextResponse(f"{what} {remedy or ''}".strip(), status, headers)
+        return PlainTextResponse(plain(f"{what} {remedy or ''}".strip()), status, headers)
     return await Shell.of(request).render(
         request, "error.html", status=status, headers=headers, code=status, what=what, remedy=remedy
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ittybatch.engine.flow_runs import flow_run_url
+from ittybatch.engine.prefect_pages import flow_run_url
 from ittybatch.ledger import Transaction
 from ittybatch.ledger.actions import DoneAction, action_that_began, recent_actions
 from ittybatch.ledger.batches import read_batch

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
@@ -17,6 +18,8 @@ from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.retrying import Retry, count_retry, short_price
 from ittybatch.ledger import Transaction
 from ittybatch.ledger.batches import read_batch
+from ittybatch.ledger.media import read_id
+from ittybatch.ledger.recorded import ledger_time
 from ittybatch.page.batch_address import batch_context, batch_url, known_batch
 from ittybatch.page.batch_views import ShownGroup, failures_of
 from ittybatch.page.forms import Form, read_form
@@ -33,11 +36,13 @@ class Asked:
 
     Args:
         source: The jobs.
-        fields: The same as fields of a form.
+        fields: The same as fields of a form, without the time.
+        recorded_before: The time: whatever the ledger records later is left out.
     """
 
     source: FailedJobsSource
     fields: list[tuple[str, str]]
+    recorded_before: str
 
 
 async def confirm(request: Request) -> Response:
@@ -46,7 +51,7 @@ async def confirm(request: Request) -> Response:
     batch = await known_batch(request)
     query = request.query_params
     form = Form({name: query.getlist(name) for name in query})
-    asked = _asked(batch, form)
+    asked = _asked(batch, form, await shell.read(ledger_time))
     found_retry = await shell.read(_count, shell.settings, asked.source)
     found = await shell.read(read_batch, batch)
     shown = await shell.read(failures_of, batch, shell.settings)
@@ -59,7 +64,11 @@ async def confirm(request: Request) -> Response:
         retry=found_retry,
         price=short_price(found_retry.estimate),
         group=group,
-        fields=asked.fields,
+        fields=[
+            *asked.fields,
+            ("before", asked.recorded_before),
+            ("expected", str(found_retry.jobs)),
+        ],
     )
 
 
@@ -67,18 +76,22 @@ async def retry(request: Request) -> Response:
     """Start the batch that makes failed jobs again, once for each confirmation."""
     shell = Shell.of(request)
     batch = await known_batch(request)
-    asked = _asked(batch, await read_form(request))
-    work = partial(_start, shell, asked.source, request.state.viewer.name)
+    form = await read_form(request)
+    asked = _asked(batch, form, await shell.read(ledger_time))
+    confirmed = read_id(form.text("expected")) or 0
+    work = partial(_start, shell, asked, confirmed, request.state.viewer.name)
     return await shell.act(request, "retry", work, back=batch_url(batch), batch=batch, calls=True)
 
 
-def _start(shell: Shell, source: FailedJobsSource, by: str) -> Outcome:
+def _start(shell: Shell, asked: Asked, confirmed: int, by: str) -> Outcome:
+    source = asked.source
     found = shell.ledger.read(_count, shell.settings, source)
     details: dict[str, Any] = {
         "jobs": found.jobs,
         **source.model_dump(mode="json", exclude_none=True, exclude={"batch", "type"}),
     }
-    return start_recorded(shell, found, by, details)
+    confirm_at = f"{batch_url(source.batch)}/retry?{urlencode(asked.fields)}"
+    return start_recorded(shell, found, by, details, confirmed=confirmed, confirm_at=confirm_at)
 
 
 def _count(transaction: Transaction, settings: Settings, source: FailedJobsSource) -> Retry:
@@ -86,8 +99,13 @@ def _count(transaction: Transaction, settings: Settings, source: FailedJobsSourc
     return count_retry(transaction, settings, source, options)
 
 
-def _asked(batch: str, form: Form) -> Asked:
+def _asked(batch: str, form: Form, now: datetime) -> Asked:
     """Read which jobs to retry. Without a time it is now: whatever fails later is left out.
+
+    Args:
+        batch: The batch.
+        form: The fields.
+        now: The time by the ledger's clock.
 
     Raises:
         HTTPException: The fields were not made by the page.
@@ -97,24 +115,23 @@ def _asked(batch: str, form: Form) -> Asked:
         "batch": batch,
         "states": states or None,
         "alike": form.text("alike") or None,
-        "ended_before": form.text("before") or datetime.now(UTC).isoformat(),
+        "recorded_before": form.text("before") or now.isoformat(),
         "skip_retried": True,
     }
     try:
         source = FailedJobsSource.model_validate(
             {name: value for name, value in given.items() if value is not None}
-        ).at(datetime.now(UTC))
+        )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise HTTPException(
             HTTPStatus.BAD_REQUEST,
             f"{'.'.join(map(str, first['loc']))}: {first['msg']}. Nothing was started.",
         ) from None
-    before = source.ended_before
-    assert isinstance(before, datetime)  # noqa: S101  `at` has fixed it
+    assert source.recorded_before is not None  # noqa: S101  it is given above
     fields = [("state", state.value) for state in source.states]
     fields += [("alike", source.alike)] if source.alike else []
-    return Asked(source, [*fields, ("before", before.isoformat())])
+    return Asked(source, fields, source.recorded_before.isoformat())
 
 
 def _group_of(found: Sequence[ShownGroup], source: FailedJobsSource) -> ShownGroup | None:

@@ -9,10 +9,10 @@ from typing import Any
 from ittybatch.engine.advice import EXPLANATIONS, Outlook, outlook
 from ittybatch.engine.conditions import Condition, describe_brakes, describe_wait
 from ittybatch.engine.estimate import Estimate, estimate
-from ittybatch.engine.flow_runs import flow_run_url
 from ittybatch.engine.naming import source_name
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.plan_counts import describe_counts
+from ittybatch.engine.prefect_pages import flow_run_url
 from ittybatch.engine.prices import Prices
 from ittybatch.engine.retrying import price_of, short_price
 from ittybatch.engine.speed import Speed, speed_at

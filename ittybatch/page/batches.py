@@ -106,7 +106,7 @@ def batches_of(transaction: Transaction, query: QueryParams, settings: Settings)
         query: `q`, `state`, `since`, `until`, `idle`, `after` and `window`.
         settings: Rates by kind.
     """
-    after = query.get("after") or None
+    after = _text(query, "after") or None
     found = overview(transaction, _wanted(query), after=after, limit=_ENDED_SHOWN)
     window = WINDOWS[_window(query)]
     return ShownBatches(
@@ -135,17 +135,20 @@ def _shown(row: BatchRow, settings: Settings) -> ShownBatch:
 
 
 def _wanted(query: QueryParams) -> BatchFilter:
-    text = query.get("q", "").strip()[:_MAX_TEXT_CHARS]
     states = [BatchState(each) for each in query.getlist("state") if each in set(BatchState)]
     until = _day(query.get("until", ""))
     return BatchFilter(
-        # Postgres takes no NUL in text.
-        text=text.replace("\x00", ""),
+        text=_text(query, "q"),
         states=states,
         since=_day(query.get("since", "")),
         until=until + timedelta(days=1) if until else None,
         idle=bool(query.get("idle")),
     )
+
+
+def _text(query: QueryParams, name: str) -> str:
+    # Postgres takes no NUL in text.
+    return query.get(name, "").strip()[:_MAX_TEXT_CHARS].replace("\x00", "")
 
 
 def _day(text: str) -> datetime | None:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from prefect.settings import get_current_settings
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from ittybatch.engine.amounts import format_count
+from ittybatch.engine.prefect_pages import ui_url
 from ittybatch.errors import IttybatchError
 from ittybatch.intake.watching import QueueStatus
 from ittybatch.ledger import Transaction
@@ -124,7 +124,7 @@ class HealthPage:
             "first_reconcile_by": first_by,
             "examination": self._doctor.last,
             "queues": self._queues(),
-            "prefect_url": get_current_settings().ui_url,
+            "prefect_url": ui_url(),
         }
         return await shell.render(request, template, **context)
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlencode
@@ -17,18 +17,21 @@ from starlette.routing import Route
 from ittybatch.engine.advice import advise_job
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.recording import recorded
-from ittybatch.engine.releasing import count_release, release_jobs
+from ittybatch.engine.releasing import count_release, rates_of, release_jobs
 from ittybatch.engine.retrying import price_of, short_price
 from ittybatch.errors import IttybatchError
-from ittybatch.ledger.actions import Asker, Via
+from ittybatch.ledger.actions import PARTLY, Asker, Via
 from ittybatch.ledger.held_groups import HeldGroup, held_groups
 from ittybatch.ledger.media import read_id
 from ittybatch.ledger.quarantine import HeldFilter, find_held
+from ittybatch.ledger.queries import AmbiguousBatch, find_batch
+from ittybatch.ledger.recorded import ledger_time
 from ittybatch.ledger.states import JobState
 from ittybatch.ledger.timeline import item_of_job
 from ittybatch.page.forms import Form, read_form
 from ittybatch.page.outcomes import Outcome
 from ittybatch.page.shell import Shell
+from ittybatch.settings import Settings
 
 _PAGE = "/page/held"
 _JOBS_A_PAGE = 100
@@ -92,10 +95,10 @@ async def region(request: Request) -> Response:
 async def confirm(request: Request) -> Response:
     """Ask whether to release, with the number of jobs and what they may cost."""
     shell = Shell.of(request)
-    asked = _asked(request.query_params)
-    if asked.wanted.before is None:
+    asked = await _found(shell, request.query_params)
+    if asked.wanted.recorded_before is None:
         # Whatever fails from now on is not released with it.
-        asked = _asked({**asked.fields, "before": datetime.now(UTC).isoformat()})
+        asked = _asked({**asked.fields, "before": (await shell.read(ledger_time)).isoformat()})
     found = await shell.read(count_release, shell.settings, asked.wanted)
     return await shell.render(
         request,
@@ -112,7 +115,7 @@ async def release(request: Request) -> Response:
     """Release held jobs."""
     shell = Shell.of(request)
     form = await read_form(request)
-    asked = _asked(_fields_of(form))
+    asked = await _found(shell, _fields_of(form))
     by = request.state.viewer.name
     expected = read_id(form.text("expected")) or 0
     back = _back(asked)
@@ -129,7 +132,7 @@ async def release(request: Request) -> Response:
 
 async def _show(request: Request, template: str) -> Response:
     shell = Shell.of(request)
-    asked = _asked(request.query_params)
+    asked = await _found(shell, request.query_params)
     after = _after(request.query_params.get("after", ""))
     if asked.group:
         jobs = await shell.read(find_held, asked.wanted, limit=_JOBS_A_PAGE + 1, after=after)
@@ -140,7 +143,8 @@ async def _show(request: Request, template: str) -> Response:
     else:
         jobs = []
         found = await shell.read(held_groups, asked.wanted, after=after)
-        groups = [_shown(each, asked, shell) for each in found.groups]
+        rates = await shell.read(rates_of, asked.wanted)
+        groups = [_shown(each, asked, rates, shell.settings) for each in found.groups]
         next_after, looked_at = found.after, found.looked_at
         kinds = sum((each.kinds for each in found.groups), Counter[str]())
         price = short_price(price_of(kinds, BatchOptions(), shell.settings))
@@ -161,14 +165,14 @@ async def _show(request: Request, template: str) -> Response:
     )
 
 
-def _shown(group: HeldGroup, asked: Asked, shell: Shell) -> ShownGroup:
+def _shown(group: HeldGroup, asked: Asked, rates: BatchOptions, settings: Settings) -> ShownGroup:
     reason = {
         "state": group.state.value,
         "error_kind": group.error_kind,
         "error_message": group.error_message,
     }
     fields = {**asked.fields, "state": group.state.value, "alike": group.reason}
-    price = short_price(price_of(group.kinds, BatchOptions(), shell.settings))
+    price = short_price(price_of(group.kinds, rates, settings))
     return ShownGroup(
         group,
         advise_job(reason, _RELEASE),
@@ -192,9 +196,27 @@ def _release(shell: Shell, asked: Asked, expected: int, by: str) -> Outcome:
         ) as record:
             done = release_jobs(shell.ledger, wanted, expected=expected)
             record.outcome = done.describe()
+            if not done.complete:
+                record.details[PARTLY] = True
     except IttybatchError as error:
         return Outcome(str(error), refused=True, id=record.number)
     return Outcome(record.outcome, partly=not done.complete, id=record.number)
+
+
+async def _found(shell: Shell, values: QueryParams | Mapping[str, str]) -> Asked:
+    """Read which jobs are asked for, with the id of the batch that is named in any way.
+
+    Raises:
+        HTTPException: A field cannot be read, or names no batch, or several.
+    """
+    asked = _asked(values)
+    if asked.wanted.batch is None:
+        return asked
+    try:
+        batch = await shell.read(find_batch, asked.wanted.batch)
+    except AmbiguousBatch as error:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, error.message) from None
+    return _asked({**asked.fields, "batch": batch})
 
 
 def _asked(values: QueryParams | Mapping[str, str]) -> Asked:
@@ -221,7 +243,7 @@ def _asked(values: QueryParams | Mapping[str, str]) -> Asked:
         input_prefix=fields.get("input"),
         state=_STATES.get(state or ""),
         alike=fields.get("alike"),
-        before=_time(fields.get("before")),
+        recorded_before=_time(fields.get("before")),
         job=read_id(job or ""),
     )
     return Asked(wanted, fields)

@@ -1,6 +1,5 @@
 """Make one job of an item again: a page that asks first, with the price, and the lever."""
 
-from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 
@@ -17,6 +16,7 @@ from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Transaction
 from ittybatch.ledger.history import ItemHistory, JobHistory
 from ittybatch.ledger.media import read_id
+from ittybatch.ledger.recorded import ledger_time
 from ittybatch.ledger.results import options_of
 from ittybatch.page.batch_address import batch_context
 from ittybatch.page.forms import read_form
@@ -39,7 +39,7 @@ async def confirm(request: Request) -> Response:
     job = _job_of(item, asked)
     if job.state not in UNSUCCESSFUL:
         return RedirectResponse(_address(item, job), HTTPStatus.SEE_OTHER)
-    before = datetime.now(UTC).isoformat()
+    before = (await shell.read(ledger_time)).isoformat()
     found = await shell.read(_count, shell.settings, _source_of(item, job, before))
     return await shell.render(
         request,
@@ -93,7 +93,7 @@ def _source_of(item: ItemHistory, job: JobHistory, before: str) -> FailedJobsSou
             "states": [job.state.value],
             "jobs": [job.id],
             "skip_retried": True,
-            "ended_before": before,
+            "recorded_before": before,
         }
     )
 
@@ -109,7 +109,7 @@ def _retry(shell: Shell, item: ItemHistory, job: JobHistory, before: str, by: st
         text = f"{job.rendition} has not failed: it is {job.state.value}. Nothing was started."
         return Outcome(text, refused=True)
     try:
-        source = _source_of(item, job, before or datetime.now(UTC).isoformat())
+        source = _source_of(item, job, before or shell.ledger.read(ledger_time).isoformat())
     except ValidationError:
         raise IttybatchError(
             "The form has a time that cannot be read, so nothing was started.",
@@ -117,7 +117,8 @@ def _retry(shell: Shell, item: ItemHistory, job: JobHistory, before: str, by: st
         ) from None
     found = shell.ledger.read(_count, shell.settings, source)
     details = {"job": job.id, "rendition": job.rendition, "input": item.uri}
-    return start_recorded(shell, found, by, details)
+    confirm_at = f"/page/items/{item.chunk_id}/{item.number}/retry?job={job.id}"
+    return start_recorded(shell, found, by, details, confirmed=1, confirm_at=confirm_at)
 
 
 def routes() -> list[Route]:

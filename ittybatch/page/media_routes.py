@@ -214,9 +214,11 @@ async def _body(request: Request, title: str, body: bytes | None) -> Response:
     settings = shell.settings
     secrets = [
         each.get_secret_value()
-        for each in (settings.api_key, settings.webhook_secret, settings.api_token)
+        for each in (settings.api_key, settings.api_token)
         if each is not None
     ]
+    # Several while they are replaced.
+    secrets += [each.decode() for each in settings.webhook_secrets]
     is_region = "hx-request" in request.headers
     return await shell.render(
         request,

@@ -161,6 +161,10 @@ async def _started(request: Request, template: str) -> Response:
         if "hx-request" in request.headers:
             return Response(headers={"HX-Redirect": address})
         return RedirectResponse(address, HTTPStatus.SEE_OTHER)
+    if status is None and why is None:
+        raise HTTPException(
+            HTTPStatus.NOT_FOUND, "Prefect has no such flow run of a deployment of ittybatch."
+        )
     return await shell.render(request, template, flow_run=flow_run, run=status, url=url, why=why)
 
 
@@ -169,8 +173,7 @@ def _look(flow_run: str) -> tuple[RunStatus | None, str | None, str | None]:
     try:
         require_prefect()
         with open_flow_runs() as flow_runs:
-            found = flow_runs.statuses([flow_run]).get(flow_run)
-            return found, flow_runs.url(flow_run), None
+            return flow_runs.batch_run(UUID(flow_run)), flow_runs.url(flow_run), None
     except PrefectUnavailable as error:
         return None, None, str(error)
 

@@ -6,11 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ittybatch.ledger import Ledger, Transaction
-from ittybatch.ledger.actions import DoneAction, Via, read_action, record_action
+from ittybatch.ledger.actions import PARTLY, DoneAction, Via, read_action, record_action
 
 # A bookmark of a page with an outcome shows the page without it later.
 _SHOWN_FOR = timedelta(minutes=15)
-_PARTLY = "partly"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ def record_outcome(
         action=action,
         outcome=outcome.text,
         batch=batch,
-        details={**details, _PARTLY: True} if outcome.partly else details,
+        details={**details, PARTLY: True} if outcome.partly else details,
         refused=outcome.refused,
     )
     return replace(outcome, id=number)
@@ -62,7 +61,7 @@ def recorded_outcome(transaction: Transaction, number: int) -> Outcome | None:
     found: DoneAction | None = read_action(transaction, number)
     if found is None or datetime.now(UTC) - found.at > _SHOWN_FOR:
         return None
-    partly = bool(found.details.get(_PARTLY))
+    partly = bool(found.details.get(PARTLY))
     return Outcome(
         found.outcome,
         refused=found.refused,

@@ -4,6 +4,7 @@ import httpx
 from prefect.exceptions import PrefectHTTPStatusError
 
 from ittybatch.engine.flow_runs import PrefectUnavailable
+from ittybatch.ittybit.redaction import redacted
 from ittybatch.prefect import BLOCKS
 
 
@@ -18,6 +19,7 @@ def register_blocks() -> None:
             block.register_type_and_schema()
         except (httpx.HTTPError, PrefectHTTPStatusError) as error:
             raise PrefectUnavailable(
-                f"Prefect did not register the block {block.__name__}: {error}",
+                # The error names the address of the API, which may have a password.
+                f"Prefect did not register the block {block.__name__}: {redacted(str(error))}",
                 remedy="Run `ittybatch deploy` again. Everything else of it was done.",
             ) from error

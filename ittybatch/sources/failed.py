@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from ittybatch.sources.form import BEGINS_EMPTY, as_form
 from ittybatch.sources.moment import Moment, fixed
@@ -83,6 +83,18 @@ class FailedJobsSource(BaseModel):
         None,
         title="Ended before",
         description="Only jobs that ended before this time, or longer ago than this age.",
+    )
+    recorded_before: AwareDatetime | None = Field(
+        None,
+        title="Recorded before",
+        description="Only jobs whose end the ledger had recorded before this time, by its own "
+        "clock.",
+    )
+    most_jobs: int | None = Field(
+        None,
+        title="At most",
+        description="The largest number of jobs to make again: the number that somebody confirmed.",
+        ge=1,
     )
 
     def at(self, now: datetime) -> Self:

@@ -1,16 +1,19 @@
 """Approve: a plan above the user's limits waits until someone approves it."""
 
+from contextlib import suppress
 from typing import Literal
 
 from prefect import suspend_flow_run
 from prefect.input import RunInput
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 from pydantic import ConfigDict, Field
 
+from ittybatch.engine.steering import Action, CannotSteer, change_batch
+from ittybatch.engine.tuning import Tuning
 from ittybatch.ledger import Ledger
+from ittybatch.ledger.actions import Asker, Via
 from ittybatch.ledger.batches import OpenBatch, read_batch
-from ittybatch.ledger.control import approve as start_approved
-from ittybatch.ledger.control import cancel_batch
 from ittybatch.ledger.legs import Leg, ask, asked_leg
 from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
@@ -45,19 +48,19 @@ def approve(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> L
     """
     if batch.state is not BatchState.UNAPPROVED:
         return leg
-    flow_run, deployment = this_run()
+    run, deployment = this_run()
     if deployment is None:
         return None
     if in_place():
         return _wait_in_process(ledger, settings, batch, leg)
-    asked = ledger.read(asked_leg, batch.id, flow_run)
+    asked = ledger.read(asked_leg, batch.id, run)
     if asked is not None:
-        _apply(ledger, batch.id, _ask(batch, settings, asked).decision)
+        decide(ledger, batch.id, _ask(batch, settings, asked).decision)
         batch = ledger.read(read_batch, batch.id)
         if batch.state is not BatchState.UNAPPROVED:
             return leg
     get_run_logger().warning("This batch waits for approval: %s", batch.reason)
-    if not ledger.write(ask, leg, flow_run):
+    if not ledger.write(ask, leg, run):
         return None
     _ask(batch, settings, leg.number)
     return None
@@ -88,11 +91,17 @@ def _ask(batch: OpenBatch, settings: Settings, leg: int) -> Approval:
     return Approval(decision=answer.decision)
 
 
-def _apply(ledger: Ledger, batch: str, decision: Decision) -> None:
-    match decision:
-        case "approve":
-            ledger.write(start_approved, batch)
-        case "cancel":
-            ledger.write(cancel_batch, batch, "Cancelled instead of approved.")
-        case "wait":
-            pass
+def decide(ledger: Ledger, batch: str, decision: Decision) -> None:
+    """Apply the answer of the form, and record it. Prefect does not tell who gave it.
+
+    Args:
+        ledger: The ledger that has the batch.
+        batch: The batch's id.
+        decision: The answer.
+    """
+    if decision == "wait":
+        return
+    asker = Asker(f"the form of flow run {flow_run.name or 'run-batch'}", Via.PREFECT)
+    # Another way was faster: the record says so, and the flow goes by the batch's state.
+    with suppress(CannotSteer):
+        change_batch(ledger, batch, Action(decision), asker, Tuning())

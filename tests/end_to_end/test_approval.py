@@ -2,6 +2,7 @@
 
 import pytest
 
+from ittybatch.ledger.actions import Via, recent_actions
 from ittybatch.ledger.identity import batch_owner
 from ittybatch.ledger.states import BatchState
 from tests.end_to_end.system import System
@@ -60,6 +61,8 @@ def test_a_plan_is_turned_down_in_prefects_pages(
     assert system.await_end(batch).state is BatchState.CANCELLED
     assert system.outcome(batch) == "Cancelled"
     assert system.wire.jobs(batch) == []
+    [action] = system.ledger.read(recent_actions, batch=batch)
+    assert (action.action, action.via, action.refused) == ("cancel", Via.PREFECT, False)
 
 
 @_of(12)

@@ -15,6 +15,7 @@ from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.planning import plan_page
 from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
+from ittybatch.tasks.approve import decide
 from tests.ledger import library
 
 ANN = Asker("ann@studio", Via.CLI)
@@ -27,6 +28,37 @@ def _steer(ledger: Ledger, batch: str, action: Action, changes: Tuning | None = 
 
 def _newest(ledger: Ledger) -> DoneAction:
     return ledger.read(recent_actions, limit=1)[0]
+
+
+def test_the_answer_of_prefects_form_is_recorded(ledger: Ledger) -> None:
+    """An approval costs money, whichever way it comes; one that came too late is recorded too."""
+
+    def waiting(name: str) -> str:
+        batch = library.new_batch(ledger).id
+        ledger.write(plan_page, batch, library.page(library.job(name)), after=None, chunk_size=10)
+        ledger.write(finish_planning, batch, "Too many jobs.")
+        return batch
+
+    approved, cancelled = waiting("a.mov"), waiting("b.mov")
+    decide(ledger, approved, "wait")
+    assert ledger.read(recent_actions) == []
+    decide(ledger, approved, "approve")
+    decide(ledger, cancelled, "cancel")
+    decide(ledger, cancelled, "approve")
+    assert ledger.read(read_batch, approved).state is BatchState.RUNNING
+    reason = ledger.read(read_batch, cancelled).reason
+    assert reason == "Cancelled by the form of flow run run-batch."
+    assert [
+        (each.action, each.batch_id, each.via, each.actor, each.refused)
+        for each in ledger.read(recent_actions)
+    ] == [
+        (action, batch, Via.PREFECT, "the form of flow run run-batch", refused)
+        for action, batch, refused in (
+            ("approve", cancelled, True),
+            ("cancel", cancelled, False),
+            ("approve", approved, False),
+        )
+    ]
 
 
 def test_each_lever_of_a_batch_is_recorded_with_its_outcome_and_so_is_a_refusal(

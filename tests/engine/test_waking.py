@@ -1,12 +1,14 @@
 """Waking against a real Prefect server: ready runs are woken, lost ones replaced."""
 
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
-from prefect.client.schemas.objects import State
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import State, StateType
 from prefect.states import Cancelled, Failed, Pending, Suspended
 from sqlalchemy import update
 
+from ittybatch.engine.flow_runs import FlowRuns
 from ittybatch.engine.orders import make_run
 from ittybatch.engine.waking import Waker
 from ittybatch.ledger.batches import read_batch
@@ -124,6 +126,21 @@ def test_a_run_that_fails_again_and_again_holds_its_batch(scene: Scene) -> None:
     held = scene.ledger.read(read_batch, scene.batch)
     assert held.state is BatchState.HELD
     assert "a broken deploy" in str(held.reason)
+
+
+def test_only_runs_that_begin_batches_are_looked_at(prefect: SyncPrefectClient) -> None:
+    """The page shows their messages; other runs of the same Prefect are not for its viewers."""
+
+    def run_of(deployment: str) -> UUID:
+        found = prefect.read_deployment_by_name(deployment)
+        return prefect.create_flow_run_from_deployment(found.id).id
+
+    flow_runs = FlowRuns(prefect)
+    ours = flow_runs.batch_run(run_of("run-batch/adhoc"))
+    assert ours is not None
+    assert ours.type is StateType.SCHEDULED
+    assert flow_runs.batch_run(run_of("process-chunk/process-chunk")) is None
+    assert flow_runs.batch_run(uuid4()) is None
 
 
 def test_an_owner_is_found_by_its_chunk() -> None:

@@ -1,13 +1,19 @@
 """Which jobs of earlier batches are made again: by batch, state, reason and time."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import update
 
 from ittybatch.ledger import Ledger, Transaction
+from ittybatch.ledger.control import cancel_batch
 from ittybatch.ledger.models import Job
+from ittybatch.ledger.quarantine import HeldFilter, find_held
+from ittybatch.ledger.recorded import ledger_time
 from ittybatch.ledger.retrying import RetryFilter, batches_with, count_ended, ended_jobs
+from ittybatch.ledger.settlement import settle
+from tests.ledger import library
 from tests.ledger.test_scans import NIGHT, scan
 
 
@@ -44,6 +50,23 @@ def test_jobs_are_found_by_batch_reason_and_time(ledger: Ledger) -> None:
     assert found(ledger, batch=second, jobs=[one.id]) == []
     meant = RetryFilter(None, ["failed"], reason="encoder")
     assert ledger.read(batches_with, meant) == sorted([first, second])
+
+
+def test_what_was_recorded_later_can_be_left_out(ledger: Ledger) -> None:
+    """Whatever Ittybit's clock says of it; a job that was cancelled between attempts ended then."""
+    chunk, _ = library.submitted(ledger, *(library.job(f"in/{name}") for name in "abc"))
+    early = library.failed("task-0", "invalid_input", "x")
+    ledger.write(settle, [replace(early, finished_at=datetime.now(UTC) + timedelta(days=1))])
+    ledger.write(settle, [library.failed("task-2")])  # will be sent again
+    before = ledger.read(ledger_time)
+    ledger.write(settle, [library.failed("task-1", "invalid_input", "x")])
+    batch = library.place(ledger, chunk).batch_id
+    ledger.write(cancel_batch, batch, "enough")
+    states = ["failed", "cancelled"]
+    assert found(ledger, states=states) == ["in/a", "in/b", "in/c"]
+    assert found(ledger, states=states, recorded_before=before) == ["in/a"]
+    wanted = HeldFilter(recorded_before=before)
+    assert [each.input for each in ledger.read(find_held, wanted, limit=9)] == ["s3://media/in/a"]
 
 
 def test_jobs_are_found_by_a_reason_that_numbers_and_names_hide(ledger: Ledger) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from html import unescape
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 import httpx
 
@@ -69,6 +70,7 @@ class Recorder(FlowRuns):
 
     def __init__(self) -> None:
         self.asked: dict[str, dict[str, Any]] = {}
+        self.runs: dict[UUID, RunStatus] = {}
         self.is_down = False
         # While it is not set, Prefect accepts connections and does not answer.
         self.answers = threading.Event()
@@ -95,6 +97,10 @@ class Recorder(FlowRuns):
         del ids
         self._answer()
         return {}
+
+    def batch_run(self, flow_run: UUID) -> RunStatus | None:
+        self._answer()
+        return self.runs.get(flow_run)
 
     def probe(self) -> None:
         self._answer()
@@ -158,9 +164,9 @@ def fields_of(html: str) -> dict[str, str]:
     return {name: unescape(value) for name, value in found}
 
 
-def plan_retry(ledger: Ledger, batch: str) -> str:
+def plan_retry(ledger: Ledger, batch: str, source: FailedJobsSource | None = None) -> str:
     """Plan a retry as its flow run does."""
-    source = FailedJobsSource(batch=batch, skip_retried=True)
+    source = source or FailedJobsSource(batch=batch, skip_retried=True)
     made = library.new_batch(ledger, source=source.model_dump(mode="json"))
     plan_batch(ledger, made, source, PROFILES_DIR, chunk_size=10)
     return made.id

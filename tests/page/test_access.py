@@ -216,6 +216,13 @@ def test_a_proxy_that_names_nobody_or_two_lets_nobody_in() -> None:
         ({"page_user_header": "X-User"}, "without ITTYBATCH_PAGE_PROXIES"),
         ({"page_proxies": "10.0.0.1"}, "without ITTYBATCH_PAGE_USER_HEADER"),
         ({"page_proxies": "nginx"}, "'nginx' is not an address or a network"),
+        *(
+            (
+                {"page_user_header": "X-User", "page_proxies": f"10.0.0.7, {everyone}"},
+                f"{everyone} is wider than any private network, so anyone could name themselves",
+            )
+            for everyone in ("0.0.0.0/0", "::/0", "128.0.0.0/1", "2000::/3")
+        ),
         ({"page_auth": "a:12345678", "page_viewer_auth": "a:87654321"}, "the same user"),
     ],
 )

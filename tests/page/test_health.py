@@ -23,10 +23,10 @@ from ittybatch.ledger.models import LastRun, Outbox
 from ittybatch.ledger.sinks import DeclaredSink, back_off, sync_sinks
 from ittybatch.ledger.states import Verdict
 from ittybatch.ledger.webhook_counts import count_webhooks, last_webhook_at
-from ittybatch.page import health
+from ittybatch.page import app, health
 from ittybatch.page.doctor import Doctor
 from tests.ledger import library
-from tests.page.steering import words
+from tests.page.steering import Page, words
 from tests.receiver.harness import Running, payload, running, wait_until
 
 HOSTILE = "<script>alert(1)</script>"
@@ -162,6 +162,20 @@ def test_the_doctor_runs_once_at_a_time_and_survives_an_error() -> None:
     assert "ZeroDivisionError" in doctor.last.findings[0].what
     assert doctor.last.began_at is None
     assert len(runs) == 2
+
+
+def test_what_the_checks_found_is_shown_without_secrets(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Viewers read it too."""
+    leaky = "https://ann:geheim99@prefect.test/api refused Bearer geheim88"
+    found = [Finding(each, Grade.BROKEN, leaky, leaky, leaky) for each in ("Prefect API", "Worker")]
+    monkeypatch.setattr(app, "check_everything", lambda _: found)
+    with running(sqlite_url) as up:
+        Page(up).post("/page/health/check")
+        shown = up.get("/page/health").text
+    assert shown.count("prefect.test/api refused Bearer [redacted]") == 7
+    assert "geheim" not in shown
 
 
 def test_a_ledger_that_is_away_is_an_explained_page(tmp_path: object) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import event
 from ittybatch.engine.releasing import release_jobs
 from ittybatch.ledger import Ledger, quarantine
 from ittybatch.ledger.actions import recent_actions
+from ittybatch.ledger.batches import change_options
 from ittybatch.ledger.database import LedgerUnavailable
 from ittybatch.ledger.held_groups import held_groups
 from ittybatch.ledger.quarantine import HeldCount, HeldFilter, count_held, find_held, held_jobs
@@ -166,11 +167,32 @@ class TestThePage:
         fields: dict[str, Any] = {name: unescape(value) for name, value in hidden}
         told = page.told(page.post("/page/held/release", **fields))
         assert "Done: Released 2 jobs: the next batch that finds their items makes them" in told
-        assert [job.input for job in ledger.read(held_jobs)] == ["s3://media/c.mov"]
+        [left] = ledger.read(held_jobs)
+        assert left.input == "s3://media/c.mov"
         [action] = ledger.read(recent_actions)
         assert (action.action, action.refused) == ("release", False)
         again = page.told(page.post("/page/held/release", **fields))
         assert "Not done: There is nothing to release" in again
+        told = page.told(page.post("/page/held/release", job=str(left.id), expected="2"))
+        assert "Partly done: Released 1 job" in told
+
+    def test_a_release_has_one_price(self, ledger: Ledger, receiver: Running) -> None:
+        """The group, the question and the record are of the batch, in whichever way it is named."""
+        other = hold(ledger, "x.mov")
+        batch = hold(ledger, "a.mov", "b.mov")
+        ledger.write(change_options, batch, {"cost_per_job": 0.25})
+        page = Page(receiver)
+        for name in ("latest", batch, batch[:-1]):
+            text = words(page.get(f"/page/held?batch={name}"))
+            assert "Making them again: about 0.50" in text
+            html = page.get(f"/page/held/release?batch={name}")
+            assert "Making them again about 0.50" in words(html)
+            assert f'name="batch" value="{batch}"' in html
+        page.post("/page/held/release", batch=batch, expected="2")
+        for name, shown in (("latest", True), (batch[-6:], True), (other, False), ("x", False)):
+            log = words(page.get(f"/page/actions?batch={name}"))
+            assert ("Released 2 jobs" in log) is shown, name
+        assert f"fits {batch}, {other}." in words(page.get("/page/held?batch=20", 400))
 
     def test_all_reasons_are_released_at_once_after_a_look(
         self, ledger: Ledger, ledger_url: str

@@ -4,13 +4,13 @@ import os
 import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import boto3
 import httpx
 import pytest
 from moto.server import ThreadedMotoServer
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from ittybatch.ittybit.options import Kind
 from ittybatch.ledger import Ledger
@@ -25,7 +25,7 @@ from ittybatch.page import retries_under_way
 from tests.ledger import library, orders
 from tests.page.seen import item_with
 from tests.page.steering import Page, Recorder, words
-from tests.receiver.harness import Running, running
+from tests.receiver.harness import SECRET, Running, payload, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -251,6 +251,27 @@ def test_a_webhook_is_shown_without_its_secrets_until_it_is_tidied(
     gone = words(page.get(found.replace("&amp;", "&"), 404))
     assert "no longer kept" in gone
     assert "db tidy" in gone
+
+
+def test_no_secret_of_an_error_or_of_this_receiver_is_shown(
+    ledger: Ledger, ledger_url: str
+) -> None:
+    """Keys and tokens that an error repeats; every secret of webhooks while they are replaced."""
+    scene = item_with(ledger, SOURCE, [("small", Kind.VIDEO), ("large", Kind.VIDEO)])
+    said = "Bearer geheimwort and sk_live_geheimnis were refused"
+    for number, kind in enumerate(("invalid_input", "internal_error")):
+        ledger.write(settle, [library.failed(f"task-{number}", kind, said)])
+    with running(ledger_url, webhook_secret=f"{SECRET},another secret") as up:
+        page = Page(up)
+        held = urlencode({"state": "failed", "alike": said})
+        for path in (scene.path, "/page/held", f"/page/held?{held}", f"/page/held/release?{held}"):
+            text = words(page.get(path).partition("<main")[2])
+            assert "Bearer [redacted]" in text, path
+            assert "geheim" not in text, path
+        up.post(payload("who", note=f"{SECRET} and another secret"))
+        digest = ledger.read(lambda tx: tx.execute(select(Delivery.digest)).scalar_one())
+        text = words(page.get(f"/page/webhook?{urlencode({'task': 'who', 'digest': digest})}"))
+        assert '"note": "[redacted] and [redacted]"' in text
 
 
 def test_an_end_that_was_polled_shows_the_answer(ledger: Ledger, receiver: Running) -> None:

@@ -66,7 +66,7 @@ def test_a_start_is_followed_while_somebody_looks_until_it_has_ended(
     """Each look asks Prefect. A tab left open over night costs nothing."""
     run = str(uuid4())
     found: dict[str, RunStatus] = {}
-    monkeypatch.setattr(prefect, "statuses", lambda ids: {each: found[each] for each in ids})
+    monkeypatch.setattr(prefect, "batch_run", lambda flow_run: found[str(flow_run)])
     found[run] = RunStatus(StateType.SCHEDULED, "Late", datetime.now(UTC))
     with visitor(browser) as someone:
         page = someone.new_page()

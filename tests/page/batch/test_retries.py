@@ -1,11 +1,15 @@
 """Failures are retried by group: counted and priced first, frozen at the click, paid for once."""
 
 import re
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.submission import claim_due
+from ittybatch.sources import FailedJobsSource
 from tests.ledger import library
 from tests.page.steering import (
     Page,
@@ -14,6 +18,7 @@ from tests.page.steering import (
     fields_of,
     plan_retry,
     retry_link,
+    submitted,
     words,
 )
 
@@ -38,7 +43,8 @@ def test_a_group_is_retried_once_for_each_confirmation(
     assert source["alike"] == "Could not fetch …: HTTP 404"
     assert source["states"] == ["failed"]
     assert source["skip_retried"] is True
-    assert datetime.fromisoformat(source["ended_before"]) <= datetime.now(UTC)
+    assert datetime.fromisoformat(source["recorded_before"]) <= datetime.now(UTC)
+    assert source["most_jobs"] == 3, "the number that was confirmed"
     run = request["idempotency_key"][-36:]
     assert page.told(answers[0]) == "Done: Asked for 3 jobs to be made again. How far it is"
     # A run that ends without a batch says so there.
@@ -61,6 +67,50 @@ def test_a_group_is_retried_once_for_each_confirmation(
     text = words(page.get(f"/page/batches/{made}"))
     assert "retry by someone on this machine (page)" in text
     assert f"for failures of batch {batch}" in text
+
+
+@pytest.mark.parametrize("ended", [timedelta(hours=-1), timedelta(hours=1)], ids=str)
+def test_what_is_confirmed_is_what_is_paid(
+    ledger: Ledger, page: Page, prefect: Recorder, ended: timedelta
+) -> None:
+    """Webhooks that come late, with ends before the confirmation, add nothing to it.
+
+    Nor does a clock of Ittybit that is ahead of the ledger's hide what had failed before.
+    """
+    batch, task = submitted(ledger, 5)
+    at = datetime.now(UTC) + ended
+
+    def fail(*numbers: int) -> None:
+        reports = [library.failed(f"{task}-{n}", "invalid_input", "no film") for n in numbers]
+        ledger.write(settle, [replace(each, finished_at=at) for each in reports])
+
+    fail(0)
+    asked = page.get(retry_link(page.get(f"/page/batches/{batch}"), "Retry this job"))
+    fields = fields_of(asked)
+    fail(1, 2)
+    assert page.told(page.post(f"/page/batches/{batch}/retry", **fields)).startswith(
+        "Done: Asked for 1 job "
+    )
+    [request] = prefect.asked.values()
+    fail(3)
+    source = FailedJobsSource.model_validate(request["parameters"]["source"])
+    assert len(library.rows(ledger, plan_retry(ledger, batch, source))) == 1
+    everything = source.model_copy(update={"recorded_before": None, "most_jobs": 2})
+    assert len(library.rows(ledger, plan_retry(ledger, batch, everything))) == 2
+
+
+def test_a_number_above_the_confirmed_one_is_asked_again(
+    ledger: Ledger, page: Page, prefect: Recorder
+) -> None:
+    """Nothing is started, and the page shows the new number; so it is for a form without one."""
+    batch = failing(ledger, 4)
+    link = f"/page/batches/{batch}/retry"
+    fields = fields_of(page.get(f"{link}?state=failed"))
+    for changed in ({"expected": "2"}, {"expected": ""}):
+        answer = page.post(link, **{**fields, **changed})
+        assert "Not done: 3 jobs can be made again by now, and" in page.told(answer)
+        assert "Retry 3 jobs (" in words(page.get(answer.headers["location"]))
+    assert prefect.asked == {}
 
 
 def test_what_a_later_batch_has_taken_up_is_not_offered(

@@ -2,18 +2,32 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
+from prefect.client.schemas.objects import StateType
 
 from ittybatch.engine import steering
+from ittybatch.engine.flow_runs import RunStatus
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.states import BatchState
-from tests.page.steering import Page, Recorder, failing, state_of, submitted
+from tests.page.steering import Page, Recorder, failing, state_of, submitted, words
 from tests.receiver.harness import wait_until
 
 _AT_ONCE = 8
+
+
+def test_what_prefect_says_of_other_flow_runs_is_not_shown(page: Page, prefect: Recorder) -> None:
+    """Of ours it is, without secrets."""
+    ours = uuid4()
+    message = "Flow run failed: Bearer geheim77 was refused."
+    prefect.runs[ours] = RunStatus(StateType.FAILED, "Failed", datetime.now(UTC), message)
+    for region in ("new", "regions"):
+        shown = words(page.get(f"/page/{region}/started/{ours}"))
+        assert "Flow run failed: Bearer [redacted] was refused. Nothing was sent." in shown
+        page.get(f"/page/{region}/started/{uuid4()}", 404)
 
 
 def test_pause_tune_and_cancel_answer_while_prefect_does_not(
@@ -29,11 +43,13 @@ def test_pause_tune_and_cancel_answer_while_prefect_does_not(
     with ThreadPoolExecutor(3 * _AT_ONCE) as viewers:
         try:
             retries = [
-                viewers.submit(page.post, f"/page/batches/{failed}/retry") for _ in range(_AT_ONCE)
+                viewers.submit(page.post, f"/page/batches/{failed}/retry", expected="3")
+                for _ in range(_AT_ONCE)
             ]
             wait_until(lambda: prefect.waiting >= 3)
             looks = [
-                viewers.submit(page.get, f"/page/new/started/{uuid4()}") for _ in range(_AT_ONCE)
+                viewers.submit(page.get, f"/page/new/started/{uuid4()}", 404)
+                for _ in range(_AT_ONCE)
             ]
             time.sleep(0.5)  # until the others wait for a thread
             began = time.monotonic()
