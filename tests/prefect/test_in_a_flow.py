@@ -55,7 +55,7 @@ def test_a_job_is_sent_for_the_project_of_the_block_that_the_deployment_names(
     block = IttybitJob(input="s3://media/a.mov", kind="image", options={"width": 96})
     run = block.trigger()
     [sent] = harness.sandbox_jobs(sandbox)
-    assert "connection_id" not in sent["options"]
+    assert sandbox.client.get(f"/jobs/{sent['id']}").json()["options"] == {"width": 96}
     [job] = harness.jobs(ledger)
     assert (job.id, job.task_id) == (run.job_ids[0], sent["id"])
     ours = IttybitCredentials(api_key=SecretStr("key-of-the-worker"))
