@@ -12,19 +12,17 @@ from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.brakes import check_canary
 from ittybatch.ledger.capacity import capacity_for, wake_next
 from ittybatch.ledger.control import cancel_chunk
-from ittybatch.ledger.counters import COLUMNS
 from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.models import Batch, Chunk, Job, Run
-from ittybatch.ledger.notices import Event, notify
+from ittybatch.ledger.models import Batch, Chunk, Run
+from ittybatch.ledger.notices import notify_chunk_done
 from ittybatch.ledger.run_moves import Move, move, new_run, wake
 from ittybatch.ledger.shares import count_shares
-from ittybatch.ledger.states import BatchState, ChunkState, JobState, RunState
+from ittybatch.ledger.states import BatchState, ChunkState, RunState
 
 # Chunks to release until the canary, the first chunk, has passed.
 _CANARY_CHUNKS = 1
 # A batch that can only report its progress is woken this much later.
 _PROGRESS_DELAY_S = 20.0
-_MAY_BE_HELD = (JobState.FAILED.value, JobState.EXPIRED.value)
 
 
 class UnknownChunk(IttybatchError):
@@ -161,26 +159,11 @@ def finish_chunk(transaction: Transaction, chunk: int) -> bool:
             .values(state=ChunkState.DONE.value, ended_at=transaction.now)
         )
         count_shares(transaction, [chunk])
-        _notify_done(transaction, row.batch_id, chunk)
+        notify_chunk_done(transaction, chunk)
     move(transaction, Move.END, Run.owner == identity.chunk_owner(chunk), wake_at=None)
     _notify_batch(transaction, row.batch_id)
     wake_next(transaction)
     return True
-
-
-def _notify_done(transaction: Transaction, batch: str, chunk: int) -> None:
-    """Tell Prefect of a chunk that is done, and of what it holds back."""
-    columns = [getattr(Chunk, name) for name in COLUMNS]
-    row = transaction.execute(
-        select(Chunk.number, Chunk.items, *columns).where(Chunk.id == chunk)
-    ).one()
-    counts = {name: getattr(row, name) for name in COLUMNS}
-    notify(transaction, Event.CHUNK_DONE, batch, chunk=row.number, items=row.items, counts=counts)
-    held = select(func.count()).where(
-        Job.chunk_id == chunk, Job.state.in_(_MAY_BE_HELD), Job.claim.is_not(None)
-    )
-    if (row.failed or row.expired) and (jobs := transaction.execute(held).scalar_one()):
-        notify(transaction, Event.QUARANTINED, batch, chunk=row.number, jobs=jobs)
 
 
 def _notify_batch(transaction: Transaction, batch: str) -> None:

@@ -22,7 +22,7 @@ from ittybatch.ledger.counters import Moves
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.lending import lenders_of, lock_claims, return_claims
 from ittybatch.ledger.models import Batch, Chunk, Job, Run
-from ittybatch.ledger.notices import Event, notify
+from ittybatch.ledger.notices import Event, notify, notify_chunk_done
 from ittybatch.ledger.outbox import note_ended
 from ittybatch.ledger.run_moves import Move, move, next_generation, wake
 from ittybatch.ledger.shares import count_shares
@@ -156,8 +156,6 @@ def cancel_batch(transaction: Transaction, batch: str, reason: str) -> tuple[int
             accepts_until=None,
         )
     )
-    if changed.rowcount:
-        notify(transaction, Event.ENDED, batch, state=BatchState.CANCELLED.value, reason=reason)
     unsent = transaction.rows(
         select(Job.id, Job.chunk_id)
         .join(Chunk, Chunk.id == Job.chunk_id)
@@ -183,7 +181,12 @@ def cancel_batch(transaction: Transaction, batch: str, reason: str) -> tuple[int
         .returning(Chunk.id, Chunk.sent)
     ).all()
     # The others hold cancelled jobs only, perhaps a million: `reconcile` counts those.
-    count_shares(transaction, [row.id for row in done if row.sent])
+    worked = sorted(row.id for row in done if row.sent)
+    count_shares(transaction, worked)
+    for chunk in worked:
+        notify_chunk_done(transaction, chunk)
+    if changed.rowcount:
+        notify(transaction, Event.ENDED, batch, state=BatchState.CANCELLED.value, reason=reason)
     wake_next(transaction)
     # The runs of a held batch have ended, but the jobs that it sent must still be collected.
     wake_owners(transaction, batch)

@@ -11,15 +11,18 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, literal, or_, select, update
 
+from ittybatch.ledger.counters import COLUMNS
 from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.models import Batch, Notice, Run
+from ittybatch.ledger.models import Batch, Chunk, Job, Notice, Run
+from ittybatch.ledger.states import JobState
 
 # Prefect's triggers look at recent events only.
 _STALE_AFTER = timedelta(days=1)
 _AT_ONCE = 200
 _CLAIM_LASTS = timedelta(minutes=1)
+_MAY_BE_HELD = (JobState.FAILED.value, JobState.EXPIRED.value)
 
 
 class Event(StrEnum):
@@ -73,6 +76,22 @@ def notify(transaction: Transaction, event: Event, batch: str, **details: object
             event=event.value, batch_id=batch, at=transaction.now, details=details
         )
     )
+
+
+def notify_chunk_done(transaction: Transaction, chunk: int) -> None:
+    """Write the notices of a chunk that is done: its counts, and how many jobs it holds back."""
+    columns = [getattr(Chunk, name) for name in COLUMNS]
+    row = transaction.execute(
+        select(Chunk.batch_id, Chunk.number, Chunk.items, *columns).where(Chunk.id == chunk)
+    ).one()
+    counts = {name: getattr(row, name) for name in COLUMNS}
+    place = {"batch": row.batch_id, "chunk": row.number}
+    notify(transaction, Event.CHUNK_DONE, **place, items=row.items, counts=counts)
+    held = select(func.count()).where(
+        Job.chunk_id == chunk, Job.state.in_(_MAY_BE_HELD), Job.claim.is_not(None)
+    )
+    if (row.failed or row.expired) and (jobs := transaction.execute(held).scalar_one()):
+        notify(transaction, Event.QUARANTINED, **place, jobs=jobs)
 
 
 def notices_wait(transaction: Transaction) -> bool:

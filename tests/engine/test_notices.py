@@ -10,6 +10,7 @@ from sqlalchemy import update
 
 from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable, RunStatus
 from ittybatch.engine.notices import Notices
+from ittybatch.engine.waking import Waker
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.control import hold_batch
 from ittybatch.ledger.models import Notice
@@ -136,3 +137,14 @@ def test_a_run_that_prefect_does_not_resume_keeps_no_other_asleep(ledger: Ledger
     assert notices.resume_waiters() == ["asleep"]
     assert notices.resume_waiters() == [], "not each second"
     assert ledger.read(anybody_waits)
+
+
+def test_a_users_flow_that_goes_on_is_no_sign_of_a_missing_automation(ledger: Ledger) -> None:
+    """The alert counts runs of batches and chunks that the waker had to resume itself."""
+    _, submissions = library.submitted(ledger, library.job("a.mov"))
+    ledger.write(begin_waiting, "asleep", Target(job=submissions[0].job_id))
+    ledger.write(settle, [library.remote("task-0")])
+    prefect = Prefect()
+    prefect.runs = {"asleep": StateType.PAUSED}
+    woken = Waker(ledger, prefect, lease_s=60).round()
+    assert (woken.continued, woken.resumed) == (["asleep"], [])

@@ -78,6 +78,29 @@ def test_a_cancelled_batch_has_ended(ledger: Ledger) -> None:
     assert ended.details == {"state": "cancelled", "reason": "Cancelled by somebody."}
 
 
+def test_a_chunk_that_a_cancel_ends_is_told_with_what_it_holds_back(ledger: Ledger) -> None:
+    """One job failed for good, the other waited for a retry."""
+    jobs = [library.job(name, attempts=2) for name in ("a.mov", "b.mov")]
+    batch = library.planned_batch(ledger, *jobs)
+    chunk = library.released_chunk(ledger, batch)
+    library.accept(ledger, ledger.write(claim_due, chunk, 10))
+    ledger.write(settle, [library.failed("task-0", "invalid_input", "not media")])
+    ledger.write(settle, [library.failed("task-1")])
+    told(ledger)
+
+    ledger.write(cancel_batch, batch, "Cancelled by somebody.")
+
+    done, quarantined, ended = taken(ledger)
+    assert (done.event, done.details["counts"]["cancelled"]) == (Event.CHUNK_DONE, 1)
+    assert (quarantined.event, quarantined.details) == (
+        Event.QUARANTINED,
+        {"chunk": 1, "jobs": 1},
+    )
+    assert ended.event == Event.ENDED
+    assert ledger.write(finish_chunk, chunk)
+    assert told(ledger) == [], "by a leg that comes late"
+
+
 def test_a_batch_that_found_nothing_is_no_news(ledger: Ledger) -> None:
     """A queue is drained every few minutes."""
     batch = library.planned_batch(ledger)
