@@ -157,7 +157,9 @@ def test_a_key_gets_the_same_answer_again(ledger: Ledger, settings: Settings) ->
     assert len(harness.jobs(ledger)) == 1
 
 
-@pytest.mark.parametrize("changed", [None, SOUND.replace("audio]", "image]")])
+@pytest.mark.parametrize(
+    "changed", [None, SOUND.replace("audio]", "image]")], ids=["removed", "narrowed"]
+)
 def test_a_key_gets_its_answer_also_when_its_profile_would_now_refuse_it(
     ledger: Ledger, settings: Settings, changed: str | None
 ) -> None:
