@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,6 +45,8 @@ ENV_FILES = (*([CHECKOUT / ".env"] if IS_CHECKOUT else []), Path(".env"))
 PRICED_KINDS = ("video", "audio", "image", "animation", "adaptive_video")
 _PREFIX = "ITTYBATCH_"
 _SHORTEST_SECRET = 6
+# Ten years.
+_LONGEST_SLEEP_S = 10 * 365 * 86_400
 # Prefect sets it for the process of a flow run, which works in a temporary folder.
 _FLOW_RUN = "PREFECT__FLOW_RUN_ID"
 _QUOTES = {'"', "'"}
@@ -305,6 +308,11 @@ class Settings(PageSettings, BaseSettings):
     def silence_s(self) -> float:
         """Seconds without a webhook after which a job is polled; few if there is no webhook URL."""
         return self.poll_after_s if self.webhook_url else min(self.poll_after_s, 5.0)
+
+    @property
+    def longest_sleep(self) -> timedelta:
+        """How long a flow run may be suspended, as far as the calendar goes."""
+        return timedelta(seconds=min(self.suspend_timeout_s, _LONGEST_SLEEP_S))
 
     @property
     def ledger_url(self) -> str:

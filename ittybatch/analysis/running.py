@@ -60,6 +60,11 @@ def run(
         )
     # Before Prefect is imported: it reads its settings once.
     join_local_stack()
+    if deployment is not None:
+        from ittybatch.engine.flow_runs import require_prefect  # noqa: PLC0415 - imports Prefect
+
+        # Before a manifest is written.
+        require_prefect()
     chosen = _source_of(source, deployment, manifest_to)
     if deployment is not None:
         return _run_deployed(deployment, chosen, profile, options)

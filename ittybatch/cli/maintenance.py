@@ -155,12 +155,13 @@ def tidy(
     """
     settings = Settings()
     age = _age(older_than) if older_than else timedelta(days=settings.keep_days)
+    sleep = settings.longest_sleep
     ledger = open_ledger(settings)
     if dry_run:
-        removed = remove_old(ledger, older_than=age, dry_run=True)
+        removed = remove_old(ledger, older_than=age, flow_runs_sleep=sleep, dry_run=True)
     else:
         with recorded(ledger, operator(), "db tidy", details={"older_than": f"{age}"}) as record:
-            removed = remove_old(ledger, older_than=age)
+            removed = remove_old(ledger, older_than=age, flow_runs_sleep=sleep)
             record.outcome = f"Tidied {format_count(removed.batches, 'batch', 'batches')}."
     if json:
         print_json(asdict(removed))
@@ -171,7 +172,7 @@ def tidy(
         ("polled answers", removed.outcomes),
         ("rejected rows", removed.rejects),
         ("delivered results", removed.delivered),
-        ("answers to requests with a key, over 2 days old", removed.requests),
+        ("old answers to requests with a key", removed.requests),
         ("bytes in them", removed.size_bytes),
     ):
         console.print(f"{count:>15,}  {what}")

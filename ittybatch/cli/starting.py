@@ -24,7 +24,7 @@ from ittybatch.cli.sourcing import (
 )
 from ittybatch.cli.status import SUCCEEDED
 from ittybatch.engine.amounts import format_count
-from ittybatch.engine.flow_runs import open_flow_runs
+from ittybatch.engine.flow_runs import open_flow_runs, require_prefect
 from ittybatch.engine.options import RunOptions
 from ittybatch.engine.recording import Record
 from ittybatch.engine.starting import start_batch
@@ -114,6 +114,7 @@ def start(
     Returns:
         The exit status.
     """
+    require_prefect()
     with open_flow_runs() as flow_runs:
         with _recorded(settings, deployment, parameters) as record:
             flow_run = start_batch(

@@ -30,12 +30,7 @@ def connect(
     Raises:
         ConfigurationError: The key is missing, or the address is invalid.
     """
-    if settings.api_key is None or not settings.api_key.get_secret_value():
-        raise ConfigurationError(
-            "There is no API key for Ittybit.",
-            remedy="Set ITTYBIT_API_KEY in the environment or in .env.",
-        )
-    key = settings.api_key.get_secret_value()
+    key = require_key(settings)
     if patient:
         return IttybitClient(
             key,
@@ -53,3 +48,17 @@ def connect(
         retry_wait_initial_s=_QUICK_FIRST_WAIT_S,
         retry_wait_cap_s=_QUICK_MAX_WAIT_S,
     )
+
+
+def require_key(settings: Settings) -> str:
+    """Return the API key of the settings.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    if settings.api_key is None or not settings.api_key.get_secret_value():
+        raise ConfigurationError(
+            "There is no API key for Ittybit.",
+            remedy="Set ITTYBIT_API_KEY in the environment or in .env.",
+        )
+    return settings.api_key.get_secret_value()

@@ -48,6 +48,8 @@ _CLOCKS_DIFFER = timedelta(seconds=15)
 # For somebody who waits. Prefect's own limits add up to six minutes for a request.
 _IMPATIENT_S = 10.0
 _IMPATIENT_RETRIES = 1
+_MAY_PASS = (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS)
+_SERVER_ERROR = 500
 
 
 class PrefectUnavailable(IttybatchError):
@@ -64,6 +66,11 @@ class PrefectUnavailable(IttybatchError):
     ) -> None:
         super().__init__(message, remedy=remedy)
         self.status = status
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request may succeed a moment later."""
+        return self.status is None or self.status in _MAY_PASS or self.status >= _SERVER_ERROR
 
 
 class NoDeployment(PrefectUnavailable):
@@ -142,7 +149,7 @@ class FlowRuns:
             NoDeployment: Prefect does not have the deployment.
             PrefectUnavailable: Prefect does not answer, or refused the request.
         """
-        with _translating_errors(f"make a run of {deployment}"):
+        with translating_errors(f"make a run of {deployment}"):
             number = self._deployment(deployment)
             try:
                 run = self._client.create_flow_run_from_deployment(
@@ -166,7 +173,7 @@ class FlowRuns:
         Raises:
             PrefectUnavailable: Prefect does not answer, or does not have the deployment.
         """
-        with _translating_errors(f"read deployment {deployment}"):
+        with translating_errors(f"read deployment {deployment}"):
             found = self._client.read_deployment(self._deployment(deployment))
         return dict(found.parameters)
 
@@ -190,7 +197,7 @@ class FlowRuns:
         Raises:
             PrefectUnavailable: Prefect does not answer.
         """
-        with _translating_errors("read flow runs"):
+        with translating_errors("read flow runs"):
             self._client.read_flow_runs(limit=1)
 
     def send_test_event(self) -> None:
@@ -199,7 +206,7 @@ class FlowRuns:
         Raises:
             PrefectUnavailable: Prefect does not accept the event.
         """
-        with _translating_errors("emit a test event"):
+        with translating_errors("emit a test event"):
             self._client.request("POST", "/events", json=[_event("ittybatch.doctor", "doctor")])
 
     def begun(self, deployment: str, types: Sequence[StateType]) -> dict[str, RunStatus]:
@@ -208,7 +215,7 @@ class FlowRuns:
         Raises:
             PrefectUnavailable: Prefect does not answer, or does not have the deployment.
         """
-        with _translating_errors(f"read deployment {deployment}"):
+        with translating_errors(f"read deployment {deployment}"):
             number = self._deployment(deployment)
         # Schedules create a hundred runs in advance. Only the earliest matter.
         return self._find(
@@ -219,7 +226,7 @@ class FlowRuns:
         )
 
     def _find(self, wanted: FlowRunFilter, flow: FlowFilter | None = None) -> dict[str, RunStatus]:
-        with _translating_errors("read flow runs"):
+        with translating_errors("read flow runs"):
             runs = self._client.read_flow_runs(
                 flow_filter=flow,
                 flow_run_filter=wanted,
@@ -275,7 +282,7 @@ class FlowRuns:
         Raises:
             PrefectUnavailable: Prefect does not accept them.
         """
-        with _translating_errors("emit events"):
+        with translating_errors("emit events"):
             self._client.request("POST", "/events", json=list(events))
 
     def url(self, flow_run: str) -> str:
@@ -288,13 +295,13 @@ class FlowRuns:
         Returns:
             Whether Prefect accepted. It refuses if the run is not suspended (yet).
         """
-        with _translating_errors(f"resume flow run {flow_run}"):
+        with translating_errors(f"resume flow run {flow_run}"):
             answer = self._client.resume_flow_run(UUID(flow_run))
         return answer.status.value == "ACCEPT"
 
     def tag(self, flow_run: str, tags: Sequence[str]) -> None:
         """Replace the tags of a run."""
-        with _translating_errors(f"tag flow run {flow_run}"):
+        with translating_errors(f"tag flow run {flow_run}"):
             self._client.update_flow_run(UUID(flow_run), tags=list(tags))
 
     def give_up(self, flow_run: str, why: str) -> None:
@@ -307,7 +314,7 @@ class FlowRuns:
 
     def _set(self, flow_run: str, state: State[Any]) -> None:
         try:
-            with _translating_errors(f"end flow run {flow_run}"):
+            with translating_errors(f"end flow run {flow_run}"):
                 self._client.set_flow_run_state(UUID(flow_run), state, force=True)
         except ObjectNotFound:
             return  # the run was deleted, so it holds no slot
@@ -382,7 +389,15 @@ def open_flow_runs() -> Iterator[FlowRuns]:
 
 
 @contextlib.contextmanager
-def _translating_errors(doing: str) -> Iterator[None]:
+def translating_errors(doing: str) -> Iterator[None]:
+    """Translate errors of Prefect's client, except `ObjectNotFound`.
+
+    Args:
+        doing: What the request is to do, for the message.
+
+    Raises:
+        PrefectUnavailable: Prefect does not answer, or refused the request.
+    """
     try:
         yield
     except PrefectHTTPStatusError as error:

@@ -23,7 +23,11 @@ def tidy_ledger(keep_days: KeepDays = None) -> State[None]:
         days = keep_days or settings.keep_days
         asker = Asker(f"flow run {flow_run.name or 'tidy-ledger'}", Via.PREFECT)
         with recorded(ledger, asker, "db tidy", details={"keep_days": days}) as record:
-            removed = tidy(ledger, older_than=timedelta(days=days))
+            removed = tidy(
+                ledger,
+                older_than=timedelta(days=days),
+                flow_runs_sleep=settings.longest_sleep,
+            )
             counts = ", ".join(f"{name} {count:,}" for name, count in asdict(removed).items())
             record.outcome = f"Removed: {counts}."
     return Completed(message=f"Removed of batches that ended over {days} days ago: {counts}.")

@@ -11,7 +11,7 @@ from ittybatch.engine.options import RunOptions
 from ittybatch.intake.brakes import Brakes
 from ittybatch.intake.live_profiles import LiveProfiles
 from ittybatch.intake.loops import refuse_loops
-from ittybatch.intake.orders import Orders
+from ittybatch.intake.orders import Orders, identity_of
 from ittybatch.intake.sender import LEASE_S, Sender, Sent
 from ittybatch.intake.taken import Taken, TakenJob
 from ittybatch.intake.wanted import IdempotencyConflict, RequestRefused, TaskSpec, Wanted
@@ -23,6 +23,7 @@ from ittybatch.ledger.intake import (
     Order,
     OrderedJob,
     Receipt,
+    find_taken,
     take,
 )
 from ittybatch.settings import Settings
@@ -129,8 +130,13 @@ class Intake:
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + answer_within_s
-        order = self._orders.order(wanted)
-        refuse_loops(order.planned.item, order.planned.jobs, self._watched)
+        try:
+            order = self._orders.order(wanted)
+            refuse_loops(order.planned.item, order.planned.jobs, self._watched)
+        except RequestRefused:
+            if (taken := await self._taken_before(wanted)) is None:
+                raise
+            return taken
         if self._closing or len(self._pending) >= _MAX_PENDING:
             raise _busy("This receiver is stopping." if self._closing else "Too many wait.")
         waiting = _Waiting(order, loop.create_future())
@@ -142,6 +148,18 @@ class Intake:
             jobs[0].job.batch_id,
             [_taken(ordered, sent.get(ordered.job.id)) for ordered in jobs],
         )
+
+    async def _taken_before(self, wanted: Wanted) -> Taken | None:
+        """The jobs of a request that was taken before its profile or a rule changed."""
+        key, digest = identity_of(wanted)
+        if key is None or self._closing:
+            return None
+        jobs = await asyncio.get_running_loop().run_in_executor(
+            self._thread, self._ledger.read, find_taken, key, digest
+        )
+        if jobs is None:
+            return None
+        return Taken(jobs[0].job.batch_id, [_taken(each, None) for each in jobs])
 
     async def _outcomes(self, jobs: Sequence[OrderedJob], wait_s: float) -> Mapping[int, Sent]:
         """Wait for Ittybit's answers about the jobs that this process sends."""

@@ -62,14 +62,15 @@ class Orders:
         else:
             spec = self._without_profile()
             jobs = _jobs_of_tasks(item, wanted.tasks)
-        key = wanted.idempotency_key
+        key, digest = identity_of(wanted)
         return Order(
             spec,
             PlannedItem(item, jobs),
             again=wanted.again,
-            key=None if key is None else hashlib.sha256(key.encode()).hexdigest(),
-            digest=hashlib.sha256(wanted.body_digest.encode()).hexdigest(),
+            key=key,
+            digest=digest,
             asker=wanted.asker,
+            by_flow_run=wanted.by_flow_run,
         )
 
     def _spec(self, name: str) -> tuple[Profile, IntakeSpec]:
@@ -92,6 +93,15 @@ class Orders:
             known = (profile, _spec(REQUESTS, profile, self._options.get(REQUESTS, {})))
             self._specs[""] = known
         return known[1]
+
+
+def identity_of(wanted: Wanted) -> tuple[str | None, str]:
+    """The digests of a request's Idempotency-Key, if it has one, and of its body."""
+    key = wanted.idempotency_key
+    return (
+        None if key is None else hashlib.sha256(key.encode()).hexdigest(),
+        hashlib.sha256(wanted.body_digest.encode()).hexdigest(),
+    )
 
 
 def kinds_profile() -> Profile:

@@ -69,6 +69,7 @@ class Wanted:
         idempotency_key: The request's `Idempotency-Key`, if it has one.
         body_digest: Digest of the request's body: with the same key it has to be the same.
         asker: Who asks, if it is known.
+        by_flow_run: Whether a flow run makes it, which may sleep before it makes it again.
     """
 
     item: Item
@@ -79,3 +80,4 @@ class Wanted:
     idempotency_key: str | None = None
     body_digest: str = ""
     asker: Asker | None = None
+    by_flow_run: bool = False

@@ -24,7 +24,7 @@ from ittybatch.ledger.followers import Following, follow
 from ittybatch.ledger.made_jobs import MadeJob, lock_made, read_made
 from ittybatch.ledger.new_jobs import DestinationTaken, NewJobs
 from ittybatch.ledger.plan import PlannedItem
-from ittybatch.ledger.requests import Kept, Repeat, find_repeats, keep_answers
+from ittybatch.ledger.requests import Kept, Repeat, find_repeats, keep_answers, renew_answer
 from ittybatch.ledger.states import JobState
 from ittybatch.ledger.submission import Submission
 
@@ -46,6 +46,7 @@ class Order:
         key: Digest of its Idempotency-Key, if it has one.
         digest: Digest of its body.
         asker: Who asks, if it is known; plain requests of the API are not recorded.
+        by_flow_run: Whether a flow run makes it, which may sleep before it makes it again.
     """
 
     spec: IntakeSpec
@@ -54,6 +55,7 @@ class Order:
     key: str | None = None
     digest: str = ""
     asker: Asker | None = None
+    by_flow_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,31 @@ def take(
     _answer_repeats(transaction, repeats, receipt)
     _note(transaction, fresh, receipt)
     return receipt
+
+
+def find_taken(
+    transaction: Transaction, key: str, digest: str, *, renew: bool = False
+) -> Sequence[OrderedJob] | None:
+    """Find the jobs of a request that was taken before, as they are now.
+
+    Args:
+        transaction: The transaction to look in.
+        key: Digest of its Idempotency-Key.
+        digest: Digest of its body.
+        renew: Keep the key as if the request had been made now.
+
+    Returns:
+        Its jobs; None if no request with this key and this body was taken.
+    """
+    repeats = find_repeats(transaction, [(key, digest)])
+    if not repeats or not repeats[0].same_body:
+        return None
+    if renew:
+        renew_answer(transaction, key)
+    receipt = Receipt([()], [], transaction.now)
+    _answer_repeats(transaction, repeats, receipt)
+    answer = receipt.answers[0]
+    return None if isinstance(answer, KeyReused) else answer
 
 
 def _lock_batches(transaction: Transaction, specs: Sequence[IntakeSpec]) -> dict[str, Accepting]:
@@ -205,7 +232,7 @@ def _note(transaction: Transaction, orders: Mapping[int, Order], receipt: Receip
             _record(transaction, order, order.asker, answer)
         if order.key is not None:
             jobs = [(each.job.id, each.created) for each in answer]
-            kept.append(Kept(order.key, order.digest, jobs))
+            kept.append(Kept(order.key, order.digest, jobs, by_flow_run=order.by_flow_run))
         following += [
             Following(each.job, spec.metadata)
             for each, spec in zip(answer, order.planned.jobs, strict=True)

@@ -7,10 +7,12 @@ from typing import Any
 
 import orjson
 from sqlalchemy import and_, func, select
+from sqlalchemy.orm import aliased
 
 from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.made_jobs import error_of, status_of
+from ittybatch.ledger.made_jobs import UNSUCCESSFUL, error_of, status_of
 from ittybatch.ledger.models import Attempt, Batch, Chunk, Item, Job
+from ittybatch.ledger.states import JobState
 
 # Of a 64-bit number; a longer one is no id of ours.
 _MAX_DIGITS = 18
@@ -120,3 +122,35 @@ def read_job(transaction: Transaction, job: int) -> JobRow | None:
         kind=row.kind,
         batch_id=row.batch_id,
     )
+
+
+def read_current_job(transaction: Transaction, job: int) -> JobRow | None:
+    """Read a job, or if it ended without success, the one that was made again in its place.
+
+    Args:
+        transaction: The transaction to look in.
+        job: The ledger's id of the job.
+
+    Returns:
+        Of several that were made again, one that has succeeded, or is open, or else the newest;
+        None if there is no such job.
+    """
+    later = aliased(Job)
+    made_again = (
+        select(later.id, later.state)
+        .join(Job, Job.job_key == later.job_key)
+        .where(Job.id == job, Job.state.in_(UNSUCCESSFUL), later.id > job)
+        .order_by(later.id)
+    )
+    # The last of the best.
+    current = max(
+        ((_rank(JobState(row.state)), row.id) for row in transaction.rows(made_again)),
+        default=(0, job),
+    )
+    return read_job(transaction, current[1])
+
+
+def _rank(state: JobState) -> int:
+    if state is JobState.SUCCEEDED:
+        return 2
+    return 0 if state.terminal else 1

@@ -11,7 +11,7 @@ from ittybatch.ledger.models import Batch, Chunk, Job
 from ittybatch.ledger.states import BatchState, JobState
 
 _IDS_PER_QUERY = 500
-_UNSUCCESSFUL = (JobState.FAILED.value, JobState.CANCELLED.value, JobState.EXPIRED.value)
+UNSUCCESSFUL = (JobState.FAILED.value, JobState.CANCELLED.value, JobState.EXPIRED.value)
 
 
 class MadeJob(NamedTuple):
@@ -60,7 +60,7 @@ def status_of(state: str, batch_state: str) -> str:
 
 def error_of(status: str, kind: str | None, message: str | None) -> str | None:
     """Why a job with this status failed; None if it did not, or will be tried again."""
-    return (message or kind) if status in _UNSUCCESSFUL else None
+    return (message or kind) if status in UNSUCCESSFUL else None
 
 
 def jobs_made(transaction: Transaction, keys: Sequence[str]) -> list[MadeJob]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Request
@@ -11,6 +11,8 @@ from ittybatch.ledger.models import Request
 # A row as it is stored: the job's id, and whether the request made it.
 Jobs = Sequence[tuple[int, bool]]
 _KEYS_PER_QUERY = 500
+# In a stored answer: retention keeps it longer.
+BY_FLOW_RUN = "by_flow_run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +23,13 @@ class Kept:
         key: Digest of the Idempotency-Key.
         digest: Digest of the body.
         jobs: Its jobs.
+        by_flow_run: Whether a flow run made it, which may sleep before it makes it again.
     """
 
     key: str
     digest: str
     jobs: Jobs
+    by_flow_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +93,18 @@ def keep_answers(transaction: Transaction, answers: Sequence[Kept]) -> None:
                     "key": each.key,
                     "digest": each.digest,
                     "created_at": transaction.now,
-                    "answer": {"jobs": [list(job) for job in each.jobs]},
+                    "answer": {
+                        "jobs": [list(job) for job in each.jobs],
+                        **({BY_FLOW_RUN: True} if each.by_flow_run else {}),
+                    },
                 }
                 for each in answers
             ],
         )
+
+
+def renew_answer(transaction: Transaction, key: str) -> None:
+    """Keep the answer of a request as if it had been made now."""
+    transaction.execute(
+        update(Request).where(Request.key == key).values(created_at=transaction.now)
+    )

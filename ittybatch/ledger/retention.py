@@ -8,7 +8,7 @@ they keep a job from being paid for twice.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_, update
@@ -26,6 +26,7 @@ from ittybatch.ledger.models import (
     Request,
 )
 from ittybatch.ledger.notices import remove_stale_notices
+from ittybatch.ledger.requests import BY_FLOW_RUN
 from ittybatch.ledger.states import ChunkState
 from ittybatch.ledger.waiters import remove_ended_waiters
 
@@ -34,6 +35,10 @@ _ROWS_AT_ONCE = 500
 _FIRST = ("", "")
 # Clients that repeat a request with its key do so within a day.
 _KEEP_REQUESTS = timedelta(days=2)
+# Flow runs repeat a request when they wake. They may be late: their worker was stopped for days.
+_FLOW_RUNS_SLEEP = timedelta(days=30)
+_WAKE_LATE = timedelta(days=7)
+_FIRST_REQUEST = (datetime(1970, 1, 1, tzinfo=UTC), "")
 _NOT_DONE = (ChunkState.PLANNED.value, ChunkState.RELEASED.value)
 
 
@@ -47,7 +52,8 @@ class Removed:
         outcomes: Answers to polls, kept with their jobs.
         rejects: Rows of sources that could not become items.
         delivered: Rows of the outbox that were delivered.
-        requests: Answers to requests with an Idempotency-Key, kept for two days.
+        requests: Answers to requests with an Idempotency-Key, kept for two days; of flow runs, as
+            long as these may sleep and a week more.
         size_bytes: Size of their content, without the database's own overhead.
     """
 
@@ -60,7 +66,13 @@ class Removed:
     size_bytes: int = 0
 
 
-def tidy(ledger: Ledger, *, older_than: timedelta, dry_run: bool = False) -> Removed:
+def tidy(
+    ledger: Ledger,
+    *,
+    older_than: timedelta,
+    flow_runs_sleep: timedelta = _FLOW_RUNS_SLEEP,
+    dry_run: bool = False,
+) -> Removed:
     """Remove records that only serve to inspect batches which ended long enough ago.
 
     It works in small transactions while others use the ledger. It can be interrupted at any
@@ -69,6 +81,7 @@ def tidy(ledger: Ledger, *, older_than: timedelta, dry_run: bool = False) -> Rem
     Args:
         ledger: The ledger.
         older_than: Minimum time since a batch ended, a webhook arrived, or a result was delivered.
+        flow_runs_sleep: How long a flow run may sleep before it repeats its requests.
         dry_run: Count, and remove nothing.
     """
     removed = Removed()
@@ -100,11 +113,11 @@ def tidy(ledger: Ledger, *, older_than: timedelta, dry_run: bool = False) -> Rem
             number = end
         if not dry_run:
             ledger.write(_note_tidied, batch)
-    if dry_run:
-        removed.requests = ledger.read(_old_requests)
-    else:
-        while count := ledger.write(_tidy_requests):
-            removed.requests += count
+    seen: tuple[datetime, str] | None = _FIRST_REQUEST
+    while seen is not None:
+        count, seen = run(_tidy_requests, seen, flow_runs_sleep + _WAKE_LATE, dry_run=dry_run)
+        removed.requests += count
+    if not dry_run:
         # Only a ledger without a waker has any.
         ledger.write(remove_stale_notices)
         ledger.write(remove_ended_waiters, before)
@@ -209,20 +222,43 @@ def _remove_delivered(transaction: Transaction, rows: Sequence[int]) -> None:
     transaction.execute(delete(Outbox).where(Outbox.id.in_(rows)))
 
 
-def _old_requests(transaction: Transaction) -> int:
-    old = Request.created_at < transaction.now - _KEEP_REQUESTS
-    return int(transaction.execute(select(func.count()).where(old)).scalar_one())
+def _tidy_requests(
+    transaction: Transaction,
+    after: tuple[datetime, str],
+    keep_of_flow_runs: timedelta,
+    *,
+    dry_run: bool,
+) -> tuple[int, tuple[datetime, str] | None]:
+    """Remove a page's old answers; the jobs of a request that comes again are still known.
 
-
-def _tidy_requests(transaction: Transaction) -> int:
-    """Remove some old answers; the jobs of a request that comes again are still known."""
-    old = (
-        select(Request.key)
-        .where(Request.created_at < transaction.now - _KEEP_REQUESTS)
-        .order_by(Request.created_at)
+    Returns:
+        How many, and where the next page begins; None after the last.
+    """
+    moment, key = after
+    rows = transaction.rows(
+        select(Request.key, Request.created_at, Request.answer)
+        .where(
+            Request.created_at < transaction.now - _KEEP_REQUESTS,
+            Request.created_at >= moment,
+            or_(Request.created_at > moment, Request.key > key),
+        )
+        .order_by(Request.created_at, Request.key)
         .limit(_ROWS_AT_ONCE)
     )
-    return transaction.execute(delete(Request).where(Request.key.in_(old))).rowcount
+    kept_since = transaction.now - keep_of_flow_runs
+    old = [
+        row.key
+        for row in rows
+        if row.created_at < kept_since or not row.answer.get(BY_FLOW_RUN, False)
+    ]
+    if not rows:
+        return 0, None
+    last = (rows[-1].created_at, rows[-1].key)
+    if not dry_run:
+        # Not one that its flow run has repeated a moment ago.
+        unchanged = Request.created_at <= last[0]
+        transaction.execute(delete(Request).where(Request.key.in_(old), unchanged))
+    return len(old), last
 
 
 def _remove_minutes(transaction: Transaction, before: datetime) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from prefect.blocks.abstract import JobBlock, JobRun
 from pydantic import Field
 
+from ittybatch.prefect.asking import FlowRunEnds
 from ittybatch.prefect.starting import repeatable_key
 from ittybatch.prefect.waiting import await_end, own_ledger
 
@@ -28,13 +29,15 @@ class IttybitBatchRun(JobRun["BatchSummary"]):
         self.flow_run_id = flow_run_id
         self._batch: str | None = None
 
-    def open_target(self, ledger: "Ledger") -> "Target | None":
+    def open_target(self, ledger: "Ledger", ends: FlowRunEnds) -> "Target | None":
         """The batch; None if it has ended, or will never begin."""
         from ittybatch.ledger.waiters import Target, batch_has_ended  # noqa: PLC0415
 
+        has_ended = self._find(ledger) is None and ends.has_ended(self.flow_run_id)
+        # It may have begun the batch meanwhile.
         batch = self._find(ledger)
         if batch is None:
-            return None if self._ended_without() else Target(batch_run=self.flow_run_id)
+            return None if has_ended else Target(batch_run=self.flow_run_id)
         return None if ledger.read(batch_has_ended, batch) else Target(batch=batch)
 
     def wait_for_completion(self, timeout_s: float | None = None) -> None:  # type: ignore[override] # its twin is asynchronous
@@ -45,8 +48,9 @@ class IttybitBatchRun(JobRun["BatchSummary"]):
 
         Raises:
             TimeoutError: The batch has not ended in time. It continues.
+            PrefectUnavailable: Prefect refuses to say whether the flow run has ended.
         """
-        await_end(self, timeout_s, f"The batch of flow run {self.flow_run_id}")
+        await_end(self, timeout_s)
 
     async def await_for_completion(self, timeout_s: float | None = None) -> None:
         """Do the same without blocking the event loop."""
@@ -82,13 +86,6 @@ class IttybitBatchRun(JobRun["BatchSummary"]):
             self._batch = ledger.read(batch_begun_by, self.flow_run_id)
         return self._batch
 
-    def _ended_without(self) -> bool:
-        from ittybatch.engine.flow_runs import open_flow_runs  # noqa: PLC0415  see the package
-
-        with open_flow_runs() as flow_runs:
-            status = flow_runs.statuses([self.flow_run_id]).get(self.flow_run_id)
-        return status is None or status.ended
-
 
 class IttybitBatch(JobBlock["BatchSummary"]):
     """Starts a batch: a flow run of a deployment of run-batch."""
@@ -113,12 +110,17 @@ class IttybitBatch(JobBlock["BatchSummary"]):
         Raises:
             SourceError: The source cannot be understood.
             NoDeployment: Prefect does not have the deployment.
-            PrefectUnavailable: Prefect does not answer, or refused the request.
+            PrefectUnavailable: Prefect does not answer or refused the request, or its address is
+                not set.
         """
-        from ittybatch.engine.flow_runs import open_flow_runs  # noqa: PLC0415  see the package
+        from ittybatch.engine.flow_runs import (  # noqa: PLC0415  see the package
+            open_flow_runs,
+            require_prefect,
+        )
         from ittybatch.engine.starting import start_batch  # noqa: PLC0415  likewise
         from ittybatch.sources import parse_source  # noqa: PLC0415  likewise
 
+        require_prefect()
         asked = self.model_dump(mode="json", include={"source", "profile", "options", "deployment"})
         digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
         parameters: dict[str, Any] = {

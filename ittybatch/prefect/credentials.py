@@ -54,15 +54,11 @@ class IttybitCredentials(CredentialsBlock):
     def settings(self) -> "Settings":
         """The settings of this process, with these credentials in place of its own.
 
-        Raises:
-            ConfigurationError: Another setting cannot be used.
-        """
-        from ittybatch.settings import Settings  # noqa: PLC0415  see the package
+        Nothing of the environment's own project remains, such as its connection.
 
-        given = {
-            "api_key": self.api_key,
-            "api_url": self.api_url,
-            "connection_id": self.connection_id,
-            "webhook_secret": self.webhook_secret,
-        }
-        return Settings(**{name: value for name, value in given.items() if value is not None})
+        Raises:
+            ConfigurationError: A setting cannot be used.
+        """
+        from ittybatch.tasks.credentials import settings_of_block  # noqa: PLC0415  see the package
+
+        return settings_of_block(dict(self))

@@ -13,8 +13,9 @@ from pydantic import Field, model_validator
 
 from ittybatch.errors import ConfigurationError, IttybatchError
 from ittybatch.ittybit.redaction import without_secrets
+from ittybatch.prefect.asking import FlowRunEnds
 from ittybatch.prefect.credentials import IttybitCredentials
-from ittybatch.prefect.starting import repeatable_key
+from ittybatch.prefect.starting import in_flow_run, repeatable_key
 from ittybatch.prefect.waiting import await_end, own_ledger
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 # Held: its batch sends nothing until somebody resumes it.
 _OPEN = ("processing", "held")
 _SUCCEEDED = "succeeded"
+# What `ittybatch retry` makes again unless it is told otherwise.
+_RETRIED = ("failed", "expired")
 _ASKED = {"input", "profile", "kind", "options", "metadata"}
 
 
@@ -84,7 +87,7 @@ class IttybitJobRun(JobRun[JobsResult]):
         self.batch = batch
         self.job_ids = tuple(job_ids)
 
-    def open_target(self, ledger: "Ledger") -> "Target | None":
+    def open_target(self, ledger: "Ledger", ends: FlowRunEnds) -> "Target | None":  # noqa: ARG002  of batches
         """The first job that has not ended; None if all have."""
         from ittybatch.ledger.waiters import Target  # noqa: PLC0415  see the package
 
@@ -102,7 +105,7 @@ class IttybitJobRun(JobRun[JobsResult]):
         Raises:
             TimeoutError: A job has not ended in time. It continues.
         """
-        await_end(self, timeout_s, f"Job {self.job_ids[0]}")
+        await_end(self, timeout_s)
 
     async def await_for_completion(self, timeout_s: float | None = None) -> None:
         """Do the same without blocking the event loop."""
@@ -126,7 +129,7 @@ class IttybitJobRun(JobRun[JobsResult]):
                         if ended
                         else "has not ended yet."
                     ),
-                    remedy=f"`ittybatch retry {job.batch_id}` makes failed jobs again."
+                    remedy=_remedy(job)
                     if ended
                     else "Call `wait_suspended` or `wait_for_completion` first.",
                 )
@@ -143,11 +146,11 @@ class IttybitJobRun(JobRun[JobsResult]):
         return await asyncio.to_thread(self.fetch_result)
 
     def _read(self, ledger: "Ledger") -> list["JobRow"]:
-        from ittybatch.ledger.job_lookup import read_job  # noqa: PLC0415  see the package
+        from ittybatch.ledger.job_lookup import read_current_job  # noqa: PLC0415  see the package
 
         found = []
         for number in self.job_ids:
-            if (job := ledger.read(read_job, number)) is None:
+            if (job := ledger.read(read_current_job, number)) is None:
                 raise JobFailed(
                     f"Job {number} is not in this ledger. It continues where it was started.",
                     remedy="Check DATABASE_URL of this flow run's worker: it has to be that of "
@@ -155,6 +158,14 @@ class IttybitJobRun(JobRun[JobsResult]):
                 )
             found.append(job)
         return found
+
+
+def _remedy(job: "JobRow") -> str:
+    state = "" if job.status in _RETRIED else f" --state {job.status}"
+    return (
+        f"`ittybatch retry {job.batch_id}{state}` makes such jobs of its batch again. Once the new "
+        "batch has begun, retry this flow run in Prefect: it takes the result of the new job."
+    )
 
 
 class IttybitJob(JobBlock[JobsResult]):
@@ -195,18 +206,26 @@ class IttybitJob(JobBlock[JobsResult]):
     def trigger(self) -> IttybitJobRun:  # type: ignore[override] # its twin is asynchronous
         """Record the jobs in the ledger and send them to Ittybit.
 
-        In a flow run it may be repeated: the same block finds the jobs that it has started. What
-        was made before, by any batch, is found and not made again.
+        In a flow run it may be repeated: the same block finds the jobs that it has started, also
+        if its profile has changed or is gone. What was made before, by any batch, is found and not
+        made again.
 
         Raises:
             RequestRefused: The input, the profile, the kind or an option cannot be used.
             LedgerUnavailable: The ledger cannot be reached, or is too slow. Repeated, nothing is
                 made twice.
             ConfigurationError: There is no API key, or the credentials are of another project.
+                Nothing was sent.
+            PrefectUnavailable: Prefect did not give the credentials block that the deployment
+                names. Nothing was sent.
         """
+        wanted = self._wanted()
+        if (started := _started_before(wanted)) is not None:
+            return started
+        settings = self._settings()
         # In a thread of its own: an event loop may be running in this one.
         with ThreadPoolExecutor(1) as thread:
-            return thread.submit(asyncio.run, self._take(self._wanted())).result()
+            return thread.submit(asyncio.run, _take(wanted, settings)).result()
 
     async def atrigger(self) -> IttybitJobRun:
         """Do the same without blocking the event loop."""
@@ -226,28 +245,57 @@ class IttybitJob(JobBlock[JobsResult]):
             metadata=self.metadata,
             idempotency_key=repeatable_key(digest),
             body_digest=digest,
+            by_flow_run=in_flow_run(),
         )
 
-    async def _take(self, wanted: "Wanted") -> IttybitJobRun:
-        from ittybatch.intake.declaration import load_declared  # noqa: PLC0415  see the package
-        from ittybatch.intake.intake import Intake  # noqa: PLC0415  likewise
+    def _settings(self) -> "Settings":
+        from ittybatch.engine.connection import require_key  # noqa: PLC0415  see the package
         from ittybatch.settings import Settings  # noqa: PLC0415  likewise
+        from ittybatch.tasks.credentials import with_credentials  # noqa: PLC0415  likewise
 
-        settings = Settings()
+        settings = with_credentials(Settings())
         if self.credentials is not None:
             refuse_other_project(settings, self.credentials)
             settings = self.credentials.settings()
-        with own_ledger() as ledger:
-            declared = load_declared(settings.intake_file, settings.profiles_dir)
-            watched = [each.uri for each in declared.buckets]
-            intake = Intake(ledger, settings, declared.options, watched)
-            await intake.start()
-            try:
-                taken: Taken = await intake.take(wanted, answer_within_s=0)
-            finally:
-                # Sends what was taken.
-                await intake.stop()
-        return IttybitJobRun(taken.batch_id, [int(job.job_id) for job in taken.jobs])
+        # Without a key the intake leaves the jobs to flow runs, which may have none either.
+        require_key(settings)
+        return settings
+
+
+def _started_before(wanted: "Wanted") -> IttybitJobRun | None:
+    """What this flow run has started before it was suspended.
+
+    It counts whatever has changed since: the profile, `intake.yaml`, the key.
+    """
+    from ittybatch.intake.orders import identity_of  # noqa: PLC0415  see the package
+    from ittybatch.ledger.intake import find_taken  # noqa: PLC0415  likewise
+
+    key, digest = identity_of(wanted)
+    if key is None or not wanted.by_flow_run:
+        return None
+    with own_ledger() as ledger:
+        # Renewed: from now on the flow run may sleep as long again.
+        jobs = ledger.write(find_taken, key, digest, renew=True)
+    if jobs is None:
+        return None
+    return IttybitJobRun(jobs[0].job.batch_id, [each.job.id for each in jobs])
+
+
+async def _take(wanted: "Wanted", settings: "Settings") -> IttybitJobRun:
+    from ittybatch.intake.declaration import load_declared  # noqa: PLC0415  see the package
+    from ittybatch.intake.intake import Intake  # noqa: PLC0415  likewise
+
+    with own_ledger() as ledger:
+        declared = load_declared(settings.intake_file, settings.profiles_dir)
+        watched = [each.uri for each in declared.buckets]
+        intake = Intake(ledger, settings, declared.options, watched)
+        await intake.start()
+        try:
+            taken: Taken = await intake.take(wanted, answer_within_s=0)
+        finally:
+            # Sends what was taken.
+            await intake.stop()
+    return IttybitJobRun(taken.batch_id, [int(job.job_id) for job in taken.jobs])
 
 
 def refuse_other_project(settings: "Settings", credentials: IttybitCredentials) -> None:
@@ -263,7 +311,7 @@ def refuse_other_project(settings: "Settings", credentials: IttybitCredentials) 
     theirs = (credentials.api_key, credentials.api_url.rstrip("/"))
     if settings.api_key is not None and ours != theirs:
         raise ConfigurationError(
-            "These credentials differ from ITTYBIT_API_KEY and ITTYBIT_API_URL of this process, "
-            "whose ledger is of one Ittybit project. Nothing was sent.",
+            "These credentials differ from the key and address that this process uses for its "
+            "ledger, which is of one Ittybit project. Nothing was sent.",
             remedy="Use a ledger, a receiver and workers of their own for each project.",
         )

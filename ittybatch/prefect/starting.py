@@ -2,6 +2,7 @@
 
 import uuid
 
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 
 
@@ -11,6 +12,15 @@ def repeatable_key(digest: str) -> str:
     Args:
         digest: Digest of what is started.
     """
-    context = FlowRunContext.get()
-    run = context.flow_run if context else None
+    run = _flow_run()
     return f"prefect:{run.id}:{digest}" if run is not None else f"prefect:{uuid.uuid4()}"
+
+
+def in_flow_run() -> bool:
+    """Whether this is a flow run, so that its keys are the same when it begins again."""
+    return _flow_run() is not None
+
+
+def _flow_run() -> FlowRun | None:
+    context = FlowRunContext.get()
+    return context.flow_run if context else None

@@ -8,10 +8,13 @@ suspended (called directly, or as a subflow), it waits in its process.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from ittybatch.prefect.asking import FlowRunEnds
 
 if TYPE_CHECKING:
     from ittybatch.ledger import Ledger
@@ -26,7 +29,7 @@ _CHECK_EVERY_S = 0.5
 class EndsSometime(Protocol[R_co]):
     """A run of a job or a batch, as the ledger sees it."""
 
-    def open_target(self, ledger: "Ledger") -> "Target | None":
+    def open_target(self, ledger: "Ledger", ends: FlowRunEnds) -> "Target | None":
         """What it still waits for; None if it has ended."""
 
     def fetch_result(self) -> R_co:
@@ -40,10 +43,13 @@ def wait_suspended(run: EndsSometime[T], *, timeout_s: float | None = None) -> T
 
     Args:
         run: What `trigger()` returned.
-        timeout_s: Seconds after which Prefect fails the suspended flow run; None for
-            `ITTYBATCH_SUSPEND_TIMEOUT_S`.
+        timeout_s: Seconds after which Prefect fails the suspended flow run, or a flow that waits
+            in its process raises `TimeoutError`; 0 to raise it at once if there is anything to
+            wait for; None for `ITTYBATCH_SUSPEND_TIMEOUT_S`. A flow that sleeps longer than that
+            setting may find on waking that the ledger has forgotten what it had started.
 
     Raises:
+        TimeoutError: The time is over. The job or batch continues.
         JobFailed: A job did not succeed.
         NoBatch: The batch's flow run ended before it had begun a batch.
         LegInterrupted: Prefect refuses to suspend this flow run.
@@ -54,18 +60,18 @@ def wait_suspended(run: EndsSometime[T], *, timeout_s: float | None = None) -> T
     from ittybatch.tasks.leg import in_place, suspend, this_run  # noqa: PLC0415  likewise
 
     flow_run, _ = this_run()
-    with own_ledger() as ledger:
-        while (target := run.open_target(ledger)) is not None:
-            if flow_run is None or in_place():
-                time.sleep(_CHECK_EVERY_S)
-                continue
+    limit_s = Settings().suspend_timeout_s if timeout_s is None else timeout_s
+    with own_ledger() as ledger, FlowRunEnds() as ends:
+        if flow_run is None or in_place() or limit_s <= 0:
+            _wait_here(run, ledger, ends, limit_s)
+        while flow_run is not None and (target := run.open_target(ledger, ends)) is not None:
             number = ledger.write(begin_waiting, flow_run, target)
             # It may have ended before the waker knew that somebody waits.
-            if run.open_target(ledger) is None:
+            if run.open_target(ledger, ends) is None:
                 break
             suspend(
                 f"ittybatch-{target.text}-{number}",
-                timeout_s or Settings().suspend_timeout_s,
+                math.ceil(limit_s),
                 f"Waits for {target.text.replace(':', ' ')} of ittybatch to end.",
             )
         if flow_run is not None:
@@ -99,20 +105,40 @@ def own_ledger() -> Iterator["Ledger"]:
         ledger.close()
 
 
-def await_end(run: EndsSometime[T], timeout_s: float | None, what: str) -> None:
+def await_end(run: EndsSometime[T], timeout_s: float | None) -> None:
     """Wait in this process until a job or a batch has ended.
 
     Args:
         run: What is waited for.
         timeout_s: Seconds to wait at most; None for no limit.
-        what: Its name, for the error.
 
     Raises:
-        TimeoutError: It has not ended in time.
+        TimeoutError: It has not ended in time. It continues.
     """
+    with own_ledger() as ledger, FlowRunEnds() as ends:
+        _wait_here(run, ledger, ends, math.inf if timeout_s is None else timeout_s)
+
+
+def _wait_here(run: EndsSometime[T], ledger: "Ledger", ends: FlowRunEnds, limit_s: float) -> None:
     began = time.monotonic()
-    with own_ledger() as ledger:
-        while run.open_target(ledger) is not None:
-            if timeout_s is not None and time.monotonic() - began >= timeout_s:
-                raise TimeoutError(f"{what} has not ended within {timeout_s:g} s.")
-            time.sleep(_CHECK_EVERY_S)
+    while (target := run.open_target(ledger, ends)) is not None:
+        left_s = limit_s - (time.monotonic() - began)
+        if left_s <= 0:
+            what, command = _named(target, ledger)
+            raise TimeoutError(
+                f"{what} has not ended within {limit_s:g} s. It continues, and waiting for it "
+                f"again makes nothing twice: allow more time, or look with `{command}`."
+            )
+        time.sleep(min(_CHECK_EVERY_S, left_s))
+
+
+def _named(target: "Target", ledger: "Ledger") -> tuple[str, str]:
+    """The target's name at the beginning of a sentence, and the command that shows it."""
+    from ittybatch.ledger.job_lookup import read_job  # noqa: PLC0415  see the package
+
+    if target.job is not None:
+        job = ledger.read(read_job, target.job)
+        return f"Job {target.job}", f"ittybatch jobs {job.batch_id if job else 'latest'}"
+    if target.batch is not None:
+        return f"Batch {target.batch}", f"ittybatch follow {target.batch}"
+    return f"The batch of flow run {target.batch_run}", f"ittybatch follow {target.batch_run}"

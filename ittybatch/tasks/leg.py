@@ -13,10 +13,12 @@ from prefect.logging import get_run_logger
 from prefect.states import Suspended
 from prefect.utilities.engine import propose_state_sync
 
+from ittybatch.engine.flow_runs import PrefectUnavailable
 from ittybatch.engine.heartbeat import heartbeat
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger, open_ledger
 from ittybatch.ledger.legs import Ending, Leg, begin_leg, end_run
+from ittybatch.ledger.queries import batch_of_run
 from ittybatch.settings import Settings
 from ittybatch.tasks.credentials import with_credentials
 
@@ -48,13 +50,25 @@ def settings_and_ledger() -> Iterator[tuple[Settings, Ledger]]:
     Raises:
         ConfigurationError: A setting cannot be used, or there is no such block of credentials.
         LedgerUnavailable: The database cannot be reached.
+        LegInterrupted: Prefect did not give the block of credentials to a batch's or chunk's run.
+        PrefectUnavailable: It did not give it to a run that no other run replaces.
     """
-    settings = with_credentials(Settings())
+    settings = Settings()
     ledger = open_ledger(settings)
     try:
-        yield settings, ledger
+        yield _with_credentials(settings, ledger), ledger
     finally:
         ledger.close()
+
+
+def _with_credentials(settings: Settings, ledger: Ledger) -> Settings:
+    try:
+        return with_credentials(settings)
+    except PrefectUnavailable as error:
+        flow_run, _ = this_run()
+        if not error.may_pass or flow_run is None or ledger.read(batch_of_run, flow_run) is None:
+            raise
+        raise LegInterrupted(error.message, remedy=error.remedy) from error
 
 
 class LegInterrupted(IttybatchError):

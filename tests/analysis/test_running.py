@@ -9,6 +9,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 import ittybatch
 from ittybatch.analysis.manifest import write_manifest
+from ittybatch.engine.flow_runs import PrefectUnavailable
 from ittybatch.engine.options import BatchOptions
 from ittybatch.errors import ConfigurationError, IttybatchError
 from ittybatch.ledger import Ledger
@@ -101,6 +102,13 @@ def test_what_is_no_source_is_refused() -> None:
         ittybatch.run([1])  # type: ignore[arg-type]
     with pytest.raises(SourceError, match="is not a source"):
         ittybatch.run("ftp://media/")
+
+
+def test_a_deployment_is_not_run_without_prefects_address(tmp_path: Path) -> None:
+    """Prefect would start a server of its own; nothing is written for a worker of that."""
+    with pytest.raises(PrefectUnavailable, match="PREFECT_API_URL is not set"):
+        ittybatch.run(frame(), deployment="adhoc")
+    assert list(tmp_path.rglob("*.parquet")) == []
 
 
 def test_a_worker_elsewhere_could_not_read_the_home() -> None:

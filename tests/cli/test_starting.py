@@ -47,6 +47,7 @@ def prefect(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recorder:
         yield recorder
 
     monkeypatch.setattr(starting, "open_flow_runs", opened)
+    monkeypatch.setattr(starting, "require_prefect", lambda: None)
     monkeypatch.setattr(starting, "_AWAIT_BATCH_S", 0)
     monkeypatch.setenv("ITTYBATCH_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HOME", str(tmp_path))

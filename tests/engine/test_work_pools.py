@@ -155,16 +155,13 @@ def test_a_run_takes_the_credentials_of_the_block_that_its_job_variables_name(
     """Without a block the environment counts; a block that is not there stops the run."""
     assert server.api_url
     monkeypatch.setenv("ITTYBIT_API_KEY", "key-of-the-worker")
-    monkeypatch.setenv("ITTYBIT_WEBHOOK_SECRET", "secret-of-the-worker")
     assert with_credentials(Settings()).api_key == SecretStr("key-of-the-worker")
     monkeypatch.setenv("ITTYBATCH_CREDENTIALS_BLOCK", "studio")
     with pytest.raises(ConfigurationError, match=r"'studio'.*Nothing was sent") as refused:
         with_credentials(Settings())
     assert "Blocks" in str(refused.value)
     IttybitCredentials(api_key=SecretStr("key-of-the-studio")).save("studio")
-    found = with_credentials(Settings())
-    assert found.api_key == SecretStr("key-of-the-studio")
-    assert found.webhook_secrets == (b"secret-of-the-worker",), "the block has none"
+    assert with_credentials(Settings()).api_key == SecretStr("key-of-the-studio")
 
 
 def test_one_pool_has_one_type(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A request is in the ledger before it is sent, and is answered with Ittybit's ids."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from ittybatch.intake.intake import (
     IdempotencyConflict,
     Intake,
     LedgerUnavailable,
+    RequestRefused,
     Taken,
     TaskSpec,
     Wanted,
@@ -26,6 +28,11 @@ from tests.intake.harness import by_kind, by_profile, take
 from tests.ledger import library
 from tests.ledger.whole import accepted_attempts
 from tests.sandbox.harness import Running
+
+SOUND = """
+renditions:
+  - {name: sound, kind: audio, when: {media: [video, audio]}}
+"""
 
 
 def test_a_request_is_answered_with_ittybits_id(ledger: Ledger, settings: Settings) -> None:
@@ -148,6 +155,30 @@ def test_a_key_gets_the_same_answer_again(ledger: Ledger, settings: Settings) ->
         take(ledger, settings, other)
     assert refused.value.status == 409
     assert len(harness.jobs(ledger)) == 1
+
+
+@pytest.mark.parametrize(
+    "changed", [None, SOUND.replace("audio]", "image]")], ids=["removed", "narrowed"]
+)
+def test_a_key_gets_its_answer_also_when_its_profile_would_now_refuse_it(
+    ledger: Ledger, settings: Settings, changed: str | None
+) -> None:
+    """Its jobs are made and paid for. Another request with that key is still refused."""
+    keyed = by_profile("a.mp3", idempotency_key="of-mine", body_digest="1")
+    path = settings.profiles_dir / "web.yaml"
+    path.write_text(SOUND)
+    [first] = take(ledger, settings, keyed)
+    if changed is None:
+        path.unlink()
+    else:
+        path.write_text(changed)
+    [second] = take(ledger, settings, keyed)
+    assert first == second
+    for key, body in (("of-mine", "2"), ("of-others", "1"), (None, "1")):
+        with pytest.raises(RequestRefused) as refused:
+            take(ledger, settings, replace(keyed, idempotency_key=key, body_digest=body))
+        assert refused.value.status == 422
+    assert len(harness.jobs(ledger)) == len(first.jobs) == 1
 
 
 def test_requests_that_come_together_share_commits(ledger: Ledger, settings: Settings) -> None:

@@ -9,7 +9,7 @@ from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.batches import end_batch
 from ittybatch.ledger.chunks import finish_chunk
 from ittybatch.ledger.inbox import Arrival, receive
-from ittybatch.ledger.intake import take
+from ittybatch.ledger.intake import find_taken, take
 from ittybatch.ledger.models import Attempt, Batch, Delivery, Job, Outbox, Reject, Request
 from ittybatch.ledger.overdue import expired_jobs
 from ittybatch.ledger.pending import mark, pending_page
@@ -199,14 +199,43 @@ def test_answers_to_requests_with_a_key_go_after_two_days(ledger: Ledger) -> Non
     for name in ("old", "new"):
         order = library.order(library.job(f"{name}.mov"), key=name, digest="body")
         ledger.write(take, [order], send=False, lease_s=60.0)
-
-    def age(tx: Transaction) -> None:
-        then = tx.now - timedelta(days=3)
-        tx.execute(update(Request).where(Request.key == "old").values(created_at=then))
-
-    ledger.write(age)
+    _age_requests(ledger, 3, "old")
     assert tidy(ledger, older_than=MONTH, dry_run=True).requests == 1
     assert tidy(ledger, older_than=MONTH).requests == 1
     rows = ledger.read(lambda tx: tx.rows(select(Request.key)))
     assert [row.key for row in rows] == ["new"]
     assert tidy(ledger, older_than=MONTH).requests == 0
+
+
+def test_answers_to_flow_runs_stay_as_long_as_these_may_sleep(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that wakes finds its jobs, and may sleep as long again; pages are passed over for it."""
+    monkeypatch.setattr("ittybatch.ledger.retention._ROWS_AT_ONCE", 2)
+    flow_runs = [f"flow-{number}" for number in range(5)]
+    for name in (*flow_runs, "client-1", "client-2"):
+        order = library.order(
+            library.job("a.mov"), key=name, digest="body", by_flow_run=name in flow_runs
+        )
+        ledger.write(take, [order], send=False, lease_s=60.0)
+    _age_requests(ledger, 36, *flow_runs)
+    _age_requests(ledger, 3, "client-1", "client-2")
+    assert tidy(ledger, older_than=MONTH, dry_run=True).requests == 2
+    assert tidy(ledger, older_than=MONTH).requests == 2
+    _age_requests(ledger, 38, *flow_runs)
+    week = timedelta(days=7)
+    assert tidy(ledger, older_than=MONTH, flow_runs_sleep=MONTH + week).requests == 0
+    assert ledger.write(find_taken, "flow-0", "", renew=True) is not None
+    assert ledger.write(find_taken, "flow-1", "another body", renew=True) is None
+    assert tidy(ledger, older_than=MONTH).requests == 4
+    assert ledger.read(find_taken, "flow-0", "") is not None
+
+
+def _age_requests(ledger: Ledger, days: int, *keys: str) -> None:
+    """Let requests with these keys have been made days ago, all in one moment."""
+
+    def age(tx: Transaction) -> None:
+        then = tx.now - timedelta(days=days)
+        tx.execute(update(Request).where(Request.key.in_(keys)).values(created_at=then))
+
+    ledger.write(age)

@@ -98,9 +98,7 @@ def test_a_result_is_there_once_every_job_has_succeeded(
     assert list(good.fetch_result().output_urls.values()) == ["https://cdn.test/out.mp4"]
     with pytest.raises(JobFailed, match="it is not media") as failed:
         bad.fetch_result()
-    assert failed.value.remedy == (
-        f"`ittybatch retry {library.place(ledger, chunk).batch_id}` makes failed jobs again."
-    )
+    assert library.place(ledger, chunk).batch_id in str(failed.value.remedy)
 
 
 def test_an_asynchronous_flow_opens_no_ledger_on_its_event_loop(
