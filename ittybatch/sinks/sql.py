@@ -283,9 +283,12 @@ def _apply(
         if not target.upsert and columns == frozenset(target.key):
             continue
         statement = target.statement(columns)
-        written = connection.execute(statement, [target.parameters(each) for each in group])
-        if target.upsert or written.rowcount == len(group):
-            continue
+        # Unless the key is unique, two rows of one key would stand in for a missing one in the
+        # count of all.
+        if target.upsert or target.unique:
+            written = connection.execute(statement, [target.parameters(each) for each in group])
+            if target.upsert or written.rowcount == len(group):
+                continue
         for each in group:
             if connection.execute(statement, target.parameters(each)).rowcount == 0:
                 missing.add(target.key_of(each))
