@@ -1,5 +1,6 @@
 """The sink that is a DynamoDB table, with the items of Ittybit's AWS guide."""
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
@@ -16,7 +17,7 @@ from ittybatch.engine.reports.batch_write import (
     error_message,
 )
 from ittybatch.settings import Settings
-from ittybatch.sinks.base import Outcome, Result, SinkUnavailable
+from ittybatch.sinks.base import GROUP_S, Outcome, Result, SinkUnavailable
 from ittybatch.sinks.dynamodb_item import item_of
 from ittybatch.sinks.options import SinkOptions
 from ittybatch.sinks.values import Value, parse_value
@@ -124,7 +125,12 @@ class DynamoSink:
             items[key] = item
             sources.setdefault(key, []).append(result.outbox_id)
         keys = list(items)
+        ends_at = time.monotonic() + GROUP_S
         for start in range(0, len(keys), GROUP):
+            if time.monotonic() > ends_at:
+                late = {number for key in keys[start:] for number in sources[key]}
+                errors = {number: errors[number] for number in errors if number not in late}
+                break
             some = keys[start : start + GROUP]
             for key, refusal in self._write({key: items[key] for key in some}).items():
                 errors |= dict.fromkeys(sources[key], refusal)

@@ -13,14 +13,12 @@ import httpx
 from ittybatch import __version__
 from ittybatch.ittybit.http_client import proxy_for
 from ittybatch.ittybit.redaction import redacted
-from ittybatch.sinks.base import SinkUnavailable
+from ittybatch.sinks.base import GROUP_S, SinkUnavailable
 from ittybatch.sources.s3 import parse_retry_after
 
 _MAX_ANSWER_BYTES: Final = 2048
 _SHOWN_CHARS: Final = 200
 _CONNECT_S: Final = 5.0
-# A group stops after this time, and the rest is delivered in the next one.
-_GROUP_S: Final = 30.0
 # Busy, or not ready: the same request may be answered otherwise later.
 _LATER = frozenset({408, 425, 429})
 _SERVER_ERROR: Final = 500
@@ -159,7 +157,7 @@ class Poster:
         self._runner = asyncio.Runner()
 
     async def _run(self, chains: Sequence[Callable[[], Awaitable[None]]]) -> None:
-        ends_at = time.monotonic() + _GROUP_S
+        ends_at = time.monotonic() + GROUP_S
         waiting = iter(chains)
 
         async def work() -> None:
