@@ -271,21 +271,6 @@ def test_one_result_that_the_server_always_fails_with_is_refused_in_the_end(
     }
 
 
-@pytest.mark.parametrize("status", [404, 500])
-def test_results_that_always_fail_do_not_keep_others_from_their_turn(
-    status: int, address: Address, open_http: OpenHttp
-) -> None:
-    """Even if there are enough of them at the head to end a group."""
-    address.answer = lambda request: Answer(status if int(request.json["job_id"]) < 50 else 200)
-    sink = open_http(concurrency=1)
-    given = [succeeded(number) for number in range(53)]
-    for _ in range(2):
-        with pytest.raises(SinkUnavailable, match=f"HTTP {status}"):
-            sink.deliver(given)
-    assert errors(sink.deliver(given)) == {50: None, 51: None, 52: None}
-    assert len(address.requests) < 3 * 53, "a group ends after 20 failures"
-
-
 def test_a_server_that_sheds_load_refuses_nothing(
     address: Address, open_http: OpenHttp, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,10 +15,13 @@ from ittybatch.ledger.sinks import SinkStatus, sink_statuses, sync_sinks
 from ittybatch.receiver.sink_metrics import SinkMetrics
 from ittybatch.settings import Settings
 from ittybatch.sinks import channel
+from ittybatch.sinks.base import SinkUnavailable
 from ittybatch.sinks.checking import check_sinks
 from ittybatch.sinks.declared import open_sinks, read_sinks, to_declare
 from ittybatch.sinks.deliverer import Deliverer
 from tests.ledger import library
+from tests.sinks.conftest import OpenHttp
+from tests.sinks.results import errors, succeeded
 from tests.sinks.scene import submitted, wait_until
 from tests.sinks.server import Address, Answer
 
@@ -100,3 +103,18 @@ def test_a_result_that_the_app_does_not_know_holds_nothing_up(
         wait_until(lambda: _status(ledger).pending == 0)
     assert _status(ledger).refused == 1
     assert "HTTP 404 (2 times, while others were taken)" in str(_status(ledger).last_error)
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_results_that_always_fail_do_not_keep_others_from_their_turn(
+    status: int, address: Address, open_http: OpenHttp
+) -> None:
+    """Even if there are enough of them at the head to end a group."""
+    address.answer = lambda request: Answer(status if int(request.json["job_id"]) < 50 else 200)
+    sink = open_http(concurrency=1)
+    given = [succeeded(number) for number in range(53)]
+    for _ in range(2):
+        with pytest.raises(SinkUnavailable, match=f"HTTP {status}"):
+            sink.deliver(given)
+    assert errors(sink.deliver(given)) == {50: None, 51: None, 52: None}
+    assert len(address.requests) < 3 * 53, "a group ends after 20 failures"
