@@ -13,6 +13,7 @@ from ittybatch.engine.reports.batch_write import (
     NO_TABLE,
     NoCapacity,
     batch_write,
+    describe_failure,
     error_code,
     error_message,
 )
@@ -211,14 +212,13 @@ class DynamoSink:
         code = error_code(error)
         remedy = NO_TABLE if code == _INVALID else _REMEDIES.get(code, "")
         return SinkUnavailable(
-            f"The DynamoDB table {self._options.table} cannot be written to: {code} "
-            f"({error_message(error)}).",
+            describe_failure(self._options.table, error),
             remedy=f"{remedy} {_LATER}".strip(),
         )
 
     def _unreachable(self, error: BotoCoreError) -> SinkUnavailable:
         return SinkUnavailable(
-            f"The DynamoDB table {self._options.table} cannot be reached: {error}",
+            describe_failure(self._options.table, error),
             remedy=f"Check the network, the AWS credentials and AWS_REGION. {_LATER}",
         )
 
