@@ -1,6 +1,7 @@
-"""Parses durations and positions in a medium as people write them."""
+"""Durations and positions in a medium as people write them, and moments as Ittybit does."""
 
 import re
+from datetime import datetime
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _WITH_UNITS = re.compile(rf"(?:{_PART.pattern}\s*)+")
@@ -26,3 +27,8 @@ def seconds_by_clock(text: str) -> float | None:
     if float(seconds) >= 60 or (hours is not None and int(minutes) >= 60):  # noqa: PLR2004
         return None
     return int(hours or 0) * 3600.0 + int(minutes) * 60.0 + float(seconds)
+
+
+def milliseconds(moment: datetime | None) -> int | None:
+    """Milliseconds since 1970, as Ittybit's times are."""
+    return None if moment is None else round(moment.timestamp() * 1000)

@@ -1,16 +1,20 @@
 """The pending rows of a sink's outbox: read in pages, and marked once they are delivered."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
+    FromClause,
+    Integer,
     Text,
     and_,
     bindparam,
     exists,
     func,
+    or_,
     select,
     update,
 )
@@ -47,11 +51,13 @@ class PendingRow:
         event: `accepted` or `ended`.
         follows: Whether it is for a later request for the same job.
         created_at: When the event was recorded.
+        tries: How often it was delivered or refused before.
         user_metadata: Metadata of the request, as JSON.
     """
 
     id: int
     event: str
+    tries: int
     follows: bool
     created_at: datetime
     user_metadata: str
@@ -114,6 +120,7 @@ def pending_page(
         select(
             Outbox.id,
             Outbox.event,
+            Outbox.tries,
             Outbox.follower_id.is_not(None).label("follows"),
             Outbox.created_at,
             func.coalesce(Follower.user_metadata, Job.user_metadata).label("user_metadata"),
@@ -189,19 +196,27 @@ def mark(
     sink: str,
     delivered: Sequence[int],
     refused: Sequence[tuple[int, str]],
+    *,
+    tries: Mapping[int, int] | None = None,
 ) -> None:
-    """Record what became of a group. It succeeds also after the lease has been lost.
+    """Record what became of a group. The caller has checked that the sink is still leased to it.
 
     Args:
         transaction: The transaction to do it in.
         sink: The sink, which has answered: it is available again.
         delivered: Ids of delivered rows.
         refused: Ids of rows that the sink refused for good, each with the reason.
+        tries: The rows' `tries` when they were read. A row that has others now was reopened
+            meanwhile (`ledger.reopening`), and stays pending.
     """
-    now = transaction.now
-    _DELIVERED.run(transaction, [{"row": row} for row in delivered], now=now)
+    now, read = transaction.now, tries or {}
+    _DELIVERED.run(
+        transaction, [{"row": row, "tries": read.get(row)} for row in delivered], now=now
+    )
     _REFUSED.run(
-        transaction, [{"row": row, "why": short_error(why)} for row, why in refused], now=now
+        transaction,
+        [{"row": row, "tries": read.get(row), "why": short_error(why)} for row, why in refused],
+        now=now,
     )
     values: dict[str, object] = {"failures": 0, "retry_at": None}
     if delivered:
@@ -281,20 +296,24 @@ def _batches(transaction: Transaction, ids: set[str]) -> dict[str, BatchOfRow]:
     }
 
 
+def _as_read(given: FromClause) -> ColumnElement[bool]:
+    return or_(given.c.tries.is_(None), Outbox.tries == given.c.tries)
+
+
 _NOW = bindparam("now", type_=UtcDateTime)
 _DELIVERED = BulkStatement(
-    {"row": BigInteger},
+    {"row": BigInteger, "tries": Integer},
     lambda given: (
         update(Outbox)
-        .where(Outbox.id == given.c.row)
+        .where(Outbox.id == given.c.row, _as_read(given))
         .values(delivered_at=_NOW, tries=Outbox.tries + 1, error=None)
     ),
 )
 _REFUSED = BulkStatement(
-    {"row": BigInteger, "why": Text},
+    {"row": BigInteger, "tries": Integer, "why": Text},
     lambda given: (
         update(Outbox)
-        .where(Outbox.id == given.c.row)
+        .where(Outbox.id == given.c.row, _as_read(given))
         .values(refused_at=_NOW, tries=Outbox.tries + 1, error=given.c.why)
     ),
 )

@@ -7,7 +7,7 @@ job. So it must be idempotent: the same result again changes nothing.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from ittybatch.errors import IttybatchError
 from ittybatch.profiles import Item
@@ -15,6 +15,9 @@ from ittybatch.profiles import Item
 Event: TypeAlias = Literal["accepted", "ended"]
 Status: TypeAlias = Literal["processing", "succeeded", "failed", "cancelled", "expired"]
 
+# A sink begins nothing of a group after this many seconds; the rest comes with the next group. It
+# is less than the lease, so that a process that was paused for longer writes little that is old.
+GROUP_S: Final = 10.0
 ACCEPTED: Event = "accepted"
 ENDED: Event = "ended"
 
@@ -57,6 +60,7 @@ class Result:
         requested: Whether a request or an event asked for the job, and not a scan.
         first_task_id: Ittybit's id of the job's first submission, which the request was answered
             with. A retry has another `task_id`.
+        tries: How often the event was delivered or refused before.
     """
 
     outbox_id: int
@@ -87,6 +91,7 @@ class Result:
     raw: Mapping[str, Any] | None = None
     requested: bool = False
     first_task_id: str | None = None
+    tries: int = 0
 
     @property
     def bucket(self) -> str:

@@ -13,6 +13,7 @@ from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import LedgerUnavailable, Transaction
 from ittybatch.ledger.pending import mark
+from ittybatch.ledger.reopening import reopen_last
 from ittybatch.ledger.sinks import back_off, keep_leases, lease_sink
 from ittybatch.sinks.base import Outcome, Result, SinkPort, SinkUnavailable
 from ittybatch.sinks.results import pending_results
@@ -90,6 +91,8 @@ class Channel:
         self._failures = 0
         self._busy = False
         self._abandoned = False
+        # Rows that the sink was given, until the ledger has recorded what became of them.
+        self._given: list[int] = []
         # Jobs whose results the sink could not place yet, and when to try again.
         self._postponed: dict[int, float] = {}
         self._thread = threading.Thread(target=self._run, name=f"sink-{self.name}", daemon=True)
@@ -161,6 +164,9 @@ class Channel:
 
     def _deliver_next(self) -> bool:
         """Deliver one group, and return whether there may be more right now."""
+        if self._given:
+            # The ledger could not be written after the last group.
+            self._record(self._keep_lease)
         waiting = self._waiting_jobs()
         if not self._may_deliver(len(waiting)):
             return False
@@ -174,6 +180,7 @@ class Channel:
         if not results:
             return False
         wanted = [result for result in results if self._wants(result)]
+        self._given = [result.outbox_id for result in wanted]
         self._busy = True
         try:
             outcomes = self._deliver(wanted) if wanted else []
@@ -258,11 +265,14 @@ class Channel:
         self._postponed |= dict.fromkeys(postponed, retry_at)
 
         def record(transaction: Transaction) -> bool:
-            mark(transaction, self.name, delivered, refused)
-            return bool(keep_leases(transaction, [self.name], self._owner, LEASE_S))
+            kept = self._keep_lease(transaction)
+            if kept:
+                tries = {result.outbox_id: result.tries for result in results}
+                mark(transaction, self.name, delivered, refused, tries=tries)
+            return kept
 
-        kept = self._ledger.write(record)
-        self.renewed(kept=kept)
+        if not self._record(record):
+            return False
         if self._failures:
             logger.info("The sink %s is available again.", self.name)
         self._failures = 0
@@ -272,7 +282,31 @@ class Channel:
             logger.warning(
                 "The sink %s refused %d results: %s", self.name, len(refused), refused[-1][1]
             )
+        return True
+
+    def _record(self, record: Callable[[Transaction], bool]) -> bool:
+        """Write what became of a group, and return whether the lease is still ours."""
+        kept = self._ledger.write(record)
+        self._given = []
+        self.renewed(kept=kept)
         return kept
+
+    def _keep_lease(self, transaction: Transaction) -> bool:
+        """Extend the lease. If another receiver has it, repeat what may have been overwritten.
+
+        What was delivered without a lease is not marked: the other receiver delivers it, too.
+        """
+        if keep_leases(transaction, [self.name], self._owner, LEASE_S):
+            return True
+        if self._given:
+            again = reopen_last(transaction, self.name, self._given)
+            logger.warning(
+                "Another receiver took over the sink %s during a delivery: was this process "
+                "paused? Nothing is lost; %d ends of jobs are delivered again.",
+                self.name,
+                again,
+            )
+        return False
 
     def _back_off(self, error: str) -> None:
         if self._abandoned:
@@ -281,16 +315,23 @@ class Channel:
         wait_s *= random.uniform(0.5, 1.0)  # noqa: S311  no secret
         self._failures += 1
         self._not_before = time.monotonic() + wait_s
-        # The next attempt asks the ledger, which knows when the sink is due.
-        self.renewed(kept=False)
         self._observer.unavailable(self.name)
         # Once per outage: backing off goes on for as long as it lasts.
         log = logger.warning if self._failures == 1 else logger.debug
         log("The sink %s is not available; its results wait: %s", self.name, error)
+
+        def record(transaction: Transaction) -> bool:
+            kept = self._keep_lease(transaction)
+            if kept:
+                back_off(transaction, self.name, error, wait_s)
+            return kept
+
         try:
-            self._ledger.write(back_off, self.name, error, wait_s)
+            self._record(record)
         except LedgerUnavailable as unavailable:
             logger.warning("Results for %s wait: %s", self.name, unavailable)
+        # The next attempt asks the ledger, which knows when the sink is due.
+        self.renewed(kept=False)
 
     def _close(self) -> None:
         try:

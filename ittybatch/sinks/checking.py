@@ -44,7 +44,8 @@ def describe_sink(status: SinkStatus) -> str | None:
     if status.pending and (not status.active or status.failures or _lag_s(status) > _MAX_LAG_S):
         waiting = f"{format_count(status.pending, 'result')} waiting"
         if status.failures:
-            waiting += f" because it is unavailable: {status.last_error}"
+            why = (status.last_error or "").rstrip(".")
+            waiting += f" because it is unavailable: {why}"
         elif status.active:
             waiting += f", the oldest for {_lag_s(status):.0f} s"
         parts.append(waiting)
@@ -73,7 +74,7 @@ def _check(port: SinkPort, statuses: dict[str, SinkStatus]) -> Finding:
     status = statuses.get(port.name)
     waiting = describe_sink(status) if status else None
     if problem:
-        what = f"{problem} {waiting.capitalize()}." if waiting else problem
+        what = f"{problem} {waiting}." if waiting else problem
         return Finding(name, Grade.BROKEN, what, "Nothing is lost: results wait in the ledger.")
     if status is None or not status.active:
         return Finding(

@@ -1,5 +1,6 @@
 """The sink that is a DynamoDB table, with the items of Ittybit's AWS guide."""
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
@@ -12,11 +13,12 @@ from ittybatch.engine.reports.batch_write import (
     NO_TABLE,
     NoCapacity,
     batch_write,
+    describe_failure,
     error_code,
     error_message,
 )
 from ittybatch.settings import Settings
-from ittybatch.sinks.base import Outcome, Result, SinkUnavailable
+from ittybatch.sinks.base import GROUP_S, Outcome, Result, SinkUnavailable
 from ittybatch.sinks.dynamodb_item import item_of
 from ittybatch.sinks.options import SinkOptions
 from ittybatch.sinks.values import Value, parse_value
@@ -124,7 +126,12 @@ class DynamoSink:
             items[key] = item
             sources.setdefault(key, []).append(result.outbox_id)
         keys = list(items)
+        ends_at = time.monotonic() + GROUP_S
         for start in range(0, len(keys), GROUP):
+            if time.monotonic() > ends_at:
+                late = {number for key in keys[start:] for number in sources[key]}
+                errors = {number: errors[number] for number in errors if number not in late}
+                break
             some = keys[start : start + GROUP]
             for key, refusal in self._write({key: items[key] for key in some}).items():
                 errors |= dict.fromkeys(sources[key], refusal)
@@ -205,14 +212,13 @@ class DynamoSink:
         code = error_code(error)
         remedy = NO_TABLE if code == _INVALID else _REMEDIES.get(code, "")
         return SinkUnavailable(
-            f"The DynamoDB table {self._options.table} cannot be written to: {code} "
-            f"({error_message(error)}).",
+            describe_failure(self._options.table, error),
             remedy=f"{remedy} {_LATER}".strip(),
         )
 
     def _unreachable(self, error: BotoCoreError) -> SinkUnavailable:
         return SinkUnavailable(
-            f"The DynamoDB table {self._options.table} cannot be reached: {error}",
+            describe_failure(self._options.table, error),
             remedy=f"Check the network, the AWS credentials and AWS_REGION. {_LATER}",
         )
 

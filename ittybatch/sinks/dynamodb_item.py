@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from boto3.dynamodb.types import TypeSerializer
 
-from ittybatch.engine.reports.dynamodb import partition_key
+from ittybatch.engine.reports.dynamodb_item import guide_values
 from ittybatch.sinks.base import Result
-from ittybatch.sinks.fields import iso, milliseconds
+from ittybatch.sinks.fields import iso
 from ittybatch.sinks.values import UNCHANGED, Value
 
 if TYPE_CHECKING:
@@ -31,10 +31,22 @@ def item_of(result: Result, attributes: Mapping[str, Value]) -> "dict[str, Attri
     Raises:
         ValueError: DynamoDB would not take it. The message says why.
     """
-    values = {
-        **_guide_values(result),
-        **{name: each.of(result) for name, each in attributes.items()},
-    }
+    values = guide_values(
+        result.input_url,
+        str(result.task_id),
+        result.submitted_at,
+        result.completed_at,
+        status=result.status,
+        kind=result.kind,
+        output_url=result.output_url,
+        batch_id=result.batch_id,
+        rendition=result.rendition,
+        format=result.output_format,
+        size_bytes=result.size_bytes,
+        attempts=result.attempts,
+        error_kind=result.error_kind,
+        error_message=result.error,
+    ) | {name: each.of(result) for name, each in attributes.items()}
     item = {
         name: _serialized(name, value)
         for name, value in values.items()
@@ -42,33 +54,6 @@ def item_of(result: Result, attributes: Mapping[str, Value]) -> "dict[str, Attri
     }
     _check_size(item)
     return item
-
-
-def _guide_values(result: Result) -> dict[str, str | int | None]:
-    """The attributes of a job's item: the guide's, and more that `report --dynamodb` writes."""
-    duration_ms = None
-    if result.submitted_at and result.completed_at:
-        seconds = (result.completed_at - result.submitted_at).total_seconds()
-        # The clocks of two machines may differ.
-        duration_ms = max(0, round(seconds * 1000))
-    return {
-        "pk": partition_key(result.input_url),
-        "sk": f"task#{result.task_id}",
-        "status": result.status,
-        "kind": result.kind,
-        "output_url": result.output_url,
-        "duration_ms": duration_ms,
-        "created_at": milliseconds(result.submitted_at),
-        "completed_at": milliseconds(result.completed_at),
-        "batch_id": result.batch_id,
-        "rendition": result.rendition,
-        "input": result.input_shown,
-        "format": result.output_format,
-        "size_bytes": result.size_bytes,
-        "attempts": result.attempts,
-        "error_kind": result.error_kind,
-        "error_message": result.error,
-    }
 
 
 def _serialized(name: str, value: Any) -> Any:  # noqa: ANN401 - JSON, or a time

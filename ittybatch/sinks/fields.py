@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import orjson
 
+from ittybatch.ittybit.times import milliseconds
 from ittybatch.profiles.template import METADATA_PREFIX
 from ittybatch.sinks.base import Result
 
@@ -17,11 +18,6 @@ _PLAIN: Final = (
 _TIMES: Final = ("created_at", "submitted_at", "completed_at", "now")
 MILLISECONDS: Final = "_ms"
 ISO: Final = "_iso"
-
-
-def milliseconds(moment: datetime | None) -> int | None:
-    """Milliseconds since 1970, as Ittybit's times are."""
-    return None if moment is None else round(moment.timestamp() * 1000)
 
 
 def iso(moment: datetime | None) -> str | None:

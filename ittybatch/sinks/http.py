@@ -25,8 +25,6 @@ _RESERVED = frozenset(
     {"host", "content-length", "content-type", HEADER.lower(), DELIVERY_HEADER.lower()}
 )
 _SHORTEST_SECRET: Final = 6
-# Answers that say that results will not arrive: another secret, or another address.
-_NOT_THERE = frozenset({401, 403, 404, 405, 410})
 # A result that the server fails with so often, each time while it takes others, is refused.
 _MOST_FAILURES: Final = 10
 _MOST_COUNTED: Final = 10_000
@@ -106,7 +104,7 @@ class HttpSink:
     def __init__(self, options: HttpOptions) -> None:
         self._options = options
         self._connection: _Connection | None = None
-        # How often the server failed with a result while it took others.
+        # Results that the server failed with, and how often it took others meanwhile.
         self._failures: dict[int, int] = {}
 
     @property
@@ -115,7 +113,10 @@ class HttpSink:
         return self._options.name
 
     def deliver(self, results: Sequence[Result]) -> Sequence[Outcome]:
-        """Post results. 2xx is delivered; 4xx is refused, except for 408, 425 and 429.
+        """Post results. 2xx is delivered; 400, 413, 415, 422 and others of 4xx are refused.
+
+        401, 403, 404, 405 and 410 are about the address, 408, 425 and 429 about the moment: they
+        count as failures of the server.
 
         Raises:
             SinkUnavailable: The address took none of the results, and refused none.
@@ -131,8 +132,13 @@ class HttpSink:
                 errors[result.outbox_id] = None
         failures: dict[int, Posted] = {}
         unwanted = len(errors)
-        connection.poster.run([self._chain(each, errors, failures) for each in jobs.values()])
+        # What failed before goes last: it must not end every group before the others' turn.
+        ordered = sorted(jobs.values(), key=self._failed_before)
+        connection.poster.run([self._chain(each, errors, failures) for each in ordered])
+        self._forget_if_many()
         if failures and len(errors) == unwanted:
+            for number in failures:
+                self._failures.setdefault(number, 0)
             raise self._unavailable(next(iter(failures.values())))
         errors |= self._given_up(failures)
         return [
@@ -158,11 +164,11 @@ class HttpSink:
         except IttybatchError as error:
             return str(error)
         [answer] = answers
-        if answer.status in _NOT_THERE or not (
-            answer.delivered or answer.refused or answer.status == HTTPStatus.INTERNAL_SERVER_ERROR
-        ):
-            return self._unavailable(answer).message
-        return None
+        if answer.delivered or answer.refused:
+            return None
+        if answer.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            return None
+        return self._unavailable(answer).message
 
     def close(self) -> None:
         """Close connections."""
@@ -189,10 +195,15 @@ class HttpSink:
 
         return chain
 
-    def _given_up(self, failures: Mapping[int, Posted]) -> dict[int, str | None]:
-        """Count failures of a group of which others were taken; return those that are too many."""
+    def _failed_before(self, results: Sequence[Result]) -> bool:
+        return any(result.outbox_id in self._failures for result in results)
+
+    def _forget_if_many(self) -> None:
         if len(self._failures) > _MOST_COUNTED:
             self._failures.clear()
+
+    def _given_up(self, failures: Mapping[int, Posted]) -> dict[int, str | None]:
+        """Count failures of a group of which others were taken; return those that are too many."""
         given_up: dict[int, str | None] = {}
         for number, posted in failures.items():
             if not posted.may_concern_one:
@@ -246,10 +257,12 @@ class HttpSink:
 
     def _unavailable(self, posted: Posted) -> SinkUnavailable:
         shown = self._options.url if has_reference(self._options.url) else _shown(self._options.url)
+        waits = "Its results wait in the ledger and are delivered once it can. To test it: "
+        if posted.not_there:
+            waits = f"Unless the app is being deployed, check the sink's url and secret. {waits}"
         return SinkUnavailable(
             f"The sink {self.name!r} cannot post to {shown}: {posted.describe()}.",
-            remedy="Its results wait in the ledger and are delivered once it can. To test it: "
-            "ittybatch doctor",
+            remedy=f"{waits}ittybatch doctor",
         )
 
 

@@ -9,8 +9,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 import orjson
 
+from ittybatch.ittybit.times import milliseconds
 from ittybatch.sinks.base import ACCEPTED, Result, Status
-from ittybatch.sinks.fields import milliseconds
 
 Form: TypeAlias = Literal["flat", "completed", "envelope"]
 

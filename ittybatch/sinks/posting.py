@@ -13,20 +13,27 @@ import httpx
 from ittybatch import __version__
 from ittybatch.ittybit.http_client import proxy_for
 from ittybatch.ittybit.redaction import redacted
-from ittybatch.sinks.base import SinkUnavailable
+from ittybatch.sinks.base import GROUP_S, SinkUnavailable
 from ittybatch.sources.s3 import parse_retry_after
 
 _MAX_ANSWER_BYTES: Final = 2048
 _SHOWN_CHARS: Final = 200
 _CONNECT_S: Final = 5.0
-# A group stops after this time, and the rest is delivered in the next one.
-_GROUP_S: Final = 30.0
 # Busy, or not ready: the same request may be answered otherwise later.
 _LATER = frozenset({408, 425, 429})
+# About the address or its secret: an edge answers so while the app behind it is deployed, and the
+# app does after a secret was changed on one side only.
+_NOT_THERE = frozenset({401, 403, 404, 405, 410})
 _SERVER_ERROR: Final = 500
-# How many of these answers end a group. They may concern one request: a bug, or a request that
-# kills or blocks its worker, with or without a proxy in between. Others end it at once.
-_MAY_CONCERN_ONE: Final[Mapping[int | None, int]] = {None: 2, _SERVER_ERROR: 20, 502: 2, 504: 2}
+# How many of these answers end a group. They may concern one request: an object that the app does
+# not know, a bug, or a request that kills or blocks its worker, with or without a proxy in between.
+# Others end it at once.
+_MAY_CONCERN_ONE: Final[Mapping[int | None, int]] = {
+    None: 2,
+    **dict.fromkeys((*_NOT_THERE, _SERVER_ERROR), 20),
+    502: 2,
+    504: 2,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,14 @@ class Posted:
     @property
     def refused(self) -> bool:
         """Whether this request would be refused again, and others might not."""
-        return self.status is not None and 400 <= self.status < 500 and self.status not in _LATER  # noqa: PLR2004
+        if self.status is None or not 400 <= self.status < 500:  # noqa: PLR2004
+            return False
+        return self.status not in _LATER and not self.not_there
+
+    @property
+    def not_there(self) -> bool:
+        """Whether the answer is about the address or its secret, not about the request."""
+        return self.status in _NOT_THERE
 
     @property
     def may_concern_one(self) -> bool:
@@ -159,7 +173,7 @@ class Poster:
         self._runner = asyncio.Runner()
 
     async def _run(self, chains: Sequence[Callable[[], Awaitable[None]]]) -> None:
-        ends_at = time.monotonic() + _GROUP_S
+        ends_at = time.monotonic() + GROUP_S
         waiting = iter(chains)
 
         async def work() -> None:

@@ -97,6 +97,7 @@ def _result(
         raw=raw if ended else None,
         requested=batch.of_requests or row.follows,
         first_task_id=first_task_id,
+        tries=row.tries,
     )
 
 

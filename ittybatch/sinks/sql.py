@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from ittybatch.errors import IttybatchError
-from ittybatch.sinks.base import Outcome, Result, SinkUnavailable
+from ittybatch.sinks.base import GROUP_S, Outcome, Result, SinkUnavailable
 from ittybatch.sinks.environment import has_reference, resolve
 from ittybatch.sinks.options import SinkOptions
 from ittybatch.sinks.sql_database import Database, has_password, is_refused
@@ -20,8 +20,6 @@ from ittybatch.sinks.values import UNCHANGED, Template, Value, parse_text, parse
 
 # Our result may come before the user's own transaction that inserts the row has committed.
 _MISSING_ROW_S: Final = 60.0
-# The rest of a group that takes longer is delivered in the next one.
-_MOST_S: Final = 45.0
 
 
 class SqlOptions(SinkOptions):
@@ -146,7 +144,7 @@ class SqlSink:
         Raises:
             SinkUnavailable: The database or the table cannot be used.
         """
-        group = _Group(time.monotonic() + _MOST_S)
+        group = _Group(time.monotonic() + GROUP_S)
         wanted = []
         for result in results:
             keyed = all(each.is_complete(result) for each in self._options.key_templates.values())
@@ -283,9 +281,12 @@ def _apply(
         if not target.upsert and columns == frozenset(target.key):
             continue
         statement = target.statement(columns)
-        written = connection.execute(statement, [target.parameters(each) for each in group])
-        if target.upsert or written.rowcount == len(group):
-            continue
+        # Unless the key is unique, two rows of one key would stand in for a missing one in the
+        # count of all.
+        if target.upsert or target.unique:
+            written = connection.execute(statement, [target.parameters(each) for each in group])
+            if target.upsert or written.rowcount == len(group):
+                continue
         for each in group:
             if connection.execute(statement, target.parameters(each)).rowcount == 0:
                 missing.add(target.key_of(each))

@@ -1,6 +1,6 @@
 """A table of the user's: its columns as the database describes them, and the statements for it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -42,6 +42,9 @@ class TargetTable:
         columns: The names of the other columns to write.
         upsert: Whether rows may be inserted.
 
+    Attributes:
+        unique: Whether a key identifies one row at most.
+
     Raises:
         UnusableTable: The table or a column is missing, or an upsert has no unique key.
         SQLAlchemyError: The database cannot be read.
@@ -62,7 +65,9 @@ class TargetTable:
         self._dialect = connection.dialect.name
         inspector = inspect(connection)
         self._table = _reflect(inspector, name, schema, (*self.key, *columns))
-        if upsert and not _is_unique(inspector, self._table, self.key):
+        unique, wanted = list(_unique_columns(inspector, self._table)), set(self.key)
+        self.unique = any(columns <= wanted for columns in unique)
+        if upsert and wanted not in unique:
             listing = ", ".join(self.key)
             raise UnusableTable(
                 f"mode is upsert, and the table {self._table.fullname} has no primary key or "
@@ -147,18 +152,17 @@ def _type_of(reflected: TypeEngine[Any]) -> TypeEngine[Any]:
     return NullType() if type(reflected) is sqlite.NUMERIC else reflected
 
 
-def _is_unique(inspector: Inspector, table: Table, key: Sequence[str]) -> bool:
-    """Whether the database can find the one row that an upsert means."""
-    name, schema, wanted = table.name, table.schema, set(key)
-    if set(inspector.get_pk_constraint(name, schema)["constrained_columns"]) == wanted:
-        return True
-    unique = inspector.get_unique_constraints(name, schema)
-    if any(set(each["column_names"]) == wanted for each in unique):
-        return True
-    return any(
-        each["unique"]
-        and set(each["column_names"]) == wanted
-        # A partial index finds only some rows.
-        and not any(option.endswith("_where") for option in each.get("dialect_options", {}))
-        for each in inspector.get_indexes(name, schema)
-    )
+def _unique_columns(inspector: Inspector, table: Table) -> Iterator[set[str]]:
+    """Yield each set of columns that identifies a row, by a primary key or a unique index."""
+    name, schema = table.name, table.schema
+    found = [inspector.get_pk_constraint(name, schema)["constrained_columns"]]
+    found += [each["column_names"] for each in inspector.get_unique_constraints(name, schema)]
+    for columns in found:
+        if columns:
+            yield set(columns)
+    for each in inspector.get_indexes(name, schema):
+        # A partial index finds only some rows, and an expression is no column.
+        partial = any(option.endswith("_where") for option in each.get("dialect_options", {}))
+        columns = [column for column in each["column_names"] if column is not None]
+        if each["unique"] and not partial and len(columns) == len(each["column_names"]):
+            yield set(columns)

@@ -12,7 +12,7 @@ from xml.parsers import expat
 
 from botocore.utils import parse_timestamp
 
-from ittybatch.sources.entry import Entry, bare_etags
+from ittybatch.sources.entry import MOST_BYTES, Entry, bare_etags
 
 # Storage classes that need a restore. Glacier Instant Retrieval (GLACIER_IR) does not.
 ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
@@ -79,28 +79,37 @@ def parse_answer(body: bytes) -> Parsed | None:
     return Parsed(entries, truncated == _TRUE if truncated else bool(entries))
 
 
-def as_size(text: str | int | None) -> int | None:
-    """Read a size in bytes; None if it is missing or not a number."""
+def as_size(value: object) -> int | None:
+    """Read a size in bytes, from text or a number; None if it is missing or cannot be a size."""
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        return None
+    if isinstance(value, float) and not value.is_integer():
+        return None
     try:
-        return None if text in {None, ""} else int(text)
+        size = int(value)
     except ValueError:
         return None
+    return size if 0 <= size < MOST_BYTES else None
 
 
 def as_time(value: str | datetime | None) -> datetime | None:
     """Read a time in any format of S3 as aware UTC; None if it is missing or unreadable."""
     if not value:
         return None
-    if isinstance(value, str):
-        text = value
-        try:
-            value = datetime.fromisoformat(text)
-        except ValueError:
-            try:
-                value = parse_timestamp(text.strip())
-            except (ValueError, RuntimeError):
-                return None
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value
+    try:
+        if isinstance(value, str):
+            value = _parsed_time(value)
+        # The ledger stores UTC, in which a time on the first or last day of years may not exist.
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except (ValueError, RuntimeError, OverflowError, OSError):
+        return None
+
+
+def _parsed_time(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return parse_timestamp(text.strip())
 
 
 def _archived(column: Callable[[str], list[str | None]]) -> list[bool]:

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import NamedTuple
 from urllib.parse import unquote
 
+# More than any object has, and less than the ledger's column takes.
+MOST_BYTES = 10**18
 UNSEEN_REASON = "has a name with an invisible character; rename the object"
 
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")

@@ -4,6 +4,7 @@ S3's own notifications URL-encode keys, EventBridge does not. Either may be insi
 SNS. https://docs.aws.amazon.com/AmazonS3/latest/userguide/EventNotifications.html
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,9 @@ from urllib.parse import unquote_plus
 import orjson
 
 from ittybatch.sources.answer import as_size, as_time
-from ittybatch.sources.entry import Entry, bare_etag, visible
+from ittybatch.sources.entry import Entry, bare_etag, has_unseen, visible
+
+logger = logging.getLogger(__name__)
 
 # Forwarded fan-outs have an envelope in an envelope.
 _MAX_ENVELOPES = 3
@@ -109,6 +112,9 @@ def _safely(read: Any, record: Any, *, versioned: bool) -> Event | str | Unreada
         found: Event | str = read(record, versioned=versioned)
     except UnreadableError as error:
         return error
+    except Exception as error:  # one record must not keep the others of its queue from being read
+        logger.exception("An event could not be read.")
+        return UnreadableError(f"cannot be read: {type(error).__name__} (see the log)")
     return found
 
 
@@ -125,32 +131,35 @@ def _from_record(record: Any, *, versioned: bool) -> Event | str:  # noqa: ANN40
             f"names {visible(str(found['key']))[:_MAX_SHOWN]}, which is not UTF-8 after it is "
             "decoded; rename the object"
         ) from None
+    version = _optional(found, "versionId", of="s3.object.")
     return _event(
         _text(_part(record, "s3", "bucket"), "name", of="s3.bucket."),
         key,
         found,
-        (found.get("eTag"), found.get("versionId") if versioned else None),
-        record.get("eventTime"),
+        (_optional(found, "eTag", of="s3.object."), version if versioned else None),
+        _optional(record, "eventTime"),
+        sequencer=_optional(found, "sequencer", of="s3.object."),
         removed=kind == "ObjectRemoved",
-        version="" if detail == "DeleteMarkerCreated" else found.get("versionId"),
+        version=None if detail == "DeleteMarkerCreated" else version,
     )
 
 
 def _from_eventbridge(content: Any, *, versioned: bool) -> Event | str:  # noqa: ANN401 - anything
-    kind = content.get("detail-type")
+    kind = _text(content, "detail-type")
     if kind not in {"Object Created", "Object Deleted", "Object Restore Completed"}:
         return _OTHER
     found = _part(content, "detail", "object")
+    version = _optional(found, "version-id", of="detail.object.")
+    marked = content["detail"].get("deletion-type") == "Delete Marker Created"
     return _event(
         _text(_part(content, "detail", "bucket"), "name", of="detail.bucket."),
         _text(found, "key", of="detail.object."),
         found,
-        (found.get("etag"), found.get("version-id") if versioned else None),
-        content.get("time"),
+        (_optional(found, "etag", of="detail.object."), version if versioned else None),
+        _optional(content, "time"),
+        sequencer=_optional(found, "sequencer", of="detail.object."),
         removed=kind == "Object Deleted",
-        version=""
-        if content["detail"].get("deletion-type") == "Delete Marker Created"
-        else found.get("version-id"),
+        version=None if marked else version,
     )
 
 
@@ -175,18 +184,33 @@ def _text(record: Any, name: str, *, of: str = "") -> str:  # noqa: ANN401 - any
     return value
 
 
+def _optional(record: dict[str, Any], name: str, *, of: str = "") -> str | None:
+    """Return a text that may be missing, null or empty.
+
+    Raises:
+        UnreadableError: It is no text, or one that the ledger cannot store.
+    """
+    value = record.get(name)
+    if value is None or value == "":
+        return None
+    text = _text(record, name, of=of)
+    if has_unseen(text):
+        raise UnreadableError(f"has an invisible character in `{of}{name}`")
+    return text
+
+
 def _event(
     bucket: str,
     key: str,
     found: dict[str, Any],
-    marks: tuple[Any, Any],
-    time: Any,  # noqa: ANN401 - anything may come
+    marks: tuple[str | None, str | None],
+    time: str | None,
     *,
+    sequencer: str | None,
     removed: bool,
-    version: Any,  # noqa: ANN401 - anything may come
+    version: str | None,
 ) -> Event:
-    etag, mark = (mark if isinstance(mark, str) else None for mark in marks)
-    sequencer = str(found.get("sequencer") or "")
+    etag, mark = marks
     size = found.get("size")
     if size is not None and as_size(size) is None:
         raise UnreadableError(f"has {str(size)[:_MAX_SHOWN]!r} as the object's size")
@@ -194,13 +218,7 @@ def _event(
         key,
         as_size(size),
         # Every object that was never versioned has the version id `null`.
-        (mark if mark != "null" else None) or bare_etag(etag) or sequencer or None,
-        as_time(time) if isinstance(time, str) else None,
+        (mark if mark != "null" else None) or bare_etag(etag) or sequencer,
+        as_time(time),
     )
-    return Event(
-        bucket,
-        entry,
-        sequencer,
-        removed=removed,
-        version=version if isinstance(version, str) else "",
-    )
+    return Event(bucket, entry, sequencer or "", removed=removed, version=version or "")

@@ -14,7 +14,7 @@ from ittybatch.profiles.keys import S3_OBJECT
 from ittybatch.profiles.rendition import SLUG
 from ittybatch.sources.cells import NO_TEXT, is_null
 from ittybatch.sources.columns import METADATA_PREFIX, Columns
-from ittybatch.sources.entry import bare_etag
+from ittybatch.sources.entry import MOST_BYTES, bare_etag
 from ittybatch.sources.page import Reject
 from ittybatch.sources.records import Record
 from ittybatch.sources.s3 import SCHEME, split_uri
@@ -31,7 +31,6 @@ UNSEEN_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]
 _PROFILE = re.compile(SLUG)
 _SEPARATORS = re.compile(r"[ -]")
 _SIZE = re.compile(r"[0-9]{1,18}")
-_MOST_BYTES = 10**18
 _DIRECTORY_BUCKET = "--x-s3/"
 
 
@@ -318,7 +317,7 @@ def _size(text: str | None) -> int | None:
         number = float(text)
     except ValueError:
         return None
-    return int(number) if number.is_integer() and 0 <= number < _MOST_BYTES else None
+    return int(number) if number.is_integer() and 0 <= number < MOST_BYTES else None
 
 
 def control_character(character: str) -> str:

@@ -117,6 +117,16 @@ def test_doctor_checks_each_sink_and_what_waits_for_it(
     assert grade is Grade.OK
 
 
+def test_doctor_repeats_a_sinks_error_letter_by_letter(
+    ledger: Ledger, tmp_path: Path, sqlite_url: str
+) -> None:
+    """Names of variables, tables and URLs are case-sensitive; and one sentence has one dot."""
+    ledger.write(back_off, "media", "APP_URL is not set for the table Media.", 60)
+    [(_, grade, what)] = _findings(tmp_path, sqlite_url, TABLE % (tmp_path / "app.db"))
+    assert grade is Grade.BROKEN
+    assert what.endswith("it is unavailable: APP_URL is not set for the table Media.")
+
+
 def test_doctor_names_a_sink_that_is_no_longer_declared(
     ledger: Ledger, tmp_path: Path, sqlite_url: str
 ) -> None:

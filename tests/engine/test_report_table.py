@@ -12,7 +12,8 @@ from botocore.compat import HTTPHeaders
 
 from ittybatch.engine.reporting import table_output, write_report
 from ittybatch.engine.reports import batch_write
-from ittybatch.engine.reports.dynamodb import DynamoTable, TableUnavailable, partition_key
+from ittybatch.engine.reports.dynamodb import DynamoTable, TableUnavailable
+from ittybatch.engine.reports.dynamodb_item import partition_key
 from ittybatch.engine.reports.tally import Tally
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine

@@ -169,6 +169,19 @@ def test_a_row_that_cannot_be_used_is_refused(
     assert sandbox.all_jobs() == []
 
 
+@pytest.mark.parametrize("changes", [{"size": []}, {"size": 2**63}, {"etag": ["e1"]}])
+def test_a_malformed_event_is_refused_with_its_field(
+    api: Api, sandbox: sandboxes.Running, changes: dict[str, Any]
+) -> None:
+    """422 and not 500, which EventBridge would repeat for a day."""
+    event = event_bridge("uploads/video.mov")
+    event["detail"]["object"] |= changes
+    answer = api.post(event)
+    assert answer.status_code == 422
+    assert next(iter(changes)) in answer.json()["error"]
+    assert sandbox.all_jobs() == []
+
+
 def test_events_need_the_token_too(api: Api) -> None:
     """Whoever could post them could spend the owner's money."""
     answer = api.post(event_bridge("uploads/video.mov"), headers={"Authorization": "Bearer x"})

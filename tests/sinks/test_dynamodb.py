@@ -89,7 +89,7 @@ def test_it_is_the_item_that_the_report_writes(
 def test_the_last_result_of_a_job_counts(table: "Table", open_dynamo: Open) -> None:
     """Also within one group, in which DynamoDB takes no key twice."""
     given = [accepted(1), succeeded(2, task_id="task-1", input_url="s3://media/in/1.mov")]
-    assert errors(open_dynamo(table.name).deliver(given)) == {1: None, 2: None}
+    assert errors(sink.deliver(given)) == {1: None, 2: None}
     assert [item["status"] for item in items(table)] == ["succeeded"]
 
 
@@ -165,6 +165,19 @@ def test_what_was_not_processed_is_sent_again(
     events.register("after-call.dynamodb.BatchWriteItem", give_back)
     assert set(errors(sink.deliver([succeeded(n) for n in range(60)])).values()) == {None}
     assert len(items(table)) == 60
+
+
+def test_what_a_group_has_no_time_for_waits(
+    table: "Table", open_dynamo: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group begins nothing at the end of its time, which is less than the sink's lease."""
+    sink = open_dynamo(table.name)
+    given = [succeeded(1), succeeded(2, task_id=None)]
+    monkeypatch.setattr(dynamodb, "GROUP_S", -1.0)
+    assert errors(sink.deliver(given)) == {2: None}
+    assert items(table) == []
+    monkeypatch.setattr(dynamodb, "GROUP_S", 10.0)
+    assert errors(sink.deliver(given)) == {1: None, 2: None}
 
 
 def test_a_table_without_capacity_is_unavailable(

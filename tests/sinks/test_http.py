@@ -125,7 +125,7 @@ def test_the_bytes_are_those_that_javascript_would_write(
 def test_the_flask_receiver_of_the_guide_verifies_it(
     open_http: OpenHttp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its code, word for word; with another secret it answers 401, which is refused."""
+    """Its code, word for word; with another secret it answers 401, and the result waits."""
     printed: list[str] = []
     app = flask.Flask("guide")
     webhook_secret = SECRET
@@ -157,7 +157,8 @@ def test_the_flask_receiver_of_the_guide_verifies_it(
         assert outcomes == {1: None, 2: None}
         monkeypatch.setenv("RESULTS_SECRET", "another-secret")
         other = open_http(url)
-        assert errors(other.deliver([succeeded(3)])) == {3: "HTTP 401: Invalid signature"}
+        with pytest.raises(SinkUnavailable, match="HTTP 401: Invalid signature"):
+            other.deliver([succeeded(3)])
         assert "HTTP 401" in str(other.check())
     finally:
         server.shutdown()
@@ -170,17 +171,22 @@ def test_the_flask_receiver_of_the_guide_verifies_it(
 
 
 def test_a_refused_result_does_not_stop_the_others(address: Address, open_http: OpenHttp) -> None:
-    """4xx is for good; the beginning of the answer says why."""
+    """Some of 4xx is for good; the beginning of the answer says why."""
+    refusals = {f"task-{status}": status for status in (400, 409, 413, 415, 422)}
     address.answer = lambda request: (
-        Answer(422, body=b'{"error":\n "no such media"}')
-        if request.json["id"] == "task-2"
+        Answer(refusals[request.json["id"]], body=b'{"error":\n "no such media"}')
+        if request.json["id"] in refusals
         else Answer()
     )
-    outcomes = errors(open_http().deliver([succeeded(1), succeeded(2), succeeded(3)]))
-    assert outcomes == {1: None, 2: 'HTTP 422: {"error": "no such media"}', 3: None}
+    given = [succeeded(1), *map(succeeded, refusals.values()), succeeded(999)]
+    assert errors(open_http().deliver(given)) == {
+        1: None,
+        **{each: f'HTTP {each}: {{"error": "no such media"}}' for each in refusals.values()},
+        999: None,
+    }
 
 
-@pytest.mark.parametrize("status", [302, 408, 425, 429, 500, 502, 503])
+@pytest.mark.parametrize("status", [302, 401, 403, 404, 405, 408, 410, 425, 429, 500, 502, 503])
 def test_an_answer_that_may_change_makes_the_sink_unavailable(
     status: int, address: Address, open_http: OpenHttp
 ) -> None:
@@ -237,6 +243,7 @@ def test_what_was_delivered_before_the_server_failed_is_not_sent_again(
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
+        (Answer(404), "HTTP 404"),
         (Answer(500), "HTTP 500"),
         (Answer(502), "HTTP 502"),
         (Answer(after_s=0.5), "no answer within 0.2 s"),

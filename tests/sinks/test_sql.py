@@ -182,6 +182,21 @@ def test_a_row_that_is_not_there_yet_is_waited_for(
     assert error == "No row with id=m3 in media after 0 s."
 
 
+@pytest.mark.parametrize("table", ["media", "seen"])
+def test_two_rows_of_one_key_do_not_stand_in_for_a_missing_row(
+    run: Run, open_sql: OpenSql, table: str
+) -> None:
+    """In a table or a view whose key is not unique, each result is looked for by itself."""
+    run("CREATE TABLE media (id TEXT, status TEXT)")
+    run("INSERT INTO media VALUES ('m1', 'old'), ('m1', 'old')")
+    run("CREATE VIEW seen AS SELECT * FROM media")
+    sink = open_sql(**{**UPDATE, "table": table, "columns": {"status": "ready"}})
+    assert errors(sink.deliver([succeeded(1), succeeded(2)])) == {1: None}
+    run("INSERT INTO media VALUES ('m2', 'old')")
+    assert errors(sink.deliver([succeeded(2)])) == {2: None}
+    assert [row["status"] for row in run("SELECT status FROM media")] == ["ready"] * 3
+
+
 def test_a_statement_that_waits_for_a_lock_gives_up(
     app_url: str, run: Run, open_sql: OpenSql, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,3 +102,15 @@ def test_mysqls_upsert_names_its_columns_once() -> None:
         "INSERT INTO media_jobs (task_id, status) VALUES (%s, %s) "
         "ON DUPLICATE KEY UPDATE status = VALUES(status)"
     )
+
+
+def test_two_rows_of_one_key_do_not_stand_in_for_a_missing_row(
+    sqlite_app: Run, open_sql: OpenSql
+) -> None:
+    """The key is not unique, so each result is looked for by itself."""
+    sqlite_app("CREATE TABLE media (id TEXT, status TEXT)")
+    sqlite_app("INSERT INTO media VALUES ('m1', 'old'), ('m1', 'old')")
+    key, columns = {"id": "{metadata.media_id}"}, {"status": "ready"}
+    sink = open_sql(table="media", mode="update", key=key, columns=columns)
+    assert errors(sink.deliver([succeeded(1), succeeded(2)])) == {1: None}
+    assert [row["status"] for row in sqlite_app("SELECT status FROM media")] == ["ready"] * 2

@@ -26,7 +26,7 @@ def s3_event(*records: dict[str, Any]) -> str:
     return json.dumps({"Records": records})
 
 
-def bridge_event(key: str, kind: str = "Object Created") -> str:
+def bridge_event(key: str, kind: object = "Object Created") -> str:
     found = {"key": key, "size": 5, "etag": "e1", "version-id": "v1", "sequencer": "0A"}
     return json.dumps(
         {

@@ -91,6 +91,8 @@ BAD = [
     "nonsense", "[]", "{}", '{"Records": [{}]}', '{"Records": [7]}',
     s3_event({**record("in/a.mov"), "s3": {"bucket": {"name": "media"}, "object": {}}}),
     s3_event(record("in/%FF.mov")), s3_event(record("in/a.mov", size="many")),
+    s3_event(record("in/a.mov", size=[])), s3_event(record("in/a.mov", size=2**63)),
+    bridge_event("in/a.mov", kind=["Object Created"]),
     s3_event(record("in/ctl%01.mov")), bridge_event("in/ctl\u2028.mov"),
     s3_event(record("in/a.mov"), record("in/ctl%0A.mov")),
 ]  # fmt: skip

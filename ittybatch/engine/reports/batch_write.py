@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import stamina
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -74,6 +74,16 @@ def error_code(error: ClientError) -> str:
 def error_message(error: ClientError) -> str:
     """What AWS says of an error, at most 500 characters without the full stop."""
     return str(_detail(error).get("Message", "")).rstrip(".")[:500]
+
+
+def describe_failure(table: str, error: ClientError | BotoCoreError) -> str:
+    """Say that a table could not be written to, or not be reached, and why."""
+    if isinstance(error, BotoCoreError):
+        return f"The DynamoDB table {table} cannot be reached: {error}"
+    return (
+        f"The DynamoDB table {table} cannot be written to: {error_code(error)} "
+        f"({error_message(error)})."
+    )
 
 
 def _detail(error: ClientError) -> Mapping[str, Any]:

@@ -6,10 +6,8 @@ with the same attributes and more. The sink `ittybatch.sinks.dynamodb` writes th
 end; this is for batches of earlier times.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -19,13 +17,13 @@ from ittybatch.engine.reports.batch_write import (
     NO_TABLE,
     NoCapacity,
     batch_write,
+    describe_failure,
     error_code,
-    error_message,
 )
-from ittybatch.engine.reports.tally import Tally, job_seconds
+from ittybatch.engine.reports.dynamodb_item import guide_values
+from ittybatch.engine.reports.tally import Tally
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger.results import Result
-from ittybatch.profiles import Item
 from ittybatch.sources import SourceError
 from ittybatch.sources.s3 import aws_client
 
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, WriteRequestTypeDef
 
-_MAX_PK_BYTES = 2048
 _PATIENCE_S = 120.0
 _REMEDIES = {
     "ResourceNotFoundException": NO_TABLE,
@@ -105,15 +102,13 @@ class DynamoTable:
                 f"--dynamodb {self._table}",
             ) from error
         except ClientError as error:
-            code = error_code(error)
             raise TableUnavailable(
-                f"The DynamoDB table {self._table} cannot be written to: {code} "
-                f"({error_message(error)}).",
-                remedy=_REMEDIES.get(code, "Try again later; written items stay."),
+                describe_failure(self._table, error),
+                remedy=_REMEDIES.get(error_code(error), "Try again later; written items stay."),
             ) from error
         except BotoCoreError as error:
             raise TableUnavailable(
-                f"The DynamoDB table {self._table} cannot be reached: {error}",
+                describe_failure(self._table, error),
                 remedy="Check the network, the AWS credentials and AWS_REGION.",
             ) from error
         self.written += count
@@ -133,50 +128,28 @@ def open_table(table: str, batch: str) -> Iterator[DynamoTable]:
         client.close()
 
 
-def partition_key(uri: str) -> str:
-    """Return the source's key, as in a job's metadata `ittybatch_source_key`.
-
-    DynamoDB allows 2,048 bytes. A longer key is truncated and ends with its hash. The key of a URL
-    without a path is its host.
-    """
-    item = Item(uri)
-    key = item.key or item.bucket
-    raw = key.encode("utf-8", "replace")
-    if len(raw) <= _MAX_PK_BYTES:
-        return key
-    mark = f"#{hashlib.sha256(raw).hexdigest()}"
-    return raw[: _MAX_PK_BYTES - len(mark)].decode("utf-8", "ignore") + mark
-
-
 def _item(row: Result, batch: str) -> "dict[str, AttributeValueTypeDef]":
-    seconds = job_seconds(row)
-    values: dict[str, str | int | None] = {
-        "pk": partition_key(row.input),
-        "sk": f"task#{row.task_id}",
-        "status": row.state.value,
-        "kind": row.kind,
-        "output_url": row.output_url,
-        "duration_ms": None if seconds is None else round(seconds * 1000),
-        "created_at": _milliseconds(row.submitted_at),
-        "completed_at": _milliseconds(row.completed_at),
-        "batch_id": batch,
-        "rendition": row.rendition,
-        "input": Item(row.input).shown,
-        "format": row.format,
-        "size_bytes": row.size_bytes,
-        "attempts": row.attempts,
-        "error_kind": row.error_kind,
-        "error_message": row.error_message,
-    }
+    values = guide_values(
+        row.input,
+        str(row.task_id),
+        row.submitted_at,
+        row.completed_at,
+        status=row.state.value,
+        kind=row.kind,
+        output_url=row.output_url,
+        batch_id=batch,
+        rendition=row.rendition,
+        format=row.format,
+        size_bytes=row.size_bytes,
+        attempts=row.attempts,
+        error_kind=row.error_kind,
+        error_message=row.error_message,
+    )
     return {
         name: {"N": str(value)} if isinstance(value, int) else {"S": value}
         for name, value in values.items()
         if value is not None
     }
-
-
-def _milliseconds(moment: datetime | None) -> int | None:
-    return None if moment is None else round(moment.timestamp() * 1000)
 
 
 def _client(table: str) -> "DynamoDBClient":

@@ -94,6 +94,7 @@ def test_what_cannot_be_read_is_put_aside_with_its_reason(
     mixed = json.dumps({"Records": [record("in/a.mov"), {}]})
     with watched(desk, {"queue_url": queue_url, "dead_letter_url": aside_url}):
         bodies = ["nonsense", mixed, bridge_event("in/a.txt"), bridge_event("in/no.mov")]
+        bodies += [s3_event(record("in/b.mov", size=[])), bridge_event("in/c.mov", ["Created"])]
         send(sqs, queue_url, *bodies)
         wait_until(lambda: waiting(sqs, queue_url) == 0)
     reasons = dict(received(sqs, aside_url))
@@ -102,6 +103,8 @@ def test_what_cannot_be_read_is_put_aside_with_its_reason(
     assert "has no text in `eventName`" in reasons[mixed]
     assert reasons[bodies[2]] == "is left out by `suffix`"
     assert reasons[bodies[3]] == "cannot be processed: Not this one."
+    assert reasons[bodies[4]] == "has '[]' as the object's size"
+    assert reasons[bodies[5]] == "has no text in `detail-type`"
     assert desk.taken == ["in/a.mov"]
 
 
