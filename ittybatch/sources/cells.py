@@ -11,16 +11,25 @@ import orjson
 # No value may contain it, so it marks bytes that are not text.
 NO_TEXT = "\x00"
 
-# What pandas, numpy, R, spreadsheets, and the dumps of MySQL and Postgres write for NULL.
+# What pandas, numpy, spreadsheets, and the dumps of MySQL and Postgres write for NULL.
 _NULLS = frozenset(
     ["null", "nan", "nat", "none", "n/a", "#n/a", "<na>", "-nan", "(null)"],
 )
 _LONGEST_NULL = max(map(len, _NULLS))
+_OF_R = "na"
 
 
 def is_null(text: str) -> bool:
     r"""Say whether a whole value stands for NULL, such as `\N` or `NaN`."""
     return len(text) <= _LONGEST_NULL and (text == "\\N" or text.lower() in _NULLS)
+
+
+def is_missing(text: str) -> bool:
+    """Say whether a whole value of a column other than metadata stands for NULL.
+
+    R writes `NA`. It is text in metadata, where it may be a country's code.
+    """
+    return is_null(text) or text.lower() == _OF_R
 
 
 def as_text(raw: bytes) -> str:

@@ -12,7 +12,7 @@ from ittybatch.ittybit.redaction import without_secrets
 from ittybatch.profiles import Item
 from ittybatch.profiles.keys import S3_OBJECT
 from ittybatch.profiles.rendition import SLUG
-from ittybatch.sources.cells import NO_TEXT, is_null
+from ittybatch.sources.cells import NO_TEXT, is_missing, is_null
 from ittybatch.sources.columns import METADATA_PREFIX, Columns
 from ittybatch.sources.entry import bare_etag
 from ittybatch.sources.page import Reject
@@ -134,7 +134,7 @@ class Rows:
             if reason is not None:
                 return None
         profile = (cells[self._profile] or None) if self._profile is not None else None
-        if profile and (kind or not _PROFILE.fullmatch(profile) or is_null(profile)):
+        if profile and (kind or not _PROFILE.fullmatch(profile) or is_missing(profile)):
             return None
         size = (cells[self._size] or None) if self._size is not None else None
         if size and not _SIZE.fullmatch(size):
@@ -203,12 +203,12 @@ class Rows:
         if place is None:
             return None
         cell = cells[place].strip()
-        return None if not cell or is_null(cell) else cell
+        return None if not cell or is_missing(cell) else cell
 
     def _fingerprint(self, cells: list[str]) -> str | None:
         for place in self._fingerprints:
             found = bare_etag(cells[place])
-            if found and not is_null(found):
+            if found and not is_missing(found):
                 return found
         return None
 
