@@ -6,6 +6,7 @@ job.
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from types import TracebackType
@@ -74,9 +75,7 @@ class ExistingOutputs:
             counts[ALREADY_THERE] += len(item.jobs) - len(jobs)
             if jobs:
                 items.append(PlannedItem(item.item, jobs))
-        return PlannedPage(
-            items, page.rejects, counts, page.cursor, page.again, acknowledge=page.acknowledge
-        )
+        return replace(page, items=items, counts=counts)
 
     def _exists(self, place: str) -> bool:
         assert self._client is not None  # noqa: S101  created before the first check
