@@ -48,9 +48,7 @@ class Destinations:
         if other.batch == self._batch:
             # A batch makes one output of an object, unless versions of it arrive one by one.
             return (
-                self._versions
-                and item.uri == other.uri
-                and item.fingerprint != other.fingerprint
+                self._versions and item.uri == other.uri and item.fingerprint != other.fingerprint
             )
         if item.uri == other.uri:
             return True

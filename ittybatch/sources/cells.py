@@ -1,5 +1,6 @@
 """Values of Parquet, Excel, JSON and databases as the text that CSV would have."""
 
+import json
 import math
 from collections.abc import Callable
 from datetime import date
@@ -17,6 +18,8 @@ _NULLS = frozenset(
 )
 _LONGEST_NULL = max(map(len, _NULLS))
 _OF_R = "na"
+# As many as a float may have.
+_MOST_DIGITS = 308
 
 
 def is_null(text: str) -> bool:
@@ -49,15 +52,28 @@ def as_cell(value: object) -> str:
     return write(value)
 
 
-def _number(value: Any) -> str:  # noqa: ANN401 - float or Decimal
+def _float(value: float) -> str:
     if not math.isfinite(value):
         return "" if math.isnan(value) else str(value)
     # Some databases return large integers as floats.
-    return str(int(value) if value == value // 1 else value)
+    return str(int(value) if value.is_integer() else value)
+
+
+def _decimal(value: Decimal) -> str:
+    if not value.is_finite():
+        return "" if value.is_nan() else str(value)
+    # Writing out an exponent may need more memory than there is.
+    if value.adjusted() > _MOST_DIGITS or value != value.to_integral_value():
+        return str(value)
+    return str(int(value))
 
 
 def _json(value: Any) -> str:  # noqa: ANN401 - dict or list
-    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:
+        # orjson refuses integers beyond 64 bits, half surrogates and deep nesting.
+        return json.dumps(value, default=str, ensure_ascii=False, separators=(",", ":"))
 
 
 # The first match counts: a bool is an int, too.
@@ -65,7 +81,8 @@ _WRITERS: list[tuple[Any, Callable[[Any], str]]] = [
     (type(None), lambda _: ""),
     (bool, lambda value: str(value).lower()),
     (date, lambda value: value.isoformat()),
-    ((float, Decimal), _number),
+    (float, _float),
+    (Decimal, _decimal),
     ((bytes, memoryview), lambda value: as_text(bytes(value))),
     ((dict, list), _json),
 ]

@@ -117,7 +117,7 @@ class Rows:
     def _is_empty(self, cells: list[str]) -> bool:
         titled = [place for place in self._titled if place < len(cells)]
         beyond = cells[self._width :]
-        return not any(cells[place].strip() for place in titled) and not any(beyond)
+        return not any(cells[place].strip() for place in titled) and not any(map(str.strip, beyond))
 
     def _regular_item(
         self, line: int, cells: list[str], metadata: Mapping[str, str] | None
@@ -154,7 +154,7 @@ class Rows:
     def _item(self, line: int, cells: list[str], metadata: Mapping[str, str] | None) -> Item:
         missing = len(self._names) - len(cells)
         if missing < 0:
-            if any(cells[self._width :]):
+            if any(map(str.strip, cells[self._width :])):
                 raise BadCellError(
                     "row",
                     f"has {len(cells)} values under {len(self._names)} columns; "
