@@ -17,6 +17,7 @@ from botocore.exceptions import (
 from urllib3.exceptions import HTTPError
 
 from ittybatch.errors import ConfigurationError
+from ittybatch.ittybit.addresses import has_host
 from ittybatch.ittybit.redaction import without_secrets
 from ittybatch.settings import Settings
 from ittybatch.sources.page import SourceError
@@ -259,6 +260,8 @@ class WebOrigin:
             self._blocks = response.iter_raw()
             partial = response.status_code == httpx.codes.PARTIAL_CONTENT
             self._skip(min(offset, 1) if partial else offset)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise self._refused("it was redirected to what is no URL") from error
         except httpx.HTTPError as error:
             unreachable = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
             raise BrokenConnectionError(str(error), unreachable=unreachable) from error
@@ -336,6 +339,11 @@ def _total_bytes(response: httpx.Response) -> str:
 
 
 def _require_private(url: str) -> None:
+    if not has_host(url):
+        raise SourceError(
+            f"The manifest {without_secrets(url)} cannot be read: its URL names no host.",
+            remedy="Check the URL: a host is names of 1 to 63 characters with dots between them.",
+        )
     parts = urlsplit(url)
     if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname)):
         return
