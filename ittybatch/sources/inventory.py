@@ -5,13 +5,13 @@ import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from s3transfer.exceptions import RetriesExceededError
 from urllib3.exceptions import HTTPError
 
 from ittybatch.sources.filters import ObjectFilters, Rule, rules_of, sort_entries
@@ -188,9 +188,13 @@ def _payer(source: InventorySource) -> dict[str, Any]:
 def _read_object(source: InventorySource, client: "S3Client") -> bytes:
     uri = source.manifest_uri
     bucket, key = split_uri(uri)
-    get = partial(client.get_object, Bucket=bucket, Key=key, **_payer(source))
+
+    def read() -> bytes:
+        answer = client.get_object(Bucket=bucket, Key=key, **_payer(source))
+        return answer["Body"].read(_MAX_MANIFEST_BYTES)
+
     try:
-        return patient(get)["Body"].read(_MAX_MANIFEST_BYTES)
+        return patient(read, first=True)
     except (ClientError, BotoCoreError, HTTPError) as error:
         raise failure("read", uri, error) from error
 
@@ -200,9 +204,13 @@ def _checksum(source: InventorySource, client: "S3Client") -> str | None:
     uri = source.manifest_uri
     bucket, key = split_uri(uri)
     beside = f"{key.removesuffix('.json')}.checksum"
-    try:
+
+    def read() -> bytes:
         answer = client.get_object(Bucket=bucket, Key=beside, **_payer(source))
-        return answer["Body"].read(200).decode(errors="replace").strip().lower() or None
+        return answer["Body"].read(200)
+
+    try:
+        return patient(read).decode(errors="replace").strip().lower() or None
     except ClientError:
         return None
     except (BotoCoreError, HTTPError) as error:
@@ -227,9 +235,15 @@ def _fetch(
 ) -> None:
     """Copy a part to this machine: reading ORC and Parquet begins at their end."""
     bucket = inventory.manifest.parts_bucket.rpartition(_ARN)[2]
+
+    def copy() -> None:
+        file.seek(0)
+        file.truncate()
+        client.download_fileobj(bucket, part.key, file, ExtraArgs=_payer(source))
+
     try:
-        patient(lambda: client.download_fileobj(bucket, part.key, file, ExtraArgs=_payer(source)))
-    except (ClientError, BotoCoreError, Boto3Error, HTTPError) as error:
+        patient(copy)
+    except (ClientError, BotoCoreError, Boto3Error, RetriesExceededError, HTTPError) as error:
         uri = f"s3://{bucket}/{part.key}"
         # boto3 may send HEAD first, and its answer has no body that could name the reason.
         if isinstance(error, ClientError) and error.response["Error"]["Code"] in _GONE:

@@ -118,10 +118,10 @@ def read_queue(source: QueueSource, *, page_size: int) -> Iterator[Page]:
         SourceError: The queue cannot be read.
     """
     with ExitStack() as stack:
-        queue = stack.enter_context(closing(SqsQueue(source.queue_url)))
+        queue = stack.enter_context(closing(SqsQueue(source.queue_url, patience=True)))
         aside = None
         if source.dead_letter_url is not None:
-            aside = stack.enter_context(closing(SqsQueue(source.dead_letter_url)))
+            aside = stack.enter_context(closing(SqsQueue(source.dead_letter_url, patience=True)))
         refuse_loops(queue, aside)
         reading = _Reading(source, queue, aside)
         stack.callback(reading.give_back)

@@ -17,6 +17,7 @@ from ittybatch.ittybit.redaction import without_secrets
 from ittybatch.settings import Settings
 from ittybatch.sources.origins import BrokenConnectionError, Origin, origin_of
 from ittybatch.sources.page import SourceError
+from ittybatch.sources.s3 import UNREACHABLE_TRIES
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -25,8 +26,6 @@ T = TypeVar("T")
 
 BUFFER_BYTES = 1024 * 1024
 BLOCK_BYTES = 256 * 1024
-# An address where no server ever answered is more often a typing error than an outage.
-UNREACHABLE_TRIES = 3
 
 _WAIT_INITIAL_S = 0.5
 _WAIT_MAX_S = 30.0

@@ -1,7 +1,6 @@
 """A listing's answers: read as boto3 reads them, whatever a store's XML looks like."""
 
 import random
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -9,31 +8,15 @@ from xml.sax.saxutils import escape
 
 import botocore.session
 import pytest
-from botocore.config import Config
 from botocore.handlers import decode_list_object_v2
 from botocore.parsers import create_parser
 
 from ittybatch.sources import BucketSource, Page, SourceError, read_pages, s3
 from ittybatch.sources.answer import parse_answer
 from ittybatch.sources.entry import bare_etag, bare_etags
-from tests.sources.store import HEAD, Answered, Asked, Store, entry, listing, serving
+from tests.sources.store import HEAD, Answered, Asked, Store, entry, listing
 
 HASH = "0123456789abcdef0123456789abcdef"
-
-
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    """A store of one object; the environment names it."""
-    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3"):
-        monkeypatch.delenv(name, raising=False)
-    with serving(lambda _: Answered(listing(entry("a.mov")))) as found:
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        monkeypatch.setenv("AWS_ENDPOINT_URL", found.url)
-        once = s3._LIMITS.merge(Config(retries={"total_max_attempts": 1}))
-        monkeypatch.setattr(s3, "_LIMITS", once)
-        yield found
 
 
 def read(**fields: Any) -> list[Page]:  # noqa: ANN401 - any field
