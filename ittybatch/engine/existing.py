@@ -29,6 +29,7 @@ class ExistingOutputs:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="existing")
         self._client: S3Client | None = None
+        self._answered = False
 
     def __enter__(self) -> Self:
         return self
@@ -81,7 +82,9 @@ class ExistingOutputs:
         assert self._client is not None  # noqa: S101  created before the first check
         bucket, key = split_uri(place)
         try:
-            found = patient(partial(self._client.head_object, Bucket=bucket, Key=key))
+            look = partial(self._client.head_object, Bucket=bucket, Key=key)
+            found = patient(look, first=not self._answered)
+            self._answered = True
         except ClientError as error:
             status = error.response["ResponseMetadata"].get("HTTPStatusCode")
             if status == HTTPStatus.NOT_FOUND:

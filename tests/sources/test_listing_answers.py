@@ -189,13 +189,41 @@ def test_a_listing_without_a_word_on_its_end_is_read_to_its_end(store: Store) ->
     assert [item.key for page in read() for item in page.items] == ["a.mov", "b.mov"]
 
 
-def test_a_name_that_is_not_utf8_is_a_reject(store: Store) -> None:
-    """Of a name that only resembles the object's nothing may be made."""
-    encoded = "<EncodingType>url</EncodingType>"
-    store.answer = lambda _: Answered(listing(entry("caf%E9.mov"), entry("d.mov"), extra=encoded))
+ENCODED = "<EncodingType>url</EncodingType>"
+
+
+@pytest.mark.parametrize("quickly", [True, False])
+def test_a_name_that_is_not_utf8_is_a_reject(store: Store, quickly: bool) -> None:
+    """Of a name that only resembles the object's nothing may be made; other names stay."""
+    found = Answered(listing(entry("caf%E9.mov"), entry("d+e%2B%C3%A9.mov"), extra=ENCODED))
+    store.answer = lambda asked: Answered(b"", 503) if asked.quickly and not quickly else found
     (page,) = read()
-    assert [item.key for item in page.items] == ["d.mov"]
+    assert [item.key for item in page.items] == ["d e+é.mov"]
     assert r"caf\udce9.mov has a name" in page.rejects[0].reason
+
+
+def test_a_version_whose_name_is_not_utf8_is_a_reject(store: Store) -> None:
+    """As in a listing of objects."""
+    body = (
+        f"{HEAD}<ListVersionsResult><Name>media</Name>{ENCODED}<IsTruncated>false</IsTruncated>"
+        + "".join(
+            f"<Version><Key>{key}</Key><VersionId>v1</VersionId><IsLatest>true</IsLatest>"
+            f"<Size>5</Size></Version>"
+            for key in ("caf%E9.mov", "d+e%2B%C3%A9.mov")
+        )
+        + "</ListVersionsResult>"
+    )
+    store.answer = lambda _: Answered(body.encode())
+    (page,) = read(versioned=True)
+    assert [item.key for item in page.items] == ["d e+é.mov"]
+    assert r"caf\udce9.mov has a name" in page.rejects[0].reason
+
+
+def test_an_answer_that_ends_with_such_a_name_is_an_error(store: Store) -> None:
+    """The API cannot ask for what comes after it, and nothing may be left out unsaid."""
+    store.answer = lambda _: Answered(listing(entry("caf%E9.mov"), extra=ENCODED, more=True))
+    with pytest.raises(SourceError, match=r"object caf\\udce9.mov is not UTF-8.*Rename"):
+        read()
 
 
 def archived(key: str, restore: str = "") -> str:
