@@ -176,6 +176,8 @@ def _needed(source: InventorySource) -> dict[str, str]:
         needed["Size"] = "for `min_size` and `max_size`"
     elif "empty" not in source.include:
         needed["Size"] = "to find empty objects, unless `include` has `empty`"
+    if "archived" not in source.include:
+        needed["StorageClass"] = "to find archived objects, unless `include` has `archived`"
     if source.modified_since is not None or source.modified_before is not None:
         needed["LastModifiedDate"] = "for `modified_since` and `modified_before`"
     return needed
