@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from tempfile import TemporaryFile
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
@@ -18,7 +18,7 @@ from ittybatch.sources.filters import ObjectFilters, Rule, rules_of, sort_entrie
 from ittybatch.sources.form import BEGINS_EMPTY, as_form
 from ittybatch.sources.page import Page, SourceError, read_cursor, write_cursor
 from ittybatch.sources.parts import Format, PartRows, lacking, read_part, titles_of
-from ittybatch.sources.s3 import failure, patient, s3_client, split_uri
+from ittybatch.sources.s3 import failure, patient, payer, s3_client, split_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -183,16 +183,12 @@ def _needed(source: InventorySource) -> dict[str, str]:
     return needed
 
 
-def _payer(source: InventorySource) -> dict[str, Any]:
-    return {"RequestPayer": "requester"} if source.request_payer else {}
-
-
 def _read_object(source: InventorySource, client: "S3Client") -> bytes:
     uri = source.manifest_uri
     bucket, key = split_uri(uri)
 
     def read() -> bytes:
-        answer = client.get_object(Bucket=bucket, Key=key, **_payer(source))
+        answer = client.get_object(Bucket=bucket, Key=key, **payer(source.request_payer))
         return answer["Body"].read(_MAX_MANIFEST_BYTES)
 
     try:
@@ -208,7 +204,7 @@ def _checksum(source: InventorySource, client: "S3Client") -> str | None:
     beside = f"{key.removesuffix('.json')}.checksum"
 
     def read() -> bytes:
-        answer = client.get_object(Bucket=bucket, Key=beside, **_payer(source))
+        answer = client.get_object(Bucket=bucket, Key=beside, **payer(source.request_payer))
         return answer["Body"].read(200)
 
     try:
@@ -241,7 +237,7 @@ def _fetch(
     def copy() -> None:
         file.seek(0)
         file.truncate()
-        client.download_fileobj(bucket, part.key, file, ExtraArgs=_payer(source))
+        client.download_fileobj(bucket, part.key, file, ExtraArgs=payer(source.request_payer))
 
     try:
         patient(copy)

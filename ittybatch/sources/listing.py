@@ -21,6 +21,7 @@ from ittybatch.sources.s3 import (
     client_in_region_of,
     failure,
     patient,
+    payer,
     split_uri,
 )
 
@@ -33,7 +34,6 @@ _URL_LIFE_S = 900
 _OK = 200
 _TIMEOUT = urllib3.Timeout(connect=10, read=60)
 _RESTORES = {"OptionalObjectAttributes": ["RestoreStatus"]}
-_PAYER = {"RequestPayer": "requester"}
 # If boto3 asks for this itself, it also decodes the keys, and loses what is not UTF-8 in them.
 _ENCODED = {"EncodingType": "url"}
 # The signature includes these headers, so requests must have them.
@@ -79,7 +79,7 @@ class Listing:
     ) -> None:
         self._bucket, _ = split_uri(uri)
         self._versioned = versioned
-        self._payer: dict[str, Any] = _PAYER if request_payer else {}
+        self._payer = payer(request_payer)
         # Ask for the restore status only after the first archived object: few buckets have one,
         # and not every store knows this header.
         self._restores = False

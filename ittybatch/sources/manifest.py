@@ -120,6 +120,12 @@ class ManifestSource(BaseModel):
         description="Also read the rows of an Excel workbook that are hidden or filtered out.",
     )
 
+    request_payer: bool = Field(
+        default=False,
+        title="Requester pays",
+        description="Agree to pay for reading the manifest from a Requester Pays bucket.",
+    )
+
     @field_validator("uri")
     @classmethod
     def _readable(cls, uri: str) -> str:

@@ -26,6 +26,7 @@ from ittybatch.sources.s3 import (
     failure,
     is_loopback,
     parse_retry_after,
+    payer,
     s3_client,
     split_uri,
 )
@@ -85,10 +86,10 @@ class Origin(Protocol):
         """Close the connection or the file."""
 
 
-def origin_of(uri: str) -> Origin:
-    """Return the origin that a URI names."""
+def origin_of(uri: str, *, request_payer: bool = False) -> Origin:
+    """Return the origin that a URI names; arguments as for `S3Origin`."""
     if uri.startswith(SCHEME):
-        return S3Origin(uri)
+        return S3Origin(uri, request_payer=request_payer)
     if uri.startswith(("http://", "https://")):
         return WebOrigin(uri)
     return FileOrigin(Path(uri))
@@ -177,12 +178,14 @@ class S3Origin:
 
     Args:
         uri: `s3://bucket/key`.
+        request_payer: Whether the requester agrees to pay.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, *, request_payer: bool = False) -> None:
         self.identity: str | None = None
         self._uri = uri
         self._bucket, self._key = split_uri(uri)
+        self._payer = payer(request_payer)
         self._client = s3_client()
         self._body: StreamingBody | None = None
 
@@ -190,12 +193,16 @@ class S3Origin:
         """Request the object from a byte on."""
         self.close()
         try:
-            head = self._client.head_object(Bucket=self._bucket, Key=self._key)
+            head = self._client.head_object(Bucket=self._bucket, Key=self._key, **self._payer)
             self.identity = f"{head['ETag']}-{head['ContentLength']}"
             if offset >= head["ContentLength"]:
                 return
             self._body = self._client.get_object(
-                Bucket=self._bucket, Key=self._key, Range=f"bytes={offset}-", IfMatch=head["ETag"]
+                Bucket=self._bucket,
+                Key=self._key,
+                Range=f"bytes={offset}-",
+                IfMatch=head["ETag"],
+                **self._payer,
             )["Body"]
         except ClientError as error:
             # The answer to HEAD has no body that could name the reason.

@@ -202,6 +202,11 @@ def aws_client(
     return client
 
 
+def payer(agreed: bool) -> dict[str, Any]:
+    """Return the parameters of a request to a bucket where the requester pays."""
+    return {"RequestPayer": "requester"} if agreed else {}
+
+
 def can_sign(client: "S3Client") -> bool:
     """Say whether a client has credentials. Without them its presigned URLs have no signature."""
     return vars(client.meta.config).get("signature_version") is not UNSIGNED

@@ -11,9 +11,11 @@ import pytest
 from botocore.handlers import decode_list_object_v2
 from botocore.parsers import create_parser
 
-from ittybatch.sources import BucketSource, Page, SourceError, read_pages, s3
+from ittybatch.engine.bucket_checks import why_not_listed
+from ittybatch.sources import BucketSource, ManifestSource, Page, SourceError, read_pages, s3
 from ittybatch.sources.answer import parse_answer
 from ittybatch.sources.entry import bare_etag, bare_etags
+from tests.sources.manifests import WRITERS
 from tests.sources.store import HEAD, Answered, Asked, Store, entry, listing
 
 HASH = "0123456789abcdef0123456789abcdef"
@@ -285,6 +287,24 @@ def test_whoever_requests_says_so_only_if_they_agreed_to_pay(
     if pays:
         quick = next(each for each in store.asked if each.quickly)
         assert "x-amz-request-payer" in quick.query["X-Amz-SignedHeaders"]
+
+
+@pytest.mark.parametrize("pays", [True, False])
+@pytest.mark.parametrize("name", ["list.csv", "list.parquet"])
+def test_whoever_reads_a_manifest_says_so_only_if_they_agreed_to_pay(
+    store: Store, name: str, pays: bool
+) -> None:
+    """Whether it is streamed or copied first; and so does `doctor`, of a bucket."""
+    write, _ = WRITERS[name]
+    content = write([["s3://media/a.mov"]], ["input"])
+    store.answer = lambda _: Answered(content, headers=(("ETag", '"m1"'),))
+    (page,) = read_pages(ManifestSource(uri=f"s3://lists/{name}", request_payer=pays))
+    assert [item.key for item in page.items] == ["a.mov"]
+    assert len(store.asked) == 2
+    store.answer = lambda _: Answered(listing())
+    assert why_not_listed("media", request_payer=pays) is None
+    told = {each.headers.get("x-amz-request-payer") for each in store.asked}
+    assert told == ({"requester"} if pays else {None})
 
 
 def test_a_refusal_names_requester_pays(store: Store) -> None:
