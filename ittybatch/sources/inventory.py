@@ -33,7 +33,11 @@ class InventorySource(ObjectFilters):
     """The newest version of each object that an S3 Inventory lists."""
 
     model_config = ConfigDict(
-        extra="forbid", title="S3 Inventory", frozen=True, json_schema_extra=as_form
+        extra="forbid",
+        title="S3 Inventory",
+        frozen=True,
+        json_schema_extra=as_form,
+        hide_input_in_errors=True,
     )
 
     type: Literal["inventory"] = Field(

@@ -58,7 +58,11 @@ class ManifestSource(BaseModel):
     """
 
     model_config = ConfigDict(
-        extra="forbid", title="Manifest", frozen=True, json_schema_extra=as_form
+        extra="forbid",
+        title="Manifest",
+        frozen=True,
+        json_schema_extra=as_form,
+        hide_input_in_errors=True,
     )
 
     type: Literal["manifest"] = Field(

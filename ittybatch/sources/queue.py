@@ -34,7 +34,11 @@ class QueueSource(ObjectFilters):
     """New objects, by their events in an SQS queue, which is read until it is empty."""
 
     model_config = ConfigDict(
-        extra="forbid", title="Queue of events", frozen=True, json_schema_extra=as_form
+        extra="forbid",
+        title="Queue of events",
+        frozen=True,
+        json_schema_extra=as_form,
+        hide_input_in_errors=True,
     )
 
     type: Literal["queue"] = Field(

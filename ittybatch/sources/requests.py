@@ -11,7 +11,11 @@ class RequestsSource(BaseModel):
     """Requests of one day; receivers take them, and open the batch with the first one."""
 
     model_config = ConfigDict(
-        extra="forbid", title="Requests", frozen=True, json_schema_extra=as_form
+        extra="forbid",
+        title="Requests",
+        frozen=True,
+        json_schema_extra=as_form,
+        hide_input_in_errors=True,
     )
 
     type: Literal["requests"] = Field(

@@ -29,7 +29,7 @@ from botocore.loaders import Loader
 from s3transfer.exceptions import RetriesExceededError
 from urllib3.exceptions import ProtocolError
 
-from ittybatch.ittybit.redaction import has_user
+from ittybatch.ittybit.redaction import has_user, without_secrets
 from ittybatch.profiles.keys import is_bucket_name
 from ittybatch.sources.page import SourceError
 
@@ -107,7 +107,7 @@ def split_uri(uri: str) -> tuple[str, str]:
         ValueError: It is not an S3 URI, or its bucket cannot be listed in order.
     """
     if not uri.startswith(SCHEME):
-        raise ValueError(f"{uri!r} does not begin with {SCHEME}")
+        raise ValueError(f"{without_secrets(uri)!r} does not begin with {SCHEME}")
     if has_user(uri):
         raise ValueError(
             "it holds a key or a password before the bucket's name, which would be kept and shown; "

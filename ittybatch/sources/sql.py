@@ -57,7 +57,11 @@ class SqlSource(BaseModel):
     """Rows of a query whose column `input` names the items, with a manifest's other columns."""
 
     model_config = ConfigDict(
-        extra="forbid", title="SQL query", frozen=True, json_schema_extra=as_form
+        extra="forbid",
+        title="SQL query",
+        frozen=True,
+        json_schema_extra=as_form,
+        hide_input_in_errors=True,
     )
 
     type: Literal["sql"] = Field("sql", title="Type", description="A query of a database.")

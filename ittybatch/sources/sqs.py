@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ittybatch.ittybit.redaction import without_secrets
 from ittybatch.sources.page import SourceError
 from ittybatch.sources.s3 import aws_client, is_loopback, patient
 
@@ -63,11 +64,12 @@ def check_queue_url(url: str) -> str:
         ValueError: It is not the URL of a queue, or not HTTPS.
     """
     stripped = url.strip()
+    shown = without_secrets(url)
     parts = urlsplit(stripped)
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
-        raise ValueError(f"{url!r} is not the https:// URL of a queue")
+        raise ValueError(f"{shown!r} is not the https:// URL of a queue")
     if not parts.path.strip("/") or parts.username or parts.query:
-        raise ValueError(f"{url!r} has no queue; write https://sqs.REGION.amazonaws.com/ID/NAME")
+        raise ValueError(f"{shown!r} has no queue; write https://sqs.REGION.amazonaws.com/ID/NAME")
     return stripped
 
 
