@@ -35,7 +35,7 @@ _OK = 200
 _TIMEOUT = urllib3.Timeout(connect=10, read=60)
 _RESTORES = {"OptionalObjectAttributes": ["RestoreStatus"]}
 # If boto3 asks for this itself, it also decodes the keys, and loses what is not UTF-8 in them.
-_ENCODED = {"EncodingType": "url"}
+_ENCODED: dict[str, Any] = {"EncodingType": "url"}
 # The signature includes these headers, so requests must have them.
 _RESTORES_HEADER = {"x-amz-optional-object-attributes": "RestoreStatus"}
 _PAYER_HEADER = {"x-amz-request-payer": "requester"}
