@@ -86,6 +86,7 @@ class ExistingOutputs:
             found = patient(look, first=not self._answered)
             self._answered = True
         except ClientError as error:
+            self._answered = True
             status = error.response["ResponseMetadata"].get("HTTPStatusCode")
             if status == HTTPStatus.NOT_FOUND:
                 return False

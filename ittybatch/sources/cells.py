@@ -18,6 +18,8 @@ _NULLS = frozenset(
 )
 _LONGEST_NULL = max(map(len, _NULLS))
 _OF_R = "na"
+# Is not JSON, so no options are made of it.
+_TOO_DEEP = "(nested too deeply)"
 # As many as a float may have.
 _MOST_DIGITS = 308
 
@@ -73,7 +75,10 @@ def _json(value: Any) -> str:  # noqa: ANN401 - dict or list
         return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
     except TypeError:
         # orjson refuses integers beyond 64 bits, half surrogates and deep nesting.
-        return json.dumps(value, default=str, ensure_ascii=False, separators=(",", ":"))
+        try:
+            return json.dumps(value, default=str, ensure_ascii=False, separators=(",", ":"))
+        except RecursionError:
+            return _TOO_DEEP
 
 
 # The first match counts: a bool is an int, too.

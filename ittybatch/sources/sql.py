@@ -36,6 +36,8 @@ from ittybatch.sources.rows import Rows
 
 # Rows with the same key stay in one page. More of them mean that the key is not unique.
 _MAX_SAME_KEY = 10_000
+# The cursor's JSON has no longer integers.
+_JSON_BITS = 64
 # Stands for a value of a column that is not read.
 _UNREAD = "..."
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -249,6 +251,8 @@ def _write_key(value: object) -> object:
         TypeError: Its type cannot be written; the message is the type's name.
     """
     match value:
+        case int() if value.bit_length() >= _JSON_BITS:
+            return {"decimal": str(value)}
         case str() | int() | float():
             return value
         case datetime():

@@ -6,11 +6,13 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from pydantic import ValidationError
 from sqlalchemy import create_engine, make_url, text
 
 from ittybatch.sources import Page, SourceError, SqlSource, read_pages
+from ittybatch.sources import sql as source_of_sql
 
 NAME = "LIBRARY_DATABASE_URL"
 TABLE = """
@@ -186,6 +188,13 @@ def test_keys_of_every_common_type_can_be_gone_on_from(
         found += keys_of([page])
         cursor = page.cursor
     assert sorted(found) == sorted(f"{number}.mov" for number in range(1, 21))
+
+
+@pytest.mark.parametrize("key", [2**63, -(2**70), 10**30])
+def test_a_key_may_be_longer_than_the_integers_of_json(key: int) -> None:
+    """Some databases have integers of 38 digits."""
+    written = orjson.loads(orjson.dumps(source_of_sql._write_key(key)))
+    assert source_of_sql._read_key(written) == key
 
 
 def test_without_a_key_a_scan_begins_anew(fill: Fill) -> None:

@@ -84,6 +84,14 @@ def test_json_may_hold_what_a_database_holds(value: object, written: str) -> Non
     assert as_cell(value) == written
 
 
+def test_json_that_is_nested_too_deeply_is_no_json() -> None:
+    """So no options are made of it."""
+    deep: list[object] = []
+    for _ in range(5000):
+        deep = [deep]
+    assert as_cell({"width": deep}) == "(nested too deeply)"
+
+
 def test_a_parquet_file_may_have_long_numbers(tmp_path: Path) -> None:
     """Ids of other systems are often decimals."""
     out = io.BytesIO()
