@@ -30,6 +30,9 @@ def doctor(
             help="Also check that this machine and a worker can list this bucket or s3:// prefix."
         ),
     ] = None,
+    request_payer: Annotated[
+        bool, Parameter(negative="", help="Agree to pay for listing --bucket (requester pays).")
+    ] = False,
     json: Json = False,
 ) -> int:
     """Check key, secret, webhook URL, API, page, ledger, Prefect, worker, intake, sinks, buckets.
@@ -40,7 +43,9 @@ def doctor(
     findings = check_everything(settings)
     if bucket:
         healthy = {finding.check for finding in findings if finding.grade is Grade.OK}
-        findings += check_bucket(bucket, worker_is_there="Worker" in healthy)
+        findings += check_bucket(
+            bucket, worker_is_there="Worker" in healthy, request_payer=request_payer
+        )
     if json:
         print_json([asdict(finding) for finding in findings])
     else:

@@ -57,7 +57,9 @@ class SourceOptions:
     request_payer: Annotated[
         bool,
         Parameter(
-            negative="", help="A bucket or inventory: agree to pay for requests (requester pays)."
+            negative="",
+            help="A bucket, inventory, or manifest in a bucket: agree to pay for requests "
+            "(requester pays).",
         ),
     ] = False
     modified_since: Annotated[

@@ -7,9 +7,11 @@ import httpx
 from pydantic import SecretStr
 
 from ittybatch.engine.finding import Finding, Grade
+from ittybatch.ittybit.addresses import has_host
 from ittybatch.settings import Settings
 
 _CHECK = "Receiver's API"
+_ON = "on, for receivers with this ITTYBATCH_API_TOKEN."
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 # No job has this id, so the answer tells only whether the token is right.
 _PATH = "/jobs/0"
@@ -26,10 +28,13 @@ def check_receiver_api(settings: Settings) -> Finding:
             "off: the receiver takes webhooks only.",
             "To send requests and events to it, set ITTYBATCH_API_TOKEN for the receiver.",
         )
-    parts = urlsplit(settings.webhook_url or "")
+    url = settings.webhook_url or ""
+    if not has_host(url):
+        return Finding(_CHECK, Grade.OK, _ON)
+    parts = urlsplit(url)
     # A token is for nobody on the way.
     if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
-        return Finding(_CHECK, Grade.OK, "on, for receivers with this ITTYBATCH_API_TOKEN.")
+        return Finding(_CHECK, Grade.OK, _ON)
     return _probe(f"{parts.scheme}://{parts.netloc}", token)
 
 

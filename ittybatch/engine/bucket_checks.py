@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import StateType
 from ittybatch.engine.finding import Finding, Grade
 from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable, RunStatus, open_flow_runs
 from ittybatch.errors import IttybatchError
-from ittybatch.sources.s3 import SCHEME, failure, s3_client, split_uri
+from ittybatch.sources.s3 import SCHEME, failure, payer, s3_client, split_uri
 
 CHECK_DEPLOYMENT = "check-bucket/check-bucket"
 LISTED = "It can be listed."
@@ -19,12 +19,17 @@ _WORKER_TIMEOUT_S = 90.0
 _POLL_INTERVAL_S = 0.5
 
 
-def why_not_listed(bucket: str) -> IttybatchError | None:
-    """Explain why this process cannot list a bucket or `s3://bucket/prefix/`; None if it can."""
+def why_not_listed(bucket: str, *, request_payer: bool = False) -> IttybatchError | None:
+    """Explain why this process cannot list a bucket or `s3://bucket/prefix/`; None if it can.
+
+    Args:
+        bucket: The bucket.
+        request_payer: Whether the requester agrees to pay.
+    """
     uri = _uri(bucket)
     try:
         name, prefix = split_uri(uri)
-        s3_client().list_objects_v2(Bucket=name, Prefix=prefix, MaxKeys=1)
+        s3_client().list_objects_v2(Bucket=name, Prefix=prefix, MaxKeys=1, **payer(request_payer))
     except (ClientError, BotoCoreError) as error:
         return failure("listed", uri, error)
     except IttybatchError as error:
@@ -34,32 +39,35 @@ def why_not_listed(bucket: str) -> IttybatchError | None:
     return None
 
 
-def check_bucket(bucket: str, *, worker_is_there: bool) -> Iterator[Finding]:
+def check_bucket(
+    bucket: str, *, worker_is_there: bool, request_payer: bool = False
+) -> Iterator[Finding]:
     """List a bucket from this process, then from a worker.
 
     Args:
         bucket: A bucket, or `s3://bucket/prefix/`, that a source reads.
         worker_is_there: Whether a worker is running.
+        request_payer: Whether the requester agrees to pay.
     """
     uri = _uri(bucket)
-    why = why_not_listed(bucket)
+    why = why_not_listed(bucket, request_payer=request_payer)
     if why is None:
         yield Finding("Bucket", Grade.OK, f"{uri} can be listed from here.")
     else:
         yield Finding("Bucket", Grade.BROKEN, f"From here: {why.message}", why.remedy or "")
     if worker_is_there:
-        yield _ask_worker(uri)
+        yield _ask_worker(uri, request_payer=request_payer)
 
 
 def _uri(bucket: str) -> str:
     return bucket if bucket.startswith(SCHEME) else f"{SCHEME}{bucket}/"
 
 
-def _ask_worker(uri: str) -> Finding:
+def _ask_worker(uri: str, *, request_payer: bool) -> Finding:
     check = "Bucket (worker)"
     try:
         with open_flow_runs() as flow_runs:
-            status = _answer(flow_runs, uri)
+            status = _answer(flow_runs, uri, request_payer=request_payer)
     except PrefectUnavailable as error:
         return Finding(
             check,
@@ -84,10 +92,12 @@ def _ask_worker(uri: str) -> Finding:
     )
 
 
-def _answer(flow_runs: FlowRuns, uri: str) -> RunStatus | None:
+def _answer(flow_runs: FlowRuns, uri: str, *, request_payer: bool) -> RunStatus | None:
+    # A deployment from before this parameter would refuse it.
+    agreed = {"request_payer": True} if request_payer else {}
     run = flow_runs.make(
         CHECK_DEPLOYMENT,
-        parameters={"bucket": uri},
+        parameters={"bucket": uri, **agreed},
         name=None,
         tags=["ittybatch", "doctor"],
         idempotency_key=uuid4().hex,

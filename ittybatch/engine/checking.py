@@ -12,6 +12,7 @@ from ittybatch.engine.connection import connect
 from ittybatch.engine.finding import Finding, Grade
 from ittybatch.engine.prefect_checks import check_prefect
 from ittybatch.errors import ConfigurationError, IttybatchError
+from ittybatch.ittybit.addresses import has_host
 from ittybatch.ittybit.errors import AuthenticationError, IttybitError
 from ittybatch.ittybit.redaction import without_secrets
 from ittybatch.ittybit.signature import HEADER, check_body, sign
@@ -107,6 +108,13 @@ def refuse_webhook_url(settings: Settings, url: str) -> Finding | None:
             Grade.BROKEN,
             f"{without_secrets(url)} is not HTTPS, and Ittybit refuses it.",
             "Put the receiver behind TLS, or use a tunnel while developing.",
+        )
+    if not has_host(url):
+        return Finding(
+            "Webhook URL",
+            Grade.BROKEN,
+            f"{without_secrets(url)} names a host that cannot exist.",
+            "Check the address: a host is names of 1 to 63 characters with dots between them.",
         )
     if local and urlsplit(settings.api_url).hostname not in _LOOPBACK:
         return Finding(

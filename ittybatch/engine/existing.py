@@ -6,6 +6,7 @@ job.
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from types import TracebackType
@@ -28,6 +29,7 @@ class ExistingOutputs:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="existing")
         self._client: S3Client | None = None
+        self._answered = False
 
     def __enter__(self) -> Self:
         return self
@@ -74,16 +76,17 @@ class ExistingOutputs:
             counts[ALREADY_THERE] += len(item.jobs) - len(jobs)
             if jobs:
                 items.append(PlannedItem(item.item, jobs))
-        return PlannedPage(
-            items, page.rejects, counts, page.cursor, page.again, acknowledge=page.acknowledge
-        )
+        return replace(page, items=items, counts=counts)
 
     def _exists(self, place: str) -> bool:
         assert self._client is not None  # noqa: S101  created before the first check
         bucket, key = split_uri(place)
         try:
-            found = patient(partial(self._client.head_object, Bucket=bucket, Key=key))
+            look = partial(self._client.head_object, Bucket=bucket, Key=key)
+            found = patient(look, first=not self._answered)
+            self._answered = True
         except ClientError as error:
+            self._answered = True
             status = error.response["ResponseMetadata"].get("HTTPStatusCode")
             if status == HTTPStatus.NOT_FOUND:
                 return False

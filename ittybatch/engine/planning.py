@@ -208,7 +208,7 @@ def _unseen(page: PlannedPage, seen: set[int], counts: Counter[str]) -> PlannedP
                 new.append(job)
         if new:
             items.append(PlannedItem(planned.item, new))
-    return PlannedPage(items, page.rejects, {}, page.cursor, page.again, page.remake)
+    return replace(page, items=items, counts={})
 
 
 def _pages(
@@ -236,6 +236,8 @@ def _pages(
             _planned(page, leave_out_held(ledger, batch, page.items, objects), profile, profiles)
             for page, objects in pages
         )
+        if isinstance(source, QueueSource):
+            planned = (replace(page, versions=True) for page in planned)
         if skip_existing:
             planned = (existing.without(page) for page in planned)
         if again:
@@ -335,4 +337,6 @@ def _ended_pages(
             counts={"found": len(rows)},
             cursor=orjson.dumps({"after": after, "found": total}).decode(),
             again=[row.id for row in rows],
+            # A replaced object may have failed in several batches.
+            versions=True,
         )

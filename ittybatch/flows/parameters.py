@@ -128,6 +128,15 @@ BucketName = Annotated[
         }
     ),
 ]
+RequestPayer = Annotated[
+    bool,
+    Field(
+        json_schema_extra={
+            "title": "Requester pays",
+            "description": "Agree to pay for listing a Requester Pays bucket.",
+        }
+    ),
+]
 KeepDays = Annotated[
     int | None,
     Field(

@@ -58,7 +58,9 @@ Name = Annotated[str, AfterValidator(_check_name)]
 class DeclaredPart(BaseModel):
     """A part of `intake.yaml`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
 
 
 class TaskDeclared(DeclaredPart):
@@ -180,7 +182,9 @@ class TableDeclared(MakesJobs):
         id_column: The column whose value becomes `metadata.job_id`.
     """
 
-    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+    model_config = ConfigDict(
+        validate_by_name=True, validate_by_alias=True, hide_input_in_errors=True
+    )
 
     table: Name
     schema_name: Name = Field("public", alias="schema")

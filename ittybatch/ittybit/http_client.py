@@ -14,6 +14,7 @@ from yarl import URL
 
 from ittybatch import __version__
 from ittybatch.errors import ConfigurationError
+from ittybatch.ittybit.addresses import has_host
 from ittybatch.ittybit.answer import Answer
 from ittybatch.ittybit.errors import IttybitConnectionError, IttybitError, IttybitTimeout
 from ittybatch.ittybit.redaction import redacted
@@ -201,7 +202,7 @@ def checked_url(base_url: str) -> httpx.URL:
         url = httpx.URL(base_url.rstrip("/"))
     except (httpx.InvalidURL, TypeError):
         raise ConfigurationError("The API's address is not a URL.", remedy=remedy) from None
-    if url.scheme not in {"http", "https"} or not url.host:
+    if url.scheme not in {"http", "https"} or not has_host(base_url):
         raise ConfigurationError("The API's address is not an http(s) URL.", remedy=remedy)
     if url.userinfo or url.query or url.fragment:
         raise ConfigurationError(

@@ -156,7 +156,8 @@ class Claims:
         if len(distinct) == len(wanted) and not occupants:
             return None
         # In a batch of requests, an item may come again with another version or other metadata.
-        return Destinations(None if self._growing else self._batch, occupants)
+        batch = None if self._growing else self._batch
+        return Destinations(batch, occupants, versions=page.versions)
 
     def why_held(self, job_key: str) -> str | None:
         """Why a job is not new, by the names of `plan_page`; None if it is. Ask before `sort`."""

@@ -14,10 +14,14 @@ class Destinations:
     Args:
         batch: The batch that is being planned; None for a dry run.
         occupants: The jobs that write to the page's destinations already.
+        versions: Whether the batch may make several versions of an object, the newest one last.
     """
 
-    def __init__(self, batch: str | None, occupants: Iterable[Occupant]) -> None:
+    def __init__(
+        self, batch: str | None, occupants: Iterable[Occupant], *, versions: bool = False
+    ) -> None:
         self._batch = batch
+        self._versions = versions
         self._occupants: dict[str, list[Occupant]] = {}
         for each in occupants:
             self._occupants.setdefault(each.destination, []).append(each)
@@ -42,8 +46,10 @@ class Destinations:
     def _may_replace(self, item: SourceItem, other: Occupant) -> bool:
         """Whether `other` is an earlier version of the item, so that its output may be replaced."""
         if other.batch == self._batch:
-            # A batch makes one output of an object, but a queue may deliver two versions of it.
-            return item.uri == other.uri and item.fingerprint != other.fingerprint
+            # A batch makes one output of an object, unless versions of it arrive one by one.
+            return (
+                self._versions and item.uri == other.uri and item.fingerprint != other.fingerprint
+            )
         if item.uri == other.uri:
             return True
         if item.uri.startswith(S3_SCHEME) or item.fingerprint is other.fingerprint is None:
@@ -62,7 +68,13 @@ def refusal(item: SourceItem, jobs: Sequence[tuple[JobSpec, Occupant]]) -> str:
     job, other = jobs[0]
     names = ", ".join(job.rendition for job, _ in jobs)
     owner = "another output of the same item"
-    if other.uri != item.uri:
+    remedy = (
+        "Put {item} into the destination, which differs for every source, or rename one source."
+    )
+    if other.uri == item.uri and other.fingerprint != item.fingerprint:
+        owner = "the output of the same source with another fingerprint"
+        remedy = "List each source once, with one fingerprint or without one."
+    elif other.uri != item.uri:
         owner = f"the output of {SourceItem(other.uri).shown}"
     if other.line is not None:
         owner += f" (line {other.line})"
@@ -71,5 +83,5 @@ def refusal(item: SourceItem, jobs: Sequence[tuple[JobSpec, Occupant]]) -> str:
     return (
         f"{item.shown}: no job was made for {names}, because {job.destination} is the destination "
         f"of {owner}, and one would replace the other. Nothing was paid for it. "
-        "Put {item} into the destination, which differs for every source, or rename one source."
+        f"{remedy}"
     )

@@ -59,7 +59,12 @@ def fates_of(transaction: Transaction, orders: Sequence[Order]) -> list[list[Job
         For each request, the fate of each of its jobs, in their order.
     """
     page = PlannedPage(
-        [order.planned for order in orders], [], {}, "", remake=any(o.again for o in orders)
+        [order.planned for order in orders],
+        [],
+        {},
+        "",
+        remake=any(o.again for o in orders),
+        versions=True,
     )
     claims = Claims(transaction, None, page)
     keys = dict.fromkeys(job.job_key for order in orders for job in order.planned.jobs)

@@ -76,7 +76,7 @@ class NewJobs:
             known: The jobs that exist with their keys, if the caller has looked them up.
         """
         transaction, batch = self._transaction, self._batch
-        page = PlannedPage(group, [], {}, "", remake=self._again)
+        page = PlannedPage(group, [], {}, "", remake=self._again, versions=True)
         claims = Claims(transaction, batch.id, page, growing=True, known=known)
         new = claims.sort(page, Counter())
         if claims.refused:

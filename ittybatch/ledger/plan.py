@@ -35,6 +35,7 @@ class PlannedPage:
         cursor: Where the next page begins.
         again: Ids of jobs that are made again although they are held back.
         remake: Make every finished job of the page again, succeeded ones included.
+        versions: Whether the source may hold several versions of an object, the newest one last.
         acknowledge: Called once the page is committed; None if its source needs no acknowledgement.
     """
 
@@ -44,4 +45,5 @@ class PlannedPage:
     cursor: str
     again: Sequence[int] = field(default=())
     remake: bool = False
+    versions: bool = False
     acknowledge: Callable[[], None] | None = None

@@ -25,7 +25,7 @@ class Profile(BaseModel):
     The ledger keeps `model_dump(mode="json")`, which `from_mapping` reads again.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     name: Slug
     description: Annotated[str, Field(max_length=2000)] = ""

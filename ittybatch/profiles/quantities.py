@@ -8,6 +8,8 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from ittybatch.ittybit.times import seconds_with_units
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?b)", re.IGNORECASE)
+# Beyond any object; a million terabytes.
+_MOST_BYTES = 10**18
 _FACTORS = {
     f"{letter}{binary}b": (1024 if binary else 1000) ** power
     for power, letter in enumerate(("", "k", "m", "g", "t"))
@@ -32,13 +34,16 @@ def parse_size(value: object) -> object:
     match = _SIZE.fullmatch(value.strip())
     if match is None:
         raise ValueError(f"{value!r} is not a size; write it like 500kB, 10MB or 2GiB")
-    return int(float(match[1]) * _FACTORS[match[2].lower()])
+    size_bytes = float(match[1]) * _FACTORS[match[2].lower()]
+    if size_bytes > _MOST_BYTES:
+        raise ValueError(f"{value[:40]!r} is more than {_MOST_BYTES:,} bytes")
+    return int(size_bytes)
 
 
 Seconds = Annotated[float, Field(strict=True), BeforeValidator(parse_duration)]
 ByteCount = Annotated[
     int,
-    Field(strict=True, ge=0),
+    Field(strict=True, ge=0, le=_MOST_BYTES),
     BeforeValidator(parse_size),
     WithJsonSchema(
         {

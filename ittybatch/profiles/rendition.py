@@ -48,7 +48,7 @@ class Rendition(BaseModel):
     """One output that every item gets if it meets the condition."""
 
     # The order matters: a destination is checked with the name, kind and options before it.
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     name: Slug
     kind: Kind

@@ -31,7 +31,11 @@ class BucketSource(ObjectFilters):
     """All objects under one or several prefixes of S3, or of another store with its API."""
 
     model_config = ConfigDict(
-        extra="forbid", title="Bucket", frozen=True, json_schema_extra=as_form
+        extra="forbid",
+        title="Bucket",
+        frozen=True,
+        json_schema_extra=as_form,
+        hide_input_in_errors=True,
     )
 
     type: Literal["bucket"] = Field("bucket", title="Type", description="A listing of a bucket.")

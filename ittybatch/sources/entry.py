@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_plus
 
 # More than any object has, and less than the ledger's column takes.
 MOST_BYTES = 10**18
@@ -39,6 +39,20 @@ class Entry(NamedTuple):
 def has_unseen(text: str) -> bool:
     """Say whether a text has an invisible character."""
     return _UNSEEN.search(text) is not None
+
+
+def is_text(key: str) -> bool:
+    """Say whether a key can be encoded: `decode_key` marks bytes that are not UTF-8."""
+    return not any("\ud800" <= each <= "\udfff" for each in key)
+
+
+def decode_key(encoded: str) -> str:
+    """Decode a key of an answer with `EncodingType` `url`.
+
+    Bytes that are not UTF-8 stay recognisable: a job must not read another object with a similar
+    key.
+    """
+    return unquote_plus(encoded, errors="surrogateescape")
 
 
 def visible(key: str) -> str:

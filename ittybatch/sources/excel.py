@@ -67,7 +67,8 @@ class _SheetRow:
 
 def read_excel(source: ManifestSource, position: Position, page_size: int) -> Iterator[Page]:
     """Read a sheet of a workbook in pages; arguments and errors as for `read_manifest`."""
-    with spooled(source.uri, position.identity) as (file, identity):
+    manifest = spooled(source.uri, position.identity, request_payer=source.request_payer)
+    with manifest as (file, identity):
         builder = PageBuilder(page_size)
         number = 0
         try:

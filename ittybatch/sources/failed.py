@@ -26,7 +26,11 @@ class FailedJobsSource(BaseModel):
     """Jobs of earlier batches that did not succeed; they are read from the ledger."""
 
     model_config = ConfigDict(
-        extra="forbid", title="Failed jobs", frozen=True, json_schema_extra=as_form
+        extra="forbid",
+        title="Failed jobs",
+        frozen=True,
+        json_schema_extra=as_form,
+        hide_input_in_errors=True,
     )
 
     type: Literal["failed"] = Field(

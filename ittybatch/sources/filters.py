@@ -43,11 +43,20 @@ _HIDDEN = re.compile(
 _SEGMENT = re.compile(
     rf"\.(?:{'|'.join(_STREAMING)})$"
     # Recordings are transport streams, too, so leave out numbered pieces only.
-    rf"|(?:^|/)(?:(?:{'|'.join(_PIECES)})[^/]*)?\d+\.ts$"
+    rf"|(?:^|/)(?:{'|'.join(_PIECES)})[^/]*\d+\.ts$"
     rf"|(?:^|/)(?:{'|'.join(_STREAM_FOLDERS)})/(?:.*/)?"
     rf"(?:[^/]*\.ts|(?:{'|'.join(_PIECES)})[^/]*\.(?:mp4|m4a|m4v|aac|vtt))$",
     re.IGNORECASE,
 )
+# As ffmpeg numbers segments by default, `NAME0.ts`. A recording may end with a number as well, of
+# an episode or of a camera, but hardly with more than six digits, and it is longer.
+_NUMBERED = re.compile(r"(?:^|[^0-9])0*[0-9]{1,6}\.ts$", re.IGNORECASE)
+# Recordings are named for their day: 2024-05-01.ts, cam1-20240501_1200.ts.
+_DATE = re.compile(
+    r"(?<![0-9])(?:19|20)[0-9]{2}[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12][0-9]|3[01])"
+)
+# Ten seconds at 50 Mbit/s.
+_LARGEST_SEGMENT_BYTES = 64_000_000
 
 
 class ObjectFilters(BaseModel):
@@ -177,7 +186,7 @@ def litter_rules(filters: ObjectFilters, prefix: str) -> list[Rule]:
         Rule("folders", lambda e: e.key.endswith("/"), ("/\n",)),
         Rule("empty", lambda e: e.size_bytes == 0),
         Rule("hidden", lambda e: is_hidden(e.key[start:]), HIDDEN_HINTS),
-        Rule("segments", lambda e: is_segment(e.key[start:]), SEGMENT_HINTS),
+        Rule("segments", lambda e: is_segment(e.key[start:], e.size_bytes), SEGMENT_HINTS),
         Rule("archived", lambda e: e.archived),
     ]
     return [rule for rule in every if rule.name not in filters.include]
@@ -256,10 +265,15 @@ def is_hidden(path: str) -> bool:
     return _HIDDEN.search(path) is not None
 
 
-def is_segment(path: str) -> bool:
-    """Say whether a path is a playlist or a segment of an HLS or DASH stream.
+def is_segment(path: str, size_bytes: int | None) -> bool:
+    """Say whether an object is a playlist or a segment of an HLS or DASH stream.
 
     Args:
         path: Path below the folder that is read.
+        size_bytes: Its size; None if unknown, and then its name decides alone.
     """
-    return _SEGMENT.search(path) is not None
+    if _SEGMENT.search(path) is not None:
+        return True
+    if _NUMBERED.search(path) is None or (size_bytes or 0) > _LARGEST_SEGMENT_BYTES:
+        return False
+    return _DATE.search(path.rpartition("/")[2]) is None

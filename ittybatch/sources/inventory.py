@@ -5,20 +5,20 @@ import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from tempfile import TemporaryFile
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from s3transfer.exceptions import RetriesExceededError
 from urllib3.exceptions import HTTPError
 
 from ittybatch.sources.filters import ObjectFilters, Rule, rules_of, sort_entries
 from ittybatch.sources.form import BEGINS_EMPTY, as_form
 from ittybatch.sources.page import Page, SourceError, read_cursor, write_cursor
 from ittybatch.sources.parts import Format, PartRows, lacking, read_part, titles_of
-from ittybatch.sources.s3 import failure, patient, s3_client, split_uri
+from ittybatch.sources.s3 import failure, patient, payer, s3_client, split_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -33,7 +33,11 @@ class InventorySource(ObjectFilters):
     """The newest version of each object that an S3 Inventory lists."""
 
     model_config = ConfigDict(
-        extra="forbid", title="S3 Inventory", frozen=True, json_schema_extra=as_form
+        extra="forbid",
+        title="S3 Inventory",
+        frozen=True,
+        json_schema_extra=as_form,
+        hide_input_in_errors=True,
     )
 
     type: Literal["inventory"] = Field(
@@ -176,21 +180,23 @@ def _needed(source: InventorySource) -> dict[str, str]:
         needed["Size"] = "for `min_size` and `max_size`"
     elif "empty" not in source.include:
         needed["Size"] = "to find empty objects, unless `include` has `empty`"
+    if "archived" not in source.include:
+        needed["StorageClass"] = "to find archived objects, unless `include` has `archived`"
     if source.modified_since is not None or source.modified_before is not None:
         needed["LastModifiedDate"] = "for `modified_since` and `modified_before`"
     return needed
 
 
-def _payer(source: InventorySource) -> dict[str, Any]:
-    return {"RequestPayer": "requester"} if source.request_payer else {}
-
-
 def _read_object(source: InventorySource, client: "S3Client") -> bytes:
     uri = source.manifest_uri
     bucket, key = split_uri(uri)
-    get = partial(client.get_object, Bucket=bucket, Key=key, **_payer(source))
+
+    def read() -> bytes:
+        answer = client.get_object(Bucket=bucket, Key=key, **payer(source.request_payer))
+        return answer["Body"].read(_MAX_MANIFEST_BYTES)
+
     try:
-        return patient(get)["Body"].read(_MAX_MANIFEST_BYTES)
+        return patient(read, first=True)
     except (ClientError, BotoCoreError, HTTPError) as error:
         raise failure("read", uri, error) from error
 
@@ -200,9 +206,13 @@ def _checksum(source: InventorySource, client: "S3Client") -> str | None:
     uri = source.manifest_uri
     bucket, key = split_uri(uri)
     beside = f"{key.removesuffix('.json')}.checksum"
+
+    def read() -> bytes:
+        answer = client.get_object(Bucket=bucket, Key=beside, **payer(source.request_payer))
+        return answer["Body"].read(200)
+
     try:
-        answer = client.get_object(Bucket=bucket, Key=beside, **_payer(source))
-        return answer["Body"].read(200).decode(errors="replace").strip().lower() or None
+        return patient(read).decode(errors="replace").strip().lower() or None
     except ClientError:
         return None
     except (BotoCoreError, HTTPError) as error:
@@ -227,9 +237,15 @@ def _fetch(
 ) -> None:
     """Copy a part to this machine: reading ORC and Parquet begins at their end."""
     bucket = inventory.manifest.parts_bucket.rpartition(_ARN)[2]
+
+    def copy() -> None:
+        file.seek(0)
+        file.truncate()
+        client.download_fileobj(bucket, part.key, file, ExtraArgs=payer(source.request_payer))
+
     try:
-        patient(lambda: client.download_fileobj(bucket, part.key, file, ExtraArgs=_payer(source)))
-    except (ClientError, BotoCoreError, Boto3Error, HTTPError) as error:
+        patient(copy)
+    except (ClientError, BotoCoreError, Boto3Error, RetriesExceededError, HTTPError) as error:
         uri = f"s3://{bucket}/{part.key}"
         # boto3 may send HEAD first, and its answer has no body that could name the reason.
         if isinstance(error, ClientError) and error.response["Error"]["Code"] in _GONE:

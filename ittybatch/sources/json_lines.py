@@ -64,6 +64,8 @@ class JsonLines:
             # A line that is not an object may be of any file, so do not show its text.
             shown = [text[:1000]] if text.startswith("{") else []
             return reject_of(line, error.field, error.reason, shown)
+        except RecursionError:
+            return reject_of(line, "row", "is nested too deeply", [text[:1000]])
 
     def _item(self, line: int, content: bytes, text: str) -> Item | Reject | None:
         given = self._parsed(content, text)
@@ -152,6 +154,8 @@ def _known(title: str) -> str | None:
 def _cell(name: str, value: object) -> str:
     if name in _TEXT and not isinstance(value, str):
         raise BadCellError(name, "is not text; put quotes around it")
+    if name == "size_bytes" and isinstance(value, (dict, list)):
+        raise BadCellError(name, "has parts; give a number")
     if name == "options":
         if not isinstance(value, (dict, str)):
             raise BadCellError(name, 'are not a JSON object, such as {"width": 1280}')

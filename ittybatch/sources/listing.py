@@ -15,12 +15,13 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from ittybatch.sources.answer import ARCHIVES, as_time, parse_answer
-from ittybatch.sources.entry import Entry, bare_etag
+from ittybatch.sources.entry import Entry, bare_etag, decode_key, is_text, visible
 from ittybatch.sources.page import SourceError
 from ittybatch.sources.s3 import (
     client_in_region_of,
     failure,
     patient,
+    payer,
     split_uri,
 )
 
@@ -33,7 +34,8 @@ _URL_LIFE_S = 900
 _OK = 200
 _TIMEOUT = urllib3.Timeout(connect=10, read=60)
 _RESTORES = {"OptionalObjectAttributes": ["RestoreStatus"]}
-_PAYER = {"RequestPayer": "requester"}
+# If boto3 asks for this itself, it also decodes the keys, and loses what is not UTF-8 in them.
+_ENCODED: dict[str, Any] = {"EncodingType": "url"}
 # The signature includes these headers, so requests must have them.
 _RESTORES_HEADER = {"x-amz-optional-object-attributes": "RestoreStatus"}
 _PAYER_HEADER = {"x-amz-request-payer": "requester"}
@@ -77,7 +79,7 @@ class Listing:
     ) -> None:
         self._bucket, _ = split_uri(uri)
         self._versioned = versioned
-        self._payer: dict[str, Any] = _PAYER if request_payer else {}
+        self._payer = payer(request_payer)
         # Ask for the restore status only after the first archived object: few buckets have one,
         # and not every store knows this header.
         self._restores = False
@@ -106,7 +108,7 @@ class Listing:
             entries, more = self._objects(prefix, after, limit)
         if not entries:
             return Answer([], None, more=False)
-        last = entries[-1].key
+        last = self._place(entries[-1].key, more=more)
         if last < entries[0].key or (after is not None and entries[0].key <= after):
             raise SourceError(
                 f"s3://{self._bucket}/{prefix} is not listed in the order of its keys: "
@@ -150,6 +152,7 @@ class Listing:
 
     def _objects(self, prefix: str, after: str | None, limit: int) -> tuple[list[Entry], bool]:
         params: dict[str, Any] = {"Bucket": self._bucket, "Prefix": prefix, "MaxKeys": limit}
+        params |= _ENCODED
         if after is not None:
             params["StartAfter"] = after
         params |= {**self._payer, **(_RESTORES if self._restores else {})}
@@ -179,9 +182,11 @@ class Listing:
         self, prefix: str, params: dict[str, Any], *, is_strange: bool
     ) -> tuple[list[Entry], bool]:
         answer = self._ask(
-            prefix, lambda: self._client.list_objects_v2(**params), is_strange=is_strange
+            prefix,
+            lambda: self._client.list_objects_v2(**params),
+            is_strange=is_strange,
         )
-        found = answer.get("Contents", [])
+        found = _decoded(answer, "Contents")
         return [_entry(each) for each in found], answer.get("IsTruncated", bool(found))
 
     def _versions(self, prefix: str, after: str | None, limit: int) -> Answer:
@@ -195,21 +200,23 @@ class Listing:
                 **(_RESTORES if self._restores else {}),
                 **begin,
             }
-            answer = self._ask(prefix, partial(self._client.list_object_versions, **params))
-            versions = answer.get("Versions", [])
+            answer = self._ask(
+                prefix, partial(self._client.list_object_versions, **params, **_ENCODED)
+            )
+            versions = _decoded(answer, "Versions")
             if not self._restores and any(
                 each.get("StorageClass") in ARCHIVES for each in versions
             ):
                 self._restores = True
                 continue
-            keys = [found["Key"] for found in (*versions, *answer.get("DeleteMarkers", []))]
-            last = max(keys, default=None)
-            more = bool(answer.get("IsTruncated")) and last is not None
+            keys = [found["Key"] for found in (*versions, *_decoded(answer, "DeleteMarkers"))]
+            more = bool(answer.get("IsTruncated")) and bool(keys)
+            last = self._place(max(keys), more=more) if keys else None
             if not more or after is None or last is None or last > after:
                 break
             # These are still versions of the key to begin after.
             begin = {
-                "KeyMarker": answer["NextKeyMarker"],
+                "KeyMarker": _key(answer, answer["NextKeyMarker"]),
                 "VersionIdMarker": answer["NextVersionIdMarker"],
             }
         entries = [
@@ -248,6 +255,16 @@ class Listing:
             raise self._no_listing(uri)
         return answer
 
+    def _place(self, last: str, *, more: bool) -> str:
+        """Return the last key of an answer, if the next request can begin after it."""
+        if more and not is_text(last):
+            raise SourceError(
+                f"s3://{self._bucket}/ cannot be listed to its end: the name of the object "
+                f"{visible(last)} is not UTF-8, and no request can ask for what comes after it.",
+                remedy="Rename that object, then `ittybatch resume`; or use a manifest.",
+            )
+        return last
+
     def _no_listing(self, uri: str) -> SourceError:
         return SourceError(
             f"{uri} cannot be listed: {self._client.meta.endpoint_url} answered, but not with a "
@@ -267,6 +284,14 @@ def _entry(found: "Mapping[str, Any]", version: str | None = None) -> Entry:
         as_time(found.get("LastModified")),
         found.get("StorageClass") in ARCHIVES and not restored,
     )
+
+
+def _decoded(answer: "Mapping[str, Any]", name: str) -> list[dict[str, Any]]:
+    return [{**each, "Key": _key(answer, each["Key"])} for each in answer.get(name, [])]
+
+
+def _key(answer: "Mapping[str, Any]", key: str) -> str:
+    return decode_key(key) if answer.get("EncodingType") == _ENCODED["EncodingType"] else key
 
 
 def _version(version: str | None) -> str | None:

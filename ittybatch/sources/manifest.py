@@ -58,7 +58,11 @@ class ManifestSource(BaseModel):
     """
 
     model_config = ConfigDict(
-        extra="forbid", title="Manifest", frozen=True, json_schema_extra=as_form
+        extra="forbid",
+        title="Manifest",
+        frozen=True,
+        json_schema_extra=as_form,
+        hide_input_in_errors=True,
     )
 
     type: Literal["manifest"] = Field(
@@ -118,6 +122,12 @@ class ManifestSource(BaseModel):
         default=False,
         title="Read hidden rows",
         description="Also read the rows of an Excel workbook that are hidden or filtered out.",
+    )
+
+    request_payer: bool = Field(
+        default=False,
+        title="Requester pays",
+        description="Agree to pay for reading the manifest from a Requester Pays bucket.",
     )
 
     @field_validator("uri")

@@ -135,6 +135,7 @@ def _open(source: ManifestSource, position: Position) -> Text:
         offset=position.offset,
         identity=position.identity,
         encoding=Encoding(position.packing, known, position.cr) if known else None,
+        request_payer=source.request_payer,
     )
 
 

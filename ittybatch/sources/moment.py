@@ -59,7 +59,11 @@ def _written(seconds: float) -> str:
 
 
 # Text in JSON, too: Prefect validates a run's parameters against the form's schema.
-Span = Annotated[Seconds, PlainSerializer(_written, return_type=str, when_used="json")]
+Span = Annotated[
+    Seconds,
+    Field(le=_OLDEST_YEARS * _YEAR_S, allow_inf_nan=False),
+    PlainSerializer(_written, return_type=str, when_used="json"),
+]
 
 
 def seconds_of(age: str) -> float:

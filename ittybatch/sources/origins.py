@@ -17,6 +17,7 @@ from botocore.exceptions import (
 from urllib3.exceptions import HTTPError
 
 from ittybatch.errors import ConfigurationError
+from ittybatch.ittybit.addresses import has_host
 from ittybatch.ittybit.redaction import without_secrets
 from ittybatch.settings import Settings
 from ittybatch.sources.page import SourceError
@@ -25,6 +26,7 @@ from ittybatch.sources.s3 import (
     failure,
     is_loopback,
     parse_retry_after,
+    payer,
     s3_client,
     split_uri,
 )
@@ -84,10 +86,10 @@ class Origin(Protocol):
         """Close the connection or the file."""
 
 
-def origin_of(uri: str) -> Origin:
-    """Return the origin that a URI names."""
+def origin_of(uri: str, *, request_payer: bool = False) -> Origin:
+    """Return the origin that a URI names; arguments as for `S3Origin`."""
     if uri.startswith(SCHEME):
-        return S3Origin(uri)
+        return S3Origin(uri, request_payer=request_payer)
     if uri.startswith(("http://", "https://")):
         return WebOrigin(uri)
     return FileOrigin(Path(uri))
@@ -176,12 +178,14 @@ class S3Origin:
 
     Args:
         uri: `s3://bucket/key`.
+        request_payer: Whether the requester agrees to pay.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, *, request_payer: bool = False) -> None:
         self.identity: str | None = None
         self._uri = uri
         self._bucket, self._key = split_uri(uri)
+        self._payer = payer(request_payer)
         self._client = s3_client()
         self._body: StreamingBody | None = None
 
@@ -189,12 +193,16 @@ class S3Origin:
         """Request the object from a byte on."""
         self.close()
         try:
-            head = self._client.head_object(Bucket=self._bucket, Key=self._key)
+            head = self._client.head_object(Bucket=self._bucket, Key=self._key, **self._payer)
             self.identity = f"{head['ETag']}-{head['ContentLength']}"
             if offset >= head["ContentLength"]:
                 return
             self._body = self._client.get_object(
-                Bucket=self._bucket, Key=self._key, Range=f"bytes={offset}-", IfMatch=head["ETag"]
+                Bucket=self._bucket,
+                Key=self._key,
+                Range=f"bytes={offset}-",
+                IfMatch=head["ETag"],
+                **self._payer,
             )["Body"]
         except ClientError as error:
             # The answer to HEAD has no body that could name the reason.
@@ -259,6 +267,8 @@ class WebOrigin:
             self._blocks = response.iter_raw()
             partial = response.status_code == httpx.codes.PARTIAL_CONTENT
             self._skip(min(offset, 1) if partial else offset)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise self._refused("it was redirected to what is no URL") from error
         except httpx.HTTPError as error:
             unreachable = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
             raise BrokenConnectionError(str(error), unreachable=unreachable) from error
@@ -336,6 +346,11 @@ def _total_bytes(response: httpx.Response) -> str:
 
 
 def _require_private(url: str) -> None:
+    if not has_host(url):
+        raise SourceError(
+            f"The manifest {without_secrets(url)} cannot be read: its URL names no host.",
+            remedy="Check the URL: a host is names of 1 to 63 characters with dots between them.",
+        )
     parts = urlsplit(url)
     if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname)):
         return

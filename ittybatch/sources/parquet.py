@@ -20,7 +20,8 @@ _UNREADABLE = (pa.ArrowException, OSError, ValueError, NotImplementedError)
 
 def read_parquet(source: ManifestSource, position: Position, page_size: int) -> Iterator[Page]:
     """Read a Parquet file in pages; arguments and errors as for `read_manifest`."""
-    with spooled(source.uri, position.identity) as (file, identity):
+    manifest = spooled(source.uri, position.identity, request_payer=source.request_payer)
+    with manifest as (file, identity):
         builder = PageBuilder(page_size)
         number = position.line - 1
         try:

@@ -4,10 +4,9 @@ import io
 from collections.abc import Iterator
 from gzip import GzipFile
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, cast
-from urllib.parse import unquote_plus
 
 from ittybatch.sources.answer import ARCHIVES, as_size, as_time
-from ittybatch.sources.entry import Entry, bare_etags
+from ittybatch.sources.entry import Entry, bare_etags, decode_key
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -154,9 +153,8 @@ def _entries(rows: "pa.RecordBatch", form: Format, *, versioned: bool) -> list[E
             continue
         found.append(
             Entry(
-                # Only CSV encodes keys, with a plus for a space. As in a listing, keep bytes that
-                # are not UTF-8 recognisable.
-                unquote_plus(key, errors="surrogateescape") if form == "CSV" else key,
+                # Only CSV encodes keys, with a plus for a space.
+                decode_key(key) if form == "CSV" else key,
                 as_size(size),
                 version if versioned and version and version != "null" else etag,
                 as_time(modified),

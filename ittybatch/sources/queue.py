@@ -34,7 +34,11 @@ class QueueSource(ObjectFilters):
     """New objects, by their events in an SQS queue, which is read until it is empty."""
 
     model_config = ConfigDict(
-        extra="forbid", title="Queue of events", frozen=True, json_schema_extra=as_form
+        extra="forbid",
+        title="Queue of events",
+        frozen=True,
+        json_schema_extra=as_form,
+        hide_input_in_errors=True,
     )
 
     type: Literal["queue"] = Field(
@@ -118,10 +122,10 @@ def read_queue(source: QueueSource, *, page_size: int) -> Iterator[Page]:
         SourceError: The queue cannot be read.
     """
     with ExitStack() as stack:
-        queue = stack.enter_context(closing(SqsQueue(source.queue_url)))
+        queue = stack.enter_context(closing(SqsQueue(source.queue_url, patience=True)))
         aside = None
         if source.dead_letter_url is not None:
-            aside = stack.enter_context(closing(SqsQueue(source.dead_letter_url)))
+            aside = stack.enter_context(closing(SqsQueue(source.dead_letter_url, patience=True)))
         refuse_loops(queue, aside)
         reading = _Reading(source, queue, aside)
         stack.callback(reading.give_back)

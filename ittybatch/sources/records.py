@@ -330,6 +330,6 @@ class Records:
 
 
 def _without_surplus(cells: list[str]) -> list[str]:
-    while cells and not cells[-1]:
+    while cells and not cells[-1].strip():
         cells = cells[:-1]
     return cells

@@ -17,6 +17,7 @@ class RequestsSource(BaseModel):
         title="Requests (receiver only)",
         frozen=True,
         json_schema_extra=as_form,
+        hide_input_in_errors=True,
     )
 
     type: Literal["requests"] = Field(

@@ -12,7 +12,7 @@ from ittybatch.ittybit.redaction import without_secrets
 from ittybatch.profiles import Item
 from ittybatch.profiles.keys import S3_OBJECT
 from ittybatch.profiles.rendition import SLUG
-from ittybatch.sources.cells import NO_TEXT, is_null
+from ittybatch.sources.cells import NO_TEXT, is_missing, is_null
 from ittybatch.sources.columns import METADATA_PREFIX, Columns
 from ittybatch.sources.entry import MOST_BYTES, bare_etag
 from ittybatch.sources.page import Reject
@@ -116,7 +116,7 @@ class Rows:
     def _is_empty(self, cells: list[str]) -> bool:
         titled = [place for place in self._titled if place < len(cells)]
         beyond = cells[self._width :]
-        return not any(cells[place].strip() for place in titled) and not any(beyond)
+        return not any(cells[place].strip() for place in titled) and not any(map(str.strip, beyond))
 
     def _regular_item(
         self, line: int, cells: list[str], metadata: Mapping[str, str] | None
@@ -133,7 +133,7 @@ class Rows:
             if reason is not None:
                 return None
         profile = (cells[self._profile] or None) if self._profile is not None else None
-        if profile and (kind or not _PROFILE.fullmatch(profile) or is_null(profile)):
+        if profile and (kind or not _PROFILE.fullmatch(profile) or is_missing(profile)):
             return None
         size = (cells[self._size] or None) if self._size is not None else None
         if size and not _SIZE.fullmatch(size):
@@ -153,7 +153,7 @@ class Rows:
     def _item(self, line: int, cells: list[str], metadata: Mapping[str, str] | None) -> Item:
         missing = len(self._names) - len(cells)
         if missing < 0:
-            if any(cells[self._width :]):
+            if any(map(str.strip, cells[self._width :])):
                 raise BadCellError(
                     "row",
                     f"has {len(cells)} values under {len(self._names)} columns; "
@@ -202,12 +202,12 @@ class Rows:
         if place is None:
             return None
         cell = cells[place].strip()
-        return None if not cell or is_null(cell) else cell
+        return None if not cell or is_missing(cell) else cell
 
     def _fingerprint(self, cells: list[str]) -> str | None:
         for place in self._fingerprints:
             found = bare_etag(cells[place])
-            if found and not is_null(found):
+            if found and not is_missing(found):
                 return found
         return None
 

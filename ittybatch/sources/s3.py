@@ -4,7 +4,7 @@ import ipaddress
 import os
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -13,10 +13,23 @@ import botocore.session
 import stamina
 from botocore import UNSIGNED
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    IncompleteReadError,
+    NoCredentialsError,
+    ProxyConnectionError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
 from botocore.loaders import Loader
+from s3transfer.exceptions import RetriesExceededError
+from urllib3.exceptions import ProtocolError
 
-from ittybatch.ittybit.redaction import has_user
+from ittybatch.ittybit.redaction import has_user, without_secrets
 from ittybatch.profiles.keys import is_bucket_name
 from ittybatch.sources.page import SourceError
 
@@ -47,12 +60,33 @@ _WITHOUT_CHECKSUMS = {
     "request_checksum_calculation": "when_required",
     "response_checksum_validation": "when_required",
 }
-# How long to repeat a call to a service that asks to slow down.
+# How long to repeat a call to a service that asks to slow down or cannot be reached.
 PATIENCE_S = 300.0
+FIRST_WAIT_S = 1.0
+# An address where no server ever answered is more often a typing error than an outage.
+UNREACHABLE_TRIES = 3
 # A server may ask for an hour; fail before that, so that somebody learns of it.
 _MAX_WAIT_S = 120.0
 _PASSING = frozenset({429, 500, 502, 503, 504})
-_SLOW_DOWN = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded"})
+_SLOW_DOWN = frozenset(
+    {
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "KmsThrottled",
+    }
+)
+_UNREACHABLE = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
+_BROKEN = (
+    ConnectionClosedError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+    IncompleteReadError,
+    RetriesExceededError,
+    ProtocolError,
+)
 _REMEDIES = {
     "NoSuchBucket": "Check the bucket's name, and that AWS_ENDPOINT_URL is the right store.",
     "NoSuchKey": "Check the key.",
@@ -73,7 +107,7 @@ def split_uri(uri: str) -> tuple[str, str]:
         ValueError: It is not an S3 URI, or its bucket cannot be listed in order.
     """
     if not uri.startswith(SCHEME):
-        raise ValueError(f"{uri!r} does not begin with {SCHEME}")
+        raise ValueError(f"{without_secrets(uri)!r} does not begin with {SCHEME}")
     if has_user(uri):
         raise ValueError(
             "it holds a key or a password before the bucket's name, which would be kept and shown; "
@@ -168,6 +202,11 @@ def aws_client(
     return client
 
 
+def payer(agreed: bool) -> dict[str, Any]:
+    """Return the parameters of a request to a bucket where the requester pays."""
+    return {"RequestPayer": "requester"} if agreed else {}
+
+
 def can_sign(client: "S3Client") -> bool:
     """Say whether a client has credentials. Without them its presigned URLs have no signature."""
     return vars(client.meta.config).get("signature_version") is not UNSIGNED
@@ -179,28 +218,45 @@ def is_at_aws(client: "S3Client | SQSClient | DynamoDBClient") -> bool:
     return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
-def patient(call: "Callable[[], T]") -> T:
-    """Call a service, and retry for some minutes while it asks to slow down or fails.
+def patient(call: "Callable[[], T]", *, first: bool = False) -> T:
+    """Call a service, and retry for some minutes while it fails or cannot be reached.
 
     boto3's own retries end within seconds. A bucket that many processes list answers `SlowDown`
     for longer than that.
 
+    Args:
+        call: The call, which is repeated as a whole.
+        first: Whether the service has never answered; then only a few tries may fail to reach it.
+
     Raises:
         ClientError: The service's last answer.
+        BotoCoreError: The service did not answer.
     """
+    unreachable = 0
+
+    def wait_s(error: Exception) -> bool | float:
+        nonlocal unreachable
+        unreachable += isinstance(error, _UNREACHABLE)
+        if first and unreachable >= UNREACHABLE_TRIES:
+            return False
+        return _wait_after(error)
+
     for attempt in stamina.retry_context(
-        on=_wait_after, attempts=None, timeout=PATIENCE_S, wait_initial=1, wait_max=30
+        on=wait_s, attempts=None, timeout=PATIENCE_S, wait_initial=FIRST_WAIT_S, wait_max=30
     ):
         with attempt:
             return call()
     raise AssertionError  # pragma: no cover - the last attempt returns or raises
 
 
+_ask_first = partial(patient, first=True)
+
+
 def client_in_region_of(
     uri: str,
     *,
     config: Config | None = None,
-    ask: "Callable[[Callable[[], Any]], Any]" = patient,
+    ask: "Callable[[Callable[[], Any]], Any]" = _ask_first,
 ) -> "S3Client":
     """Make an S3 client in a bucket's region. S3 names it even if access is denied.
 
@@ -233,6 +289,8 @@ def client_in_region_of(
 
 def _wait_after(error: Exception) -> bool | float:
     """Say whether to retry, or after how many seconds if the service asks for a wait."""
+    if isinstance(error, (*_UNREACHABLE, *_BROKEN)):
+        return True
     if not isinstance(error, ClientError):
         return False
     metadata = cast("Mapping[str, Any]", error.response).get("ResponseMetadata", {})

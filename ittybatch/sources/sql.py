@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 
+import psycopg
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sqlalchemy import URL, Connection, CursorResult, TextClause, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -30,10 +31,15 @@ from ittybatch.sources.page import (
     unusable_cursor,
     write_cursor,
 )
+from ittybatch.sources.postgres_values import tolerate_values
 from ittybatch.sources.rows import Rows
 
 # Rows with the same key stay in one page. More of them mean that the key is not unique.
 _MAX_SAME_KEY = 10_000
+# The cursor's JSON has no longer integers.
+_JSON_BITS = 64
+# Stands for a value of a column that is not read.
+_UNREAD = "..."
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # SQLAlchemy would read this as a parameter, and the query has no parameters.
 _PARAMETER = re.compile(r"(?<![:\w\\]):(?=\w)")
@@ -53,7 +59,11 @@ class SqlSource(BaseModel):
     """Rows of a query whose column `input` names the items, with a manifest's other columns."""
 
     model_config = ConfigDict(
-        extra="forbid", title="SQL query", frozen=True, json_schema_extra=as_form
+        extra="forbid",
+        title="SQL query",
+        frozen=True,
+        json_schema_extra=as_form,
+        hide_input_in_errors=True,
     )
 
     type: Literal["sql"] = Field("sql", title="Type", description="A query of a database.")
@@ -178,10 +188,13 @@ class _Reader:
 
     def __init__(self, source: SqlSource, titles: list[str], place: _Place) -> None:
         try:
-            self._rows = Rows(Columns.from_header(titles), typed=True)
+            columns = Columns.from_header(titles)
+            self._rows = Rows(columns, typed=True)
             self._at = None if source.key is None else titles.index(source.key)
         except ValueError as error:
             raise _unusable(f"The query cannot be used: {error}.") from error
+        # The key shows in a reject which row it is.
+        self._read = {*columns.read, *([] if self._at is None else [self._at])}
         self._source = source
         self._place = place
         self._builder = PageBuilder(empty_rule="empty row")
@@ -210,7 +223,14 @@ class _Reader:
                 raise _unusable(
                     f"The query cannot be used: its key {self._source.key!r} is NULL in a row."
                 )
-        self._builder.add(self._rows.item_of(self._place.rows, list(map(as_cell, row))))
+        self._builder.add(self._rows.item_of(self._place.rows, self._cells(row)))
+
+    def _cells(self, row: Any) -> list[str]:  # noqa: ANN401 - a row of the result
+        """Write the values that are read as text. Of the others only count whether they are."""
+        return [
+            as_cell(value) if place in self._read else "" if value is None else _UNREAD
+            for place, value in enumerate(row)
+        ]
 
     def page(self) -> Page:
         """Return the rows since the last page."""
@@ -231,6 +251,8 @@ def _write_key(value: object) -> object:
         TypeError: Its type cannot be written; the message is the type's name.
     """
     match value:
+        case int() if value.bit_length() >= _JSON_BITS:
+            return {"decimal": str(value)}
         case str() | int() | float():
             return value
         case datetime():
@@ -285,10 +307,13 @@ def _reading(url: URL) -> Iterator[Connection]:
     with engine.connect() as connection:
         if url.get_backend_name() == "postgresql":
             connection = connection.execution_options(postgresql_readonly=True)  # noqa: PLW2901
+            raw: Any = connection.connection.driver_connection
+            if isinstance(raw, psycopg.Connection):
+                tolerate_values(raw)
         elif url.get_backend_name() == "sqlite":
             connection.exec_driver_sql("PRAGMA query_only = ON")
             # Text that is not UTF-8 would fail the query, even in a column that is not read.
-            raw: Any = connection.connection.driver_connection
+            raw = connection.connection.driver_connection
             raw.text_factory = as_text
         yield connection
 

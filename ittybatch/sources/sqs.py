@@ -4,14 +4,16 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ittybatch.ittybit.redaction import without_secrets
 from ittybatch.sources.page import SourceError
-from ittybatch.sources.s3 import aws_client, is_loopback
+from ittybatch.sources.s3 import aws_client, is_loopback, patient
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -22,6 +24,9 @@ _VISIBILITY_TIMEOUT_S = 600
 _MAX_REASON_CHARACTERS = 500
 _REGION = re.compile(r"(?:sqs[.-])?([a-z]{2}(?:-[a-z]+)+-\d)\.(?:queue\.)?amazonaws\.com(?:\.cn)?")
 _GONE = "QueueDoesNotExist"
+_FIRST_ERROR = 300
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,19 @@ class Message:
     body: str
 
 
+class _StrangeAnswerError(BotoCoreError):
+    fmt = "the answer is not one of SQS"
+
+
+def _require_json(response_dict: Any, **_: Any) -> None:  # noqa: ANN401 - botocore's
+    """Refuse a web page. botocore's parser would make an empty answer of it."""
+    if response_dict["status_code"] >= _FIRST_ERROR:
+        return
+    kind = response_dict["headers"].get("Content-Type", "json").lower()
+    if "json" not in kind or not response_dict["body"].lstrip().startswith(b"{"):
+        raise _StrangeAnswerError
+
+
 def check_queue_url(url: str) -> str:
     """Check the URL of a queue.
 
@@ -46,11 +64,12 @@ def check_queue_url(url: str) -> str:
         ValueError: It is not the URL of a queue, or not HTTPS.
     """
     stripped = url.strip()
+    shown = without_secrets(url)
     parts = urlsplit(stripped)
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
-        raise ValueError(f"{url!r} is not the https:// URL of a queue")
+        raise ValueError(f"{shown!r} is not the https:// URL of a queue")
     if not parts.path.strip("/") or parts.username or parts.query:
-        raise ValueError(f"{url!r} has no queue; write https://sqs.REGION.amazonaws.com/ID/NAME")
+        raise ValueError(f"{shown!r} has no queue; write https://sqs.REGION.amazonaws.com/ID/NAME")
     return stripped
 
 
@@ -74,11 +93,17 @@ class SqsQueue:
         url: Its URL.
         visibility_s: Seconds for which received messages are hidden from other readers, whatever
             the queue's default is. The default here is long enough to plan a page.
+        patience: Repeat calls for minutes while the queue fails or cannot be reached. Otherwise
+            boto3's few tries are all.
     """
 
-    def __init__(self, url: str, *, visibility_s: int = _VISIBILITY_TIMEOUT_S) -> None:
+    def __init__(
+        self, url: str, *, visibility_s: int = _VISIBILITY_TIMEOUT_S, patience: bool = False
+    ) -> None:
         self._url = url
         self._visibility_s = visibility_s
+        self._patience = patience
+        self._answered = False
         parts = urlsplit(url)
         at_aws = _REGION.search(parts.netloc)
         # The URL overrides the region and the endpoint of the environment.
@@ -90,6 +115,7 @@ class SqsQueue:
                 endpoint_url=None if at_aws else f"{parts.scheme}://{parts.netloc}",
             ),
         )
+        self._client.meta.events.register("before-parse.sqs", _require_json)
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="queue")
 
     def receive(self, limit: int, wait_s: int) -> list[Message]:
@@ -130,13 +156,15 @@ class SqsQueue:
         return self._receive(_BATCH_SIZE, wait_s)
 
     def _receive(self, limit: int, wait_s: int = 0) -> list[Message]:
+        receive = partial(
+            self._client.receive_message,
+            QueueUrl=self._url,
+            MaxNumberOfMessages=limit,
+            WaitTimeSeconds=wait_s,
+            VisibilityTimeout=self._visibility_s,
+        )
         try:
-            answer = self._client.receive_message(
-                QueueUrl=self._url,
-                MaxNumberOfMessages=limit,
-                WaitTimeSeconds=wait_s,
-                VisibilityTimeout=self._visibility_s,
-            )
+            answer = self._ask(receive)
         except (ClientError, BotoCoreError) as error:
             raise self._failure("read", "sqs:ReceiveMessage", error) from error
         return [
@@ -152,12 +180,15 @@ class SqsQueue:
         """
 
         def call(some: Sequence[Message]) -> Any:  # noqa: ANN401 - not read
-            return self._client.delete_message_batch(
-                QueueUrl=self._url,
-                Entries=[
-                    {"Id": str(number), "ReceiptHandle": each.receipt}
-                    for number, each in enumerate(some)
-                ],
+            return self._ask(
+                partial(
+                    self._client.delete_message_batch,
+                    QueueUrl=self._url,
+                    Entries=[
+                        {"Id": str(number), "ReceiptHandle": each.receipt}
+                        for number, each in enumerate(some)
+                    ],
+                )
             )
 
         self._call_in_batches(call, messages, "emptied", "sqs:DeleteMessage")
@@ -184,18 +215,23 @@ class SqsQueue:
         """Return the queue's attributes; empty if these credentials may not read them.
 
         Raises:
-            SourceError: The queue does not exist.
+            SourceError: The queue does not exist or cannot be reached, or this is not a queue.
         """
+        look = partial(
+            self._client.get_queue_attributes,
+            QueueUrl=self._url,
+            AttributeNames=["QueueArn", "RedrivePolicy", "ApproximateNumberOfMessages"],
+        )
         try:
-            answer = self._client.get_queue_attributes(
-                QueueUrl=self._url,
-                AttributeNames=["QueueArn", "RedrivePolicy", "ApproximateNumberOfMessages"],
-            )
+            answer = self._ask(look)
         except (ClientError, BotoCoreError) as error:
             if isinstance(error, ClientError) and "AccessDenied" in str(error):
                 return {}
             raise self._failure("looked at", "sqs:GetQueueAttributes", error) from error
-        return cast("dict[str, str]", answer.get("Attributes", {}))
+        found = cast("dict[str, str]", answer.get("Attributes", {}))
+        if "QueueArn" not in found:
+            raise self._failure("looked at", "", _StrangeAnswerError())
+        return found
 
     @property
     def url(self) -> str:
@@ -215,19 +251,21 @@ class SqsQueue:
         fifo: dict[str, Any] = {}
         if self._url.endswith(".fifo"):
             fifo = {"MessageGroupId": "unreadable", "MessageDeduplicationId": message.id}
+        send = partial(
+            self._client.send_message,
+            QueueUrl=self._url,
+            MessageBody=message.body,
+            MessageAttributes={
+                name: {"DataType": "String", "StringValue": value}
+                for name, value in (
+                    ("reason", reason[:_MAX_REASON_CHARACTERS]),
+                    ("message_id", message.id),
+                )
+            },
+            **fifo,
+        )
         try:
-            self._client.send_message(
-                QueueUrl=self._url,
-                MessageBody=message.body,
-                MessageAttributes={
-                    name: {"DataType": "String", "StringValue": value}
-                    for name, value in (
-                        ("reason", reason[:_MAX_REASON_CHARACTERS]),
-                        ("message_id", message.id),
-                    )
-                },
-                **fifo,
-            )
+            self._ask(send)
         except (ClientError, BotoCoreError) as error:
             raise self._failure("written to", "sqs:SendMessage", error) from error
 
@@ -235,6 +273,11 @@ class SqsQueue:
         """Close threads and connections."""
         self._pool.shutdown()
         self._client.close()
+
+    def _ask(self, call: Callable[[], T]) -> T:
+        answer = patient(call, first=not self._answered) if self._patience else call()
+        self._answered = True
+        return answer
 
     def _call_in_batches(
         self,
@@ -251,6 +294,12 @@ class SqsQueue:
     def _failure(self, done: str, permission: str, error: Exception) -> SourceError:
         reason = str(error)
         remedy = "Try again later; messages that come again are processed only once."
+        if isinstance(error, _StrangeAnswerError):
+            reason = f"{self._client.meta.endpoint_url} answered, but not as a queue"
+            remedy = (
+                "Check the queue's URL: it must be the address of an SQS queue, not of a console "
+                "or of a proxy's login page. This was not treated as an empty queue."
+            )
         if isinstance(error, ClientError):
             detail = error.response.get("Error", {})
             code = str(detail.get("Code", "")).rpartition(".")[2]

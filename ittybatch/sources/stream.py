@@ -17,6 +17,7 @@ from ittybatch.ittybit.redaction import without_secrets
 from ittybatch.settings import Settings
 from ittybatch.sources.origins import BrokenConnectionError, Origin, origin_of
 from ittybatch.sources.page import SourceError
+from ittybatch.sources.s3 import UNREACHABLE_TRIES
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -25,8 +26,6 @@ T = TypeVar("T")
 
 BUFFER_BYTES = 1024 * 1024
 BLOCK_BYTES = 256 * 1024
-# An address where no server ever answered is more often a typing error than an outage.
-UNREACHABLE_TRIES = 3
 
 _WAIT_INITIAL_S = 0.5
 _WAIT_MAX_S = 30.0
@@ -74,15 +73,18 @@ class ManifestStream(BlockReader):
         uri: Where the manifest is.
         offset: First byte to read.
         identity: The manifest's identity when a cursor was made; None the first time.
+        request_payer: Whether the requester agrees to pay for reading from a bucket.
 
     Raises:
         SourceError: The manifest cannot be read, or has changed.
     """
 
-    def __init__(self, uri: str, offset: int, identity: str | None) -> None:
+    def __init__(
+        self, uri: str, offset: int, identity: str | None, *, request_payer: bool = False
+    ) -> None:
         super().__init__()
         self._uri = without_secrets(uri)
-        self._origin: Origin = origin_of(uri)
+        self._origin: Origin = origin_of(uri, request_payer=request_payer)
         self._offset = offset
         self._expected = identity
         self._retrying(self._open)
@@ -204,12 +206,15 @@ class Unpacked(BlockReader):
 
 
 @contextmanager
-def spooled(uri: str, identity: str | None) -> Iterator[tuple[IO[bytes], str]]:
+def spooled(
+    uri: str, identity: str | None, *, request_payer: bool = False
+) -> Iterator[tuple[IO[bytes], str]]:
     """Copy a manifest to a temporary file: Parquet and Excel need a seekable one.
 
     Args:
         uri: Where the manifest is.
         identity: The manifest's identity when a cursor was made; None the first time.
+        request_payer: Whether the requester agrees to pay for reading from a bucket.
 
     Yields:
         The file, at its beginning, and the manifest's identity.
@@ -218,7 +223,7 @@ def spooled(uri: str, identity: str | None) -> Iterator[tuple[IO[bytes], str]]:
         SourceError: The manifest cannot be read, or has changed.
     """
     with (
-        ManifestStream(uri, 0, identity) as stream,
+        ManifestStream(uri, 0, identity, request_payer=request_payer) as stream,
         TemporaryFile(prefix="ittybatch-manifest-") as file,
     ):
         content: io.BufferedReader = io.BufferedReader(stream, BUFFER_BYTES)

@@ -85,7 +85,13 @@ class Text:
 
 
 def open_text(
-    uri: str, declared: str, *, offset: int, identity: str | None, encoding: Encoding | None
+    uri: str,
+    declared: str,
+    *,
+    offset: int,
+    identity: str | None,
+    encoding: Encoding | None,
+    request_payer: bool = False,
 ) -> Text:
     """Open a manifest that is text.
 
@@ -96,12 +102,13 @@ def open_text(
             encoding, is read from its beginning up to there.
         identity: The manifest's identity when a cursor was made; None the first time.
         encoding: The encoding that was found the first time.
+        request_payer: Whether the requester agrees to pay for reading from a bucket.
 
     Raises:
         SourceError: The manifest cannot be read, is not text, or has changed.
     """
     start = offset if encoding is not None and encoding.is_plain else 0
-    manifest = ManifestStream(uri, start, identity)
+    manifest = ManifestStream(uri, start, identity, request_payer=request_payer)
     text: io.BufferedReader = io.BufferedReader(manifest, BUFFER_BYTES)
     packing = encoding.packing if encoding else packing_of(text.peek(_MAGIC_BYTES))
     if packing:

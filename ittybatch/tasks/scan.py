@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from prefect.logging import get_run_logger
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from ittybatch.engine.estimate import estimate, why_ask
 from ittybatch.engine.options import BatchOptions
@@ -26,7 +26,7 @@ from ittybatch.tasks.artifacts import show_plan
 from ittybatch.tasks.poll import poll_expired_jobs
 from ittybatch.tasks.step import step
 
-_SOURCE: TypeAdapter[Source] = TypeAdapter(Source)
+_SOURCE: TypeAdapter[Source] = TypeAdapter(Source, config=ConfigDict(hide_input_in_errors=True))
 _LOG_EVERY = 10_000
 
 

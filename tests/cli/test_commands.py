@@ -191,13 +191,21 @@ def test_doctor_says_what_is_wrong_and_how_to_mend_it(start: Run) -> None:
     [
         ("http://example.com/webhooks/ittybit", "broken", "not HTTPS"),
         ("http://127.0.0.1:9/webhooks/ittybit", "broken", "this machine"),
+        ("https://exam..ple/webhooks/ittybit", "broken", "a host that cannot exist"),
+        (f"https://{'a' * 64}.test/webhooks/ittybit", "broken", "a host that cannot exist"),
     ],
 )
 def test_doctor_refuses_webhook_urls_that_cannot_work(
     run: Run, url: str, grade: str, said: str
 ) -> None:
     """HTTPS beyond loopback; and loopback is of no use to the real service."""
-    told = run("doctor", "--json", WEBHOOK_URL=url, ITTYBIT_API_URL="https://api.test.invalid")
+    told = run(
+        "doctor",
+        "--json",
+        WEBHOOK_URL=url,
+        ITTYBIT_API_URL="https://api.test.invalid",
+        ITTYBATCH_API_TOKEN="token-of-the-receivers-api",
+    )
     found = {each["check"]: each for each in json.loads(told.stdout)}
     assert found["Webhook URL"]["grade"] == grade
     assert said in found["Webhook URL"]["what"]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ittybatch.engine.existing import ExistingOutputs
-from ittybatch.sources import SourceError
+from ittybatch.sources import SourceError, s3
 from tests.ledger import library
 
 if TYPE_CHECKING:
@@ -47,5 +47,6 @@ def test_a_destination_that_cannot_be_looked_at_stops_the_plan(bucket: str) -> N
     with pytest.MonkeyPatch.context() as patch, ExistingOutputs() as standing:
         patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
         patch.setenv("AWS_MAX_ATTEMPTS", "1")
+        patch.setattr(s3, "FIRST_WAIT_S", 0.05)
         with pytest.raises(SourceError, match=r"out/a\.mp4"):
             standing.without(library.page(wanted))

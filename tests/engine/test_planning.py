@@ -192,3 +192,21 @@ def test_a_preview_counts_and_names_what_would_write_one_destination(
     again = preview(ledger, source, profile, PROFILES)
     assert (again.counts["jobs"], again.counts["same_destination"]) == (0, 4)
     assert batch.id in again.rejects[0].reason
+
+
+def test_rows_of_one_object_with_several_fingerprints_are_paid_once(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    """A preview refuses the second one like the run."""
+    destination = {"name": "sd", "kind": "video", "destination": "s3://out/{key}.{ext}"}
+    profile = Profile.from_mapping({"name": "p", "renditions": [destination]})
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("input,fingerprint\ns3://med/a.mov,e1\ns3://med/a.mov,\n", encoding="utf-8")
+    source = ManifestSource(uri=str(manifest))
+    found = preview(ledger, source, profile, PROFILES)
+    opened = library.new_batch(
+        ledger, source=source.model_dump(mode="json"), profile=profile.model_dump(mode="json")
+    )
+    planned = plan_batch(ledger, opened, source, PROFILES, chunk_size=100)
+    for counts in (found.counts, ledger.read(read_batch, planned.id).counts):
+        assert (counts["jobs"], counts["same_destination"]) == (1, 1)

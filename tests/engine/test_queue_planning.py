@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 PROFILE = """
 name: web
 renditions:
-  - { name: poster, kind: image, options: { format: webp } }
+  - name: poster
+    kind: image
+    options: { format: webp }
+    destination: s3://out/{key}.webp
 """
 
 
@@ -32,9 +35,9 @@ class Uploads:
         self.url = url
         self.source = QueueSource(queue_url=url, uri="s3://media/in/")
 
-    def send(self, *keys: str) -> None:
+    def send(self, *keys: str, etag: str = "1") -> None:
         for key in keys:
-            found = {"bucket": {"name": "media"}, "object": {"key": key, "eTag": "1", "size": 5}}
+            found = {"bucket": {"name": "media"}, "object": {"key": key, "eTag": etag, "size": 5}}
             body = {"Records": [{"eventName": "ObjectCreated:Put", "s3": found}]}
             self._client.send_message(QueueUrl=self.url, MessageBody=json.dumps(body))
 
@@ -137,3 +140,15 @@ def test_a_page_that_the_ledger_passes_over_is_not_deleted(
 
 def _crash(*_: object, **__: object) -> None:
     raise RuntimeError("crashed")
+
+
+def test_both_versions_of_an_object_are_made_if_the_queue_delivers_both(
+    ledger: Ledger, uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newer one replaces the output of the older; a preview says so, too."""
+    monkeypatch.setattr(planning, "PAGE_SIZE", 1)
+    for etag in "12":
+        uploads.send("in/a.mov", etag=etag)
+    source, profile = settle(ledger, uploads.source, "web", uploads.profiles)
+    assert preview(ledger, source, profile, uploads.profiles).counts["jobs"] == 2
+    assert uploads.planned(ledger, uploads.opened(ledger))["jobs"] == 2

@@ -126,9 +126,24 @@ def test_a_changed_object_writes_its_own_destination_again(ledger: Ledger) -> No
     first = _plan(ledger, _page(Item(name, fingerprint="1")))
     _send(ledger, first, library.remote("task-0"))
     versions = [_page(Item(name, fingerprint=version)) for version in ("2", "3")]
-    second = _plan(ledger, *versions)
+    second = _plan(ledger, *(replace(page, versions=True) for page in versions))
     assert _counts(ledger, second) == (2, 0)
     assert _counts(ledger, _plan(ledger, _page(Item(name, fingerprint="4")))) == (1, 0)
+
+
+@pytest.mark.parametrize("fingerprint", ["2", None])
+@pytest.mark.parametrize("together", [True, False])
+def test_a_source_listed_with_two_fingerprints_is_made_once(
+    ledger: Ledger, fingerprint: str | None, together: bool
+) -> None:
+    """A list is no queue: which of the two is the newer one, nobody knows."""
+    items = [Item("s3://media/c.mov", fingerprint=each, line=1) for each in ("1", fingerprint)]
+    pages = [_page(*items)] if together else [_page(item) for item in items]
+    batch = _plan(ledger, *pages)
+    assert _counts(ledger, batch) == (1, 1)
+    [reason] = _reasons(ledger, batch)
+    assert "the output of the same source with another fingerprint (line 1)" in reason
+    assert "List each source once" in reason
 
 
 def test_a_url_that_is_signed_anew_is_the_same_item(ledger: Ledger) -> None:

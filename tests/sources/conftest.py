@@ -6,11 +6,30 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from botocore.config import Config
+
+from ittybatch.sources import s3
+from tests.sources.store import Answered, Store, entry, listing, serving
 
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
     return tmp_path / "items.csv"
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """A store of one object; the environment names it."""
+    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    with serving(lambda _: Answered(listing(entry("a.mov")))) as found:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", found.url)
+        once = s3._LIMITS.merge(Config(retries={"total_max_attempts": 1}))
+        monkeypatch.setattr(s3, "_LIMITS", once)
+        yield found
 
 
 class Site:

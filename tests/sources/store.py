@@ -10,6 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>'
 
 
+# Instead of a status: the connection ends without an answer.
+BROKEN = 0
+
+
 class Asked(NamedTuple):
     """A request: its path, its query's first values by name, and its headers."""
 
@@ -24,11 +28,12 @@ class Asked(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """What the store answers."""
+    """What the store answers. If `cut`, the connection ends in the middle of it."""
 
     body: bytes
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
+    cut: bool = False
 
 
 Answer = Callable[[Asked], Answered]
@@ -86,23 +91,38 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_HEAD(self) -> None:
-        self._reply(Answered(b""))
+        # Of a bucket, or of an object.
+        asked = urlsplit(self.path).path.count("/") > 1
+        self._reply(self._answer() if asked else Answered(b""))
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._reply(self._answer())
 
     def do_GET(self) -> None:
+        self._reply(self._answer())
+
+    def _answer(self) -> Answered:
         store: Store = self.server.store  # type: ignore[attr-defined]
         parts = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         asked = Asked(parts.path, query, {k.lower(): v for k, v in self.headers.items()})
         store.asked.append(asked)
-        self._reply(Answered(listing()) if "delimiter" in query else store.answer(asked))
+        return Answered(listing()) if "delimiter" in query else store.answer(asked)
 
     def _reply(self, answered: Answered) -> None:
+        if answered.status == BROKEN:
+            self.close_connection = True
+            return
         self.send_response(answered.status)
         for name, value in answered.headers:
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(answered.body)))
         self.end_headers()
-        self.wfile.write(answered.body)
+        if self.command != "HEAD":
+            body = answered.body
+            self.wfile.write(body[: len(body) // 2] if answered.cut else body)
+            self.close_connection = answered.cut
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
         del format, args

@@ -33,6 +33,7 @@ TITLES = {
     "size": "Size",
     "last_modified_date": "LastModifiedDate",
     "e_tag": "ETag",
+    "storage_class": "StorageClass",
 }
 COLUMNS: dict[str, pa.DataType] = {
     "bucket": pa.string(),
@@ -43,6 +44,7 @@ COLUMNS: dict[str, pa.DataType] = {
     "size": pa.int64(),
     "last_modified_date": pa.timestamp("ms", tz="UTC"),
     "e_tag": pa.string(),
+    "storage_class": pa.string(),
 }
 SCHEMA = pa.schema(COLUMNS)
 LAYOUTS = {
@@ -64,6 +66,7 @@ def row(key: str, **more: Any) -> Row:  # noqa: ANN401 - any column
         "size": 5,
         "last_modified_date": TIME,
         "e_tag": hashlib.md5(key.encode()).hexdigest(),
+        "storage_class": "STANDARD",
         **more,
     }
 
@@ -250,18 +253,25 @@ def test_an_inventory_without_sizes_needs_a_word_on_empty_objects(
     assert page.filtered == {"folders": 1}
 
 
+def test_an_inventory_without_storage_classes_needs_a_word_on_archived_objects(
+    inventory: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them would be a job that fails."""
+    monkeypatch.setitem(LAYOUTS, "CSV", LAYOUTS["CSV"].replace("StorageClass", "Unknown"))
+    rows = [row("a.mov", storage_class="GLACIER")]
+    with pytest.raises(SourceError, match=r"no column StorageClass .*`include` has `archived`"):
+        next(read_pages(inventory("CSV", rows)))
+    assert keys_of(list(read_pages(inventory("CSV", rows, include=["archived"])))) == ["a.mov"]
+
+
 @pytest.mark.parametrize("form", PARTS)
 def test_archived_objects_are_left_out(
     inventory: Make, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By their class, and by the tier of those that S3 moves by itself."""
-    for name, title in (
-        ("storage_class", "StorageClass"),
-        ("tier", "IntelligentTieringAccessTier"),
-    ):
-        monkeypatch.setitem(TITLES, name, title)
+    monkeypatch.setitem(TITLES, "tier", "IntelligentTieringAccessTier")
     monkeypatch.setitem(LAYOUTS, "CSV", ", ".join(TITLES.values()))
-    columns = {"storage_class": pa.string(), "intelligent_tiering_access_tier": pa.string()}
+    columns = {"intelligent_tiering_access_tier": pa.string()}
     monkeypatch.setattr(sys.modules[__name__], "SCHEMA", pa.schema({**COLUMNS, **columns}))
     rows = [
         row(key, storage_class=storage, intelligent_tiering_access_tier=tier)

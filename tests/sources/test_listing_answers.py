@@ -1,7 +1,6 @@
 """A listing's answers: read as boto3 reads them, whatever a store's XML looks like."""
 
 import random
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -9,31 +8,17 @@ from xml.sax.saxutils import escape
 
 import botocore.session
 import pytest
-from botocore.config import Config
 from botocore.handlers import decode_list_object_v2
 from botocore.parsers import create_parser
 
-from ittybatch.sources import BucketSource, Page, SourceError, read_pages, s3
+from ittybatch.engine.bucket_checks import why_not_listed
+from ittybatch.sources import BucketSource, ManifestSource, Page, SourceError, read_pages, s3
 from ittybatch.sources.answer import parse_answer
 from ittybatch.sources.entry import bare_etag, bare_etags
-from tests.sources.store import HEAD, Answered, Asked, Store, entry, listing, serving
+from tests.sources.manifests import WRITERS
+from tests.sources.store import HEAD, Answered, Asked, Store, entry, listing
 
 HASH = "0123456789abcdef0123456789abcdef"
-
-
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    """A store of one object; the environment names it."""
-    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3"):
-        monkeypatch.delenv(name, raising=False)
-    with serving(lambda _: Answered(listing(entry("a.mov")))) as found:
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        monkeypatch.setenv("AWS_ENDPOINT_URL", found.url)
-        once = s3._LIMITS.merge(Config(retries={"total_max_attempts": 1}))
-        monkeypatch.setattr(s3, "_LIMITS", once)
-        yield found
 
 
 def read(**fields: Any) -> list[Page]:  # noqa: ANN401 - any field
@@ -206,13 +191,41 @@ def test_a_listing_without_a_word_on_its_end_is_read_to_its_end(store: Store) ->
     assert [item.key for page in read() for item in page.items] == ["a.mov", "b.mov"]
 
 
-def test_a_name_that_is_not_utf8_is_a_reject(store: Store) -> None:
-    """Of a name that only resembles the object's nothing may be made."""
-    encoded = "<EncodingType>url</EncodingType>"
-    store.answer = lambda _: Answered(listing(entry("caf%E9.mov"), entry("d.mov"), extra=encoded))
+ENCODED = "<EncodingType>url</EncodingType>"
+
+
+@pytest.mark.parametrize("quickly", [True, False])
+def test_a_name_that_is_not_utf8_is_a_reject(store: Store, quickly: bool) -> None:
+    """Of a name that only resembles the object's nothing may be made; other names stay."""
+    found = Answered(listing(entry("caf%E9.mov"), entry("d+e%2B%C3%A9.mov"), extra=ENCODED))
+    store.answer = lambda asked: Answered(b"", 503) if asked.quickly and not quickly else found
     (page,) = read()
-    assert [item.key for item in page.items] == ["d.mov"]
+    assert [item.key for item in page.items] == ["d e+é.mov"]
     assert r"caf\udce9.mov has a name" in page.rejects[0].reason
+
+
+def test_a_version_whose_name_is_not_utf8_is_a_reject(store: Store) -> None:
+    """As in a listing of objects."""
+    body = (
+        f"{HEAD}<ListVersionsResult><Name>media</Name>{ENCODED}<IsTruncated>false</IsTruncated>"
+        + "".join(
+            f"<Version><Key>{key}</Key><VersionId>v1</VersionId><IsLatest>true</IsLatest>"
+            f"<Size>5</Size></Version>"
+            for key in ("caf%E9.mov", "d+e%2B%C3%A9.mov")
+        )
+        + "</ListVersionsResult>"
+    )
+    store.answer = lambda _: Answered(body.encode())
+    (page,) = read(versioned=True)
+    assert [item.key for item in page.items] == ["d e+é.mov"]
+    assert r"caf\udce9.mov has a name" in page.rejects[0].reason
+
+
+def test_an_answer_that_ends_with_such_a_name_is_an_error(store: Store) -> None:
+    """The API cannot ask for what comes after it, and nothing may be left out unsaid."""
+    store.answer = lambda _: Answered(listing(entry("caf%E9.mov"), extra=ENCODED, more=True))
+    with pytest.raises(SourceError, match=r"object caf\\udce9.mov is not UTF-8.*Rename"):
+        read()
 
 
 def archived(key: str, restore: str = "") -> str:
@@ -274,6 +287,24 @@ def test_whoever_requests_says_so_only_if_they_agreed_to_pay(
     if pays:
         quick = next(each for each in store.asked if each.quickly)
         assert "x-amz-request-payer" in quick.query["X-Amz-SignedHeaders"]
+
+
+@pytest.mark.parametrize("pays", [True, False])
+@pytest.mark.parametrize("name", ["list.csv", "list.parquet"])
+def test_whoever_reads_a_manifest_says_so_only_if_they_agreed_to_pay(
+    store: Store, name: str, pays: bool
+) -> None:
+    """Whether it is streamed or copied first; and so does `doctor`, of a bucket."""
+    write, _ = WRITERS[name]
+    content = write([["s3://media/a.mov"]], ["input"])
+    store.answer = lambda _: Answered(content, headers=(("ETag", '"m1"'),))
+    (page,) = read_pages(ManifestSource(uri=f"s3://lists/{name}", request_payer=pays))
+    assert [item.key for item in page.items] == ["a.mov"]
+    assert len(store.asked) == 2
+    store.answer = lambda _: Answered(listing())
+    assert why_not_listed("media", request_payer=pays) is None
+    told = {each.headers.get("x-amz-request-payer") for each in store.asked}
+    assert told == ({"requester"} if pays else {None})
 
 
 def test_a_refusal_names_requester_pays(store: Store) -> None:

@@ -19,10 +19,14 @@ HIDDEN = [
 SEGMENTS = [
     "hls/seg_0001.ts", "a.m3u8", "dash/a.MPD", "x/chunk-1.m4s", "out/segment12.ts", "720p/0001.ts",
     "film/hls/anything.ts", "dash/init.mp4", "hls/en/seg-1.vtt", "fileSequence3.ts",
+    "clip0.ts", "clip_v0_001.ts", "720p_003.ts", "in/hls_720/a_0001.ts", "1080_0012.TS",
+    "720p/00000001.ts",
 ]  # fmt: skip
 MEDIA = [
     "a.mov", "in/a..mov", "in/../a.mov", "in/~a.mov", "in/thumbs.db.mov", "in/hidden.mov",
-    "in/recording.ts", "in/cam1-20260101.ts", "in/part.mov", "in/a.part.mov", "in/tmp.mov",
+    "in/recording.ts", "in/cam1-20260101.ts", "in/2024-05-01.ts", "in/20240501_1200.ts",
+    "in/cam1-2024.05.01-7.ts", "in/1714564800.ts", "in/clip0.mov", "in/a1.mp4",
+    "in/part.mov", "in/a.part.mov", "in/tmp.mov",
     "hls/master.mov", "dash/film.mp4", "in/seg_1.mov", "in/a.parts.mov", "in/#1.mov",
 ]  # fmt: skip
 
@@ -31,14 +35,15 @@ MEDIA = [
 def test_hidden_files_and_litter_are_no_media(path: str) -> None:
     """What file managers, desktops and browsers leave behind."""
     assert is_hidden(path)
-    assert not is_segment(path)
+    assert not is_segment(path, 5)
     assert any(hint in f"\n{path.lower()}\n" for hint in HIDDEN_HINTS)
 
 
 @pytest.mark.parametrize("path", SEGMENTS)
 def test_segments_and_playlists_are_outputs(path: str) -> None:
     """An encoder made them of something that is processed itself."""
-    assert is_segment(path)
+    assert is_segment(path, 5)
+    assert is_segment(path, None)
     assert not is_hidden(path)
     assert any(hint in f"\n{path.lower()}\n" for hint in SEGMENT_HINTS)
 
@@ -47,7 +52,15 @@ def test_segments_and_playlists_are_outputs(path: str) -> None:
 def test_media_that_only_looks_like_it_is_kept(path: str) -> None:
     """Recordings are transport streams, too, and people name files as they like."""
     assert not is_hidden(path)
-    assert not is_segment(path)
+    assert not is_segment(path, 5)
+
+
+@pytest.mark.parametrize("path", ["00001.ts", "in/S01E02.ts", "cam1.ts", "clip0.ts"])
+def test_a_number_alone_makes_no_segment_of_a_long_recording(path: str) -> None:
+    """Cameras and receivers number their files, too; a segment is a few seconds."""
+    assert is_segment(path, 64_000_000)
+    assert not is_segment(path, 64_000_001)
+    assert is_segment("out/seg_0001.ts", 64_000_001)
 
 
 def test_each_rule_counts_what_it_leaves_out_and_can_be_switched_off(

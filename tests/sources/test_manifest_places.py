@@ -228,3 +228,15 @@ def test_a_server_that_is_not_there_is_an_error() -> None:
     """Named, with the remedy."""
     with pytest.raises(SourceError, match=r"cannot be read past byte 0.*Check the network"):
         read("http://127.0.0.1:1/list.csv")
+
+
+@pytest.mark.parametrize("host", ["exam..ple", "a" * 64 + ".test", "xn--", "", "["])
+def test_a_host_that_cannot_exist_is_an_error(site: Site, host: str) -> None:
+    """In the manifest's own URL, and where a server redirects to."""
+    site.status, site.headers = 302, {"Location": f"https://{host}/list.csv?sig=s3cr3t"}
+    with pytest.raises(SourceError, match=r"cannot be read: .*(no host|no URL)\. Check") as caught:
+        read(f"{site.url}/list.csv")
+    assert "s3cr3t" not in str(caught.value)
+    if host not in {"", "["}:
+        with pytest.raises(SourceError, match="its URL names no host"):
+            read(f"https://{host}/list.csv")

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from ittybatch.sources import BucketSource
 from ittybatch.sources.moment import Moment, fixed
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -33,3 +34,18 @@ def test_an_age_that_leads_to_no_date_is_refused(written: str) -> None:
         MOMENT.validate_python(written)
     [problem] = caught.value.errors()
     assert "more than 100 years ago" in problem["msg"]
+
+
+@pytest.mark.parametrize("overlap", ["1000000d", f"{'9' * 400}d", float("inf"), float("nan")])
+def test_an_overlap_that_leads_to_no_date_is_refused(overlap: str | float) -> None:
+    """Before a scan begins."""
+    with pytest.raises(ValidationError, match="overlap"):
+        BucketSource.model_validate({"uri": "s3://media/", "overlap": overlap})
+    assert BucketSource.model_validate({"uri": "s3://media/", "overlap": "36500d"}).overlap > 0
+
+
+@pytest.mark.parametrize("size", [f"{'9' * 400}kB", "2000000TB", 10**19, f"{'9' * 18}.9TiB"])
+def test_a_size_beyond_any_object_is_refused(size: str | int) -> None:
+    """In words; such a number is a typing error."""
+    with pytest.raises(ValidationError, match="min_size"):
+        BucketSource.model_validate({"uri": "s3://media/", "min_size": size})

@@ -19,6 +19,7 @@ from ittybatch.sources import (
     SqlSource,
     parse_source,
 )
+from ittybatch.tasks import scan
 
 
 @pytest.mark.parametrize(
@@ -203,3 +204,28 @@ def test_every_field_of_the_form_is_explained(model: type[BucketSource]) -> None
     for field in schema["properties"].values():
         assert field["title"]
         assert field["description"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"type": "bucket", "uri": "https://u:hunter2@host/x/"},
+        {"type": "bucket", "uri": "s3://media/", "more_uris": ["s3://u:hunter2@media/"]},
+        {"type": "manifest", "uri": "https://u:hunter2@host/x.csv"},
+        {"type": "inventory", "manifest_uri": "s3://u:hunter2@inv/manifest.json"},
+        {"type": "queue", "queue_url": "https://u:hunter2@host/q", "uri": "s3://media/"},
+        {"type": "sql", "database": "postgresql://u:hunter2@h/db", "query": "SELECT 1 AS input"},
+    ],
+    ids=lambda source: f"{source['type']}-{len(source)}",
+)
+def test_a_refused_source_repeats_no_password(source: dict[str, Any]) -> None:
+    """Errors are logged and shown; whoever made them knows what they wrote."""
+    with pytest.raises(ValidationError) as caught:
+        scan._SOURCE.validate_python(source)
+    assert "hunter2" not in str(caught.value)
+    fields = {name: value for name, value in source.items() if name != "type"}
+    kinds = (BucketSource, ManifestSource, InventorySource, QueueSource, SqlSource)
+    kind = next(each for each in kinds if each.model_fields["type"].default == source["type"])
+    with pytest.raises(ValidationError) as caught:
+        kind.model_validate(fields)
+    assert "hunter2" not in str(caught.value)

@@ -6,11 +6,13 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from pydantic import ValidationError
 from sqlalchemy import create_engine, make_url, text
 
 from ittybatch.sources import Page, SourceError, SqlSource, read_pages
+from ittybatch.sources import sql as source_of_sql
 
 NAME = "LIBRARY_DATABASE_URL"
 TABLE = """
@@ -87,6 +89,60 @@ def test_text_that_nobody_reads_is_left_alone(fill: Fill) -> None:
     assert keys_of([page]) == ["001.mov", "002.mov"]
 
 
+def test_values_of_any_size_are_read(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that Python or JSON has no type for; most of them nobody reads."""
+    monkeypatch.setenv(NAME, postgres_url)
+    odd = {
+        "long": "1e30::numeric",
+        "far": "'infinity'::date",
+        "early": "'-infinity'::timestamp",
+        "late": "'infinity'::timestamptz",
+        "old": "'0044-03-15 BC'::date",
+        "midnight": "'24:00'::time",
+        "eternity": "'170000000 years'::interval",
+        "until": "daterange('2026-01-01', 'infinity')",
+        "days": "array['infinity'::date]",
+        "big": f"'{{\"n\": {10**30}}}'::jsonb",
+        "huge": "('[' || repeat('9', 5000) || ']')::jsonb",
+        "text": "'\"abc\"'::jsonb",
+    }
+    unread = ", ".join(f"{value} AS {name}" for name, value in odd.items())
+    # Of metadata, values of up to 2048 characters are read.
+    del odd["huge"]
+    read = ", ".join(f'{value} AS "metadata.{name}"' for name, value in odd.items())
+    row = "SELECT 's3://media/a.mov' AS input, 1 AS id"
+    (page,) = read_pages(sql(f"{row}, {unread}"))
+    assert keys_of([page]) == ["a.mov"]
+    (page,) = read_pages(sql(f"{row}, {read}"))
+    found = page.items[0].metadata
+    assert found["long"] == f"1{'0' * 30}"
+    assert [found[name] for name in ("far", "early", "late")] == [
+        "infinity",
+        "-infinity",
+        "infinity",
+    ]
+    assert found["old"] == "0044-03-15 BC"
+    assert found["big"] == f'{{"n":{10**30}}}'
+    assert found["text"] == "abc"
+
+
+@pytest.mark.parametrize("kind", ["date", "timestamptz"])
+def test_a_scan_goes_on_from_an_infinite_key(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """It is the last key there is, or the first."""
+    monkeypatch.setenv(NAME, postgres_url)
+    days = ["-infinity", "2026-01-01", "infinity"]
+    rows = ", ".join(f"('s3://media/{day}.mov', '{day}'::{kind})" for day in days)
+    source = sql(f"SELECT * FROM (VALUES {rows}) AS v(input, day)", key="day")
+    found: list[str] = []
+    cursor = None
+    while page := next(read_pages(source, cursor=cursor, page_size=1), None):
+        found += keys_of([page])
+        cursor = page.cursor
+    assert found == [f"{day}.mov" for day in days]
+
+
 def test_a_bad_row_stops_nothing(fill: Fill) -> None:
     """It is a reject, with the number of the row and the column."""
     fill([asset(1), asset(2, uri="ftp://media/2.mov"), asset(3, uri=None), asset(4)])
@@ -132,6 +188,13 @@ def test_keys_of_every_common_type_can_be_gone_on_from(
         found += keys_of([page])
         cursor = page.cursor
     assert sorted(found) == sorted(f"{number}.mov" for number in range(1, 21))
+
+
+@pytest.mark.parametrize("key", [2**63, -(2**70), 10**30])
+def test_a_key_may_be_longer_than_the_integers_of_json(key: int) -> None:
+    """Some databases have integers of 38 digits."""
+    written = orjson.loads(orjson.dumps(source_of_sql._write_key(key)))
+    assert source_of_sql._read_key(written) == key
 
 
 def test_without_a_key_a_scan_begins_anew(fill: Fill) -> None:

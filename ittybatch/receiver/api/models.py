@@ -37,7 +37,7 @@ Status = Literal["processing", "held", "succeeded", "failed", "cancelled", "expi
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class TaskRequest(_Body):
