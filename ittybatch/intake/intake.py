@@ -4,13 +4,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from ittybatch.engine.options import RunOptions
 from ittybatch.intake.brakes import Brakes
 from ittybatch.intake.live_profiles import LiveProfiles
 from ittybatch.intake.loops import refuse_loops
+from ittybatch.intake.objects import Objects
 from ittybatch.intake.orders import Orders
 from ittybatch.intake.sender import LEASE_S, Sender, Sent
 from ittybatch.intake.taken import Taken, TakenJob
@@ -66,6 +67,7 @@ class Intake:
         options: Options of the batches, by profile; those of `requests` are for requests without
             a profile.
         watched: The folders, `s3://bucket/prefix/`, whose new objects are requests.
+        objects: Looks at the objects that requests name; the intake closes it.
         on_recorded: Called in the event loop after Ittybit's answers were recorded.
 
     Raises:
@@ -79,6 +81,7 @@ class Intake:
         options: Mapping[str, RunOptions] | None = None,
         watched: Sequence[str] = (),
         *,
+        objects: Objects | None = None,
         on_recorded: Callable[[], None] = lambda: None,
     ) -> None:
         self._ledger = ledger
@@ -88,6 +91,7 @@ class Intake:
             options or {},
             allow_private=settings.allow_private_urls,
         )
+        self._objects = objects or Objects()
         self._sender = Sender(ledger, settings, on_recorded)
         self._brakes = Brakes(ledger)
         self._pending: list[_Waiting] = []
@@ -112,6 +116,7 @@ class Intake:
         await self._sender.stop()
         await self._brakes.stop()
         self._thread.shutdown(wait=True)
+        self._objects.close()
 
     async def take(self, wanted: Wanted, *, answer_within_s: float = 0.8) -> Taken:
         """Take a request. When this returns, the ledger holds it.
@@ -129,6 +134,9 @@ class Intake:
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + answer_within_s
+        item = await self._objects.identified(wanted.item)
+        if item is not wanted.item:
+            wanted = replace(wanted, item=item)
         order = self._orders.order(wanted)
         refuse_loops(order.planned.item, order.planned.jobs, self._watched)
         if self._closing or len(self._pending) >= _MAX_PENDING:

@@ -231,6 +231,7 @@ class IttybitJob(JobBlock[JobsResult]):
     async def _take(self, wanted: "Wanted") -> IttybitJobRun:
         from ittybatch.intake.declaration import load_declared  # noqa: PLC0415  see the package
         from ittybatch.intake.intake import Intake  # noqa: PLC0415  likewise
+        from ittybatch.intake.objects import Objects  # noqa: PLC0415  likewise
         from ittybatch.settings import Settings  # noqa: PLC0415  likewise
 
         settings = Settings()
@@ -240,7 +241,7 @@ class IttybitJob(JobBlock[JobsResult]):
         with own_ledger() as ledger:
             declared = load_declared(settings.intake_file, settings.profiles_dir)
             watched = [each.uri for each in declared.buckets]
-            intake = Intake(ledger, settings, declared.options, watched)
+            intake = Intake(ledger, settings, declared.options, watched, objects=Objects(declared))
             await intake.start()
             try:
                 taken: Taken = await intake.take(wanted, answer_within_s=0)
