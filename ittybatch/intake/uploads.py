@@ -174,7 +174,7 @@ class Uploads:
             RequestRefused: There is no such upload, a part is missing, or the file is not what
                 was announced. Such a file is deleted.
             StoreUnavailable: The bucket cannot be used. Nothing was lost: repeat the call.
-            LedgerUnavailable: Nothing was taken: repeat the call.
+            LedgerUnavailable: Nothing was taken, or it is not known: repeat the call.
         """
         item = await self.store(upload_id, etags)
         upload = self._open(upload_id)

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.receiver.api_client import Api
+from ittybatch.ledger.database import LedgerUnavailable
+from ittybatch.project import CHECKOUT
+from tests.receiver.api_client import Api, NotingIntake, serving
 from tests.receiver.harness import SECRET, wait_until
 from tests.receiver.test_api_jobs import connected
 from tests.sandbox import harness as sandboxes
@@ -18,6 +20,8 @@ tables:
   - table: jobs
     tasks: [{kind: video, options: {width: 1280, format: mp4, quality: high}}]
 """
+
+PROFILES_DIR = CHECKOUT / "deployments" / "profiles"
 
 
 @pytest.fixture
@@ -112,6 +116,20 @@ def test_an_event_that_comes_twice_makes_nothing_twice(
     ids = [[each["job_id"] for each in taken["jobs"]] for taken in (first, second)]
     assert ids[0] == ids[1]
     wait_until(lambda: len(sandbox.all_jobs()) == 2)
+
+
+def test_an_event_that_was_taken_in_part_is_sent_again(sqlite_url: str, tmp_path: Path) -> None:
+    """The answer does not say that nothing was taken: the first object's jobs go out."""
+    declared = tmp_path / "intake.yaml"
+    declared.write_text(INTAKE)
+    gone = LedgerUnavailable("It restarts.")
+    intake = NotingIntake(lambda wanted: gone if wanted.item.uri.endswith("b.mov") else None)
+    with serving(sqlite_url, intake, intake_file=declared, profiles_dir=PROFILES_DIR) as api:
+        answer = api.post(notification("uploads/a.mov", "uploads/b.mov"))
+        alone = api.post(notification("uploads/b.mov"))
+    assert (answer.status_code, alone.status_code) == (503, 503)
+    assert "Only 1 of the event's 2 objects is known to be taken" in answer.json()["error"]
+    assert "Nothing was taken" in alone.json()["error"]
 
 
 def test_what_a_rule_leaves_out_is_counted(api: Api, sandbox: sandboxes.Running) -> None:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from ittybatch import bodies
-from ittybatch.intake.wanted import IdempotencyConflict, RequestRefused
+from ittybatch.intake.wanted import IdempotencyConflict, MayBeTaken, RequestRefused
 from ittybatch.ledger.database import LedgerUnavailable
 from tests.receiver.api_client import AUTHORIZED, TOKEN, URL, Api, NotingIntake, job, serving
 from tests.receiver.harness import running, wait_until
@@ -194,6 +194,16 @@ def test_a_ledger_that_is_away_is_not_described(sqlite_url: str) -> None:
     assert int(answer.headers["retry-after"]) > 0
     assert "db.internal" not in answer.text
     assert "Nothing was taken" in answer.json()["error"]
+
+
+def test_an_open_commit_is_not_called_refused(sqlite_url: str) -> None:
+    """503, and how to repeat the request without paying twice; of an event, also in part."""
+    open_ = MayBeTaken("The ledger has not said in time whether it took the request.")
+    with serving(sqlite_url, NotingIntake(lambda _: open_)) as api:
+        answer = api.post(REQUEST)
+    assert answer.status_code == 503
+    assert "has not said in time" in answer.json()["error"]
+    assert "the same Idempotency-Key" in answer.json()["remedy"]
 
 
 def test_a_fault_of_ours_is_not_described(

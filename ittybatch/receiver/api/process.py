@@ -27,7 +27,8 @@ _ERRORS = {
     409: f"The `{IDEMPOTENCY_HEADER}` belongs to an earlier request with another body.",
     413: "The body is too large.",
     422: "The request cannot be taken; `field` and `remedy` say why. Nothing was taken.",
-    503: "The ledger is unavailable; nothing was taken. Repeat after `Retry-After`.",
+    503: "The ledger is unavailable or too slow; `error` says whether the request may have been "
+    "taken. Repeat it after `Retry-After`, with the same key.",
 }
 
 
