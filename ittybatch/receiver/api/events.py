@@ -48,7 +48,11 @@ class Events:
                 nothing twice.
             LedgerUnavailable: Nothing was taken.
         """
-        found = wanted_of(content, self._declared)
+        try:
+            found = wanted_of(content, self._declared)
+        except RequestRefused as error:
+            logger.warning("Refused a row: %s", error)
+            raise
         if found.unreadable:
             shown = "; ".join(found.unreadable[:_MAX_LOGGED])
             logger.warning("%d events cannot be read: %s", len(found.unreadable), shown)
