@@ -268,7 +268,11 @@ class Uploads:
         return await asyncio.shield(self._looking)
 
     async def abort(self, upload_id: str) -> None:
-        """Abort an upload: what was sent is removed, and it can no longer be completed.
+        """Abort an upload of several parts: they are removed, and it can no longer be completed.
+
+        An upload of one part leaves nothing to abort: until its URL expires, whoever has it can
+        send the file, and whoever has the id can complete it then. Nothing is recorded, because
+        nothing about uploads is, and S3 cannot withdraw a URL.
 
         Raises:
             RequestRefused: There is no such upload, or its file has arrived.
