@@ -188,6 +188,16 @@ def test_a_row_that_cannot_be_used_is_refused(
     assert sandbox.all_jobs() == []
 
 
+def test_openapi_describes_every_form_with_an_example_that_works(api: Api) -> None:
+    """A gateway that checks bodies by the schema lets events through."""
+    described = api.get("/openapi.json").json()["paths"]["/process"]["post"]["requestBody"]
+    content = described["content"]["application/json"]
+    assert len(content["schema"]["oneOf"]) == 5
+    assert len(content["examples"]) == 4
+    for each in content["examples"].values():
+        assert api.post(each["value"]).status_code == 202
+
+
 def test_events_need_the_token_too(api: Api) -> None:
     """Whoever could post them could spend the owner's money."""
     answer = api.post(event_bridge("uploads/video.mov"), headers={"Authorization": "Bearer x"})

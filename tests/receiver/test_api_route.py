@@ -302,7 +302,7 @@ def test_it_describes_itself(sqlite_url: str) -> None:
     with serving(sqlite_url, NotingIntake()) as api:
         schema = api.get("/openapi.json").json()
     post = schema["paths"]["/process"]["post"]
-    reference = post["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    reference = post["requestBody"]["content"]["application/json"]["schema"]["oneOf"][0]["$ref"]
     request = schema["components"]["schemas"][reference.rpartition("/")[2]]
     assert {"url", "kind", "options", "tasks", "profile", "metadata", "again"} <= set(
         request["properties"]
