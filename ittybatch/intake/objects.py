@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from ittybatch.errors import IttybatchError
 from ittybatch.intake.declared import Declared
@@ -83,7 +84,7 @@ class Objects:
         except FileNotFoundError:
             # Not refused: a request that is repeated may be about an object that is gone by now.
             _not_identified(uri, "these credentials see no such object")
-        except (BotoCoreError, ClientError, ValueError) as error:
+        except (BotoCoreError, ClientError, ResponseParserError, ValueError) as error:
             _not_identified(uri, failure("looked at", uri, error).message)
         except IttybatchError as error:
             _not_identified(uri, error.message)

@@ -17,8 +17,8 @@ def entry_of_head(key: str, answer: Mapping[str, Any], *, versioned: bool) -> En
     version = answer.get("VersionId") if versioned else None
     return Entry(
         key,
-        answer["ContentLength"],
+        answer.get("ContentLength"),
         # Every object that was never versioned has the version id `null`.
         (version if version != "null" else None) or bare_etag(answer.get("ETag")),
-        answer["LastModified"],
+        answer.get("LastModified"),
     )

@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -134,6 +136,37 @@ def test_a_store_that_does_not_answer_keeps_nobody_waiting(
     assert len(taken) == 100
     assert overtaken
     assert took_s < 5, "one after the other they would take 50 s"
+
+
+@pytest.mark.parametrize(
+    ("headers", "identity"),
+    [
+        ({"ETag": '"ABC-1"'}, ("ABC-1", 0, None)),
+        ({"ETag": '"a"', "Last-Modified": "yesterday"}, (None, None, None)),
+    ],
+    ids=["few headers", "a date that is none"],
+)
+def test_a_store_with_ways_of_its_own_breaks_no_request(
+    headers: dict[str, str],
+    identity: tuple[str | None, int | None, datetime | None],
+    monkeypatch: pytest.MonkeyPatch,
+    aws: str,
+) -> None:
+    """What it says is used, and what cannot be read is as if it had not answered."""
+    del aws
+
+    class Store(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response_only(200)
+            for name, value in {"Content-Length": "0", **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+
+    with HTTPServer(("127.0.0.1", 0), Store) as store:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{store.server_port}")
+        threading.Thread(target=store.handle_request).start()
+        found = asyncio.run(Objects().identified(Item("s3://media/a.mov")))
+    assert (found.fingerprint, found.size_bytes, found.modified_at) == identity
 
 
 def test_urls_and_known_objects_are_not_looked_at() -> None:
