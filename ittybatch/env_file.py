@@ -24,7 +24,9 @@ _GROUPS = (
 
 
 def export_env_files(paths: Iterable[str | Path]) -> None:
-    """Add the `AWS_*` and `PREFECT_*` variables of these files to the environment, which wins.
+    """Add the `AWS_*` and `PREFECT_*` variables of these files to the environment.
+
+    Variables that exist keep their values.
 
     Args:
         paths: The files. Later ones override earlier ones; missing ones are skipped.

@@ -194,8 +194,8 @@ def _show_renditions(counts: Sequence[tuple[str, JobState, int]]) -> None:
 
 def _chosen(options: Mapping[str, Any]) -> str:
     """List the options that differ from their defaults, including changes by `tune`."""
-    usual = BatchOptions().model_dump(mode="json")
-    chosen = {name: value for name, value in options.items() if value != usual.get(name)}
+    # Read as the model does: the ledger has one option under an old name.
+    chosen = BatchOptions.model_validate(options).model_dump(mode="json", exclude_defaults=True)
     return ", ".join(f"{name}: {value}" for name, value in sorted(chosen.items()))
 
 

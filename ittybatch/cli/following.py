@@ -207,7 +207,8 @@ def _print_end(status: BatchStatus, home: Path) -> None:
     )
     # Without this, a batch that had nothing to do would look like one that made all jobs.
     for count, why in not_submitted(status.plan):
-        console.print(f"{count:,} jobs were not submitted: {why}.")
+        verb = "was" if count == 1 else "were"
+        console.print(f"{format_count(count, 'job')} {verb} not submitted: {why}.")
     if rejected := status.plan.get("rejected", 0):
         rejects = home / "batches" / status.id / "rejects.csv"
         # A worker on another machine writes the file on that machine.

@@ -44,7 +44,7 @@ def format_duration(seconds: float | None) -> str:
     """Format a duration as `2.5 s`, `1:30` or `1:02:05`; an unknown one is an empty string."""
     if seconds is None:
         return ""
-    if seconds < _MINUTE_S:
+    if round(seconds, 1) < _MINUTE_S:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), _MINUTE_S)
     hours, minutes = divmod(minutes, _MINUTE_S)

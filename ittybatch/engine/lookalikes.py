@@ -54,9 +54,9 @@ def _other_forms(inputs: Iterable[str]) -> Iterator[tuple[str, str, str]]:
                 yield uri, form, other
 
 
-def _describe(ambiguous: Iterable[tuple[str, str, str]]) -> Iterator[str]:
+def _describe(candidates: Iterable[tuple[str, str, str]]) -> Iterator[str]:
     client = None
-    for uri, form, other in ambiguous:
+    for uri, form, other in candidates:
         try:
             client = client or s3_client()
             if _exists(client, other) and not _exists(client, uri):

@@ -51,8 +51,8 @@ class RunOptions(BaseModel):
     name: str | None = Field(
         None,
         title="Name",
-        description="A name for the batch, shown beside its id. Default: the deployment's name; of "
-        "adhoc and retry-failed, what the batch makes.",
+        description="A name for the batch, shown beside its id. Default: the deployment's name; "
+        "for adhoc and retry-failed, a summary of its jobs.",
         max_length=100,
     )
     approve_above_jobs: int | None = Field(

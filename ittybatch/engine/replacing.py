@@ -62,11 +62,7 @@ class Replacer:
 
     def replace(self, run: OwnedRun, status: RunStatus | None, woken: Woken) -> None:
         """Replace a run that died or ended, or hold its batch after too many failed starts."""
-        cancelled = status is not None and status.type in {
-            StateType.CANCELLED,
-            StateType.CANCELLING,
-        }
-        if cancelled:
+        if status is not None and was_cancelled(status):
             self._ledger.write(_cancel, run)
             woken.cancelled.append(run.owner)
         if self._ledger.read(_in_place, run):
@@ -118,6 +114,11 @@ class Replacer:
                 woken.ended.append(run.owner)
             case Stopped.MOVED:
                 pass
+
+
+def was_cancelled(status: RunStatus) -> bool:
+    """Whether somebody cancelled the flow run in Prefect."""
+    return status.type in {StateType.CANCELLED, StateType.CANCELLING}
 
 
 def is_dead(status: RunStatus | None, run: OwnedRun, now: datetime, lease_s: float) -> bool:

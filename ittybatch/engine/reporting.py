@@ -9,7 +9,7 @@ from typing import IO, ParamSpec, Self
 
 from ittybatch.engine.prices import prices_of
 from ittybatch.engine.reports.checks import OutputChecks
-from ittybatch.engine.reports.durations import InputDurations
+from ittybatch.engine.reports.durations import DurationLookup
 from ittybatch.engine.reports.dynamodb import open_table
 from ittybatch.engine.reports.entries import FAILED_STATES
 from ittybatch.engine.reports.failures import failure_rows, read_failures
@@ -129,7 +129,7 @@ def write_report(
         output.adds_up or not output.only_failures for output in outputs
     )
     with ExitStack() as stack:
-        durations = InputDurations(settings) if settings else None
+        durations = DurationLookup(settings) if settings else None
         checks = stack.enter_context(OutputChecks(durations)) if check_outputs else None
         writings = [stack.enter_context(_Writing(output)) for output in outputs]
         for read in result_pages(ledger, batch, states=() if needs_all else FAILED_STATES):

@@ -57,6 +57,8 @@ def save_plan(
         source=settled.model_dump(mode="json", exclude_none=True),
         profile=chosen.model_dump(mode="json"),
         options=options.to_store(),
+        # Whoever finishes this plan, after an interruption and a resume, must not start the batch.
+        why_ask=_REASON,
     )
     leg = ledger.write(begin_leg, batch_owner(batch.id), None)
     if leg is None:
@@ -73,7 +75,6 @@ def save_plan(
                 on_page=on_page,
                 skip_existing=options.skip_existing,
                 again=options.again,
-                why_ask=lambda _: _REASON,
             )
     except BaseException as error:
         # Also on Ctrl-C: release the jobs planned so far for the next plan.

@@ -34,7 +34,13 @@ def start_batch(
     given = dict(parameters)
     if "options" in given:
         # Without this, one option would replace all options of the deployment.
-        usual = flow_runs.defaults(name).get("options") or {}
+        defaults = flow_runs.defaults(name)
+        usual = dict(defaults.get("options") or {})
+        if (limit := defaults.get("approve_above_jobs")) is not None:
+            # As a parameter of its own it would override the option of the same name that is given
+            # here, perhaps by someone who was promised that nothing is sent unapproved.
+            usual["approve_above_jobs"] = limit
+            given.setdefault("approve_above_jobs", None)
         merged = {**usual, **given["options"]}
         if merged.get("again") and usual.get("approve_above_jobs") is not None:
             # The deployment's own limit applies even to a count that was confirmed.

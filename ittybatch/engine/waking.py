@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import StateType
 from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable, RunStatus
 from ittybatch.engine.notices import Notices
 from ittybatch.engine.orders import make_run
-from ittybatch.engine.replacing import Replacer, Woken, age_s, is_dead
+from ittybatch.engine.replacing import Replacer, Woken, age_s, is_dead, was_cancelled
 from ittybatch.ledger import Ledger, legs, runs
 from ittybatch.ledger.database import LedgerUnavailable
 from ittybatch.ledger.runs import OwnedRun
@@ -82,6 +82,7 @@ class Waker:
             self._checked_at = time.monotonic()
             self._check_silent(self._ledger.read(runs.silent_runs, self._lease_s), woken)
             self._check_working(self._ledger.read(runs.working_runs), woken)
+            self._check_suspended(self._ledger.read(runs.suspended_runs), woken)
             # A batch cancelled in the UI must stop now, not when its next chunk ends.
             self._check_ended(self._ledger.read(runs.waiting_runs, batches_only=True), woken)
             self._repair(woken)
@@ -251,6 +252,17 @@ class Waker:
     def _hold_suspended(self, run: OwnedRun, woken: Woken) -> None:
         if self._ledger.write(suspended_in_prefect, run):
             woken.held.append(run.owner)
+
+    def _check_suspended(self, suspended: Sequence[OwnedRun], woken: Woken) -> None:
+        """Cancel what an operator suspended in Prefect first, and then cancelled there."""
+        statuses = self._statuses(suspended)
+
+        def check(run: OwnedRun, woken: Woken) -> None:
+            status = statuses.get(run.flow_run_id or "")
+            if status is not None and was_cancelled(status):
+                self._replacer.replace(run, status, woken)
+
+        self._each(suspended, check, woken)
 
     def _check_ended(self, waiting: Sequence[OwnedRun], woken: Woken) -> None:
         waiting = [run for run in waiting if run.flow_run_id]

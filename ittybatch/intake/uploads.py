@@ -85,6 +85,16 @@ class Uploads:
         self._looking: asyncio.Task[str] | None = None
         self._completing: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
+    @property
+    def life_s(self) -> int:
+        """Seconds within which an upload has to be completed."""
+        return life_s(self._declared)
+
+    @property
+    def form_life_s(self) -> int:
+        """Seconds within which a file sent by `form` arrives: it may begin at the last moment."""
+        return int(self._declared.expires_s) + self.life_s
+
     def order(self, announced: Announced, token: str | None = None) -> Order:
         """Check a file, and say which jobs its upload would make. Nothing is begun.
 

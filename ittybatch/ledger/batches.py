@@ -57,6 +57,7 @@ def open_batch(
     source: Mapping[str, Any],
     profile: Mapping[str, Any],
     options: Mapping[str, Any],
+    why_ask: str | None = None,
     adopt: str | None = None,
 ) -> OpenBatch:
     """Adopt the batch of this flow run, or create it.
@@ -71,6 +72,7 @@ def open_batch(
         source: The source, as JSON.
         profile: The profile, as JSON: frozen for the whole life of the batch.
         options: The batch's options, as JSON.
+        why_ask: Why the batch needs approval whatever it will have planned, or None.
         adopt: The batch that this run continues, whichever run it had before.
 
     Raises:
@@ -89,6 +91,7 @@ def open_batch(
             source=dict(source),
             profile=dict(profile),
             options=dict(options),
+            why_ask=why_ask,
             scan_done=False,
             counts={},
             created_at=now,
@@ -168,8 +171,11 @@ def finish_planning(transaction: Transaction, batch: str, why_ask: str | None = 
     Args:
         transaction: The transaction to do it in.
         batch: The batch.
-        why_ask: Why the batch needs approval first, or None.
+        why_ask: Why the batch needs approval first, or None: then the reason that it was opened
+            with counts, whichever process finishes its plan.
     """
+    if why_ask is None:
+        why_ask = transaction.execute(select(Batch.why_ask).where(Batch.id == batch)).scalar()
     state = BatchState.UNAPPROVED if why_ask else BatchState.RUNNING
     changed = transaction.execute(
         update(Batch)

@@ -129,7 +129,7 @@ class JobHistory:
         output_height: Height in pixels.
         output_duration_s: Length in seconds.
         output_size_bytes: Size of the output.
-        has_poll_answer: Whether a poll told of its end; `timeline.poll_answer` reads what it told.
+        has_poll_answer: Whether a poll reported its end; `timeline.poll_answer` reads the answer.
         attempts: Its attempts, the oldest first.
         deliveries: The webhooks about it, the oldest first.
         sinks: Its events for sinks, the oldest first.

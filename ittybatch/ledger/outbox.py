@@ -1,4 +1,4 @@
-"""The outbox: what sinks are to be told, written in the transaction that makes it true.
+"""The outbox: results to deliver to sinks, written in the transaction that settles the job.
 
 Each active sink gets one row for an event of a job, and one for each follower of the job. The
 transaction holds the lock of the job's row when it writes them, so for one job the ids of the

@@ -158,6 +158,19 @@ def working_runs(transaction: Transaction) -> list[OwnedRun]:
     )
 
 
+def suspended_runs(transaction: Transaction) -> list[OwnedRun]:
+    """Every run that an operator suspended in the Prefect UI."""
+    return _owned(
+        transaction.rows(
+            _run_columns().where(
+                Run.state == RunState.SUSPENDED.value,
+                Run.flow_run_id.is_not(None),
+                _not_backing_off(transaction),
+            )
+        )
+    )
+
+
 def waiting_runs(transaction: Transaction, *, batches_only: bool = False) -> list[OwnedRun]:
     """Every run that waits, ready or not; or only those of batches, not of chunks."""
     query = _run_columns().where(Run.state == RunState.WAITING.value, _not_backing_off(transaction))

@@ -76,7 +76,7 @@ def delivery_body(transaction: Transaction, task_id: str, digest: str) -> bytes 
 
 
 def poll_answer(transaction: Transaction, job: int) -> str | None:
-    """What a poll told of a job's end, as JSON; None if a webhook told of it."""
+    """The answer of the poll that reported a job's end, as JSON; None if a webhook reported it."""
     rows = transaction.rows(select(Job.outcome).where(Job.id == job))
     return rows[0].outcome if rows else None
 

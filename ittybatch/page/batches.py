@@ -92,6 +92,7 @@ async def _show(request: Request, template: str) -> Response:
         query=query,
         asked=f"?{asked}" if asked else "",
         states=list(BatchState),
+        newest=_with(query, after=None) if query.get("after") else None,
         windows=[(each, _with(query, window=each.name)) for each in WINDOWS.values()],
         window=_window(query),
     )
@@ -159,10 +160,11 @@ def _window(query: QueryParams) -> str:
     return name if name in WINDOWS else "1h"
 
 
-def _with(query: QueryParams, **changes: str) -> str:
-    """The address of this page with other parameters."""
+def _with(query: QueryParams, **changes: str | None) -> str:
+    """The address of this page with other parameters; those that are None are left out."""
     kept = [(name, value) for name, value in query.multi_items() if name not in {*changes, "done"}]
-    return f"/page/?{urlencode([*kept, *changes.items()])}"
+    kept += [(name, value) for name, value in changes.items() if value is not None]
+    return f"/page/?{urlencode(kept)}" if kept else "/page/"
 
 
 def routes() -> list[Route]:

@@ -1,5 +1,6 @@
 """The page of what is held back: jobs that would fail again, by reason, and their release."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -135,12 +136,14 @@ async def _show(request: Request, template: str) -> Response:
         groups = []
         last = jobs[_JOBS_A_PAGE - 1] if len(jobs) > _JOBS_A_PAGE else None
         next_after = None if last is None else (last.chunk_id, last.id)
-        looked_at = 0
+        looked_at, price = 0, ""
     else:
         jobs = []
         found = await shell.read(held_groups, asked.wanted, after=after)
         groups = [_shown(each, asked, shell) for each in found.groups]
         next_after, looked_at = found.after, found.looked_at
+        kinds = sum((each.kinds for each in found.groups), Counter[str]())
+        price = short_price(price_of(kinds, BatchOptions(), shell.settings))
     query = request.url.query
     return await shell.render(
         request,
@@ -149,6 +152,7 @@ async def _show(request: Request, template: str) -> Response:
         groups=groups,
         jobs=jobs[:_JOBS_A_PAGE],
         looked_at=looked_at,
+        price=price,
         is_first=after is None,
         older=asked.address(after=f"{next_after[0]}.{next_after[1]}") if next_after else None,
         newest=asked.address(),

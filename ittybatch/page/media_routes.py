@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from ittybatch.engine.reports.checks import CHECK_TEXTS, OutputChecks
-from ittybatch.engine.reports.durations import InputDurations
+from ittybatch.engine.reports.durations import DurationLookup
 from ittybatch.ledger.media import JobMedia, media_of_job, read_id, source_was_refused
 from ittybatch.ledger.results import Result, job_result
 from ittybatch.ledger.timeline import delivery_body, poll_answer
@@ -185,7 +185,7 @@ class MediaRoutes:
 
 
 def _check(settings: Settings, result: Result) -> str | None:
-    with OutputChecks(InputDurations(settings), at_once=1) as checks:
+    with OutputChecks(DurationLookup(settings), at_once=1) as checks:
         [checked] = checks.check([result])
     return checked.check
 

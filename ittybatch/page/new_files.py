@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 MAX_FILES = 200
 _MAX_SIZE_DIGITS = 18
+_OF_AN_UPLOAD = frozenset({"id", "parts"})
+_AGAIN = "Try again: the file is sent from its beginning."
 
 View = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -100,26 +102,35 @@ def _as_json(view: View) -> View:
         try:
             return await view(request)
         except RequestRefused as error:
-            return _error(error.status, error)
+            # The remedies of the API's uploads name its requests; upload.js begins anew instead.
+            is_over = error.field in _OF_AN_UPLOAD and error.status != HTTPStatus.CONFLICT
+            return _error(error.status, error, _AGAIN if is_over else error.remedy)
         except IttybatchError as error:
-            return _error(HTTPStatus.SERVICE_UNAVAILABLE, error)
+            return _error(HTTPStatus.SERVICE_UNAVAILABLE, error, error.remedy)
         except HTTPException as error:
             return JSONResponse({"error": error.detail, "remedy": ""}, error.status_code)
 
     return answer
 
 
-def _error(status: int, error: IttybatchError) -> Response:
-    return JSONResponse({"error": error.message, "remedy": error.remedy or ""}, status)
+def _error(status: int, error: IttybatchError, remedy: str | None) -> Response:
+    return JSONResponse({"error": error.message, "remedy": remedy or ""}, status)
 
 
 @_as_json
 async def begin(request: Request) -> Response:
-    """Begin the upload of one of the confirmed files."""
+    """Begin the upload of one of the confirmed files.
+
+    The answer has the form sealed anew: with it this file is completed, and the next ones are
+    begun, however long the files before them took.
+    """
     making = Making.of(request)
-    file = _confirmed(making, await read_form(request))
+    form = await read_form(request)
+    file = _confirmed(making, form)
     begun = await making.uploads.begin(file.announced, file.token)
-    return JSONResponse(describe(begun, ""), HTTPStatus.CREATED)
+    # The upload's id was sealed before, so this seal does not end before it.
+    sealed = making.seal.close(_asked(making, form))
+    return JSONResponse({**describe(begun, ""), "sealed": sealed}, HTTPStatus.CREATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +148,13 @@ class Confirmed:
     shown: frozenset[str]
 
 
+def _asked(making: Making, form: Form) -> dict[str, Any]:
+    """What a form has shown. It can be sent for as long as an upload may take."""
+    return making.seal.open(form.text("sealed"), making.uploads.life_s)
+
+
 def _confirmed(making: Making, form: Form) -> Confirmed:
-    asked = making.seal.open(form.text("sealed"))
+    asked = _asked(making, form)
     number = form.text("number")
     files = asked.get("files", [])
     if not number.isdecimal() or len(number) > _MAX_SIZE_DIGITS or int(number) >= len(files):
@@ -216,7 +232,7 @@ async def arrived(request: Request) -> Response:
     """Show what a file that has arrived by the form would make and cost."""
     making = Making.of(request)
     try:
-        asked = making.seal.open(request.path_params["sealed"])
+        asked = making.seal.open(request.path_params["sealed"], making.uploads.form_life_s)
         make = Make.from_store(asked["make"])
         item = await making.uploads.arrived(asked["key"])
         found = await quote_of(request, make, item)

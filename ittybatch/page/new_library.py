@@ -150,12 +150,17 @@ async def _started(request: Request, template: str) -> Response:
         raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such flow run.") from None
     shell = Shell.of(request)
     batch = await shell.read(batch_of_run, flow_run)
+    status, url, why = None, None, None
+    if batch is None:
+        status, url, why = await shell.look(_look, flow_run)
+        if status is not None and status.ended:
+            # It may have begun its batch, and ended, since the ledger was read.
+            batch = await shell.read(batch_of_run, flow_run)
     if batch is not None:
         address = f"/page/batches/{batch}"
         if "hx-request" in request.headers:
             return Response(headers={"HX-Redirect": address})
         return RedirectResponse(address, HTTPStatus.SEE_OTHER)
-    status, url, why = await shell.look(_look, flow_run)
     return await shell.render(request, template, flow_run=flow_run, run=status, url=url, why=why)
 
 

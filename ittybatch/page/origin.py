@@ -1,7 +1,7 @@
 """Refuses requests that another website makes a viewer's browser send.
 
-The rules are those of `CrossOriginProtection` in Go's net/http: no token, no session. They are
-needed with passwords, too, because a browser adds them to requests from other sites.
+The rules are those of `CrossOriginProtection` in Go's net/http, which needs neither a token nor a
+session. A password does not help: a browser adds it to requests from other sites.
 """
 
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ def is_cross_site(connection: HTTPConnection) -> bool:
         return fetch_site not in {"same-origin", "none"}
     origin = connection.headers.get("origin")
     if origin is None:
-        return False  # no browser of the last years sends neither: it is a program
+        return False  # current browsers send one of the two: this is a program
     try:
         # `null`, of a sandboxed frame, has no host.
         return urlsplit(origin).netloc != connection.headers.get("host")

@@ -14,7 +14,9 @@ from cryptography.fernet import Fernet, InvalidToken
 from ittybatch.intake.wanted import RequestRefused
 from ittybatch.settings import Settings
 
-_VALID_S = 6 * 3600
+_HOUR_S = 3600
+# Long enough to look at a price; what is confirmed after it is looked at again.
+VALID_S = 6 * _HOUR_S
 _MAX_SEALED = 131_072
 _MAX_PLAIN = 1_048_576
 
@@ -35,7 +37,7 @@ def page_secret(settings: Settings) -> str:
 
 
 class Seal:
-    """Seals plain data into a field of a form, and opens it. Valid for six hours.
+    """Seals plain data into a field of a form, and opens it for a limited time.
 
     Args:
         secret: The key is derived from it.
@@ -51,8 +53,12 @@ class Seal:
         packed = zlib.compress(orjson.dumps(content))
         return self._fernet.encrypt(packed).decode().rstrip("=")
 
-    def open(self, sealed: str) -> dict[str, Any]:
+    def open(self, sealed: str, valid_s: int = VALID_S) -> dict[str, Any]:
         """Open what `close` has sealed.
+
+        Args:
+            sealed: The sealed field.
+            valid_s: Seconds after which it is too old.
 
         Raises:
             RequestRefused: It was not sealed here, or too long ago.
@@ -60,12 +66,13 @@ class Seal:
         text = sealed[:_MAX_SEALED]
         padded = (text + "=" * (-len(text) % 4)).encode("ascii", errors="replace")
         try:
-            packed = self._fernet.decrypt(padded, ttl=_VALID_S)
+            packed = self._fernet.decrypt(padded, ttl=valid_s)
         except InvalidToken:
             raise RequestRefused(
                 HTTPStatus.GONE,
                 "form",
-                "This form is older than six hours, or is not of this page. Nothing was made.",
+                f"This form is older than {valid_s // _HOUR_S} hours, or is not of this page. "
+                "Nothing was made.",
                 "Open New, and begin again.",
             ) from None
         content: dict[str, Any] = orjson.loads(zlib.decompressobj().decompress(packed, _MAX_PLAIN))

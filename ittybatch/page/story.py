@@ -43,6 +43,7 @@ class Moment:
         gap: How long after the moment before it, in words.
         webhook: Address of the webhook's body on the page, if it is one.
         future: Whether it is yet to come.
+        refused_by: The sink that refused the result and can be made to try again, if one did.
     """
 
     at: datetime | None
@@ -52,6 +53,7 @@ class Moment:
     gap: str = ""
     webhook: str | None = None
     future: bool = False
+    refused_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,7 @@ def _sink(event: SinkEvent) -> Iterator[Moment]:
                 *([event.error] if event.error else []),
                 f"Correct the cause, then deliver it again: `ittybatch sinks retry {event.sink}`.",
             ],
+            refused_by=event.sink,
         )
     elif event.delivered_at is not None:
         yield Moment(

@@ -12,7 +12,7 @@ class SinkMetrics:
     """Results that this receiver delivered, and those that wait in the ledger.
 
     Args:
-        registry: The receiver's.
+        registry: The registry to register in.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -58,7 +58,7 @@ class SinkMetrics:
         self._delivered.labels(sink=sink).inc(results)
 
     def refused(self, sink: str, results: int) -> None:
-        """Count results that the sink refused for good."""
+        """Count results that the sink rejected for good."""
         self._refused.labels(sink=sink).inc(results)
 
     def unavailable(self, sink: str) -> None:

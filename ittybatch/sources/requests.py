@@ -11,7 +11,12 @@ class RequestsSource(BaseModel):
     """Requests of one day; receivers take them, and open the batch with the first one."""
 
     model_config = ConfigDict(
-        extra="forbid", title="Requests", frozen=True, json_schema_extra=as_form
+        # Prefect checks the parameters of the receiver's own runs by the schema of its form, and
+        # the form shows every source of the schema. So the tab stays, and says whose it is.
+        extra="forbid",
+        title="Requests (receiver only)",
+        frozen=True,
+        json_schema_extra=as_form,
     )
 
     type: Literal["requests"] = Field(
@@ -21,7 +26,8 @@ class RequestsSource(BaseModel):
     )
     day: str = Field(
         title="Day",
-        description="The day of the requests, in UTC.",
+        description="Only the receiver starts these runs; one started here is refused. The day of "
+        "the requests, in UTC.",
         pattern=r"\d{4}-\d{2}-\d{2}",
         json_schema_extra=BEGINS_EMPTY,
     )

@@ -1,4 +1,4 @@
-"""Poll: ask Ittybit for the state of silent jobs."""
+"""Poll: ask Ittybit for the state of jobs whose webhook has not come."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ def poll(ledger: Ledger, settings: Settings, chunk: int) -> None:
     logger = get_run_logger()
     if done.asked:
         logger.info(
-            "Polled %d silent jobs: %d settled, %d given up.",
+            "Polled %d jobs without a webhook: %d settled, %d given up.",
             done.asked,
             done.settled,
             done.expired,
@@ -29,7 +29,7 @@ def poll(ledger: Ledger, settings: Settings, chunk: int) -> None:
 
 
 @step("poll-expired")
-def poll_given_up(ledger: Ledger, settings: Settings, batch: str) -> None:
+def poll_expired_jobs(ledger: Ledger, settings: Settings, batch: str) -> None:
     """Record expired jobs that have succeeded meanwhile, before the others are made again."""
     if not ledger.read(expired_jobs, batch, limit=1):
         return

@@ -23,7 +23,7 @@ from ittybatch.settings import Settings
 from ittybatch.sources import FailedJobsSource, Source
 from ittybatch.tasks.artifacts import planned as planned_sentence
 from ittybatch.tasks.artifacts import show_plan
-from ittybatch.tasks.poll import poll_given_up
+from ittybatch.tasks.poll import poll_expired_jobs
 from ittybatch.tasks.step import step
 
 _SOURCE: TypeAdapter[Source] = TypeAdapter(Source)
@@ -49,7 +49,7 @@ def scan(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Open
     source: Source = _SOURCE.validate_python(dict(batch.source))
     if isinstance(source, FailedJobsSource):
         for each in ledger.read(batches_with, wanted_of(source)):
-            poll_given_up(ledger, settings, each)
+            poll_expired_jobs(ledger, settings, each)
     try:
         planned = plan_batch(
             ledger,

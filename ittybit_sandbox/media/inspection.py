@@ -23,6 +23,11 @@ from PIL import Image
 _FIRST_PICTURE_WITHIN_PACKETS = 300
 _BOX_OF_64_BITS = 1
 _BOX_HEAD_BYTES = 8
+# What may stand at the top level: ISO/IEC 14496-12, and QuickTime's `wide`, `skip` and `pnot`.
+_BOXES = frozenset(
+    b"ftyp styp moov moof mfra mdat imda meta meco free skip wide pnot uuid sidx ssix prft emsg "
+    b"pdin udta PICT junk".split()
+)
 _PROTOCOLS = {"protocol_whitelist": "fd"}
 
 
@@ -132,8 +137,9 @@ def _is_torn(file: BinaryIO) -> bool:
         length = int.from_bytes(head[:4], "big")
         if length == _BOX_OF_64_BITS:
             length = int.from_bytes(head[8:], "big")
-        # Length 0 means the rest of the file; other lengths below 8 are invalid.
-        if length < _BOX_HEAD_BYTES:
+        # Length 0 means the rest of the file; other lengths below 8 are invalid. Behind the boxes,
+        # cameras and editors append data of their own.
+        if length < _BOX_HEAD_BYTES or head[4:8] not in _BOXES:
             return False
         at += length
     return at > size

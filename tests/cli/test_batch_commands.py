@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import update
 
+from ittybatch.engine.options import BatchOptions
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import end_batch
 from ittybatch.ledger.control import hold_batch
@@ -32,6 +33,9 @@ def test_status_tells_how_a_batch_runs_and_what_it_waits_for(
 ) -> None:
     """Somebody has slowed it, and another batch has taken the room."""
     ledger = Ledger(create_ledger_engine(sqlite_url))
+    stored = BatchOptions().to_store()
+    ledger.write(lambda tx: tx.execute(update(Batch).values(options=stored)))
+    assert "skip_" not in run("status", batch).stdout, "it is as for every batch"
     assert run("tune", batch, "--submit-per-s", "5", "--max-active-chunks", "2").returncode == 0
     ledger.write(lambda tx: tx.execute(update(Batch).values(wants_room=True)))
     told = run("status", batch, COLUMNS="200").stdout

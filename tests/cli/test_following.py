@@ -108,6 +108,15 @@ def test_jobs_that_were_not_submitted_are_told(
     assert "could not be used" not in told
 
 
+def test_one_job_that_was_not_submitted_is_told_in_the_singular(
+    ledger: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As everywhere else."""
+    ended_batch(ledger, already_done=1)
+    assert follow(ledger, tmp_path) == 0
+    assert "1 job was not submitted: done before." in capsys.readouterr().out
+
+
 def test_ctrl_c_ends_only_the_display(
     ledger: Ledger,
     tmp_path: Path,

@@ -154,7 +154,7 @@ def test_again_counts_and_prices_first(
     assert options == {"chunk_size": 7, "again": True, "approve_above_jobs": 12}
 
 
-@pytest.mark.parametrize("of", ["command", "deployment"])
+@pytest.mark.parametrize("of", ["command", "options", "parameter"])
 def test_a_limit_holds_although_again_is_confirmed_unseen(
     prefect: Recorder, monkeypatch: pytest.MonkeyPatch, of: str
 ) -> None:
@@ -165,10 +165,22 @@ def test_a_limit_holds_although_again_is_confirmed_unseen(
     if of == "command":
         options = RunOptions(again=True, approve_above_jobs=10)
     else:
-        usual = {"options": {"approve_above_jobs": 10}}
+        limit = {"approve_above_jobs": 10}
+        usual = {"options": limit} if of == "options" else limit
         monkeypatch.setattr(prefect, "defaults", lambda _: usual)
     starting.run("list.csv", profile="ps.yaml", options=options, yes=True, json=True)
     assert prefect.asked[0]["options"]["approve_above_jobs"] == 10
+
+
+def test_the_commands_own_limit_overrides_that_of_the_deployment(
+    prefect: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which the form has as a parameter of its own: it would win in the flow."""
+    monkeypatch.setattr(prefect, "defaults", lambda _: {"approve_above_jobs": 5000})
+    options = RunOptions(approve_above_jobs=0)
+    starting.run("list.csv", profile="web", options=options, json=True)
+    assert prefect.asked[0]["options"]["approve_above_jobs"] == 0
+    assert prefect.asked[0]["approve_above_jobs"] is None
 
 
 def test_again_starts_nothing_where_there_is_nothing(

@@ -24,6 +24,19 @@ def test_compose_opens_nothing_beyond_this_machine() -> None:
             assert port.startswith("127.0.0.1:")
 
 
+def test_what_runs_our_image_has_no_rights_and_a_home_to_write_to() -> None:
+    """As in Kubernetes; a named volume and a tmpfs cannot share a place."""
+    home = "/var/lib/ittybatch"
+    for name in ("prefect", "set-up", "receiver", "worker"):
+        service = compose()["services"][name]
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        volumes = [each.partition(":")[2] for each in service.get("volumes", [])]
+        assert sorted([*service["tmpfs"], *volumes]) == ["/tmp", home]
+    assert compose()["services"]["receiver"]["mem_limit"]
+
+
 def test_compose_builds_from_what_is_there() -> None:
     """Its paths count from its own folder."""
     ours = compose()["x-ittybatch"]

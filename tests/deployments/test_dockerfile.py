@@ -3,8 +3,10 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+from ittybatch import __version__
 from ittybatch.settings import CHECKOUT
 from tests.deployments.files import DEPLOYMENTS
 
@@ -30,6 +32,17 @@ def test_the_image_holds_what_the_program_looks_for_beside_itself() -> None:
     dockerfile = (DEPLOYMENTS / "Dockerfile").read_text()
     for source, target in re.findall(r"^COPY (?!--from)(\S+) (/opt\S+)$", dockerfile, re.MULTILINE):
         assert target == f"/opt/ittybatch/{source}"
+
+
+def test_the_image_has_the_metadata_of_this_version() -> None:
+    """An entry point is found through it alone: Prefect's blocks are."""
+    dockerfile = (DEPLOYMENTS / "Dockerfile").read_text()
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    assert f"/ittybatch-{__version__}.dist-info" in dockerfile
+    assert f"Name: ittybatch\\nVersion: {__version__}\\n" in dockerfile
+    for group, entries in project["entry-points"].items():
+        lines = "".join(f"{name} = {target}\\n" for name, target in entries.items())
+        assert f"'[{group}]\\n{lines}' > \"$about/entry_points.txt\"" in dockerfile
 
 
 def test_hadolint_finds_nothing() -> None:

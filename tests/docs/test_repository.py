@@ -3,6 +3,9 @@
 import os
 import re
 import subprocess
+import tomllib
+
+from packaging.requirements import Requirement
 
 from ittybatch import __version__
 from ittybatch.settings import CHECKOUT
@@ -23,6 +26,28 @@ def test_the_changelog_tells_of_this_version() -> None:
     newest = re.search(r"^## (\S+)$", text, flags=re.MULTILINE)
     assert newest is not None
     assert newest[1] == __version__
+
+
+def test_the_three_distributions_take_each_other() -> None:
+    """`make` installs without resolving, so nothing else would notice a range that is too old."""
+    given = {}
+    for folder in (".", "ittybatch_local", "ittybit_sandbox"):
+        text = (CHECKOUT / folder / "pyproject.toml").read_text(encoding="utf-8")
+        project = tomllib.loads(text)["project"]
+        given[project["name"]] = project
+    wanted = [
+        Requirement(each)
+        for project in given.values()
+        for each in [
+            *project["dependencies"],
+            *project.get("optional-dependencies", {}).get("local", ()),
+        ]
+    ]
+    ours = {each.name: each.specifier for each in wanted if each.name in given}
+    assert set(ours) == set(given)
+    versions = {name: project["version"] for name, project in given.items()}
+    versions["ittybatch"] = __version__
+    assert {name for name, allowed in ours.items() if versions[name] not in allowed} == set()
 
 
 def test_ci_runs_the_readmes_test_command() -> None:

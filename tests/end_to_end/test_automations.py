@@ -97,16 +97,19 @@ def test_each_example_fires_for_what_it_is_about(
         lambda: next((text for title, text in _said(chat).items() if "needs you" in title), None),
         "the alert fires",
     )
-    assert [each.body.decode().partition(": ")[0] for each in called] == [f"{name} is held"]
-    for text in (called[0].body.decode(), held, failed):
+    [told] = [each.body.decode() for each in called]
+    assert told.startswith(f"{name}: ittybatch.batch.held.")
+    for text in (told, held, failed):
         assert str(gone) in text
     assert f"ittybatch resume {batch}" in failed
 
     assert system.command("cancel", batch).returncode == 0
     ended = until(lambda: _said(chat).get(f"{name}: ittybatch.batch.ended"), "Slack says ended")
     assert "Cancelled by" in ended
+    until(lambda: hook.requests[1:], "the webhook is called again")
+    assert f"{name}: ittybatch.batch.ended. Cancelled by" in hook.requests[1].body.decode()
 
     [message, *_] = until(lambda: [*mail.messages], "the e-mail comes", within_s=3 * SHORTEST_S)
     assert message["To"] == "night@example.com"
     assert "No batch has ended" in str(message["Subject"])
-    assert [len(hook.requests), len(chat.requests)] == [1, 3], "each has fired once"
+    assert [len(hook.requests), len(chat.requests)] == [2, 3], "each has fired once"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ittybatch.engine.amounts import format_count, format_total
+from ittybatch.engine.amounts import format_count, format_duration, format_total
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,19 @@ def test_one_is_told_in_the_singular(count: int, said: str) -> None:
 def test_a_size_that_nobody_knows_is_not_nothing(size: int, items: int, said: str) -> None:
     """Manifests and queries have no sizes but those that they are given."""
     assert format_total(size, items) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (None, ""),
+        (2.5, "2.5 s"),
+        (59.94, "59.9 s"),
+        (59.97, "1:00"),
+        (90, "1:30"),
+        (3725, "1:02:05"),
+    ],
+)
+def test_a_minute_is_never_sixty_seconds(seconds: float | None, said: str) -> None:
+    """Rounded before it is compared."""
+    assert format_duration(seconds) == said

@@ -13,7 +13,8 @@ from pydantic import SecretStr
 
 from ittybatch.engine.reporting import write_report
 from ittybatch.engine.reports.checks import OutputChecks
-from ittybatch.engine.reports.durations import InputDurations
+from ittybatch.engine.reports.durations import DurationLookup, Durations
+from ittybatch.ittybit.job import Output
 from ittybatch.ittybit.options import Kind
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine
@@ -74,7 +75,7 @@ def settings(api: Api, tmp_path: Path) -> Iterator[Settings]:
     server.server_close()
 
 
-def job(duration: object = 20.0) -> tuple[int, object]:
+def job(duration: object = 20.0) -> tuple[int, dict[str, Any]]:
     """A job whose probe found this duration, as https://ittybit.com/api/get-job shows it."""
     probe = {"kind": "probe", "output": {"object": "file", "url": "u", "duration": duration}}
     return 200, {"id": "task-0", "object": "job", "status": "succeeded", "tasks": [probe]}
@@ -125,17 +126,29 @@ def test_without_a_known_duration_nothing_is_compared(
     assert check(ledger, batch, settings) == {"unknown": 1}
 
 
+@pytest.mark.parametrize(("told_s", "result"), [(9.0, "too_short"), (20.0, "unknown")])
+def test_a_webhook_without_the_outputs_duration_is_made_up_for(
+    ledger: Ledger, settings: Settings, api: Api, told_s: float, result: str
+) -> None:
+    """In envelope form it has a URL alone; the job at Ittybit has the duration."""
+    status, answer = job()
+    api.answer = (status, {**answer, "output": {"url": "s3://B/a", "duration": told_s}})
+    alone = Output("s3://B/a", None, None, None, None, None, {})
+    assert check(ledger, settled_batch(ledger, {"a.mov": alone}), settings) == {result: 1}
+    assert len(api.asked) == 1
+
+
 def test_an_input_is_asked_for_once(ledger: Ledger, settings: Settings, api: Api) -> None:
     """Pictures have no duration, and are not asked for."""
     api.answer = job()
     batch = settled_batch(ledger, {name: output("s3://B/a") for name in ("a", "b")})
     pictures = settled_batch(ledger, {"c": output("s3://B/c")}, kind=Kind.IMAGE)
-    durations = InputDurations(settings)
+    durations = DurationLookup(settings)
     (rows,) = result_pages(ledger, batch)
-    assert durations.of([*rows, *rows]) == {"s3://media/a": 20.0, "s3://media/b": 20.0}
+    assert durations.of([*rows, *rows]).inputs == {"s3://media/a": 20.0, "s3://media/b": 20.0}
     assert len(api.asked) == 2
     (rows,) = result_pages(ledger, pictures)
-    assert durations.of(rows) == {}
+    assert durations.of(rows) == Durations()
     assert len(api.asked) == 2
 
 
@@ -157,7 +170,7 @@ def test_a_cut_output_is_found_with_the_sandbox(ledger: Ledger, tmp_path: Path) 
         settings = Settings(home=tmp_path, api_key=SecretStr(KEY), api_url=sandbox.url)
         cut = sandbox.run(input=f"{url}/a.mp4", options={"end": 3})
         whole = sandbox.run(input=f"{url}/a.mp4")
-        with OutputChecks(InputDurations(settings)) as checks:
+        with OutputChecks(DurationLookup(settings)) as checks:
             [found_cut] = checks.check([_of_sandbox(row, cut)])
             [found_whole] = checks.check([_of_sandbox(row, whole)])
     assert (found_cut.check, found_whole.check) == ("too_short", "ok")

@@ -12,9 +12,11 @@ import pytest
 from sqlalchemy import update
 
 from ittybatch.engine.options import BatchOptions
+from ittybatch.engine.planning import plan_batch
 from ittybatch.engine.saving import save_plan
 from ittybatch.ledger import Ledger, runs
-from ittybatch.ledger.control import approve
+from ittybatch.ledger.batches import read_batch
+from ittybatch.ledger.control import approve, resume_batch
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.identity import batch_owner
 from ittybatch.ledger.models import Run
@@ -110,6 +112,22 @@ def test_ctrl_c_holds_the_batch_at_once(settings: Settings, manifest: ManifestSo
     assert "KeyboardInterrupt" in str(held.reason)
     counts = _save(ledger, settings, manifest)
     assert (counts["jobs"], counts.get("in_flight_elsewhere", 0)) == (ITEMS, 0)
+    ledger.close()
+
+
+def test_a_resumed_plan_waits_for_approval_whoever_finishes_it(
+    settings: Settings, manifest: ManifestSource
+) -> None:
+    """The run that a resume creates reads the rest, and nobody has approved anything."""
+    ledger = _interrupted(settings, manifest, signal.SIGINT)
+    held = _only(ledger)
+    assert ledger.write(resume_batch, held.id)
+    planning = ledger.read(read_batch, held.id)
+    # With no reason of its own to ask, as the flow run has.
+    plan_batch(ledger, planning, manifest, settings.profiles_dir, chunk_size=10)
+    finished = _only(ledger)
+    assert (finished.state, finished.plan["jobs"]) == (BatchState.UNAPPROVED, ITEMS)
+    assert finished.reason == "Its plan was saved for later."
     ledger.close()
 
 

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.states import Failed, Running, Suspended
+from prefect.states import Cancelled, Failed, Running, Suspended
 from sqlalchemy import update
 
 from ittybatch.engine.finding import Grade
@@ -14,6 +14,7 @@ from ittybatch.engine.prefect_checks import _check_events
 from ittybatch.engine.waking import Waker
 from ittybatch.ledger import Ledger, runs
 from ittybatch.ledger.batches import read_batch
+from ittybatch.ledger.chunks import chunk_of
 from ittybatch.ledger.control import cancel_batch, hold_batch, resume_batch
 from ittybatch.ledger.identity import batch_owner
 from ittybatch.ledger.legs import begin_leg, end_run
@@ -191,6 +192,20 @@ def test_a_run_that_somebody_suspends_while_it_works_holds_its_batch(scene: Scen
     assert scene.run.state is RunState.SUSPENDED
     assert scene.ledger.write(resume_batch, scene.batch)
     assert scene.waker.round().called == [scene.owner]
+
+
+def test_suspended_and_then_cancelled_on_prefects_page_is_cancelled(scene: Scene) -> None:
+    """Two jobs that were not sent: no one resumes first."""
+    scene.begin()
+    scene.put(Suspended(timeout_seconds=3600))
+    assert scene.waker.round().held == [scene.owner]
+    scene.put(Cancelled())
+    waker = Waker(scene.ledger, scene.flow_runs, lease_s=LEASE_S)
+    assert waker.round().cancelled == [scene.owner]
+    assert scene.ledger.read(chunk_of, scene.chunk).cancelled == 2
+    assert scene.run.state is RunState.ENDED
+    again = Waker(scene.ledger, scene.flow_runs, lease_s=LEASE_S)
+    assert not any(owners for _, owners in again.round().by_kind())
 
 
 def test_a_silent_run_that_was_suspended_holds_its_batch_too(scene: Scene) -> None:

@@ -25,6 +25,20 @@ def test_every_parameter_has_a_title_and_a_description(flow: object) -> None:
         assert shown["description"]
 
 
+def test_runs_that_only_the_receiver_starts_are_accepted_and_marked_in_the_form() -> None:
+    """Prefect checks them by the form's schema, so the form cannot leave their tab out."""
+    schema = run_batch.parameters.model_dump()
+    source = {"type": "requests", "day": "2026-01-31", "digest": "0" * 16}
+    assert validate({"source": source}, schema, preprocess=True) == []
+    [tab] = [
+        each
+        for each in schema["definitions"].values()
+        if each.get("properties", {}).get("type", {}).get("const") == "requests"
+    ]
+    assert tab["title"] == "Requests (receiver only)"
+    assert "one started here is refused" in tab["properties"]["day"]["description"]
+
+
 def test_the_profiles_there_are_are_named() -> None:
     """As a list, beside a tab for any other name."""
     profile = run_batch.parameters.model_dump()["properties"]["profile"]

@@ -41,6 +41,19 @@ def test_the_image_holds_no_tool_and_no_test_of_ours(image: Image) -> None:
     assert not (image.root / "opt/ittybatch/tests").exists()
 
 
+def test_prefect_finds_the_blocks_by_their_entry_point(image: Image, volume: Path) -> None:
+    """As for a flow that loads one by its name, and imports nothing of ours."""
+    script = (
+        "from prefect.plugins import load_prefect_collections as load; "
+        "from prefect.utilities.dispatch import lookup_type; "
+        "from prefect.blocks.core import Block; load(); "
+        "print(lookup_type(Block, 'ittybit-job').__module__)"
+    )
+    command = in_container(image, volume, ["python", "-c", script])
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.startswith("ittybatch.prefect")
+
+
 def test_its_user_can_write_to_its_home_and_temporary_files_only(
     image: Image, volume: Path
 ) -> None:

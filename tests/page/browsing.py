@@ -14,7 +14,7 @@ PATIENCE_MS = 10_000
 # A phone, a laptop, a large screen.
 WIDTHS = (390, 1280, 2560)
 # A restored page is allowed to be asked for what it does not have.
-_EXPECTED = ("status of 404", "status of 422", "status of 503")
+_EXPECTED = ("status of 404", "status of 410", "status of 422", "status of 503")
 
 
 @contextmanager

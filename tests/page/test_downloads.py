@@ -124,4 +124,5 @@ def test_a_report_has_costs_and_a_workbook_is_left_to_the_command(
     page.get(f"{at}/report.xlsx", 404)
     shown = page.get(at)
     assert "report.xlsx" not in "".join(part for part in shown.split('"') if part.startswith("/"))
-    assert f"ittybatch report {batch} -o report.xlsx" in words(shown)
+    why = "As an Excel workbook, which takes too much memory for this server:"
+    assert f"{why} ittybatch report {batch} -o report.xlsx" in words(shown)

@@ -20,7 +20,7 @@ from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.submission import claim_due
 from tests.ledger import library
 from tests.page.steering import Page, words
-from tests.receiver.harness import Running
+from tests.receiver.harness import Running, running
 
 GROUP = "Could not fetch …: HTTP 404"
 
@@ -171,6 +171,34 @@ class TestThePage:
         assert (action.action, action.refused) == ("release", False)
         again = page.told(page.post("/page/held/release", **fields))
         assert "Not done: There is nothing to release" in again
+
+    def test_all_reasons_are_released_at_once_after_a_look(
+        self, ledger: Ledger, ledger_url: str
+    ) -> None:
+        """The link keeps the filters, and says how many jobs and what they cost."""
+        hold(ledger, "in/a.mov", message="It is empty.")
+        hold(ledger, "in/b.mov", "in/c.mov")
+        hold(ledger, "other.mov")
+        look = "bob:battery staple"
+        with running(
+            ledger_url,
+            kind_costs={"video": 0.5},
+            page_auth="ada:correct horse",
+            page_viewer_auth=look,
+        ) as up:
+            page = Page(up, "ada", "correct horse")
+            shown = page.get("/page/held?input=s3://media/in/")
+            assert "Release all 3 jobs … Making them again: about 1.50" in words(shown)
+            assert "Release all 4 jobs" in words(page.get("/page/held"))
+            assert "Release all" not in Page(up, *look.split(":")).get("/page/held")
+            [address] = re.findall(r'href="([^"]+)">Release all', shown)
+            asked = page.get(unescape(address))
+            assert "Release 3 jobs?" in words(asked)
+            hidden = re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', asked)
+            fields: dict[str, Any] = {name: unescape(value) for name, value in hidden}
+            assert "Done: Released 3 jobs" in page.told(page.post("/page/held/release", **fields))
+            assert "Release all" not in page.get("/page/held")  # one reason is left
+        assert [job.input for job in ledger.read(held_jobs)] == ["s3://media/other.mov"]
 
     def test_what_cannot_be_meant_is_refused(self, ledger: Ledger, receiver: Running) -> None:
         """Above all a form without a filter, which would mean everything."""

@@ -107,6 +107,12 @@ def test_it_tells_what_was_asked_what_came_and_when(ledger: Ledger, receiver: Ru
     ):
         assert moment in text, moment
     assert "small video succeeded" in words(page.get(scene.path.replace("page/", "page/regions/")))
+    [form] = re.findall(r'<form[^>]+action="(/page/health/sinks/retry)".*?</form>', html, re.DOTALL)
+    assert "Deliver again what table refused" in text
+    assert "1 result will be delivered to table again." in page.told(page.post(form, sink="table"))
+    assert [each.id for each in ledger.read(pending_page, "table", 10).rows] == [row.id]
+    assert ledger.read(recent_actions)[0].details == {"sink": "table"}
+    assert "Deliver again what" not in page.get(scene.path)
 
 
 ERROR = {"kind": "invalid_input", "message": "no video stream"}

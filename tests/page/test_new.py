@@ -149,7 +149,7 @@ def test_no_price_is_guessed_no_signature_shown_and_no_name_runs(on_sqlite: View
     changed = re.sub(r"[A-Y]", "Z", sealed(answer), count=3)
     refused = on_sqlite.post("/page/new/take", {"sealed": changed})
     assert refused.status_code == 410
-    assert "older than six hours, or is not of this page" in text(refused)
+    assert "older than 6 hours, or is not of this page" in text(refused)
 
 
 def test_who_may_only_look_changes_nothing(

@@ -107,6 +107,7 @@ def test_a_large_file_goes_in_parts_and_can_be_given_up(
     early = viewer.post("/page/new/uploads/complete", confirmed)
     assert early.status_code == 422
     assert "have not arrived" in early.json()["error"]
+    assert early.json()["remedy"] == "Try again: the file is sent from its beginning."
     assert viewer.post("/page/new/uploads/abort", {"id": begun["id"]}).status_code == 204
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
     # The API is off, and what the page began would be none of its uploads.

@@ -53,6 +53,12 @@ def edit_list(path: Path) -> None:
     make_media(path, "-ss", "3.3", "-i", str(whole), "-c", "copy")
 
 
+def with_trailer(path: Path) -> None:
+    film(path, seconds=3)
+    with path.open("ab") as file:
+        file.write(bytes(range(0xF0, 0xFF)) + b"8db42d694ccc418790edff439fe026bf")
+
+
 def longer_subtitles(path: Path) -> None:
     lines = path.with_suffix(".srt")
     lines.write_text("1\n00:00:00,000 --> 00:00:12,000\nFin\n")
@@ -174,6 +180,7 @@ MAKERS: dict[str, Callable[[Path], object]] = {
     "cut.wav": lambda path: half(path, "-map", "1:a", "-c:a", "pcm_s16le"),
     "cut.flac": lambda path: half(path, "-map", "1:a", "-c:a", "flac"),
     "edit.mp4": edit_list,
+    "trailer.mp4": with_trailer,
     "subtitled.mkv": longer_subtitles,
     **{f"orientation-{number}.jpg": turned(number) for number in range(1, 9)},
     "rotated.mp4": rotated_film,
@@ -264,6 +271,7 @@ CASES: tuple[Case, ...] = (
         for form in ("jpg", "png", "webp", "gif", "tiff", "avif")
     ),
     Case("not half of one", "edit.mp4", "video", size=FULL, seconds=4.7),
+    Case("not half of one", "trailer.mp4", "video", size=FULL, seconds=3),
     Case("not half of one", "subtitled.mkv", "video", size=FULL, seconds=3),
     Case("not half of one", "no-length.mp3", "audio", seconds=4),
     *(

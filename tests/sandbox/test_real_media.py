@@ -114,11 +114,13 @@ def test_what_is_there_of_half_an_upload_can_be_had(encoding: Running, odd_url: 
     assert error_of(late).startswith("the input breaks off after ")
 
 
-@pytest.mark.parametrize(("name", "lasts_s"), [("edit.mp4", 4.7), ("subtitled.mkv", 3)])
+@pytest.mark.parametrize(
+    ("name", "lasts_s"), [("edit.mp4", 4.7), ("trailer.mp4", 3), ("subtitled.mkv", 3)]
+)
 def test_a_whole_file_is_not_taken_for_half_of_one(
     encoding: Running, odd_url: str, name: str, lasts_s: float
 ) -> None:
-    """Neither hidden beginnings nor subtitles that outlast the film make it incomplete."""
+    """Neither hidden beginnings, nor what a camera appends, nor subtitles that outlast the film."""
     output = output_of(encoding.run(input=f"{odd_url}/{name}"))
     assert output["duration"] == pytest.approx(lasts_s, abs=0.15)
 

@@ -6,7 +6,7 @@ reported is compared with the duration of the input. A failed check never stops 
 
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -21,7 +21,7 @@ import httpx
 import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ittybatch.engine.reports.durations import InputDurations, is_too_short
+from ittybatch.engine.reports.durations import DurationLookup, Durations, is_too_short
 from ittybatch.engine.reports.signs import LONGEST, fits
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.options import Kind
@@ -86,11 +86,11 @@ class OutputChecks:
     """Checks outputs concurrently.
 
     Args:
-        durations: Finds the durations of inputs; None for no comparison.
+        durations: Looks up durations; None for no comparison.
         at_once: Maximum number of requests in flight.
     """
 
-    def __init__(self, durations: InputDurations | None = None, at_once: int = AT_ONCE) -> None:
+    def __init__(self, durations: DurationLookup | None = None, at_once: int = AT_ONCE) -> None:
         self._durations = durations
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="check")
         self._web = httpx.Client(
@@ -119,15 +119,14 @@ class OutputChecks:
 
     def check(self, rows: Sequence[Result]) -> list[Result]:
         """Return the rows, with `check` set on jobs that succeeded."""
-        inputs = self._durations.of(rows) if self._durations else {}
-        return list(self._threads.map(partial(self._checked, inputs), rows))
+        durations = self._durations.of(rows) if self._durations else Durations()
+        return list(self._threads.map(partial(self._checked, durations), rows))
 
-    def _checked(self, inputs: Mapping[str, float], row: Result) -> Result:
+    def _checked(self, durations: Durations, row: Result) -> Result:
         if row.state is not JobState.SUCCEEDED:
             return row
         check = self._check(row)
-        input_s = inputs.get(row.input)
-        if check in {Check.OK, Check.UNKNOWN} and input_s and is_too_short(row, input_s):
+        if check in {Check.OK, Check.UNKNOWN} and is_too_short(row, durations):
             check = Check.TOO_SHORT
         return replace(row, check=check.value)
 

@@ -1,11 +1,13 @@
-"""Durations of inputs, as measured by Ittybit.
+"""Durations of inputs and outputs, as measured by Ittybit.
 
 Each job at Ittybit lists its tasks. The first task, `probe`, reports the duration of the input;
-see https://ittybit.com/api/get-job.
+see https://ittybit.com/api/get-job. Webhooks in envelope form leave out the output's duration, so
+those outputs are looked up as well.
 """
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -13,6 +15,7 @@ import orjson
 from ittybatch.engine.connection import connect
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.client import IttybitClient
+from ittybatch.ittybit.job import Job
 from ittybatch.ittybit.options import Kind
 from ittybatch.ledger.results import Result
 from ittybatch.ledger.states import JobState
@@ -28,8 +31,21 @@ _TOLERANCE_S = 1.0
 _TOLERANCE_SHARE = 0.05
 
 
-class InputDurations:
-    """Requests durations of inputs from Ittybit. If a request fails, its duration is unknown.
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """Known durations in seconds.
+
+    Args:
+        inputs: Of inputs, by URI.
+        outputs: Of outputs that the ledger knows no duration of, by Ittybit's id of their job.
+    """
+
+    inputs: Mapping[str, float] = field(default_factory=dict)
+    outputs: Mapping[str, float] = field(default_factory=dict)
+
+
+class DurationLookup:
+    """Requests durations from Ittybit. If a request fails, its durations are unknown.
 
     Args:
         settings: Ittybit's address and API key. Without a key, every duration is unknown.
@@ -39,28 +55,32 @@ class InputDurations:
         self._settings = settings
         self._failures = 0
 
-    def of(self, rows: Iterable[Result]) -> Mapping[str, float]:
-        """Look up the durations of the jobs' inputs, one request per input.
-
-        Returns:
-            Known durations in seconds, by the URI of the input.
-        """
-        tasks = {row.input: row.task_id for row in rows if row.task_id and _is_timed(row)}
+    def of(self, rows: Iterable[Result]) -> Durations:
+        """Look up durations: one request per input, and one per output of unknown duration."""
+        timed = [row for row in rows if row.task_id and _is_timed(row)]
+        # The job of an output of unknown duration tells that of its input, too.
+        timed.sort(key=lambda row: row.duration_s is None)
+        of_inputs = {row.input: str(row.task_id) for row in timed}
+        unknown = {str(row.task_id) for row in timed if row.duration_s is None}
+        tasks = sorted({*of_inputs.values(), *unknown})
         if not tasks or self._failures >= _MAX_FAILURES or self._settings.api_key is None:
-            return {}
-        return asyncio.run(self._look_up(tasks))
+            return Durations()
+        jobs = asyncio.run(self._look_up(tasks))
+        inputs = {uri: _probed_duration(jobs.get(task)) for uri, task in of_inputs.items()}
+        outputs = {task: _output_duration(jobs.get(task)) for task in unknown}
+        return Durations(_known(inputs), _known(outputs))
 
-    async def _look_up(self, tasks: Mapping[str, str]) -> Mapping[str, float]:
+    async def _look_up(self, tasks: Sequence[str]) -> Mapping[str, Job]:
         slots = asyncio.Semaphore(_MAX_CONCURRENT)
         async with connect(self._settings) as client:
             found = await asyncio.gather(
-                *(self._look_up_one(client, slots, task) for task in tasks.values())
+                *(self._look_up_one(client, slots, task) for task in tasks)
             )
-        return {uri: seconds for uri, seconds in zip(tasks, found, strict=True) if seconds}
+        return {task: job for task, job in zip(tasks, found, strict=True) if job is not None}
 
     async def _look_up_one(
         self, client: IttybitClient, slots: asyncio.Semaphore, task: str
-    ) -> float | None:
+    ) -> Job | None:
         async with slots:
             if self._failures >= _MAX_FAILURES:
                 return None
@@ -71,32 +91,43 @@ class InputDurations:
                 self._failures += 1
                 return None
         self._failures = 0
-        return _probed_duration(job.raw)
+        return job
 
 
-def is_too_short(row: Result, input_s: float) -> bool:
+def is_too_short(row: Result, durations: Durations) -> bool:
     """Check whether a job's output is shorter than the part of the input that it should cover.
 
     Args:
         row: A job that succeeded.
-        input_s: Duration of the job's input in seconds.
+        durations: What was looked up.
+
+    Returns:
+        False also if one of the two durations is unknown.
     """
-    if row.duration_s is None or not _is_timed(row):
+    input_s = durations.inputs.get(row.input)
+    output_s = row.duration_s or durations.outputs.get(row.task_id or "")
+    if input_s is None or output_s is None or not _is_timed(row):
         return False
     options = _options(row)
     start, end = _seconds(options.get("start")) or 0.0, _seconds(options.get("end"))
     expected_s = min(input_s, end if end is not None else input_s) - start
-    return expected_s - row.duration_s > max(_TOLERANCE_S, _TOLERANCE_SHARE * expected_s)
+    return expected_s - output_s > max(_TOLERANCE_S, _TOLERANCE_SHARE * expected_s)
 
 
 def _is_timed(row: Result) -> bool:
-    return (
-        row.state is JobState.SUCCEEDED and row.duration_s is not None and row.kind in _TIMED_KINDS
-    )
+    return row.state is JobState.SUCCEEDED and row.kind in _TIMED_KINDS
 
 
-def _probed_duration(job: Mapping[str, Any]) -> float | None:
-    tasks = job.get("tasks")
+def _known(durations: Mapping[str, float | None]) -> dict[str, float]:
+    return {of: seconds for of, seconds in durations.items() if seconds}
+
+
+def _output_duration(job: Job | None) -> float | None:
+    return job.outputs[0].duration_s if job is not None and job.outputs else None
+
+
+def _probed_duration(job: Job | None) -> float | None:
+    tasks = job.raw.get("tasks") if job is not None else None
     for task in tasks if isinstance(tasks, Sequence) else ():
         if isinstance(task, Mapping) and task.get("kind") == "probe":
             output = task.get("output")

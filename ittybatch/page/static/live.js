@@ -15,6 +15,7 @@
   let paused = false;
   let state = "off";
   let last = 0;
+  let seenAt = Date.now(); // the time of what the page shows
   let port = null;
   let source = null;
 
@@ -105,6 +106,9 @@
     }
   }
 
+  // As the server writes times, `12:34:56 UTC`.
+  const clock = (time) => `${new Date(time).toISOString().slice(11, 19)} UTC`;
+
   function tell(text) {
     const outcome = document.getElementById("outcome");
     const notice = document.createElement("p");
@@ -118,8 +122,10 @@
   // themselves comes from a form, not from <body>, and is shown.
   document.addEventListener("htmx:before:request", (event) => {
     const cause = event.detail.ctx.sourceEvent;
-    if (paused && cause && cause.type === "changed" && cause.target === document.body)
-      event.preventDefault();
+    if (!cause) return;
+    const isChange = cause.type === "changed" && cause.target === document.body;
+    // A region that asks every second or two does so only while somebody sees the answer.
+    if (cause.type === "every" ? !wanted() : paused && isChange) event.preventDefault();
   });
 
   // The answer to a form has regions as they are now. One that was asked for earlier may come
@@ -151,7 +157,7 @@
     tell(
       posted
         ? `Not done: the server answered ${status}.`
-        : `The server answered ${status}; what you see is from ${new Date(last).toLocaleTimeString()}.`,
+        : `The server answered ${status}; what you see is from ${clock(seenAt)}.`,
     );
   });
   document.addEventListener("htmx:error", ({ detail }) => {
@@ -161,7 +167,9 @@
     else hear("lost");
   });
 
-  document.addEventListener("htmx:after:swap", () => {
+  document.addEventListener("htmx:after:swap", ({ detail }) => {
+    const { request, response } = detail.ctx;
+    if (request.method === "GET" && response && response.status < 400) seenAt = Date.now();
     reachScrollers();
     closable();
   });

@@ -16,6 +16,8 @@
   const TRIES = 6;
   const LONGEST_WAIT = 30000;
   let chosen = [];
+  let quoted = []; // the files of the quote that is shown; `chosen` may be newer
+  let asking = null; // the controller of the request for the newest quote
   let run = null; // the sending that goes on
 
   const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -35,7 +37,12 @@
     return (job) => new Promise((done, failed) => { waiting.push({ job, done, failed }); next(); });
   }
 
-  class Refused extends Error {}
+  class Refused extends Error {
+    constructor(why, status) {
+      super(why);
+      this.status = status;
+    }
+  }
   class GivenUp extends Error {}
 
   // Posts a form to the page; tries again while the server or the bucket is unavailable.
@@ -51,7 +58,7 @@
         const json = (answer.headers.get("Content-Type") || "").includes("json");
         if (answer.ok) return json ? JSON.parse(text) : text;
         why = json ? Object.values(JSON.parse(text)).join(" ") : text;
-        if (answer.status < 500) throw new Refused(why);
+        if (answer.status < 500) throw new Refused(why, answer.status);
       } catch (error) {
         if (error instanceof Refused) throw error;
         why = why || "The server did not answer.";
@@ -114,8 +121,16 @@
     file.bar.hidden = false;
     if (!file.id) {
       const begun = await call(to.begin, { sealed: current.sealed, number: file.number }, current);
-      Object.assign(file, { id: begun.id, headers: begun.headers, count: begun.part_count });
-      file.first = begun;
+      // Sealed anew: the form's own seal is too old when the last of many large files has arrived.
+      // A server of an earlier version, during a deploy, does not seal anew.
+      const { id, headers, part_count: count, sealed = current.sealed } = begun;
+      current.sealed = sealed;
+      Object.assign(file, { id, headers, count, sealed, first: begun });
+      if (current.ended) {
+        // Given up while it began: giveUp() did not know its id.
+        call(to.abort, { id }).catch(() => {});
+        throw new GivenUp();
+      }
     }
     let page = file.first;
     file.first = null; // its URLs are used once: a later try gets new ones
@@ -131,7 +146,7 @@
     file.say("checking …");
     const { jobs } = await call(
       to.complete,
-      { id: file.id, sealed: current.sealed, number: file.number },
+      { id: file.id, sealed: file.sealed, number: file.number },
       current,
     );
     file.jobs = jobs;
@@ -167,6 +182,8 @@
     } catch (error) {
       if (error instanceof GivenUp) return file.say("given up");
       file.failed = true;
+      // The upload has expired, is gone, or is not what was announced: another try begins it again.
+      if ([404, 410, 422].includes(error.status)) Object.assign(file, { id: null, sent: new Set() });
       file.row.classList.add("bad");
       file.bar.hidden = true;
       const again = document.createElement("button");
@@ -211,8 +228,14 @@
 
   async function send(confirm) {
     const rows = [...place.querySelectorAll("[data-file]")];
+    const contents = rows.map((row) => quoted[Number(row.dataset.place)]);
+    const differs = ({ dataset }, file) =>
+      !file || file.name !== dataset.name || file.size !== Number(dataset.size);
+    if (asking || rows.some((row, index) => differs(row, contents[index]))) {
+      return tell("The files are not those that were shown. Nothing was sent. Choose them again.");
+    }
     const current = { ended: false, requests: new Set(), sealed: confirm.elements.sealed.value };
-    current.files = rows.map((row) => fileOf(row, chosen[Number(row.dataset.place)]));
+    current.files = rows.map((row, index) => fileOf(row, contents[index]));
     run = current;
     confirm.querySelector(".confirm").disabled = true;
     drop.hidden = true;
@@ -231,7 +254,8 @@
       }
     }
     run = null;
-    chosen = [];
+    ask(null);
+    chosen = quoted = [];
     input.value = "";
     drop.hidden = false;
     place.replaceChildren();
@@ -245,25 +269,42 @@
     place.replaceChildren(notice);
   }
 
+  // Only the newest request for a quote may be shown: an older one is of other files.
+  function ask(controller) {
+    if (asking) asking.abort();
+    asking = controller;
+    if (asking) place.setAttribute("aria-busy", "true");
+    else place.removeAttribute("aria-busy");
+    const confirm = place.querySelector(".confirm");
+    if (confirm) confirm.disabled = Boolean(asking);
+  }
+
   async function show() {
     if (!chosen.length || run) return;
+    const files = chosen;
+    const own = new AbortController();
     const fields = new URLSearchParams(new FormData(form));
-    for (const file of chosen) {
+    for (const file of files) {
       fields.append("name", file.name);
       fields.append("type", file.type);
       fields.append("size", file.size);
     }
-    place.setAttribute("aria-busy", "true");
+    ask(own);
+    let text = "The server did not answer. Nothing was sent.";
+    let isQuote = false;
     try {
-      // The server's own template, in which every name is escaped.
-      const answer = await fetch(to.preview, { method: "POST", body: fields });
-      const text = await answer.text();
-      if ((answer.headers.get("Content-Type") || "").startsWith("text/html")) place.innerHTML = text;
-      else tell(text);
+      const answer = await fetch(to.preview, { method: "POST", body: fields, signal: own.signal });
+      text = await answer.text();
+      isQuote = (answer.headers.get("Content-Type") || "").startsWith("text/html");
     } catch {
-      tell("The server did not answer. Nothing was sent.");
+      // What is told says so.
     }
-    place.removeAttribute("aria-busy");
+    if (asking !== own) return;
+    ask(null);
+    quoted = files;
+    // The server's own template, in which every name is escaped.
+    if (isQuote) place.innerHTML = text;
+    else tell(text);
   }
 
   function choose(files) {

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from html import unescape
 
 import pytest
 
@@ -63,6 +64,22 @@ def test_filters_are_in_the_address(ledger: Ledger, page: Page) -> None:
     ):
         assert "No batch fits." in words(page.get(f"/page/?{query}"))
     assert f'id="batch-{asking}"' in page.get("/page/?state=nonsense&since=soon&window=2y")
+
+
+def test_the_way_back_to_the_newest_keeps_every_filter(ledger: Ledger, page: Page) -> None:
+    """And the dates say whose days they are."""
+    batch = waiting(ledger)
+    asked = f"q={batch}&state=unapproved&since=2026-01-01&until=2099-01-01&window=6h"
+    shown = unescape(page.get(f"/page/?after=x&{asked}&done=1"))
+    [newest] = re.findall(r'href="([^"]+)">Newest batches', shown)
+    assert newest == f"/page/?{asked}"
+    first = page.get(newest)
+    assert f'id="batch-{batch}"' in first
+    assert "Newest batches" not in first
+    assert re.findall(r"<label>([^<]+) <input type=\"date\"", first) == [
+        "Begun since (UTC)",
+        "until (UTC)",
+    ]
 
 
 def test_a_drawing_says_what_it_shows_in_words_too() -> None:
