@@ -15,7 +15,16 @@ from ittybatch.profiles.item import S3_SCHEME
 from ittybatch.sources.s3 import split_uri
 
 _MAX_URL_CHARS = 4096
-_PRIVATE_NAMES = ("localhost", "local", "internal", "localdomain", "lan", "intranet", "home.arpa")
+# Reserved names, and those that companies, routers and Kubernetes use although they are not.
+_PRIVATE_NAMES = (
+    "localhost", "local", "internal", "localdomain", "localnet", "lan", "intranet", "intra",
+    "home", "home.arpa", "corp", "mail", "private", "priv", "svc", "consul",
+)  # fmt: skip
+# The only IPv6 addresses that are routed on the internet. The others are special, now or later.
+_ROUTED = ipaddress.IPv6Network("2000::/3")
+# https://www.rfc-editor.org/rfc/rfc5214#section-6.1, with and without the bit for unique addresses
+_ISATAP = frozenset({0x0000_5EFE, 0x0200_5EFE})
+_NAT64 = 0x64FF9B << 64
 # Whitespace and control characters: parsers disagree about what they mean.
 _UNSAFE = re.compile(r"[\x00-\x20\x7f-\x9f\\]")
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
@@ -119,17 +128,20 @@ def _number(part: str) -> int:
 def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour or _translated(address)
-        if inner is not None:
-            return _is_public(inner)
-        if address.teredo is not None:
+        if inner is not None and not _is_public(inner):
+            return False
+        if address.ipv4_mapped is not None or int(address) >> 32 == _NAT64:
+            return True
+        if address not in _ROUTED or address.teredo is not None:
             return False
     return address.is_global and not address.is_multicast
 
 
 def _translated(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address inside `::a.b.c.d` or `64:ff9b::a.b.c.d`."""
+    """The IPv4 address inside `64:ff9b::a.b.c.d`, or one of ISATAP, `...:0:5efe:a.b.c.d`."""
     high, low = int(address) >> 32, int(address) & 0xFFFF_FFFF
-    return ipaddress.IPv4Address(low) if high in {0, 0x64FF9B << 64} else None
+    is_inside = high == _NAT64 or high & 0xFFFF_FFFF in _ISATAP
+    return ipaddress.IPv4Address(low) if is_inside else None
 
 
 def _ascii(host: str) -> str:

@@ -57,6 +57,9 @@ def wanted_of(body: str | bytes | dict[str, Any], declared: Declared) -> EventRe
         body: An event of EventBridge, a notification of S3 or of another store, either of them in
             an envelope of SNS, or a database webhook of Supabase: its JSON, or the object.
         declared: Which objects and rows get which jobs.
+
+    Raises:
+        RequestRefused: A row names an object of a bucket that its table does not allow.
     """
     content = body if isinstance(body, dict) else _row_event(body)
     if content is not None and is_row_event(content):

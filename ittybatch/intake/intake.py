@@ -2,20 +2,28 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from ittybatch.engine.options import RunOptions
 from ittybatch.intake.brakes import Brakes
 from ittybatch.intake.live_profiles import LiveProfiles
 from ittybatch.intake.loops import refuse_loops
+from ittybatch.intake.objects import Objects
 from ittybatch.intake.orders import Orders, identity_of
 from ittybatch.intake.sender import LEASE_S, Sender, Sent
 from ittybatch.intake.taken import Taken, TakenJob
-from ittybatch.intake.wanted import IdempotencyConflict, RequestRefused, TaskSpec, Wanted
-from ittybatch.ledger import Ledger
+from ittybatch.intake.wanted import (
+    IdempotencyConflict,
+    MayBeTaken,
+    RequestRefused,
+    TaskSpec,
+    Wanted,
+)
+from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.database import LedgerUnavailable
 from ittybatch.ledger.intake import (
     DestinationTaken,
@@ -34,6 +42,7 @@ __all__ = [
     "IdempotencyConflict",
     "Intake",
     "LedgerUnavailable",
+    "MayBeTaken",
     "RequestRefused",
     "Taken",
     "TakenJob",
@@ -48,12 +57,25 @@ _MAX_PENDING = 10_000
 _MAX_COMMIT_S = 4.0
 
 
+class _GivenUp(Exception):
+    """The callers were told that nothing was taken, so nothing may be committed."""
+
+
 @dataclass(eq=False, slots=True)
 class _Waiting:
-    """A request that waits for its commit."""
+    """A request that waits for its commit.
+
+    Args:
+        order: The request's order.
+        future: Is given its jobs.
+        given_up: Whether its caller was told that it was not taken.
+        committing: Whether its commit has begun, so that its outcome is open until the end.
+    """
 
     order: Order
     future: asyncio.Future[Sequence[OrderedJob]]
+    given_up: bool = False
+    committing: bool = False
 
 
 class Intake:
@@ -67,6 +89,7 @@ class Intake:
         options: Options of the batches, by profile; those of `requests` are for requests without
             a profile.
         watched: The folders, `s3://bucket/prefix/`, whose new objects are requests.
+        objects: Looks at the objects that requests name; the intake closes it.
         on_recorded: Called in the event loop after Ittybit's answers were recorded.
 
     Raises:
@@ -80,6 +103,7 @@ class Intake:
         options: Mapping[str, RunOptions] | None = None,
         watched: Sequence[str] = (),
         *,
+        objects: Objects | None = None,
         on_recorded: Callable[[], None] = lambda: None,
     ) -> None:
         self._ledger = ledger
@@ -89,12 +113,15 @@ class Intake:
             options or {},
             allow_private=settings.allow_private_urls,
         )
+        self._objects = objects or Objects()
         self._sender = Sender(ledger, settings, on_recorded)
         self._brakes = Brakes(ledger)
         self._pending: list[_Waiting] = []
         self._arrived = asyncio.Event()
         # One thread: SQLite has one writer, and on Postgres groups commit one after another.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="intake")
+        # Decides between a commit that begins and callers that are told not to wait for it.
+        self._deciding = threading.Lock()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -113,6 +140,7 @@ class Intake:
         await self._sender.stop()
         await self._brakes.stop()
         self._thread.shutdown(wait=True)
+        self._objects.close()
 
     async def take(self, wanted: Wanted, *, answer_within_s: float = 0.8) -> Taken:
         """Take a request. When this returns, the ledger holds it.
@@ -125,12 +153,16 @@ class Intake:
         Raises:
             RequestRefused: Something is wrong with the request; nothing was taken.
             IdempotencyConflict: Its Idempotency-Key came with another body before.
-            LedgerUnavailable: The ledger cannot be reached, or is too slow. Sent again, the
-                request makes nothing twice.
+            MayBeTaken: The commit had begun and its end is not known. Sent again, with its
+                Idempotency-Key if it has one, the request makes nothing twice.
+            LedgerUnavailable: The ledger cannot be reached, or is too slow; nothing was taken.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + answer_within_s
         try:
+            item = await self._objects.identified(wanted.item)
+            if item is not wanted.item:
+                wanted = replace(wanted, item=item)
             order = self._orders.order(wanted)
             refuse_loops(order.planned.item, order.planned.jobs, self._watched)
         except RequestRefused:
@@ -194,30 +226,52 @@ class Intake:
     async def _take_group(self, group: Sequence[_Waiting]) -> None:
         commit = asyncio.create_task(self._commit(group))
         while not (await asyncio.wait({commit}, timeout=_MAX_COMMIT_S))[0]:
-            # The commit may still succeed; a request that is sent again finds its jobs then.
-            _fail([*group, *self._pending], _busy("The database takes too long."))
-            self._pending.clear()
+            self._give_up(group, _busy("The database takes too long."))
         try:
             commit.result()
         except LedgerUnavailable as error:
-            # Requests that arrived meanwhile would wait as long and fail, too.
-            not_taken = [*group, *self._pending]
-            self._pending.clear()
-            logger.warning("%d requests were not taken: %s", len(not_taken), error)
-            _fail(not_taken, error)
+            logger.warning("Requests were not taken: %s", error)
+            self._give_up(group, error)
         except Exception as error:  # the loop must survive; the callers are told
             logger.exception("A request could not be taken.")
             _fail(group, error)
 
+    def _give_up(self, group: Sequence[_Waiting], why: LedgerUnavailable) -> None:
+        """Tell the callers of a group that it was not taken, or may have been.
+
+        Requests that arrived meanwhile would wait as long and fail, too.
+        """
+        with self._deciding:
+            for waiting in group:
+                waiting.given_up = not waiting.committing
+        open_ = [waiting for waiting in group if waiting.committing]
+        _fail(open_, MayBeTaken("The ledger has not said in time whether it took the request."))
+        _fail([*group, *self._pending], why)
+        self._pending.clear()
+
+    def _take_unless_given_up(
+        self, transaction: Transaction, group: Sequence[_Waiting], *, send: bool
+    ) -> Receipt:
+        """Take a group, or nothing if its callers were told so while the database waited."""
+        if any(waiting.given_up for waiting in group):
+            raise _GivenUp
+        receipt = take(
+            transaction, [waiting.order for waiting in group], send=send, lease_s=LEASE_S
+        )
+        with self._deciding:
+            if any(waiting.given_up for waiting in group):
+                raise _GivenUp
+            for waiting in group:
+                waiting.committing = True
+        return receipt
+
     async def _commit(self, group: Sequence[_Waiting]) -> None:
         try:
             receipt = await self._ledger.write_from_loop(
-                self._thread,
-                take,
-                [waiting.order for waiting in group],
-                send=self._sender.may_claim,
-                lease_s=LEASE_S,
+                self._thread, self._take_unless_given_up, group, send=self._sender.may_claim
             )
+        except _GivenUp:
+            return
         except LedgerUnavailable:
             raise
         except DestinationTaken as error:
@@ -238,6 +292,7 @@ class Intake:
 
     async def _commit_each(self, group: Sequence[_Waiting]) -> None:
         for waiting in group:
+            waiting.committing = False  # the commit of the group has failed, and left nothing
             try:
                 await self._commit([waiting])
             except LedgerUnavailable:

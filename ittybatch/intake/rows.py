@@ -4,14 +4,17 @@ https://supabase.com/docs/guides/database/webhooks
 """
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from ittybatch.intake.declared import Declared
-from ittybatch.intake.wanted import Wanted
+from ittybatch.intake.wanted import RequestRefused, Wanted
 from ittybatch.profiles import Item
+from ittybatch.sources.entry import visible
 from ittybatch.sources.event import UnreadableError
 
 _TYPES = frozenset({"INSERT", "UPDATE", "DELETE"})
+_MAX_SHOWN = 80
 
 
 def is_row_event(content: Mapping[str, Any]) -> bool:
@@ -32,6 +35,7 @@ def row_wanted(content: Mapping[str, Any], declared: Declared) -> Wanted | str:
 
     Raises:
         UnreadableError: The row does not have what its declaration names.
+        RequestRefused: The row names an object of a bucket that its declaration does not allow.
     """
     if content["type"] != "INSERT":
         return "other event"
@@ -54,6 +58,16 @@ def row_wanted(content: Mapping[str, Any], declared: Declared) -> Wanted | str:
         raise UnreadableError(f"has no text in `record.{table.url_column}`")
     if isinstance(row_id, bool) or not isinstance(row_id, str | int) or row_id == "":
         raise UnreadableError(f"has no text or whole number in `record.{table.id_column}`")
+    if not table.allows(url.strip()):
+        bucket = visible(Item(url.strip()).bucket)[:_MAX_SHOWN]
+        raise RequestRefused(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            f"record.{table.url_column}",
+            f"Rows of table {table.table} may not name objects of the bucket {bucket}. Nothing "
+            "was made.",
+            f"Give the row an https:// URL. Or, if nobody but you writes these rows, add `buckets: "
+            f"[{bucket}]` to the table in intake.yaml, and start the receiver again.",
+        )
     return Wanted(
         item=Item(url),
         profile=table.profile,

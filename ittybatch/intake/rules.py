@@ -17,12 +17,14 @@ from pydantic_core import PydanticCustomError
 
 from ittybatch.intake.wanted import TaskSpec
 from ittybatch.ittybit.options import InvalidOptions, Kind, canonical_options
+from ittybatch.profiles.item import S3_SCHEME, Item
 from ittybatch.profiles.keys import is_bucket_name
 from ittybatch.profiles.rendition import SEVERAL, Slug
 from ittybatch.sources.entry import has_unseen, visible
 from ittybatch.sources.filters import ObjectFilters, Rule, litter_rules, wanted_rules
 
 _MAX_TASKS = 20
+_MAX_BUCKETS = 100
 _NAME = re.compile(r"[^\x00-\x1f\x7f\"]{1,200}")
 
 
@@ -180,6 +182,8 @@ class TableDeclared(MakesJobs):
         schema_name: Its schema.
         url_column: The column that holds the URL of the input.
         id_column: The column whose value becomes `metadata.job_id`.
+        buckets: The buckets whose objects rows may name as `s3://bucket/key`. Rows may be written
+            by end users, and Ittybit reads whatever its storage connection may read.
     """
 
     model_config = ConfigDict(
@@ -190,3 +194,8 @@ class TableDeclared(MakesJobs):
     schema_name: Name = Field("public", alias="schema")
     url_column: Name = "input_url"
     id_column: Name = "id"
+    buckets: Annotated[tuple[Bucket, ...], Field(max_length=_MAX_BUCKETS)] = ()
+
+    def allows(self, url: str) -> bool:
+        """Say whether rows may name a URL; only objects of buckets are restricted here."""
+        return not url.startswith(S3_SCHEME) or Item(url).bucket in self.buckets

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.redaction import redacted
-from ittybatch.sources.entry import bare_etag
+from ittybatch.sources.head import entry_of_head
 from ittybatch.sources.page import SourceError
 from ittybatch.sources.s3 import aws_client, can_sign, client_in_region_of, failure, is_at_aws
 
@@ -263,11 +263,11 @@ class UploadStore:
             answer = self._ask(lambda: self._client.head_object(Bucket=self._bucket, Key=key))
         except FileNotFoundError:
             return None
-        version = answer.get("VersionId") if self._versioned else None
+        entry = entry_of_head(key, answer, versioned=self._versioned)
         return Stored(
             answer["ContentLength"],
             answer.get("ContentType", "").lower(),
-            (version if version != "null" else None) or bare_etag(answer.get("ETag")),
+            entry.fingerprint,
             answer["LastModified"],
         )
 

@@ -184,7 +184,7 @@ class Uploads:
             RequestRefused: There is no such upload, a part is missing, or the file is not what
                 was announced. Such a file is deleted.
             StoreUnavailable: The bucket cannot be used. Nothing was lost: repeat the call.
-            LedgerUnavailable: Nothing was taken: repeat the call.
+            LedgerUnavailable: Nothing was taken, or it is not known: repeat the call.
         """
         item = await self.store(upload_id, etags)
         upload = self._open(upload_id)
@@ -278,7 +278,11 @@ class Uploads:
         return await asyncio.shield(self._looking)
 
     async def abort(self, upload_id: str) -> None:
-        """Abort an upload: what was sent is removed, and it can no longer be completed.
+        """Abort an upload of several parts: they are removed, and it can no longer be completed.
+
+        An upload of one part leaves nothing to abort: until its URL expires, whoever has it can
+        send the file, and whoever has the id can complete it then. Nothing is recorded, because
+        nothing about uploads is, and S3 cannot withdraw a URL.
 
         Raises:
             RequestRefused: There is no such upload, or its file has arrived.

@@ -7,6 +7,7 @@ from typing import Any
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger.actions import Asker
+from ittybatch.ledger.database import LedgerUnavailable
 from ittybatch.profiles import Item
 
 
@@ -40,6 +41,22 @@ class IdempotencyConflict(RequestRefused):
             "This Idempotency-Key belongs to an earlier request with another body. "
             "Nothing was made for this one.",
             "Send this request with a key of its own, or the first body to get the first answer.",
+        )
+
+
+class MayBeTaken(LedgerUnavailable):
+    """The ledger did not say in time whether it has committed a request, or has a part of it.
+
+    Args:
+        message: What is known.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            message,
+            remedy="Send the same request again in a few seconds, with the same Idempotency-Key if "
+            "it had one: what was taken is found, and not made twice. A request with `again` and "
+            "without a key would be made, and paid for, again.",
         )
 
 

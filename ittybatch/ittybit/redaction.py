@@ -16,9 +16,21 @@ _USER = re.compile(
 )
 # Secret parameters in the query of any URL, whether or not the whole query is masked.
 _PARAMETER = re.compile(
-    r"(?i)(?<![a-z])((?:[a-z-]{0,40}[_-])?(?:password|passwd|pwd|secret|token|signature|credential)=)"
-    r"[^\s&\"'<>]+"
+    r"(?i)((?:password|passwd|pwd|secret|token|signature|credential|jwt|hmac"
+    r"|(?:api|access|private)[_-]?key|(?<![a-z])(?:auth|sig))=)[^\s&\"'<>]+"
 )
+# Parameters of a query whose values nobody needs to hide. All others may be keys or signatures.
+_HARMLESS = frozenset(
+    {
+        "v", "ver", "version", "versionid", "rev", "w", "width", "h", "height", "size", "dpr",
+        "fit", "crop", "format", "fm", "ext", "type", "quality", "q", "t", "time", "start", "end",
+        "from", "to", "offset", "duration", "fps", "lang", "locale", "page", "download", "dl",
+        "raw", "alt", "filename", "name", "response-content-type", "response-content-disposition",
+    }
+)  # fmt: skip
+# Even so, a long value may be a token, and one with other characters a list of parameters.
+_SHORT_VALUE = re.compile(r"[\w.,:/%+*-]{0,24}")
+_HIDDEN = "..."
 _PATTERNS = (
     (re.compile(r"(?i)\b(bearer\s+)[^\s\"',;]+"), rf"\1{_MASK}"),
     (re.compile(r"\b(?:ittybit|sk)_(?:live|test)_[\w-]+"), _MASK),
@@ -30,7 +42,7 @@ _PATTERNS = (
 # Names whose value in JSON is a secret. `token_count` and `keyframes` are none.
 _SECRET_NAME = re.compile(
     r"(?i)(?:^|[_\W]|(?<=[a-z])(?-i:(?=[A-Z])))"
-    r"(?:password|passwd|pwd|secret|token|signature|credentials?|authorization|cookie"
+    r"(?:password|passwd|pwd|secret|token|signature|credentials?|auth|authorization|cookie|jwt|hmac"
     r"|(?:api|access|private|secret)[_-]?key(?:[_-]?id)?)$"
 )
 _MAX_DEPTH = 40
@@ -56,6 +68,30 @@ def without_secrets(text: str) -> str:
     For users' addresses in messages and reports; unlike `redacted`, it keeps them short.
     """
     return _PARAMETER.sub(r"\1...", _QUERY.sub(r"\1?...", _USER.sub("", text)))
+
+
+def shown_url(url: str) -> str:
+    """A URL for its owner to recognise: values of its query are hidden, but for harmless ones.
+
+    Args:
+        url: An http(s) URL, or `s3://bucket/key`, whose key has no query.
+    """
+    if not url.lower().startswith(("http://", "https://")):
+        return without_secrets(url)
+    bare, hash_, fragment = _USER.sub("", url).partition("#")
+    address, mark, query = bare.partition("?")
+    return f"{address}{mark}{_shown_query(query)}{hash_}{_shown_query(fragment)}"
+
+
+def _shown_query(query: str) -> str:
+    return "&".join(map(_shown_parameter, query.split("&")))
+
+
+def _shown_parameter(parameter: str) -> str:
+    name, equals, value = parameter.partition("=")
+    if name.lower() not in _HARMLESS:
+        return f"{name}={_HIDDEN}" if equals else _HIDDEN if name else ""
+    return parameter if _SHORT_VALUE.fullmatch(value) else f"{name}={_HIDDEN}"
 
 
 def redacted_json(value: Any, *secrets: str) -> Any:  # noqa: ANN401 - plain data

@@ -78,7 +78,8 @@ class LivePage:
         self._changes.end_streams()
 
     async def stop(self) -> None:
-        """Stop watching the ledger."""
+        """Stop watching the ledger, and looking at objects."""
+        self._making.objects.close()
         await self._changes.stop()
 
     def routes(self) -> list[BaseRoute]:

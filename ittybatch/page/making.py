@@ -13,6 +13,7 @@ from starlette.requests import Request
 from ittybatch.intake.declared import Declared
 from ittybatch.intake.live_profiles import LiveProfiles
 from ittybatch.intake.loops import refuse_loops
+from ittybatch.intake.objects import Objects
 from ittybatch.intake.orders import Orders
 from ittybatch.intake.upload_request import Announced
 from ittybatch.intake.uploads import TakesRequests, Uploads
@@ -149,6 +150,7 @@ class Making:
         )
         secret = page_secret(settings)
         self.intake = intake
+        self.objects = Objects(declared)
         self.seal = Seal(secret)
         self.declared = declared.uploads
         self._uploads = None

@@ -96,7 +96,7 @@ async def preview(request: Request) -> Response:
     form = await read_form(request)
     try:
         make = Make.from_form(form)
-        item = Item(form.text("url"))
+        item = await Making.of(request).objects.identified(Item(form.text("url")))
         found = await quote_of(request, make, item)
     except RequestRefused as error:
         return await show(request, error=error, where="address", given=form)

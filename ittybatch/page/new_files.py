@@ -199,7 +199,7 @@ async def complete(request: Request) -> Response:
 
 @_as_json
 async def abort(request: Request) -> Response:
-    """Give up an upload: its parts are removed."""
+    """Give up an upload; see `Uploads.abort`."""
     form = await read_form(request)
     await Making.of(request).uploads.abort(form.text("id"))
     return Response(status_code=HTTPStatus.NO_CONTENT)

@@ -284,11 +284,12 @@ def _started_before(wanted: "Wanted") -> IttybitJobRun | None:
 async def _take(wanted: "Wanted", settings: "Settings") -> IttybitJobRun:
     from ittybatch.intake.declaration import load_declared  # noqa: PLC0415  see the package
     from ittybatch.intake.intake import Intake  # noqa: PLC0415  likewise
+    from ittybatch.intake.objects import Objects  # noqa: PLC0415  likewise
 
     with own_ledger() as ledger:
         declared = load_declared(settings.intake_file, settings.profiles_dir)
         watched = [each.uri for each in declared.buckets]
-        intake = Intake(ledger, settings, declared.options, watched)
+        intake = Intake(ledger, settings, declared.options, watched, objects=Objects(declared))
         await intake.start()
         try:
             taken: Taken = await intake.take(wanted, answer_within_s=0)

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Mount
 from ittybatch.errors import ConfigurationError
 from ittybatch.intake.declaration import load_declared
 from ittybatch.intake.intake import Intake
+from ittybatch.intake.objects import Objects
 from ittybatch.intake.watching import QueueStatus, Watching
 from ittybatch.ledger import open_ledger
 from ittybatch.page import LivePage
@@ -121,6 +122,7 @@ class Receiver:
             settings,
             self._declared.options,
             watched,
+            objects=Objects(self._declared),
             on_recorded=self._deliverer.wake,
         )
 

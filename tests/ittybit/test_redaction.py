@@ -4,7 +4,13 @@ import time
 
 import pytest
 
-from ittybatch.ittybit.redaction import redacted, redacted_json, shown_source, without_secrets
+from ittybatch.ittybit.redaction import (
+    redacted,
+    redacted_json,
+    shown_source,
+    shown_url,
+    without_secrets,
+)
 
 
 def test_a_hostile_text_is_masked_in_no_time() -> None:
@@ -61,6 +67,40 @@ def test_addresses_are_shown_without_secrets(text: str, clean: str) -> None:
         "more": [clean],
         "n": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://h/a.mov?v=3&start=1.5", "https://h/a.mov?v=3&start=1.5"),
+        ("https://h/a.mov?auth=x&v=3", "https://h/a.mov?auth=...&v=3"),
+        ("https://h/a.mov?apikey=x", "https://h/a.mov?apikey=..."),
+        ("https://h/a.mov?accessToken=x", "https://h/a.mov?accessToken=..."),
+        ("https://h/a.mov?sessionToken=x", "https://h/a.mov?sessionToken=..."),
+        ("https://h/a.mov?jwt=a.b.c", "https://h/a.mov?jwt=..."),
+        ("https://h/a.mov?hdnea=st=1~exp=2~acl=/*~hmac=ab", "https://h/a.mov?hdnea=..."),
+        ("https://h/a.mov?X-Amz-Signature=1&w=2", "https://h/a.mov?X-Amz-Signature=...&w=2"),
+        ("https://h/a.mov?%74oken=x&&download", "https://h/a.mov?%74oken=...&&download"),
+        ("https://h/a.mov?eyJhbGciOi", "https://h/a.mov?..."),
+        ("https://h/a.mov?t=" + "e" * 40, "https://h/a.mov?t=..."),
+        ("https://h/a.mov?v=1;token=x", "https://h/a.mov?v=..."),
+        ("HTTPS://me:pw@h/a.mov#access_token=x", "HTTPS://h/a.mov#access_token=..."),
+        ("s3://bucket/what?.mov", "s3://bucket/what?.mov"),
+    ],
+)
+def test_a_query_is_shown_as_far_as_it_is_harmless(url: str, shown: str) -> None:
+    """A list of secret names would always lack one."""
+    assert shown_url(url) == shown
+
+
+@pytest.mark.parametrize(
+    "name", ["auth", "apikey", "api_key", "accessToken", "session-token", "jwt", "sig"]
+)
+def test_secret_parameters_of_other_addresses_are_masked(name: str) -> None:
+    """Of queues, databases, and texts without a scheme."""
+    assert without_secrets(f"wss://h/a?b=1&{name}=s3cr3t&c=2") == f"wss://h/a?b=1&{name}=...&c=2"
+    assert "s3cr3t" not in redacted(f"it refused {name}=s3cr3t")
+    assert without_secrets("monkey=1&token_count=2 key=a") == "monkey=1&token_count=2 key=a"
 
 
 def test_secrets_in_json_are_masked_by_their_name_or_their_form() -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +15,9 @@ from tests.intake.harness import jobs
 from tests.page.new_jobs import MORE, PROFILE, Viewer, sealed, serving, text
 from tests.receiver.harness import SECRET, wait_until
 from tests.sandbox import harness as sandboxes
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 
 @pytest.fixture
@@ -78,6 +82,21 @@ def test_an_address_is_shown_with_its_price_and_made_once_when_it_is_confirmed(
         record_action, actor="ann", via=Via.PAGE, action="tune", outcome="Done.", batch=batch.id
     )
     assert f"tune {batch.name} Done." in text(viewer.get("/page/actions"))
+
+
+def test_an_object_is_the_one_that_a_scan_finds(
+    ledger: Ledger, viewer: Viewer, s3: "S3Client", bucket: str
+) -> None:
+    """With its size for the conditions; and after it was overwritten, it is another one."""
+    address = f"s3://{bucket}/film.mov"
+    s3.put_object(Bucket=bucket, Key="film.mov", Body=b"first")
+    first = viewer.preview(url=address)
+    assert "3 jobs" in text(first), "the small one, too: it is known to have 5 bytes"
+    viewer.post("/page/new/take", {"sealed": sealed(first)})
+    assert len(jobs(ledger)) == 3
+    assert "0 nothing is sent" in text(viewer.preview(url=address))
+    s3.put_object(Bucket=bucket, Key="film.mov", Body=b"second")
+    assert "3 jobs" in text(viewer.preview(url=address))
 
 
 def test_what_was_not_seen_is_not_paid_for(ledger: Ledger, viewer: Viewer, tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.receiver.api_client import Api
+from ittybatch.ledger.database import LedgerUnavailable
+from ittybatch.project import CHECKOUT
+from tests.receiver.api_client import Api, NotingIntake, serving
 from tests.receiver.harness import SECRET, wait_until
 from tests.receiver.test_api_jobs import connected
 from tests.sandbox import harness as sandboxes
@@ -18,6 +20,8 @@ tables:
   - table: jobs
     tasks: [{kind: video, options: {width: 1280, format: mp4, quality: high}}]
 """
+
+PROFILES_DIR = CHECKOUT / "deployments" / "profiles"
 
 
 @pytest.fixture
@@ -114,6 +118,20 @@ def test_an_event_that_comes_twice_makes_nothing_twice(
     wait_until(lambda: len(sandbox.all_jobs()) == 2)
 
 
+def test_an_event_that_was_taken_in_part_is_sent_again(sqlite_url: str, tmp_path: Path) -> None:
+    """The answer does not say that nothing was taken: the first object's jobs go out."""
+    declared = tmp_path / "intake.yaml"
+    declared.write_text(INTAKE)
+    gone = LedgerUnavailable("It restarts.")
+    intake = NotingIntake(lambda wanted: gone if wanted.item.uri.endswith("b.mov") else None)
+    with serving(sqlite_url, intake, intake_file=declared, profiles_dir=PROFILES_DIR) as api:
+        answer = api.post(notification("uploads/a.mov", "uploads/b.mov"))
+        alone = api.post(notification("uploads/b.mov"))
+    assert (answer.status_code, alone.status_code) == (503, 503)
+    assert "Only 1 of the event's 2 objects is known to be taken" in answer.json()["error"]
+    assert "Nothing was taken" in alone.json()["error"]
+
+
 def test_what_a_rule_leaves_out_is_counted(api: Api, sandbox: sandboxes.Running) -> None:
     """Other suffixes, hidden files, other folders; what is left is taken."""
     answer = api.post(
@@ -153,11 +171,12 @@ def test_a_new_row_gets_the_jobs_of_its_table(api: Api, sandbox: sandboxes.Runni
     [
         row("http://10.0.0.1/a.mov"),
         row("not a url"),
+        row("s3://private-bucket/secret.mov"),
         row(7),
         {**row("https://example.com/a.mov"), "record": {"id": 1}},
         {**row("https://example.com/a.mov"), "record": "x"},
     ],
-    ids=["private", "no url", "number", "no column", "no record"],
+    ids=["private", "no url", "bucket", "number", "no column", "no record"],
 )
 def test_a_row_that_cannot_be_used_is_refused(
     api: Api, sandbox: sandboxes.Running, event: dict[str, Any]
@@ -180,6 +199,16 @@ def test_a_malformed_event_is_refused_with_its_field(
     assert answer.status_code == 422
     assert next(iter(changes)) in answer.json()["error"]
     assert sandbox.all_jobs() == []
+
+
+def test_openapi_describes_every_form_with_an_example_that_works(api: Api) -> None:
+    """A gateway that checks bodies by the schema lets events through."""
+    described = api.get("/openapi.json").json()["paths"]["/process"]["post"]["requestBody"]
+    content = described["content"]["application/json"]
+    assert len(content["schema"]["oneOf"]) == 5
+    assert len(content["examples"]) == 4
+    for each in content["examples"].values():
+        assert api.post(each["value"]).status_code == 202
 
 
 def test_events_need_the_token_too(api: Api) -> None:

@@ -239,7 +239,7 @@ def test_a_failure_is_told_with_its_reason(sqlite_url: str, tmp_path: Path) -> N
 
 def test_a_signature_is_not_shown(sqlite_api: Api) -> None:
     """A signed URL opens the file to anyone who has it; other queries are the user's own."""
-    signed = sqlite_api.post({**VIDEO, "url": unique("signed") + "?X-Amz-Signature=0123abcd"})
+    signed = sqlite_api.post({**VIDEO, "url": unique("signed") + "?accessToken=0123abcd"})
     row = sqlite_api.get(f"/jobs/{signed.json()['job_id']}")
     assert "0123abcd" not in row.text
     plain = unique("plain") + "?version=3"

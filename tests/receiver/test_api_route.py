@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from ittybatch import bodies
-from ittybatch.intake.wanted import IdempotencyConflict, RequestRefused
+from ittybatch.intake.wanted import IdempotencyConflict, MayBeTaken, RequestRefused
 from ittybatch.ledger.database import LedgerUnavailable
 from tests.receiver.api_client import AUTHORIZED, TOKEN, URL, Api, NotingIntake, job, serving
 from tests.receiver.harness import running, wait_until
@@ -196,6 +196,16 @@ def test_a_ledger_that_is_away_is_not_described(sqlite_url: str) -> None:
     assert "Nothing was taken" in answer.json()["error"]
 
 
+def test_an_open_commit_is_not_called_refused(sqlite_url: str) -> None:
+    """503, and how to repeat the request without paying twice; of an event, also in part."""
+    open_ = MayBeTaken("The ledger has not said in time whether it took the request.")
+    with serving(sqlite_url, NotingIntake(lambda _: open_)) as api:
+        answer = api.post(REQUEST)
+    assert answer.status_code == 503
+    assert "has not said in time" in answer.json()["error"]
+    assert "the same Idempotency-Key" in answer.json()["remedy"]
+
+
 def test_a_fault_of_ours_is_not_described(
     sqlite_url: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -292,7 +302,7 @@ def test_it_describes_itself(sqlite_url: str) -> None:
     with serving(sqlite_url, NotingIntake()) as api:
         schema = api.get("/openapi.json").json()
     post = schema["paths"]["/process"]["post"]
-    reference = post["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    reference = post["requestBody"]["content"]["application/json"]["schema"]["oneOf"][0]["$ref"]
     request = schema["components"]["schemas"][reference.rpartition("/")[2]]
     assert {"url", "kind", "options", "tasks", "profile", "metadata", "again"} <= set(
         request["properties"]

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ittybatch.intake.upload_store import StoreUnavailable
-from ittybatch.intake.wanted import RequestRefused
+from ittybatch.intake.wanted import MayBeTaken, RequestRefused
 from ittybatch.ledger.database import LedgerUnavailable
 
 logger = logging.getLogger(__name__)
@@ -82,6 +82,17 @@ async def _unavailable(_request: Request, error: Exception) -> Response:
     )
 
 
+async def _may_be_taken(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, MayBeTaken)  # noqa: S101 - registered for no other
+    logger.warning("A request may have been taken: %s", error.message)
+    return answer_error(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        error.message,
+        remedy=error.remedy,
+        headers={"Retry-After": str(RETRY_AFTER_S)},
+    )
+
+
 async def _no_store(_request: Request, error: Exception) -> Response:
     assert isinstance(error, StoreUnavailable)  # noqa: S101 - registered for no other
     return answer_error(
@@ -106,6 +117,7 @@ HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Respons
     HTTPException: _http,
     RequestRefused: _refused,
     RequestValidationError: _invalid,
+    MayBeTaken: _may_be_taken,
     LedgerUnavailable: _unavailable,
     StoreUnavailable: _no_store,
     Exception: _unexpected,

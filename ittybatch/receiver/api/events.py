@@ -11,7 +11,8 @@ from starlette.responses import Response
 from ittybatch.intake.declared import Declared
 from ittybatch.intake.events import WITHOUT_RENDITION, EventResult, wanted_of
 from ittybatch.intake.taken import Taken
-from ittybatch.intake.wanted import NothingToMake, RequestRefused, Wanted
+from ittybatch.intake.wanted import MayBeTaken, NothingToMake, RequestRefused, Wanted
+from ittybatch.ledger.database import LedgerUnavailable
 from ittybatch.receiver.api.answers import answer_of
 from ittybatch.receiver.api.errors import answer_json
 from ittybatch.receiver.api.taking import TakesRequests
@@ -43,14 +44,21 @@ class Events:
 
         Raises:
             RequestRefused: Nothing in it can be taken.
-            LedgerUnavailable: Something was not taken. Repeating the event makes nothing twice.
+            MayBeTaken: A part of it was taken, or may have been. Repeating the event makes
+                nothing twice.
+            LedgerUnavailable: Nothing was taken.
         """
-        found = wanted_of(content, self._declared)
+        try:
+            found = wanted_of(content, self._declared)
+        except RequestRefused as error:
+            logger.warning("Refused a row: %s", error)
+            raise
         if found.unreadable:
             shown = "; ".join(found.unreadable[:_MAX_LOGGED])
             logger.warning("%d events cannot be read: %s", len(found.unreadable), shown)
         outcomes = await asyncio.gather(*map(self._take, found.wanted))
         taken = [each for each in outcomes if isinstance(each, Taken)]
+        _refuse_unavailable(outcomes, len(taken))
         refused = [each for each in outcomes if isinstance(each, RequestRefused)]
         without = [each for each in refused if isinstance(each, NothingToMake)]
         refused = [each for each in refused if each not in without]
@@ -66,14 +74,26 @@ class Events:
             )
         return _answer(found, taken, refused, left_out)
 
-    async def _take(self, wanted: Wanted) -> Taken | RequestRefused:
+    async def _take(self, wanted: Wanted) -> Taken | RequestRefused | LedgerUnavailable:
         try:
             return await self._intake.take(wanted, answer_within_s=0)
-        except NothingToMake as error:
+        except (NothingToMake, LedgerUnavailable) as error:
             return error
         except RequestRefused as error:
             logger.warning("Refused %s of an event: %s", wanted.item.shown, error)
             return error
+
+
+def _refuse_unavailable(outcomes: Sequence[object], taken: int) -> None:
+    """Raise what the ledger could not take; the others of the same event may be in it."""
+    failed = [each for each in outcomes if isinstance(each, LedgerUnavailable)]
+    if failed and taken:
+        raise MayBeTaken(
+            f"Only {taken} of the event's {len(outcomes)} objects {'is' if taken == 1 else 'are'} "
+            "known to be taken: the ledger is unavailable, or too slow."
+        )
+    for each in sorted(failed, key=lambda error: not isinstance(error, MayBeTaken)):
+        raise each
 
 
 def _answer(

@@ -1,10 +1,8 @@
 """`GET /jobs/{id}`: one job and its result."""
 
-import re
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
 import anyio.to_thread
 from anyio import CapacityLimiter
@@ -12,7 +10,7 @@ from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from ittybatch.ittybit.redaction import has_user, without_secrets
+from ittybatch.ittybit.redaction import shown_url
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.job_lookup import JobRow, lookup_job
 from ittybatch.receiver.api.errors import answer_json
@@ -20,8 +18,6 @@ from ittybatch.receiver.api.models import ErrorAnswer, JobDetails
 
 # Fewer than the ledger's connections: questions must not keep webhooks from being stored.
 _READERS = 2
-# Names of parameters that carry a signature or a key.
-_SIGNED = re.compile(r"(?i)(?:^|[&_-])(?:sig|signature|token|key|secret|password|credential)=")
 
 
 class JobsRoute:
@@ -68,7 +64,7 @@ def row_of(job: JobRow) -> dict[str, object]:
     return {
         "job_id": str(job.id),
         "task_id": job.task_id,
-        "input_url": shown_input(job.input_url),
+        "input_url": shown_url(job.input_url),
         "kind": job.kind,
         "rendition": job.rendition,
         "status": job.status,
@@ -79,13 +75,6 @@ def row_of(job: JobRow) -> dict[str, object]:
         "created_at": _text(job.created_at),
         "completed_at": _text(job.completed_at),
     }
-
-
-def shown_input(uri: str) -> str:
-    """The input's address as it was given, without a password or a signature."""
-    if has_user(uri) or _SIGNED.search(urlsplit(uri).query):
-        return without_secrets(uri)
-    return uri
 
 
 def _text(moment: datetime | None) -> str | None:

@@ -11,8 +11,9 @@ from ittybatch.intake.declared import Declared
 from ittybatch.intake.events import is_event
 from ittybatch.receiver.api.answers import answer_of
 from ittybatch.receiver.api.errors import answer_json
+from ittybatch.receiver.api.event_schemas import process_body
 from ittybatch.receiver.api.events import Events
-from ittybatch.receiver.api.models import ErrorAnswer, EventAnswer, ProcessAnswer, ProcessRequest
+from ittybatch.receiver.api.models import ErrorAnswer, EventAnswer, ProcessAnswer
 from ittybatch.receiver.api.requests import (
     IDEMPOTENCY_HEADER,
     idempotency_key,
@@ -27,7 +28,8 @@ _ERRORS = {
     409: f"The `{IDEMPOTENCY_HEADER}` belongs to an earlier request with another body.",
     413: "The body is too large.",
     422: "The request cannot be taken; `field` and `remedy` say why. Nothing was taken.",
-    503: "The ledger is unavailable; nothing was taken. Repeat after `Retry-After`.",
+    503: "The ledger is unavailable or too slow; `error` says whether the request may have been "
+    "taken. Repeat it after `Retry-After`, with the same key.",
 }
 
 
@@ -65,20 +67,13 @@ class ProcessRoute:
             },
             # The body is read by the handler: an event has another form than a request.
             openapi_extra={
-                "requestBody": {
-                    "required": True,
-                    "content": {
-                        "application/json": {
-                            "schema": {"$ref": f"#/components/schemas/{ProcessRequest.__name__}"}
-                        }
-                    },
-                },
+                "requestBody": process_body(),
                 "parameters": [
                     {
                         "name": IDEMPOTENCY_HEADER,
                         "in": "header",
-                        "description": "A key of your choice. The same request with the same key "
-                        "gets the same jobs.",
+                        "description": "A key of your choice. For two days, the same request with "
+                        "the same key gets the same jobs.",
                         "schema": {"type": "string", "minLength": 1, "maxLength": 255},
                     }
                 ],

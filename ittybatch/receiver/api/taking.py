@@ -18,6 +18,7 @@ class TakesRequests(Protocol):
 
         Raises:
             RequestRefused: Something is wrong with the request. Nothing was taken.
+            MayBeTaken: The ledger did not say in time whether it was taken.
             LedgerUnavailable: Nothing was taken.
         """
 

@@ -123,7 +123,9 @@ class UploadRoutes:
             status_code=HTTPStatus.NO_CONTENT,
             summary="Abort an upload",
             response_model=None,
-            responses=_described(204, None, "What was sent is removed.", 404, 409, 410, 503),
+            responses=_described(
+                204, None, "The parts that were sent are removed.", 404, 409, 410, 503
+            ),
         )
         return router
 
@@ -171,7 +173,11 @@ class UploadRoutes:
         return answer_json(answer_of(taken.jobs), HTTPStatus.ACCEPTED)
 
     async def abort(self, id: str) -> Response:  # noqa: A002 - as above
-        """Give up an upload; its parts are removed from the bucket."""
+        """Give up an upload of several parts, which are removed from the bucket.
+
+        An upload of one part is not withdrawn by this: until its URL expires, the file can be sent
+        and the upload completed. Forget the URL and the id.
+        """
         await self._declared_uploads().abort(id)
         return Response(status_code=HTTPStatus.NO_CONTENT)
 

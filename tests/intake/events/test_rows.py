@@ -6,6 +6,7 @@ import pytest
 
 from ittybatch.intake.declared import Declared
 from ittybatch.intake.events import is_event, wanted_of
+from ittybatch.intake.wanted import RequestRefused
 
 DECLARED = Declared.model_validate(
     {
@@ -17,6 +18,7 @@ DECLARED = Declared.model_validate(
                 "url_column": "link",
                 "id_column": "uid",
                 "profile": "web",
+                "buckets": ["media"],
             },
         ]
     }
@@ -54,6 +56,25 @@ def test_columns_and_schema_are_declared() -> None:
     [wanted] = wanted_of(body, DECLARED).wanted
     assert (wanted.item.uri, wanted.profile) == ("s3://media/a.mov", "web")
     assert wanted.metadata == {"job_id": "7"}
+
+
+@pytest.mark.parametrize(
+    ("body", "bucket"),
+    [
+        (webhook(record={**RECORD, "input_url": " s3://private-bucket/a.mov"}), "private-bucket"),
+        (
+            webhook(table="clips", schema="app", record={"uid": 7, "link": "s3://media-2/a.mov"}),
+            "media-2",
+        ),
+    ],
+)
+def test_a_row_names_objects_of_declared_buckets_only(body: dict[str, Any], bucket: str) -> None:
+    """End users write rows, and would read any bucket that Ittybit's connection may read."""
+    with pytest.raises(RequestRefused, match=f"objects of the bucket {bucket}") as refused:
+        wanted_of(body, DECLARED)
+    assert refused.value.status == 422
+    assert refused.value.remedy is not None
+    assert f"`buckets: [{bucket}]`" in refused.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -226,6 +226,14 @@ def test_an_aborted_upload_leaves_nothing_in_the_bucket(
     assert refused.json()["remedy"] == "Begin it with POST /uploads."
 
 
+def test_an_upload_of_one_part_is_not_withdrawn(api: Api) -> None:
+    """Its URL is the bucket's, and the receiver keeps no record: the docs say so."""
+    begun = api.begun()
+    assert api.call("DELETE", begun["abort_url"]).status_code == 204
+    send_all(api, begun, b"12345")
+    assert api.call("POST", begun["complete_url"]).status_code == 202
+
+
 def test_a_file_that_is_in_use_is_not_aborted(api: Api, s3: "S3Client", bucket: str) -> None:
     """Ittybit may be about to read it."""
     begun = api.begun()
