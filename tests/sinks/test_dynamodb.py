@@ -89,7 +89,7 @@ def test_it_is_the_item_that_the_report_writes(
 def test_the_last_result_of_a_job_counts(table: "Table", open_dynamo: Open) -> None:
     """Also within one group, in which DynamoDB takes no key twice."""
     given = [accepted(1), succeeded(2, task_id="task-1", input_url="s3://media/in/1.mov")]
-    assert errors(sink.deliver(given)) == {1: None, 2: None}
+    assert errors(open_dynamo(table.name).deliver(given)) == {1: None, 2: None}
     assert [item["status"] for item in items(table)] == ["succeeded"]
 
 
