@@ -6,7 +6,7 @@ after that, under the same Idempotency-Key.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from ittybatch.errors import IttybatchError
@@ -25,6 +25,7 @@ from ittybatch.ledger.made_jobs import MadeJob, lock_made, read_made
 from ittybatch.ledger.new_jobs import DestinationTaken, NewJobs
 from ittybatch.ledger.plan import PlannedItem
 from ittybatch.ledger.requests import Kept, Repeat, find_repeats, keep_answers, renew_answer
+from ittybatch.ledger.same_object import same_jobs
 from ittybatch.ledger.states import JobState
 from ittybatch.ledger.submission import Submission
 
@@ -104,6 +105,7 @@ def take(
     receipt = Receipt([()] * len(orders), [], lease_until)
     repeats = find_repeats(transaction, [(order.key, order.digest) for order in orders])
     fresh = {place: order for place, order in enumerate(orders) if place not in repeats}
+    fresh = _under_known_keys(transaction, fresh)
     batches = _lock_batches(transaction, [order.spec for order in fresh.values()])
     keys = dict.fromkeys(job.job_key for order in fresh.values() for job in order.planned.jobs)
     known: list[MadeJob] | None = lock_made(transaction, list(keys))
@@ -154,6 +156,26 @@ def find_taken(
     _answer_repeats(transaction, repeats, receipt)
     answer = receipt.answers[0]
     return None if isinstance(answer, KeyReused) else answer
+
+
+def _under_known_keys(transaction: Transaction, orders: Mapping[int, Order]) -> dict[int, Order]:
+    """Give jobs that exist under another identity of their object the keys that they have."""
+    known = same_jobs(transaction, [order.planned for order in orders.values()])
+    if not known:
+        return dict(orders)
+    return {
+        place: replace(
+            order,
+            planned=PlannedItem(
+                order.planned.item,
+                [
+                    replace(job, job_key=known.get(job.job_key, job.job_key))
+                    for job in order.planned.jobs
+                ],
+            ),
+        )
+        for place, order in orders.items()
+    }
 
 
 def _lock_batches(transaction: Transaction, specs: Sequence[IntakeSpec]) -> dict[str, Accepting]:

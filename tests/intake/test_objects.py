@@ -11,17 +11,21 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import update
 
 from ittybatch.intake.declared import Declared
 from ittybatch.intake.events import wanted_of as wanted_of_event
 from ittybatch.intake.intake import Intake, Taken, TaskSpec, Wanted
 from ittybatch.intake.objects import Objects
-from ittybatch.ledger import Ledger
+from ittybatch.ledger import Ledger, Transaction
+from ittybatch.ledger.models import Job
+from ittybatch.ledger.settlement import settle
 from ittybatch.profiles import Item
 from ittybatch.settings import Settings
 from ittybatch.sources import parse_source, read_pages
 from tests.intake import harness
 from tests.intake.harness import by_kind, take
+from tests.ledger import library
 from tests.sandbox.harness import Running
 
 if TYPE_CHECKING:
@@ -83,6 +87,53 @@ def test_an_object_that_was_overwritten_is_made_anew(
         s3.put_object(Bucket=bucket, Key="a.mov", Body=content)
         taken += take(ledger, settings, request(uri))
     assert [each.jobs[0].created for each in taken] == [True, True, False]
+
+
+def _identified_by_uri_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a ledger of an earlier version, or while the store does not answer."""
+
+    async def unknown(_self: Objects, item: Item) -> Item:
+        return item
+
+    monkeypatch.setattr(Objects, "identified", unknown)
+
+
+@pytest.mark.parametrize("known_first", [False, True])
+def test_a_store_that_answers_now_and_then_makes_nobody_pay_twice(
+    ledger: Ledger, settings: Settings, s3: "S3Client", bucket: str, *, known_first: bool
+) -> None:
+    """The same object with and without its ETag: one job, whichever came first."""
+    s3.put_object(Bucket=bucket, Key="a.mov", Body=b"first")
+    uri = f"s3://{bucket}/a.mov"
+    taken = []
+    for known in (known_first, not known_first):
+        with pytest.MonkeyPatch.context() as patch:
+            if not known:
+                _identified_by_uri_alone(patch)
+            taken += take(ledger, settings, request(uri))
+    assert [each.jobs[0].created for each in taken] == [True, False]
+    other = Wanted(Item(uri), tasks=[TaskSpec("video", {"height": 720})])
+    [another] = take(ledger, settings, other)
+    assert another.jobs[0].created, "it asks for something else"
+
+
+def test_an_object_written_after_its_job_had_ended_is_made_anew(
+    ledger: Ledger, settings: Settings, s3: "S3Client", bucket: str
+) -> None:
+    """Though the job was made of its URI alone."""
+    s3.put_object(Bucket=bucket, Key="a.mov", Body=b"first")
+    uri = f"s3://{bucket}/a.mov"
+    with pytest.MonkeyPatch.context() as patch:
+        _identified_by_uri_alone(patch)
+        [first] = take(ledger, settings, request(uri))
+    ledger.write(settle, [library.remote(str(first.jobs[0].task_id))])
+
+    def age(transaction: Transaction) -> None:
+        transaction.execute(update(Job).values(completed_at=library.LONG_AGO))
+
+    ledger.write(age)
+    [second] = take(ledger, settings, request(uri))
+    assert second.jobs[0].created
 
 
 def test_a_declared_folder_says_whether_the_version_counts(s3: "S3Client", bucket: str) -> None:

@@ -20,6 +20,7 @@ from ittybatch.ledger.inbox import Arrival, receive
 from ittybatch.ledger.models import Base, Chunk, Job
 from ittybatch.ledger.overdue import expired_jobs, note_polled, overdue_jobs
 from ittybatch.ledger.pending import job_bodies, mark, pending_page, retry_refused
+from ittybatch.ledger.plan import PlannedItem
 from ittybatch.ledger.progress import batch_progress
 from ittybatch.ledger.pulse import ended_lately, pulse
 from ittybatch.ledger.quarantine import held_jobs, release
@@ -34,10 +35,12 @@ from ittybatch.ledger.runs import (
     note_call,
     ready_runs,
     silent_runs,
+    suspended_runs,
     unbound_runs,
     waiting_runs,
     wake_settled,
 )
+from ittybatch.ledger.same_object import same_jobs
 from ittybatch.ledger.search import JobSearch, search_jobs
 from ittybatch.ledger.settlement import expire, settle
 from ittybatch.ledger.shares import count_shares
@@ -52,6 +55,7 @@ from ittybatch.ledger.submission import (
 )
 from ittybatch.ledger.timeline import item_history
 from ittybatch.ledger.watch import read_watch
+from ittybatch.profiles import Item
 from tests.ledger import library
 from tests.ledger.plans import GROWING, scans, statements_of, told
 
@@ -114,6 +118,10 @@ def test_no_everyday_statement_reads_through_a_table_that_grows(
         job_key = getattr(submission, "job_key")  # noqa: B009  any submission
         return {"batch_id": batch, "job_id": job_key, "attempt": 1}
 
+    objects = [
+        PlannedItem(Item("s3://media/001.mov", fingerprint), [library.job("001.mov")])
+        for fingerprint in ("an ETag", None)
+    ]
     work: dict[str, Work] = {
         "accept": accept,
         "webhooks": webhooks,
@@ -136,6 +144,8 @@ def test_no_everyday_statement_reads_through_a_table_that_grows(
         "silent": lambda: ledger.read(silent_runs, 60),
         "unbound": lambda: ledger.read(unbound_runs, 5),
         "waiting": lambda: ledger.read(waiting_runs, batches_only=True),
+        "suspended": lambda: ledger.read(suspended_runs),
+        "same object": lambda: ledger.read(same_jobs, objects),
         "call": lambda: ledger.write(note_call, [f"chunk:{chunk}"]),
         "wake": lambda: ledger.write(wake_settled, [chunk]),
         "metrics": lambda: ledger.read(read_watch),
