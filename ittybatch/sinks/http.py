@@ -115,7 +115,7 @@ class HttpSink:
     def deliver(self, results: Sequence[Result]) -> Sequence[Outcome]:
         """Post results. 2xx is delivered; 400, 413, 415, 422 and others of 4xx are refused.
 
-        401, 403, 404, 405 and 410 are about the address, 408, 425 and 429 about the moment: they
+        401 to 405, 407, 410 and 421 are about the address, 408, 425 and 429 about the moment: they
         count as failures of the server.
 
         Raises:

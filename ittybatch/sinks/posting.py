@@ -21,9 +21,10 @@ _SHOWN_CHARS: Final = 200
 _CONNECT_S: Final = 5.0
 # Busy, or not ready: the same request may be answered otherwise later.
 _LATER = frozenset({408, 425, 429})
-# About the address or its secret: an edge answers so while the app behind it is deployed, and the
-# app does after a secret was changed on one side only.
-_NOT_THERE = frozenset({401, 403, 404, 405, 410})
+# About the address or its secret: an edge answers so while the app behind it is deployed or paused
+# (402 on some hosts), a proxy without a password (407), an edge with another app's certificate
+# (421), and the app after a secret was changed on one side only.
+_NOT_THERE = frozenset({401, 402, 403, 404, 405, 407, 410, 421})
 _SERVER_ERROR: Final = 500
 # How many of these answers end a group. They may concern one request: an object that the app does
 # not know, a bug, or a request that kills or blocks its worker, with or without a proxy in between.

@@ -6,6 +6,7 @@ list of tokens, and objects of one shape are slices of it. A test compares both 
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 from xml.parsers import expat
@@ -81,15 +82,14 @@ def parse_answer(body: bytes) -> Parsed | None:
 
 def as_size(value: object) -> int | None:
     """Read a size in bytes, from text or a number; None if it is missing or cannot be a size."""
-    if not isinstance(value, str | int | float) or isinstance(value, bool):
-        return None
-    if isinstance(value, float) and not value.is_integer():
+    if not isinstance(value, str | int | float | Decimal) or isinstance(value, bool):
         return None
     try:
         size = int(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
-    return size if 0 <= size < MOST_BYTES else None
+    whole = isinstance(value, str) or size == value
+    return size if whole and 0 <= size < MOST_BYTES else None
 
 
 def as_time(value: str | datetime | None) -> datetime | None:

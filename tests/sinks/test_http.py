@@ -186,7 +186,9 @@ def test_a_refused_result_does_not_stop_the_others(address: Address, open_http: 
     }
 
 
-@pytest.mark.parametrize("status", [302, 401, 403, 404, 405, 408, 410, 425, 429, 500, 502, 503])
+@pytest.mark.parametrize(
+    "status", [302, 401, 402, 403, 404, 405, 407, 408, 410, 421, 425, 429, 500, 502, 503]
+)
 def test_an_answer_that_may_change_makes_the_sink_unavailable(
     status: int, address: Address, open_http: OpenHttp
 ) -> None:
