@@ -140,7 +140,8 @@ class RunOptions(BaseModel):
         default=False,
         title="Check outputs",
         description="For the report, check that each output exists and has the size and format "
-        "that Ittybit reported. One request per output. The batch's state does not change.",
+        "that Ittybit reported. One request per output, and one to Ittybit for durations that its "
+        "webhook left out. The batch's state does not change.",
     )
     report_to: str | None = Field(
         None,

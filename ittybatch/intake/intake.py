@@ -160,9 +160,8 @@ class Intake:
         loop = asyncio.get_running_loop()
         until = loop.time() + answer_within_s
         try:
-            item = await self._objects.identified(wanted.item)
-            if item is not wanted.item:
-                wanted = replace(wanted, item=item)
+            if not wanted.is_identified:
+                wanted = replace(wanted, item=await self._objects.identified(wanted.item))
             order = self._orders.order(wanted)
             refuse_loops(order.planned.item, order.planned.jobs, self._watched)
         except RequestRefused:
@@ -186,9 +185,8 @@ class Intake:
         key, digest = identity_of(wanted)
         if key is None or self._closing:
             return None
-        jobs = await asyncio.get_running_loop().run_in_executor(
-            self._thread, self._ledger.read, find_taken, key, digest
-        )
+        # Not in the thread of the commits: they may wait for a lock.
+        jobs = await asyncio.to_thread(self._ledger.read, find_taken, key, digest)
         if jobs is None:
             return None
         return Taken(jobs[0].job.batch_id, [_taken(each, None) for each in jobs])

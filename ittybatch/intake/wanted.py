@@ -87,6 +87,7 @@ class Wanted:
         body_digest: Digest of the request's body: with the same key it has to be the same.
         asker: Who asks, if it is known.
         by_flow_run: Whether a flow run makes it, which may sleep before it makes it again.
+        is_identified: Whether the caller has looked at the object, and shown what it found.
     """
 
     item: Item
@@ -98,3 +99,4 @@ class Wanted:
     body_digest: str = ""
     asker: Asker | None = None
     by_flow_run: bool = False
+    is_identified: bool = False

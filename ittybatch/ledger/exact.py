@@ -2,18 +2,17 @@
 
 import re
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, select
 
 from ittybatch.ledger.database import Transaction
+from ittybatch.ledger.lookups import of_neighbours
 from ittybatch.ledger.models import Attempt, Item, Job
-from ittybatch.profiles.job import JOB_KEY_LENGTH, key_beginnings
+from ittybatch.profiles.job import JOB_KEY_LENGTH
 
 # Of a 64-bit number; a longer one is no id of ours.
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _KEY = re.compile(rf"[0-9a-f]{{{JOB_KEY_LENGTH}}}")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.+", re.DOTALL)
-# Every hexadecimal digit sorts before a `g`.
-_AFTER_ANY_DIGIT = "g"
 _MAX_ID_CHARS = 200
 # Jobs of an address and of its neighbours: a few hundred items, with a few jobs each.
 _MOST_NEIGHBOURS = 20_000
@@ -46,13 +45,9 @@ def exact_jobs(transaction: Transaction, text: str, limit: int) -> list[int]:
 
 def _of_input(transaction: Transaction, uri: str) -> list[int]:
     """Jobs of items with this address. Their keys begin with a few digits of its digest."""
-    ranges = [
-        and_(Job.job_key >= beginning, Job.job_key < beginning + _AFTER_ANY_DIGIT)
-        for beginning in sorted(key_beginnings(uri))
-    ]
     neighbours = (
         select(Job.id, Job.chunk_id, Job.item_number)
-        .where(or_(*ranges))
+        .where(of_neighbours([uri]))
         .limit(_MOST_NEIGHBOURS)
         .subquery("neighbours")
     )

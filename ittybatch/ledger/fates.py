@@ -8,7 +8,7 @@ from enum import StrEnum
 from ittybatch.ledger.accepting import accepting_batches
 from ittybatch.ledger.claims import Claims
 from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.intake import Order
+from ittybatch.ledger.intake import Order, under_known_keys
 from ittybatch.ledger.made_jobs import MadeJob, jobs_made
 from ittybatch.ledger.plan import PlannedPage
 from ittybatch.ledger.states import JobState
@@ -58,6 +58,7 @@ def fates_of(transaction: Transaction, orders: Sequence[Order]) -> list[list[Job
     Returns:
         For each request, the fate of each of its jobs, in their order.
     """
+    orders = under_known_keys(transaction, orders)
     page = PlannedPage(
         [order.planned for order in orders],
         [],

@@ -105,7 +105,7 @@ def take(
     receipt = Receipt([()] * len(orders), [], lease_until)
     repeats = find_repeats(transaction, [(order.key, order.digest) for order in orders])
     fresh = {place: order for place, order in enumerate(orders) if place not in repeats}
-    fresh = _under_known_keys(transaction, fresh)
+    fresh = dict(zip(fresh, under_known_keys(transaction, list(fresh.values())), strict=True))
     batches = _lock_batches(transaction, [order.spec for order in fresh.values()])
     keys = dict.fromkeys(job.job_key for order in fresh.values() for job in order.planned.jobs)
     known: list[MadeJob] | None = lock_made(transaction, list(keys))
@@ -158,24 +158,23 @@ def find_taken(
     return None if isinstance(answer, KeyReused) else answer
 
 
-def _under_known_keys(transaction: Transaction, orders: Mapping[int, Order]) -> dict[int, Order]:
-    """Give jobs that exist under another identity of their object the keys that they have."""
-    known = same_jobs(transaction, [order.planned for order in orders.values()])
-    if not known:
-        return dict(orders)
-    return {
-        place: replace(
-            order,
-            planned=PlannedItem(
-                order.planned.item,
-                [
-                    replace(job, job_key=known.get(job.job_key, job.job_key))
-                    for job in order.planned.jobs
-                ],
-            ),
-        )
-        for place, order in orders.items()
-    }
+def under_known_keys(transaction: Transaction, orders: Sequence[Order]) -> list[Order]:
+    """Give jobs that exist under another identity of their object the keys that they have.
+
+    Args:
+        transaction: The transaction to look in.
+        orders: The requests.
+    """
+    known = same_jobs(transaction, [(order.planned, order.again) for order in orders])
+    return [
+        replace(order, planned=_with_keys(order.planned, keys)) if keys else order
+        for order, keys in zip(orders, known, strict=True)
+    ]
+
+
+def _with_keys(planned: PlannedItem, keys: Mapping[str, str]) -> PlannedItem:
+    jobs = [replace(job, job_key=keys.get(job.job_key, job.job_key)) for job in planned.jobs]
+    return PlannedItem(planned.item, jobs)
 
 
 def _lock_batches(transaction: Transaction, specs: Sequence[IntakeSpec]) -> dict[str, Accepting]:

@@ -5,7 +5,7 @@ OFFSET makes the planner look up each value in an index. Otherwise it would scan
 while a table that grows with each page has no statistics yet.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from sqlalchemy import (
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.models import Batch, Chunk, Item, Job
 from ittybatch.ledger.states import WILL_NOT_SEND, JobState
+from ittybatch.profiles.job import key_beginnings
 
 _IDS_PER_QUERY = 5000
 _WILL_NOT_SEND = sorted(state.value for state in WILL_NOT_SEND)
@@ -37,6 +38,24 @@ _WROTE_NOTHING = [JobState.FAILED.value, JobState.CANCELLED.value]
 _JOBS = Job.__table__
 # Every hexadecimal digit sorts before a `g`.
 _AFTER_ANY_DIGIT = "g"
+
+
+def of_neighbours(uris: Collection[str]) -> ColumnElement[bool]:
+    """The condition that a job is of an item with one of these URIs, or of a neighbour of one.
+
+    It reads a few ranges of the index of job keys. The caller compares the items' URIs.
+
+    Args:
+        uris: URIs as sources named the items: a hundred at most, for SQLite bounds the depth of
+            an expression.
+    """
+    beginnings = {each for uri in uris for each in key_beginnings(uri)}
+    return or_(
+        *(
+            and_(Job.job_key >= beginning, Job.job_key < beginning + _AFTER_ANY_DIGIT)
+            for beginning in sorted(beginnings)
+        )
+    )
 
 
 class HeldItems(NamedTuple):

@@ -104,7 +104,12 @@ def keep_answers(transaction: Transaction, answers: Sequence[Kept]) -> None:
 
 
 def renew_answer(transaction: Transaction, key: str) -> None:
-    """Keep the answer of a request as if it had been made now."""
+    """Keep the answer of a request of a flow run as if it had been made now."""
+    this = Request.key == key
+    answer = transaction.execute(select(Request.answer).where(this)).scalar_one()
     transaction.execute(
-        update(Request).where(Request.key == key).values(created_at=transaction.now)
+        update(Request)
+        .where(this)
+        # Versions before the mark did not write it.
+        .values(created_at=transaction.now, answer={**answer, BY_FLOW_RUN: True})
     )

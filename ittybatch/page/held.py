@@ -147,8 +147,8 @@ async def _show(request: Request, template: str) -> Response:
         groups = [_shown(each, asked, rates, shell.settings) for each in found.groups]
         next_after, looked_at = found.after, found.looked_at
         kinds = sum((each.kinds for each in found.groups), Counter[str]())
-        price = short_price(price_of(kinds, BatchOptions(), shell.settings))
-    query = request.url.query
+        price = short_price(price_of(kinds, rates, shell.settings))
+    at = {} if after is None else {"after": f"{after[0]}.{after[1]}"}
     return await shell.render(
         request,
         template,
@@ -160,7 +160,8 @@ async def _show(request: Request, template: str) -> Response:
         is_first=after is None,
         older=asked.address(after=f"{next_after[0]}.{next_after[1]}") if next_after else None,
         newest=asked.address(),
-        region=f"/page/regions/held{f'?{query}' if query else ''}",
+        # Not as it was asked for: `latest` would become another batch while somebody reads.
+        region=asked.address("/page/regions/held", **at),
         release_all=asked.address(f"{_PAGE}/release"),
     )
 

@@ -70,6 +70,7 @@ class Make:
             idempotency_key=f"page {self.key}",
             body_digest=hashlib.sha256(body).hexdigest(),
             asker=asker,
+            is_identified=True,
         )
 
     def announced(self, name: str, content_type: str, size_bytes: int) -> Announced:

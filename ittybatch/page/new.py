@@ -1,6 +1,7 @@
 """The page of new jobs: an address, files, or a bucket; what it would make and cost; then it."""
 
 import secrets
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -124,6 +125,7 @@ async def show_quote(
             "uri": item.uri,
             "fingerprint": item.fingerprint,
             "size_bytes": item.size_bytes,
+            "modified_at": item.modified_at.isoformat() if item.modified_at else None,
             "paid": found.paid_digests,
         }
     )
@@ -145,7 +147,16 @@ async def take(request: Request) -> Response:
     try:
         asked: dict[str, Any] = making.seal.open(form.text("sealed"))
         make = Make.from_store(asked["make"])
-        item = Item(asked["uri"], asked["fingerprint"], asked["size_bytes"])
+        # Not in forms of an earlier version.
+        modified = asked.get("modified_at")
+        item = Item(
+            asked["uri"],
+            asked["fingerprint"],
+            asked["size_bytes"],
+            datetime.fromisoformat(modified) if modified else None,
+        )
+        # The store may answer by now; if that changes what is made, somebody has to see it.
+        item = await making.objects.identified(item)
         found = await quote_of(request, make, item)
         if not set(found.paid_digests) <= set(asked["paid"]) or found.refused:
             # Somebody has seen and confirmed other or fewer jobs than would be paid for now.

@@ -35,6 +35,7 @@ from ittybatch.page.shell import Shell
 from ittybatch.profiles import load_profile, refuse_overlap
 from ittybatch.sources import ReadableSource, parse_source, scanned_folders
 
+_PAGE = "started.html"
 _DEPLOYMENT = "adhoc"
 _KEY = re.compile(r"[0-9a-f]{32}")
 # Other sources name files and variables of the worker, which only its operator should choose.
@@ -135,11 +136,11 @@ def _start(shell: Shell, key: str, parameters: dict[str, Any], asker: Asker) -> 
 
 async def started(request: Request) -> Response:
     """Show how far the run is until it has a batch, whose page follows."""
-    return await _started(request, "started.html")
+    return await _started(request, _PAGE)
 
 
 async def region(request: Request) -> Response:
-    """Show the same alone, for the page that shows it already."""
+    """Render only the status, for the page that shows it already."""
     return await _started(request, "regions/started.html")
 
 
@@ -161,7 +162,9 @@ async def _started(request: Request, template: str) -> Response:
         if "hx-request" in request.headers:
             return Response(headers={"HX-Redirect": address})
         return RedirectResponse(address, HTTPStatus.SEE_OTHER)
-    if status is None and why is None:
+    is_gone = status is None and why is None
+    # A page that shows the run already must hear of it: an error would leave it asking.
+    if is_gone and template == _PAGE:
         raise HTTPException(
             HTTPStatus.NOT_FOUND, "Prefect has no such flow run of a deployment of ittybatch."
         )

@@ -21,6 +21,7 @@ class FlowRunEnds:
         self._opened = ExitStack()
         self._flow_runs: FlowRuns | None = None
         self._asked_at = float("-inf")
+        self._ended: set[str] = set()
 
     def __enter__(self) -> Self:
         """Connect to nothing yet: most waits do not need Prefect."""
@@ -47,6 +48,8 @@ class FlowRunEnds:
             open_flow_runs,
         )
 
+        if flow_run in self._ended:
+            return True
         if time.monotonic() - self._asked_at < _ASK_EVERY_S:
             return False
         try:
@@ -62,4 +65,6 @@ class FlowRunEnds:
             return False
         finally:
             self._asked_at = time.monotonic()
-        return status is None or status.ended
+        if status is None or status.ended:
+            self._ended.add(flow_run)
+        return flow_run in self._ended

@@ -64,16 +64,17 @@ def wait_suspended(run: EndsSometime[T], *, timeout_s: float | None = None) -> T
     with own_ledger() as ledger, FlowRunEnds() as ends:
         if flow_run is None or in_place() or limit_s <= 0:
             _wait_here(run, ledger, ends, limit_s)
-        while flow_run is not None and (target := run.open_target(ledger, ends)) is not None:
-            number = ledger.write(begin_waiting, flow_run, target)
-            # It may have ended before the waker knew that somebody waits.
-            if run.open_target(ledger, ends) is None:
-                break
-            suspend(
-                f"ittybatch-{target.text}-{number}",
-                math.ceil(limit_s),
-                f"Waits for {target.text.replace(':', ' ')} of ittybatch to end.",
-            )
+        else:
+            while (target := run.open_target(ledger, ends)) is not None:
+                number = ledger.write(begin_waiting, flow_run, target)
+                # It may have ended before the waker knew that somebody waits.
+                if run.open_target(ledger, ends) is None:
+                    break
+                suspend(
+                    f"ittybatch-{target.text}-{number}",
+                    math.ceil(limit_s),
+                    f"Waits for {target.text.replace(':', ' ')} of ittybatch to end.",
+                )
         if flow_run is not None:
             ledger.write(finish_waiting, flow_run)
     return run.fetch_result()

@@ -126,7 +126,9 @@ def test_without_a_known_duration_nothing_is_compared(
     assert check(ledger, batch, settings) == {"unknown": 1}
 
 
-@pytest.mark.parametrize(("told_s", "result"), [(9.0, "too_short"), (20.0, "unknown")])
+@pytest.mark.parametrize(
+    ("told_s", "result"), [(0.0, "too_short"), (9.0, "too_short"), (20.0, "unknown")]
+)
 def test_a_webhook_without_the_outputs_duration_is_made_up_for(
     ledger: Ledger, settings: Settings, api: Api, told_s: float, result: str
 ) -> None:

@@ -145,7 +145,7 @@ def test_no_everyday_statement_reads_through_a_table_that_grows(
         "unbound": lambda: ledger.read(unbound_runs, 5),
         "waiting": lambda: ledger.read(waiting_runs, batches_only=True),
         "suspended": lambda: ledger.read(suspended_runs),
-        "same object": lambda: ledger.read(same_jobs, objects),
+        "same object": lambda: ledger.read(same_jobs, [(each, False) for each in objects]),
         "call": lambda: ledger.write(note_call, [f"chunk:{chunk}"]),
         "wake": lambda: ledger.write(wake_settled, [chunk]),
         "metrics": lambda: ledger.read(read_watch),

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, update
 
 from ittybatch.engine.releasing import release_jobs
 from ittybatch.ledger import Ledger, quarantine
@@ -16,6 +16,7 @@ from ittybatch.ledger.actions import recent_actions
 from ittybatch.ledger.batches import change_options
 from ittybatch.ledger.database import LedgerUnavailable
 from ittybatch.ledger.held_groups import held_groups
+from ittybatch.ledger.models import Job
 from ittybatch.ledger.quarantine import HeldCount, HeldFilter, count_held, find_held, held_jobs
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.submission import claim_due
@@ -188,6 +189,12 @@ class TestThePage:
             html = page.get(f"/page/held/release?batch={name}")
             assert "Making them again about 0.50" in words(html)
             assert f'name="batch" value="{batch}"' in html
+        first = ledger.read(find_held, HeldFilter(batch=batch), limit=2)[0]
+        another = update(Job).where(Job.id == first.id).values(error_message="It is empty.")
+        ledger.write(lambda tx: tx.execute(another))
+        text = words(page.get(f"/page/held?batch={batch}"))
+        assert text.count("Making them again: about 0.25") == 2
+        assert "Making them again: about 0.50" in text, "of both reasons"
         page.post("/page/held/release", batch=batch, expected="2")
         for name, shown in (("latest", True), (batch[-6:], True), (other, False), ("x", False)):
             log = words(page.get(f"/page/actions?batch={name}"))

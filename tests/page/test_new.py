@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ittybatch.intake.objects import Objects
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.actions import Via, recent_actions, record_action
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.queries import recent_batches
+from ittybatch.profiles import Item
 from tests.intake.harness import jobs
 from tests.page.new_jobs import MORE, PROFILE, Viewer, sealed, serving, text
 from tests.receiver.harness import SECRET, wait_until
@@ -115,6 +117,28 @@ def test_what_was_not_seen_is_not_paid_for(ledger: Ledger, viewer: Viewer, tmp_p
     assert answer.status_code == 409
     assert jobs(ledger) == []
     assert viewer.post("/page/new/take", {"sealed": sealed(answer)}).status_code == 303
+    assert len(jobs(ledger)) == 3
+
+
+def test_a_store_that_answers_at_last_changes_what_was_seen(
+    ledger: Ledger, viewer: Viewer, s3: "S3Client", bucket: str
+) -> None:
+    """The size was unknown at the preview, and makes another rendition."""
+    s3.put_object(Bucket=bucket, Key="film.mov", Body=b"first")
+
+    async def unknown(_self: Objects, item: Item) -> Item:
+        return item
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Objects, "identified", unknown)
+        seen = viewer.preview(url=f"s3://{bucket}/film.mov")
+    assert "2 jobs" in text(seen)
+    answer = viewer.post("/page/new/take", {"sealed": sealed(seen)})
+    assert answer.status_code == 409
+    assert "3 jobs" in text(answer)
+    assert jobs(ledger) == []
+    for _ in range(2):
+        assert viewer.post("/page/new/take", {"sealed": sealed(answer)}).status_code == 303
     assert len(jobs(ledger)) == 3
 
 

@@ -13,6 +13,7 @@ from ittybatch.ledger.retrying import RetryFilter, ended_jobs
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.submission import claim_due
 from ittybatch.prefect import IttybitBatch, IttybitBatchRun, IttybitJobRun, wait_suspended
+from ittybatch.prefect.asking import FlowRunEnds
 from ittybatch.prefect.job import JobFailed
 from tests.ledger import library
 from tests.prefect.stand_in import prefect_answers
@@ -81,6 +82,14 @@ def test_prefect_is_asked_seldom_and_with_one_client(monkeypatch: pytest.MonkeyP
     assert time.monotonic() - began >= 0.4
     with prefect_answers((500, {})), pytest.raises(TimeoutError, match=f"ittybatch follow {RUN}"):
         IttybitBatchRun(RUN).wait_for_completion(0.01)
+
+
+def test_what_has_ended_is_not_asked_about_again() -> None:
+    """The second question, a moment later, gets the same answer."""
+    with prefect_answers((200, [])) as prefect, FlowRunEnds() as ends:
+        assert ends.has_ended(RUN)
+        assert ends.has_ended(RUN)
+    assert prefect.requests == 1
 
 
 def test_a_prefect_that_refuses_is_not_waited_for() -> None:

@@ -68,7 +68,11 @@ class DurationLookup:
         jobs = asyncio.run(self._look_up(tasks))
         inputs = {uri: _probed_duration(jobs.get(task)) for uri, task in of_inputs.items()}
         outputs = {task: _output_duration(jobs.get(task)) for task in unknown}
-        return Durations(_known(inputs), _known(outputs))
+        # An input of no length is one that could not be measured; an output may be empty.
+        return Durations(
+            {uri: seconds for uri, seconds in inputs.items() if seconds},
+            {task: seconds for task, seconds in outputs.items() if seconds is not None},
+        )
 
     async def _look_up(self, tasks: Sequence[str]) -> Mapping[str, Job]:
         slots = asyncio.Semaphore(_MAX_CONCURRENT)
@@ -105,7 +109,9 @@ def is_too_short(row: Result, durations: Durations) -> bool:
         False also if one of the two durations is unknown.
     """
     input_s = durations.inputs.get(row.input)
-    output_s = row.duration_s or durations.outputs.get(row.task_id or "")
+    output_s = row.duration_s
+    if output_s is None:
+        output_s = durations.outputs.get(row.task_id or "")
     if input_s is None or output_s is None or not _is_timed(row):
         return False
     options = _options(row)
@@ -116,10 +122,6 @@ def is_too_short(row: Result, durations: Durations) -> bool:
 
 def _is_timed(row: Result) -> bool:
     return row.state is JobState.SUCCEEDED and row.kind in _TIMED_KINDS
-
-
-def _known(durations: Mapping[str, float | None]) -> dict[str, float]:
-    return {of: seconds for of, seconds in durations.items() if seconds}
 
 
 def _output_duration(job: Job | None) -> float | None:

@@ -164,6 +164,7 @@
     return {
       row, bar, content, number: row.dataset.file, id: null, sent: new Set(), jobs: null, failed: false,
       say(what) { words.replaceChildren(what); },
+      forget() { this.id = null; this.sent = new Set(); loaded.clear(); },
       progress(part, bytes) {
         loaded.set(part, bytes);
         let sum = 0;
@@ -183,7 +184,7 @@
       if (error instanceof GivenUp) return file.say("given up");
       file.failed = true;
       // The upload has expired, is gone, or is not what was announced: another try begins it again.
-      if ([404, 410, 422].includes(error.status)) Object.assign(file, { id: null, sent: new Set() });
+      if ([404, 410, 422].includes(error.status)) file.forget();
       file.row.classList.add("bad");
       file.bar.hidden = true;
       const again = document.createElement("button");

@@ -27,7 +27,11 @@ def test_what_prefect_says_of_other_flow_runs_is_not_shown(page: Page, prefect: 
     for region in ("new", "regions"):
         shown = words(page.get(f"/page/{region}/started/{ours}"))
         assert "Flow run failed: Bearer [redacted] was refused. Nothing was sent." in shown
-        page.get(f"/page/{region}/started/{uuid4()}", 404)
+    page.get(f"/page/new/started/{uuid4()}", 404)
+    # A run that is deleted while its page is open: the page stops asking.
+    gone = page.get(f"/page/regions/started/{uuid4()}")
+    assert "Prefect does not know this flow run any more" in words(gone)
+    assert "asking" not in gone
 
 
 def test_pause_tune_and_cancel_answer_while_prefect_does_not(
