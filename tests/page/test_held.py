@@ -193,7 +193,7 @@ class TestThePage:
         another = update(Job).where(Job.id == first.id).values(error_message="It is empty.")
         ledger.write(lambda tx: tx.execute(another))
         text = words(page.get(f"/page/held?batch={batch}"))
-        assert text.count("Making them again: about 0.25") == 2
+        assert text.count("Making it again: about 0.25") == 2
         assert "Making them again: about 0.50" in text, "of both reasons"
         page.post("/page/held/release", batch=batch, expected="2")
         for name, shown in (("latest", True), (batch[-6:], True), (other, False), ("x", False)):
