@@ -28,7 +28,9 @@ from ittybatch.sources import ManifestSource
 ITEMS = 20
 # Plans a page, says so, and waits in the middle of the next to be killed.
 _CHILD = """
-import sys, time
+import signal, sys, time
+# Whoever runs the tests in the background may ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from ittybatch.engine import planning
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.saving import save_plan
