@@ -118,3 +118,15 @@ def test_results_that_always_fail_do_not_keep_others_from_their_turn(
             sink.deliver(given)
     assert errors(sink.deliver(given)) == {50: None, 51: None, 52: None}
     assert len(address.requests) < 3 * 53, "a group ends after 20 failures"
+
+
+def test_after_an_outage_each_result_gets_its_turn(address: Address, open_http: OpenHttp) -> None:
+    """All have failed by then; those that go on failing do not stay at the head."""
+    address.answer = lambda _: Answer(404)
+    sink = open_http(concurrency=1)
+    given = [succeeded(number) for number in range(21)]
+    for _ in range(2):
+        with pytest.raises(SinkUnavailable, match="HTTP 404"):
+            sink.deliver(given)
+    address.answer = lambda request: Answer(404 if int(request.json["job_id"]) < 20 else 200)
+    assert errors(sink.deliver(given)) == {20: None}
