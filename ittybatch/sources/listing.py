@@ -122,7 +122,8 @@ class Listing:
         ):
             raise SourceError(
                 f"s3://{self._bucket}/{prefix} is not listed in the order of its keys: "
-                f"{min(last, entries[0].key)!r} came after {max(after or '', entries[0].key)!r}.",
+                f"{min(last, entries[0].key, key=place_of)!r} came after "
+                f"{max(after or '', entries[0].key, key=place_of)!r}.",
                 remedy="A scan of this store could not resume after a stop; use a manifest.",
             )
         return Answer(entries, last, more)
