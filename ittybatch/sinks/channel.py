@@ -198,6 +198,9 @@ class Channel:
             self._busy = False
         if self._abandoned:
             return False
+        if outcomes:
+            # It is there: the oldest have waited for long, and a steady backlog may have no end.
+            self._passed.clear()
         unwanted = [Outcome(result.outbox_id) for result in results if not self._wants(result)]
         answered = [*unwanted, *outcomes]
         # Without any answer, the same group would be read again at once.
