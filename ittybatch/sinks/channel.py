@@ -95,6 +95,8 @@ class Channel:
         self._given: list[int] = []
         # Jobs whose results the sink could not place yet, and when to try again.
         self._postponed: dict[int, float] = {}
+        # Jobs of full groups that made the sink unavailable: those behind them have their turn.
+        self._passed: set[int] = set()
         self._thread = threading.Thread(target=self._run, name=f"sink-{self.name}", daemon=True)
 
     def start(self) -> None:
@@ -177,8 +179,12 @@ class Channel:
             raw=self._port.wants_raw,
             except_jobs=waiting,
         )
+        passed = bool(self._passed)
+        if len(results) < GROUP:
+            # The end of the backlog: the oldest are next.
+            self._passed.clear()
         if not results:
-            return False
+            return passed
         wanted = [result for result in results if self._wants(result)]
         self._given = [result.outbox_id for result in wanted]
         self._busy = True
@@ -186,15 +192,27 @@ class Channel:
             outcomes = self._deliver(wanted) if wanted else []
         except SinkUnavailable as error:
             self._back_off(str(error))
+            self._pass_over(results)
             return False
         finally:
             self._busy = False
         if self._abandoned:
             return False
+        if outcomes:
+            # It is there: the oldest have waited for long, and a steady backlog may have no end.
+            self._passed.clear()
         unwanted = [Outcome(result.outbox_id) for result in results if not self._wants(result)]
         answered = [*unwanted, *outcomes]
         # Without any answer, the same group would be read again at once.
-        return self._mark(results, answered) and len(results) == GROUP and bool(answered)
+        more = passed or len(results) == GROUP
+        return self._mark(results, answered) and more and bool(answered)
+
+    def _pass_over(self, results: Sequence[Result]) -> None:
+        """Let the next attempt read what is behind a full group, which may fail each time."""
+        if len(results) == GROUP:
+            self._passed.update(result.job_id for result in results)
+        if len(self._passed) + len(self._postponed) >= _MOST_POSTPONED:
+            self._passed.clear()
 
     def _let_webhooks_pass(self, began: float) -> float:
         """Pause between two groups of a backlog while this process is committing webhooks."""
@@ -211,7 +229,8 @@ class Channel:
     def _waiting_jobs(self) -> list[int]:
         now = time.monotonic()
         self._postponed = {job: at for job, at in self._postponed.items() if at > now}
-        return list(self._postponed)
+        # The order of a job's results stays: all of them wait.
+        return list(self._postponed.keys() | self._passed)
 
     def _take_lease(self) -> bool:
         taken = self._ledger.write(lease_sink, self.name, self._owner, LEASE_S)

@@ -1,5 +1,6 @@
 """The sink that is an address of the user's own: a signed POST for each result."""
 
+import itertools
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -96,6 +97,19 @@ class _Connection:
     secret: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A result that the server failed with.
+
+    Args:
+        count: How often it took others meanwhile.
+        turn: Grows from failure to failure.
+    """
+
+    count: int
+    turn: int
+
+
 class HttpSink:
     """Posts results to an address, several at once, and those of one job in order."""
 
@@ -104,8 +118,8 @@ class HttpSink:
     def __init__(self, options: HttpOptions) -> None:
         self._options = options
         self._connection: _Connection | None = None
-        # Results that the server failed with, and how often it took others meanwhile.
-        self._failures: dict[int, int] = {}
+        self._failures: dict[int, _Failed] = {}
+        self._turns = itertools.count()
 
     @property
     def name(self) -> str:
@@ -132,13 +146,13 @@ class HttpSink:
                 errors[result.outbox_id] = None
         failures: dict[int, Posted] = {}
         unwanted = len(errors)
-        # What failed before goes last: it must not end every group before the others' turn.
-        ordered = sorted(jobs.values(), key=self._failed_before)
+        # What failed last goes last: it must not end every group before the others' turn.
+        ordered = sorted(jobs.values(), key=self._last_turn)
         connection.poster.run([self._chain(each, errors, failures) for each in ordered])
         self._forget_if_many()
         if failures and len(errors) == unwanted:
             for number in failures:
-                self._failures.setdefault(number, 0)
+                self._note(number, self._count(number))
             raise self._unavailable(next(iter(failures.values())))
         errors |= self._given_up(failures)
         return [
@@ -195,8 +209,16 @@ class HttpSink:
 
         return chain
 
-    def _failed_before(self, results: Sequence[Result]) -> bool:
-        return any(result.outbox_id in self._failures for result in results)
+    def _last_turn(self, results: Sequence[Result]) -> int:
+        failed = (self._failures.get(result.outbox_id) for result in results)
+        return max((each.turn for each in failed if each is not None), default=-1)
+
+    def _count(self, number: int) -> int:
+        failed = self._failures.get(number)
+        return 0 if failed is None else failed.count
+
+    def _note(self, number: int, count: int) -> None:
+        self._failures[number] = _Failed(count, next(self._turns))
 
     def _forget_if_many(self) -> None:
         if len(self._failures) > _MOST_COUNTED:
@@ -206,11 +228,9 @@ class HttpSink:
         """Count failures of a group of which others were taken; return those that are too many."""
         given_up: dict[int, str | None] = {}
         for number, posted in failures.items():
-            if not posted.may_concern_one:
-                continue
-            count = self._failures.get(number, 0) + 1
+            count = self._count(number) + posted.may_concern_one
             if count < _MOST_FAILURES:
-                self._failures[number] = count
+                self._note(number, count)
             else:
                 self._failures.pop(number, None)
                 given_up[number] = f"{posted.describe()} ({count} times, while others were taken)"

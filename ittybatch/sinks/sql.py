@@ -20,6 +20,7 @@ from ittybatch.sinks.values import UNCHANGED, Template, Value, parse_text, parse
 
 # Our result may come before the user's own transaction that inserts the row has committed.
 _MISSING_ROW_S: Final = 60.0
+_MOST_AT_ONCE: Final = 500
 
 
 class SqlOptions(SinkOptions):
@@ -112,9 +113,16 @@ class _Row:
 
 @dataclass(slots=True)
 class _Group:
-    """One call of `deliver`."""
+    """One call of `deliver`.
+
+    Args:
+        ends_at: When it ends, by `time.monotonic`.
+        progressed: Whether a row was written or refused.
+        errors: What became of its results.
+    """
 
     ends_at: float
+    progressed: bool = False
     errors: dict[int, str | None] = field(default_factory=dict)
 
 
@@ -129,6 +137,9 @@ class SqlSink:
         self._target: TargetTable | None = None
         # When a row for a result was first looked for in vain.
         self._missing_since: dict[int, float] = {}
+        # Rows in a transaction. Where an update is slow, for example without an index on the key,
+        # one refused row would undo what takes longer than a group may, each time.
+        self._at_once = _MOST_AT_ONCE
 
     @property
     def name(self) -> str:
@@ -170,7 +181,7 @@ class SqlSink:
                     rows.append(_Row(result, self._values_of(target, result)))
                 except ValueError as error:
                     group.errors[result.outbox_id] = f"Not written: {error}."
-            self._write(database, target, rows, group)
+            self._write_in_parts(database, target, rows, group)
         except (SQLAlchemyError, UnusableTable) as error:
             # It may have been changed. The next delivery looks again.
             self._target = None
@@ -222,6 +233,17 @@ class SqlSink:
         changed = {name: value for name, value in columns.items() if value is not UNCHANGED}
         return target.row(key, changed)
 
+    def _write_in_parts(
+        self, database: Database, target: TargetTable, rows: Sequence[_Row], group: _Group
+    ) -> None:
+        """Write rows in transactions that are small enough to get some of them done in time."""
+        for start in range(0, len(rows), self._at_once):
+            self._write(database, target, rows[start : start + self._at_once], group)
+        if group.progressed:
+            self._at_once = min(2 * self._at_once, _MOST_AT_ONCE)
+        elif rows:
+            self._at_once = max(min(self._at_once, len(rows)) // 2, 1)
+
     def _write(
         self, database: Database, target: TargetTable, rows: Sequence[_Row], group: _Group
     ) -> None:
@@ -236,11 +258,13 @@ class SqlSink:
                 raise
             if len(rows) == 1:
                 group.errors[rows[0].result.outbox_id] = f"Refused: {database.describe(error)}."
+                group.progressed = True
                 return
             half = len(rows) // 2
             self._write(database, target, rows[:half], group)
             self._write(database, target, rows[half:], group)
             return
+        group.progressed = True
         for row in rows:
             self._record(row, group, missing=target.key_of(row.values) in missing)
 

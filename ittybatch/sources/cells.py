@@ -17,7 +17,8 @@ _NULLS = frozenset(
     ["null", "nan", "nat", "none", "n/a", "#n/a", "<na>", "-nan", "(null)"],
 )
 _LONGEST_NULL = max(map(len, _NULLS))
-_OF_R = "na"
+# In capitals only: `na` may be a profile for North America.
+_OF_R = "NA"
 # Is not JSON, so no options are made of it.
 _TOO_DEEP = "(nested too deeply)"
 # As many as a float may have.
@@ -34,7 +35,7 @@ def is_missing(text: str) -> bool:
 
     R writes `NA`. It is text in metadata, where it may be a country's code.
     """
-    return is_null(text) or text.lower() == _OF_R
+    return is_null(text) or text == _OF_R
 
 
 def as_text(raw: bytes) -> str:

@@ -55,6 +55,16 @@ def decode_key(encoded: str) -> str:
     return unquote_plus(encoded, errors="surrogateescape")
 
 
+def place_of(key: str) -> bytes:
+    """The key's place in a listing: stores sort bytes, and text sorts alike if all is UTF-8."""
+    return key.encode("utf-8", "surrogateescape")
+
+
+def is_before(key: str, other: str) -> bool:
+    """Say whether a store lists a key before another one."""
+    return place_of(key) < place_of(other)
+
+
 def visible(key: str) -> str:
     """Replace the invisible characters of a key by their escapes."""
     return "".join(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
+from ittybatch.sources.entry import is_before, place_of
 from ittybatch.sources.listing import MAX_ANSWER, Answer, Listing
 
 # How many folders to look into for more folders, if there are few at first.
@@ -112,6 +113,8 @@ class Lanes:
 
 def _within(answer: Answer, until: str | None) -> Answer:
     """Leave out keys that belong to the next lane."""
-    if until is None or answer.last is None or answer.last <= until:
+    if until is None or answer.last is None or not is_before(until, answer.last):
         return answer
-    return Answer([each for each in answer.entries if each.key <= until], until, more=False)
+    end = place_of(until)
+    entries = [each for each in answer.entries if place_of(each.key) <= end]
+    return Answer(entries, until, more=False)

@@ -15,7 +15,15 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from ittybatch.sources.answer import ARCHIVES, as_time, parse_answer
-from ittybatch.sources.entry import Entry, bare_etag, decode_key, is_text, visible
+from ittybatch.sources.entry import (
+    Entry,
+    bare_etag,
+    decode_key,
+    is_before,
+    is_text,
+    place_of,
+    visible,
+)
 from ittybatch.sources.page import SourceError
 from ittybatch.sources.s3 import (
     client_in_region_of,
@@ -109,10 +117,13 @@ class Listing:
         if not entries:
             return Answer([], None, more=False)
         last = self._place(entries[-1].key, more=more)
-        if last < entries[0].key or (after is not None and entries[0].key <= after):
+        if is_before(last, entries[0].key) or (
+            after is not None and not is_before(after, entries[0].key)
+        ):
             raise SourceError(
                 f"s3://{self._bucket}/{prefix} is not listed in the order of its keys: "
-                f"{min(last, entries[0].key)!r} came after {max(after or '', entries[0].key)!r}.",
+                f"{min(last, entries[0].key, key=place_of)!r} came after "
+                f"{max(after or '', entries[0].key, key=place_of)!r}.",
                 remedy="A scan of this store could not resume after a stop; use a manifest.",
             )
         return Answer(entries, last, more)
@@ -211,8 +222,8 @@ class Listing:
                 continue
             keys = [found["Key"] for found in (*versions, *_decoded(answer, "DeleteMarkers"))]
             more = bool(answer.get("IsTruncated")) and bool(keys)
-            last = self._place(max(keys), more=more) if keys else None
-            if not more or after is None or last is None or last > after:
+            last = self._place(max(keys, key=place_of), more=more) if keys else None
+            if not more or after is None or last is None or is_before(after, last):
                 break
             # These are still versions of the key to begin after.
             begin = {
@@ -223,7 +234,7 @@ class Listing:
             _entry(found, version=_version(found.get("VersionId")))
             for found in versions
             # A key's newest version comes first, so it is never on a later page than the others.
-            if found["IsLatest"] and (after is None or found["Key"] > after)
+            if found["IsLatest"] and (after is None or is_before(after, found["Key"]))
         ]
         return Answer(entries, last, more)
 

@@ -1,5 +1,6 @@
 """The compose file is valid, safe, and starts in the order of need."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,16 +26,28 @@ def test_compose_opens_nothing_beyond_this_machine() -> None:
 
 
 def test_what_runs_our_image_has_no_rights_and_a_home_to_write_to() -> None:
-    """As in Kubernetes; a named volume and a tmpfs cannot share a place."""
-    home = "/var/lib/ittybatch"
+    """As in Kubernetes; a volume and a tmpfs cannot share a place."""
+    image = (DEPLOYMENTS / "Dockerfile").read_text()
+    [home] = re.findall(r"^ENV .*?ITTYBATCH_HOME=(\S+)", image, re.MULTILINE | re.DOTALL)
+    [user] = re.findall(r"^USER (\d+)$", image, re.MULTILINE)
     for name in ("prefect", "set-up", "receiver", "worker"):
         service = compose()["services"][name]
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
-        volumes = [each.partition(":")[2] for each in service.get("volumes", [])]
-        assert sorted([*service["tmpfs"], *volumes]) == ["/tmp", home]
+        volumes = [each.rpartition(":")[2] for each in service.get("volumes", [])]
+        memory = dict(each.partition(":")[::2] for each in service["tmpfs"])
+        assert sorted([*memory, *volumes]) == ["/tmp", home]
+        # Without these options it belongs to root.
+        assert memory.get(home) in {None, f"uid={user},gid={user},mode=0700"}
     assert compose()["services"]["receiver"]["mem_limit"]
+
+
+def test_the_worker_spools_to_the_disk() -> None:
+    """A manifest or an inventory may be larger than the memory, which a tmpfs is."""
+    worker = compose()["services"]["worker"]
+    assert worker["tmpfs"] == []
+    assert "/tmp" in worker["volumes"]
 
 
 def test_compose_builds_from_what_is_there() -> None:

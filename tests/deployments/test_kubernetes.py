@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 import kubernetes_validate
 import pytest
 
+from ittybatch.settings import Settings
+from ittybatch.sources.s3 import split_uri
 from tests.deployments.files import (
     DEPLOYMENTS,
     PORT,
@@ -147,3 +149,12 @@ def test_the_internet_reaches_webhooks_and_healthz_only() -> None:
     assert ingress["spec"]["tls"][0]["hosts"] == [rule["host"]]
     (settings,) = [each for each in manifests() if each["kind"] == "ConfigMap"]
     assert urlsplit(settings["data"]["WEBHOOK_URL"]).hostname == rule["host"]
+
+
+def test_reports_go_nowhere_until_the_bucket_is_named() -> None:
+    """Every name that S3 takes may be somebody's bucket; the receiver starts all the same."""
+    (settings,) = [each for each in manifests() if each["kind"] == "ConfigMap"]
+    place = settings["data"]["ITTYBATCH_REPORT_TO"]
+    assert Settings(report_to=place).report_to == place
+    with pytest.raises(ValueError, match="is not a bucket name"):
+        split_uri(place)

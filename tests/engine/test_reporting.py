@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -240,18 +241,18 @@ def test_copies_may_tell_only_of_failures(ledger: Ledger, tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("s3")
+@pytest.mark.parametrize(
+    ("bucket", "why"),
+    [("nobodys-bucket-at-all", "NoSuchBucket"), ("<bucket>", "'<bucket>' in .* no.* bucket name")],
+)
 def test_copies_that_cannot_be_written_do_not_cost_the_report(
-    ledger: Ledger, tmp_path: Path
+    bucket: str, why: str, ledger: Ledger, tmp_path: Path
 ) -> None:
-    """A bucket that is gone is told, with what to do."""
-    done = write_files(
-        ledger,
-        mixed_batch(ledger),
-        tmp_path / "here",
-        copies_to="s3://nobodys-bucket-at-all/x",
-    )
+    """A bucket that is gone, or was never named, is told, with what to do."""
+    batch, here = mixed_batch(ledger), tmp_path / "here"
+    done = write_files(ledger, batch, here, copies_to=f"s3://{bucket}/x")
     assert len(done.failures) == 4
-    assert "NoSuchBucket" in done.failures[0]
+    assert re.search(why, done.failures[0])
     assert (tmp_path / "here" / "report.json").exists()
 
 

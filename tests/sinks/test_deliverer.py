@@ -110,6 +110,24 @@ def test_a_sink_that_is_down_gets_everything_later(ledger: Ledger) -> None:
     assert _status(ledger).failures == 0
 
 
+def test_after_an_outage_the_oldest_results_do_not_wait_for_the_backlogs_end(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each attempt has tried another group meanwhile; one that is taken ends that."""
+    monkeypatch.setattr(channel, "GROUP", 5)
+    sink, counts = Recorder(down=True), Counts()
+    declare(ledger, "table")
+    tasks = submitted(ledger, 40)
+    ledger.write(settle, [library.remote(task) for task in tasks])
+    with delivering(ledger, sink, counts=counts):
+        wait_until(lambda: counts.unavailable_["table"] > 2)
+        sink.down = False
+        wait_until(lambda: len(sink.got) == 40)
+    given = [each.outbox_id for each in sink.got]
+    assert min(given) in given[:10]
+    assert len(set(given)) == 40
+
+
 def test_a_sink_that_is_down_is_not_asked_at_each_commit(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,6 +105,23 @@ def test_a_result_that_the_app_does_not_know_holds_nothing_up(
     assert "HTTP 404 (2 times, while others were taken)" in str(_status(ledger).last_error)
 
 
+def test_full_groups_that_always_fail_do_not_keep_others_from_their_turn(
+    address: Address, ledger: Ledger, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest results alone are more than one delivery takes; they are tried again later."""
+    monkeypatch.setattr(channel, "GROUP", 5)
+    known: set[str] = set()
+    address.answer = lambda request: Answer(200 if request.json["id"] in known else 404)
+    tasks = submitted(ledger, 14)
+    known.update(tasks[10:])
+    with delivering(ledger, file, CollectorRegistry()):
+        ledger.write(settle, [library.remote(task) for task in tasks])
+        wait_until(lambda: _status(ledger).pending == 10)
+        known.update(tasks)
+        wait_until(lambda: _status(ledger).pending == 0)
+    assert _status(ledger).refused == 0
+
+
 @pytest.mark.parametrize("status", [404, 500])
 def test_results_that_always_fail_do_not_keep_others_from_their_turn(
     status: int, address: Address, open_http: OpenHttp
@@ -118,3 +135,15 @@ def test_results_that_always_fail_do_not_keep_others_from_their_turn(
             sink.deliver(given)
     assert errors(sink.deliver(given)) == {50: None, 51: None, 52: None}
     assert len(address.requests) < 3 * 53, "a group ends after 20 failures"
+
+
+def test_after_an_outage_each_result_gets_its_turn(address: Address, open_http: OpenHttp) -> None:
+    """All have failed by then; those that go on failing do not stay at the head."""
+    address.answer = lambda _: Answer(404)
+    sink = open_http(concurrency=1)
+    given = [succeeded(number) for number in range(21)]
+    for _ in range(2):
+        with pytest.raises(SinkUnavailable, match="HTTP 404"):
+            sink.deliver(given)
+    address.answer = lambda request: Answer(404 if int(request.json["job_id"]) < 20 else 200)
+    assert errors(sink.deliver(given)) == {20: None}

@@ -28,6 +28,11 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel, "_FIRST_WAIT_S", 0.02)
 
 
+def keep_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leases that are taken from now on outlast the test, however slow the machine is."""
+    monkeypatch.setattr(channel, "LEASE_S", 30.0)
+
+
 @dataclass
 class Paused(Recorder):
     """A sink whose process stops before it writes, or after, until the test lets it go on."""
@@ -90,7 +95,9 @@ def _end(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("then_fails", [False, True])
-def test_a_late_write_is_followed_by_the_last_word(ledger: Ledger, then_fails: bool) -> None:
+def test_a_late_write_is_followed_by_the_last_word(
+    ledger: Ledger, then_fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first receiver writes `processing` after the second one has delivered the end."""
     table: list[Result] = []
     resumed = threading.Event()
@@ -100,6 +107,7 @@ def test_a_late_write_is_followed_by_the_last_word(ledger: Ledger, then_fails: b
     with receiver(ledger, late, "a"):
         wait_until(lambda: late.tried)
         _end(ledger)
+        keep_leases(monkeypatch)
         with receiver(ledger, Recorder(got=table), "b"):
             wait_until(lambda: _status(ledger).pending == 0)
             assert [each.status for each in table] == ["processing", "succeeded"]
@@ -110,7 +118,9 @@ def test_a_late_write_is_followed_by_the_last_word(ledger: Ledger, then_fails: b
     assert _status(ledger).failures == 0, "the receiver without the lease does not speak for it"
 
 
-def test_a_late_write_during_the_other_receivers_delivery(ledger: Ledger) -> None:
+def test_a_late_write_during_the_other_receivers_delivery(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The second receiver has written the end, and has not marked it yet."""
     table: list[Result] = []
     resumed, marked = threading.Event(), threading.Event()
@@ -120,6 +130,7 @@ def test_a_late_write_during_the_other_receivers_delivery(ledger: Ledger) -> Non
     with receiver(ledger, late, "a") as counts:
         wait_until(lambda: late.tried)
         _end(ledger)
+        keep_leases(monkeypatch)
         with receiver(ledger, holder, "b"):
             wait_until(holder.wrote.is_set)
             resumed.set()
@@ -132,7 +143,9 @@ def test_a_late_write_during_the_other_receivers_delivery(ledger: Ledger) -> Non
     assert counts.delivered_["table"] == 0
 
 
-def test_what_was_written_without_a_lease_is_delivered_by_its_holder(ledger: Ledger) -> None:
+def test_what_was_written_without_a_lease_is_delivered_by_its_holder(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The holder may be about to write an older event of what the other one would mark."""
     table: list[Result] = []
     late = Paused(got=table, after=threading.Event())
@@ -142,6 +155,7 @@ def test_what_was_written_without_a_lease_is_delivered_by_its_holder(ledger: Led
     _end(ledger)
     with receiver(ledger, late, "a") as counts:
         wait_until(late.wrote.is_set)
+        keep_leases(monkeypatch)
         holder = Paused(got=table, before=threading.Event())
         assert holder.before is not None
         with receiver(ledger, holder, "b"):

@@ -107,6 +107,22 @@ def test_only_the_row_that_the_database_refuses_is_refused(run: Run, open_sql: O
     assert run("SELECT count(*) FROM media_jobs") == [{"count": 98}]
 
 
+def test_a_refused_row_of_a_slow_table_does_not_stop_the_others(
+    run: Run, open_sql: OpenSql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writing the whole group takes longer than a delivery may, and is undone at its last row."""
+    monkeypatch.setattr(sql_sink, "GROUP_S", 0.1)
+    media(run, *(f"m{number}" for number in range(10, 50)))
+    run("""ALTER TABLE media ADD CONSTRAINT no_failure
+        CHECK (pg_sleep(0.005) IS NOT NULL AND status <> 'failed')""")
+    sink, outcomes = open_sql(**UPDATE), dict[int, str | None]()
+    for _ in range(60):
+        given = [*map(succeeded, range(10, 49)), failed(49)]
+        outcomes |= errors(sink.deliver([each for each in given if each.job_id not in outcomes]))
+    assert "no_failure" in str(outcomes.pop(49))
+    assert outcomes == dict.fromkeys(range(10, 49))
+
+
 def test_a_constraint_that_commit_checks_refuses_its_row_alone(run: Run, open_sql: OpenSql) -> None:
     """A savepoint would not notice it."""
     run("CREATE TABLE owners (id TEXT PRIMARY KEY)")

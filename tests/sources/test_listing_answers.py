@@ -14,7 +14,9 @@ from botocore.parsers import create_parser
 from ittybatch.engine.bucket_checks import why_not_listed
 from ittybatch.sources import BucketSource, ManifestSource, Page, SourceError, read_pages, s3
 from ittybatch.sources.answer import parse_answer
-from ittybatch.sources.entry import bare_etag, bare_etags
+from ittybatch.sources.entry import Entry, bare_etag, bare_etags
+from ittybatch.sources.lanes import Lane, Lanes
+from ittybatch.sources.listing import Answer
 from tests.sources.manifests import WRITERS
 from tests.sources.store import HEAD, Answered, Asked, Store, entry, listing
 
@@ -204,28 +206,52 @@ def test_a_name_that_is_not_utf8_is_a_reject(store: Store, quickly: bool) -> Non
     assert r"caf\udce9.mov has a name" in page.rejects[0].reason
 
 
-def test_a_version_whose_name_is_not_utf8_is_a_reject(store: Store) -> None:
-    """As in a listing of objects."""
-    body = (
-        f"{HEAD}<ListVersionsResult><Name>media</Name>{ENCODED}<IsTruncated>false</IsTruncated>"
+def versions(*keys: str, more: bool = False) -> bytes:
+    return (
+        f"{HEAD}<ListVersionsResult><Name>media</Name>{ENCODED}"
+        f"<IsTruncated>{str(more).lower()}</IsTruncated>"
         + "".join(
             f"<Version><Key>{key}</Key><VersionId>v1</VersionId><IsLatest>true</IsLatest>"
             f"<Size>5</Size></Version>"
-            for key in ("caf%E9.mov", "d+e%2B%C3%A9.mov")
+            for key in keys
         )
         + "</ListVersionsResult>"
-    )
-    store.answer = lambda _: Answered(body.encode())
+    ).encode()
+
+
+def test_a_version_whose_name_is_not_utf8_is_a_reject(store: Store) -> None:
+    """As in a listing of objects."""
+    store.answer = lambda _: Answered(versions("caf%E9.mov", "d+e%2B%C3%A9.mov"))
     (page,) = read(versioned=True)
     assert [item.key for item in page.items] == ["d e+é.mov"]
     assert r"caf\udce9.mov has a name" in page.rejects[0].reason
 
 
-def test_an_answer_that_ends_with_such_a_name_is_an_error(store: Store) -> None:
+def test_a_name_that_is_not_utf8_has_its_place_by_its_bytes(store: Store) -> None:
+    """Stores sort bytes: it comes after an emoji."""
+    body = listing(entry("%F0%9F%98%80.mov"), entry("%FCber.mov"), extra=ENCODED)
+    store.answer = lambda _: Answered(body)
+    (page,) = read()
+    assert [item.key for item in page.items] == ["😀.mov"]
+    assert r"\udcfcber.mov has a name" in page.rejects[0].reason
+
+
+def test_such_a_name_belongs_to_one_lane() -> None:
+    """It is after the border, so that the next lane has it."""
+    keys = ["a.mov", "\udcfcber.mov"]
+    given = Answer([Entry(key, 5, None, None) for key in keys], keys[-1], more=True)
+    [(_, answer, _)] = Lanes([Lane("s3://media/", None, "😀/")], lambda *_: given, 1, 9)
+    assert [each.key for each in answer.entries] == ["a.mov"]
+
+
+@pytest.mark.parametrize("versioned", [False, True])
+def test_an_answer_that_ends_with_such_a_name_is_an_error(store: Store, versioned: bool) -> None:
     """The API cannot ask for what comes after it, and nothing may be left out unsaid."""
-    store.answer = lambda _: Answered(listing(entry("caf%E9.mov"), extra=ENCODED, more=True))
-    with pytest.raises(SourceError, match=r"object caf\\udce9.mov is not UTF-8.*Rename"):
-        read()
+    keys = ["%F0%9F%98%80.mov", "%FCber.mov"]
+    objects = listing(*map(entry, keys), extra=ENCODED, more=True)
+    store.answer = lambda _: Answered(versions(*keys, more=True) if versioned else objects)
+    with pytest.raises(SourceError, match=r"object \\udcfcber.mov is not UTF-8.*Rename"):
+        read(versioned=versioned)
 
 
 def archived(key: str, restore: str = "") -> str:

@@ -35,7 +35,7 @@ def test_na_of_r_is_nothing_but_in_metadata(tmp_path: Path, name: str) -> None:
     """As a fingerprint it would keep a replaced object from ever being made again."""
     rows: list[Row] = [
         ["s3://med/a.mov", *["NA"] * 6],
-        ["s3://med/b.mov", "video", "NA", None, "na", None, "Namibia"],
+        ["s3://med/b.mov", "video", "NA", None, "NA", None, "Namibia"],
     ]
     (page,) = pages_of(tmp_path / name, FORMATS[name](rows, TITLES))
     assert page.rejects == []
@@ -43,6 +43,13 @@ def test_na_of_r_is_nothing_but_in_metadata(tmp_path: Path, name: str) -> None:
     assert (one.kind, one.options, one.profile, one.fingerprint, one.size_bytes) == (None,) * 5
     assert (two.kind, two.options, two.fingerprint) == ("video", {}, None)
     assert [item.metadata["land"] for item in page.items] == ["NA", "Namibia"]
+
+
+def test_na_in_small_letters_is_text(tmp_path: Path) -> None:
+    """A profile for North America does not silently become the default one."""
+    rows = ["s3://med/a.mov,na", " s3://med/b.mov, na "]
+    (page,) = pages_of(tmp_path / "list.csv", "\n".join(["input,profile", *rows]))
+    assert [item.profile for item in page.items] == ["na", "na"]
 
 
 def test_a_value_of_spaces_is_no_surplus_value(tmp_path: Path) -> None:
