@@ -23,12 +23,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.settings import (
-    PREFECT_API_REQUEST_TIMEOUT,
-    PREFECT_CLIENT_MAX_RETRIES,
-    get_current_settings,
-    temporary_settings,
-)
+from prefect.settings import get_current_settings
 from prefect.states import Crashed
 
 from ittybatch.engine.prefect_pages import flow_run_url
@@ -45,9 +40,6 @@ _MAX_REASON_CHARS = 500
 _COMPARE_CLOCKS_EVERY_S = 60.0
 # The header has whole seconds, and a busy server renews it late.
 _CLOCKS_DIFFER = timedelta(seconds=15)
-# For somebody who waits. Prefect's own limits add up to six minutes for a request.
-_IMPATIENT_S = 10.0
-_IMPATIENT_RETRIES = 1
 _MAY_PASS = (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS)
 _SERVER_ERROR = 500
 
@@ -364,21 +356,6 @@ def require_prefect() -> None:
             "PREFECT_API_URL is not set, so no flow run can be made.",
             remedy="Set it to your Prefect server's API, or start one with `ittybatch up`.",
         )
-
-
-@contextlib.contextmanager
-def impatient(most_s: float = _IMPATIENT_S) -> Iterator[None]:
-    """Give up soon on a Prefect that does not answer: somebody waits. In this thread only.
-
-    Args:
-        most_s: Seconds to wait for an answer, with one retry; less if Prefect's settings say so.
-    """
-    limits = {
-        PREFECT_API_REQUEST_TIMEOUT: min(most_s, PREFECT_API_REQUEST_TIMEOUT.value()),
-        PREFECT_CLIENT_MAX_RETRIES: min(_IMPATIENT_RETRIES, PREFECT_CLIENT_MAX_RETRIES.value()),
-    }
-    with temporary_settings(limits):
-        yield
 
 
 @contextlib.contextmanager

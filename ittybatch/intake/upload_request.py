@@ -1,7 +1,7 @@
 """What is announced about an upload, checked before a byte of the file is sent."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -15,6 +15,8 @@ from ittybatch.intake.upload_parts import MAX_SIZE
 from ittybatch.intake.wanted import RequestRefused, TaskSpec, Wanted
 from ittybatch.ledger.actions import Asker
 from ittybatch.profiles import Item
+
+_SHOWN_MISSING = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +130,27 @@ def wanted_from(
 def unprocessable(field_: str, message: str, remedy: str | None) -> RequestRefused:
     """Refuse a request because of one of its fields."""
     return RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, field_, message, remedy)
+
+
+def check_parts(count: int, named: Collection[int]) -> None:
+    """Check that every part of a file is named. S3 would make a shorter file if one was left out.
+
+    Args:
+        count: How many parts the file has, numbered from 1.
+        named: The numbers of the parts that have arrived.
+
+    Raises:
+        RequestRefused: There are too few, or too many.
+    """
+    missing = [number for number in range(1, count + 1) if number not in named]
+    if missing:
+        shown = ", ".join(map(str, missing[:_SHOWN_MISSING]))
+        left = len(missing) - _SHOWN_MISSING
+        more = f" and {left} more" if left > 0 else ""
+        raise unprocessable(
+            "parts",
+            f"Of {count} parts, these have not arrived or are not named: {shown}{more}.",
+            "Send them, then complete the upload.",
+        )
+    if len(named) > count:
+        raise unprocessable("parts", f"There are only {count} parts.", "Name each of them once.")

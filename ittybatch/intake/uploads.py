@@ -23,6 +23,7 @@ from ittybatch.intake.upload_parts import Parts, cut
 from ittybatch.intake.upload_request import (
     Announced,
     check_file,
+    check_parts,
     check_wanted,
     unprocessable,
     wanted_from,
@@ -48,7 +49,6 @@ Ts = TypeVarTuple("Ts")
 _MIN_LIFE_S = 86_400
 # Each call holds a thread and a connection for as long as the store takes.
 _MAX_CALLS = 16
-_SHOWN_MISSING = 10
 
 
 class TakesRequests(Protocol):
@@ -358,24 +358,7 @@ class Uploads:
         known = {number: etag for number, etag in given.items() if etag}
         if not given or len(known) < len(given):
             known = await self._call(self._store.parts, upload.key, multipart_id) | known
-        count = Parts(upload.size_bytes, upload.part_bytes).count
-        missing = [number for number in range(1, count + 1) if number not in known]
-        if missing:
-            shown = ", ".join(map(str, missing[:_SHOWN_MISSING]))
-            more = (
-                f" and {len(missing) - _SHOWN_MISSING} more"
-                if len(missing) > _SHOWN_MISSING
-                else ""
-            )
-            raise unprocessable(
-                "parts",
-                f"Of {count} parts, these have not arrived or are not named: {shown}{more}.",
-                "Send them, then complete the upload.",
-            )
-        if len(known) > count:
-            raise unprocessable(
-                "parts", f"There are only {count} parts.", "Name each of them once."
-            )
+        check_parts(Parts(upload.size_bytes, upload.part_bytes).count, known)
         return known
 
     async def _check_stored(self, upload: Upload, stored: Stored) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     bindparam,
     or_,
     select,
@@ -147,36 +148,18 @@ def live_runs(transaction: Transaction, batch: str) -> list[OwnedRun]:
 
 def working_runs(transaction: Transaction) -> list[OwnedRun]:
     """Every run that has a flow run and is awake, as far as the ledger knows."""
-    return _owned(
-        transaction.rows(
-            _run_columns().where(
-                Run.state == RunState.AWAKE.value,
-                Run.flow_run_id.is_not(None),
-                _not_backing_off(transaction),
-            )
-        )
-    )
+    return _in_state(transaction, RunState.AWAKE, Run.flow_run_id.is_not(None))
 
 
 def suspended_runs(transaction: Transaction) -> list[OwnedRun]:
     """Every run that an operator suspended in the Prefect UI."""
-    return _owned(
-        transaction.rows(
-            _run_columns().where(
-                Run.state == RunState.SUSPENDED.value,
-                Run.flow_run_id.is_not(None),
-                _not_backing_off(transaction),
-            )
-        )
-    )
+    return _in_state(transaction, RunState.SUSPENDED, Run.flow_run_id.is_not(None))
 
 
 def waiting_runs(transaction: Transaction, *, batches_only: bool = False) -> list[OwnedRun]:
     """Every run that waits, ready or not; or only those of batches, not of chunks."""
-    query = _run_columns().where(Run.state == RunState.WAITING.value, _not_backing_off(transaction))
-    if batches_only:
-        query = query.where(Run.owner.startswith("batch:"))
-    return _owned(transaction.rows(query))
+    which = [Run.owner.startswith("batch:")] if batches_only else []
+    return _in_state(transaction, RunState.WAITING, *which)
 
 
 def read_run(transaction: Transaction, owner: str) -> OwnedRun | None:
@@ -300,6 +283,14 @@ def _has_moved(place: Place, seen: OwnedRun) -> bool:
 
 def _not_backing_off(transaction: Transaction) -> Any:  # noqa: ANN401  a condition
     return or_(Run.retry_at.is_(None), Run.retry_at <= transaction.now)
+
+
+def _in_state(
+    transaction: Transaction, state: RunState, *which: ColumnElement[bool]
+) -> list[OwnedRun]:
+    """The runs in a state that meet all conditions and do not back off."""
+    query = _run_columns().where(Run.state == state.value, _not_backing_off(transaction), *which)
+    return _owned(transaction.rows(query))
 
 
 def _run_columns() -> Any:  # noqa: ANN401  a Select of many columns

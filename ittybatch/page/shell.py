@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from ittybatch.engine.flow_runs import impatient
+from ittybatch.engine.impatience import impatient
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.reading import bounded

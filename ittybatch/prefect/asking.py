@@ -44,9 +44,9 @@ class FlowRunEnds:
         """
         from ittybatch.engine.flow_runs import (  # noqa: PLC0415  see the package
             PrefectUnavailable,
-            impatient,
             open_flow_runs,
         )
+        from ittybatch.engine.impatience import impatient  # noqa: PLC0415  likewise
 
         if flow_run in self._ended:
             return True

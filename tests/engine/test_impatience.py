@@ -6,7 +6,8 @@ import time
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from ittybatch.engine.flow_runs import PrefectUnavailable, impatient, open_flow_runs
+from ittybatch.engine.flow_runs import PrefectUnavailable, open_flow_runs
+from ittybatch.engine.impatience import impatient
 
 
 def test_a_prefect_that_does_not_answer_is_given_up_after_one_retry() -> None:
