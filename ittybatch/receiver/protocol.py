@@ -6,6 +6,7 @@ fifth more CPU per webhook.
 """
 
 import asyncio
+import itertools
 import resource
 from http import HTTPStatus
 from typing import Any
@@ -34,6 +35,7 @@ _CLOSE_WITHIN_S = 5.0
 _CHECK_EVERY_S = 2.0
 # In the state of the lifespan: a function that ends the answers that would last.
 END_STREAMS = "ittybatch.end_streams"
+_accepted = itertools.count()
 
 
 class _LimitExceeded(Exception):
@@ -51,6 +53,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own arguments
         super().__init__(*args, **kwargs)
         self.deadline = 0.0  # by the loop's clock
+        # uvloop's clock stands still for a turn of the loop, which may accept many connections.
+        self._number = next(_accepted)
         # One timer for the connection: a timer per request would cost more.
         self._timer: asyncio.TimerHandle | None = None
         # Bytes since the parser last made progress: in a head, a trailer or a chunk header.
@@ -185,7 +189,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def _close_idle(self) -> None:
         """Abort the idle connection that expires first; a new connection expires last."""
         ours = (each for each in self.connections if isinstance(each, BoundedProtocol))
-        first = min((each for each in ours if each.is_idle), key=lambda each: each.deadline)
+        idle = (each for each in ours if each.is_idle)
+        first = min(idle, key=lambda each: (each.deadline, each._number))  # noqa: SLF001  a sibling
         first.transport.abort()
         # uvicorn removes it only later; until then it would be chosen again.
         self.connections.discard(first)

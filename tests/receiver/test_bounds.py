@@ -221,6 +221,23 @@ def test_a_full_house_has_room_for_a_webhook(
         assert rest(held[0]) == b""
 
 
+def test_of_connections_of_one_moment_the_first_makes_room(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop's clock may stand still while it accepts: a webhook's connection is not the one."""
+
+    def expire_in(connection: protocol.BoundedProtocol, seconds: float) -> None:
+        connection.deadline = round(connection.loop.time(), -1) + seconds
+
+    monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 20)
+    monkeypatch.setattr(protocol.BoundedProtocol, "_expire_in", expire_in)
+    with running(sqlite_url) as up, contextlib.ExitStack() as idlers:
+        for number in range(100):
+            for _ in range(20 if number == 0 else 1):
+                idlers.enter_context(up.connection())
+            assert up.post(payload(f"task-{number}")).status_code == 200
+
+
 @pytest.mark.parametrize(
     "wish",
     [b"h2c", b"websocket", b"TLS/1.0"],
