@@ -4,4 +4,4 @@ from ittybatch.errors import IttybatchError
 
 
 class StackError(IttybatchError):
-    """A part of the local stack does not start or is missing."""
+    """The local stack cannot start or go on."""

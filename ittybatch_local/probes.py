@@ -39,6 +39,7 @@ def worker_is_online(
                 json={"limit": 200},
                 headers=dict(headers),
                 timeout=TIMEOUT_S,
+                trust_env=False,  # never through a proxy
             )
             response.raise_for_status()
         except httpx.HTTPError:

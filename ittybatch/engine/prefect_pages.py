@@ -1,4 +1,4 @@
-"""Addresses of Prefect's pages, for people: without a password that the API's address may have."""
+"""Addresses in the Prefect UI, for people: without a password that the API's address may have."""
 
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, get_current_settings
 

@@ -68,7 +68,7 @@ class Replacer:
         if self._ledger.read(_in_place, run):
             self.give_up(
                 run,
-                "The process that ran it in place is gone. "
+                "The Python process that ran this batch without a deployment has ended. "
                 f"`ittybatch resume {run.batch_id}` continues it through Prefect.",
                 woken,
             )

@@ -1,4 +1,4 @@
-"""Profiles as they are now: a receiver runs for weeks, and their files change meanwhile."""
+"""A cache of profiles that reads a file again when it changes: receivers run for weeks."""
 
 import time
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class LiveProfiles:
         return known.profile
 
     def _read(self, name: str) -> _Known:
-        # A path is not a name: the name comes from a request.
+        # Not `load_profile`, which also takes paths: a request could then read any file.
         path = find_profile(name, self._directory)
         stamp = _stamp(path)
         found: Profile | ProfileError

@@ -40,8 +40,8 @@ class SinkStatus:
 
     Args:
         name: Its name.
-        kind: What it is.
-        active: Whether it is declared; jobs that end are put into its outbox.
+        kind: `sql`, `dynamodb`, `http` or `slack`.
+        active: Whether it is declared. Only active sinks get new results.
         pending: Results that wait for delivery.
         refused: Results that it refused for good.
         oldest_pending_at: When the oldest waiting result was recorded.
@@ -119,7 +119,7 @@ def lease_sink(transaction: Transaction, name: str, owner: str, lease_s: float) 
         lease_s: Seconds after which another may take it.
 
     Returns:
-        Whether it is the owner's now.
+        Whether the owner holds the lease.
     """
     changed = transaction.execute(
         update(Sink)

@@ -1,4 +1,4 @@
-"""How many webhooks came lately, by what they changed."""
+"""Counts of recent webhooks, by verdict."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,28 +16,28 @@ _MOST_COUNTED = 20_000
 
 @dataclass(frozen=True, slots=True)
 class WebhookCounts:
-    """Webhooks of a stretch of time.
+    """Counts of the webhooks in a period.
 
     Args:
-        by_verdict: Their numbers.
-        since: The beginning of the time that was counted.
-        is_cut: Whether there were more, so that counting began later than asked.
+        by_verdict: The count of each verdict.
+        since: The beginning of the period that was counted.
+        is_truncated: Whether there were more, so that counting began later than asked.
     """
 
     by_verdict: Mapping[Verdict, int]
     since: datetime
-    is_cut: bool
+    is_truncated: bool
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """The sum of all counts."""
         return sum(self.by_verdict.values())
 
 
 def count_webhooks(
     transaction: Transaction, over: timedelta, *, limit: int = _MOST_COUNTED
 ) -> WebhookCounts:
-    """Count the webhooks of the last time by verdict.
+    """Count the webhooks of the last `over`, by verdict.
 
     Args:
         transaction: The transaction to look in.
@@ -45,13 +45,12 @@ def count_webhooks(
         limit: At most this many are counted: the newest.
     """
     since = transaction.now - over
-    newest = (
+    of_period = (
         select(Delivery.verdict, Delivery.received_at)
         .where(Delivery.received_at >= since)
         .order_by(Delivery.received_at.desc())
-        .limit(limit)
-        .subquery()
     )
+    newest = of_period.limit(limit).subquery()
     rows = transaction.rows(
         select(
             newest.c.verdict,
@@ -60,8 +59,8 @@ def count_webhooks(
         ).group_by(newest.c.verdict)
     )
     counts = {Verdict(row.verdict): int(row.number) for row in rows}
-    is_cut = sum(counts.values()) >= limit
-    return WebhookCounts(counts, min(row.at for row in rows) if is_cut else since, is_cut)
+    more = transaction.rows(of_period.offset(limit).limit(1))
+    return WebhookCounts(counts, min(row.at for row in rows) if more else since, bool(more))
 
 
 def last_webhook_at(transaction: Transaction) -> datetime | None:

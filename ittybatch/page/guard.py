@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ittybatch.bodies import read_body
 from ittybatch.page.access import Access, Stranger
-from ittybatch.page.origin import is_cross_site
+from ittybatch.page.cross_site import is_cross_site_write
 
 # Outputs are at any host, and may be shown, but nothing of them runs. `blob:` is what hls.js
 # plays from. A page that needs more gives a policy of its own.
@@ -90,7 +90,7 @@ class Guard:
         viewer = self._access.identify(connection)
         if isinstance(viewer, Stranger):
             return PlainTextResponse(viewer.why, viewer.status, viewer.headers)
-        if is_cross_site(connection):
+        if is_cross_site_write(connection):
             return _Refusal(
                 "This request comes from another website, so nothing was done. Open the page "
                 "itself, and try again there."

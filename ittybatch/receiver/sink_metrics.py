@@ -24,7 +24,7 @@ class SinkMetrics:
         )
         self._refused = Counter(
             "ittybatch_results_refused",
-            "Results that the sink rejected for good.",
+            "Results that the sink refused for good.",
             ["sink"],
             registry=registry,
         )
@@ -58,7 +58,7 @@ class SinkMetrics:
         self._delivered.labels(sink=sink).inc(results)
 
     def refused(self, sink: str, results: int) -> None:
-        """Count results that the sink rejected for good."""
+        """Count results that the sink refused for good."""
         self._refused.labels(sink=sink).inc(results)
 
     def unavailable(self, sink: str) -> None:

@@ -35,11 +35,11 @@ class Deliverer:
     """Delivers to all declared sinks until it is stopped.
 
     Args:
-        ledger: Has the outbox.
-        declared: The declared sinks. Those that the ledger has besides become inactive.
+        ledger: The ledger with the outbox.
+        declared: The declared sinks. Other sinks in the ledger become inactive.
         sinks: The same sinks, opened.
         observer: Counts what happens.
-        poll_s: Seconds between two looks into the ledger.
+        poll_s: Seconds between two polls of the ledger.
     """
 
     def __init__(
@@ -128,5 +128,5 @@ class Deliverer:
 
 
 def _owner() -> str:
-    """A name for this process that no other has, and that says where it runs."""
+    """A unique name for this process, with its pid and host."""
     return f"{uuid4().hex[:12]} {os.getpid()} {socket.gethostname()}"[:_MAX_OWNER_CHARS]

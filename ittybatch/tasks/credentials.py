@@ -39,7 +39,7 @@ def with_credentials(settings: Settings) -> Settings:
         raise ConfigurationError(
             f"{SETTING} names the block {name!r}, and Prefect has no {_BLOCK_TYPE} block of this "
             "name. Nothing was sent.",
-            remedy="Create it on Prefect's pages under Blocks, or correct the name in the job "
+            remedy="Create it in the Prefect UI under Blocks, or correct the name in the job "
             "variables in prefect.yaml and run `ittybatch deploy`.",
         ) from error
     return settings_of_block(data)

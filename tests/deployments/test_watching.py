@@ -193,12 +193,12 @@ def test_each_alert_begins_with_the_command_to_run(rule: dict[str, Any]) -> None
         if command.startswith("ittybatch "):
             words = command.replace("{{ $labels.sink }}", "app").split()[1:]
             _parses(words)
-    assert rule["alert"] in first_cells("docs/operations.md", "Alerts of Prometheus")
+    assert rule["alert"] in first_cells("docs/operations.md", "Prometheus alerts")
 
 
 def test_every_documented_alert_is_in_the_file() -> None:
     """In the order of the file."""
-    documented = first_cells("docs/operations.md", "Alerts of Prometheus")
+    documented = first_cells("docs/operations.md", "Prometheus alerts")
     assert documented == [rule["alert"] for rule in rules()]
 
 

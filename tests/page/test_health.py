@@ -39,12 +39,13 @@ def test_webhooks_are_counted_by_what_they_changed(receiver: Running, ledger: Le
     receiver.post_at_once([payload("task-0"), payload("task-1"), payload("who"), b"{"])
     counts = ledger.read(count_webhooks, timedelta(hours=1))
     assert counts.by_verdict == {Verdict.APPLIED: 2, Verdict.UNKNOWN: 1, Verdict.MALFORMED: 1}
-    assert (counts.total, counts.is_cut) == (4, False)
+    assert (counts.total, counts.is_truncated) == (4, False)
     cut = ledger.read(count_webhooks, timedelta(hours=1), limit=3)
-    assert (cut.total, cut.is_cut) == (3, True)
+    assert (cut.total, cut.is_truncated) == (3, True)
     last = ledger.read(last_webhook_at)
     assert last is not None
     assert cut.since <= last
+    assert not ledger.read(count_webhooks, timedelta(hours=1), limit=4).is_truncated
     assert ledger.read(count_webhooks, timedelta(0)).total == 0
 
 

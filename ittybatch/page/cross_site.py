@@ -1,4 +1,4 @@
-"""Refuses requests that another website makes a viewer's browser send.
+"""Recognises requests that another website makes a viewer's browser send (CSRF).
 
 The rules are those of `CrossOriginProtection` in Go's net/http, which needs neither a token nor a
 session. A password does not help: a browser adds it to requests from other sites.
@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def is_cross_site(connection: HTTPConnection) -> bool:
+def is_cross_site_write(connection: HTTPConnection) -> bool:
     """Whether a request may change something, and comes from another site's page."""
     if connection.scope["method"] in _SAFE_METHODS:
         return False
