@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from ittybatch.intake.rules import BucketDeclared, TableDeclared
-from ittybatch.profiles.errors import Location
 from ittybatch.sources.sqs import same_queue
+from ittybatch.yaml_files import Location
 
 Clashes = Iterator[tuple[Location, str]]
 # The URLs of a queue and of its dead-letter queue.

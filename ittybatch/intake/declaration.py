@@ -9,18 +9,23 @@ from ittybatch.errors import IttybatchError
 from ittybatch.intake.declared import WITHOUT_PROFILE, Declared
 from ittybatch.profiles import (
     DestinationOverlap,
-    Problem,
     Profile,
     ProfileError,
     Profiles,
     list_profiles,
     refuse_overlap,
 )
-from ittybatch.profiles.document import MAX_BYTES, Document, parse_document
-from ittybatch.profiles.errors import Location, field_path
 from ittybatch.profiles.profile import problems_of
-
-_ROOT = "the file"
+from ittybatch.yaml_files import (
+    ROOT,
+    Location,
+    Problem,
+    UnreadableFile,
+    in_order,
+    list_problems,
+    parse_document,
+    read_text,
+)
 
 
 class DeclarationError(IttybatchError):
@@ -32,14 +37,12 @@ class DeclarationError(IttybatchError):
     """
 
     def __init__(self, path: Path, problems: Sequence[Problem]) -> None:
-        ordered = sorted(problems, key=lambda problem: problem.line or 0)
-        count = "1 problem" if len(ordered) == 1 else f"{len(ordered)} problems"
         super().__init__(
-            "\n  ".join([f"{path} has {count}:", *map(str, ordered)]),
+            list_problems(str(path), problems),
             remedy="No event, request or upload was taken. Correct the file, check it with "
             "`ittybatch doctor`, and start the receiver again.",
         )
-        self.problems = tuple(ordered)
+        self.problems = tuple(in_order(problems))
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.remedy}"
@@ -55,56 +58,27 @@ def load_declared(path: Path, profiles_dir: Path) -> Declared:
     Raises:
         DeclarationError: Listing every problem with its line, field and remedy.
     """
-    text = _text_of(path)
+    try:
+        text = read_text(path)
+    except UnreadableFile as error:
+        if error.is_missing:
+            return Declared()
+        remedy = f"; {error.remedy[:1].lower()}{error.remedy[1:-1]}" if error.remedy else ""
+        raise DeclarationError(path, [Problem(None, ROOT, error.reason + remedy)]) from error
     if not any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines()):
         return Declared()
     document = parse_document(text)
     if document.problems:
-        raise DeclarationError(path, [_named(each) for each in document.problems])
+        raise DeclarationError(path, document.problems)
     try:
         declared = Declared.model_validate(document.data)
     except ValidationError as error:
-        found = problems_of(error, document.data)
-        raise DeclarationError(path, _located(document, found)) from error
-    if problems := _located(document, _problems_with_profiles(declared, profiles_dir)):
-        raise DeclarationError(path, problems)
+        found = [document.problem(*each) for each in problems_of(error, document.data)]
+        raise DeclarationError(path, found) from error
+    found = [document.problem(*each) for each in _problems_with_profiles(declared, profiles_dir)]
+    if found:
+        raise DeclarationError(path, found)
     return declared
-
-
-def _text_of(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise DeclarationError(
-                path, [Problem(None, _ROOT, f"has more than {MAX_BYTES} bytes; shorten it")]
-            )
-        return content.decode("utf-8-sig")
-    except FileNotFoundError:
-        return ""
-    except OSError as error:
-        raise DeclarationError(
-            path, [Problem(None, _ROOT, f"cannot be read: {error.strerror}")]
-        ) from error
-    except UnicodeDecodeError as error:
-        raise DeclarationError(
-            path, [Problem(None, _ROOT, f"is not UTF-8 at byte {error.start}; save it as UTF-8")]
-        ) from error
-
-
-def _named(problem: Problem) -> Problem:
-    # The parser calls the root by the documents that it was written for.
-    field = _ROOT if problem.field == field_path(()) else problem.field
-    return Problem(problem.line, field, problem.message)
-
-
-def _located(
-    document: Document, found: Iterator[tuple[Location, str]] | Sequence[tuple[Location, str]]
-) -> list[Problem]:
-    return [
-        _named(Problem(document.line_of(location), field_path(location), message))
-        for location, message in found
-    ]
 
 
 def _problems_with_profiles(

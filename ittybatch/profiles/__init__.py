@@ -6,7 +6,7 @@ for job in profile.jobs_for(Item("s3://media/uploads/clip.mov", fingerprint="1f3
 """
 
 from ittybatch.profiles.destinations import Destination
-from ittybatch.profiles.errors import Problem, ProfileError, UnusableItem
+from ittybatch.profiles.errors import ProfileError, UnusableItem
 from ittybatch.profiles.item import Item
 from ittybatch.profiles.job import JobSpec, own_job
 from ittybatch.profiles.media import Media
@@ -21,7 +21,6 @@ __all__ = [
     "Item",
     "JobSpec",
     "Media",
-    "Problem",
     "Profile",
     "ProfileError",
     "Profiles",

@@ -10,11 +10,12 @@ from pydantic_core import PydanticCustomError
 
 from ittybatch.profiles.blueprint import Blueprint, Fitting, refuse_shared_destination
 from ittybatch.profiles.destinations import Destination
-from ittybatch.profiles.errors import Location, Problem, ProfileError, field_path
+from ittybatch.profiles.errors import ROOT, ProfileError
 from ittybatch.profiles.item import Item
 from ittybatch.profiles.job import JobSpec, own_job
 from ittybatch.profiles.rendition import SEVERAL, Rendition, Slug
 from ittybatch.profiles.subject import Subject
+from ittybatch.yaml_files import Location, Problem, field_path, list_problems
 
 MAX_RENDITIONS = 100
 
@@ -42,11 +43,12 @@ class Profile(BaseModel):
             return cls.model_validate(data)
         except ValidationError as error:
             problems = [
-                Problem(line=None, field=field_path(location), message=message)
+                Problem(line=None, field=field_path(location, root=ROOT), message=message)
                 for location, message in problems_of(error, data)
             ]
             name = data.get("name", "without a name")
-            raise ProfileError(f"Profile {name} cannot be used:", problems=problems) from error
+            message = list_problems(f"Profile {name}", problems)
+            raise ProfileError(message, problems=problems) from error
 
     @field_validator("renditions", mode="before")
     @classmethod

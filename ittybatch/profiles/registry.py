@@ -1,14 +1,22 @@
 """Read profiles from a folder, one profile a file."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from ittybatch.profiles.document import MAX_BYTES, parse_document
-from ittybatch.profiles.errors import Problem, ProfileError, field_path
+from ittybatch.profiles.errors import ROOT, ProfileError
 from ittybatch.profiles.profile import Profile, problems_of
 from ittybatch.profiles.rendition import SLUG
+from ittybatch.yaml_files import (
+    Problem,
+    UnreadableFile,
+    in_order,
+    list_problems,
+    parse_document,
+    read_text,
+)
 
 _SUFFIXES = (".yaml", ".yml")
 _NAME = re.compile(SLUG)
@@ -84,7 +92,10 @@ def find_profile(name: str, directory: Path) -> Path:
 
 
 def _load(path: Path) -> Profile:
-    document = parse_document(_text_of(path))
+    try:
+        document = parse_document(read_text(path), root=ROOT)
+    except UnreadableFile as error:
+        raise ProfileError(f"Profile {path} {error.reason}.", remedy=error.remedy) from error
     if document.problems:
         raise _unusable(path, document.problems)
     data = document.data
@@ -93,33 +104,13 @@ def _load(path: Path) -> Profile:
     try:
         return Profile.model_validate(data)
     except ValidationError as error:
-        problems = [
-            Problem(document.line_of(location), field_path(location), message)
-            for location, message in problems_of(error, data)
-        ]
+        problems = [document.problem(*each) for each in problems_of(error, data)]
         raise _unusable(path, problems) from error
 
 
-def _text_of(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise ProfileError(f"Profile {path} has more than {MAX_BYTES} bytes.")
-        return content.decode("utf-8-sig")
-    except OSError as error:
-        raise ProfileError(f"Profile {path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise ProfileError(
-            f"Profile {path} is not UTF-8 at byte {error.start}.", remedy="Save it as UTF-8."
-        ) from error
-
-
-def _unusable(path: Path, problems: list[Problem]) -> ProfileError:
-    ordered = sorted(problems, key=lambda problem: problem.line or 0)
-    count = "1 problem" if len(ordered) == 1 else f"{len(ordered)} problems"
+def _unusable(path: Path, problems: Sequence[Problem]) -> ProfileError:
     return ProfileError(
-        f"Profile {path} has {count}:",
-        problems=ordered,
+        list_problems(f"Profile {path}", problems),
+        problems=in_order(problems),
         remedy="Nothing was sent to Ittybit. Fix the file and start again.",
     )

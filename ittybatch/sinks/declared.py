@@ -8,13 +8,20 @@ from pydantic import ValidationError
 
 from ittybatch.errors import ConfigurationError
 from ittybatch.ledger.sinks import DeclaredSink
-from ittybatch.profiles.document import MAX_BYTES, Document, parse_document
-from ittybatch.profiles.errors import Location, Problem, field_path
 from ittybatch.settings import Settings
 from ittybatch.sinks.channel import Opened
 from ittybatch.sinks.dynamodb import implicit_sink
 from ittybatch.sinks.kinds import KINDS, open_sink
 from ittybatch.sinks.options import SinkOptions
+from ittybatch.yaml_files import (
+    Document,
+    Location,
+    Problem,
+    UnreadableFile,
+    list_problems,
+    parse_document,
+    read_text,
+)
 
 _MAX_SINKS = 20
 
@@ -45,7 +52,14 @@ def read_sinks(path: Path) -> list[SinkOptions]:
     Raises:
         ResultsFileError: Listing every problem with its line, sink and field.
     """
-    text = _text_of(path)
+    try:
+        text = read_text(path)
+    except UnreadableFile as error:
+        raise ResultsFileError(
+            f"{path} {error.reason}.",
+            remedy=error.remedy
+            or "Check ITTYBATCH_RESULTS_FILE, or unset it for deployments/results.yaml.",
+        ) from error
     if all(not line.strip() or line.lstrip().startswith("#") for line in text.splitlines()):
         return []
     reading = _Reading(parse_document(text))
@@ -73,9 +87,7 @@ class _Reading:
 
     def __init__(self, document: Document) -> None:
         self.found: list[SinkOptions] = []
-        self.problems = [
-            Problem(each.line, _named(each.field), each.message) for each in document.problems
-        ]
+        self.problems = [*document.problems]
         self._document = document
         if not self.problems:
             self._read(document.data)
@@ -109,13 +121,7 @@ class _Reading:
             self._note(("sinks", place, *below), sink + message)
 
     def _note(self, location: Location, message: str) -> None:
-        line = self._document.line_of(location)
-        self.problems.append(Problem(line, _named(field_path(location)), message))
-
-
-def _named(field: str) -> str:
-    """A field's path; the document itself has the name that profiles give it."""
-    return "the file" if field == "profile" else field
+        self.problems.append(self._document.problem(location, message))
 
 
 def _sink(entry: Any) -> SinkOptions | list[tuple[Location, str]]:  # noqa: ANN401  YAML
@@ -138,29 +144,8 @@ def _problems(error: ValidationError) -> Iterator[tuple[Location, str]]:
         yield detail["loc"], message[:1].lower() + message[1:]
 
 
-def _text_of(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ResultsFileError(
-            f"{path} cannot be read: {error.strerror}.",
-            remedy="Check ITTYBATCH_RESULTS_FILE, or unset it for deployments/results.yaml.",
-        ) from error
-    if len(content) > MAX_BYTES:
-        raise ResultsFileError(f"{path} has more than {MAX_BYTES} bytes.")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ResultsFileError(
-            f"{path} is not UTF-8 at byte {error.start}.", remedy="Save it as UTF-8."
-        ) from error
-
-
 def _unusable(path: Path, problems: Sequence[Problem]) -> ResultsFileError:
-    ordered = sorted(problems, key=lambda problem: problem.line or 0)
-    count = "1 problem" if len(ordered) == 1 else f"{len(ordered)} problems"
     return ResultsFileError(
-        "\n  ".join([f"{path} has {count}:", *map(str, ordered)]) + "\n",
+        list_problems(str(path), problems) + "\n",
         remedy="Correct the file; docs/results.md describes it. Results wait in the ledger.",
     )

@@ -14,8 +14,8 @@ from starlette.requests import Request
 from ittybatch.intake.wanted import RequestRefused, TaskSpec, Wanted
 from ittybatch.ledger.actions import Asker, Via
 from ittybatch.profiles import Item
-from ittybatch.profiles.errors import field_path
 from ittybatch.receiver.api.models import MAX_METADATA_BYTES, MakesJobs, ProcessRequest
+from ittybatch.yaml_files import field_path
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -169,7 +169,7 @@ def _digest(content: Mapping[str, Any]) -> str:
 
 
 def _explained(problem: ErrorDetails, model: type[BaseModel]) -> RequestRefused:
-    field = field_path(problem["loc"])
+    field = field_path(problem["loc"], root="the body")
     if problem["type"] == "extra_forbidden":
         known = ", ".join(model.model_fields)
         fields = "kind, options" if field.startswith("tasks[") else known

@@ -10,9 +10,8 @@ from typing import Any
 
 import yaml
 
-from ittybatch.profiles.errors import Location, Problem, field_path
+from ittybatch.yaml_files.problems import ROOT, Location, Problem, field_path
 
-MAX_BYTES = 256 * 1024
 # With aliases, a small file can expand to an enormous one.
 MAX_NODES = 20_000
 
@@ -53,11 +52,13 @@ class Document:
     """A parsed file.
 
     Args:
+        root: What the document as a whole is called in problems.
         data: Its content as plain data; None if it could not be read.
         lines: Line of each value by its location, counted from 1.
         problems: Errors in the YAML itself.
     """
 
+    root: str
     data: Any = None
     lines: dict[Location, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -68,15 +69,24 @@ class Document:
             location = location[:-1]
         return self.lines.get(location, 1)
 
+    def problem(self, location: Location, message: str) -> Problem:
+        """Return a problem of a value, with its line and field."""
+        return Problem(self.line_of(location), field_path(location, root=self.root), message)
 
-def parse_document(text: str) -> Document:
-    """Parse one YAML document of plain values and keep the line of each."""
-    document = Document()
+
+def parse_document(text: str, *, root: str = ROOT) -> Document:
+    """Parse one YAML document of plain values and keep the line of each.
+
+    Args:
+        text: The document.
+        root: What it is called as a whole in problems.
+    """
+    document = Document(root)
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
-            document.problems.append(Problem(1, "profile", "the file is empty"))
+            document.problems.append(Problem(1, root, "the file is empty"))
             return document
         _Walk(document).visit(node, ())
         if not document.problems:
@@ -84,9 +94,9 @@ def parse_document(text: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else None
-        document.problems.append(Problem(line, "profile", f"not YAML: {_describe(error)}"))
+        document.problems.append(Problem(line, root, f"not YAML: {_describe(error)}"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        document.problems.append(Problem(None, "profile", f"not YAML: {error}"))
+        document.problems.append(Problem(None, root, f"not YAML: {error}"))
     return document
 
 
@@ -154,4 +164,5 @@ class _Walk:
             self.visit(value, (*location, name))
 
     def _refuse(self, line: int, location: Location, message: str) -> None:
-        self._document.problems.append(Problem(line, field_path(location), message))
+        field = field_path(location, root=self._document.root)
+        self._document.problems.append(Problem(line, field, message))
