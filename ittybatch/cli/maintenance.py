@@ -27,7 +27,7 @@ from ittybatch.ledger.retention import tidy as remove_old
 from ittybatch.ledger.sinks import DeclaredSink, sync_sinks
 from ittybatch.prefect.registering import register_blocks
 from ittybatch.settings import Settings
-from ittybatch.sinks.declared import declared_sinks, to_declare
+from ittybatch.sinks.declared import declared_sinks, for_ledger
 
 _UNITS = {"d": "days", "w": "weeks"}
 
@@ -79,7 +79,7 @@ def deploy(
         "Deployments", ("Deployment", "Schedule", Column("Next run", prose=True)), _rows(deployed)
     )
     if sinks:
-        _declare_sinks(settings, to_declare(sinks))
+        _declare_sinks(settings, for_ledger(sinks))
     register_blocks()
     return SUCCEEDED
 
@@ -91,7 +91,7 @@ def _declare_sinks(settings: Settings, sinks: Sequence[DeclaredSink]) -> None:
     """
     names = ", ".join(each.name for each in sinks)
     try:
-        open_ledger(settings, patience_s=3).write(sync_sinks, sinks, others_stay=True)
+        open_ledger(settings, patience_s=3).write(sync_sinks, sinks, keep_others=True)
     except LedgerUnavailable as error:
         console.print(f"Sinks: {names} get results once a receiver starts. {error}", markup=False)
         return

@@ -64,7 +64,7 @@ class SinkStatus:
 
 
 def sync_sinks(
-    transaction: Transaction, declared: Sequence[DeclaredSink], *, others_stay: bool = False
+    transaction: Transaction, declared: Sequence[DeclaredSink], *, keep_others: bool = False
 ) -> None:
     """Make the ledger's sinks those that are declared.
 
@@ -74,7 +74,7 @@ def sync_sinks(
     Args:
         transaction: The transaction to do it in.
         declared: The declared sinks.
-        others_stay: Whether sinks that are not declared stay active; otherwise they become
+        keep_others: Whether sinks that are not declared stay active; otherwise they become
             inactive.
     """
     transaction.serialise("sinks")
@@ -93,7 +93,7 @@ def sync_sinks(
             .where(Sink.name == sink.name)
             .values(kind=sink.kind, active=True, on_accepted=sink.on_accepted)
         )
-    if others_stay:
+    if keep_others:
         return
     transaction.execute(
         update(Sink)

@@ -33,7 +33,7 @@ from ittybatch.receiver.protocol import END_STREAMS
 from ittybatch.receiver.waking import WakerThread
 from ittybatch.receiver.webhooks import WebhookRoute
 from ittybatch.settings import Settings
-from ittybatch.sinks.declared import declared_sinks, open_sinks, to_declare
+from ittybatch.sinks.declared import declared_sinks, for_ledger, open_sinks
 from ittybatch.sinks.deliverer import Deliverer
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class Receiver:
         self._metrics = Metrics()
         sinks = declared_sinks(settings)
         self._deliverer = Deliverer(
-            self._ledger, to_declare(sinks), open_sinks(sinks), self._metrics.sinks
+            self._ledger, for_ledger(sinks), open_sinks(sinks), self._metrics.sinks
         )
         self._intake = self._make_intake(settings) if intake is None else intake
         self._page = LivePage(

@@ -54,7 +54,7 @@ class Observer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenSink:
     """A declared sink that has been opened.
 
     Args:
@@ -76,7 +76,7 @@ class Channel:
         observer: Counts what happens.
     """
 
-    def __init__(self, ledger: Ledger, sink: Opened, owner: str, observer: Observer) -> None:
+    def __init__(self, ledger: Ledger, sink: OpenSink, owner: str, observer: Observer) -> None:
         self.name = sink.port.name
         self._ledger = ledger
         self._port = sink.port

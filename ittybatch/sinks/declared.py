@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from ittybatch.errors import ConfigurationError
 from ittybatch.ledger.sinks import DeclaredSink
 from ittybatch.settings import Settings
-from ittybatch.sinks.channel import Opened
+from ittybatch.sinks.channel import OpenSink
 from ittybatch.sinks.dynamodb import implicit_sink
 from ittybatch.sinks.kinds import KINDS, open_sink
 from ittybatch.sinks.options import SinkOptions
@@ -31,7 +31,7 @@ class ResultsFileError(ConfigurationError):
 
 
 def declared_sinks(settings: Settings) -> list[SinkOptions]:
-    """Read the declared sinks, and that of ITTYBATCH_DYNAMODB_TABLE.
+    """Read the declared sinks, and add the one that ITTYBATCH_DYNAMODB_TABLE implies.
 
     Args:
         settings: Names the file and the table.
@@ -68,18 +68,14 @@ def read_sinks(path: Path) -> list[SinkOptions]:
     return reading.found
 
 
-def to_declare(sinks: Sequence[SinkOptions]) -> list[DeclaredSink]:
+def for_ledger(sinks: Sequence[SinkOptions]) -> list[DeclaredSink]:
     """The sinks as the ledger stores them."""
-    return [DeclaredSink(each.name, _kind(each), each.on_accepted) for each in sinks]
+    return [DeclaredSink(each.name, each.kind, each.on_accepted) for each in sinks]
 
 
-def open_sinks(sinks: Sequence[SinkOptions]) -> list[Opened]:
+def open_sinks(sinks: Sequence[SinkOptions]) -> list[OpenSink]:
     """Open declared sinks. They connect when they are used."""
-    return [Opened(open_sink(each), each.wants) for each in sinks]
-
-
-def _kind(sink: SinkOptions) -> str:
-    return next(name for name, options in KINDS.items() if isinstance(sink, options))
+    return [OpenSink(open_sink(each), each.wants) for each in sinks]
 
 
 class _Reading:
@@ -105,20 +101,20 @@ class _Reading:
         elif len(entries) > _MAX_SINKS:
             self._note(("sinks",), f"it has {len(entries)} sinks; the most are {_MAX_SINKS}")
         else:
-            for place, entry in enumerate(entries):
-                self._read_sink(place, entry)
+            for index, entry in enumerate(entries):
+                self._read_sink(index, entry)
 
-    def _read_sink(self, place: int, entry: object) -> None:
+    def _read_sink(self, index: int, entry: object) -> None:
         name = entry.get("name") if isinstance(entry, Mapping) else None
         sink = f"sink {name!r}: " if isinstance(name, str) else ""
         if any(each.name == name for each in self.found):
-            self._note(("sinks", place, "name"), f"{sink}another sink has this name")
+            self._note(("sinks", index, "name"), f"{sink}another sink has this name")
         made = _sink(entry)
         if isinstance(made, SinkOptions):
             self.found.append(made)
             return
         for below, message in made:
-            self._note(("sinks", place, *below), sink + message)
+            self._note(("sinks", index, *below), sink + message)
 
     def _note(self, location: Location, message: str) -> None:
         self.problems.append(self._document.problem(location, message))

@@ -21,7 +21,7 @@ from ittybatch.ledger.sinks import (
     sinks_due,
     sync_sinks,
 )
-from ittybatch.sinks.channel import LEASE_S, Channel, Observer, Opened
+from ittybatch.sinks.channel import LEASE_S, Channel, Observer, OpenSink
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Deliverer:
         self,
         ledger: Ledger,
         declared: Sequence[DeclaredSink],
-        sinks: Sequence[Opened],
+        sinks: Sequence[OpenSink],
         observer: Observer,
         *,
         poll_s: float = _POLL_S,

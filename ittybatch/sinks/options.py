@@ -16,6 +16,7 @@ class SinkOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
+    kind: str
     name: str = Field(description="Its name in commands and messages.", pattern=f"^{NAME_PATTERN}$")
     on_accepted: bool = Field(
         default=False, description="Whether it also hears of jobs that Ittybit has accepted."

@@ -259,7 +259,7 @@ def test_a_sink_that_is_no_longer_declared_gets_nothing_new(ledger: Ledger) -> N
 def test_a_deployment_adds_sinks_and_ends_none(ledger: Ledger) -> None:
     """The machine that deploys may have another file than the receiver."""
     _declare(ledger, TABLE)
-    ledger.write(sync_sinks, [LIVE], others_stay=True)
+    ledger.write(sync_sinks, [LIVE], keep_others=True)
     assert [(each.name, each.active) for each in ledger.read(sink_statuses)] == [
         ("live", True),
         ("table", True),

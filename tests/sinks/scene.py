@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.sinks import DeclaredSink, sync_sinks
 from ittybatch.sinks.base import Outcome, Result, SinkUnavailable
-from ittybatch.sinks.channel import Opened
+from ittybatch.sinks.channel import OpenSink
 from ittybatch.sinks.deliverer import Deliverer
 from tests.ledger import library
 
@@ -94,7 +94,7 @@ def delivering(
 ) -> Iterator[Deliverer]:
     """A deliverer that runs until the block ends."""
     declared = [DeclaredSink(each.name, "sql", on_accepted) for each in recorders]
-    opened = [Opened(each, wants) for each in recorders]
+    opened = [OpenSink(each, wants) for each in recorders]
     deliverer = Deliverer(ledger, declared, opened, counts or Counts(), poll_s=poll_s)
     deliverer.start()
     try:

@@ -7,7 +7,7 @@ import pytest
 from ittybatch.ledger.sinks import DeclaredSink
 from ittybatch.project import CHECKOUT, RESULTS_FILE
 from ittybatch.settings import Settings
-from ittybatch.sinks.declared import ResultsFileError, declared_sinks, read_sinks, to_declare
+from ittybatch.sinks.declared import ResultsFileError, declared_sinks, for_ledger, read_sinks
 
 GOOD = """
 sinks:
@@ -40,7 +40,7 @@ def _problems(tmp_path: Path, text: str) -> str:
 
 def test_the_sinks_of_a_file_are_those_of_the_ledger(tmp_path: Path) -> None:
     """With their kind, and whether they hear of acceptances."""
-    assert to_declare(read_sinks(_written(tmp_path, GOOD))) == [
+    assert for_ledger(read_sinks(_written(tmp_path, GOOD))) == [
         DeclaredSink("media", "sql"),
         DeclaredSink("app", "http", on_accepted=True),
     ]

@@ -17,7 +17,7 @@ from ittybatch.settings import Settings
 from ittybatch.sinks import channel
 from ittybatch.sinks.base import SinkUnavailable
 from ittybatch.sinks.checking import check_sinks
-from ittybatch.sinks.declared import open_sinks, read_sinks, to_declare
+from ittybatch.sinks.declared import for_ledger, open_sinks, read_sinks
 from ittybatch.sinks.deliverer import Deliverer
 from tests.ledger import library
 from tests.sinks.conftest import OpenHttp
@@ -42,9 +42,9 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def delivering(ledger: Ledger, file: Path, registry: CollectorRegistry) -> Iterator[None]:
     """A deliverer for the sinks of a file."""
     sinks = read_sinks(file)
-    ledger.write(sync_sinks, to_declare(sinks))
+    ledger.write(sync_sinks, for_ledger(sinks))
     deliverer = Deliverer(
-        ledger, to_declare(sinks), open_sinks(sinks), SinkMetrics(registry), poll_s=0.02
+        ledger, for_ledger(sinks), open_sinks(sinks), SinkMetrics(registry), poll_s=0.02
     )
     deliverer.start()
     try:

@@ -15,7 +15,7 @@ from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.sinks import SinkStatus, sink_statuses
 from ittybatch.sinks import channel
 from ittybatch.sinks.base import Outcome, Result, SinkUnavailable
-from ittybatch.sinks.channel import Channel, Opened
+from ittybatch.sinks.channel import Channel, OpenSink
 from tests.ledger import library
 from tests.sinks.scene import Counts, Recorder, declare, everything, submitted, wait_until
 
@@ -64,7 +64,7 @@ class Paused(Recorder):
 def receiver(ledger: Ledger, sink: Recorder, owner: str) -> Iterator[Counts]:
     """A receiver's channel, woken all the time. Nothing renews its lease, as in a paused one."""
     counts = Counts()
-    running = Channel(ledger, Opened(sink, everything), owner, counts)
+    running = Channel(ledger, OpenSink(sink, everything), owner, counts)
     ended = threading.Event()
 
     def wake() -> None:

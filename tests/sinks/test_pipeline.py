@@ -14,7 +14,7 @@ from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.sinks import sink_statuses, sync_sinks
 from ittybatch.ledger.submission import claim_due
 from ittybatch.project import CHECKOUT
-from ittybatch.sinks.declared import open_sinks, read_sinks, to_declare
+from ittybatch.sinks.declared import for_ledger, open_sinks, read_sinks
 from ittybatch.sinks.deliverer import Deliverer
 from tests.ledger import library
 from tests.sinks.conftest import Run
@@ -34,8 +34,8 @@ def ledger(postgres_url: str) -> Iterator[Ledger]:
 def delivering(ledger: Ledger, example: str) -> Iterator[Deliverer]:
     """A deliverer for the sinks of a shipped file."""
     sinks = read_sinks(CHECKOUT / "deployments" / "results" / f"{example}.yaml")
-    ledger.write(sync_sinks, to_declare(sinks))
-    deliverer = Deliverer(ledger, to_declare(sinks), open_sinks(sinks), Counts())
+    ledger.write(sync_sinks, for_ledger(sinks))
+    deliverer = Deliverer(ledger, for_ledger(sinks), open_sinks(sinks), Counts())
     deliverer.start()
     try:
         yield deliverer
