@@ -54,8 +54,12 @@ class Orders:
         Raises:
             RequestRefused: Something is wrong with the request.
         """
-        uri = check_address(wanted.item.uri, allow_private=self._allow_private)
-        item = replace(wanted.item, uri=uri, metadata=_metadata_of(wanted))
+        item = wanted.item
+        uri = check_address(item.uri, allow_private=self._allow_private)
+        if item.fingerprint is not None:
+            # The store's own key. People type spaces around an address, but a key may end in one.
+            uri = item.uri
+        item = replace(item, uri=uri, metadata=_metadata_of(wanted))
         if wanted.profile is not None:
             profile, spec = self._spec(wanted.profile)
             jobs = _jobs_of_profile(item, profile)
