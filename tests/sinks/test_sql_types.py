@@ -57,7 +57,7 @@ def test_an_array_column_gets_elements(run: Run, open_sql: OpenSql) -> None:
     run("CREATE TABLE media (id TEXT PRIMARY KEY, tags TEXT[], ids INT[], owners UUID[])")
     columns = {name: f"{{metadata.{name}}}" for name in ("tags", "ids", "owners")}
     owner = "0b5d5b2e-7c1f-4a57-9a53-1df1d6a3a001"
-    given = [
+    given: list[dict[str, Any]] = [
         {"tags": ["a", "b,c"], "ids": ["1", 2], "owners": [owner]},
         {"tags": "alone", "ids": 3, "owners": owner},
         {"tags": [["a", "b"], ["c", None]], "ids": [], "owners": None},
