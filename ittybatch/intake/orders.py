@@ -18,6 +18,7 @@ from ittybatch.ledger.accepting import IntakeSpec
 from ittybatch.ledger.intake import Order
 from ittybatch.ledger.plan import PlannedItem
 from ittybatch.profiles import Item, JobSpec, Profile, ProfileError, own_job
+from ittybatch.profiles.item import S3_SCHEME
 from ittybatch.profiles.profile import MAX_RENDITIONS
 from ittybatch.profiles.rendition import MAX_PAIRS, check_metadata_name
 
@@ -56,7 +57,7 @@ class Orders:
         """
         item = wanted.item
         uri = check_address(item.uri, allow_private=self._allow_private)
-        if item.fingerprint is not None:
+        if item.fingerprint is not None and item.uri.startswith(S3_SCHEME):
             # The store's own key. People type spaces around an address, but a key may end in one.
             uri = item.uri
         item = replace(item, uri=uri, metadata=_metadata_of(wanted))
