@@ -24,10 +24,12 @@ ODD = [
     "a\0b",
     "\ud800",
     "-1",
+    "x" * 20_000,
 ]
 # Every parameter that a view reads, by the path of the view.
 QUERIES = {
     "/page/": "q state since until idle after window done",
+    "/page/regions/batches": "after q",
     "/page/jobs": "batch state rendition kind q metadata after before",
     "/page/held": "batch input state alike before job after",
     "/page/held/release": "batch input state alike before job",
@@ -36,8 +38,8 @@ QUERIES = {
     "/page/webhook": "task digest",
     "/page/batches/{batch}": "done",
     "/page/batches/{batch}/chunks": "state after",
-    "/page/batches/{batch}/rejects": "after",
-    "/page/batches/{batch}/retry": "state alike before",
+    "/page/batches/{batch}/rejects": "after state",
+    "/page/batches/{batch}/retry": "state alike before expected",
     "/page/batches/{batch}/report.html": "failures",
     "/page/items/1/0/retry": "job",
 }
@@ -96,6 +98,8 @@ def test_no_odd_value_is_a_server_error(postgres_url: str, client: httpx.Client)
     ]
     asked += [path.format(batch=batch, odd=_encoded(odd)) for path in PATHS for odd in ODD]
     found = {address: client.get(address).status_code for address in asked}
+    named = ("batches/a%00", "items/a%00/0", "jobs/a%00", "media/a%00/source", "new/started/a%00")
+    assert {client.get(f"/page/{each}").status_code for each in named} == {404}
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     for path, names in FORMS.items():
         for name in names.split():
