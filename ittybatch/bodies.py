@@ -8,6 +8,8 @@ from starlette.requests import ClientDisconnect, Request
 
 # Ittybit gives up after 5 s; no honest sender needs longer for a few kilobytes.
 MAX_BODY_S = 10.0
+# Longer numbers are zeros or too large, and Python refuses to read those of thousands of digits.
+_MAX_LENGTH_DIGITS = 18
 # Past a limit of the body, the rest of it stays unread.
 _CLOSE = {"Connection": "close"}
 
@@ -23,7 +25,11 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
         HTTPException: The body is too large, too slow, or cut short.
     """
     content_length = request.headers.get("content-length", "0")
-    if not content_length.isdecimal() or int(content_length) > max_bytes:
+    if (
+        not content_length.isdecimal()
+        or len(content_length) > _MAX_LENGTH_DIGITS
+        or int(content_length) > max_bytes
+    ):
         raise _too_large(max_bytes)
     body = bytearray()
     try:

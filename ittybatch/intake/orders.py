@@ -18,6 +18,7 @@ from ittybatch.ledger.accepting import IntakeSpec
 from ittybatch.ledger.intake import Order
 from ittybatch.ledger.plan import PlannedItem
 from ittybatch.profiles import Item, JobSpec, Profile, ProfileError, own_job
+from ittybatch.profiles.item import S3_SCHEME
 from ittybatch.profiles.profile import MAX_RENDITIONS
 from ittybatch.profiles.rendition import MAX_PAIRS, check_metadata_name
 
@@ -54,8 +55,12 @@ class Orders:
         Raises:
             RequestRefused: Something is wrong with the request.
         """
-        uri = check_address(wanted.item.uri, allow_private=self._allow_private)
-        item = replace(wanted.item, uri=uri, metadata=_metadata_of(wanted))
+        item = wanted.item
+        uri = check_address(item.uri, allow_private=self._allow_private)
+        if item.fingerprint is not None and item.uri.startswith(S3_SCHEME):
+            # The store's own key. People type spaces around an address, but a key may end in one.
+            uri = item.uri
+        item = replace(item, uri=uri, metadata=_metadata_of(wanted))
         if wanted.profile is not None:
             profile, spec = self._spec(wanted.profile)
             jobs = _jobs_of_profile(item, profile)

@@ -15,6 +15,7 @@ from ittybatch.intake.wanted import RequestRefused
 
 # An id is part of a URL; some proxies accept only 8 KiB of it.
 MAX_ID = 6000
+# No more of an id is unpacked: a small one could hold a huge record.
 _MAX_RECORD = 65_536
 _KEY_FOR = b"ittybatch: ids of uploads, 1"
 
@@ -70,9 +71,9 @@ class UploadIds:
         Raises:
             RequestRefused: The metadata or the options are too large for an id.
         """
-        record = zlib.compress(orjson.dumps(asdict(upload)))
-        sealed = self._fernet.encrypt(record).decode().rstrip("=")
-        if len(sealed) > MAX_ID:
+        record = orjson.dumps(asdict(upload))
+        sealed = self._fernet.encrypt(zlib.compress(record)).decode().rstrip("=")
+        if len(record) > _MAX_RECORD or len(sealed) > MAX_ID:
             raise RequestRefused(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
                 "metadata",

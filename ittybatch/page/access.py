@@ -115,7 +115,7 @@ class Access:
 
     def _named_by_proxy(self, connection: HTTPConnection, header: str) -> Viewer | Stranger:
         values = connection.headers.getlist(header)
-        name = values[0].strip() if len(values) == 1 else ""
+        name = _decoded(values[0]).strip() if len(values) == 1 else ""
         if name and name.isprintable() and len(name) <= _MAX_NAME_CHARS:
             return Viewer(name, may_act=True)
         # Two values: a proxy that adds the header would let its client choose the first.
@@ -180,6 +180,14 @@ def has_loopback_name(connection: HTTPConnection) -> bool:
         return urlsplit(f"//{connection.headers.get('host', '')}").hostname in _LOOPBACK_NAMES
     except ValueError:
         return False
+
+
+def _decoded(header: str) -> str:
+    """A header's value, which was read as Latin-1: proxies send names as UTF-8."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeError:
+        return header
 
 
 def _credentials(connection: HTTPConnection) -> tuple[bytes, bytes]:

@@ -12,7 +12,9 @@ from ittybatch.ledger.batches import UnknownBatch, read_batch
 from ittybatch.page.shell import Shell
 
 _MAX_ID_CHARS = 64
-_MAX_NUMBER_DIGITS = 12
+# Numbers of chunks and lines are 32-bit integers.
+_MAX_NUMBER = 2**31 - 1
+_MAX_NUMBER_DIGITS = 10
 
 
 async def known_batch(request: Request) -> str:
@@ -61,4 +63,7 @@ def batch_context(batch: str) -> dict[str, Any]:
 def number_in(request: Request, name: str, default: int) -> int:
     """A number in a request's query; the default if it is missing or cannot be one."""
     text = request.query_params.get(name, "")
-    return int(text) if text.isdecimal() and len(text) <= _MAX_NUMBER_DIGITS else default
+    if not text.isdecimal() or len(text) > _MAX_NUMBER_DIGITS:
+        return default
+    number = int(text)
+    return number if number <= _MAX_NUMBER else default

@@ -26,6 +26,8 @@ from ittybatch.settings import Settings
 
 _ENDED_SHOWN = 30
 _MAX_TEXT_CHARS = 200
+_DAY = timedelta(days=1)
+_LAST_DAY = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +139,13 @@ def _shown(row: BatchRow, settings: Settings) -> ShownBatch:
 def _wanted(query: QueryParams) -> BatchFilter:
     states = [BatchState(each) for each in query.getlist("state") if each in set(BatchState)]
     until = _day(query.get("until", ""))
+    # Every batch was made before the last day that there is.
+    after_it = until + _DAY if until and until < _LAST_DAY else None
     return BatchFilter(
         text=_text(query, "q"),
         states=states,
         since=_day(query.get("since", "")),
-        until=until + timedelta(days=1) if until else None,
+        until=after_it,
         idle=bool(query.get("idle")),
     )
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlencode
@@ -260,11 +260,12 @@ def _time(text: str | None) -> datetime | None:
         return None
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise HTTPException(HTTPStatus.BAD_REQUEST, "The time cannot be read.")
-    return found
+        # In UTC, a time on the first or last day of years may not exist.
+        if found.tzinfo is not None:
+            return found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise HTTPException(HTTPStatus.BAD_REQUEST, "The time cannot be read.")
 
 
 def _after(text: str) -> tuple[int, int] | None:

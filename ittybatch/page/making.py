@@ -59,9 +59,16 @@ class Make:
         """The job to make without a profile."""
         return () if self.kind is None else (TaskSpec(self.kind, self.options),)
 
+    def of_item(self, item: Item) -> "Make":
+        """The same with a key for this object: another one at its address is another request."""
+        parts = orjson.dumps([self.key, item.uri, item.fingerprint])
+        return replace(self, key=hashlib.sha256(parts).hexdigest()[:32])
+
     def wanted(self, item: Item, asker: Asker | None = None) -> Wanted:
         """The request for one item; the same each time that it is made."""
-        body = orjson.dumps([item.uri, item.fingerprint, self.to_store()])
+        # Without the fingerprint, which the store may tell only when a form is sent again. That
+        # of the object that was shown is in the key.
+        body = orjson.dumps([item.uri, self.to_store()])
         return Wanted(
             item,
             profile=self.profile,

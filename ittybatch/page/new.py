@@ -1,6 +1,7 @@
 """The page of new jobs: an address, files, or a bucket; what it would make and cost; then it."""
 
 import secrets
+from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
@@ -121,7 +122,7 @@ async def show_quote(
     """Show a quote, with the form that confirms it."""
     sealed = Making.of(request).seal.close(
         {
-            "make": make.to_store(),
+            "make": make.of_item(item).to_store(),
             "uri": item.uri,
             "fingerprint": item.fingerprint,
             "size_bytes": item.size_bytes,
@@ -149,18 +150,22 @@ async def take(request: Request) -> Response:
         make = Make.from_store(asked["make"])
         # Not in forms of an earlier version.
         modified = asked.get("modified_at")
-        item = Item(
+        shown = Item(
             asked["uri"],
             asked["fingerprint"],
             asked["size_bytes"],
             datetime.fromisoformat(modified) if modified else None,
         )
-        # The store may answer by now; if that changes what is made, somebody has to see it.
-        item = await making.objects.identified(item)
+        # The store may answer by now, and the object may have been overwritten.
+        item = await making.objects.identified(Item(shown.uri))
+        item = shown if item.fingerprint is None else item
+        is_another = shown.fingerprint not in {None, item.fingerprint}
         found = await quote_of(request, make, item)
-        if not set(found.paid_digests) <= set(asked["paid"]) or found.refused:
-            # Somebody has seen and confirmed other or fewer jobs than would be paid for now.
-            return await show_quote(request, make, item, found, changed=True)
+        if is_another or not set(found.paid_digests) <= set(asked["paid"]) or found.refused:
+            # Somebody has seen and confirmed another file, or other or fewer jobs than would be
+            # paid for now. What they confirm next is another request.
+            anew = replace(make, key=secrets.token_hex(16))
+            return await show_quote(request, anew, item, found, changed=True)
         taken = await making.intake.take(make.wanted(item, asker_of(request)))
     except RequestRefused as error:
         return await show(request, error=error, where="address")

@@ -4,7 +4,9 @@ The forms are those of the guides. A reader written for Ittybit's webhooks reads
 fields of ours come after Ittybit's.
 """
 
+import math
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Final, Literal, TypeAlias
 
 import orjson
@@ -25,6 +27,10 @@ _EVENTS: Final[Mapping[Status, str]] = {
 # JavaScript has no larger whole numbers.
 _MAX_SAFE_INTEGER: Final = 2**53
 _INDEX: Final = 2**32 - 1
+_MAX_INDEX_DIGITS: Final = 10
+# JavaScript writes floats in this range without an exponent.
+_PLAIN_FROM: Final = 1e-6
+_PLAIN_BELOW: Final = 1e21
 
 
 def body_of(result: Result, form: Form) -> bytes:
@@ -88,18 +94,27 @@ def _job(result: Result, form: Form) -> dict[str, Any]:
 
 
 def _as_javascript(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Turn `2.0` into `2`, and put keys that are array indices first, as JavaScript does."""
+    """Write floats as JavaScript does, and put keys that are array indices first, as it does."""
     if isinstance(value, Mapping):
         items = [(str(key), _as_javascript(each)) for key, each in value.items()]
         return dict(sorted(items, key=lambda item: _order(item[0])))
     if isinstance(value, list | tuple):
         return [_as_javascript(each) for each in value]
-    if isinstance(value, float) and value.is_integer() and abs(value) < _MAX_SAFE_INTEGER:
+    return _float(value) if isinstance(value, float) and math.isfinite(value) else value
+
+
+def _float(value: float) -> Any:  # noqa: ANN401 - a number, or its text
+    """Turn `2.0` into `2`, `5e-06` into `0.000005` and `1e16` into its digits."""
+    if value.is_integer() and abs(value) < _MAX_SAFE_INTEGER:
         return int(value)
-    return value
+    # Both languages choose the shortest digits, and differ in where an exponent begins.
+    if _PLAIN_FROM <= abs(value) < _PLAIN_BELOW:
+        return orjson.Fragment(f"{Decimal(repr(value)):f}".removesuffix(".0"))
+    return orjson.Fragment(repr(value).replace("e-0", "e-"))
 
 
 def _order(key: str) -> int:
     """Sort indices by number, before all other keys, which keep their order."""
-    is_index = key.isascii() and key.isdigit() and key == str(int(key)) and int(key) < _INDEX
-    return int(key) if is_index else _INDEX
+    if len(key) > _MAX_INDEX_DIGITS or not (key.isascii() and key.isdigit()):
+        return _INDEX
+    return min(int(key), _INDEX) if key == str(int(key)) else _INDEX

@@ -153,7 +153,7 @@ class Poster:
                 proxy=self._proxy,
                 proxy_auth=self._proxy_auth,
             ) as response:
-                answer = await response.content.read(_MAX_ANSWER_BYTES)
+                answer = await _beginning(response)
                 asked_s = parse_retry_after(response.headers.get("Retry-After"))
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             self._failures[None] += 1
@@ -211,3 +211,15 @@ class Poster:
     def _shown(self, answer: bytes) -> str:
         text = " ".join(answer.decode("utf-8", "replace").split())
         return redacted(text, *self._hidden)[:_SHOWN_CHARS]
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """The beginning of an answer's body, which is for messages only; empty if it breaks off.
+
+    The status has said what became of the request: without it, a result that was taken would be
+    posted again without end.
+    """
+    try:
+        return await response.content.read(_MAX_ANSWER_BYTES)
+    except (TimeoutError, aiohttp.ClientError, OSError):
+        return b""

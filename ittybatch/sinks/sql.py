@@ -14,13 +14,19 @@ from ittybatch.errors import IttybatchError
 from ittybatch.sinks.base import GROUP_S, Outcome, Result, SinkUnavailable
 from ittybatch.sinks.environment import has_reference, resolve
 from ittybatch.sinks.options import SinkOptions
-from ittybatch.sinks.sql_database import Database, has_password, is_refused
+from ittybatch.sinks.sql_database import Database, has_password
+from ittybatch.sinks.sql_errors import concerns_all, is_refused
 from ittybatch.sinks.sql_table import TargetTable, UnusableTable
 from ittybatch.sinks.values import UNCHANGED, Template, Value, parse_text, parse_value
 
 # Our result may come before the user's own transaction that inserts the row has committed.
 _MISSING_ROW_S: Final = 60.0
 _MOST_AT_ONCE: Final = 500
+# Rows alone with an unknown error, before any row was written, that end a group.
+_MOST_UNCLEAR: Final = 20
+# How often a row may fail so while others are written, before it is refused; as for addresses.
+_MOST_FAILURES: Final = 10
+_MOST_COUNTED: Final = 10_000
 
 
 class SqlOptions(SinkOptions):
@@ -118,11 +124,15 @@ class _Group:
     Args:
         ends_at: When it ends, by `time.monotonic`.
         progressed: Whether a row was written or refused.
+        unclear: Errors of rows that may concern them alone, or all.
+        first_unclear: The first such error of any part of the group.
         errors: What became of its results.
     """
 
     ends_at: float
     progressed: bool = False
+    unclear: dict[int, SQLAlchemyError] = field(default_factory=dict)
+    first_unclear: SQLAlchemyError | None = None
     errors: dict[int, str | None] = field(default_factory=dict)
 
 
@@ -137,6 +147,8 @@ class SqlSink:
         self._target: TargetTable | None = None
         # When a row for a result was first looked for in vain.
         self._missing_since: dict[int, float] = {}
+        # How often results failed with an unknown error while others were written.
+        self._failures: dict[int, int] = {}
         # Rows in a transaction. Where an update is slow, for example without an index on the key,
         # one refused row would undo what takes longer than a group may, each time.
         self._at_once = _MOST_AT_ONCE
@@ -150,7 +162,9 @@ class SqlSink:
         """Write results to the table.
 
         If the database refuses a group, its halves are tried, until the refused rows are alone.
-        Each part is a transaction, because some constraints are only checked by COMMIT.
+        So they are after an error that may concern one row: a row that fails so alone waits, and
+        is refused when it has failed often while others were written. Each part is a transaction,
+        because some constraints are only checked by COMMIT.
 
         Raises:
             SinkUnavailable: The database or the table cannot be used.
@@ -237,36 +251,66 @@ class SqlSink:
         self, database: Database, target: TargetTable, rows: Sequence[_Row], group: _Group
     ) -> None:
         """Write rows in transactions that are small enough to get some of them done in time."""
+        # Those that failed before are last, so that a group does not end at them each time.
+        failing = {row.result.job_id for row in rows if row.result.outbox_id in self._failures}
+        rows = sorted(rows, key=lambda row: row.result.job_id in failing)
         for start in range(0, len(rows), self._at_once):
             self._write(database, target, rows[start : start + self._at_once], group)
         if group.progressed:
             self._at_once = min(2 * self._at_once, _MOST_AT_ONCE)
         elif rows:
             self._at_once = max(min(self._at_once, len(rows)) // 2, 1)
+        self._count_failures(database, group)
 
     def _write(
         self, database: Database, target: TargetTable, rows: Sequence[_Row], group: _Group
     ) -> None:
-        """Write rows; where one is refused, the halves."""
-        if not rows or time.monotonic() > group.ends_at:
+        """Write rows; where one is refused or may be the cause of an error, the halves."""
+        stuck = not group.progressed and len(group.unclear) >= _MOST_UNCLEAR
+        if not rows or stuck or time.monotonic() > group.ends_at:
             return
         try:
             with database.transaction() as connection:
                 missing = _apply(connection, target, rows)
         except (SQLAlchemyError, ValueError, TypeError, OverflowError) as error:
             if not is_refused(error):
-                raise
-            if len(rows) == 1:
+                if not isinstance(error, SQLAlchemyError) or concerns_all(error):
+                    raise
+                database.require_answer()
+                group.first_unclear = group.first_unclear or error
+            if len(rows) > 1:
+                half = len(rows) // 2
+                self._write(database, target, rows[:half], group)
+                self._write(database, target, rows[half:], group)
+            elif is_refused(error):
                 group.errors[rows[0].result.outbox_id] = f"Refused: {database.describe(error)}."
                 group.progressed = True
-                return
-            half = len(rows) // 2
-            self._write(database, target, rows[:half], group)
-            self._write(database, target, rows[half:], group)
+            elif isinstance(error, SQLAlchemyError):
+                group.unclear[rows[0].result.outbox_id] = error
             return
         group.progressed = True
         for row in rows:
+            self._failures.pop(row.result.outbox_id, None)
             self._record(row, group, missing=target.key_of(row.values) in missing)
+
+    def _count_failures(self, database: Database, group: _Group) -> None:
+        """Refuse rows that failed often while others were written.
+
+        Raises:
+            SQLAlchemyError: Nothing was written, so the error may concern all.
+        """
+        if len(self._failures) > _MOST_COUNTED:
+            self._failures.clear()
+        for number, error in group.unclear.items():
+            count = self._failures[number] = self._failures.get(number, 0) + group.progressed
+            if count >= _MOST_FAILURES:
+                del self._failures[number]
+                group.errors[number] = (
+                    f"Refused: {database.describe(error)} ({count} times, while others were "
+                    "written)."
+                )
+        if group.first_unclear is not None and not group.progressed:
+            raise group.first_unclear
 
     def _record(self, row: _Row, group: _Group, *, missing: bool) -> None:
         number = row.result.outbox_id

@@ -1,4 +1,4 @@
-"""Opens a user's database, and tells a refused row from a database that cannot be used."""
+"""Opens a user's database, within bounds of time."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -7,14 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import (
-    ArgumentError,
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    SQLAlchemyError,
-)
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, select
+from sqlalchemy.exc import ArgumentError
 
 from ittybatch.errors import ConfigurationError
 from ittybatch.ittybit.redaction import redacted
@@ -32,12 +26,6 @@ _NOT_LIBPQ = (
     *("schema", "pgbouncer", "connection_limit", "pool_timeout", "socket_timeout"),
     *("statement_cache_size", "sslaccept", "sslidentity", "supa", "workaround"),
 )
-# Classes of SQLSTATE that concern the row: bad data, a constraint, a trigger's own exception, a
-# view's CHECK OPTION, a row that is too large for an index.
-_ROW_STATES = ("22", "23", "27", "44", "54", "09", "P0001")
-_NO_PRIVILEGE = "42501"
-# MySQL reports these about a row as operational errors: no default, a wrong value.
-_MYSQL_ROW_ERRORS = frozenset({1364, 1366, 3819})
 _MAX_MESSAGE = 500
 _POSTGRES_LIMITS = {
     "statement_timeout": f"{STATEMENT_TIMEOUT_S}s",
@@ -82,10 +70,19 @@ class Database:
         """Run a transaction.
 
         Raises:
-            SQLAlchemyError: As SQLAlchemy raises it; `is_refused` tells which kind it is.
+            SQLAlchemyError: As SQLAlchemy raises it; `sql_errors` tells what it is about.
         """
         with self.engine.begin() as connection:
             yield connection
+
+    def require_answer(self) -> None:
+        """Ask the database for an answer.
+
+        Raises:
+            SQLAlchemyError: It gives none.
+        """
+        with self.transaction() as connection:
+            connection.execute(select(1))
 
     def unavailable(self, error: Exception) -> SinkUnavailable:
         """Describe an error that concerns the whole database or table."""
@@ -104,24 +101,6 @@ class Database:
     def close(self) -> None:
         """Close the connection. It is opened again when needed."""
         self.engine.dispose()
-
-
-def is_refused(error: Exception) -> bool:
-    """Whether the database refuses this row, and would take others."""
-    if isinstance(error, (DataError, IntegrityError)):
-        return True
-    if not isinstance(error, DBAPIError):
-        # A value that the driver or SQLAlchemy cannot send, such as a number beyond 64 bits.
-        return not isinstance(error, SQLAlchemyError) or hasattr(error, "statement")
-    if error.connection_invalidated:
-        return False
-    args: tuple[Any, ...] = getattr(error.orig, "args", ())
-    if args[:1] != () and args[0] in _MYSQL_ROW_ERRORS:
-        return True
-    state = str(getattr(error.orig, "sqlstate", None) or "")
-    # The same state as a missing GRANT, but row-level security concerns the row.
-    security = state == _NO_PRIVILEGE and "row-level security" in str(error.orig)
-    return security or state.startswith(_ROW_STATES)
 
 
 def has_password(url: str) -> bool:
@@ -197,6 +176,8 @@ def _mysql_engine(url: URL, sink: str) -> Engine:
             raise _no_driver(url, sink)
     limits: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S}
     limits |= {"read_timeout": STATEMENT_TIMEOUT_S, "write_timeout": STATEMENT_TIMEOUT_S}
+    # Times are written as UTC, and a TIMESTAMP column reads them in the session's time zone.
+    limits["init_command"] = "SET time_zone = '+00:00'"
     try:
         return create_engine(
             url,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     Column,
     Connection,
     Inspector,
@@ -148,6 +149,9 @@ def _reflect(inspector: Inspector, name: str, schema: str | None, wanted: Sequen
 
 
 def _type_of(reflected: TypeEngine[Any]) -> TypeEngine[Any]:
+    if isinstance(reflected, JSON):
+        # Otherwise nothing would be the JSON value `null`, which is not NULL.
+        reflected.none_as_null = True
     # What SQLite reports for the types it does not know, such as TIMESTAMPTZ and UUID.
     return NullType() if type(reflected) is sqlite.NUMERIC else reflected
 

@@ -7,6 +7,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     JSON,
     Boolean,
     Date,
@@ -23,6 +24,8 @@ from ittybatch.sinks.fields import as_text
 
 _TRUE = frozenset({"true", "t", "yes", "1"})
 _FALSE = frozenset({"false", "f", "no", "0"})
+# No integer column of any database is wider.
+_MOST_INTEGER_DIGITS = 40
 
 
 def convert(value: Any, column: TypeEngine[Any]) -> Any:  # noqa: ANN401 - columns have any type
@@ -37,6 +40,8 @@ def convert(value: Any, column: TypeEngine[Any]) -> Any:  # noqa: ANN401 - colum
     """
     if value is None:
         return None
+    if isinstance(column, ARRAY):
+        return _array(value, column)
     for kind, converted in _CONVERTERS:
         if isinstance(column, kind):
             try:
@@ -66,7 +71,8 @@ def _integer(value: Any, _: Any) -> int:  # noqa: ANN401
     if isinstance(value, datetime):
         raise TypeError
     number = Decimal(as_text(value) if not isinstance(value, bool) else int(value))
-    if number != int(number):
+    # Writing out the exponent of 1e1000000 takes a minute, in which no other thread runs.
+    if not number.is_finite() or number.adjusted() > _MOST_INTEGER_DIGITS or number != int(number):
         raise ValueError
     return int(number)
 
@@ -96,6 +102,17 @@ def _text(value: Any, _: Any) -> str:  # noqa: ANN401
 
 def _json(value: Any, _: Any) -> Any:  # noqa: ANN401
     return as_text(value) if isinstance(value, datetime) else value
+
+
+def _array(value: Any, column: Any) -> list[Any]:  # noqa: ANN401
+    elements = value if isinstance(value, list) else [value]
+    of_json = isinstance(column.item_type, JSON)
+    return [
+        _array(each, column)
+        if isinstance(each, list) and not of_json
+        else convert(each, column.item_type)
+        for each in elements
+    ]
 
 
 _CONVERTERS: tuple[tuple[type[TypeEngine[Any]], Callable[[Any, Any], Any]], ...] = (

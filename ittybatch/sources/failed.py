@@ -4,10 +4,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from ittybatch.sources.form import BEGINS_EMPTY, as_form
-from ittybatch.sources.moment import Moment, fixed
+from ittybatch.sources.moment import AwareMoment, Moment, fixed
 
 EVERY_BATCH = "all"
 # They are parameters of one query; for more jobs there are the other filters.
@@ -88,7 +88,7 @@ class FailedJobsSource(BaseModel):
         title="Ended before",
         description="Only jobs that ended before this time, or longer ago than this age.",
     )
-    recorded_before: AwareDatetime | None = Field(
+    recorded_before: AwareMoment | None = Field(
         None,
         title="Recorded before",
         description="Only jobs whose end the ledger had recorded before this time, by its own "

@@ -38,9 +38,19 @@ def _within_reach(value: object) -> object:
     return value
 
 
+def _in_utc(value: datetime) -> datetime:
+    """Refuse a time on the first or last day of years that does not exist in UTC."""
+    try:
+        value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("it is not between the years 1 and 9999 in UTC") from None
+    return value
+
+
+AwareMoment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Age = Annotated[str, Field(max_length=40), AfterValidator(_age)]
 Moment = Annotated[
-    AwareDatetime | Age,
+    AwareMoment | Age,
     Field(union_mode="left_to_right"),
     BeforeValidator(_within_reach),
     WithJsonSchema(

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
 from botocore.config import Config
 from sqlalchemy import update
@@ -28,6 +29,7 @@ from tests.intake import harness
 from tests.intake.harness import by_kind, take
 from tests.ledger import library
 from tests.sandbox.harness import Running
+from tests.sources import messages
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -86,6 +88,31 @@ def test_a_request_an_event_and_a_scan_name_the_same_object(
     [page] = read_pages(parse_source(f"s3://{bucket}/in/"))
     looked = asyncio.run(Objects().identified(Item(uri)))
     assert [looked] == list(page.items)
+
+
+def test_a_space_at_the_end_of_an_objects_key_is_part_of_it(
+    ledger: Ledger, settings: Settings, sandbox: Running, s3: "S3Client", bucket: str
+) -> None:
+    """Only what people type is stripped: without its space the key is another object's."""
+    keys = ("in/a.mov", "in/a.mov ")
+    for key in keys:
+        s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
+    etag = s3.head_object(Bucket=bucket, Key=keys[1])["ETag"].strip('"')
+    declared = Declared.model_validate(
+        {"buckets": [{"bucket": bucket, "tasks": [{"kind": "video"}]}]}
+    )
+    event = orjson.loads(messages.bridge_event(keys[1]))
+    event["detail"] |= {"bucket": {"name": bucket}, "object": {"key": keys[1], "etag": etag}}
+    [by_event] = wanted_of_event(event, declared).wanted
+    [page] = read_pages(parse_source(f"s3://{bucket}/in/"))
+    scanned = next(item for item in page.items if item.key == keys[1])
+    first, second = (
+        take(ledger, settings, each)[0].jobs[0]
+        for each in (by_event, Wanted(scanned, tasks=by_event.tasks))
+    )
+    assert (first.created, second.created) == (True, False)
+    [sent] = harness.sandbox_jobs(sandbox)
+    assert sent["input"] == scanned.uri == f"s3://{bucket}/{keys[1]}"
 
 
 def test_an_object_that_was_overwritten_is_made_anew(

@@ -186,6 +186,25 @@ def test_only_the_named_proxies_say_who_it_is(client: str, found: str | None) ->
         assert viewer.status == 403
 
 
+@pytest.mark.parametrize(
+    ("sent", "found"),
+    [
+        ("Łukasz".encode(), "Łukasz"),
+        ("Zoë Žižek".encode(), "Zoë Žižek"),
+        (" Renà ".encode(), "Renà"),  # its last byte alone would be a space
+        ("Zoë".encode("latin-1"), "Zoë"),
+        (b"ada\x81", None),
+        ("a\u202eb".encode(), None),
+    ],
+)
+def test_names_are_utf_8_or_latin_1(sent: bytes, found: str | None) -> None:
+    """As the proxy sends them. A header's bytes say nothing about their encoding."""
+    access = Access(Settings(page_user_header="X-User", page_proxies="10.1.0.0/16"))
+    scope = {"type": "http", "client": ("10.1.2.3", 1), "headers": [(b"x-user", sent)]}
+    viewer = access.identify(HTTPConnection(scope))
+    assert viewer == Viewer(found, may_act=True) if found else isinstance(viewer, Stranger)
+
+
 def test_a_proxy_that_names_nobody_or_two_lets_nobody_in() -> None:
     """A header of the client must not pass through it."""
     access = Access(Settings(page_user_header="X-User", page_proxies="10.1.0.0/16"))

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from ittybatch.intake.upload_store import UploadStore
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.actions import recent_actions
 from ittybatch.ledger.database import create_ledger_engine
+from ittybatch.ledger.models import Item
 from ittybatch.page import new
 from tests.intake.harness import jobs
 from tests.page.new_jobs import PROFILE, Viewer, sealed, serving, text
@@ -240,3 +242,36 @@ def test_without_script_one_file_goes_by_a_form_and_is_made_after_a_look(
     assert f'name="success_action_redirect" value="{secure}/page/new/arrived/' in behind_tls.text
     wrong = viewer.post("/page/new/file", {"make": "profile:web", "content_type": "text/html"})
     assert "'text/html' are not accepted" in text(wrong)
+
+
+def test_another_file_under_the_same_key_is_not_bought_as_the_one_that_was_shown(
+    viewer: Viewer, ledger_of: Ledger, s3: "S3Client", bucket: str
+) -> None:
+    """Somebody went back, and sent another file by the same form."""
+    page = viewer.post("/page/new/file", {"make": "profile:web", "content_type": "video/mp4"})
+    [key] = re.findall(r'name="key" value="([^"]+)"', page.text)
+    [arrived] = re.findall(r'name="success_action_redirect" value="([^"]+)"', page.text)
+    quotes = []
+    for content in (b"A", b"B"):
+        s3.put_object(Bucket=bucket, Key=key, Body=content, ContentType="video/mp4")
+        quotes.append(sealed(viewer.get(arrived)))
+    etag = s3.head_object(Bucket=bucket, Key=key)["ETag"].strip('"')
+
+    changed = viewer.post("/page/new/take", {"sealed": quotes[0]})
+    assert changed.status_code == 409
+    assert "has changed since you looked" in text(changed)
+    assert jobs(ledger_of) == []
+    for confirmed in (quotes[1], quotes[1], sealed(changed)):
+        assert viewer.post("/page/new/take", {"sealed": confirmed}).status_code == 303
+    query = select(Item.uri, Item.fingerprint)
+    assert {tuple(row) for row in ledger_of.read(lambda tx: tx.rows(query))} == {
+        (f"s3://{bucket}/{key}", etag)
+    }
+    assert len(jobs(ledger_of)) == 3
+
+    # The same quote, the file of which was replaced after it was taken.
+    s3.put_object(Bucket=bucket, Key=key, Body=b"C", ContentType="video/mp4")
+    again = viewer.post("/page/new/take", {"sealed": quotes[1]})
+    assert again.status_code == 409
+    assert viewer.post("/page/new/take", {"sealed": sealed(again)}).status_code == 303
+    assert len(jobs(ledger_of)) == 6

@@ -88,6 +88,7 @@ def statuses(up: Running, sent: bytes, *, expected: int = 1) -> list[int]:
         request(POST, HOST, SIGNATURE, b"Content-Length: +%d" % len(BODY), body=BODY),
         request(POST, HOST, SIGNATURE, b"Content-Length: 0x10", body=BODY),
         request(POST, HOST, SIGNATURE, b"Content-Length: " + b"9" * 5000, body=BODY),
+        request(POST, HOST, SIGNATURE, b"Content-Length: %04999d" % len(BODY), body=BODY),
         request(POST, HOST, SIGNATURE, b"Content-Length: 1,%d" % len(BODY), body=BODY),
         request(POST, HOST, SIGNATURE, b"Content-Length: \xb2", body=BODY),
         request(POST, HOST, SIGNATURE, CHUNKED, LENGTH, body=b"0\r\n\r\n" + BODY),

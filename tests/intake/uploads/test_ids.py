@@ -94,3 +94,14 @@ def test_metadata_that_would_make_too_long_a_url_is_refused() -> None:
     with pytest.raises(RequestRefused) as error:
         UploadIds(TOKEN).seal(large)
     assert (error.value.status, error.value.field) == (422, "metadata")
+
+
+def test_what_an_id_could_not_be_opened_with_is_refused_before_the_upload_begins() -> None:
+    """Compressed it is short, but it is opened up to a size only."""
+    large = {"x" * 70_000: None}
+    wanted = {**WANTED, "tasks": [["video", large]]}
+    with pytest.raises(RequestRefused) as error:
+        UploadIds(TOKEN).seal(replace(UPLOAD, wanted=wanted))
+    assert error.value.status == 422
+    nearly = replace(UPLOAD, wanted={**WANTED, "tasks": [["video", {"x" * 60_000: None}]]})
+    assert UploadIds(TOKEN).open(UploadIds(TOKEN).seal(nearly), NOW) == nearly
