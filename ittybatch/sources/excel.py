@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from itertools import chain
 from typing import IO, Any
 
 import openpyxl
@@ -15,7 +16,7 @@ from openpyxl.worksheet._reader import FORMULA_TAG, ROW_TAG, WorkSheetParser
 from openpyxl.xml.functions import iterparse
 
 from ittybatch.sources.cells import as_cell
-from ittybatch.sources.columns import MAX_LINES_ABOVE, Columns, has_input
+from ittybatch.sources.columns import MAX_LINES_ABOVE, Columns, Likeness, likeness
 from ittybatch.sources.manifest import ManifestSource, Position, unusable
 from ittybatch.sources.page import Page, PageBuilder, Reject
 from ittybatch.sources.rows import Rows
@@ -24,6 +25,8 @@ from ittybatch.sources.stream import spooled
 # Excel's own limit. A file may claim any row number.
 _MAX_ROWS = 1_048_576
 _MAX_MERGED = 100_000
+# How far to look for better titles below a row that may be the titles.
+_MOST_ROWS_BELOW = 200
 _MERGED = re.compile(rb'<(?:\w+:)?mergeCell\s[^>]*?ref="([A-Z0-9:]{2,30})"')
 _SCAN_BYTES = 1024 * 1024
 _LONGEST_TAG = 200
@@ -73,7 +76,7 @@ def read_excel(source: ManifestSource, position: Position, page_size: int) -> It
         number = 0
         try:
             sheet = _sheet_rows(file, source.sheet)
-            titles, above = _titles(source, sheet)
+            titles, above, sheet = _titles(source, sheet)
             if position.line == 1:
                 builder.filter("line above the titles", above)
             columns = Columns.from_header(titles, source.columns)
@@ -98,25 +101,43 @@ def read_excel(source: ManifestSource, position: Position, page_size: int) -> It
             yield builder.build(Position(identity, line=number + 1).cursor(source))
 
 
-def _titles(source: ManifestSource, sheet: Iterator[_SheetRow]) -> tuple[list[str], int]:
-    """Return the row of titles, and how many rows above it are not empty."""
+def _titles(
+    source: ManifestSource, sheet: Iterator[_SheetRow]
+) -> tuple[list[str], int, Iterator[_SheetRow]]:
+    """Return the titles, how many rows above them are not empty, and the rows below them."""
     above: list[list[str]] = []
+    best = Likeness.NOT
+    titles: list[str] = []
+    place = 0
+    below: list[_SheetRow] = []
     for row in sheet:
-        cells = [_cell(value) for value in row.values]
-        while cells and not cells[-1].strip():
-            cells.pop()
+        cells = _filled(row)
         if source.header_row is not None:
             if row.number == source.header_row:
-                return cells, len(above)
+                return cells, len(above), sheet
             continue
-        if has_input(cells, source.columns):
-            return cells, len(above)
+        if (like := likeness(cells, source.columns)) > best:
+            best, titles, place, below = like, cells, len(above), []
+            if like is Likeness.EXACT:
+                break
+        elif best:
+            below.append(row)
         if cells:
             above.append(cells)
-        if len(above) >= MAX_LINES_ABOVE:
+        if len(above) >= MAX_LINES_ABOVE or len(below) >= _MOST_ROWS_BELOW:
             break
+    if best:
+        return titles, place, chain(below, sheet)
     Columns.from_header(above[0] if above else [], source.columns)
     raise ValueError("it has no row of titles")
+
+
+def _filled(row: _SheetRow) -> list[str]:
+    """The cells of a row up to the last one that is not empty."""
+    cells = [_cell(value) for value in row.values]
+    while cells and not cells[-1].strip():
+        cells.pop()
+    return cells
 
 
 def _unsaved_formula(row: _SheetRow, columns: Columns) -> Reject | None:
