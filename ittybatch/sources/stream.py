@@ -164,9 +164,39 @@ def _attempts(*, first: bool) -> Iterable[stamina.Attempt]:
     )
 
 
+def peeked(file: io.BufferedReader, size: int) -> tuple[io.BufferedReader, bytes]:
+    """Read the first bytes of a file, however few of them the network delivers at a time.
+
+    Args:
+        file: The file.
+        size: How many bytes to read; at the end of the file there are fewer.
+
+    Returns:
+        A file that begins with these bytes again, and the bytes.
+    """
+    beginning = file.read(size)
+    return io.BufferedReader(_Returned(beginning, file), BUFFER_BYTES), beginning
+
+
 def packing_of(beginning: bytes) -> Packing | None:
     """Say by a file's first bytes whether it is packed: `gzip`, `zstd`, or None."""
     return next((name for magic, name in _PACKINGS.items() if beginning.startswith(magic)), None)
+
+
+class _Returned(BlockReader):
+    """Bytes that were read from a file, and the file after them."""
+
+    def __init__(self, beginning: bytes, below: io.BufferedReader) -> None:
+        super().__init__()
+        self._rest = beginning
+        self._below = below
+
+    def close(self) -> None:
+        self._below.close()
+        super().close()
+
+    def _block(self) -> bytes:
+        return self._below.read1(BLOCK_BYTES)
 
 
 class Unpacked(BlockReader):
@@ -228,7 +258,8 @@ def spooled(
     ):
         content: io.BufferedReader = io.BufferedReader(stream, BUFFER_BYTES)
         # A server may have packed it for the transfer.
-        if packing := packing_of(content.peek(_MAGIC_BYTES)):
+        content, beginning = peeked(content, _MAGIC_BYTES)
+        if packing := packing_of(beginning):
             content = io.BufferedReader(Unpacked(content, packing, uri), BUFFER_BYTES)
         while block := content.read(BUFFER_BYTES):
             file.write(block)

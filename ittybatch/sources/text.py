@@ -15,6 +15,7 @@ from ittybatch.sources.stream import (
     Packing,
     Unpacked,
     packing_of,
+    peeked,
 )
 
 UTF_8 = "utf-8"
@@ -110,18 +111,22 @@ def open_text(
     start = offset if encoding is not None and encoding.is_plain else 0
     manifest = ManifestStream(uri, start, identity, request_payer=request_payer)
     text: io.BufferedReader = io.BufferedReader(manifest, BUFFER_BYTES)
-    packing = encoding.packing if encoding else packing_of(text.peek(_MAGIC_BYTES))
+    packing = encoding.packing if encoding else None
+    if encoding is None:
+        text, beginning = peeked(text, _MAGIC_BYTES)
+        packing = packing_of(beginning)
     if packing:
         text = io.BufferedReader(Unpacked(text, packing, uri), BUFFER_BYTES)
     found = encoding
     if found is None:
-        beginning = text.peek(_BEGINNING_BYTES)
+        text, beginning = peeked(text, _BEGINNING_BYTES)
         _refuse_other_files(beginning, uri)
         found = Encoding(packing, _encoding_of(beginning, declared))
     if found.encoding != UTF_8:
         text = io.BufferedReader(_Recoded(text, found.encoding), BUFFER_BYTES)
-    if encoding is None and _has_cr_ends(text.peek(_BEGINNING_BYTES)):
-        found = Encoding(packing, found.encoding, cr=True)
+    if encoding is None:
+        text, beginning = peeked(text, _BEGINNING_BYTES)
+        found = Encoding(packing, found.encoding, cr=_has_cr_ends(beginning))
     if found.cr:
         # One byte replaces one byte, so offsets stay the same.
         text = io.BufferedReader(_LineFeeds(text), BUFFER_BYTES)
