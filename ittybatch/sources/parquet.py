@@ -99,7 +99,7 @@ class _Table:
             for child in below:
                 # `field` would ignore that the struct itself may be null.
                 column = column.flatten()[column.type.get_field_index(child)]
-            columns[place] = _values(column)
+            columns[place] = values_of(column)
         for row in zip(*columns, strict=True):
             yield list(row)
 
@@ -112,7 +112,8 @@ def _flat(schema: pa.Schema) -> Iterator[tuple[str, ...]]:
             yield (field.name,)
 
 
-def _values(column: Any) -> list[Any]:  # noqa: ANN401 - a pyarrow array
+def values_of(column: Any) -> list[Any]:  # noqa: ANN401 - a pyarrow array
+    """Convert a column to Python, value by value where one of them has no type or is no text."""
     if _in_nanoseconds(column.type):
         return [_of_nanoseconds(scalar) for scalar in column]
     try:

@@ -5,11 +5,13 @@ the cursor, and a request for the rest carries `If-Match`.
 """
 
 import io
+import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from gzip import GzipFile
 from tempfile import TemporaryFile
-from typing import IO, TYPE_CHECKING, Literal, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 import stamina
 
@@ -213,10 +215,15 @@ class Unpacked(BlockReader):
         self._packed = packed
         self._packing = packing
         self._uri = without_secrets(uri)
-        # pyarrow is slow to import, and most manifests are not packed.
-        import pyarrow as pa  # noqa: PLC0415
+        self._stream: Any
+        if packing == "gzip":
+            # It ignores zeros behind the end, with which tapes and archives fill a block.
+            self._stream = GzipFile(fileobj=packed)
+        else:
+            # pyarrow is slow to import, and most manifests are not packed.
+            import pyarrow as pa  # noqa: PLC0415
 
-        self._stream = pa.CompressedInputStream(pa.PythonFile(packed, mode="r"), packing)
+            self._stream = pa.CompressedInputStream(pa.PythonFile(packed, mode="r"), packing)
 
     def close(self) -> None:
         """Close the packed stream, too."""
@@ -225,14 +232,16 @@ class Unpacked(BlockReader):
 
     def _block(self) -> bytes:
         try:
-            return self._stream.read(BLOCK_BYTES)
-        except OSError as error:
+            read = self._stream.read1 if self._packing == "gzip" else self._stream.read
+            block: bytes = read(BLOCK_BYTES)
+        except (OSError, EOFError, zlib.error) as error:
             raise SourceError(
                 f"The manifest {self._uri} cannot be unpacked: its {self._packing} is damaged or "
                 f"ends early ({str(error).splitlines()[0]}).",
                 remedy="Check it with `gzip -t` or `zstd -t`, and write it again; the batch keeps "
                 "what was read before.",
             ) from error
+        return block
 
 
 @contextmanager

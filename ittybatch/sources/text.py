@@ -4,6 +4,7 @@ import codecs
 import io
 import re
 from dataclasses import dataclass
+from itertools import chain
 
 from ittybatch.ittybit.redaction import without_secrets
 from ittybatch.sources.page import SourceError
@@ -37,7 +38,20 @@ _NOT_TEXT = {
 }
 _ARRAY = re.compile(r"\[\s*([{\]]|$)")
 _PAGE = ("<!doctype", "<html", "<?xml")
-_BYTE_ORDER_MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+# The mark of UTF-32 begins like one of UTF-16.
+_BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+# Two ASCII characters of an encoding without a mark.
+_WITHOUT_MARK = {
+    re.compile(rb"[^\0]\0\0\0[^\0]\0\0\0"): "utf-32-le",
+    re.compile(rb"\0\0\0[^\0]\0\0\0[^\0]"): "utf-32-be",
+    re.compile(rb"[^\0]\0[^\0]\0"): "utf-16-le",
+    re.compile(rb"\0[^\0]\0[^\0]"): "utf-16-be",
+}
 # UTF-8 never contains this byte: it marks the row whose bytes could not be decoded.
 _UNDECODABLE = "\udcff"
 
@@ -178,12 +192,12 @@ def _has_cr_ends(beginning: bytes) -> bool:
 
 
 def _encoding_of(beginning: bytes, declared: str) -> str:
-    """Return the declared encoding; a byte order mark overrides the default."""
+    """Return the declared encoding; what the first bytes can only be overrides the default."""
     if declared != UTF_8:
         return declared
-    return next(
-        (name for mark, name in _BYTE_ORDER_MARKS.items() if beginning.startswith(mark)), UTF_8
-    )
+    marked = (name for mark, name in _BYTE_ORDER_MARKS.items() if beginning.startswith(mark))
+    likely = (name for pattern, name in _WITHOUT_MARK.items() if pattern.match(beginning))
+    return next(chain(marked, likely), UTF_8)
 
 
 def _refuse_other_files(beginning: bytes, uri: str) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from ittybatch.sources import ManifestSource, Page, read_pages, stream
+from ittybatch.sources import ManifestSource, Page, SourceError, read_pages, stream
 
 A, B = "s3://med/a.mov", "s3://med/b.mov"
 
@@ -96,3 +96,29 @@ def test_a_byte_that_is_no_text_costs_one_row(
     assert "ok" in page.items[0].metadata["x"]
     assert [(each.line, each.field) for each in page.rejects] == [(1, "metadata.x")]
     assert "text" in page.rejects[0].reason
+
+
+def test_zeros_behind_the_end_of_gzip_are_ignored(tmp_path: Path) -> None:
+    """Archives fill their last block with them; what is cut off is still an error."""
+    packed = gzip.compress(f"input\n{A}\n".encode())
+    page = _read(tmp_path / "a.csv.gz", packed + gzip.compress(f"{B}\n".encode()) + bytes(512))
+    assert [item.uri for item in page.items] == [A, B]
+    for damaged in (packed[:-4], packed[:-12] + bytes(4) + packed[-8:], packed + b"PK12345"):
+        with pytest.raises(SourceError, match="gzip is damaged or ends early"):
+            _read(tmp_path / "a.csv.gz", damaged)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "utf-32"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", f"input,metadata.s\n{A},ä\n{B},ö\n"),
+        ("a.jsonl", f'{{"input": "{A}"}}\n{{"input": "{B}"}}\n'),
+    ],
+)
+def test_wide_text_is_recognised_without_a_mark(
+    tmp_path: Path, encoding: str, name: str, text: str
+) -> None:
+    """Its first two characters are ASCII."""
+    page = _read(tmp_path / name, text.encode(encoding))
+    assert [item.uri for item in page.items] == [A, B]
