@@ -95,7 +95,9 @@ class Originals:
         shared = self._among(listed)
         if self._earlier is not None:
             self._remember(shared)
-        return replace(page, originals=self._replaced_by(outputs), endangered=list(dict(shared).items()))
+        return replace(
+            page, originals=self._replaced_by(outputs), endangered=list(dict(shared).items())
+        )
 
     def _share(self) -> None:
         """Note where both items and outputs are; read the earlier items of such places."""
