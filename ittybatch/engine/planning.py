@@ -1,9 +1,10 @@
 """Plan a batch: read its source page by page, and write each page's jobs to the ledger."""
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import orjson
 
 from ittybatch.engine.ahead import bulk_work, read_ahead
 from ittybatch.engine.existing import ExistingOutputs
+from ittybatch.engine.originals import Originals
 from ittybatch.engine.seen_destinations import SeenDestinations
 from ittybatch.engine.unchanged import Alike, Remaining, leave_out_held, objects_by_fit
 from ittybatch.errors import IttybatchError
@@ -18,6 +20,7 @@ from ittybatch.ittybit.options import InvalidOptions
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.batches import OpenBatch, finish_planning, read_batch
 from ittybatch.ledger.claims import Claims
+from ittybatch.ledger.destinations import listed_items
 from ittybatch.ledger.lookups import Occupant
 from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
 from ittybatch.ledger.planning import NotPlanning, plan_page
@@ -34,6 +37,7 @@ from ittybatch.sources import (
     RequestsSource,
     Source,
     SourceError,
+    SqlSource,
     read_pages,
 )
 from ittybatch.sources.failed import EVERY_BATCH
@@ -226,15 +230,22 @@ def _pages(
         return
     if isinstance(source, RequestsSource):
         raise SourceError("Requests are taken by the receiver; no run reads them.")
-    profile, profiles = by[0], Profiles(by[1])
+    profile, profiles = by_all = (by[0], Profiles(by[1]))
     # With `skip_existing`, every existing output is counted, even if another batch made it. A
     # manifest has mostly new items, so looking for held jobs first would cost more than it saves.
     whole = skip_existing or again or isinstance(source, ManifestSource)
     pages = _read(source, profile, profiles, cursor, whole=whole)
-    with closing(pages), ExistingOutputs() as existing:
-        planned = (
-            _planned(page, leave_out_held(ledger, batch, page.items, objects), profile, profiles)
+    earlier = None if batch is None else partial(_listed, ledger, batch)
+    comparing = Originals(batch, earlier, continues=cursor is not None)
+    with closing(pages), ExistingOutputs() as existing, comparing as originals:
+        found = (
+            (_planned(page, leave_out_held(ledger, batch, page.items, objects), *by_all), page)
             for page, objects in pages
+        )
+        # The outputs of a scan go to other folders than its items.
+        compares = isinstance(source, (ManifestSource, SqlSource))
+        planned = (
+            originals.compared(each, page.items) if compares else each for each, page in found
         )
         if isinstance(source, QueueSource):
             planned = (replace(page, versions=True) for page in planned)
@@ -245,6 +256,12 @@ def _pages(
         # Do not read a queue ahead: its messages are deleted after each page, and the rest are
         # returned to the queue at the end.
         yield from planned if isinstance(source, QueueSource) else read_ahead(planned)
+
+
+def _listed(
+    ledger: Ledger, batch: str, beginnings: Collection[str] | None
+) -> list[tuple[str, int | None]]:
+    return ledger.read(lambda transaction: list(listed_items(transaction, batch, beginnings)))
 
 
 def _read(

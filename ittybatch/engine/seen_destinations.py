@@ -43,8 +43,9 @@ class SeenDestinations:
         self._file.close()
 
     def occupants_of(self, page: PlannedPage) -> Sequence[Occupant]:
-        """Find the items on earlier pages that write to a page's destinations."""
+        """Find the items on earlier pages that write to a page's destinations or items."""
         wanted = [job.destination for item in page.items for job in item.jobs if job.destination]
+        wanted += [uri for uri, _ in page.endangered]
         if not wanted:
             return ()
         found = self._file.execute(_FIND, (orjson.dumps(list(dict.fromkeys(wanted))).decode(),))

@@ -3,6 +3,7 @@
 The hash of the options identifies a job, so `1280`, `"1280"` and `1280.0` must be the same width.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,6 +23,8 @@ from ittybatch.ittybit.renditions import (
 )
 
 _MAX_SHOWN = 60
+# JSON can write half of a character as an escape. It is not text, and pydantic cannot read it.
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _NOT_SET = "(not set)"
 _SIDE = 'Use a number of pixels like 1280, or a percentage like "50%".'
 _TIME = "Use a time in seconds like 2.5, or 90s, 1m30s, 1:30 or 00:01:30."
@@ -106,6 +109,14 @@ def canonical_options(kind: Kind | str, options: Mapping[str, Any]) -> dict[str,
     known = _known(kind)
     model = MODELS[known]
     given = {str(name): value for name, value in options.items() if value is not None}
+    if halves := [
+        OptionProblem(
+            _escaped(name), _shown(given, name), "Half of a character is not text.", "Write it out."
+        )
+        for name, value in given.items()
+        if _has_half(name) or _has_half(value)
+    ]:
+        raise InvalidOptions(known, tuple(halves))
     problems, sound = _sound(model, given)
     broken = {problem.field for problem in problems}
     problems += [
@@ -133,6 +144,14 @@ def _known(kind: str) -> Kind:
         raise InvalidOptions("unknown", (problem,)) from None
 
 
+def _has_half(value: object) -> bool:
+    return isinstance(value, str) and _HALF_CHARACTER.search(value) is not None
+
+
+def _escaped(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def _sound(model: type[Options], given: dict[str, Any]) -> tuple[list[OptionProblem], Options]:
     """The problems of single options, and the options that are valid on their own."""
     try:
@@ -150,7 +169,7 @@ def _problems(
     """One problem per field, though pydantic reports one for each member of a union."""
     seen: set[str] = set()
     for detail in error.errors(include_url=False, include_input=False):
-        field = str(detail["loc"][0])
+        field = str(detail["loc"][0]) if detail["loc"] else "options"
         if field in seen:
             continue
         seen.add(field)
@@ -162,7 +181,7 @@ def _problems(
             problem, remedy = f"This is not a valid {field}.", f"Use {expected}."
         else:
             problem = detail["msg"].replace("Input should", "It should").rstrip(".") + "."
-            remedy = _REMEDIES[field]
+            remedy = _REMEDIES.get(field, "Check it.")
         yield OptionProblem(field, _shown(given, field), problem, remedy)
 
 

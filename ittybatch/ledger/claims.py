@@ -3,15 +3,15 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from ittybatch.ledger.control import cancel_unsent
 from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.destinations import Destinations, refusal
+from ittybatch.ledger.destinations import Destinations, in_danger, refusal
 from ittybatch.ledger.lending import lenders_of
 from ittybatch.ledger.lookups import KnownJob, Occupant, jobs_of_keys, lock_jobs, occupants_of
 from ittybatch.ledger.made_jobs import MadeJob
-from ittybatch.ledger.models import Job
+from ittybatch.ledger.models import Chunk, Job
 from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
 from ittybatch.ledger.states import WILL_NOT_SEND, BatchState, JobState
 from ittybatch.profiles import Item, JobSpec
@@ -33,8 +33,10 @@ class Claims:
 
     Attributes:
         attempts: The number of attempts so far, by job key.
-        refused: Items that do not get all jobs because a destination is taken.
+        refused: Items that do not get all jobs because a destination is taken, and items that an
+            earlier job would replace.
         taken_over: Unsent jobs whose claims were taken over.
+        replacing: Items of the page that jobs on earlier pages would replace.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Claims:
         self._keep_held_back(transaction)
         self.refused: list[PlannedReject] = []
         self.taken_over: list[int] = []
+        self.replacing: list[str] = []
         self._destinations = self._load_destinations(transaction, page, earlier)
 
     def _read(self, job: KnownJob | MadeJob) -> None:
@@ -149,10 +152,11 @@ class Claims:
             for job in item.jobs
             if job.destination is not None and job.job_key not in held
         ]
-        if not wanted:
+        if not wanted and not page.endangered:
             return None
         distinct = dict.fromkeys(wanted)
-        occupants = [*occupants_of(transaction, list(distinct)), *earlier]
+        looked_up = list(distinct | dict.fromkeys(uri for uri, _ in page.endangered))
+        occupants = [*occupants_of(transaction, looked_up), *earlier, *page.originals]
         if len(distinct) == len(wanted) and not occupants:
             return None
         # In a batch of requests, an item may come again with another version or other metadata.
@@ -180,6 +184,7 @@ class Claims:
                 new_jobs[job.kind, job.rendition] += 1
             size_bytes += item.item.size_bytes or 0
             found.append(item)
+        self._find_endangered(page, counts)
         if self._remake:
             keys = (job.job_key for item in found for job in item.jobs)
             counts["again"] += sum(key in self._ended for key in keys)
@@ -191,6 +196,19 @@ class Claims:
             counts["items"] += len(found)
             counts["bytes"] += size_bytes
         return found
+
+    def _find_endangered(self, page: PlannedPage, counts: Counter[str]) -> None:
+        """Name the items of the page that jobs on earlier pages would replace."""
+        if self._destinations is None:
+            return
+        for uri, line in page.endangered:
+            if (other := self._destinations.replacing(uri)) is not None:
+                self.replacing.append(uri)
+                counts["same_destination"] += 1
+                item = Item(uri, line=line)
+                self.refused.append(
+                    PlannedReject(line, "destination", in_danger(item, other), item.shown[:500])
+                )
 
     def _new_jobs(self, planned: PlannedItem, counts: Counter[str]) -> Sequence[JobSpec]:
         # For almost every item all jobs are new; then no new list is needed.
@@ -233,6 +251,22 @@ class Claims:
                 PlannedReject(item.line, "destination", refusal(item, refused), item.shown[:500])
             )
         return made
+
+    def keep_originals(self, transaction: Transaction) -> None:
+        """Cancel the jobs on earlier pages that would replace items of this page."""
+        if not self.replacing:
+            return
+        found = transaction.rows(
+            select(Job.id, Job.chunk_id)
+            .join(Chunk, Chunk.id == Job.chunk_id)
+            .where(
+                Job.destination.in_(self.replacing),
+                Job.state == JobState.PLANNED.value,
+                Chunk.batch_id == self._batch,
+            )
+        )
+        reason = "Not sent: its output would replace another item of the same batch."
+        cancel_unsent(transaction, [(row.id, row.chunk_id) for row in found], reason)
 
     def take_over(self, transaction: Transaction) -> None:
         """Release the old claims on jobs that `sort` returned: unsent ones, and ended ones."""

@@ -1,11 +1,17 @@
-"""Destinations: two items never write to the same one, in any batch."""
+"""Destinations: two items never write to the same one, and no batch replaces its own items."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from sqlalchemy import func, select
+
+from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.lookups import Occupant
+from ittybatch.ledger.models import Chunk, Item
 from ittybatch.profiles import Item as SourceItem
 from ittybatch.profiles import JobSpec
 from ittybatch.profiles.item import S3_SCHEME
+
+_CHUNKS_PER_QUERY = 50
 
 
 class Destinations:
@@ -13,7 +19,8 @@ class Destinations:
 
     Args:
         batch: The batch that is being planned; None for a dry run.
-        occupants: The jobs that write to the page's destinations already.
+        occupants: The jobs that write to the page's destinations already, and the items that are
+            there.
         versions: Whether the batch may make several versions of an object, the newest one last.
     """
 
@@ -43,6 +50,16 @@ class Destinations:
         )
         return None
 
+    def replacing(self, uri: str) -> Occupant | None:
+        """Return a job of the same batch that writes to where an item is; None if there is none.
+
+        In another batch, such a job may have made the item.
+        """
+        for each in self._occupants.get(uri, ()):
+            if each.batch == self._batch and each.uri != uri:
+                return each
+        return None
+
     def _may_replace(self, item: SourceItem, other: Occupant) -> bool:
         """Whether `other` is an earlier version of the item, so that its output may be replaced."""
         if other.batch == self._batch:
@@ -58,6 +75,46 @@ class Destinations:
         return item.uri.partition("?")[0] == other.uri.partition("?")[0]
 
 
+_KEPT = (
+    "Neither is replaced, and nothing was paid for it. Give the destination a folder or a bucket "
+    "of its own."
+)
+
+
+def in_danger(item: SourceItem, other: Occupant) -> str:
+    """The message for an item that the output of an earlier job of its batch would replace."""
+    return (
+        f"{item.shown} would be replaced by the output of {_named(other)} in the same batch, so "
+        f"the job of that output is not sent. {_KEPT}"
+    )
+
+
+def _named(other: Occupant) -> str:
+    line = "" if other.line is None else f" (line {other.line})"
+    return f"{SourceItem(other.uri).shown}{line}"
+
+
+def listed_items(
+    transaction: Transaction, batch: str, beginnings: Collection[str] | None
+) -> Iterator[tuple[str, int | None]]:
+    """Read the URIs and lines of a batch's items whose URIs begin like this.
+
+    Args:
+        transaction: The transaction to read in.
+        batch: The batch.
+        beginnings: The first characters of the URIs, all of one length; None for all items.
+    """
+    chunks = transaction.rows(select(Chunk.id).where(Chunk.batch_id == batch).order_by(Chunk.id))
+    ids = [row.id for row in chunks]
+    query = select(Item.uri, Item.line)
+    if beginnings:
+        length = max(map(len, beginnings))
+        query = query.where(func.substr(Item.uri, 1, length).in_(sorted(beginnings)))
+    for start in range(0, len(ids), _CHUNKS_PER_QUERY):
+        some = Item.chunk_id.in_(ids[start : start + _CHUNKS_PER_QUERY])
+        yield from ((row.uri, row.line) for row in transaction.rows(query.where(some)))
+
+
 def refusal(item: SourceItem, jobs: Sequence[tuple[JobSpec, Occupant]]) -> str:
     """The message for jobs that are not made because another item has their destination.
 
@@ -67,6 +124,11 @@ def refusal(item: SourceItem, jobs: Sequence[tuple[JobSpec, Occupant]]) -> str:
     """
     job, other = jobs[0]
     names = ", ".join(job.rendition for job, _ in jobs)
+    if other.uri == job.destination:
+        return (
+            f"{item.shown}: no job was made for {names}, because the output would replace "
+            f"{_named(other)}, which is an item of the same batch. {_KEPT}"
+        )
     owner = "another output of the same item"
     remedy = (
         "Put {item} into the destination, which differs for every source, or rename one source."

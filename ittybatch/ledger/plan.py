@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ittybatch.ledger.lookups import Occupant
 from ittybatch.profiles import Item, JobSpec
 
 
@@ -36,6 +37,9 @@ class PlannedPage:
         again: Ids of jobs that are made again although they are held back.
         remake: Make every finished job of the page again, succeeded ones included.
         versions: Whether the source may hold several versions of an object, the newest one last.
+        originals: Items of the batch that jobs of the page would replace, as if each had been
+            written at its own URI.
+        endangered: URIs and lines of items that jobs on earlier pages may replace.
         acknowledge: Called once the page is committed; None if its source needs no acknowledgement.
     """
 
@@ -46,4 +50,6 @@ class PlannedPage:
     again: Sequence[int] = field(default=())
     remake: bool = False
     versions: bool = False
+    originals: Sequence[Occupant] = ()
+    endangered: Sequence[tuple[str, int | None]] = ()
     acknowledge: Callable[[], None] | None = None

@@ -78,6 +78,7 @@ def plan_page(
     claims = Claims(transaction, batch, page)
     new = claims.sort(page, counts)
     claims.take_over(transaction)
+    claims.keep_originals(transaction)
     _insert_items(transaction, batch, new, claims, counts, (chunk_size, canary_items))
     inherit(transaction, claims.taken_over, own=True)
     inherit(transaction, page.again, own=False)

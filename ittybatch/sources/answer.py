@@ -92,9 +92,9 @@ def as_size(value: object) -> int | None:
     return size if whole and 0 <= size < MOST_BYTES else None
 
 
-def as_time(value: str | datetime | None) -> datetime | None:
+def as_time(value: object) -> datetime | None:
     """Read a time in any format of S3 as aware UTC; None if it is missing or unreadable."""
-    if not value:
+    if not value or not isinstance(value, str | datetime):
         return None
     try:
         if isinstance(value, str):

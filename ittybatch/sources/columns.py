@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Self
 
 from ittybatch.profiles.rendition import check_metadata_name
@@ -25,8 +26,14 @@ MAX_LINES_ABOVE = 20
 # makes the jobs.
 _REPORT = frozenset({"input", "rendition", "task_id", "output_url"})
 _OF_REPORT = {"kind": "", "options": "", "size_bytes": "", "input_size_bytes": "size_bytes"}
+# What a value of `input` begins with, and titles rarely do.
+_ADDRESS = ("s3://", "http://", "https://")
+# A title that begins with this is not read, and not compared with the known ones.
+_UNREAD = "_"
 # A title this similar to a known one is a typing error, which would silently change the order.
 _CLOSE = 0.8
+# Similar to a known title, but usual for something else.
+_OF_THEIR_OWN = frozenset({"tag", "tags"})
 _SEPARATORS = re.compile(r"[ -]+")
 
 
@@ -82,22 +89,50 @@ class Columns:
         return sorted([*self.places.values(), *(place for _, place in self.metadata)])
 
 
-def has_input(header: list[str], mapping: Mapping[str, str]) -> bool:
-    """Say whether a row is the header: whether one of its titles means `input`."""
-    titles = {folded(title) for title in header}
-    if REQUIRED in mapping:
-        return folded(mapping[REQUIRED]) in titles
-    return REQUIRED in titles or not titles.isdisjoint(INPUT_ALIASES)
+class Likeness(IntEnum):
+    """How much a row looks like the titles of a table."""
+
+    NOT = 0
+    # It has the title `input` or the mapped one, and also an address, so it may be a row of values.
+    WITH_ADDRESS = 1
+    # A cell `URL` may also name a value above the table.
+    ALIAS = 2
+    EXACT = 3
+
+
+def likeness(cells: list[str], mapping: Mapping[str, str]) -> Likeness:
+    """Say how much a row looks like the titles. Of a file's first rows, the most alike counts.
+
+    Args:
+        cells: The values of the row.
+        mapping: Titles of known columns that have other names in this file, by known name.
+    """
+    titles = {folded(title) for title in cells}
+    if folded(mapping.get(REQUIRED, REQUIRED)) in titles:
+        return Likeness.WITH_ADDRESS if holds_address(cells) else Likeness.EXACT
+    if REQUIRED in mapping or titles.isdisjoint(INPUT_ALIASES) or holds_address(cells):
+        return Likeness.NOT
+    return Likeness.ALIAS
+
+
+def holds_address(cells: list[str]) -> bool:
+    """Say whether a row holds an address, as titles rarely do."""
+    return any(bare(cell).lower().startswith(_ADDRESS) for cell in cells)
+
+
+def bare(title: str) -> str:
+    """Return a title without space and byte order marks around it, in one Unicode form."""
+    return unicodedata.normalize("NFC", title).strip().strip("\ufeff").strip()
 
 
 def folded(title: str) -> str:
     """Fold a title for comparison: its case, surrounding space and Unicode form do not count."""
-    return unicodedata.normalize("NFC", title).strip().strip("\ufeff").casefold()
+    return bare(title).casefold()
 
 
 def _renamed(header: list[str], mapping: Mapping[str, str]) -> list[str]:
     known_by_title = {folded(title): name for name, title in mapping.items()}
-    titles = [title.strip() for title in header]
+    titles = list(map(bare, header))
     keys = list(map(folded, titles))
     for name, title in mapping.items():
         if folded(title) not in keys:
@@ -134,14 +169,17 @@ def check_known(name: str) -> str:
     plain = plain_name(name)
     if plain.startswith(METADATA_PREFIX):
         check_metadata_name(plain.removeprefix(METADATA_PREFIX))
-    elif plain not in KNOWN:
-        raise ValueError(f"{name!r} is not a column; use {', '.join(KNOWN)} or metadata.NAME")
+    elif plain not in KNOWN and not plain.startswith(_UNREAD):
+        raise ValueError(
+            f"{name!r} is not a column; use {', '.join(KNOWN)}, metadata.NAME, or _NAME for a "
+            "column that is not read"
+        )
     return plain
 
 
 def plain_name(name: str) -> str:
     """Spell a title as it is spelt here if it is known: `Size Bytes` is `size_bytes`."""
-    stripped = unicodedata.normalize("NFC", name).strip()
+    stripped = bare(name)
     lowered = stripped.casefold()
     if lowered.startswith(METADATA_PREFIX):
         return METADATA_PREFIX + stripped[len(METADATA_PREFIX) :]
@@ -154,8 +192,22 @@ def _check(name: str, names: tuple[str, ...]) -> None:
         raise ValueError(f"its column `{name}` appears twice")
     if name.startswith(METADATA_PREFIX):
         check_metadata_name(name.removeprefix(METADATA_PREFIX))
-    elif name not in KNOWN:
-        close = difflib.get_close_matches(name.lower(), [*KNOWN, "metadata"], n=1, cutoff=_CLOSE)
-        if close:
-            meant = "metadata.NAME" if close[0] == "metadata" else close[0]
-            raise ValueError(f"its column `{name}` is not known; did you mean `{meant}`?")
+    elif name not in KNOWN and (problem := typing_error(name)):
+        raise ValueError(f"its column `{name}` {problem}")
+
+
+def typing_error(name: str) -> str | None:
+    """Say which known title an unknown one seems to mean, and how to leave it out; else None."""
+    lowered = name.casefold()
+    if lowered.startswith(_UNREAD) or lowered in _OF_THEIR_OWN:
+        return None
+    known = ["metadata"] if lowered.endswith("_id") else [*KNOWN, "metadata"]
+    close = difflib.get_close_matches(lowered, known, n=1, cutoff=_CLOSE)
+    if not close:
+        return None
+    meant = "metadata.NAME" if close[0] == "metadata" else close[0]
+    plain = re.sub(r"\W+", "_", name).lstrip("_")[:40]
+    return (
+        f"is not known; did you mean `{meant}`? To leave it out, name it `_{plain}`: in the file, "
+        f"in the query, or with `columns` (--column _{plain}=TITLE)"
+    )

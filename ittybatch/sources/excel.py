@@ -2,50 +2,44 @@
 
 import re
 import warnings
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import IO, Any
+from itertools import chain
+from typing import IO, TYPE_CHECKING, Any
 
 import openpyxl
+from openpyxl.cell.text import Text
 from openpyxl.utils import range_boundaries
+from openpyxl.utils.escape import unescape
 from openpyxl.worksheet._reader import FORMULA_TAG, ROW_TAG, WorkSheetParser
 from openpyxl.xml.functions import iterparse
 
 from ittybatch.sources.cells import as_cell
-from ittybatch.sources.columns import MAX_LINES_ABOVE, Columns, has_input
+from ittybatch.sources.columns import MAX_LINES_ABOVE, METADATA_PREFIX, Columns, Likeness, likeness
+from ittybatch.sources.excel_archive import check_workbook
 from ittybatch.sources.manifest import ManifestSource, Position, unusable
 from ittybatch.sources.page import Page, PageBuilder, Reject
 from ittybatch.sources.rows import Rows
 from ittybatch.sources.stream import spooled
 
+if TYPE_CHECKING:
+    from zipfile import ZipFile
+
 # Excel's own limit. A file may claim any row number.
 _MAX_ROWS = 1_048_576
 _MAX_MERGED = 100_000
+# How far to look for better titles below a row that may be the titles.
+_MOST_ROWS_BELOW = 200
 _MERGED = re.compile(rb'<(?:\w+:)?mergeCell\s[^>]*?ref="([A-Z0-9:]{2,30})"')
 _SCAN_BYTES = 1024 * 1024
 _LONGEST_TAG = 200
 _TRUE = {"1", "true"}
 
-# openpyxl loads shared strings and styles into memory as a whole, but not sheets.
-_MAX_PART_BYTES = 256 * 1024 * 1024
-_MAX_SHEET_BYTES = 2 * 1024 * 1024 * 1024
-# Sheets compress to a tenth or a thirtieth. A higher ratio is a decompression bomb.
-_MAX_RATIO = 200
-_MANY_BYTES = 16 * 1024 * 1024
-_OLD_OR_ENCRYPTED = b"\xd0\xcf\x11\xe0"
-_STRICT = b"purl.oclc.org/ooxml"
-_WORKBOOK = "xl/workbook.xml"
-_SAVE_AS = "save it as `Excel Workbook (.xlsx)`"
-# Archives of other programs, by a part that each of them has.
-_OTHERS = {
-    "xl/workbook.bin": f"it is a binary workbook (.xlsb); {_SAVE_AS}",
-    "content.xml": f"it is an OpenDocument sheet (.ods); {_SAVE_AS}",
-    "Index/Document.iwa": "it is a Numbers document; export it as Excel or CSV",
-    "word/document.xml": "it is a Word document; put the rows into a workbook",
-}
+_STRINGS = "xl/sharedstrings.xml"
+# openpyxl drops it from shared strings. It stands for an underscore, but only after another one.
+_DROPPED = b"x005F_"
 
 
 @dataclass(slots=True)
@@ -57,12 +51,14 @@ class _SheetRow:
         values: Its values from the first column on.
         hidden: Whether it is hidden, grouped away or filtered out.
         unsaved: Places of formulas whose value is not in the file.
+        errors: Errors that cells show in place of a value, such as `#REF!`, by place.
     """
 
     number: int
     values: list[Any]
     hidden: bool = False
     unsaved: set[int] = field(default_factory=set)
+    errors: dict[int, str] = field(default_factory=dict)
 
 
 def read_excel(source: ManifestSource, position: Position, page_size: int) -> Iterator[Page]:
@@ -73,7 +69,7 @@ def read_excel(source: ManifestSource, position: Position, page_size: int) -> It
         number = 0
         try:
             sheet = _sheet_rows(file, source.sheet)
-            titles, above = _titles(source, sheet)
+            titles, above, sheet = _titles(source, sheet)
             if position.line == 1:
                 builder.filter("line above the titles", above)
             columns = Columns.from_header(titles, source.columns)
@@ -84,7 +80,7 @@ def read_excel(source: ManifestSource, position: Position, page_size: int) -> It
                     continue
                 if row.hidden and not source.hidden_rows:
                     builder.filter("hidden row")
-                elif (reject := _unsaved_formula(row, columns)) is not None:
+                elif (reject := _without_value(row, columns)) is not None:
                     builder.add(reject)
                 else:
                     # Cells to the right of the table are not part of it.
@@ -98,29 +94,56 @@ def read_excel(source: ManifestSource, position: Position, page_size: int) -> It
             yield builder.build(Position(identity, line=number + 1).cursor(source))
 
 
-def _titles(source: ManifestSource, sheet: Iterator[_SheetRow]) -> tuple[list[str], int]:
-    """Return the row of titles, and how many rows above it are not empty."""
+def _titles(
+    source: ManifestSource, sheet: Iterator[_SheetRow]
+) -> tuple[list[str], int, Iterator[_SheetRow]]:
+    """Return the titles, how many rows above them are not empty, and the rows below them."""
     above: list[list[str]] = []
+    best = Likeness.NOT
+    titles: list[str] = []
+    place = 0
+    below: list[_SheetRow] = []
     for row in sheet:
-        cells = [_cell(value) for value in row.values]
-        while cells and not cells[-1].strip():
-            cells.pop()
+        cells = _filled(row)
         if source.header_row is not None:
             if row.number == source.header_row:
-                return cells, len(above)
+                return cells, len(above), sheet
             continue
-        if has_input(cells, source.columns):
-            return cells, len(above)
+        if (like := likeness(cells, source.columns)) > best:
+            best, titles, place, below = like, cells, len(above), []
+            if like is Likeness.EXACT:
+                break
+        elif best:
+            below.append(row)
         if cells:
             above.append(cells)
-        if len(above) >= MAX_LINES_ABOVE:
+        if len(above) >= MAX_LINES_ABOVE or len(below) >= _MOST_ROWS_BELOW:
             break
+    if best:
+        return titles, place, chain(below, sheet)
     Columns.from_header(above[0] if above else [], source.columns)
     raise ValueError("it has no row of titles")
 
 
-def _unsaved_formula(row: _SheetRow, columns: Columns) -> Reject | None:
+def _filled(row: _SheetRow) -> list[str]:
+    """The cells of a row up to the last one that is not empty."""
+    cells = [_cell(value) for value in row.values]
+    while cells and not cells[-1].strip():
+        cells.pop()
+    return cells
+
+
+def _without_value(row: _SheetRow, columns: Columns) -> Reject | None:
+    """A reject for a cell whose value is missing, where that would change the job."""
     for place in columns.read:
+        name = columns.names[place]
+        if place in row.errors and name != "size_bytes" and not name.startswith(METADATA_PREFIX):
+            return Reject(
+                row.number,
+                name,
+                f"shows the error {row.errors[place]}; correct its formula, or clear the cell",
+                "",
+            )
         if place in row.unsaved and columns.names[place] != "size_bytes":
             return Reject(
                 row.number,
@@ -149,7 +172,7 @@ def _sheet_rows(file: IO[bytes], sheet: str | None) -> Iterator[_SheetRow]:
     Raises:
         ValueError: The workbook cannot be read; the message says why.
     """
-    _check_workbook(file)
+    check_workbook(file)
     try:
         with warnings.catch_warnings():
             # openpyxl warns of styles and extensions, which are not read here.
@@ -200,6 +223,7 @@ class _Parser(WorkSheetParser):
             timedelta_formats=workbook._timedelta_formats,  # noqa: SLF001
         )
         self.unsaved: set[int] = set()
+        self.errors: dict[int, str] = {}
 
     def elements(self) -> Iterator[Any]:
         """Yield the XML element of each row."""
@@ -214,6 +238,12 @@ class _Parser(WorkSheetParser):
             cell: dict[str, Any] = super().parse_cell(element)
         if cell["value"] is None and element.find(FORMULA_TAG) is not None:
             self.unsaved.add(cell["column"] - 1)
+        elif cell["data_type"] == "e":
+            self.errors[cell["column"] - 1] = str(cell["value"])[:20]
+            cell["value"] = None
+        elif cell["data_type"] == "s" and "_x" in (cell["value"] or ""):
+            # A line end at the end of a cell cannot be seen.
+            cell["value"] = unescape(cell["value"]).strip("\r\n")
         return cell
 
 
@@ -231,9 +261,9 @@ class _Sheet:
         with self._source() as source:
             self._merged = _merged_cells(source)
         with self._source() as source:
-            parser = _Parser(source, self._workbook, self._sheet._shared_strings)  # noqa: SLF001
+            parser = _Parser(source, self._workbook, self._strings())
             for element in parser.elements():
-                parser.unsaved = set()
+                parser.unsaved, parser.errors = set(), {}
                 number, cells = parser.parse_row(element)
                 if number > _MAX_ROWS:
                     return
@@ -241,7 +271,27 @@ class _Sheet:
                 for cell in cells:
                     values[cell["column"] - 1] = cell["value"]
                 self._fill_merged(number, values)
-                yield _SheetRow(number, values, _is_hidden(element), parser.unsaved)
+                yield _SheetRow(number, values, _is_hidden(element), parser.unsaved, parser.errors)
+
+    def _strings(self) -> Sequence[str]:
+        """The shared strings as they are written: openpyxl drops escapes of underscores."""
+        strings: list[str] = self._sheet._shared_strings  # noqa: SLF001 - no public way
+        archive: ZipFile = self._workbook._archive  # noqa: SLF001
+        name = next((each for each in archive.namelist() if each.lower() == _STRINGS), None)
+        if name is None:
+            return strings
+        with archive.open(name) as part:
+            rest = b""
+            while (block := part.read(_SCAN_BYTES)) and _DROPPED not in rest + block:
+                rest = block[-len(_DROPPED) :]
+        if not block:
+            return strings
+        with archive.open(name) as part:
+            return [
+                text.content if (text := Text.from_tree(element)) else ""
+                for _, element in iterparse(part)
+                if element.tag.endswith("}si")
+            ]
 
     def _source(self) -> IO[bytes]:
         source: IO[bytes] = self._sheet._get_source()  # noqa: SLF001 - openpyxl has no public way
@@ -291,52 +341,6 @@ def _merged_cells(source: IO[bytes]) -> dict[int, list[tuple[int, int]]]:
 def _is_hidden(row: Any) -> bool:  # noqa: ANN401 - an XML element
     height = row.get("ht")
     return row.get("hidden") in _TRUE or (height is not None and float(height) == 0)
-
-
-def _check_workbook(file: IO[bytes]) -> None:
-    """Refuse other files, and workbooks that unpack to too much.
-
-    Args:
-        file: The file, seekable; afterwards it is at its beginning.
-
-    Raises:
-        ValueError: The message says what the file is, and what to do.
-    """
-    beginning = file.read(4)
-    file.seek(0)
-    if beginning == _OLD_OR_ENCRYPTED:
-        raise ValueError(f"it is encrypted, or an old .xls; {_SAVE_AS} without a password")
-    try:
-        with zipfile.ZipFile(file) as archive:
-            parts = archive.infolist()
-            names = set(archive.namelist())
-            beginning = b""
-            if _WORKBOOK in names:
-                with archive.open(_WORKBOOK) as workbook:
-                    beginning = workbook.read(4096)
-    except Exception as error:
-        # Depending on the damage, zipfile raises its own errors, zlib's, and others.
-        raise ValueError(f"it is no Excel workbook, or damaged: {error}") from error
-    file.seek(0)
-    for part in parts:
-        _check_part(part)
-    for name, what in _OTHERS.items():
-        if name in names and _WORKBOOK not in names:
-            raise ValueError(what)
-    if _STRICT in beginning:
-        raise ValueError(f"it is a `Strict Open XML` workbook; {_SAVE_AS}")
-
-
-def _check_part(part: zipfile.ZipInfo) -> None:
-    is_sheet = part.filename.startswith("xl/worksheets/")
-    most = _MAX_SHEET_BYTES if is_sheet else _MAX_PART_BYTES
-    if part.file_size > most:
-        raise ValueError(f"its part {part.filename} has more than {most} bytes unpacked")
-    if part.file_size > max(_MANY_BYTES, part.compress_size * _MAX_RATIO):
-        raise ValueError(
-            f"its part {part.filename} unpacks to {part.file_size} bytes from "
-            f"{part.compress_size}, as no workbook does"
-        )
 
 
 def _first_line(error: Exception) -> str:

@@ -5,7 +5,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ittybatch.sources.columns import MAX_LINES_ABOVE, Columns, has_input
+from ittybatch.sources.columns import (
+    MAX_LINES_ABOVE,
+    Columns,
+    Likeness,
+    holds_address,
+    likeness,
+)
 from ittybatch.sources.manifest import DELIMITERS, ManifestSource
 from ittybatch.sources.records import MAX_LINE_BYTES, Records
 
@@ -62,9 +68,13 @@ def find_header(source: ManifestSource, stream: io.BufferedReader, encoding: str
         candidates = (usual, *(mark for mark in _CANDIDATES if usual == "," and mark != usual))
     if source.header_row == 0:
         return _numbered(source, lines, first, candidates[0], encoding)
+    best: tuple[Likeness, Header] | None = None
     for delimiter in candidates:
-        if found := _search(source, lines, first, delimiter, encoding):
-            return found
+        found = _search(source, lines, first, delimiter, encoding)
+        if found and (best is None or found[0] > best[0]):
+            best = found
+    if best is not None:
+        return best[1]
     raise ValueError(_what_is_wrong(source, lines[first:], candidates[0], encoding))
 
 
@@ -88,28 +98,30 @@ def _records(lines: list[bytes], first: int, delimiter: str, encoding: str) -> R
 
 def _search(
     source: ManifestSource, lines: list[bytes], first: int, delimiter: str, encoding: str
-) -> Header | None:
+) -> tuple[Likeness, Header] | None:
+    """Find the titles with a delimiter: the most alike of the first records, or the one named."""
     records = _records(lines, first, delimiter, encoding)
     above = 0
+    best: tuple[Likeness, Header] | None = None
     for record in records:
         if source.header_row is not None:
-            matches = record.line == source.header_row
+            like = Likeness.EXACT if record.line == source.header_row else Likeness.NOT
+        elif record.problem is None:
+            like = likeness(record.cells, source.columns)
         else:
-            matches = record.problem is None and has_input(record.cells, source.columns)
-        if matches:
+            like = Likeness.NOT
+        if like > (best[0] if best else Likeness.NOT):
             if record.problem is not None:
                 raise ValueError(f"its line {record.line} cannot be read: {record.problem}")
             end = records.next_line - 1
-            return Header(
-                record.cells,
-                delimiter,
-                end + 1,
-                records.next_offset,
-                lines[end:],
-                above,
+            best = (
+                like,
+                Header(record.cells, delimiter, end + 1, records.next_offset, lines[end:], above),
             )
+            if like is Likeness.EXACT:
+                break
         above += any(cell.strip() for cell in record.cells) or record.problem is not None
-    return None
+    return best
 
 
 def _numbered(
@@ -138,7 +150,7 @@ def _what_is_wrong(
             return f"its first line cannot be read: {record.problem}"
         if not any(cell.strip() for cell in record.cells):
             continue
-        if any(cell.strip().lower().startswith(("s3://", "http")) for cell in record.cells):
+        if holds_address(record.cells):
             return (
                 "its first line holds an address, not titles; put a line of titles above it, "
                 "or set `header_row` to 0 (--header-row 0)"

@@ -1,6 +1,5 @@
 """Lines of JSON as items or rejects."""
 
-import difflib
 import json
 from collections.abc import Mapping
 from functools import lru_cache
@@ -17,6 +16,7 @@ from ittybatch.sources.columns import (
     Columns,
     folded,
     plain_name,
+    typing_error,
 )
 from ittybatch.sources.page import Reject
 from ittybatch.sources.rows import (
@@ -30,7 +30,6 @@ from ittybatch.sources.rows import (
 
 MAX_LINE_BYTES = 1024 * 1024
 
-_CLOSE = 0.8
 _TEXT = {name for name in KNOWN if name not in {"options", "size_bytes"}}
 
 
@@ -51,6 +50,7 @@ class JsonLines:
     def __init__(self, mapping: Mapping[str, str], encoding: str) -> None:
         self._rows = Rows(Columns.from_header(list(KNOWN)), typed=True)
         self._renamed = {folded(title): name for name, title in mapping.items()}
+        self._mapped = frozenset(mapping)
         self._encoding = encoding.upper()
 
     def read(self, line: int, content: bytes) -> Item | Reject | None:
@@ -72,20 +72,20 @@ class JsonLines:
         values: dict[str, Any] = {}
         metadata: dict[str, str] = {}
         for title, value in given.items():
-            name = self._renamed.get(folded(title)) or _known(title)
+            name = self._renamed.get(folded(title)) or self._own(title)
             if name is None or value is None or value != value:  # noqa: PLR0124 - NaN
                 continue
             if isinstance(given, _Duplicated) and title in given.names:
                 raise BadCellError(name, f"the name {title[:40]!r} appears twice")
             if name == "metadata":
-                metadata.update(_metadata(value))
+                _add_once(metadata, self._unmapped(_metadata(value)))
             elif name.startswith(METADATA_PREFIX):
-                metadata.update(_metadata({name.removeprefix(METADATA_PREFIX): value}))
+                _add_once(metadata, _metadata({name.removeprefix(METADATA_PREFIX): value}))
             elif name in values:
                 raise BadCellError(name, f"appears twice, the second time as {title[:40]!r}")
             else:
                 values[name] = value
-        if REQUIRED not in values:
+        if REQUIRED not in values and not self._names_input(given):
             _take_alias(given, values)
         if REQUIRED not in values and any(value is not None for value in given.values()):
             names = ", ".join(repr(name[:40]) for name in list(given)[:10])
@@ -94,6 +94,23 @@ class JsonLines:
         if len(metadata) > MAX_PAIRS:
             raise BadCellError("metadata", f"has {len(metadata)} values; at most {MAX_PAIRS} fit")
         return self._rows.item_of(line, cells, metadata)
+
+    def _own(self, title: str) -> str | None:
+        """The known name of a title; None if it has none, or if another title is mapped to it."""
+        name = _known(title)
+        return None if name in self._mapped else name
+
+    def _names_input(self, given: Mapping[str, Any]) -> bool:
+        """Whether an empty value is the row's input, so that no other address may replace it."""
+        return REQUIRED in self._mapped or any(folded(title) == REQUIRED for title in given)
+
+    def _unmapped(self, metadata: dict[str, str]) -> dict[str, str]:
+        mapped = self._mapped
+        return {
+            name: text
+            for name, text in metadata.items()
+            if f"{METADATA_PREFIX}{name}" not in mapped
+        }
 
     def _parsed(self, content: bytes, text: str) -> dict[str, Any]:
         if len(content) >= MAX_LINE_BYTES:
@@ -121,6 +138,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
+def _add_once(metadata: dict[str, str], pairs: Mapping[str, str]) -> None:
+    for name, text in pairs.items():
+        if metadata.setdefault(name, text) != text:
+            raise BadCellError(f"{METADATA_PREFIX}{name}"[:80], "is given twice")
+
+
 def _take_alias(given: Mapping[str, Any], values: dict[str, Any]) -> None:
     found = [
         name for name, value in given.items() if folded(name) in INPUT_ALIASES and value is not None
@@ -140,14 +163,10 @@ def _known(title: str) -> str | None:
     name = plain_name(title)
     if name in KNOWN or name.startswith(METADATA_PREFIX):
         return name
-    lowered = folded(title)
-    if lowered == "path":
-        return REQUIRED
-    if lowered == "metadata":
-        return lowered
-    close = difflib.get_close_matches(lowered, [*KNOWN, "metadata"], n=1, cutoff=_CLOSE)
-    if close:
-        raise BadCellError(title.strip()[:40], f"is not known; did you mean `{close[0]}`?")
+    if folded(title) == "metadata":
+        return "metadata"
+    if problem := typing_error(name):
+        raise BadCellError(name[:40], problem)
     return None
 
 

@@ -93,8 +93,8 @@ class ManifestSource(BaseModel):
     encoding: str = Field(
         UTF_8,
         title="Encoding",
-        description="Encoding of text, such as `utf-8`, `utf-16` or `cp1252`. UTF-16 is also "
-        "recognised by its byte order mark.",
+        description="Encoding of text, such as `utf-8`, `utf-16` or `cp1252`. UTF-16 and "
+        "UTF-32 are recognised by their first bytes.",
         max_length=40,
     )
     delimiter: str | None = Field(

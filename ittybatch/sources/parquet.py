@@ -6,7 +6,7 @@ from typing import IO, Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from ittybatch.sources.cells import as_cell, as_text
+from ittybatch.sources.cells import NO_TEXT, as_cell, as_text
 from ittybatch.sources.columns import METADATA_PREFIX, Columns
 from ittybatch.sources.manifest import ManifestSource, Position, unusable
 from ittybatch.sources.page import Page, PageBuilder
@@ -99,7 +99,7 @@ class _Table:
             for child in below:
                 # `field` would ignore that the struct itself may be null.
                 column = column.flatten()[column.type.get_field_index(child)]
-            columns[place] = _values(column)
+            columns[place] = values_of(column)
         for row in zip(*columns, strict=True):
             yield list(row)
 
@@ -112,14 +112,12 @@ def _flat(schema: pa.Schema) -> Iterator[tuple[str, ...]]:
             yield (field.name,)
 
 
-def _values(column: Any) -> list[Any]:  # noqa: ANN401 - a pyarrow array
+def values_of(column: Any) -> list[Any]:  # noqa: ANN401 - a pyarrow array
+    """Convert a column to Python, value by value where one of them has no type or is no text."""
     if _in_nanoseconds(column.type):
         return [_of_nanoseconds(scalar) for scalar in column]
     try:
         values: list[Any] = column.to_pylist()
-    except UnicodeDecodeError:
-        raw = column.cast(pa.large_binary()).to_pylist()
-        return [None if value is None else as_text(value) for value in raw]
     except (pa.ArrowException, ValueError, OverflowError):
         # Convert one by one: the text of a value must not depend on its neighbours.
         return [_value(scalar) for scalar in column]
@@ -131,6 +129,10 @@ def _value(scalar: Any) -> Any:  # noqa: ANN401 - a pyarrow scalar
     """Convert a value; return Arrow's text or number if Python has no type for it."""
     try:
         return scalar.as_py()
+    except UnicodeDecodeError:
+        # A whole value is shown; of one inside a list or a struct only that it is no text.
+        is_text = hasattr(scalar, "as_buffer")
+        return as_text(scalar.as_buffer().to_pybytes()) if is_text else NO_TEXT
     except (pa.ArrowException, ValueError, OverflowError):
         # A year beyond 9999.
         return _arrows_text(scalar)

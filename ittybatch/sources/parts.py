@@ -6,6 +6,7 @@ from gzip import GzipFile
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from ittybatch.sources.answer import ARCHIVES, as_size, as_time
+from ittybatch.sources.cells import as_text
 from ittybatch.sources.entry import Entry, bare_etags, decode_key
 
 if TYPE_CHECKING:
@@ -138,8 +139,15 @@ def _plain(title: str) -> str:
 
 
 def _entries(rows: "pa.RecordBatch", form: Format, *, versioned: bool) -> list[Entry]:
+    # Imports pyarrow, see above.
+    from ittybatch.sources.parquet import values_of  # noqa: PLC0415
+
     nothing: list[Any] = [None] * rows.num_rows
-    values = {_plain(name): rows.column(name).to_pylist() for name in rows.schema.names}
+    values = {_plain(name): values_of(rows.column(name)) for name in rows.schema.names}
+    for column in values.values():
+        # A schema may say `binary` without UTF8.
+        if isinstance(next((each for each in column if each is not None), None), bytes):
+            column[:] = [each if each is None else as_text(each) for each in column]
 
     def of(name: str) -> list[Any]:
         return values.get(name, nothing)

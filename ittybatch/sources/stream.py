@@ -5,11 +5,13 @@ the cursor, and a request for the rest carries `If-Match`.
 """
 
 import io
+import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from gzip import GzipFile
 from tempfile import TemporaryFile
-from typing import IO, TYPE_CHECKING, Literal, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 import stamina
 
@@ -164,9 +166,39 @@ def _attempts(*, first: bool) -> Iterable[stamina.Attempt]:
     )
 
 
+def peeked(file: io.BufferedReader, size: int) -> tuple[io.BufferedReader, bytes]:
+    """Read the first bytes of a file, however few of them the network delivers at a time.
+
+    Args:
+        file: The file.
+        size: How many bytes to read; at the end of the file there are fewer.
+
+    Returns:
+        A file that begins with these bytes again, and the bytes.
+    """
+    beginning = file.read(size)
+    return io.BufferedReader(_Returned(beginning, file), BUFFER_BYTES), beginning
+
+
 def packing_of(beginning: bytes) -> Packing | None:
     """Say by a file's first bytes whether it is packed: `gzip`, `zstd`, or None."""
     return next((name for magic, name in _PACKINGS.items() if beginning.startswith(magic)), None)
+
+
+class _Returned(BlockReader):
+    """Bytes that were read from a file, and the file after them."""
+
+    def __init__(self, beginning: bytes, below: io.BufferedReader) -> None:
+        super().__init__()
+        self._rest = beginning
+        self._below = below
+
+    def close(self) -> None:
+        self._below.close()
+        super().close()
+
+    def _block(self) -> bytes:
+        return self._below.read1(BLOCK_BYTES)
 
 
 class Unpacked(BlockReader):
@@ -183,10 +215,15 @@ class Unpacked(BlockReader):
         self._packed = packed
         self._packing = packing
         self._uri = without_secrets(uri)
-        # pyarrow is slow to import, and most manifests are not packed.
-        import pyarrow as pa  # noqa: PLC0415
+        self._stream: Any
+        if packing == "gzip":
+            # It ignores zeros behind the end, with which tapes and archives fill a block.
+            self._stream = GzipFile(fileobj=packed)
+        else:
+            # pyarrow is slow to import, and most manifests are not packed.
+            import pyarrow as pa  # noqa: PLC0415
 
-        self._stream = pa.CompressedInputStream(pa.PythonFile(packed, mode="r"), packing)
+            self._stream = pa.CompressedInputStream(pa.PythonFile(packed, mode="r"), packing)
 
     def close(self) -> None:
         """Close the packed stream, too."""
@@ -195,14 +232,16 @@ class Unpacked(BlockReader):
 
     def _block(self) -> bytes:
         try:
-            return self._stream.read(BLOCK_BYTES)
-        except OSError as error:
+            read = self._stream.read1 if self._packing == "gzip" else self._stream.read
+            block: bytes = read(BLOCK_BYTES)
+        except (OSError, EOFError, zlib.error) as error:
             raise SourceError(
                 f"The manifest {self._uri} cannot be unpacked: its {self._packing} is damaged or "
                 f"ends early ({str(error).splitlines()[0]}).",
                 remedy="Check it with `gzip -t` or `zstd -t`, and write it again; the batch keeps "
                 "what was read before.",
             ) from error
+        return block
 
 
 @contextmanager
@@ -228,7 +267,8 @@ def spooled(
     ):
         content: io.BufferedReader = io.BufferedReader(stream, BUFFER_BYTES)
         # A server may have packed it for the transfer.
-        if packing := packing_of(content.peek(_MAGIC_BYTES)):
+        content, beginning = peeked(content, _MAGIC_BYTES)
+        if packing := packing_of(beginning):
             content = io.BufferedReader(Unpacked(content, packing, uri), BUFFER_BYTES)
         while block := content.read(BUFFER_BYTES):
             file.write(block)

@@ -4,6 +4,7 @@ import codecs
 import io
 import re
 from dataclasses import dataclass
+from itertools import chain
 
 from ittybatch.ittybit.redaction import without_secrets
 from ittybatch.sources.page import SourceError
@@ -15,6 +16,7 @@ from ittybatch.sources.stream import (
     Packing,
     Unpacked,
     packing_of,
+    peeked,
 )
 
 UTF_8 = "utf-8"
@@ -36,7 +38,20 @@ _NOT_TEXT = {
 }
 _ARRAY = re.compile(r"\[\s*([{\]]|$)")
 _PAGE = ("<!doctype", "<html", "<?xml")
-_BYTE_ORDER_MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+# The mark of UTF-32 begins like one of UTF-16.
+_BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+# Two ASCII characters of an encoding without a mark.
+_WITHOUT_MARK = {
+    re.compile(rb"[^\0]\0\0\0[^\0]\0\0\0"): "utf-32-le",
+    re.compile(rb"\0\0\0[^\0]\0\0\0[^\0]"): "utf-32-be",
+    re.compile(rb"[^\0]\0[^\0]\0"): "utf-16-le",
+    re.compile(rb"\0[^\0]\0[^\0]"): "utf-16-be",
+}
 # UTF-8 never contains this byte: it marks the row whose bytes could not be decoded.
 _UNDECODABLE = "\udcff"
 
@@ -110,18 +125,22 @@ def open_text(
     start = offset if encoding is not None and encoding.is_plain else 0
     manifest = ManifestStream(uri, start, identity, request_payer=request_payer)
     text: io.BufferedReader = io.BufferedReader(manifest, BUFFER_BYTES)
-    packing = encoding.packing if encoding else packing_of(text.peek(_MAGIC_BYTES))
+    packing = encoding.packing if encoding else None
+    if encoding is None:
+        text, beginning = peeked(text, _MAGIC_BYTES)
+        packing = packing_of(beginning)
     if packing:
         text = io.BufferedReader(Unpacked(text, packing, uri), BUFFER_BYTES)
     found = encoding
     if found is None:
-        beginning = text.peek(_BEGINNING_BYTES)
+        text, beginning = peeked(text, _BEGINNING_BYTES)
         _refuse_other_files(beginning, uri)
         found = Encoding(packing, _encoding_of(beginning, declared))
     if found.encoding != UTF_8:
         text = io.BufferedReader(_Recoded(text, found.encoding), BUFFER_BYTES)
-    if encoding is None and _has_cr_ends(text.peek(_BEGINNING_BYTES)):
-        found = Encoding(packing, found.encoding, cr=True)
+    if encoding is None:
+        text, beginning = peeked(text, _BEGINNING_BYTES)
+        found = Encoding(packing, found.encoding, cr=_has_cr_ends(beginning))
     if found.cr:
         # One byte replaces one byte, so offsets stay the same.
         text = io.BufferedReader(_LineFeeds(text), BUFFER_BYTES)
@@ -173,12 +192,12 @@ def _has_cr_ends(beginning: bytes) -> bool:
 
 
 def _encoding_of(beginning: bytes, declared: str) -> str:
-    """Return the declared encoding; a byte order mark overrides the default."""
+    """Return the declared encoding; what the first bytes can only be overrides the default."""
     if declared != UTF_8:
         return declared
-    return next(
-        (name for mark, name in _BYTE_ORDER_MARKS.items() if beginning.startswith(mark)), UTF_8
-    )
+    marked = (name for mark, name in _BYTE_ORDER_MARKS.items() if beginning.startswith(mark))
+    likely = (name for pattern, name in _WITHOUT_MARK.items() if pattern.match(beginning))
+    return next(chain(marked, likely), UTF_8)
 
 
 def _refuse_other_files(beginning: bytes, uri: str) -> None:

@@ -19,6 +19,10 @@ MAX_NODES = 20_000
 _TAG = "tag:yaml.org,2002:"
 
 
+# What constructors of PyYAML raise for a value that is not what its tag says.
+_UNREADABLE = (ValueError, LookupError, AttributeError, TypeError)
+
+
 class _Loader(yaml.SafeLoader):
     """Builds plain data only, by the core schema of YAML 1.2."""
 
@@ -82,20 +86,29 @@ def parse_document(text: str, *, root: str = ROOT) -> Document:
         root: What it is called as a whole in problems.
     """
     document = Document(root)
+    loader: _Loader | None = None
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             document.problems.append(Problem(1, root, "the file is empty"))
             return document
-        _Walk(document).visit(node, ())
+        _Walk(document, loader).visit(node, ())
         if not document.problems:
             document.data = loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else None
         document.problems.append(Problem(line, root, f"not YAML: {_describe(error)}"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        shown = f"the control character {chr(error.character)!r}; write it as an escape in quotes"
+        document.problems.append(Problem(line, root, f"not YAML: it holds {shown}"))
+    except RecursionError:
+        # The loader has read up to this line.
+        line = loader.line + 1 if loader else None
+        document.problems.append(Problem(line, root, "it is nested too deeply"))
+    except (yaml.YAMLError, *_UNREADABLE) as error:
         document.problems.append(Problem(None, root, f"not YAML: {error}"))
     return document
 
@@ -121,8 +134,9 @@ class _Walk:
     YAML's own loader silently keeps the last of two equal keys.
     """
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, loader: _Loader) -> None:
         self._document = document
+        self._loader = loader
         self._left = MAX_NODES
 
     def visit(self, node: yaml.Node, location: Location) -> None:
@@ -135,8 +149,29 @@ class _Walk:
                 self.visit(child, (*location, place))
         elif isinstance(node, yaml.MappingNode):
             self._visit_mapping(node, location)
-        elif isinstance(node, yaml.ScalarNode) and node.style is None:
-            self._visit_plain(node, location)
+        elif isinstance(node, yaml.ScalarNode):
+            self._join_halves(node, location)
+            if node.style is None:
+                self._visit_plain(node, location)
+            self._read(node, location)
+
+    def _join_halves(self, node: yaml.ScalarNode, location: Location) -> None:
+        """Make one character of the two escapes in which JSON writes an emoji."""
+        try:
+            node.value = node.value.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            self._refuse(
+                node.start_mark.line + 1, location, "holds half of a character; write it out"
+            )
+
+    def _read(self, node: yaml.ScalarNode, location: Location) -> None:
+        """Check that the value is what its tag says, such as `!!bool`."""
+        try:
+            self._loader.construct_object(node)
+        except _UNREADABLE:
+            kind = node.tag.removeprefix(_TAG)
+            shown = node.value[:40]
+            self._refuse(node.start_mark.line + 1, location, f"{shown!r} is no {kind}")
 
     def _visit_plain(self, node: yaml.ScalarNode, location: Location) -> None:
         if not node.value and location:
@@ -152,6 +187,8 @@ class _Walk:
         seen: set[str] = set()
         for key, value in node.value:
             line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode):
+                self._join_halves(key, location)
             name = str(key.value) if isinstance(key, yaml.ScalarNode) else ""
             if not name:
                 self._refuse(line, location, "a key must be plain text")

@@ -289,3 +289,45 @@ def test_renditions_that_are_one_are_refused(tmp_path: Path, second: str, field:
     """They would be paid for once and reported twice."""
     text = f"renditions:\n  - {{name: a, kind: video, options: {{width: 640}}}}\n  - {second}\n"
     assert problems(tmp_path, text) == [(3, field)]
+
+
+def test_an_emoji_as_json_writes_it_is_one_character(tmp_path: Path) -> None:
+    """Halves on their own are told with their line: no ledger could store them."""
+    text = SOUND + '    metadata: {mood: "\\ud83d\\ude00"}\n'
+    assert load_profile(str(write(tmp_path, text)), tmp_path).renditions[0].metadata == {
+        "mood": "\U0001f600"
+    }
+    text = (
+        SOUND + '    metadata: {mood: "\\ud83d"}\n    when: {suffix: "\\ude00"}\n    "\\ud800": 1\n'
+    )
+    assert problems(tmp_path, text) == [
+        (6, "renditions[0].metadata.mood"),
+        (7, "renditions[0].when.suffix"),
+        (8, "renditions[0]"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("added", "line", "field", "message"),
+    [
+        ('    attempts: !!bool "maybe"', 6, "renditions[0].attempts", "'maybe' is no bool"),
+        (
+            '    metadata: {a: !!timestamp "x"}',
+            6,
+            "renditions[0].metadata.a",
+            "'x' is no timestamp",
+        ),
+        ('    !!bool "maybe": 1', None, "profile", "not YAML"),
+        ("    attempts: \x07", 6, "profile", "the control character '\\x07'"),
+        ("    metadata: " + "[" * 3000, 6, "profile", "nested too deeply"),
+    ],
+)
+def test_what_no_loader_can_read_is_told_with_its_line(
+    tmp_path: Path, added: str, line: int | None, field: str, message: str
+) -> None:
+    """No traceback."""
+    with pytest.raises(ProfileError) as caught:
+        load_profile(str(write(tmp_path, SOUND + added + "\n")), tmp_path)
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.field) == (line, field)
+    assert message in problem.message

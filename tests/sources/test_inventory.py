@@ -149,6 +149,29 @@ def test_an_object_is_the_item_that_a_listing_makes_of_it(
     assert item.modified_at == TIME
 
 
+def test_bytes_for_text_and_times_beyond_the_calendar_are_read(
+    inventory: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program may have written the part: no object is lost for its time."""
+
+    def part(_: list[Row]) -> bytes:
+        names = pa.array([b"a/\xc3\xa9.mov", b"b.mov"])
+        tags = pa.array([b'"x"', b"y"])
+        times = pa.array([2**62, 0]).cast(pa.timestamp("us"))
+        table = pa.table({"key": names, "e_tag": tags, "last_modified_date": times, "size": [1, 2]})
+        out = io.BytesIO()
+        parquet.write_table(table, out)
+        return out.getvalue()
+
+    monkeypatch.setitem(PARTS, "Parquet", part)
+    (page,) = read_pages(inventory("Parquet", []))
+    assert [(item.key, item.fingerprint) for item in page.items] == [
+        ("a/é.mov", "x"),
+        ("b.mov", "y"),
+    ]
+    assert [item.modified_at for item in page.items] == [None, datetime(1970, 1, 1, tzinfo=UTC)]
+
+
 @pytest.mark.parametrize("form", PARTS)
 def test_only_newest_versions_count(inventory: Make, form: str) -> None:
     """Old ones and deleted objects are left out, and their number is told."""

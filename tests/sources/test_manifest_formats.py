@@ -129,10 +129,10 @@ def test_titles_may_be_others(tmp_path: Path, name: str) -> None:
 
 
 def test_objects_may_name_their_values_otherwise(tmp_path: Path) -> None:
-    """`path` for the input, options and metadata as objects, and whatever `columns` says."""
+    """Options and metadata as objects, and whatever `columns` says."""
     path = tmp_path / "list.jsonl"
     path.write_text(
-        '{"path": "s3://med/a.mov", "kind": "video", "options": {"width": 640}, '
+        '{"FILE": "s3://med/a.mov", "kind": "video", "options": {"width": 640}, '
         '"metadata": {"show": "Pilot", "season": 2}, "extra": [1]}\n\n'
         '{"file": "s3://med/b.mov", "Title": "B", "size_bytes": 12}\n',
         encoding="utf-8",
@@ -151,7 +151,12 @@ def test_objects_may_name_their_values_otherwise(tmp_path: Path) -> None:
         ("{", "row", "is not JSON"),
         ("[1]", "row", "is not a JSON object"),
         ('{"input": 7}', "input", "is not text"),
-        ('{"input": "s3://med/a.mov", "path": "s3://med/b.mov"}', "input", "appears twice"),
+        ('{"input": "s3://med/a.mov", "Input": "s3://med/b.mov"}', "input", "appears twice"),
+        (
+            '{"input": "s3://med/a.mov", "metadata.a": 1, "metadata": {"a": 2}}',
+            "metadata.a",
+            "is given twice",
+        ),
         ('{"input": "s3://med/a.mov", "input": "s3://med/b.mov"}', "input", "appears twice"),
         ('{"input": "s3://med/a\\ud800.mov"}', "input", "control character"),
         ('{"input": "s3://med/a\\u0000.mov"}', "input", "NUL character"),

@@ -1,0 +1,129 @@
+"""No batch replaces its own items, whatever the order of the two rows and the size of a page."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from ittybatch.engine.planning import plan_batch, preview
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.batches import read_batch
+from ittybatch.ledger.counters import recount
+from ittybatch.ledger.models import Job
+from ittybatch.ledger.results import reject_rows
+from ittybatch.profiles import Profile
+from ittybatch.settings import CHECKOUT
+from ittybatch.sources import ManifestSource
+from tests.ledger import library
+
+PROFILES = CHECKOUT / "deployments" / "profiles"
+A, B = "s3://media/in/a.mov", "s3://media/in/a.mp4"
+
+
+def _profile(suffixes: list[str] | None = None) -> Profile:
+    rendition = {
+        "name": "web",
+        "kind": "video",
+        "destination": "s3://media/{dir}/{stem}.{ext}",
+        "when": {"suffix": suffixes} if suffixes else {},
+    }
+    small = {"name": "s", "kind": "audio"}
+    return Profile.from_mapping({"name": "p", "renditions": [rendition, small]})
+
+
+def _plan(
+    ledger: Ledger, source: ManifestSource, profile: Profile
+) -> tuple[dict[str, int], list[tuple[str, str | None]], list[tuple[int | None, str]]]:
+    """Counts, the planned jobs as (input, destination), and the rejects, of a preview and a run."""
+    found = preview(ledger, source, profile, PROFILES)
+    opened = library.new_batch(
+        ledger, source=source.model_dump(mode="json"), profile=profile.model_dump(mode="json")
+    )
+    batch = plan_batch(ledger, opened, source, PROFILES, chunk_size=2).id
+    counts = dict(ledger.read(read_batch, batch).counts)
+    assert counts == dict(found.counts)
+    assert ledger.write(recount, batch) == []
+    planned = [
+        (row.input, row.destination)
+        for row in library.rows(ledger, batch)
+        if row.state == "planned"
+    ]
+    rejects = [(row["line"], row["reason"]) for row in ledger.read(reject_rows, batch)]
+    assert rejects == [(each.line, each.reason) for each in found.rejects]
+    return counts, planned, rejects
+
+
+@pytest.mark.parametrize("page_size", [1, 5000])
+@pytest.mark.parametrize("rows", [[A, B], [B, A], [A, "s3://media/in/x.mov", "s3://oth/y.mp4", B]])
+@pytest.mark.parametrize("suffixes", [["mov"], None])
+def test_an_output_never_replaces_another_row(  # noqa: PLR0917
+    ledger: Ledger,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    page_size: int,
+    rows: list[str],
+    suffixes: list[str] | None,
+) -> None:
+    """Both are named, also where the other row has no such job, or is refused itself."""
+    monkeypatch.setattr("ittybatch.engine.planning.PAGE_SIZE", page_size)
+    manifest = tmp_path / "items.csv"
+    manifest.write_text("input\n" + "\n".join(rows) + "\n")
+    _, planned, rejects = _plan(ledger, ManifestSource(uri=str(manifest)), _profile(suffixes))
+    assert B not in [destination for _, destination in planned]
+    told = [reason for _, reason in rejects if A in reason and B in reason]
+    assert len(told) == 1
+    assert "in the same batch" in told[0] or "of the same batch" in told[0]
+
+
+def test_outputs_beside_their_items_are_made(ledger: Ledger, tmp_path: Path) -> None:
+    """A later batch may read what an earlier one wrote: that is no original of it."""
+    manifest = tmp_path / "items.csv"
+    manifest.write_text(f"input\n{A}\ns3://media/in/b.mov\n")
+    source = ManifestSource(uri=str(manifest))
+    counts, planned, rejects = _plan(ledger, source, _profile())
+    assert (counts["jobs"], len(planned), rejects) == (4, 4, [])
+    later = tmp_path / "later.csv"
+    later.write_text(f"input,kind\n{B},image\n")
+    counts, planned, rejects = _plan(ledger, ManifestSource(uri=str(later)), _profile())
+    assert (planned, rejects) == ([(B, None)], [])
+    assert ledger.read(lambda tx: tx.rows(select(Job.id).where(Job.destination == B)))
+
+
+def test_a_later_leg_knows_the_items_of_the_one_before(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads them from the ledger."""
+    monkeypatch.setattr("ittybatch.engine.planning.PAGE_SIZE", 1)
+    manifest = tmp_path / "items.csv"
+    manifest.write_text(f"input\n{B.replace('a.', 'b.')}\n{B}\ns3://media/in/b.mov\n{A}\n")
+    source = ManifestSource(uri=str(manifest))
+    small = Profile.from_mapping(
+        {
+            "name": "p",
+            "renditions": [
+                {"name": "w", "kind": "video", "destination": "s3://media/{dir}/{stem}.{ext}",
+                 "when": {"suffix": ["mov"]}},
+                {"name": "s", "kind": "audio"},
+            ],
+        }
+    )  # fmt: skip
+    opened = library.new_batch(
+        ledger, source=source.model_dump(mode="json"), profile=small.model_dump(mode="json")
+    )
+    read = 0
+
+    def stop(_: object) -> None:
+        nonlocal read
+        read += 1
+        if read == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        plan_batch(ledger, opened, source, PROFILES, chunk_size=9, on_page=stop)
+    batch = plan_batch(
+        ledger, ledger.read(read_batch, opened.id), source, PROFILES, chunk_size=9
+    ).id
+    assert [row.rendition for row in library.rows(ledger, batch)] == ["s"] * 4
+    reasons = [row["reason"] for row in ledger.read(reject_rows, batch)]
+    assert len(reasons) == 2
+    assert "s3://media/in/a.mp4 (line 3), which is an item of the same batch" in reasons[1]
