@@ -4,7 +4,7 @@ boto3 builds a tree of elements first, which takes ten times as long. Here an an
 list of tokens, and objects of one shape are slices of it. A test compares both parsers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 _ROOT = "ListBucketResult"
 _OBJECT = "Contents"
+_RESTORE = "RestoreStatus"
 _TRUE = "true"
 # Longer than any text of an answer, because expat splits longer ones.
 _TEXT_BYTES = 1 << 16
@@ -190,13 +191,15 @@ def _regular(tokens: list[_Token], places: list[int]) -> tuple[_Columns, list[_T
     first, stride = places[0], places[1] - places[0]
     end = first + stride * len(places)
     row = tokens[first : places[1]]
+    texts = {offset: name for offset, name in _texts(row)}
     columns: _Columns = {}
     for offset, token in enumerate(row):
         column: list[Any] = tokens[first + offset : end : stride]
-        if (name := _name_of_text(row, offset)) is not None:
+        if offset not in texts:
+            if column.count(token) != len(places):
+                return None
+        elif name := texts[offset]:
             columns[name] = column
-        elif column.count(token) != len(places):
-            return None
     return columns, tokens[:first] + tokens[end:]
 
 
@@ -209,17 +212,26 @@ def _irregular(tokens: list[_Token], places: list[int]) -> tuple[_Columns, list[
 
 
 def _leaves(tokens: list[_Token]) -> dict[str, str]:
-    """Return the texts of elements without child elements, by their names."""
-    return {
-        name: text
-        for place, text in enumerate(tokens)
-        if isinstance(text, str) and (name := _name_of_text(tokens, place)) is not None
-    }
+    """Return the texts of the first element, and of its restore status, by their names."""
+    return {name: str(tokens[place]) for place, name in _texts(tokens) if name}
 
 
-def _name_of_text(tokens: list[_Token], place: int) -> str | None:
-    """Return the element's name if the token is its whole text, between start and end."""
-    start = tokens[place - 1]
-    if place and type(start) is _Start and tokens[place + 1 : place + 2] == [start.name]:
-        return start.local
-    return None
+def _texts(tokens: list[_Token]) -> Iterator[tuple[int, str | None]]:
+    """Find the texts of the elements without children in the first element.
+
+    Yields:
+        The place of each text, and the name of its element; None in an element that is not read,
+        such as for `Key` in the `UserMetadata` that some stores add.
+    """
+    within: list[_Start] = []
+    for place, token in enumerate(tokens):
+        before = tokens[place - 1] if place else ""
+        if isinstance(token, _Start):
+            within.append(token)
+        elif isinstance(before, _Start) and tokens[place + 1 : place + 2] == [before.name]:
+            is_read = all(each.local == _RESTORE for each in within[1:-1])
+            yield place, before.local if is_read else None
+        elif within and token == within[-1].name:
+            within.pop()
+            if not within:
+                return

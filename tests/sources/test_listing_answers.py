@@ -107,6 +107,8 @@ def odd_answer(chance: random.Random) -> bytes:
             element("ETag", text(chance.choice([f'"{HASH}"', HASH, f'"{HASH}-3"', '"Odd-1"']))),
             element("StorageClass", chance.choice(["STANDARD", "GLACIER", "DEEP_ARCHIVE"])),
             element("Owner", element("ID", "1") + element("DisplayName", text(key))),
+            # As MinIO lists objects with their metadata.
+            element("UserMetadata", element("Key", "other.mov") + element("Size", "1")),
             element(
                 "RestoreStatus",
                 element("IsRestoreInProgress", chance.choice(["true", "false"]))
