@@ -31,7 +31,8 @@ _LIMITED_WAIT_S = 30.0
 _MAX_REASON_CHARS = 2000
 _KEYS_IN_USE = (
     "Ittybit has seen the Idempotency-Keys of these jobs with other requests, and lists no jobs "
-    "for them. No new job was made. Find out what else uses this Ittybit project, then resume."
+    "of this batch for them. No new job was made. Find out what else uses this Ittybit project, "
+    "then resume."
 )
 
 
