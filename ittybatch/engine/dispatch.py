@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ittybatch.engine.lookup import MadeElsewhere
 from ittybatch.engine.pace import Pace
@@ -17,6 +18,7 @@ from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.brakes import Circuit, SendLimits, gate_of, recovered, send_limits_of, trip
 from ittybatch.ledger.control import hold_batch
+from ittybatch.ledger.legs import Leg
 from ittybatch.ledger.submission import Submission, claim_due, unanswered
 
 _CLAIM_SIZE = 256
@@ -55,6 +57,7 @@ class Dispatcher:
         webhook_url: URL to which Ittybit reports the end of a job; None to only poll.
         connection_id: Ittybit's storage connection for buckets, if any.
         pace: Limits the rate of submissions, in addition to the batch's rate in the ledger.
+        leg: The leg that sends; one that has been replaced sends nothing more.
         on_progress: Called with the result so far after each group of responses.
     """
 
@@ -68,6 +71,7 @@ class Dispatcher:
         webhook_url: str | None = None,
         connection_id: str | None = None,
         pace: Pace | None = None,
+        leg: Leg | None = None,
         on_progress: Callable[[Dispatched], None] | None = None,
     ) -> None:
         self._ledger = ledger
@@ -77,6 +81,7 @@ class Dispatcher:
         self._chunk = chunk
         self._concurrency = concurrency
         self._pace = pace or Pace()
+        self._leg = None if leg is None else (leg.generation, leg.number)
         self._on_progress = on_progress
         self._submitter = Submitter(self._sending)
         self._result = Dispatched()
@@ -121,6 +126,9 @@ class Dispatcher:
 
     async def _probe(self) -> bool:
         """Send one job to check whether the service is up again."""
+        self._refresh_limits()
+        if self._limits.replaced:
+            return False
         group = self._unanswered() or self._ledger.write(claim_due, self._chunk, 1)
         if not group:
             return True
@@ -135,7 +143,7 @@ class Dispatcher:
 
     async def _feed(self, queue: asyncio.Queue[Submission | None]) -> None:
         """Queue what an earlier leg left unanswered, then claim and queue all due jobs."""
-        for submission in self._unanswered():
+        for submission in [] if self._limits.replaced else self._unanswered():
             await self._wait_for_turn(regardless=True)
             await queue.put(submission)
         while group := self._claim():
@@ -145,7 +153,7 @@ class Dispatcher:
                 if self._may_send_new:
                     await queue.put(submission)
                 else:
-                    self._submitter.leave(submission)
+                    self._leave(submission)
         for _ in range(self._concurrency):
             await queue.put(None)
 
@@ -157,6 +165,7 @@ class Dispatcher:
         return found
 
     def _claim(self) -> list[Submission]:
+        self._refresh_limits()
         if not self._may_send_new:
             return []
         # Claimed jobs wait in this process for their turn, so claim only a few at a slow rate.
@@ -170,28 +179,52 @@ class Dispatcher:
             regardless: Wait even if the batch no longer sends.
         """
         while True:
-            if time.monotonic() - self._limits_read_at >= _READ_TERMS_EVERY_S:
-                self._read_limits()
+            self._refresh_limits()
             wait_s = self._pace.wait_s
             if wait_s <= 0 or self._stopping or not (self._limits.sending or regardless):
                 break
             await asyncio.sleep(min(wait_s, _READ_TERMS_EVERY_S))
         self._pace.leave()
 
+    def _refresh_limits(self) -> None:
+        """Read the limits again if they are too old to send by: once for all senders."""
+        # Not the monotonic clock, which stops while a machine sleeps.
+        if abs(time.time() - self._limits_read_at) >= _READ_TERMS_EVERY_S:
+            self._read_limits()
+
     def _read_limits(self) -> None:
         """Read whether the batch still sends jobs, and at which rate."""
-        self._limits = self._ledger.read(send_limits_of, self._chunk)
+        self._limits = self._ledger.read(send_limits_of, self._chunk, self._leg)
         self._pace.go_at(self._limits.rate_per_s)
-        self._limits_read_at = time.monotonic()
+        self._limits_read_at = time.time()
 
     async def _send_all(self, queue: asyncio.Queue[Submission | None]) -> None:
         while (submission := await queue.get()) is not None:
             await self._pace.pause_over()
-            before = submission.job_id in self._sent_before
-            if self._may_send_new or (before and not self._stopping):
+            # It may have been queued for long, behind slow answers or a pause.
+            self._refresh_limits()
+            if self._may_send(submission):
                 await self._send(submission)
             else:
-                self._submitter.leave(submission, sent_before=before)
+                self._leave(submission)
+
+    def _may_send(self, submission: Submission) -> bool:
+        if submission.job_id in self._sent_before:
+            return not (self._stopping or self._limits.replaced)
+        return self._may_send_new
+
+    def _leave(self, submission: Submission) -> None:
+        # After this leg was replaced, its successor may have sent the job: never call it unsent.
+        before = submission.job_id in self._sent_before or self._limits.replaced
+        self._submitter.leave(submission, sent_before=before)
+
+    async def _may_repeat(self, submission: Submission) -> bool:
+        """Whether a request may be sent again, after a wait that may have been long."""
+        self._refresh_limits()
+        limits = self._limits
+        if submission.job_id in self._sent_before:
+            return limits.cancelled_at is None and not limits.replaced
+        return limits.sending
 
     async def _record_until(self, senders: Sequence[asyncio.Task[None]]) -> None:
         """Record new responses regularly, in one commit each time, until all senders have ended."""
@@ -205,7 +238,10 @@ class Dispatcher:
     async def _send(self, submission: Submission) -> None:
         before = submission.job_id in self._sent_before
         await self._submitter.send(
-            submission, sent_before=before, cancelled_at=self._limits.cancelled_at
+            submission,
+            sent_before=before,
+            cancelled_at=self._limits.cancelled_at,
+            may_repeat=partial(self._may_repeat, submission),
         )
 
     @property

@@ -7,6 +7,7 @@ from ittybatch.engine.lookup import MadeElsewhere
 from ittybatch.engine.sending import Sending, is_on_its_way
 from ittybatch.ittybit.errors import IttybitError, KeyConflict
 from ittybatch.ittybit.failures import Refusal, classify_refusal
+from ittybatch.ittybit.retrying import MayRepeat
 from ittybatch.ittybit.webhook import MalformedWebhook, parse_webhook
 from ittybatch.ledger import Transaction
 from ittybatch.ledger.asking import Problem, note_problems
@@ -30,7 +31,8 @@ _LIMITED_WAIT_S = 30.0
 _MAX_REASON_CHARS = 2000
 _KEYS_IN_USE = (
     "Ittybit has seen the Idempotency-Keys of these jobs with other requests, and lists no jobs "
-    "for them. No new job was made. Find out what else uses this Ittybit project, then resume."
+    "of this batch for them. No new job was made. Find out what else uses this Ittybit project, "
+    "then resume."
 )
 
 
@@ -157,6 +159,7 @@ class Submitter:
         *,
         sent_before: bool = False,
         cancelled_at: datetime | None = None,
+        may_repeat: MayRepeat | None = None,
     ) -> None:
         """Send a submission, and note the response.
 
@@ -164,12 +167,15 @@ class Submitter:
             submission: The submission.
             sent_before: Whether an earlier leg may have sent it.
             cancelled_at: When its batch was cancelled, if it was: then only look its job up.
+            may_repeat: Asked before the request is sent again: its batch may be stopped by then.
         """
         sent = (submission.job_id, submission.attempt)
         task: str | None
         try:
             if cancelled_at is None:
-                task = await self._sending.task_of(submission, sent_before=sent_before)
+                task = await self._sending.task_of(
+                    submission, sent_before=sent_before, may_repeat=may_repeat
+                )
             else:
                 task = await self._sending.found_again(submission)
         except IttybitError as error:

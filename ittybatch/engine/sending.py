@@ -8,6 +8,7 @@ from ittybatch.engine.lookup import MadeElsewhere, MarkedJob, find_all, find_own
 from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ittybit.errors import InvalidRequest, IttybitError, KeyConflict
 from ittybatch.ittybit.marks import Mark, marked_metadata
+from ittybatch.ittybit.retrying import MayRepeat
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.adoption import sample_unsent
 from ittybatch.ledger.submission import Submission
@@ -46,12 +47,19 @@ class Sending:
         self._webhook_url = webhook_url
         self._connection_id = connection_id
 
-    async def task_of(self, submission: Submission, *, sent_before: bool) -> str:
+    async def task_of(
+        self,
+        submission: Submission,
+        *,
+        sent_before: bool,
+        may_repeat: MayRepeat | None = None,
+    ) -> str:
         """Send a submission, or find its job if it may have been accepted before.
 
         Args:
             submission: The submission to send.
             sent_before: Whether an earlier leg may have sent it.
+            may_repeat: Asked before the request is sent again.
 
         Returns:
             Ittybit's id of the job.
@@ -65,7 +73,7 @@ class Sending:
             if found is not None:
                 return found
         try:
-            return await self._create(submission)
+            return await self._create(submission, may_repeat)
         except InvalidRequest as error:
             if not (sent_before or error.outcome_unknown):
                 raise
@@ -116,7 +124,7 @@ class Sending:
         if other is not None:
             raise MadeElsewhere(submission.batch_id, other)
 
-    async def _create(self, submission: Submission) -> str:
+    async def _create(self, submission: Submission, may_repeat: MayRepeat | None) -> str:
         job = await self._client.create_job(
             input=submission.input,
             kind=submission.kind,
@@ -126,6 +134,7 @@ class Sending:
             webhook_url=self._webhook_url,
             connection_id=self._connection_of(submission),
             idempotency_key=submission.idempotency_key,
+            may_repeat=may_repeat,
         )
         return job.id
 

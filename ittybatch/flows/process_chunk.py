@@ -34,7 +34,7 @@ def process_chunk(chunk_id: ChunkId) -> State[None]:
         while leg is not None:
             poll(ledger, settings, chunk_id)
             brake(ledger, leg.batch_id)
-            submit(ledger, settings, chunk_id)
+            submit(ledger, settings, chunk_id, leg)
             place, held = collect(ledger, chunk_id)
             if place.state is ChunkState.DONE:
                 return chunk_outcome(place)

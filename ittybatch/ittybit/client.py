@@ -23,7 +23,7 @@ from ittybatch.ittybit.errors import InvalidRequest, NotFound
 from ittybatch.ittybit.http_client import HttpClient
 from ittybatch.ittybit.job import Job, UnreadableJob, read_job
 from ittybatch.ittybit.paging import Pages
-from ittybatch.ittybit.retrying import RetryHook, RetryPolicy
+from ittybatch.ittybit.retrying import MayRepeat, RetryHook, RetryPolicy
 
 DEFAULT_URL = "https://api.ittybit.com"
 _MAX_PAGE_SIZE = 100
@@ -97,6 +97,7 @@ class IttybitClient:
         webhook_url: str | None = None,
         connection_id: str | None = None,
         idempotency_key: str,
+        may_repeat: MayRepeat | None = None,
     ) -> Job:
         """Submit a job: `POST /jobs`.
 
@@ -110,6 +111,7 @@ class IttybitClient:
             connection_id: The connection to the bucket; one in the options takes precedence.
             idempotency_key: 16 to 32 visible ASCII characters, stored before it is sent. For
                 24 hours Ittybit answers the same key and body with the same job.
+            may_repeat: Asked after the wait before each retry; if not, the last error is raised.
 
         Returns:
             The accepted job, whether this request created it or an earlier one did.
@@ -131,7 +133,7 @@ class IttybitClient:
         if webhook_url:
             body["webhook_url"] = webhook_url
         content = _json(body, f"job for {input[:200]}")
-        return await self._policy.call(partial(self._created, content, idempotency_key))
+        return await self._policy.call(partial(self._created, content, idempotency_key), may_repeat)
 
     async def get_job(self, id: str) -> Job:  # noqa: A002 - Ittybit's name for it
         """Look up a job: `GET /jobs/{id}`.

@@ -18,6 +18,7 @@ from ittybatch.ittybit.errors import (
 
 T = TypeVar("T")
 RetryHook = Callable[[IttybitError, float], None]
+MayRepeat = Callable[[], Awaitable[bool]]
 
 RETRYABLE = (IttybitConnectionError, IttybitTimeout, RateLimited, ServerError, UnreadableAnswer)
 
@@ -38,8 +39,14 @@ class RetryPolicy:
     wait_cap_s: float
     on_retry: RetryHook | None = None
 
-    async def call(self, request: Callable[[], Awaitable[T]]) -> T:
+    async def call(
+        self, request: Callable[[], Awaitable[T]], may_repeat: MayRepeat | None = None
+    ) -> T:
         """Make a request and retry it if necessary.
+
+        Args:
+            request: Makes the request once.
+            may_repeat: Asked after each wait whether the request may still be made again.
 
         Raises:
             IttybitError: The error of the last try. Its `outcome_unknown` covers every try: a
@@ -49,24 +56,38 @@ class RetryPolicy:
         try:
             return await request()
         except IttybitError as error:
-            again = _Again(error, request)
+            again = _Again(error, request, may_repeat)
         # Only a request that has failed gets here: the caller costs as much as the request.
         retrying = stamina.AsyncRetryingCaller(attempts=self.attempts, timeout=None)
         return await retrying(_Backoff(self), again)
 
 
 class _Again(Generic[T]):
-    """A request whose first try has failed: the first call raises its error."""
+    """A request whose first try has failed: the first call raises its error.
 
-    def __init__(self, failed: IttybitError, request: Callable[[], Awaitable[T]]) -> None:
-        self._failed: IttybitError | None = failed
+    So does each later call, with the last error, if the request may not be repeated.
+    """
+
+    def __init__(
+        self,
+        failed: IttybitError,
+        request: Callable[[], Awaitable[T]],
+        may_repeat: MayRepeat | None,
+    ) -> None:
+        self._failed = failed
         self._request = request
+        self._may_repeat = may_repeat
+        self._is_first = True
 
     async def __call__(self) -> T:
-        failed, self._failed = self._failed, None
-        if failed is not None:
-            raise failed
-        return await self._request()
+        is_first, self._is_first = self._is_first, False
+        if is_first or (self._may_repeat is not None and not await self._may_repeat()):
+            raise self._failed
+        try:
+            return await self._request()
+        except IttybitError as error:
+            self._failed = error
+            raise
 
 
 class _Backoff:
@@ -76,10 +97,14 @@ class _Backoff:
         self._policy = policy
         self._tries = 0
         self._outcome_unknown = False
+        self._last: Exception | None = None
 
     def __call__(self, error: Exception) -> bool | float:
         if not isinstance(error, IttybitError):
             return False
+        if error is self._last:
+            return False  # the request may not be repeated
+        self._last = error
         self._tries += 1
         error.earlier_try_unknown = self._outcome_unknown
         self._outcome_unknown = error.outcome_unknown

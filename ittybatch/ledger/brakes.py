@@ -18,7 +18,7 @@ from ittybatch.ittybit.options import Kind
 from ittybatch.ledger.batches import CANARY
 from ittybatch.ledger.control import hold_batch
 from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.identity import owned_chunk
+from ittybatch.ledger.identity import chunk_owner, owned_chunk
 from ittybatch.ledger.models import Attempt, Batch, Chunk, Job, Run
 from ittybatch.ledger.states import AttemptState, BatchState, ChunkState, JobState, RunState
 
@@ -240,27 +240,50 @@ class SendLimits:
         rate_per_s: The chunk's share of its batch's limit, in submissions per second, or None
             without a limit.
         cancelled_at: When its batch was cancelled, if it was.
+        replaced: Whether the leg that asks has been replaced, so that it may send nothing at all.
     """
 
     sending: bool
     rate_per_s: float | None
     cancelled_at: datetime | None
+    replaced: bool = False
 
 
-def send_limits_of(transaction: Transaction, chunk: int) -> SendLimits:
-    """Read what a chunk may send now: operators hold and tune batches while they run."""
+def send_limits_of(
+    transaction: Transaction, chunk: int, leg: tuple[int, int] | None = None
+) -> SendLimits:
+    """Read what a chunk may send now: operators hold and tune batches while they run.
+
+    Args:
+        transaction: The transaction to read in.
+        chunk: The chunk.
+        leg: The generation and number of the leg that sends; None does not check that it is
+            still the chunk's.
+    """
     batch = transaction.execute(
         select(Batch.id, Batch.state, Batch.ended_at, Batch.options)
         .join(Chunk, Chunk.batch_id == Batch.id)
         .where(Chunk.id == chunk)
     ).one()
     rate_per_s = batch.options.get("submit_per_s")
+    replaced = leg is not None and not _is_current(transaction, chunk, leg)
     return SendLimits(
-        sending=batch.state == BatchState.RUNNING,
+        sending=batch.state == BatchState.RUNNING and not replaced,
         rate_per_s=rate_per_s
         and rate_per_s / len({chunk, *_sending_chunks(transaction, batch.id)}),
         cancelled_at=batch.ended_at if batch.state == BatchState.CANCELLED else None,
+        replaced=replaced,
     )
+
+
+def _is_current(transaction: Transaction, chunk: int, leg: tuple[int, int]) -> bool:
+    """Whether a leg is still the one that works for a chunk.
+
+    A process that was frozen for longer than its lease has been replaced. Its successor has looked
+    for the jobs that it had claimed.
+    """
+    run = select(Run.generation, Run.leg).where(Run.owner == chunk_owner(chunk))
+    return any((row.generation, row.leg) == leg for row in transaction.rows(run))
 
 
 def is_sending(transaction: Transaction, batch: str) -> bool:

@@ -8,7 +8,6 @@ from sqlalchemy import func, select, update
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import identity, runs
 from ittybatch.ledger.accepting import stop_accepting
-from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.brakes import check_canary
 from ittybatch.ledger.capacity import capacity_for, wake_next
 from ittybatch.ledger.control import cancel_chunk
@@ -140,17 +139,19 @@ def released_chunks(transaction: Transaction, batch: str) -> list[int]:
 def finish_chunk(transaction: Transaction, chunk: int) -> bool:
     """Mark a chunk done if its jobs have all ended, and wake its batch.
 
+    If the batch was cancelled, jobs that are still planned are cancelled first, also while others
+    are at Ittybit: a chunk with planned jobs would be woken each second until those have ended.
+
     Returns:
         Whether it is done.
     """
+    _cancel_with_batch(transaction, chunk)
     row = transaction.execute(
         select(Chunk.batch_id, Chunk.state, Chunk.growing, Chunk.planned, Chunk.in_flight)
         .where(Chunk.id == chunk)
         .with_for_update()
     ).one()
-    if row.growing:
-        return False
-    if row.in_flight or (row.planned and not _cancel_with_batch(transaction, row.batch_id, chunk)):
+    if row.growing or row.in_flight or row.planned:
         return False
     if row.state != ChunkState.DONE:
         transaction.execute(
@@ -182,13 +183,15 @@ def _notify_batch(transaction: Transaction, batch: str) -> None:
     wake(transaction, Run.owner == identity.batch_owner(batch), at=at)
 
 
-def _cancel_with_batch(transaction: Transaction, batch: str, chunk: int) -> bool:
-    """Cancel a chunk's planned jobs if its batch was cancelled; return whether it was.
+def _cancel_with_batch(transaction: Transaction, chunk: int) -> None:
+    """Cancel a chunk's planned jobs if its batch was cancelled.
 
     A retryable failure or a refused submission can put a job back to planned after that.
     """
-    found = read_batch(transaction, batch)
-    if found.state is not BatchState.CANCELLED:
-        return False
-    cancel_chunk(transaction, chunk, found.reason or "Its batch was cancelled.")
-    return True
+    cancelled = transaction.rows(
+        select(Batch.reason)
+        .join(Chunk, Chunk.batch_id == Batch.id)
+        .where(Chunk.id == chunk, Chunk.planned > 0, Batch.state == BatchState.CANCELLED.value)
+    )
+    if cancelled:
+        cancel_chunk(transaction, chunk, cancelled[0].reason or "Its batch was cancelled.")

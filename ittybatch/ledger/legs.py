@@ -49,7 +49,7 @@ def begin_leg(
     """Mark the run awake and number this leg; the number keys its next suspension.
 
     A leg begins in a held batch too: it reports the hold and ends. A run that was suspended and
-    resumed in the Prefect UI resumes its batch.
+    resumed in the Prefect UI resumes its batch: Prefect has started a new process for it.
 
     Args:
         transaction: The transaction to do it in.
@@ -60,7 +60,8 @@ def begin_leg(
             other run has replaced this one since.
 
     Returns:
-        The leg, or None if another run works for the owner.
+        The leg, or None if another run works for the owner. `after`, and nothing has changed, if
+        its run was suspended in the Prefect UI meanwhile.
     """
     was = transaction.rows(select(Run.state).where(Run.owner == owner))
     suspended = bool(was) and was[0].state == RunState.SUSPENDED
@@ -70,6 +71,8 @@ def begin_leg(
     row = place.run
     if after is not None and row.generation != after.generation:
         return None
+    if after is not None and row.state == RunState.SUSPENDED:
+        return after
     generation = row.generation
     if row.flow_run_id is not None and row.flow_run_id != flow_run_id:
         if not take_over:
@@ -124,8 +127,8 @@ def begin_wait(transaction: Transaction, leg: Leg, *, in_place: bool = False) ->
         in_place: The process stays and checks for news itself; the waker need not wake it.
 
     Returns:
-        Whether the leg was awake. Otherwise another leg has replaced it, or its run has ended
-        or is suspended, and this leg must not wait.
+        Whether the leg waits: it was awake, or is to be woken already. Otherwise another leg has
+        replaced it, or its run has ended or is suspended, and this leg must not wait.
     """
     chunk = identity.owned_chunk(leg.owner)
     if chunk is not None:
@@ -137,9 +140,16 @@ def begin_wait(transaction: Transaction, leg: Leg, *, in_place: bool = False) ->
         values["wake_at"] = case(
             (Run.wake_at.is_(None), wake_at), (Run.wake_at > wake_at, wake_at), else_=Run.wake_at
         )
-    what = Move.GO_ON if in_place else Move.WAIT
+    if not in_place:
+        return bool(move(transaction, Move.WAIT, *_run_of(leg), **values))
     awake = Run.state == RunState.AWAKE.value
-    return bool(move(transaction, what, awake, *_run_of(leg), **values))
+    return bool(move(transaction, Move.GO_ON, awake, *_run_of(leg), **values))
+
+
+def is_suspended(transaction: Transaction, leg: Leg) -> bool:
+    """Whether an operator suspended the run of a leg in the Prefect UI while it worked."""
+    suspended = Run.state == RunState.SUSPENDED.value
+    return bool(transaction.rows(select(Run.owner).where(suspended, *_run_of(leg))))
 
 
 def _next_check(transaction: Transaction, batch: str) -> datetime | None:

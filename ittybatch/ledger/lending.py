@@ -87,11 +87,27 @@ def lenders_of(transaction: Transaction, unsent: Sequence[int]) -> list[Lender]:
 
 def return_claims(transaction: Transaction, lenders: Sequence[Lender]) -> None:
     """Give claims back to jobs whose keys no other job claims."""
-    other = aliased(Job)
     for start in range(0, len(lenders), _AT_ONCE):
-        ids = [lender.id for lender in lenders[start : start + _AT_ONCE]]
-        claimed = exists().where(other.job_key == Job.job_key, other.claim.is_not(None))
-        transaction.execute(update(Job).where(Job.id.in_(ids), ~claimed).values(claim=True))
+        _claim_free(transaction, [lender.id for lender in lenders[start : start + _AT_ONCE]])
+
+
+def reclaim(transaction: Transaction, jobs: Sequence[int]) -> None:
+    """Claim the keys of jobs that turned out to be paid for, unless other jobs claim them.
+
+    Planning, which has read that nobody claims a key, would fail to insert its own claim. Here its
+    lock comes after those of rows. If that ever leads to a deadlock, the database rolls one of both
+    back, and it is repeated.
+    """
+    if jobs:
+        transaction.serialise("planning")
+        _claim_free(transaction, jobs)
+
+
+def _claim_free(transaction: Transaction, jobs: Sequence[int]) -> None:
+    """Claim the keys of jobs, except those that other jobs claim."""
+    other = aliased(Job)
+    claimed = exists().where(other.job_key == Job.job_key, other.claim.is_not(None))
+    transaction.execute(update(Job).where(Job.id.in_(jobs), ~claimed).values(claim=True))
 
 
 def _keeps_claim(state: str, kind: str | None, message: str | None) -> bool:

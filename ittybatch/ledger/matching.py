@@ -51,7 +51,13 @@ class MatchedAttempt:
         A process that was slow, or cut off from Ittybit, sent it after another one had found no
         job for it there.
         """
-        return self.state is JobState.PLANNED and self.number == self.attempt + 1
+        unsent = self.state is JobState.PLANNED or self.cancelled_unsent
+        return unsent and self.number == self.attempt + 1
+
+    @property
+    def cancelled_unsent(self) -> bool:
+        """Whether the job was cancelled as unsent. One cancelled at Ittybit keeps its claim."""
+        return self.state is JobState.CANCELLED and self.claim is None
 
     def __post_init__(self) -> None:
         self.state = JobState(self.state)

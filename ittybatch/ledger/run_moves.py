@@ -34,7 +34,9 @@ class Move(Enum):
 _MOVES: Mapping[Move, tuple[frozenset[RunState], RunState]] = {
     # From `ended` too: a flow run that is retried in the Prefect UI begins, and ends again.
     Move.BEGIN: (frozenset(RunState), RunState.AWAKE),
-    Move.WAIT: (frozenset({RunState.AWAKE}), RunState.WAITING),
+    # From `waiting` too: the transaction may be repeated, or somebody has suspended the run in the
+    # Prefect UI and resumed its batch while its leg worked.
+    Move.WAIT: (frozenset({RunState.AWAKE, RunState.WAITING}), RunState.WAITING),
     # A leg that was about to end when its batch was resumed.
     Move.GO_ON: (frozenset({RunState.AWAKE, RunState.WAITING}), RunState.AWAKE),
     # By an operator, in the Prefect UI; a run that waits is suspended in Prefect anyway.

@@ -1,7 +1,7 @@
 """Settlement: the outcome of a job, from a webhook or a poll, is applied once.
 
-A terminal state is final, with one exception: a job that we gave up as expired or refused and that
-succeeds later counts as succeeded, because it is paid for.
+A terminal state is final, with one exception: a job that we gave up as expired or refused, or
+cancelled as unsent, and that succeeds later counts as succeeded, because it is paid for.
 """
 
 import random
@@ -20,6 +20,7 @@ from ittybatch.ledger.batches import end_better
 from ittybatch.ledger.counters import Moves
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.first_frame import take_first_frame
+from ittybatch.ledger.lending import reclaim
 from ittybatch.ledger.matching import MatchedAttempt, match_attempts
 from ittybatch.ledger.models import Attempt, Job
 from ittybatch.ledger.outbox import note_ended
@@ -133,6 +134,7 @@ class _Changes:
         self._moves = Moves()
         self._retry_at: dict[int, datetime] = {}
         self._revived: set[str] = set()
+        self._unclaimed: list[int] = []
 
     def apply(self, job: RemoteJob, row: MatchedAttempt | None) -> Verdict:
         """Decide what one outcome changes."""
@@ -149,7 +151,9 @@ class _Changes:
         self._end_attempt(job, row, ended_as)
         returned = row.returned
         if returned:
+            # Also if its job stays cancelled: the next batch's attempt needs another key.
             self._take_back(row)
+            returned = not row.cancelled_unsent or ended_as is AttemptState.SUCCEEDED
         current = row.number == row.attempt
         if current and (
             returned or row.state.in_flight or (late_success and row.state in _GIVEN_UP)
@@ -182,12 +186,14 @@ class _Changes:
     def _end_job(self, job: RemoteJob, row: MatchedAttempt) -> None:
         old = row.state
         if job.status is JobStatus.SUCCEEDED:
+            if row.cancelled_unsent:
+                self._unclaimed.append(row.id)
             row.state = JobState.SUCCEEDED
             self._successes.append(self._success(job, row))
         else:
             self._fail(job, row)
         self._moves.add(row.chunk_id, old, row.state)
-        if old in _GIVEN_UP:
+        if old.terminal:
             self._revived.add(row.batch_id)
 
     def _success(self, job: RemoteJob, row: MatchedAttempt) -> dict[str, Any]:
@@ -244,6 +250,7 @@ class _Changes:
         SET_TASK_ID.run(self._transaction, self._task_ids)
         END_ATTEMPT.run(self._transaction, self._attempts, now=self._transaction.now)
         SUCCEED.run(self._transaction, self._successes)
+        reclaim(self._transaction, self._unclaimed)
         FAIL.run(self._transaction, self._failures)
         RETRY.run(self._transaction, self._retries)
         self._moves.apply(self._transaction)

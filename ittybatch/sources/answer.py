@@ -191,7 +191,7 @@ def _regular(tokens: list[_Token], places: list[int]) -> tuple[_Columns, list[_T
     first, stride = places[0], places[1] - places[0]
     end = first + stride * len(places)
     row = tokens[first : places[1]]
-    texts = {offset: name for offset, name in _texts(row)}
+    texts = dict(_texts(row))
     columns: _Columns = {}
     for offset, token in enumerate(row):
         column: list[Any] = tokens[first + offset : end : stride]

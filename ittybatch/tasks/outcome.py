@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from prefect import State
-from prefect.states import Cancelled, Completed, Failed
+from prefect.states import Cancelled, Completed, Crashed, Failed
 
 from ittybatch.engine.plan_counts import not_submitted
 from ittybatch.engine.summary import BatchFailed, BatchStopped, BatchSummary, summarise
@@ -71,8 +71,11 @@ def unapproved_outcome(status: BatchStatus) -> State[BatchSummary]:
 
 
 def superseded_outcome() -> State[BatchSummary]:
-    """Build the final state of a run that another run has replaced."""
-    return Cancelled(message="Another flow run continues this batch.")
+    """Build the final state of a run that another run has replaced.
+
+    Not Cancelled: a waker that sees such a run takes it for an operator's cancel of the batch.
+    """
+    return Crashed(message="Another flow run continues this batch.")
 
 
 def summary_of(status: BatchStatus) -> str:

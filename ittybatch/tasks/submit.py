@@ -9,14 +9,15 @@ from ittybatch.engine.dispatch import Dispatched, Dispatcher
 from ittybatch.engine.pace import Pace
 from ittybatch.ittybit.errors import IttybitError
 from ittybatch.ledger import Ledger
+from ittybatch.ledger.legs import Leg
 from ittybatch.settings import Settings
 from ittybatch.tasks.step import step
 
 
 @step("submit")
-def submit(ledger: Ledger, settings: Settings, chunk: int) -> Dispatched:
+def submit(ledger: Ledger, settings: Settings, chunk: int, leg: Leg) -> Dispatched:
     """Send due jobs, and jobs that an earlier leg may have sent without recording the response."""
-    done = asyncio.run(_dispatch(ledger, settings, chunk))
+    done = asyncio.run(_dispatch(ledger, settings, chunk, leg))
     logger = get_run_logger()
     if done.total:
         logger.info(
@@ -35,7 +36,7 @@ def submit(ledger: Ledger, settings: Settings, chunk: int) -> Dispatched:
     return done
 
 
-async def _dispatch(ledger: Ledger, settings: Settings, chunk: int) -> Dispatched:
+async def _dispatch(ledger: Ledger, settings: Settings, chunk: int, leg: Leg) -> Dispatched:
     logger = get_run_logger()
 
     def warn(error: IttybitError, wait_s: float) -> None:
@@ -51,4 +52,5 @@ async def _dispatch(ledger: Ledger, settings: Settings, chunk: int) -> Dispatche
             webhook_url=settings.webhook_url,
             connection_id=settings.connection_id,
             pace=pace,
+            leg=leg,
         ).run()

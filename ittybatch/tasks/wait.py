@@ -6,7 +6,7 @@ from prefect.logging import get_run_logger
 
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.chunks import chunk_of
-from ittybatch.ledger.legs import Leg, begin_wait, has_news
+from ittybatch.ledger.legs import Leg, begin_wait, has_news, is_suspended
 from ittybatch.ledger.queries import batch_status
 from ittybatch.settings import Settings
 from ittybatch.tasks.leg import in_place, new_leg, suspend
@@ -28,7 +28,8 @@ def wait(ledger: Ledger, settings: Settings, leg: Leg, *, chunk: int | None = No
     Prefect suspends a run once per key, so the key contains the leg's number.
 
     Returns:
-        The next leg; None if another run has replaced this one.
+        The next leg; None if another run has replaced this one. The same leg if an operator
+        suspended the run in the Prefect UI meanwhile: its batch is held, so it has to end.
     """
     if in_place():
         _wait_in_process(ledger, settings, leg, chunk)
@@ -36,7 +37,7 @@ def wait(ledger: Ledger, settings: Settings, leg: Leg, *, chunk: int | None = No
     if chunk is not None and _linger(ledger, leg, chunk, settings.linger_s):
         return new_leg(ledger, leg.owner, after=leg)
     if not ledger.write(begin_wait, leg):
-        return None
+        return leg if ledger.read(is_suspended, leg) else None
     get_run_logger().info("Nothing to do until there is news: suspending.")
     kind = "batch-wait" if chunk is None else "chunk-leg"
     reason = ledger.read(_what_for, leg, chunk)
@@ -50,7 +51,8 @@ def _linger(ledger: Ledger, leg: Leg, chunk: int, at_most_s: float) -> bool:
     Returns:
         Whether there is a reason to continue.
     """
-    ledger.write(begin_wait, leg, in_place=True)
+    if not ledger.write(begin_wait, leg, in_place=True):
+        return False
     began = ended_at = time.monotonic()
     in_flight = ledger.read(chunk_of, chunk).in_flight
     while (now := time.monotonic()) - began < at_most_s and now - ended_at < _LULL_S:

@@ -10,10 +10,12 @@ from tests.sandbox.harness import KEY
 
 
 def dispatch(ledger: Ledger, url: str, chunk: int, **given: Any) -> Dispatched:  # noqa: ANN401
-    """Submit what is due of a chunk, each job with one request."""
+    """Submit what is due of a chunk, each job with one request unless `attempts` says otherwise."""
+    patience = {"attempts": given.pop("attempts", 1)}
+    patience["retry_wait_initial_s"] = given.pop("retry_wait_s", 0.5)
 
     async def run() -> Dispatched:
-        async with IttybitClient(KEY, base_url=url, attempts=1) as client:
+        async with IttybitClient(KEY, base_url=url, **patience) as client:
             return await Dispatcher(ledger, client, chunk, **given).run()
 
     return asyncio.run(run())

@@ -13,7 +13,7 @@ from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import end_batch, finish_planning, read_batch
 from ittybatch.ledger.chunks import chunk_of, finish_chunk, release_chunks
 from ittybatch.ledger.identity import batch_owner, owned_chunk
-from ittybatch.ledger.legs import Ending, Leg, ask, begin_leg, begin_wait, end_run
+from ittybatch.ledger.legs import Ending, Leg, ask, begin_leg, begin_wait, end_run, is_suspended
 from ittybatch.ledger.planning import NotPlanning, plan_page
 from ittybatch.ledger.queries import batch_status
 from ittybatch.ledger.states import BatchState, ChunkState
@@ -118,9 +118,13 @@ class FlowProcesses:
                 if self.ledger.write(ask, leg, flow_run):
                     yield
                     return self.prefect.suspend(flow_run)
-            elif (yield from self._see_through(batch, leg)):
+            else:
+                waits = yield from self._see_through(batch, leg)
                 yield
-                return self.prefect.suspend(flow_run)
+                if waits:
+                    return self.prefect.suspend(flow_run)
+                if waits is None:
+                    return self.prefect.finish(flow_run, StateType.CRASHED)
             yield
             if (yield from self._leave(leg, flow_run)):
                 return None
@@ -145,8 +149,8 @@ class FlowProcesses:
             yield
             found = self.ledger.read(read_batch, batch)
 
-    def _see_through(self, batch: str, leg: Leg) -> Generator[None, None, bool]:
-        """Release and wait; whether it waits, or has nothing to wait for any more."""
+    def _see_through(self, batch: str, leg: Leg) -> Generator[None, None, bool | None]:
+        """Release and wait; whether it waits, or may leave. None: another run has replaced it."""
         while True:
             self.ledger.write(release_chunks, batch, 2, MAX_IN_FLIGHT)
             yield
@@ -157,7 +161,10 @@ class FlowProcesses:
             if status.state is not BatchState.RUNNING and not billing:
                 return False
             yield
-            return self.ledger.write(begin_wait, leg)
+            if self.ledger.write(begin_wait, leg):
+                return True
+            if not self.ledger.read(is_suspended, leg):
+                return None
 
     def _leave(self, leg: Leg, flow_run: str) -> Generator[None, None, bool]:
         ending = self.ledger.write(end_run, leg)
@@ -196,5 +203,7 @@ class FlowProcesses:
             if self.ledger.write(begin_wait, leg):
                 yield
                 return self.prefect.suspend(flow_run)
-            break
+            if not self.ledger.read(is_suspended, leg):
+                break
+            yield
         return self.prefect.finish(flow_run, StateType.COMPLETED)

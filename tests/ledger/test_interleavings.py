@@ -1,11 +1,14 @@
 """Two processes at the same owner at once, on Postgres: one sees what the other did."""
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import select, text
 
 from ittybatch.ledger import Ledger, Transaction, runs
 from ittybatch.ledger.batches import read_batch
@@ -14,9 +17,12 @@ from ittybatch.ledger.control import cancel_batch, hold_batch, resume_batch
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.identity import batch_owner, chunk_owner
 from ittybatch.ledger.legs import Ending, begin_leg, begin_wait, end_run
+from ittybatch.ledger.models import Job
 from ittybatch.ledger.planning import NotPlanning, plan_page
-from ittybatch.ledger.states import BatchState, JobState, RunState
+from ittybatch.ledger.settlement import settle
+from ittybatch.ledger.states import BatchState, JobState, RunState, Verdict
 from ittybatch.ledger.stopping import suspended_in_prefect
+from ittybatch.ledger.submission import return_unsent
 from ittybatch.ledger.sweep import find_broken
 from tests.ledger import library
 
@@ -164,3 +170,60 @@ def test_a_run_is_replaced_while_its_batch_is_held_and_resumed(ledger: Ledger) -
         assert run is not None
         assert (run.generation, run.state) == (1, RunState.STARTING)
         _whole(ledger)
+
+
+def test_a_late_success_and_the_next_batch_want_the_same_key(ledger: Ledger) -> None:
+    """The first job was cancelled as unsent. One of both has the claim, and neither fails."""
+    for number in range(TIMES):
+        _, [sent] = library.claimed(ledger, library.job(f"{number}.mov"))
+        ledger.write(return_unsent, [(sent.job_id, sent.attempt)], 0)
+        ledger.write(cancel_batch, sent.batch_id, "enough")
+        marks = {"batch_id": sent.batch_id, "job_id": sent.job_key, "attempt": sent.attempt}
+        ended = replace(library.remote(f"late-{number}"), kind="video", metadata=marks)
+        [verdict], planned = _at_once(
+            ledger, (settle, [ended]), (_plan, library.new_batch(ledger).id, number)
+        )
+        assert (verdict, planned) == (Verdict.APPLIED, True)
+        assert _claims(ledger, sent.job_key) in ([True], [None, True])
+
+
+def test_a_claim_that_is_being_taken_stays_with_the_new_job(ledger: Ledger) -> None:
+    """The success waits for the other transaction, and finds the key claimed."""
+    _, [sent] = library.claimed(ledger, library.job("a.mov"))
+    ledger.write(return_unsent, [(sent.job_id, sent.attempt)], 0)
+    ledger.write(cancel_batch, sent.batch_id, "enough")
+    batch = library.new_batch(ledger).id
+    planned = threading.Event()
+
+    def plan_slowly(transaction: Transaction) -> None:
+        page = library.page(library.job("a.mov"), cursor="1")
+        plan_page(transaction, batch, page, after=None, chunk_size=1)
+        planned.set()
+        _wait_for_a_blocked_session(transaction)
+
+    marks = {"batch_id": sent.batch_id, "job_id": sent.job_key, "attempt": sent.attempt}
+    ended = replace(library.remote("late"), kind="video", metadata=marks)
+    with ThreadPoolExecutor(1) as pool:
+        planning = pool.submit(ledger.write, plan_slowly)
+        assert planned.wait(20)
+        settled = ledger.write(settle, [ended])
+        planning.result(20)
+    assert settled == [Verdict.APPLIED]
+    rows = ledger.read(lambda tx: tx.rows(select(Job.state, Job.claim).order_by(Job.id)))
+    assert [tuple(row) for row in rows] == [(JobState.SUCCEEDED, None), (JobState.PLANNED, True)]
+
+
+def _claims(ledger: Ledger, key: str) -> list[bool | None]:
+    query = select(Job.claim).where(Job.job_key == key).order_by(Job.id)
+    return [row.claim for row in ledger.read(lambda tx: tx.rows(query))]
+
+
+def _wait_for_a_blocked_session(transaction: Transaction) -> None:
+    """Wait until another session waits for this transaction."""
+    blocked = text(
+        "SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+    )
+    deadline = time.monotonic() + 15
+    while not transaction.rows(blocked):
+        assert time.monotonic() < deadline, "nobody waits"
+        time.sleep(0.02)

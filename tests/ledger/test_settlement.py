@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import select, update
@@ -18,7 +19,7 @@ from ittybatch.ledger.overdue import note_polled, overdue_jobs
 from ittybatch.ledger.queries import batch_status
 from ittybatch.ledger.settlement import expire, settle
 from ittybatch.ledger.states import AttemptState, BatchState, JobState, Verdict
-from ittybatch.ledger.submission import claim_due, return_unsent, unanswered
+from ittybatch.ledger.submission import Submission, claim_due, return_unsent, unanswered
 from tests.ledger import library
 
 
@@ -311,16 +312,59 @@ def test_an_attempt_that_left_after_it_was_returned_counts(
     assert ledger.write(recount, batch) == []
 
 
-def test_a_key_that_another_batch_has_used_brings_its_job_to_the_new_batch(ledger: Ledger) -> None:
-    """A late request of a cancelled batch made the job; the next batch sends the same key."""
+def _cancelled_as_unsent(ledger: Ledger) -> tuple[Submission, dict[str, Any]]:
+    """A job that nobody found at Ittybit; and what Ittybit echoes once it was sent after all."""
     _, [sent] = library.claimed(ledger, library.job("a.mov"))
     ledger.write(return_unsent, [(sent.job_id, sent.attempt)], 0)
     ledger.write(cancel_batch, sent.batch_id, "enough")
     marks = {"batch_id": sent.batch_id, "job_id": sent.job_key, "attempt": sent.attempt}
-    ended = replace(library.remote("late-0"), kind="video", metadata=marks)
+    return sent, {"kind": "video", "metadata": marks}
+
+
+def _claims(ledger: Ledger) -> list[tuple[int, bool | None]]:
+    rows = ledger.read(lambda tx: tx.rows(select(Job.id, Job.claim).order_by(Job.id)))
+    return [(row.id, row.claim) for row in rows]
+
+
+def test_a_success_of_a_job_that_was_cancelled_as_unsent_is_not_bought_again(
+    ledger: Ledger,
+) -> None:
+    """Its process was frozen with it, and sent it after the cancel: it is paid for."""
+    sent, given = _cancelled_as_unsent(ledger)
+    ended = replace(library.remote("late"), **given)
+    assert ledger.write(settle, [ended, ended]) == [Verdict.APPLIED, Verdict.DUPLICATE]
+    [row] = library.rows(ledger, sent.batch_id)
+    assert (row.state, row.task_id) == (JobState.SUCCEEDED, "late")
+    status = ledger.read(batch_status, sent.batch_id)
+    assert (status.state, status.counts["cancelled"]) == (BatchState.CANCELLED, 0)
+    assert ledger.write(recount, sent.batch_id) == []
+    assert _claims(ledger) == [(sent.job_id, True)]
+    assert library.rows(ledger, library.planned_batch(ledger, library.job("a.mov"))) == []
+
+
+@pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.CANCELLED])
+def test_a_failure_of_a_job_that_was_cancelled_as_unsent_only_uses_up_its_key(
+    ledger: Ledger, status: JobStatus
+) -> None:
+    """The next batch makes the job: under the old key Ittybit would answer with a conflict."""
+    sent, given = _cancelled_as_unsent(ledger)
+    ended = replace(library.remote("late", status, error=JobError("timeout", "slow")), **given)
     assert ledger.write(settle, [ended]) == [Verdict.LATE]
+    [row] = library.rows(ledger, sent.batch_id)
+    assert row.state is JobState.CANCELLED
+    assert ledger.write(recount, sent.batch_id) == []
+    _, [again] = library.claimed(ledger, library.job("a.mov"))
+    assert (again.attempt, again.idempotency_key != sent.idempotency_key) == (2, True)
+
+
+def test_a_key_that_another_batch_has_used_brings_its_job_to_the_new_batch(ledger: Ledger) -> None:
+    """A late request of a cancelled batch made the job; the next batch had begun by then."""
+    sent, given = _cancelled_as_unsent(ledger)
     chunk, [again] = library.claimed(ledger, library.job("a.mov"))
     assert again.idempotency_key == sent.idempotency_key
+    ended = replace(library.remote("late-0"), **given)
+    assert ledger.write(settle, [ended]) == [Verdict.APPLIED]
+    assert _claims(ledger) == [(sent.job_id, None), (again.job_id, True)]
     library.accept(ledger, [again], "late")
     assert ledger.write(settle, [ended]) == [Verdict.APPLIED]
     assert library.place(ledger, chunk).succeeded == 1

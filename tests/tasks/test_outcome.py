@@ -112,7 +112,7 @@ def test_a_chunks_run_never_fails_for_its_jobs(*, held: bool) -> None:
 
 def test_a_run_that_was_replaced_is_no_failure() -> None:
     """Nor does it pass for the end of its batch."""
-    assert superseded_outcome().name == "Cancelled"
+    assert superseded_outcome().name == "Crashed"
 
 
 @pytest.mark.parametrize("deployed", [False, True])
