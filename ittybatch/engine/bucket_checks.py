@@ -8,7 +8,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from prefect.client.schemas.objects import StateType
 
 from ittybatch.engine.finding import Finding, Grade
-from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable, RunStatus, open_flow_runs
+from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable, open_flow_runs
+from ittybatch.engine.run_status import RunStatus
 from ittybatch.errors import IttybatchError
 from ittybatch.sources.s3 import SCHEME, failure, payer, s3_client, split_uri
 

@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -27,6 +26,7 @@ from prefect.settings import get_current_settings
 from prefect.states import Crashed
 
 from ittybatch.engine.prefect_pages import flow_run_url
+from ittybatch.engine.run_status import RunStatus
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.redaction import redacted
 
@@ -34,8 +34,10 @@ RESUME_EVENT = "ittybatch.run.ready"
 CHUNK_DEPLOYMENT = "process-chunk/process-chunk"
 BATCH_DEPLOYMENT = "run-batch/adhoc"
 _BATCH_FLOW = FlowFilter(name=FlowFilterName(any_=["run-batch"]))
+_BATCHES_AND_CHUNKS = FlowFilter(name=FlowFilterName(any_=["run-batch", "process-chunk"]))
 # Prefect's API returns at most this many rows per request.
 _PAGE = 200
+_MOST_PAGES = 50
 _MAX_REASON_CHARS = 500
 _COMPARE_CLOCKS_EVERY_S = 60.0
 # The header has whole seconds, and a busy server renews it late.
@@ -67,43 +69,6 @@ class PrefectUnavailable(IttybatchError):
 
 class NoDeployment(PrefectUnavailable):
     """Prefect does not have this deployment."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunStatus:
-    """The state of a flow run in Prefect.
-
-    Args:
-        type: The state's type.
-        name: The state's name.
-        since: When the run entered it, by this machine's clock.
-        message: The state's message.
-    """
-
-    type: StateType
-    name: str
-    since: datetime
-    message: str | None = None
-
-    @property
-    def suspended(self) -> bool:
-        """Whether the run can be resumed."""
-        return self.type is StateType.PAUSED
-
-    @property
-    def ended(self) -> bool:
-        """Whether Prefect has finished with the run."""
-        return self.type in {
-            StateType.COMPLETED,
-            StateType.FAILED,
-            StateType.CRASHED,
-            StateType.CANCELLED,
-            StateType.CANCELLING,
-        }
-
-    def age_s(self) -> float:
-        """Seconds since the run entered this state."""
-        return (datetime.now(UTC) - self.since).total_seconds()
 
 
 class FlowRuns:
@@ -217,13 +182,36 @@ class FlowRuns:
             )
         )
 
-    def _find(self, wanted: FlowRunFilter, flow: FlowFilter | None = None) -> dict[str, RunStatus]:
+    def holding_slots(self) -> dict[str, RunStatus]:
+        """Read the deployed runs of batches and chunks that take up a slot, at most 10,000.
+
+        Raises:
+            PrefectUnavailable: Prefect does not answer.
+        """
+        wanted = FlowRunFilter(
+            deployment_id=FlowRunFilterDeploymentId(is_null_=False),
+            state=FlowRunFilterState(
+                type=FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING])
+            ),
+        )
+        found: dict[str, RunStatus] = {}
+        for number in range(_MOST_PAGES):
+            page = self._find(wanted, _BATCHES_AND_CHUNKS, offset=number * _PAGE)
+            found |= page
+            if len(page) < _PAGE:
+                break
+        return found
+
+    def _find(
+        self, wanted: FlowRunFilter, flow: FlowFilter | None = None, *, offset: int = 0
+    ) -> dict[str, RunStatus]:
         with translating_errors("read flow runs"):
             runs = self._client.read_flow_runs(
                 flow_filter=flow,
                 flow_run_filter=wanted,
                 sort=FlowRunSort.EXPECTED_START_TIME_ASC,
                 limit=_PAGE,
+                offset=offset,
             )
             ahead = self.server_ahead() if runs else timedelta()
         return {
@@ -232,6 +220,8 @@ class FlowRuns:
                 run.state.name or "",
                 run.state.timestamp - ahead,
                 run.state.message,
+                run.tags,
+                chunk if isinstance(chunk := run.parameters.get("chunk_id"), int) else None,
             )
             for run in runs
             if run.state is not None

@@ -12,7 +12,8 @@ from typing import Any
 
 import httpx
 
-from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable, RunStatus
+from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable
+from ittybatch.engine.run_status import RunStatus
 from ittybatch.ittybit.redaction import without_secrets
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.notices import (

@@ -6,7 +6,7 @@ from prefect.settings import get_current_settings
 
 from ittybatch.engine.flow_runs import open_flow_runs
 from ittybatch.engine.polling import poll_silent
-from ittybatch.engine.tidying import tidy
+from ittybatch.engine.tidying import end_left_behind, tidy
 from ittybatch.engine.waking import Waker
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.counters import recount_all
@@ -56,6 +56,8 @@ async def reconcile(settings: Settings, ledger: Ledger) -> dict[str, int]:
                 for how, owners in woken.by_kind():
                     name = f"runs {how}"
                     done[name] = done.get(name, 0) + len(owners)
+            stuck = end_left_behind(ledger, flow_runs, settings.lease_s)
+            done["stuck runs of batches and chunks ended"] = len(stuck)
             done["stuck runs of reconcile and steer-batch ended"] = len(tidy(flow_runs))
     # For people to look at, so after everything that waits for it.
     count_changed_shares(ledger)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ittybatch.errors import IttybatchError
-from ittybatch.ledger import Ledger
-from ittybatch.ledger.actions import Asker, end_action, record_action
+from ittybatch.ledger import Ledger, Transaction
+from ittybatch.ledger.actions import Asker, OwnRecord, end_action, record_action
 from ittybatch.ledger.database import LedgerUnavailable
 
 logger = logging.getLogger(__name__)
@@ -78,9 +78,13 @@ def _begin(
     batch: str | None,
     details: Mapping[str, Any] | None,
 ) -> int | None:
-    try:
-        return ledger.write(
-            record_action,
+    own = OwnRecord()
+
+    def begin(transaction: Transaction) -> int:
+        if own.number is not None and own.is_committed(transaction):
+            return own.number
+        number = record_action(
+            transaction,
             actor=asker.name,
             via=asker.via,
             action=action,
@@ -88,6 +92,10 @@ def _begin(
             batch=batch,
             details=details,
         )
+        return own.note(transaction, number)
+
+    try:
+        return ledger.write(begin)
     except LedgerUnavailable as error:
         logger.warning("%s by %s is not among the recorded actions: %s", action, asker.name, error)
         return None

@@ -7,8 +7,9 @@ from datetime import datetime
 from prefect.client.schemas.objects import StateType
 from prefect.states import Failed
 
-from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable, RunStatus
+from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable
 from ittybatch.engine.orders import make_run
+from ittybatch.engine.run_status import RunStatus
 from ittybatch.ledger import Ledger, Transaction, identity, runs
 from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.control import cancel_batch, cancel_chunk

@@ -1,6 +1,6 @@
 """Steer a batch: approve, pause, resume, cancel, tune."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from prefect.settings import get_current_settings
@@ -11,7 +11,7 @@ from ittybatch.engine.tuning import CannotTune, Tuning, tune_batch
 from ittybatch.engine.waking import Waker
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger, Transaction
-from ittybatch.ledger.actions import PARTLY, Asker, Via, end_action, record_action
+from ittybatch.ledger.actions import PARTLY, Asker, OwnRecord, Via, end_action, record_action
 from ittybatch.ledger.batches import job_totals, read_batch
 from ittybatch.ledger.control import approve, cancel_batch, pause_batch, resume_batch
 from ittybatch.ledger.runs import unmade_runs
@@ -162,7 +162,7 @@ def change_batch(
     try:
         return ledger.write(lever.pull)
     except (CannotSteer, CannotTune) as error:
-        error.record = ledger.write(lever.record, str(error), refused=True)
+        error.record = ledger.write(lever.refuse, str(error))
         raise
 
 
@@ -178,14 +178,19 @@ def _follow_up(ledger: Ledger, settings: Settings, action: Action, done: Steered
             return done
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Lever:
-    """One action on a batch: what changes the ledger, and the record of it, in a transaction."""
+    """One action on a batch: what changes the ledger, and the record of it, in a transaction.
+
+    A transaction whose COMMIT got no answer is repeated: it changes nothing a second time.
+    """
 
     batch: str
     action: Action
     asker: Asker
     changes: Tuning
+    done: Steered | None = None
+    own: OwnRecord = field(default_factory=OwnRecord)
 
     def pull(self, transaction: Transaction) -> Steered:
         """Change the batch, and record that.
@@ -194,6 +199,8 @@ class _Lever:
             CannotSteer: The batch's state does not allow the action.
             CannotTune: The changes are invalid for this batch.
         """
+        if self.done is not None and self.own.is_committed(transaction):
+            return self.done
         cancelled = self._change(transaction)
         state = read_batch(transaction, self.batch).state
         wanted = _RESULTS.get(self.action, state)
@@ -206,12 +213,18 @@ class _Lever:
             for name in self.changes.model_dump(exclude_none=True)
         )
         done = Steered(self.batch, state, cancelled, in_flight, changed=changed)
-        number = self.record(transaction, done.describe(), refused=False)
-        return replace(done, record=number)
+        number = self._record(transaction, done.describe(), refused=False)
+        self.done = replace(done, record=number)
+        return self.done
 
-    def record(self, transaction: Transaction, outcome: str, *, refused: bool) -> int:
-        """Record the action and its outcome."""
-        return record_action(
+    def refuse(self, transaction: Transaction, why: str) -> int:
+        """Record that the action was refused, and why."""
+        if self.own.number is not None and self.own.is_committed(transaction):
+            return self.own.number
+        return self._record(transaction, why, refused=True)
+
+    def _record(self, transaction: Transaction, outcome: str, *, refused: bool) -> int:
+        number = record_action(
             transaction,
             actor=self.asker.name,
             via=self.asker.via,
@@ -221,6 +234,7 @@ class _Lever:
             details=self.changes.model_dump(mode="json", exclude_none=True),
             refused=refused,
         )
+        return self.own.note(transaction, number)
 
     def _change(self, transaction: Transaction) -> int:
         """Change the batch; return how many jobs were cancelled."""

@@ -1,20 +1,29 @@
-"""End runs of reconcile and steer-batch that are stuck or no longer needed.
+"""End flow runs that are stuck or no longer needed.
 
-The ledger tracks the runs of batches and chunks, but not these. If its worker is killed, a run
-stays Pending or Running in Prefect forever and occupies a slot of the work pool. After a night
-without a worker, a hundred of them are Late, although one is enough.
+If its worker is killed, a run stays Pending or Running in Prefect forever and occupies a slot of
+the work pool. The ledger tracks the runs of batches and chunks, but not those of reconcile and
+steer-batch, and not those that it has replaced or ended: Prefect may not have answered when it was
+to be told, or the host may have died before its run could tell its end. After a night without a
+worker, a hundred runs of reconcile are Late, although one is enough.
 """
 
 from prefect.client.schemas.objects import StateType
 from prefect.states import Cancelled
 
-from ittybatch.engine.flow_runs import FlowRuns, RunStatus
+from ittybatch.engine.flow_runs import FlowRuns
+from ittybatch.engine.run_status import RunStatus
+from ittybatch.ledger import Ledger
+from ittybatch.ledger.left_behind import Candidate, left_behind
 
 RECONCILE_DEPLOYMENT = "reconcile/reconcile"
 STEER_DEPLOYMENT = "steer-batch/steer-batch"
 # Slow machines need a minute to start a process. A reconcile that takes longer than this still
 # continues; only Prefect shows it as ended.
 _LONGEST_S = {StateType.PENDING: 120.0, StateType.RUNNING: 1800.0}
+
+
+_BATCH_TAG = "batch:"
+_SLOWEST_START_S = 60.0
 
 
 def tidy(flow_runs: FlowRuns) -> list[str]:
@@ -41,3 +50,36 @@ def tidy(flow_runs: FlowRuns) -> list[str]:
 
 def _is_late(status: RunStatus) -> bool:
     return status.name == "Late"
+
+
+def end_left_behind(ledger: Ledger, flow_runs: FlowRuns, lease_s: float) -> list[str]:
+    """End runs of batches and chunks that the ledger has ended or replaced for a lease.
+
+    Args:
+        ledger: The ledger of the batches. Runs of batches that it does not have are left alone.
+        flow_runs: Access to the flow runs in Prefect.
+        lease_s: Seconds without a heartbeat after which a leg counts as dead.
+
+    Returns:
+        The flow runs that were ended.
+
+    Raises:
+        PrefectUnavailable: Prefect does not answer.
+    """
+    lease_s = max(lease_s, _SLOWEST_START_S)
+    candidates = [
+        Candidate(flow_run, _batch_of(status), status.chunk)
+        for flow_run, status in flow_runs.holding_slots().items()
+        if status.age_s() >= lease_s
+    ]
+    if not candidates:
+        return []
+    stuck = ledger.read(left_behind, candidates, lease_s)
+    for flow_run in stuck:
+        flow_runs.give_up(flow_run, "Its process no longer responds, and its work has gone on.")
+    return stuck
+
+
+def _batch_of(status: RunStatus) -> str | None:
+    tags = [tag.removeprefix(_BATCH_TAG) for tag in status.tags if tag.startswith(_BATCH_TAG)]
+    return tags[0] if tags else None

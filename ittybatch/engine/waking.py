@@ -13,10 +13,11 @@ from datetime import datetime
 import httpx
 from prefect.client.schemas.objects import StateType
 
-from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable, RunStatus
+from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable
 from ittybatch.engine.notices import Notices
 from ittybatch.engine.orders import make_run
 from ittybatch.engine.replacing import Replacer, Woken, age_s, is_dead, was_cancelled
+from ittybatch.engine.run_status import RunStatus
 from ittybatch.ledger import Ledger, legs, runs
 from ittybatch.ledger.database import LedgerUnavailable
 from ittybatch.ledger.recorded import ledger_time

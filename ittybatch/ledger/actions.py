@@ -119,6 +119,34 @@ def record_action(
     return int(added.scalar_one())
 
 
+@dataclass(slots=True)
+class OwnRecord:
+    """What a transition recorded when it was first tried.
+
+    A COMMIT whose answer was lost may have been made. `Ledger.write` then repeats the transition,
+    which finds its own record, and must take that for its success.
+
+    Args:
+        number: The record's number; None if nothing was tried yet.
+        at: When it was made. After a rollback, SQLite gives its number to another record.
+    """
+
+    number: int | None = None
+    at: datetime | None = None
+
+    def note(self, transaction: Transaction, number: int) -> int:
+        """Remember a record of this transaction; return its number."""
+        self.number, self.at = number, transaction.now
+        return number
+
+    def is_committed(self, transaction: Transaction) -> bool:
+        """Whether the record of an earlier try is in the ledger."""
+        if self.number is None:
+            return False
+        found = read_action(transaction, self.number)
+        return found is not None and found.at == self.at
+
+
 def end_action(
     transaction: Transaction,
     number: int,

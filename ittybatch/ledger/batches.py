@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import ColumnElement, func, insert, select, update
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import identity
@@ -218,35 +218,55 @@ def end_batch(transaction: Transaction, batch: str) -> OpenBatch:
     unfinished = select(func.count()).where(
         Chunk.batch_id == batch, Chunk.state != ChunkState.DONE.value
     )
-    if transaction.execute(unfinished).scalar_one() == 0:
+    # Requests may still add chunks to a batch that accepts them.
+    running = (Batch.state == BatchState.RUNNING.value, Batch.accepts_until.is_(None))
+    may_end = _lock(transaction, batch, *running)
+    if may_end and transaction.execute(unfinished).scalar_one() == 0:
+        # A job that was given up may succeed at this moment. Settlement locks its chunk: what came
+        # before this lock is counted, and what comes after it finds a batch that has ended.
+        transaction.execute(
+            select(Chunk.id)
+            .where(Chunk.batch_id == batch, Chunk.failed + Chunk.expired > 0)
+            .order_by(Chunk.id)
+            .with_for_update(read=True)
+        )
         totals = job_totals(transaction, batch)
         bad = totals["failed"] + totals["cancelled"] + totals["expired"]
         state = BatchState.SOME_FAILED if bad else BatchState.SUCCEEDED
-        changed = transaction.execute(
+        transaction.execute(
             update(Batch)
-            .where(
-                Batch.id == batch,
-                Batch.state == BatchState.RUNNING.value,
-                # Requests may still add chunks.
-                Batch.accepts_until.is_(None),
-            )
+            .where(Batch.id == batch)
             .values(state=state.value, ended_at=transaction.now)
         )
         # A queue is drained every few minutes: batches that found nothing are no news.
-        if changed.rowcount and totals["jobs"]:
+        if totals["jobs"]:
             notify(transaction, Event.ENDED, batch, state=state.value, counts=totals)
     return read_batch(transaction, batch)
 
 
 def end_better(transaction: Transaction, batch: str) -> None:
-    """Mark a batch as succeeded if its last given-up job succeeded after the batch ended."""
+    """Mark a batch as succeeded if its last given-up job succeeded after the batch ended.
+
+    The caller has locked the job's chunk. The batch is locked only if it has ended: nothing that
+    holds the lock of such a batch waits for a chunk.
+    """
+    # Of two jobs that succeed at once, in two chunks, the later one counts both.
+    if not _lock(transaction, batch, Batch.state == BatchState.SOME_FAILED.value):
+        return
     totals = job_totals(transaction, batch)
     if totals["succeeded"] == totals["jobs"]:
         transaction.execute(
-            update(Batch)
-            .where(Batch.id == batch, Batch.state == BatchState.SOME_FAILED.value)
-            .values(state=BatchState.SUCCEEDED.value)
+            update(Batch).where(Batch.id == batch).values(state=BatchState.SUCCEEDED.value)
         )
+
+
+def _lock(transaction: Transaction, batch: str, *which: ColumnElement[bool]) -> bool:
+    """Lock a batch's row if it meets all conditions; whether it does.
+
+    Rows that refer to the batch may be inserted meanwhile.
+    """
+    of_batch = select(Batch.id).where(Batch.id == batch, *which)
+    return bool(transaction.rows(of_batch.with_for_update(key_share=True)))
 
 
 def job_totals(transaction: Transaction, batch: str) -> dict[str, int]:

@@ -42,7 +42,8 @@ R = TypeVar("R")
 
 BUSY_TIMEOUT_S = 30
 # Deadlock, serialization failure, lock timeout, a session that the server ended because it was
-# idle, lost connection: the transaction was rolled back.
+# idle, lost connection: the transaction was rolled back. A server that accepts no writes counts as
+# a lost connection (`sessions`).
 _TRANSIENT_SQLSTATES = (
     *("40001", "40P01", "55P03", "25P03", "57P01", "57P02", "57P03"),
     *("08", "53300"),
@@ -322,6 +323,11 @@ def _unavailable(engine: Engine, error: Exception) -> LedgerUnavailable:
     remedy = "Check DATABASE_URL, then run `ittybatch doctor`."
     if "no such" in detail or "does not exist" in detail:
         remedy = "Run `ittybatch db upgrade`."
+    elif "read-only transaction" in detail:
+        remedy = (
+            "The server accepts no writes, as a standby does. Set DATABASE_URL to the primary, "
+            "then run `ittybatch doctor`."
+        )
     elif "pooling mode" in detail:
         remedy = "Set pool_mode = transaction, or session, for this database in the pooler."
     return LedgerUnavailable(f"The ledger at {where} cannot be used: {detail}.", remedy=remedy)

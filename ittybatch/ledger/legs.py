@@ -227,12 +227,12 @@ def _next_event(transaction: Transaction, chunk: int) -> datetime | None:
         reopens: datetime = row.closed_until
         return reopens
     soonest = now + timedelta(seconds=_SHORTEST_WAIT_S)
+    # A job that is claimed without a time is in no leg's hands: a leg records what became of each
+    # claim before it waits. The COMMIT of this one got no answer, and the claim was repeated.
+    unsent = Job.state.in_([JobState.PLANNED.value, JobState.SUBMITTING.value])
     times = transaction.execute(
         select(
-            func.min(
-                case((Job.state == JobState.PLANNED.value, func.coalesce(Job.not_before, now)))
-            ),
-            func.min(case((Job.state == JobState.SUBMITTING.value, Job.not_before))),
+            func.min(case((unsent, func.coalesce(Job.not_before, now)))),
             func.min(case((Job.state != JobState.PLANNED.value, Job.deadline_at))),
         ).where(
             Job.chunk_id == chunk,

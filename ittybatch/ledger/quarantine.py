@@ -6,7 +6,7 @@ makes it again until its source or options change, or an operator releases it.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -186,7 +186,7 @@ def release_some(ledger: Ledger, wanted: HeldFilter, *, most: int | None = None)
     before: int | None = None
     looked_at = 0
     while chunks := ledger.read(_next_chunks, wanted, before, _CHUNKS_AT_ONCE):
-        count = ledger.write(_release_in, chunks, wanted, most)
+        count = ledger.write(_Release(chunks, wanted, most).make)
         yield count
         before = chunks[-1]
         looked_at += len(chunks)
@@ -272,12 +272,38 @@ def _jobs(chunks: Sequence[int], wanted: HeldFilter) -> Select[Any]:
     return query.where(*wanted.conditions(chunks)).order_by(Job.chunk_id.desc(), Job.id)
 
 
-def _release_in(
-    transaction: Transaction, chunks: Sequence[int], wanted: HeldFilter, most: int | None
-) -> int:
-    rows = transaction.rows(_jobs(chunks, wanted).with_for_update(of=Job))
-    ids = [row.id for row in rows if wanted.fits(row)][:most]
+@dataclass(slots=True)
+class _Release:
+    """A release of the jobs of some chunks.
+
+    Args:
+        chunks: The chunks.
+        wanted: Which of their jobs.
+        most: How many at most; None for all.
+        tried: The jobs that it released when it was first tried. If the answer to its COMMIT was
+            lost, it may be repeated after it was made.
+    """
+
+    chunks: Sequence[int]
+    wanted: HeldFilter
+    most: int | None
+    tried: list[int] = field(default_factory=list)
+
+    def make(self, transaction: Transaction) -> int:
+        """Release the jobs; return how many."""
+        if self.tried and not self._still_held(transaction):
+            return len(self.tried)
+        rows = transaction.rows(_jobs(self.chunks, self.wanted).with_for_update(of=Job))
+        self.tried = [row.id for row in rows if self.wanted.fits(row)][: self.most]
+        for part in _parts(self.tried):
+            transaction.execute(update(Job).where(Job.id.in_(part)).values(claim=None))
+        return len(self.tried)
+
+    def _still_held(self, transaction: Transaction) -> bool:
+        held = select(Job.id).where(Job.claim.is_not(None)).limit(1)
+        return any(transaction.rows(held.where(Job.id.in_(part))) for part in _parts(self.tried))
+
+
+def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
     for start in range(0, len(ids), _ROWS_AT_ONCE):
-        part = ids[start : start + _ROWS_AT_ONCE]
-        transaction.execute(update(Job).where(Job.id.in_(part)).values(claim=None))
-    return len(ids)
+        yield ids[start : start + _ROWS_AT_ONCE]

@@ -210,7 +210,7 @@ def replace_run(
     place = lock_place(transaction, owner)
     if place is None or place.run.generation != generation:
         return False
-    if seen is not None and _has_moved(place, seen):
+    if seen is not None and has_moved(place, seen):
         return False
     if not _may_replace(place):
         move(transaction, Move.END, Run.owner == owner, wake_at=None)
@@ -224,6 +224,13 @@ def replace_run(
             **next_generation(transaction),
         )
     )
+
+
+def has_moved(place: Place, seen: OwnedRun) -> bool:
+    """Whether a run has moved, or sent a heartbeat, since it was read: its process is alive."""
+    run = place.run
+    was = (seen.generation, seen.state, seen.leg)
+    return (run.generation, run.state, run.leg) != was or run.heartbeat_at > seen.heartbeat_at
 
 
 def hand_over(transaction: Transaction, owner: str, generation: int) -> None:
@@ -274,11 +281,6 @@ def _may_replace(place: Place) -> bool:
     if identity.owned_chunk(place.run.owner) is not None:
         return place.needs_run
     return place.batch_state is not BatchState.HELD
-
-
-def _has_moved(place: Place, seen: OwnedRun) -> bool:
-    run = place.run
-    return (run.state, run.leg) != (seen.state, seen.leg) or run.heartbeat_at > seen.heartbeat_at
 
 
 def _not_backing_off(transaction: Transaction) -> Any:  # noqa: ANN401  a condition

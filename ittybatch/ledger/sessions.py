@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import InvalidatePoolError
 
 from ittybatch.errors import ConfigurationError
@@ -23,6 +23,8 @@ _CHECKED_AT = "ittybatch_checked_at"
 _CHECK_AFTER_S = 1.0
 # The execution option that carries the rows of a COPY ... FROM STDIN.
 COPIED_ROWS = "ittybatch_copied_rows"
+# Postgres: a write in a transaction that may only read, as on a standby.
+_READ_ONLY = "25006"
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _REMEDIES = {
     "schema": "Remove it. The ledger is in the first schema of the role's search_path: "
@@ -130,7 +132,17 @@ def create_postgres_engine(url: URL, limits: SessionLimits) -> Engine:
     event.listen(engine, "checkout", check)
     event.listen(engine, "begin", begin)
     event.listen(engine, "do_execute", _copy)
+    event.listen(engine, "handle_error", _leave_standby)
     return engine
+
+
+def _leave_standby(context: ExceptionContext) -> None:
+    """Drop all connections to a server that accepts no writes: after a failover, another one does.
+
+    The transaction was rolled back, and is made again on a new connection.
+    """
+    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+        context.is_disconnect = True
 
 
 def _copy(cursor: Any, statement: str, _parameters: Any, context: Any) -> bool:  # noqa: ANN401

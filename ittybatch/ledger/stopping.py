@@ -12,7 +12,7 @@ from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.legs import Leg
 from ittybatch.ledger.models import Batch, Run
 from ittybatch.ledger.run_moves import Move, lock_place, move, wake
-from ittybatch.ledger.runs import OwnedRun, end_runs
+from ittybatch.ledger.runs import OwnedRun, end_runs, has_moved
 from ittybatch.ledger.states import BatchState
 
 
@@ -49,7 +49,7 @@ def give_up(transaction: Transaction, seen: OwnedRun, reason: str) -> Stopped:
         reason: Why, for the batch's record.
     """
     place = lock_place(transaction, seen.owner, exclusive=True)
-    if place is None or (place.run.generation, place.run.state) != (seen.generation, seen.state):
+    if place is None or has_moved(place, seen):
         return Stopped.MOVED
     hold_batch(transaction, seen.batch_id, reason)
     if _state(transaction, seen.batch_id) is BatchState.HELD:

@@ -13,14 +13,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from ittybatch.engine.flow_runs import (
-    PrefectUnavailable,
-    RunStatus,
-    open_flow_runs,
-    require_prefect,
-)
+from ittybatch.engine.flow_runs import PrefectUnavailable, open_flow_runs, require_prefect
 from ittybatch.engine.options import RunOptions
 from ittybatch.engine.recording import recorded
+from ittybatch.engine.run_status import RunStatus
 from ittybatch.engine.starting import start_batch
 from ittybatch.errors import IttybatchError
 from ittybatch.intake.addresses import check_address

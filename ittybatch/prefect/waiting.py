@@ -53,6 +53,7 @@ def wait_suspended(run: EndsSometime[T], *, timeout_s: float | None = None) -> T
         JobFailed: A job did not succeed.
         NoBatch: The batch's flow run ended before it had begun a batch.
         LegInterrupted: Prefect refuses to suspend this flow run.
+        PrefectUnavailable: Prefect does not answer.
         LedgerUnavailable: The ledger cannot be reached.
     """
     from ittybatch.ledger.waiters import begin_waiting, finish_waiting  # noqa: PLC0415  imports

@@ -9,6 +9,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from pydantic import ConfigDict, Field
 
+from ittybatch.engine.flow_runs import translating_errors
 from ittybatch.engine.steering import Action, CannotSteer, change_batch
 from ittybatch.engine.tuning import Tuning
 from ittybatch.ledger import Ledger
@@ -80,14 +81,19 @@ def _wait_in_process(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: 
 
 
 def _ask(batch: OpenBatch, settings: Settings, leg: int) -> Approval:
-    """Suspend the run with a form; return the answer once someone has submitted it."""
+    """Suspend the run with a form; return the answer once someone has submitted it.
+
+    Raises:
+        PrefectUnavailable: Prefect does not answer. The run that replaces this one asks again.
+    """
     form = Approval.with_initial_data(
         description=f"**{batch.reason}**\n\nThe plan is among this run's artifacts. In the "
         f"terminal: `ittybatch approve {batch.id}`, or `ittybatch cancel {batch.id}`."
     )
-    answer = suspend_flow_run(
-        wait_for_input=form, key=f"approval-{leg}", timeout=int(settings.suspend_timeout_s)
-    )
+    with translating_errors("ask for approval"):
+        answer = suspend_flow_run(
+            wait_for_input=form, key=f"approval-{leg}", timeout=int(settings.suspend_timeout_s)
+        )
     return Approval(decision=answer.decision)
 
 

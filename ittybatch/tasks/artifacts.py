@@ -1,9 +1,10 @@
 """Publish a batch's plan, progress, results and report as artifacts in the Prefect UI."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import Any, ParamSpec
 from uuid import UUID
 
 from prefect.artifacts import (
@@ -18,10 +19,13 @@ from prefect.client.schemas.filters import (
     ArtifactFilterFlowRunId,
     ArtifactFilterKey,
 )
+from prefect.exceptions import ObjectNotFound
+from prefect.logging import get_run_logger
 
 from ittybatch.engine.advice import advise, outlook
 from ittybatch.engine.amounts import format_bytes, format_count, format_duration, format_total
 from ittybatch.engine.estimate import Estimate
+from ittybatch.engine.flow_runs import PrefectUnavailable, translating_errors
 from ittybatch.engine.naming import source_name
 from ittybatch.engine.plan_counts import left_out
 from ittybatch.engine.reporting import Written
@@ -39,7 +43,31 @@ MOST_ROWS = 500
 _MAX_CELL_CHARS = 50
 _ENDED = ("succeeded", "failed", "expired", "cancelled")
 
+P = ParamSpec("P")
 
+
+def _published(what: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Log a warning if Prefect does not take an artifact: people look at it, and nothing needs it.
+
+    Args:
+        what: The artifact, for the warning.
+    """
+
+    def make(show: Callable[P, None]) -> Callable[P, None]:
+        @wraps(show)
+        def call(*args: P.args, **kwargs: P.kwargs) -> None:
+            try:
+                with translating_errors(f"publish the {what}"):
+                    show(*args, **kwargs)
+            except (PrefectUnavailable, ObjectNotFound) as error:
+                get_run_logger().warning("No artifact shows the %s: %s", what, error)
+
+        return call
+
+    return make
+
+
+@_published("plan")
 def show_plan(
     key: str,
     counts: Mapping[str, int],
@@ -83,6 +111,7 @@ def planned(counts: Mapping[str, int]) -> str:
     return f"{text}; {format_count(done, 'job')} done before" if done else text
 
 
+@_published("progress")
 def show_progress(status: BatchStatus, text: str) -> None:
     """Publish a batch's progress as one bar per flow run. Each leg updates the bar."""
     key = f"progress-{status.id}"
@@ -109,6 +138,7 @@ def progress_of(status: BatchStatus) -> str:
     )
 
 
+@_published("results")
 def show_results(status: BatchStatus, rows: Sequence[JobRow]) -> None:
     """Publish the results of the first jobs."""
     root = _root(status)
@@ -133,6 +163,7 @@ def show_results(status: BatchStatus, rows: Sequence[JobRow]) -> None:
         create_table_artifact(results, key=f"results-{status.id}", description=text)
 
 
+@_published("failures")
 def show_failures(status: BatchStatus, reasons: Sequence[Mapping[str, Any]]) -> None:
     """Publish why jobs failed, most frequent reason first."""
     failures = [
@@ -153,6 +184,7 @@ def show_failures(status: BatchStatus, reasons: Sequence[Mapping[str, Any]]) -> 
         )
 
 
+@_published("report")
 def show_report(status: BatchStatus, text: str, written: Written) -> None:
     """Publish the outcome of a batch and the location of its completion report."""
     source = code(source_name(status.source))

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefect.context import FlowRunContext
+from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.runtime import deployment
 from pydantic import BaseModel
 
-from ittybatch.engine.flow_runs import PrefectUnavailable, open_flow_runs
+from ittybatch.engine.flow_runs import PrefectUnavailable, open_flow_runs, translating_errors
 from ittybatch.engine.naming import run_name
 from ittybatch.ledger.control import is_paused
 from ittybatch.ledger.queries import BatchStatus
@@ -42,8 +43,12 @@ def name_of(parameters: Mapping[str, Any], deployed_as: str | None) -> str:
 
 
 def deployment_name() -> str | None:
-    """Return the name of this run's deployment; None for a direct call."""
-    name = deployment.name
+    """Return the name of this run's deployment; None for a direct call, or if Prefect is away."""
+    try:
+        with translating_errors("read the name of this run's deployment"):
+            name = deployment.name
+    except (PrefectUnavailable, ObjectNotFound):
+        return None  # it is only part of a name
     return str(name) if name else None
 
 

@@ -13,7 +13,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Suspended
 from prefect.utilities.engine import propose_state_sync
 
-from ittybatch.engine.flow_runs import PrefectUnavailable
+from ittybatch.engine.flow_runs import PrefectUnavailable, translating_errors
 from ittybatch.engine.heartbeat import heartbeat
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger, open_ledger
@@ -144,10 +144,15 @@ def suspend(key: str, timeout_s: float, message: str) -> None:
 
     Raises:
         LegInterrupted: Prefect refuses to suspend the run.
+        PrefectUnavailable: Prefect does not answer. The ledger says that the run waits, so the
+            waker replaces it.
     """
     flow_run, _ = this_run()
     wanted = Suspended(State[None], timeout_seconds=int(timeout_s), pause_key=key, message=message)
-    with get_client(sync_client=True) as client:
+    with (
+        translating_errors("suspend this flow run"),
+        get_client(sync_client=True) as client,
+    ):
         try:
             state = propose_state_sync(client, wanted, flow_run_id=UUID(flow_run))
         except Abort as error:

@@ -8,8 +8,9 @@ import pytest
 from prefect.client.schemas.objects import StateType
 from sqlalchemy import update
 
-from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable, RunStatus
+from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable
 from ittybatch.engine.notices import Notices
+from ittybatch.engine.run_status import RunStatus
 from ittybatch.engine.waking import Waker
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.control import hold_batch

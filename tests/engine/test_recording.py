@@ -5,18 +5,20 @@ from pathlib import Path
 import pytest
 
 from ittybatch.engine.recording import recorded
-from ittybatch.engine.steering import Action, CannotSteer, steer
+from ittybatch.engine.steering import Action, CannotSteer, change_batch, steer
 from ittybatch.engine.tuning import CannotTune, Tuning
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.actions import Asker, DoneAction, Via, recent_actions
 from ittybatch.ledger.batches import finish_planning, read_batch
+from ittybatch.ledger.control import pause_batch
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.planning import plan_page
 from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
 from ittybatch.tasks.approve import decide
 from tests.ledger import library
+from tests.ledger.lost_answers import one_answer_lost
 
 ANN = Asker("ann@studio", Via.CLI)
 
@@ -90,6 +92,36 @@ def test_each_lever_of_a_batch_is_recorded_with_its_outcome_and_so_is_a_refusal(
         assert (refused.action, refused.refused) == (action.value, True)
         assert why in refused.outcome
     assert ledger.read(read_batch, batch).state is BatchState.CANCELLED
+
+
+@pytest.mark.parametrize("action", list(Action))
+def test_a_lever_whose_commit_got_no_answer_is_pulled_and_recorded_once(
+    ledger: Ledger, action: Action
+) -> None:
+    """It is not refused because it has worked; by somebody else it is, as ever."""
+    batch = library.new_batch(ledger).id
+    ledger.write(plan_page, batch, library.page(library.job("a.mov")), after=None, chunk_size=10)
+    ledger.write(finish_planning, batch, "Look." if action is Action.APPROVE else None)
+    if action is Action.RESUME:
+        ledger.write(pause_batch, batch, "bob")
+    changes = Tuning(max_active_chunks=9) if action is Action.TUNE else Tuning()
+    with one_answer_lost(ledger):
+        done = change_batch(ledger, batch, action, ANN, changes)
+    [record] = ledger.read(recent_actions)
+    assert (record.id, record.action, record.refused) == (done.record, action.value, False)
+    assert record.outcome == done.describe()
+    assert done.cancelled == (1 if action is Action.CANCEL else 0)
+    if action in {Action.APPROVE, Action.RESUME}:
+        with pytest.raises(CannotSteer), one_answer_lost(ledger):
+            change_batch(ledger, batch, action, ANN, changes)
+        assert [each.refused for each in ledger.read(recent_actions)] == [True, False]
+
+
+def test_a_record_whose_commit_got_no_answer_is_made_once(ledger: Ledger) -> None:
+    """The other would say for ever that its lever has only begun."""
+    with one_answer_lost(ledger), recorded(ledger, ANN, "retry"):
+        pass
+    assert [each.outcome for each in ledger.read(recent_actions)] == ["Done."]
 
 
 def test_a_lever_of_several_steps_is_recorded_before_it_begins(ledger: Ledger) -> None:

@@ -97,7 +97,8 @@ def test_a_machine_whose_clock_is_wrong_ends_no_run_that_has_just_begun(
             def now(cls, tz: tzinfo | None = None) -> Self:
                 return super().now(tz) + timedelta(minutes=minutes)  # noqa: B023  of this turn
 
-        monkeypatch.setattr("ittybatch.engine.flow_runs.datetime", WrongClock)
+        for module in ("flow_runs", "run_status"):
+            monkeypatch.setattr(f"ittybatch.engine.{module}.datetime", WrongClock)
         flow_runs = FlowRuns(prefect)
         assert tidy(flow_runs) == []
         (clock,) = [each for each in check_prefect() if each.check == "Clock"]

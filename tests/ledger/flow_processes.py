@@ -8,7 +8,8 @@ from uuid import uuid4
 
 from prefect.client.schemas.objects import StateType
 
-from ittybatch.engine.flow_runs import FlowRuns, RunStatus
+from ittybatch.engine.flow_runs import FlowRuns
+from ittybatch.engine.run_status import RunStatus
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import end_batch, finish_planning, read_batch
 from ittybatch.ledger.chunks import chunk_of, finish_chunk, release_chunks

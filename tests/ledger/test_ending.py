@@ -7,7 +7,7 @@ from ittybatch.ledger.batches import end_batch, finish_planning, read_batch
 from ittybatch.ledger.chunks import finish_chunk, release_chunks, released_chunks
 from ittybatch.ledger.control import approve, cancel_batch, hold_batch, resume_batch
 from ittybatch.ledger.identity import batch_owner, chunk_owner
-from ittybatch.ledger.legs import Ending, Leg, begin_leg, begin_wait, end_run, has_news
+from ittybatch.ledger.legs import Ending, Leg, beat, begin_leg, begin_wait, end_run, has_news
 from ittybatch.ledger.planning import NotPlanning, plan_page
 from ittybatch.ledger.runs import OwnedRun
 from ittybatch.ledger.settlement import settle
@@ -165,6 +165,24 @@ def test_a_leg_that_beats_while_it_is_given_up_keeps_its_place(ledger: Ledger) -
     _leg(ledger, owner)
     assert not ledger.write(runs.replace_run, owner, 0, seen=seen)
     assert _run(ledger, owner).state is RunState.AWAKE
+
+
+@pytest.mark.parametrize("what", ["beats", "begins"])
+def test_a_leg_that_beats_while_its_batch_is_given_up_keeps_it_running(
+    ledger: Ledger, what: str
+) -> None:
+    """The waker read it while the database was away for its heartbeats."""
+    batch = library.planned_batch(ledger, library.job("a.mov"))
+    owner = chunk_owner(library.released_chunk(ledger, batch))
+    leg = _leg(ledger, owner)
+    seen = _run(ledger, owner)
+    if what == "beats":
+        assert ledger.write(beat, leg)
+    else:
+        _leg(ledger, owner)
+    assert ledger.write(give_up, seen, "no progress") is Stopped.MOVED
+    assert ledger.read(read_batch, batch).state is BatchState.RUNNING
+    assert ledger.write(give_up, _run(ledger, owner), "no progress") is Stopped.HELD
 
 
 def test_what_a_held_batch_had_sent_is_collected_when_it_is_cancelled(ledger: Ledger) -> None:

@@ -1,5 +1,6 @@
 """Two processes at the same owner at once, on Postgres: one sees what the other did."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -11,18 +12,18 @@ import pytest
 from sqlalchemy import select, text
 
 from ittybatch.ledger import Ledger, Transaction, runs
-from ittybatch.ledger.batches import read_batch
-from ittybatch.ledger.chunks import released_chunks
+from ittybatch.ledger.batches import end_batch, read_batch
+from ittybatch.ledger.chunks import finish_chunk, release_chunks, released_chunks
 from ittybatch.ledger.control import cancel_batch, hold_batch, resume_batch
 from ittybatch.ledger.database import create_ledger_engine
-from ittybatch.ledger.identity import batch_owner, chunk_owner
+from ittybatch.ledger.identity import batch_owner, chunk_owner, owned_chunk
 from ittybatch.ledger.legs import Ending, begin_leg, begin_wait, end_run
 from ittybatch.ledger.models import Job
 from ittybatch.ledger.planning import NotPlanning, plan_page
-from ittybatch.ledger.settlement import settle
+from ittybatch.ledger.settlement import expire, settle
 from ittybatch.ledger.states import BatchState, JobState, RunState, Verdict
 from ittybatch.ledger.stopping import suspended_in_prefect
-from ittybatch.ledger.submission import return_unsent
+from ittybatch.ledger.submission import claim_due, return_unsent
 from ittybatch.ledger.sweep import find_broken
 from tests.ledger import library
 
@@ -227,3 +228,40 @@ def _wait_for_a_blocked_session(transaction: Transaction) -> None:
     while not transaction.rows(blocked):
         assert time.monotonic() < deadline, "nobody waits"
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("first", ["the success", "the end", "another success"])
+def test_the_last_given_up_job_succeeds_while_its_batch_ends(ledger: Ledger, first: str) -> None:
+    """Whoever commits last sees what the other did: the batch has succeeded."""
+    jobs = [library.job(name, deadline_s=0.0) for name in ("a.mov", "b.mov")]
+    batch = library.planned_batch(ledger, *jobs, chunk_size=1)
+    owners = ledger.write(release_chunks, batch, 2)
+    chunks = [chunk for owner in owners if (chunk := owned_chunk(owner)) is not None]
+    sent = [each for chunk in chunks for each in ledger.write(claim_due, chunk, 1)]
+    library.accept(ledger, sent)
+    late: list[tuple[Any, ...]] = [
+        (settle, [library.remote(f"task-{number}")]) for number in range(2)
+    ]
+    expired = sent if first == "another success" else sent[1:]
+    if len(expired) == 1:
+        ledger.write(*late[0])
+    for each in expired:
+        assert ledger.write(expire, each.job_id)
+    assert all(ledger.write(finish_chunk, chunk) for chunk in chunks)
+    end: tuple[Any, ...] = (end_batch, batch)
+    if first == "another success":
+        assert ledger.write(*end).state is BatchState.SOME_FAILED
+    one, other = {
+        "the success": (late[1], end),
+        "the end": (end, late[1]),
+        "another success": (late[0], late[1]),
+    }[first]
+    with ThreadPoolExecutor(1) as pool:
+        with ledger.engine.begin() as connection:
+            one[0](Transaction(connection), *one[1:])
+            meanwhile = pool.submit(lambda: ledger.write(*other))
+            # Long enough for whatever waits for no lock to be done.
+            with contextlib.suppress(TimeoutError):
+                meanwhile.result(timeout=0.3)
+        meanwhile.result(timeout=10)
+    assert ledger.read(read_batch, batch).state is BatchState.SUCCEEDED

@@ -13,7 +13,7 @@ from ittybatch.ledger.legs import beat, begin_leg, begin_wait, end_run, has_news
 from ittybatch.ledger.models import Chunk, Job, Run
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.states import BatchState, ChunkState, RunState
-from ittybatch.ledger.submission import postpone_unanswered
+from ittybatch.ledger.submission import claim_due, postpone_unanswered, unanswered
 from tests.ledger import library
 
 
@@ -137,6 +137,28 @@ def test_an_unanswered_submission_makes_its_chunk_ready(ledger: Ledger) -> None:
     assert _ready(ledger) == []
     _later(ledger, 16)
     assert _ready(ledger) == [chunk_owner(chunk)]
+
+
+def test_a_claim_whose_commit_got_no_answer_does_not_wait_for_its_deadline(
+    ledger: Ledger,
+) -> None:
+    """The transition was repeated and claimed others, so no leg has the first group in hand."""
+    batch = library.planned_batch(ledger, *(library.job(name) for name in ("a", "b")))
+    chunk = library.released_chunk(ledger, batch)
+    leg = ledger.write(begin_leg, chunk_owner(chunk), "run-1")
+    assert leg is not None
+    [lost] = ledger.write(claim_due, chunk, 1)
+    library.accept(ledger, ledger.write(claim_due, chunk, 1))
+    ledger.write(begin_wait, leg)
+    _later(ledger, 1)
+    assert _ready(ledger) == [chunk_owner(chunk)]
+    after = ledger.write(begin_leg, chunk_owner(chunk), "run-1")
+    assert after is not None
+    assert ledger.read(unanswered, chunk) == [lost]
+    ledger.write(postpone_unanswered, [(lost.job_id, lost.attempt)], 15)
+    ledger.write(begin_wait, after)
+    _later(ledger, 1)
+    assert _ready(ledger) == [], "it was looked at, and is not due before its next look"
 
 
 def test_a_leg_that_waits_in_place_is_not_woken_from_outside(ledger: Ledger) -> None:

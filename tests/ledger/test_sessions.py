@@ -12,6 +12,7 @@ from sqlalchemy import func, make_url, select, text, update
 
 from ittybatch.errors import ConfigurationError
 from ittybatch.ledger import Ledger, Transaction, open_ledger, sessions
+from ittybatch.ledger.batches import open_batch
 from ittybatch.ledger.database import LedgerUnavailable, create_ledger_engine
 from ittybatch.ledger.inbox import Arrival, receive
 from ittybatch.ledger.models import Chunk
@@ -220,3 +221,28 @@ def test_a_connection_that_the_server_closed_meanwhile_is_replaced_unnoticed(
     other.write(lambda tx: tx.execute(select(func.pg_terminate_backend(old, 5000))).all())
     other.close()
     assert short.read(backend) != old
+
+
+@pytest.mark.parametrize("work", ["write", "read"])
+def test_after_a_failover_the_server_that_only_reads_is_left(short: Ledger, work: str) -> None:
+    """The pool still has connections to the old primary, and the address leads to the new one."""
+
+    def demote(tx: Transaction) -> None:
+        tx.execute(text("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"))
+
+    def plan(tx: Transaction) -> str:
+        return open_batch(
+            tx, flow_run_id=None, deployment_id=None, name="a", source={}, profile={}, options={}
+        ).id
+
+    short.write(demote)
+    assert (short.write if work == "write" else short.read)(plan)
+
+
+def test_a_server_that_only_reads_is_an_unavailable_ledger(postgres_url: str) -> None:
+    """A webhook is answered 503, and a leg leaves its work to another, without a traceback."""
+    only_reads = f"{postgres_url}?options=-c%20default_transaction_read_only%3Don"
+    ledger = opened(only_reads, patience_s=0.2)
+    with pytest.raises(LedgerUnavailable, match=r"read-only.*standby"):
+        library.new_batch(ledger)
+    ledger.close()

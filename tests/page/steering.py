@@ -11,8 +11,9 @@ from uuid import UUID
 
 import httpx
 
-from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable, RunStatus
+from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable
 from ittybatch.engine.planning import plan_batch
+from ittybatch.engine.run_status import RunStatus
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import finish_planning, read_batch
 from ittybatch.ledger.planning import plan_page

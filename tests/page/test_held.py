@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import pytest
 from sqlalchemy import event, update
 
-from ittybatch.engine.releasing import release_jobs
+from ittybatch.engine.releasing import NothingToRelease, release_jobs
 from ittybatch.ledger import Ledger, quarantine
 from ittybatch.ledger.actions import recent_actions
 from ittybatch.ledger.batches import change_options
@@ -21,6 +21,7 @@ from ittybatch.ledger.quarantine import HeldCount, HeldFilter, count_held, find_
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.submission import claim_due
 from tests.ledger import library
+from tests.ledger.lost_answers import one_answer_lost
 from tests.page.steering import Page, words
 from tests.receiver.harness import Running, running
 
@@ -97,6 +98,19 @@ def test_no_more_are_released_than_were_counted(
     monkeypatch.undo()
     assert [job.input for job in ledger.read(held_jobs)] == ["s3://media/a.mov"]
     assert ledger.read(count_held, everything, most=1) == HeldCount(Counter(video=1), is_part=False)
+
+
+def test_a_release_whose_commit_got_no_answer_is_counted_and_made_once(ledger: Ledger) -> None:
+    """It is not refused because it has worked, and releases no others instead."""
+    hold(ledger, "a.mov", "b.mov", "c.mov")
+    with one_answer_lost(ledger):
+        assert release_jobs(ledger, HeldFilter(), expected=2).jobs == 2
+    assert len(list(ledger.read(held_jobs))) == 1
+    with one_answer_lost(ledger):
+        assert release_jobs(ledger, HeldFilter(), expected=1).complete
+    assert list(ledger.read(held_jobs)) == []
+    with pytest.raises(NothingToRelease), one_answer_lost(ledger):
+        release_jobs(ledger, HeldFilter(), expected=1)
 
 
 def test_a_release_that_breaks_off_tells_how_far_it_got(ledger: Ledger) -> None:

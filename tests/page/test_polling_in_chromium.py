@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 from prefect.client.schemas.objects import StateType
 
-from ittybatch.engine.flow_runs import RunStatus
+from ittybatch.engine.run_status import RunStatus
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.page import health

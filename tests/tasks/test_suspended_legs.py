@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ittybatch.engine.flow_runs import RunStatus
 from ittybatch.engine.replacing import was_cancelled
+from ittybatch.engine.run_status import RunStatus
 from ittybatch.ledger import Ledger, runs
 from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.control import resume_batch

@@ -10,7 +10,7 @@ import pytest
 from prefect.client.schemas.objects import StateType
 
 from ittybatch.engine import steering
-from ittybatch.engine.flow_runs import RunStatus
+from ittybatch.engine.run_status import RunStatus
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.states import BatchState
 from tests.page.steering import Page, Recorder, failing, state_of, submitted, words
