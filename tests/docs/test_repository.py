@@ -57,7 +57,7 @@ def test_ci_runs_the_readmes_test_command() -> None:
     subprocess.run(["bash", "-n", str(script)], check=True)
     text = script.read_text(encoding="utf-8")
     assert "set -euo pipefail" in text
-    assert text.rstrip().splitlines()[-1] == "make test"
+    assert "\nmake test\nif " in text  # whatever else the machine has
     readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
     assert "```sh\nmake demo\nmake test\n```" in readme
 
