@@ -181,7 +181,8 @@ class Dispatcher:
         while True:
             self._refresh_limits()
             wait_s = self._pace.wait_s
-            if wait_s <= 0 or self._stopping or not (self._limits.sending or regardless):
+            sends = self._limits.sending or (regardless and not self._limits.replaced)
+            if wait_s <= 0 or self._stopping or not sends:
                 break
             await asyncio.sleep(min(wait_s, _READ_TERMS_EVERY_S))
         self._pace.leave()
@@ -214,9 +215,7 @@ class Dispatcher:
         return self._may_send_new
 
     def _leave(self, submission: Submission) -> None:
-        # After this leg was replaced, its successor may have sent the job: never call it unsent.
-        before = submission.job_id in self._sent_before or self._limits.replaced
-        self._submitter.leave(submission, sent_before=before)
+        self._submitter.leave(submission, sent_before=submission.job_id in self._sent_before)
 
     async def _may_repeat(self, submission: Submission) -> bool:
         """Whether a request may be sent again, after a wait that may have been long."""
@@ -257,6 +256,8 @@ class Dispatcher:
         self._result.stopped = self._result.stopped or self._submitter.stopped
         self._result.tripped = self._submitter.tripped
         responses = self._submitter.take_responses()
+        if self._limits.replaced:
+            responses.assume_sent()
         if not len(responses):
             return
         self._ledger.write(record_responses, responses, self._batch, self._result.stopped)

@@ -67,6 +67,12 @@ class Responses:
             + len(self.limited)
         )
 
+    def assume_sent(self) -> None:
+        """Call no job unsent: the leg was replaced, and its successor may have sent them."""
+        self.unknown += self.unsent + self.limited
+        self.unsent.clear()
+        self.limited.clear()
+
     @property
     def put_back(self) -> int:
         """The number of jobs that go back to planned."""
@@ -171,15 +177,22 @@ class Submitter:
         """
         sent = (submission.job_id, submission.attempt)
         task: str | None
+        cut_short = False
+
+        async def repeats() -> bool:
+            nonlocal cut_short
+            cut_short = may_repeat is not None and not await may_repeat()
+            return not cut_short
+
         try:
             if cancelled_at is None:
                 task = await self._sending.task_of(
-                    submission, sent_before=sent_before, may_repeat=may_repeat
+                    submission, sent_before=sent_before, may_repeat=repeats
                 )
             else:
                 task = await self._sending.found_again(submission)
         except IttybitError as error:
-            self._note_failure(sent, error, sent_before=sent_before)
+            self._note_failure(sent, error, sent_before=sent_before, tried_enough=not cut_short)
             return
         except MadeElsewhere as elsewhere:
             # This request was refused; only an earlier one may have been accepted.
@@ -193,7 +206,7 @@ class Submitter:
             self.leave(submission, sent_before=is_on_its_way(submission, cancelled_at))
 
     def _note_failure(
-        self, sent: tuple[int, int], error: IttybitError, *, sent_before: bool
+        self, sent: tuple[int, int], error: IttybitError, *, sent_before: bool, tried_enough: bool
     ) -> None:
         responses = self._responses
         match classify_refusal(error):
@@ -203,13 +216,14 @@ class Submitter:
                 responses.refused.append(Refused(*sent, error.kind, reason))
             case Refusal.LATER:
                 (responses.unknown if sent_before else responses.limited).append(sent)
-                self._note_trouble(error)
+                if tried_enough:
+                    self._note_trouble(error)
             case Refusal.UNKNOWN:
                 responses.unknown.append(sent)
                 responses.problems.append(Problem(sent[0], error.message))
                 if isinstance(error, KeyConflict):
                     self._note_conflict(error)
-                else:
+                elif tried_enough:
                     self._note_trouble(error)
             case Refusal.STOP:
                 unknown = error.outcome_unknown or sent_before

@@ -162,6 +162,8 @@ def change_batch(
     try:
         return ledger.write(lever.pull)
     except (CannotSteer, CannotTune) as error:
+        if (done := ledger.read(lever.committed)) is not None:
+            return done
         error.record = ledger.write(lever.refuse, str(error))
         raise
 
@@ -199,8 +201,8 @@ class _Lever:
             CannotSteer: The batch's state does not allow the action.
             CannotTune: The changes are invalid for this batch.
         """
-        if self.done is not None and self.own.is_committed(transaction):
-            return self.done
+        if (done := self.committed(transaction)) is not None:
+            return done
         cancelled = self._change(transaction)
         state = read_batch(transaction, self.batch).state
         wanted = _RESULTS.get(self.action, state)
@@ -216,6 +218,10 @@ class _Lever:
         number = self._record(transaction, done.describe(), refused=False)
         self.done = replace(done, record=number)
         return self.done
+
+    def committed(self, transaction: Transaction) -> Steered | None:
+        """Return the result of an earlier try, if its COMMIT was made after all."""
+        return self.done if self.own.is_committed(transaction) else None
 
     def refuse(self, transaction: Transaction, why: str) -> int:
         """Record that the action was refused, and why."""

@@ -7,23 +7,27 @@ to be told, or the host may have died before its run could tell its end. After a
 worker, a hundred runs of reconcile are Late, although one is enough.
 """
 
+import logging
+
 from prefect.client.schemas.objects import StateType
 from prefect.states import Cancelled
 
-from ittybatch.engine.flow_runs import FlowRuns
+from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable
 from ittybatch.engine.run_status import RunStatus
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.left_behind import Candidate, left_behind
+
+logger = logging.getLogger(__name__)
 
 RECONCILE_DEPLOYMENT = "reconcile/reconcile"
 STEER_DEPLOYMENT = "steer-batch/steer-batch"
 # Slow machines need a minute to start a process. A reconcile that takes longer than this still
 # continues; only Prefect shows it as ended.
 _LONGEST_S = {StateType.PENDING: 120.0, StateType.RUNNING: 1800.0}
-
-
+_SHORTEST_LEASE_S = 60.0
 _BATCH_TAG = "batch:"
-_SLOWEST_START_S = 60.0
+# A run that somebody retries in the Prefect UI may wait this long for its container.
+_SLOWEST_START_S = {StateType.PENDING: 900.0, StateType.RUNNING: _SHORTEST_LEASE_S}
 
 
 def tidy(flow_runs: FlowRuns) -> list[str]:
@@ -66,18 +70,24 @@ def end_left_behind(ledger: Ledger, flow_runs: FlowRuns, lease_s: float) -> list
     Raises:
         PrefectUnavailable: Prefect does not answer.
     """
-    lease_s = max(lease_s, _SLOWEST_START_S)
     candidates = [
         Candidate(flow_run, _batch_of(status), status.chunk)
         for flow_run, status in flow_runs.holding_slots().items()
-        if status.age_s() >= lease_s
+        if status.age_s() >= max(lease_s, _SLOWEST_START_S[status.type])
     ]
     if not candidates:
         return []
-    stuck = ledger.read(left_behind, candidates, lease_s)
-    for flow_run in stuck:
-        flow_runs.give_up(flow_run, "Its process no longer responds, and its work has gone on.")
-    return stuck
+    ended = []
+    for flow_run in ledger.read(left_behind, candidates, max(lease_s, _SHORTEST_LEASE_S)):
+        try:
+            flow_runs.give_up(flow_run, "Its process no longer responds, and its work has gone on.")
+        except PrefectUnavailable as error:
+            if error.may_pass:
+                raise
+            logger.warning("Flow run %s could not be ended: %s", flow_run, error)
+        else:
+            ended.append(flow_run)
+    return ended
 
 
 def _batch_of(status: RunStatus) -> str | None:

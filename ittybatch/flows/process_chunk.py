@@ -7,6 +7,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from ittybatch.ledger.identity import chunk_owner
+from ittybatch.ledger.legs import Ending
 from ittybatch.ledger.states import ChunkState
 from ittybatch.tasks.collect import brake, chunk_outcome, collect, stopped_outcome
 from ittybatch.tasks.leg import at_work, leave, settings_and_ledger
@@ -39,7 +40,7 @@ def process_chunk(chunk_id: ChunkId) -> State[None]:
             if place.state is ChunkState.DONE:
                 return chunk_outcome(place)
             if held:
-                if not leave(ledger, settings, leg):
+                if leave(ledger, settings, leg) is Ending.GO_ON:
                     continue
                 return stopped_outcome(place)
             leg = wait(ledger, settings, leg, chunk=chunk_id)

@@ -10,7 +10,7 @@ from ittybatch.flows.process_chunk import process_chunk
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import OpenBatch, read_batch
 from ittybatch.ledger.identity import batch_owner
-from ittybatch.ledger.legs import Leg
+from ittybatch.ledger.legs import Ending, Leg
 from ittybatch.ledger.queries import BatchStatus, batch_status
 from ittybatch.ledger.states import BatchState
 from ittybatch.settings import Settings
@@ -60,10 +60,14 @@ def _work(ledger: Ledger, settings: Settings, batch: OpenBatch, leg: Leg) -> Sta
             report(ledger, settings, status)
             tag_outcome(status)
             end = outcome(status)
-        if leave(ledger, settings, leg):
-            return end
-        # Someone resumed or approved the batch meanwhile, and relies on this run to continue.
-        batch = ledger.read(read_batch, batch.id)
+        match leave(ledger, settings, leg):
+            case Ending.SUPERSEDED:
+                return superseded_outcome()
+            case Ending.ENDED | Ending.SUSPENDED:
+                return end
+            case Ending.GO_ON:
+                # Someone resumed or approved the batch meanwhile, and relies on this run.
+                batch = ledger.read(read_batch, batch.id)
 
 
 def _run_chunks(

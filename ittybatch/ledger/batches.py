@@ -222,11 +222,12 @@ def end_batch(transaction: Transaction, batch: str) -> OpenBatch:
     running = (Batch.state == BatchState.RUNNING.value, Batch.accepts_until.is_(None))
     may_end = _lock(transaction, batch, *running)
     if may_end and transaction.execute(unfinished).scalar_one() == 0:
-        # A job that was given up may succeed at this moment. Settlement locks its chunk: what came
-        # before this lock is counted, and what comes after it finds a batch that has ended.
+        # A job that was given up, or cancelled as unsent, may succeed at this moment. Settlement
+        # locks its chunk: what came before this lock is counted, and what comes after it finds a
+        # batch that has ended.
         transaction.execute(
             select(Chunk.id)
-            .where(Chunk.batch_id == batch, Chunk.failed + Chunk.expired > 0)
+            .where(Chunk.batch_id == batch, Chunk.failed + Chunk.expired + Chunk.cancelled > 0)
             .order_by(Chunk.id)
             .with_for_update(read=True)
         )

@@ -313,9 +313,11 @@ def ask(transaction: Transaction, leg: Leg, flow_run_id: str | None) -> bool:
     Returns:
         Whether it waits: not if another run has replaced it.
     """
-    transaction.execute(
-        update(Batch)
-        .where(Batch.id == leg.batch_id)
-        .values(asked_leg=leg.number, asked_run=flow_run_id)
-    )
-    return begin_wait(transaction, leg)
+    waits = begin_wait(transaction, leg)
+    if waits:
+        transaction.execute(
+            update(Batch)
+            .where(Batch.id == leg.batch_id)
+            .values(asked_leg=leg.number, asked_run=flow_run_id)
+        )
+    return waits

@@ -113,13 +113,13 @@ def new_leg(ledger: Ledger, owner: str, *, after: Leg | None = None) -> Leg | No
     return ledger.write(begin_leg, owner, flow_run, take_over=take_over, after=after)
 
 
-def leave(ledger: Ledger, settings: Settings, leg: Leg) -> bool:
+def leave(ledger: Ledger, settings: Settings, leg: Leg) -> Ending:
     """End this flow run's work for an owner.
 
     If someone suspended the run in the Prefect UI, suspend it, so that they can resume it.
 
     Returns:
-        False if someone has resumed the batch meanwhile, so that there is work again.
+        `GO_ON` if someone has resumed the batch meanwhile, so that there is work again.
     """
     ending = ledger.write(end_run, leg)
     if ending is Ending.SUSPENDED and not in_place():
@@ -128,7 +128,7 @@ def leave(ledger: Ledger, settings: Settings, leg: Leg) -> bool:
             settings.suspend_timeout_s,
             "Suspended by hand. Resume it here to continue.",
         )
-    return ending is not Ending.GO_ON
+    return ending
 
 
 def suspend(key: str, timeout_s: float, message: str) -> None:

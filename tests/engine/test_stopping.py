@@ -9,6 +9,7 @@ import pytest
 
 from ittybatch.engine import dispatch as dispatching_module
 from ittybatch.ledger import Ledger
+from ittybatch.ledger.brakes import Circuit, gate_of
 from ittybatch.ledger.chunks import finish_chunk
 from ittybatch.ledger.control import cancel_batch, hold_batch, resume_batch
 from ittybatch.ledger.identity import chunk_owner
@@ -30,27 +31,31 @@ def _limits_are_read_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatching_module, "_READ_TERMS_EVERY_S", 0.02)
 
 
-def _chunk(ledger: Ledger) -> tuple[str, int, Leg]:
-    batch, chunk = library.planned_chunk(ledger, *(f"{number}.mov" for number in range(JOBS)))
+def _chunk(ledger: Ledger, jobs: int = JOBS) -> tuple[str, int, Leg]:
+    batch, chunk = library.planned_chunk(ledger, *(f"{number}.mov" for number in range(jobs)))
     leg = ledger.write(begin_leg, chunk_owner(chunk), "run-1")
     assert leg is not None
     return batch, chunk, leg
 
 
 def _stop_at_the_first(
-    door: Doorway, stop: Callable[[], object], answer: tuple[int, bytes] | None = None
+    door: Doorway,
+    stop: Callable[[], object],
+    answer: tuple[int, bytes] | None = None,
+    *,
+    requests: int = CONCURRENCY,
 ) -> None:
     """Stop something while the first requests are at Ittybit, and queued jobs wait for them."""
 
     def act() -> None:
         stop()
 
-    together = threading.Barrier(CONCURRENCY, action=act)
+    together = threading.Barrier(requests, action=act)
 
     def before(method: str, _path: str, _body: bytes) -> tuple[int, bytes] | None:
         if method != "POST":
             return None
-        if len(_posts(door)) <= CONCURRENCY:
+        if len(_posts(door)) <= requests:
             together.wait(10)
             time.sleep(0.05)
         return answer
@@ -84,15 +89,36 @@ def test_jobs_that_are_queued_when_a_batch_is_stopped_are_not_sent(
         assert library.place(ledger, chunk).planned == JOBS - accepted
 
 
-def test_a_leg_that_was_replaced_while_it_was_frozen_sends_nothing_more(
+def test_requests_that_may_not_be_repeated_do_not_open_the_circuit(
     ledger: Ledger, door: Doorway
+) -> None:
+    """Each was tried once: that says little about the service, and the batch may go on at once."""
+    many = 24
+    batch, chunk, leg = _chunk(ledger, many)
+    _stop_at_the_first(
+        door, lambda: ledger.write(hold_batch, batch, "Enough."), _BUSY, requests=many
+    )
+    done = dispatch(
+        ledger, door.url, chunk, leg=leg, concurrency=many, attempts=3, retry_wait_s=0.1
+    )
+    assert (len(_posts(door)), done.put_back, done.tripped) == (many, many, None)
+    ledger.write(resume_batch, batch)
+    assert ledger.read(gate_of, chunk).circuit is Circuit.CLOSED
+
+
+@pytest.mark.parametrize("answer", [None, _BUSY])
+def test_a_leg_that_was_replaced_while_it_was_frozen_sends_nothing_more(
+    ledger: Ledger, door: Doorway, answer: tuple[int, bytes] | None
 ) -> None:
     """Its successor has looked for these jobs, and relies on what it found."""
     _, chunk, leg = _chunk(ledger)
-    _stop_at_the_first(door, lambda: ledger.write(replace_run, leg.owner, leg.generation))
-    done = dispatch(ledger, door.url, chunk, leg=leg, concurrency=CONCURRENCY)
+    _stop_at_the_first(door, lambda: ledger.write(replace_run, leg.owner, leg.generation), answer)
+    done = dispatch(
+        ledger, door.url, chunk, leg=leg, concurrency=CONCURRENCY, attempts=3, retry_wait_s=0.1
+    )
     assert len(_posts(door)) == CONCURRENCY
-    assert (done.accepted, done.put_back) == (CONCURRENCY, 0), "a successor may have sent the rest"
+    accepted = 0 if answer else CONCURRENCY
+    assert (done.accepted, done.put_back) == (accepted, 0), "a successor may have sent the rest"
     assert library.place(ledger, chunk).planned == 0
 
 

@@ -1,4 +1,4 @@
-"""A run that an operator suspends on Prefect's page while its process works: the hold lasts."""
+"""A run that an operator suspends in the Prefect UI while its process works: the hold lasts."""
 
 import logging
 import threading
@@ -13,7 +13,15 @@ from ittybatch.ledger import Ledger, runs
 from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.control import resume_batch
 from ittybatch.ledger.identity import batch_owner, chunk_owner
-from ittybatch.ledger.legs import Ending, Leg, begin_leg, begin_wait, end_run
+from ittybatch.ledger.legs import (
+    Ending,
+    Leg,
+    ask,
+    asked_leg,
+    begin_leg,
+    begin_wait,
+    end_run,
+)
 from ittybatch.ledger.recorded import ledger_time
 from ittybatch.ledger.states import BatchState, RunState
 from ittybatch.ledger.stopping import suspended_in_prefect
@@ -52,7 +60,7 @@ def _at_work(ledger: Ledger) -> tuple[str, int, Leg, Leg]:
 
 
 def _suspend(ledger: Ledger, leg: Leg) -> None:
-    """An operator suspends its run on Prefect's page, and the waker sees it."""
+    """An operator suspends its run in the Prefect UI, and the waker sees it."""
     seen = ledger.read(runs.read_run, leg.owner)
     assert seen is not None
     assert ledger.write(suspended_in_prefect, seen)
@@ -78,8 +86,11 @@ def test_a_leg_that_finds_itself_suspended_goes_on_to_report_the_hold(
     assert suspensions == []
 
 
-def test_a_leg_that_lingers_does_not_undo_the_hold(ledger: Ledger, settings: Settings) -> None:
+def test_a_leg_that_lingers_does_not_undo_the_hold(
+    ledger: Ledger, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nobody has said a word since."""
+    monkeypatch.setattr(wait, "_LULL_S", 30.0)
     batch, chunk, _, leg = _at_work(ledger)
     hold = threading.Timer(0.3, _suspend, (ledger, leg))
     hold.start()
@@ -116,6 +127,17 @@ def test_a_wait_whose_commit_was_not_confirmed_is_not_taken_for_the_end(ledger: 
     _, _, leg, _ = _at_work(ledger)
     assert ledger.write(begin_wait, leg)
     assert ledger.write(begin_wait, leg)
+
+
+def test_a_leg_that_was_replaced_asks_for_no_approval(ledger: Ledger) -> None:
+    """The form of the leg that took its place stays the one whose answer counts."""
+    batch, _, stale, _ = _at_work(ledger)
+    leg = ledger.write(begin_leg, batch_owner(batch), RUN)
+    assert leg is not None
+    assert ledger.write(ask, leg, RUN)
+    assert not ledger.write(ask, stale, RUN)
+    assert ledger.read(asked_leg, batch, RUN) == leg.number
+    assert ledger.write(end_run, stale) is Ending.SUPERSEDED
 
 
 def test_a_run_that_another_replaced_does_not_look_cancelled_by_an_operator(
