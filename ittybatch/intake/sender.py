@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ittybatch.engine.connection import connect
@@ -168,7 +169,9 @@ class Sender:
         try:
             async with self._slots:
                 if await self._may_send(batch, claimed_at):
-                    await batch.submitter.send(submission)
+                    await batch.submitter.send(
+                        submission, may_repeat=partial(self._may_repeat, batch)
+                    )
                 else:
                     batch.submitter.leave(submission)
         except Exception:  # its lease ends, and a leg sends it again
@@ -191,6 +194,12 @@ class Sender:
         if waited_s > _CHECK_AFTER_S:
             return await asyncio.to_thread(self._ledger.read, is_sending, batch.id)
         return True
+
+    async def _may_repeat(self, batch: _Batch) -> bool:
+        """Whether a request may be sent again, after the wait for it."""
+        return not batch.submitter.stopping and await asyncio.to_thread(
+            self._ledger.read, is_sending, batch.id
+        )
 
     async def _record_until_closed(self) -> None:
         while True:

@@ -18,13 +18,14 @@ from ittybatch.intake.intake import Intake, Taken
 from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ittybit.errors import InvalidRequest
 from ittybatch.ledger import Ledger, Transaction
-from ittybatch.ledger.control import resume_batch
+from ittybatch.ledger.control import hold_batch, resume_batch
 from ittybatch.ledger.counters import recount
 from ittybatch.ledger.database import LedgerUnavailable, create_ledger_engine
 from ittybatch.ledger.models import Batch, Job
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.states import BatchState, JobState
 from ittybatch.settings import Settings
+from tests.engine.doorway import doorway
 from tests.intake import harness
 from tests.intake.harness import by_kind, take
 from tests.ledger import library
@@ -137,6 +138,25 @@ def test_a_rate_limit_of_ittybits_is_waited_out_by_a_leg(ledger: Ledger, tmp_pat
         sandbox.client.post("/_sandbox/faults", json={})
         _leg(ledger, sandbox.url)
         _everything_is_there_once(ledger, sandbox, 1)
+
+
+def test_a_paused_batch_repeats_no_request(
+    ledger: Ledger, sandbox: Running, tmp_path: Path
+) -> None:
+    """Ittybit is busy, and somebody pauses the batch before the request is sent again."""
+    with doorway(sandbox.url) as door:
+
+        def busy(method: str, _path: str, _body: bytes) -> tuple[int, bytes]:
+            if method == "POST":
+                [batch] = harness.batches(ledger)
+                ledger.write(hold_batch, batch.id, "Enough.")
+            return 429, b'{"error": {"kind": "rate_limited", "message": "slow down"}}'
+
+        door.before = busy
+        take(ledger, harness.settings_of(tmp_path, door.url), by_kind("a.mov"))
+    assert [method for method, _ in door.requests] == ["POST"]
+    [job] = harness.jobs(ledger)
+    assert (job.state, job.attempt) == (JobState.PLANNED, 0)
 
 
 def test_a_key_that_ittybit_refuses_holds_the_batch(
