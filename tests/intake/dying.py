@@ -68,9 +68,9 @@ def _dying_task_of() -> Callable[..., Awaitable[str]]:
     send = Sending.task_of
     sent = 0
 
-    async def dying(self: Sending, submission: Submission, *, sent_before: bool) -> str:
+    async def dying(self: Sending, submission: Submission, **given: Any) -> str:  # noqa: ANN401
         nonlocal sent
-        task = await send(self, submission, sent_before=sent_before)
+        task = await send(self, submission, **given)
         sent += 1
         if sent == 2:
             _die()

