@@ -1,8 +1,8 @@
 """Destinations: two items never write to the same one, and no batch replaces its own items."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.lookups import Occupant
@@ -10,8 +10,6 @@ from ittybatch.ledger.models import Chunk, Item
 from ittybatch.profiles import Item as SourceItem
 from ittybatch.profiles import JobSpec
 from ittybatch.profiles.item import S3_SCHEME
-
-_CHUNKS_PER_QUERY = 50
 
 
 class Destinations:
@@ -94,25 +92,16 @@ def _named(other: Occupant) -> str:
     return f"{SourceItem(other.uri).shown}{line}"
 
 
-def listed_items(
-    transaction: Transaction, batch: str, beginnings: Collection[str] | None
-) -> Iterator[tuple[str, int | None]]:
-    """Read the URIs and lines of a batch's items whose URIs begin like this.
+def chunks_of(transaction: Transaction, batch: str) -> list[int]:
+    """The ids of a batch's chunks, in order."""
+    query = select(Chunk.id).where(Chunk.batch_id == batch).order_by(Chunk.id)
+    return [row.id for row in transaction.rows(query)]
 
-    Args:
-        transaction: The transaction to read in.
-        batch: The batch.
-        beginnings: The first characters of the URIs, all of one length; None for all items.
-    """
-    chunks = transaction.rows(select(Chunk.id).where(Chunk.batch_id == batch).order_by(Chunk.id))
-    ids = [row.id for row in chunks]
-    query = select(Item.uri, Item.line)
-    if beginnings:
-        length = max(map(len, beginnings))
-        query = query.where(func.substr(Item.uri, 1, length).in_(sorted(beginnings)))
-    for start in range(0, len(ids), _CHUNKS_PER_QUERY):
-        some = Item.chunk_id.in_(ids[start : start + _CHUNKS_PER_QUERY])
-        yield from ((row.uri, row.line) for row in transaction.rows(query.where(some)))
+
+def listed_items(transaction: Transaction, chunks: Collection[int]) -> list[tuple[str, int | None]]:
+    """Read the URIs and lines of the items of some chunks, not of too many at once."""
+    query = select(Item.uri, Item.line).where(Item.chunk_id.in_(chunks))
+    return [(row.uri, row.line) for row in transaction.rows(query)]
 
 
 def refusal(item: SourceItem, jobs: Sequence[tuple[JobSpec, Occupant]]) -> str:

@@ -1,5 +1,7 @@
 """No batch replaces its own items, whatever the order of the two rows and the size of a page."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -92,7 +94,7 @@ def test_outputs_beside_their_items_are_made(ledger: Ledger, tmp_path: Path) -> 
 def test_a_later_leg_knows_the_items_of_the_one_before(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It reads them from the ledger."""
+    """It reads the rows before its own once more."""
     monkeypatch.setattr("ittybatch.engine.planning.PAGE_SIZE", 1)
     manifest = tmp_path / "items.csv"
     manifest.write_text(f"input\n{B.replace('a.', 'b.')}\n{B}\ns3://media/in/b.mov\n{A}\n")
@@ -127,3 +129,33 @@ def test_a_later_leg_knows_the_items_of_the_one_before(
     reasons = [row["reason"] for row in ledger.read(reject_rows, batch)]
     assert len(reasons) == 2
     assert "s3://media/in/a.mp4 (line 3), which is an item of the same batch" in reasons[1]
+
+
+@pytest.mark.parametrize("stops_after", [None, 1, 3])
+def test_a_row_without_a_job_is_not_replaced_either(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stops_after: int | None
+) -> None:
+    """It is not in the ledger, and the pages between the two may be many, or of two legs."""
+    monkeypatch.setattr("ittybatch.engine.planning.PAGE_SIZE", 1)
+    manifest = tmp_path / "items.csv"
+    between = [f"s3://media/in/x{number}.mp4" for number in range(4)]
+    manifest.write_text("\n".join(["input", B, *between, A, ""]))
+    source = ManifestSource(uri=str(manifest))
+    rendition = {"name": "w", "kind": "video", "destination": "s3://media/{dir}/{stem}.{ext}",
+                 "when": {"suffix": ["mov"]}}  # fmt: skip
+    profile = Profile.from_mapping({"name": "p", "renditions": [rendition]})
+    opened = library.new_batch(
+        ledger, source=source.model_dump(mode="json"), profile=profile.model_dump(mode="json")
+    )
+
+    def stop(counts: Mapping[str, int]) -> None:
+        if counts["found"] == stops_after:
+            raise KeyboardInterrupt
+
+    with suppress(KeyboardInterrupt):
+        plan_batch(ledger, opened, source, PROFILES, chunk_size=9, on_page=stop)
+    left = ledger.read(read_batch, opened.id)
+    plan_batch(ledger, left, source, PROFILES, chunk_size=9)
+    assert library.rows(ledger, opened.id) == []
+    [reject] = ledger.read(reject_rows, opened.id)
+    assert f"{B} (line 2), which is an item of the same batch" in reject["reason"]
