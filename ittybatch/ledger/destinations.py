@@ -40,7 +40,11 @@ class Destinations:
         if job.destination is None:
             return None
         present = self._occupants.setdefault(job.destination, [])
+        # A listing of objects and outputs: the original at the destination is the item's own output.
+        own = any(each.batch != self._batch and self._may_replace(item, each) for each in present)
         for each in present:
+            if own and each.batch == self._batch and each.uri == each.destination:
+                continue
             if not self._may_replace(item, each):
                 return each
         present.append(
@@ -51,10 +55,12 @@ class Destinations:
     def replacing(self, uri: str) -> Occupant | None:
         """Return a job of the same batch that writes to where an item is; None if there is none.
 
-        In another batch, such a job may have made the item.
+        A job of another batch may have made the item. Then a job for the same object may replace it.
         """
-        for each in self._occupants.get(uri, ()):
-            if each.batch == self._batch and each.uri != uri:
+        present = self._occupants.get(uri, ())
+        made_by = {each.uri for each in present if each.batch != self._batch}
+        for each in present:
+            if each.batch == self._batch and each.uri not in {uri, *made_by}:
                 return each
         return None
 
@@ -104,16 +110,17 @@ def listed_items(transaction: Transaction, chunks: Collection[int]) -> list[tupl
     return [(row.uri, row.line) for row in transaction.rows(query)]
 
 
-def refusal(item: SourceItem, jobs: Sequence[tuple[JobSpec, Occupant]]) -> str:
+def refusal(item: SourceItem, jobs: Sequence[tuple[JobSpec, Occupant]], batch: str | None) -> str:
     """The message for jobs that are not made because another item has their destination.
 
     Args:
         item: The item.
         jobs: Its refused jobs, at least one, each with the occupant of its destination.
+        batch: The batch that is being planned; None for a dry run.
     """
     job, other = jobs[0]
     names = ", ".join(job.rendition for job, _ in jobs)
-    if other.uri == job.destination:
+    if other.uri == job.destination and other.batch == batch:
         return (
             f"{item.shown}: no job was made for {names}, because the output would replace "
             f"{_named(other)}, which is an item of the same batch. {_KEPT}"

@@ -1,5 +1,6 @@
 """No batch replaces its own items, whatever the order of the two rows and the size of a page."""
 
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +14,8 @@ from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.counters import recount
 from ittybatch.ledger.models import Job
 from ittybatch.ledger.results import reject_rows
-from ittybatch.profiles import Profile
+from ittybatch.ledger.settlement import settle
+from ittybatch.profiles import Item, Profile
 from ittybatch.settings import CHECKOUT
 from ittybatch.sources import ManifestSource
 from tests.ledger import library
@@ -159,3 +161,48 @@ def test_a_row_without_a_job_is_not_replaced_either(
     assert library.rows(ledger, opened.id) == []
     [reject] = ledger.read(reject_rows, opened.id)
     assert f"{B} (line 2), which is an item of the same batch" in reject["reason"]
+
+
+@pytest.mark.parametrize("page_size", [1, 5000])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_changed_object_replaces_its_output_also_where_both_are_listed(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page_size: int, order: int
+) -> None:
+    """A table of assets may also have the outputs of the night before."""
+    monkeypatch.setattr("ittybatch.engine.planning.PAGE_SIZE", page_size)
+    manifest = tmp_path / "items.csv"
+    manifest.write_text(f"input,etag\n{A},1\n")
+    source = ManifestSource(uri=str(manifest))
+    _plan(ledger, source, _profile(["mov"]))
+    rows = [f"{A},2", f"{B},"][::order]
+    manifest.write_text("\n".join(["input,etag", *rows, ""]))
+    _, planned, rejects = _plan(ledger, source, _profile(["mov"]))
+    assert (A, B) in planned
+    assert rejects == []
+
+
+def test_a_job_that_spared_an_original_returns_the_claim_it_took(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the next ordinary batch would pay for the quarantined job."""
+    monkeypatch.setattr("ittybatch.engine.planning.PAGE_SIZE", 1)
+    rendition = {"name": "w", "kind": "video", "destination": "s3://media/{dir}/{stem}.{ext}",
+                 "when": {"suffix": ["mov"]}}  # fmt: skip
+    profile = Profile.from_mapping({"name": "p", "renditions": [rendition]})
+    library.submitted(ledger, *profile.jobs_for(Item(A)))
+    ledger.write(settle, [library.failed("task-0", "invalid_input", "not media")])
+    manifest = tmp_path / "items.csv"
+    source = ManifestSource(uri=str(manifest))
+
+    def counts(*rows: str, again: bool) -> Counter[str]:
+        manifest.write_text("\n".join(["input", *rows, ""]))
+        opened = library.new_batch(
+            ledger, source=source.model_dump(mode="json"),
+            profile=profile.model_dump(mode="json"), options={"again": again},
+        )  # fmt: skip
+        plan_batch(ledger, opened, source, PROFILES, chunk_size=2, again=again)
+        return Counter(ledger.read(read_batch, opened.id).counts)
+
+    assert counts(A, B, again=True)["same_destination"] == 1
+    ordinary = counts(A, again=False)
+    assert (ordinary["held_back"], ordinary["jobs"]) == (1, 0)
