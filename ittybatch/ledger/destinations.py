@@ -40,7 +40,7 @@ class Destinations:
         if job.destination is None:
             return None
         present = self._occupants.setdefault(job.destination, [])
-        # A listing of objects and outputs: the original at the destination is the item's own output.
+        # Where outputs are listed, too, the original may be the item's own output.
         own = any(each.batch != self._batch and self._may_replace(item, each) for each in present)
         for each in present:
             if own and each.batch == self._batch and each.uri == each.destination:
@@ -55,7 +55,7 @@ class Destinations:
     def replacing(self, uri: str) -> Occupant | None:
         """Return a job of the same batch that writes to where an item is; None if there is none.
 
-        A job of another batch may have made the item. Then a job for the same object may replace it.
+        Another batch may have made the item from the same object: then it may be replaced.
         """
         present = self._occupants.get(uri, ())
         made_by = {each.uri for each in present if each.batch != self._batch}

@@ -12,6 +12,8 @@ from ittybatch.engine.planning import plan_batch, preview
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.counters import recount
+from ittybatch.ledger.destinations import refusal
+from ittybatch.ledger.lookups import Occupant
 from ittybatch.ledger.models import Job
 from ittybatch.ledger.results import reject_rows
 from ittybatch.ledger.settlement import settle
@@ -206,3 +208,13 @@ def test_a_job_that_spared_an_original_returns_the_claim_it_took(
     assert counts(A, B, again=True)["same_destination"] == 1
     ordinary = counts(A, again=False)
     assert (ordinary["held_back"], ordinary["jobs"]) == (1, 0)
+
+
+def test_only_an_item_of_this_batch_is_called_one() -> None:
+    """The remedy for an output of another batch is another one."""
+    [job] = [each for each in _profile(["mov"]).jobs_for(Item(A)) if each.destination]
+    reasons = [
+        refusal(Item(A), [(job, Occupant(B, batch, B, None, 7))], "b1") for batch in ("b1", "b2")
+    ]
+    assert ["is an item of the same batch" in reason for reason in reasons] == [True, False]
+    assert f"{B} (line 7) in batch b2" in reasons[1]
