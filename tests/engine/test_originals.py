@@ -1,5 +1,6 @@
 """No batch replaces its own items, whatever the order of the two rows and the size of a page."""
 
+import sqlite3
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,7 +20,7 @@ from ittybatch.ledger.results import reject_rows
 from ittybatch.ledger.settlement import settle
 from ittybatch.profiles import Item, Profile
 from ittybatch.settings import CHECKOUT
-from ittybatch.sources import ManifestSource
+from ittybatch.sources import ManifestSource, SqlSource
 from tests.ledger import library
 
 PROFILES = CHECKOUT / "deployments" / "profiles"
@@ -218,3 +219,32 @@ def test_only_an_item_of_this_batch_is_called_one() -> None:
     ]
     assert ["is an item of the same batch" in reason for reason in reasons] == [True, False]
     assert f"{B} (line 7) in batch b2" in reasons[1]
+
+
+def test_a_row_that_has_left_a_querys_result_is_still_an_original(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later leg finds it in the ledger, where its other job is."""
+    monkeypatch.setattr("ittybatch.engine.planning.PAGE_SIZE", 1)
+    monkeypatch.setenv("ASSETS_URL", f"sqlite:///{tmp_path / 'assets.db'}")
+    assets = sqlite3.connect(tmp_path / "assets.db", isolation_level=None)
+    assets.execute("CREATE TABLE assets (id INTEGER PRIMARY KEY, uri TEXT)")
+    assets.executemany("INSERT INTO assets (uri) VALUES (?)", [(B,), ("s3://media/x.mp4",), (A,)])
+    source = SqlSource(database="ASSETS_URL", query="SELECT id, uri AS input FROM assets", key="id")
+    opened = library.new_batch(
+        ledger,
+        source=source.model_dump(mode="json"),
+        profile=_profile(["mov"]).model_dump(mode="json"),
+    )
+
+    def stop(_: object) -> None:
+        assets.execute("DELETE FROM assets WHERE id = 1")
+        raise KeyboardInterrupt
+
+    with suppress(KeyboardInterrupt):
+        plan_batch(ledger, opened, source, PROFILES, chunk_size=9, on_page=stop)
+    assets.close()
+    plan_batch(ledger, ledger.read(read_batch, opened.id), source, PROFILES, chunk_size=9)
+    assert [row.rendition for row in library.rows(ledger, opened.id)] == ["s"] * 3
+    [reject] = ledger.read(reject_rows, opened.id)
+    assert f"replace {B}" in reject["reason"]
