@@ -4,13 +4,16 @@ The rows of a manifest or a query may name `in/a.mov` and `in/a.mp4`. Their outp
 them, and then the output of the first is written over the second.
 
 Almost no batch can have such a pair: its outputs have another suffix or another folder than its
-items. So planning compares the beginnings and ends of addresses. It remembers and looks up items
-only where both are the same, in a temporary SQLite database, which needs no memory for them.
+items. So planning compares the beginnings and ends of addresses. Every listed item is kept in a
+temporary SQLite database, also one without a job: a page at a time and without an index, until
+items and outputs share a beginning and an end.
+
+A leg that continues a plan reads the rows before its cursor from the source again, and the items
+in the ledger if the source is a query: a row that was planned may have left its result since.
 """
 
 import sqlite3
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -22,17 +25,18 @@ from ittybatch.ledger.plan import PlannedPage
 from ittybatch.profiles import Item
 from ittybatch.profiles.item import S3_SCHEME
 
-# Returns the URIs and lines of the items that are in the ledger, by the first characters of their
-# URIs; of all items for None.
-Earlier = Callable[[Collection[str] | None], Iterable[tuple[str, int | None]]]
+Listed = Sequence[tuple[str, int | None]]
+# Reads the URIs and lines of the items that earlier legs have listed, some at a time.
+Earlier = Callable[[], Iterable[Listed]]
 
 # `s3://media-m` and `.mp4`: cheap to compare, and few of them in a batch.
 _FIRST, _LAST = 12, 4
-# With more places than this, every item is remembered.
+# With more places than this, every item is looked up.
 _MOST_PLACES = 10_000
-# While a page is read ahead, the page before may not be in the ledger yet.
-_UNWRITTEN_PAGES = 2
-_TABLE = "CREATE TABLE items (uri TEXT PRIMARY KEY, line INTEGER) WITHOUT ROWID"
+_TABLES = """
+CREATE TABLE pages (number INTEGER PRIMARY KEY, items BLOB);
+CREATE TABLE items (uri TEXT PRIMARY KEY, line INTEGER) WITHOUT ROWID;
+"""
 _FIND = """
 SELECT items.uri, items.line
 FROM json_each(?) AS given CROSS JOIN items ON items.uri = given.value
@@ -44,25 +48,24 @@ class Originals:
 
     Args:
         batch: The batch; None for a dry run.
-        earlier: Reads items of the batch from the ledger, where planning continues or outputs go
-            to another place than before. None for a dry run, which remembers every item.
-        continues: Whether an earlier leg has planned some pages, so that their places are unknown.
+        earlier: Reads the items of earlier legs; None if this is the first leg, or a dry run.
+
+    Raises:
+        SourceError: The source cannot be read again, from `compared`.
     """
 
-    def __init__(
-        self, batch: str | None, earlier: Earlier | None, *, continues: bool = False
-    ) -> None:
+    def __init__(self, batch: str | None, earlier: Earlier | None = None) -> None:
         self._batch = batch
         self._earlier = earlier
         self._of_items: set[str] = set()
         self._of_outputs: set[str] = set()
         self._shared: set[str] = set()
-        self._everywhere = False
-        self._unread = continues
-        self._recent: deque[Sequence[Item]] = deque(maxlen=_UNWRITTEN_PAGES)
+        # The places of an earlier leg's outputs are unknown.
+        self._everywhere = earlier is not None
+        self._indexed = False
         # A thread reads pages ahead. Only one thread uses it at a time.
         self._file = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._file.execute(_TABLE)
+        self._file.executescript(_TABLES)
 
     def __enter__(self) -> Self:
         return self
@@ -83,47 +86,36 @@ class Originals:
             listed: All items that the source has on this page, also those without jobs.
         """
         outputs = [job.destination for each in page.items for job in each.jobs if job.destination]
+        items = [(item.uri, item.line) for item in listed if item.uri.startswith(S3_SCHEME)]
         if not self._everywhere:
             self._of_outputs.update({uri[:_FIRST] + uri[-_LAST:] for uri in outputs})
-            self._of_items.update({item.uri[:_FIRST] + item.uri[-_LAST:] for item in listed})
-            self._share()
-        self._recent.append(listed)
-        if self._earlier is None:
-            self._remember([(item.uri, item.line) for item in listed])
+            self._of_items.update({uri[:_FIRST] + uri[-_LAST:] for uri, _ in items})
+            self._shared = self._of_items & self._of_outputs
+            most = max(len(self._of_items), len(self._of_outputs))
+            self._everywhere = most > _MOST_PLACES
         if not self._shared and not self._everywhere:
+            self._file.execute("INSERT INTO pages (items) VALUES (?)", (orjson.dumps(items),))
             return page
-        shared = self._among(listed)
-        if self._earlier is not None:
-            self._remember(shared)
+        self._index()
+        self._remember(items)
+        endangered = dict(each for each in items if self._is_shared(each[0]))
         return replace(
-            page, originals=self._replaced_by(outputs), endangered=list(dict(shared).items())
+            page, originals=self._replaced_by(outputs), endangered=list(endangered.items())
         )
 
-    def _share(self) -> None:
-        """Note where both items and outputs are; read the earlier items of such places."""
-        most = max(len(self._of_items), len(self._of_outputs))
-        self._everywhere = self._unread or most > _MOST_PLACES
-        found = (self._of_items & self._of_outputs) - self._shared
-        self._shared |= found
-        if self._earlier is None or not (found or self._everywhere):
+    def _index(self) -> None:
+        """Index the items of earlier pages, once."""
+        if self._indexed:
             return
-        wanted = None if self._everywhere else {place[:-_LAST] for place in found}
-        self._remember(self._earlier(wanted))
-        for listed in self._recent:
-            self._remember(self._among(listed))
-
-    def _among(self, items: Iterable[Item]) -> list[tuple[str, int | None]]:
-        """Those of some items that an output may replace."""
-        return [
-            (item.uri, item.line)
-            for item in items
-            if item.uri.startswith(S3_SCHEME) and self._is_shared(item.uri)
-        ]
+        self._indexed = True
+        for (content,) in self._file.execute("SELECT items FROM pages ORDER BY number"):
+            self._remember(orjson.loads(content))
+        self._file.execute("DELETE FROM pages")
 
     def _is_shared(self, uri: str) -> bool:
         return self._everywhere or uri[:_FIRST] + uri[-_LAST:] in self._shared
 
-    def _remember(self, items: Iterable[tuple[str, int | None]]) -> None:
+    def _remember(self, items: Listed) -> None:
         self._file.execute("BEGIN")
         self._file.executemany("INSERT OR IGNORE INTO items VALUES (?, ?)", items)
         self._file.execute("COMMIT")
@@ -132,5 +124,9 @@ class Originals:
         wanted = list(dict.fromkeys(uri for uri in outputs if self._is_shared(uri)))
         if not wanted:
             return []
+        if self._earlier is not None:
+            for some in self._earlier():
+                self._remember(some)
+            self._earlier = None
         found = self._file.execute(_FIND, (orjson.dumps(wanted).decode(),))
         return [Occupant(uri, self._batch, uri, None, line) for uri, line in found]

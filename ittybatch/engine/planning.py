@@ -1,7 +1,7 @@
 """Plan a batch: read its source page by page, and write each page's jobs to the ledger."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,7 +12,7 @@ import orjson
 
 from ittybatch.engine.ahead import bulk_work, read_ahead
 from ittybatch.engine.existing import ExistingOutputs
-from ittybatch.engine.originals import Originals
+from ittybatch.engine.originals import Listed, Originals
 from ittybatch.engine.seen_destinations import SeenDestinations
 from ittybatch.engine.unchanged import Alike, Remaining, leave_out_held, objects_by_fit
 from ittybatch.errors import IttybatchError
@@ -20,7 +20,7 @@ from ittybatch.ittybit.options import InvalidOptions
 from ittybatch.ledger import Ledger, Transaction
 from ittybatch.ledger.batches import OpenBatch, finish_planning, read_batch
 from ittybatch.ledger.claims import Claims
-from ittybatch.ledger.destinations import listed_items
+from ittybatch.ledger.destinations import chunks_of, listed_items
 from ittybatch.ledger.lookups import Occupant
 from ittybatch.ledger.plan import PlannedItem, PlannedPage, PlannedReject
 from ittybatch.ledger.planning import NotPlanning, plan_page
@@ -46,6 +46,7 @@ from ittybatch.sources.rows import printable
 
 PAGE_SIZE = 5000
 SAMPLE_SIZE = 20
+_CHUNKS_AT_ONCE = 50
 
 
 @dataclass(slots=True)
@@ -235,8 +236,10 @@ def _pages(
     # manifest has mostly new items, so looking for held jobs first would cost more than it saves.
     whole = skip_existing or again or isinstance(source, ManifestSource)
     pages = _read(source, profile, profiles, cursor, whole=whole)
-    earlier = None if batch is None else partial(_listed, ledger, batch)
-    comparing = Originals(batch, earlier, continues=cursor is not None)
+    earlier = None
+    if batch is not None and cursor is not None:
+        earlier = partial(_listed_before, ledger, batch, source, cursor)
+    comparing = Originals(batch, earlier)
     with closing(pages), ExistingOutputs() as existing, comparing as originals:
         found = (
             (_planned(page, leave_out_held(ledger, batch, page.items, objects), *by_all), page)
@@ -258,10 +261,18 @@ def _pages(
         yield from planned if isinstance(source, QueueSource) else read_ahead(planned)
 
 
-def _listed(
-    ledger: Ledger, batch: str, beginnings: Collection[str] | None
-) -> list[tuple[str, int | None]]:
-    return ledger.read(lambda transaction: list(listed_items(transaction, batch, beginnings)))
+def _listed_before(
+    ledger: Ledger, batch: str, source: ReadableSource, cursor: str
+) -> Iterator[Listed]:
+    """Read what earlier legs of a batch have listed, also the items without jobs."""
+    if isinstance(source, SqlSource):
+        chunks = ledger.read(chunks_of, batch)
+        for start in range(0, len(chunks), _CHUNKS_AT_ONCE):
+            yield ledger.read(listed_items, chunks[start : start + _CHUNKS_AT_ONCE])
+    for page in read_pages(source, page_size=PAGE_SIZE):
+        yield [(item.uri, item.line) for item in page.items]
+        if page.cursor == cursor:
+            return
 
 
 def _read(

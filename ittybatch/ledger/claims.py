@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 from ittybatch.ledger.control import cancel_unsent
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.destinations import Destinations, in_danger, refusal
-from ittybatch.ledger.lending import lenders_of
+from ittybatch.ledger.lending import lenders_of, return_claims
 from ittybatch.ledger.lookups import KnownJob, Occupant, jobs_of_keys, lock_jobs, occupants_of
 from ittybatch.ledger.made_jobs import MadeJob
 from ittybatch.ledger.models import Chunk, Job
@@ -248,7 +248,12 @@ class Claims:
             self._held.update((job.job_key, "same_destination") for job, _ in refused)
             counts["same_destination"] += len(refused)
             self.refused.append(
-                PlannedReject(item.line, "destination", refusal(item, refused), item.shown[:500])
+                PlannedReject(
+                    item.line,
+                    "destination",
+                    refusal(item, refused, self._batch),
+                    item.shown[:500],
+                )
             )
         return made
 
@@ -266,7 +271,10 @@ class Claims:
             )
         )
         reason = "Not sent: its output would replace another item of the same batch."
+        # Nobody else would hold the keys of quarantined jobs that these were to make again.
+        lenders = lenders_of(transaction, [row.id for row in found])
         cancel_unsent(transaction, [(row.id, row.chunk_id) for row in found], reason)
+        return_claims(transaction, lenders)
 
     def take_over(self, transaction: Transaction) -> None:
         """Release the old claims on jobs that `sort` returned: unsent ones, and ended ones."""

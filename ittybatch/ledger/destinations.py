@@ -1,8 +1,8 @@
 """Destinations: two items never write to the same one, and no batch replaces its own items."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.lookups import Occupant
@@ -10,8 +10,6 @@ from ittybatch.ledger.models import Chunk, Item
 from ittybatch.profiles import Item as SourceItem
 from ittybatch.profiles import JobSpec
 from ittybatch.profiles.item import S3_SCHEME
-
-_CHUNKS_PER_QUERY = 50
 
 
 class Destinations:
@@ -42,7 +40,11 @@ class Destinations:
         if job.destination is None:
             return None
         present = self._occupants.setdefault(job.destination, [])
+        # Where outputs are listed, too, the original may be the item's own output.
+        own = any(each.batch != self._batch and self._may_replace(item, each) for each in present)
         for each in present:
+            if own and each.batch == self._batch and each.uri == each.destination:
+                continue
             if not self._may_replace(item, each):
                 return each
         present.append(
@@ -53,10 +55,12 @@ class Destinations:
     def replacing(self, uri: str) -> Occupant | None:
         """Return a job of the same batch that writes to where an item is; None if there is none.
 
-        In another batch, such a job may have made the item.
+        Another batch may have made the item from the same object: then it may be replaced.
         """
-        for each in self._occupants.get(uri, ()):
-            if each.batch == self._batch and each.uri != uri:
+        present = self._occupants.get(uri, ())
+        made_by = {each.uri for each in present if each.batch != self._batch}
+        for each in present:
+            if each.batch == self._batch and each.uri not in {uri, *made_by}:
                 return each
         return None
 
@@ -94,37 +98,29 @@ def _named(other: Occupant) -> str:
     return f"{SourceItem(other.uri).shown}{line}"
 
 
-def listed_items(
-    transaction: Transaction, batch: str, beginnings: Collection[str] | None
-) -> Iterator[tuple[str, int | None]]:
-    """Read the URIs and lines of a batch's items whose URIs begin like this.
-
-    Args:
-        transaction: The transaction to read in.
-        batch: The batch.
-        beginnings: The first characters of the URIs, all of one length; None for all items.
-    """
-    chunks = transaction.rows(select(Chunk.id).where(Chunk.batch_id == batch).order_by(Chunk.id))
-    ids = [row.id for row in chunks]
-    query = select(Item.uri, Item.line)
-    if beginnings:
-        length = max(map(len, beginnings))
-        query = query.where(func.substr(Item.uri, 1, length).in_(sorted(beginnings)))
-    for start in range(0, len(ids), _CHUNKS_PER_QUERY):
-        some = Item.chunk_id.in_(ids[start : start + _CHUNKS_PER_QUERY])
-        yield from ((row.uri, row.line) for row in transaction.rows(query.where(some)))
+def chunks_of(transaction: Transaction, batch: str) -> list[int]:
+    """The ids of a batch's chunks, in order."""
+    query = select(Chunk.id).where(Chunk.batch_id == batch).order_by(Chunk.id)
+    return [row.id for row in transaction.rows(query)]
 
 
-def refusal(item: SourceItem, jobs: Sequence[tuple[JobSpec, Occupant]]) -> str:
+def listed_items(transaction: Transaction, chunks: Collection[int]) -> list[tuple[str, int | None]]:
+    """Read the URIs and lines of the items of some chunks, not of too many at once."""
+    query = select(Item.uri, Item.line).where(Item.chunk_id.in_(chunks))
+    return [(row.uri, row.line) for row in transaction.rows(query)]
+
+
+def refusal(item: SourceItem, jobs: Sequence[tuple[JobSpec, Occupant]], batch: str | None) -> str:
     """The message for jobs that are not made because another item has their destination.
 
     Args:
         item: The item.
         jobs: Its refused jobs, at least one, each with the occupant of its destination.
+        batch: The batch that is being planned; None for a dry run.
     """
     job, other = jobs[0]
     names = ", ".join(job.rendition for job, _ in jobs)
-    if other.uri == job.destination:
+    if other.uri == job.destination and other.batch == batch:
         return (
             f"{item.shown}: no job was made for {names}, because the output would replace "
             f"{_named(other)}, which is an item of the same batch. {_KEPT}"

@@ -34,6 +34,8 @@ _UNREAD = "_"
 _CLOSE = 0.8
 # Similar to a known title, but usual for something else.
 _OF_THEIR_OWN = frozenset({"tag", "tags"})
+# `profileId`, `ProfileID`
+_CAMEL_ID = re.compile(r"[a-z](?:Id|ID)$")
 _SEPARATORS = re.compile(r"[ -]+")
 
 
@@ -113,6 +115,26 @@ def likeness(cells: list[str], mapping: Mapping[str, str]) -> Likeness:
     if REQUIRED in mapping or titles.isdisjoint(INPUT_ALIASES) or holds_address(cells):
         return Likeness.NOT
     return Likeness.ALIAS
+
+
+def is_more_alike(like: Likeness, cells: list[str], best: Likeness, titles: list[str]) -> bool:
+    """Say whether a row is more like the titles than the best row above it.
+
+    A row of values may hold the word `input` below titles such as `url,stage`.
+
+    Args:
+        like: How much the row is like titles.
+        cells: The values of the row.
+        best: How much the best row above is; `NOT` if there is none.
+        titles: The values of that row.
+    """
+    if best is Likeness.ALIAS and (not cells[0].strip() or _filled(cells) < _filled(titles)):
+        return False
+    return like > best
+
+
+def _filled(cells: list[str]) -> int:
+    return sum(bool(cell.strip()) for cell in cells)
 
 
 def holds_address(cells: list[str]) -> bool:
@@ -198,11 +220,12 @@ def _check(name: str, names: tuple[str, ...]) -> None:
 
 def typing_error(name: str) -> str | None:
     """Say which known title an unknown one seems to mean, and how to leave it out; else None."""
-    lowered = name.casefold()
+    lowered = _SEPARATORS.sub("_", name.casefold())
     if lowered.startswith(_UNREAD) or lowered in _OF_THEIR_OWN:
         return None
-    known = ["metadata"] if lowered.endswith("_id") else [*KNOWN, "metadata"]
-    close = difflib.get_close_matches(lowered, known, n=1, cutoff=_CLOSE)
+    if lowered.endswith("_id") or _CAMEL_ID.search(name):
+        return None
+    close = difflib.get_close_matches(lowered, [*KNOWN, "metadata"], n=1, cutoff=_CLOSE)
     if not close:
         return None
     meant = "metadata.NAME" if close[0] == "metadata" else close[0]

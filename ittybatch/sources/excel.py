@@ -17,7 +17,14 @@ from openpyxl.worksheet._reader import FORMULA_TAG, ROW_TAG, WorkSheetParser
 from openpyxl.xml.functions import iterparse
 
 from ittybatch.sources.cells import as_cell
-from ittybatch.sources.columns import MAX_LINES_ABOVE, METADATA_PREFIX, Columns, Likeness, likeness
+from ittybatch.sources.columns import (
+    MAX_LINES_ABOVE,
+    METADATA_PREFIX,
+    Columns,
+    Likeness,
+    is_more_alike,
+    likeness,
+)
 from ittybatch.sources.excel_archive import check_workbook
 from ittybatch.sources.manifest import ManifestSource, Position, unusable
 from ittybatch.sources.page import Page, PageBuilder, Reject
@@ -109,7 +116,8 @@ def _titles(
             if row.number == source.header_row:
                 return cells, len(above), sheet
             continue
-        if (like := likeness(cells, source.columns)) > best:
+        like = likeness(cells, source.columns)
+        if like and is_more_alike(like, cells, best, titles):
             best, titles, place, below = like, cells, len(above), []
             if like is Likeness.EXACT:
                 break
@@ -123,6 +131,22 @@ def _titles(
         return titles, place, chain(below, sheet)
     Columns.from_header(above[0] if above else [], source.columns)
     raise ValueError("it has no row of titles")
+
+
+def _texts(part: IO[bytes]) -> Iterator[str]:
+    """Read the shared strings, and keep none of their elements."""
+    depth = 0
+    for event, element in iterparse(part, ("start", "end")):
+        if event == "start":
+            depth += 1
+            if depth == 1:
+                root = element
+            continue
+        depth -= 1
+        if element.tag.endswith("}si"):
+            yield text.content if (text := Text.from_tree(element)) else ""
+        if depth == 1:
+            root.clear()
 
 
 def _filled(row: _SheetRow) -> list[str]:
@@ -287,11 +311,7 @@ class _Sheet:
         if not block:
             return strings
         with archive.open(name) as part:
-            return [
-                text.content if (text := Text.from_tree(element)) else ""
-                for _, element in iterparse(part)
-                if element.tag.endswith("}si")
-            ]
+            return list(_texts(part))
 
     def _source(self) -> IO[bytes]:
         source: IO[bytes] = self._sheet._get_source()  # noqa: SLF001 - openpyxl has no public way

@@ -10,6 +10,7 @@ from ittybatch.sources.columns import (
     Columns,
     Likeness,
     holds_address,
+    is_more_alike,
     likeness,
 )
 from ittybatch.sources.manifest import DELIMITERS, ManifestSource
@@ -110,7 +111,7 @@ def _search(
             like = likeness(record.cells, source.columns)
         else:
             like = Likeness.NOT
-        if like > (best[0] if best else Likeness.NOT):
+        if like and (best is None or is_more_alike(like, record.cells, best[0], best[1].titles)):
             if record.problem is not None:
                 raise ValueError(f"its line {record.line} cannot be read: {record.problem}")
             end = records.next_line - 1

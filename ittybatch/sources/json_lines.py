@@ -148,6 +148,8 @@ def _take_alias(given: Mapping[str, Any], values: dict[str, Any]) -> None:
     found = [
         name for name, value in given.items() if folded(name) in INPUT_ALIASES and value is not None
     ]
+    # Other tools write the object as `path`, and beside it an `url` to look at it.
+    found = [name for name in found if folded(name) == "path"] or found
     if len(found) > 1:
         listing = ", ".join(repr(name) for name in found)
         raise BadCellError(

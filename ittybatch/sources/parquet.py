@@ -1,6 +1,7 @@
 """Reads the rows of a Parquet file as items."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import IO, Any
 
 import pyarrow as pa
@@ -115,6 +116,9 @@ def _flat(schema: pa.Schema) -> Iterator[tuple[str, ...]]:
 def values_of(column: Any) -> list[Any]:  # noqa: ANN401 - a pyarrow array
     """Convert a column to Python, value by value where one of them has no type or is no text."""
     if _in_nanoseconds(column.type):
+        with suppress(pa.ArrowException, ValueError, OverflowError):
+            exact: list[Any] = column.cast(_in_microseconds(column.type)).to_pylist()
+            return exact
         return [_of_nanoseconds(scalar) for scalar in column]
     try:
         values: list[Any] = column.to_pylist()
@@ -148,9 +152,11 @@ def _of_nanoseconds(scalar: Any) -> Any:  # noqa: ANN401 - a pyarrow scalar
         return None
     if scalar.value % 1000:
         return _arrows_text(scalar)
-    tz = scalar.type.tz if pa.types.is_timestamp(scalar.type) else None
-    kind = pa.timestamp("us", tz) if pa.types.is_timestamp(scalar.type) else pa.duration("us")
-    return _value(scalar.cast(kind))
+    return _value(scalar.cast(_in_microseconds(scalar.type)))
+
+
+def _in_microseconds(kind: pa.DataType) -> pa.DataType:
+    return pa.timestamp("us", kind.tz) if pa.types.is_timestamp(kind) else pa.duration("us")
 
 
 def _arrows_text(scalar: Any) -> Any:  # noqa: ANN401 - a pyarrow scalar

@@ -1,6 +1,7 @@
 """Cells of a workbook that do not hold what their text says: escapes and errors."""
 
 import io
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import openpyxl
 import pytest
 
-from ittybatch.sources import ManifestSource, Page, read_pages
+from ittybatch.sources import ManifestSource, Page, excel, read_pages
 
 _TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sharedStrings+xml"
 _KIND = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/sharedStrings"
@@ -71,6 +72,18 @@ def test_escapes_are_undone_once(tmp_path: Path, shared: bool) -> None:
         ("s3://med/a.mov", "l1\r\nl2"),
         ("s3://med/c_x0041_.mov", "ax005F_b _x000D_ ä"),
     ]
+
+
+def test_shared_strings_are_not_kept_twice() -> None:
+    """Their elements would take five times the memory of the part."""
+    strings = f"<si><t>a_x005F_{'b' * 200}</t></si>" * 20_000
+    part = io.BytesIO(f'<sst xmlns="{_SHEET}">{strings}</sst>'.encode())
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in excel._texts(part)) == 20_000
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_error_in_a_cell_is_no_value(tmp_path: Path) -> None:

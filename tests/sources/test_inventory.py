@@ -17,6 +17,7 @@ from pyarrow import orc, parquet
 from pydantic import ValidationError
 
 from ittybatch.sources import BucketSource, InventorySource, Page, SourceError, read_pages
+from ittybatch.sources import parquet as parquet_source
 from ittybatch.sources.inventory import scanned_folder
 
 if TYPE_CHECKING:
@@ -354,3 +355,21 @@ def test_anything_but_a_manifest_is_refused(uri: str) -> None:
     """In the form, before anything runs."""
     with pytest.raises(ValidationError):
         InventorySource(manifest_uri=uri)
+
+
+@pytest.mark.parametrize("odd", [0, 1])
+def test_times_of_orc_are_converted_as_a_column(monkeypatch: pytest.MonkeyPatch, odd: int) -> None:
+    """One by one would take longer than all else; only a time that Python cannot hold needs it."""
+    single: list[object] = []
+    by_itself = parquet_source._of_nanoseconds
+
+    def counted(scalar: object) -> object:
+        single.append(scalar)
+        return by_itself(scalar)
+
+    monkeypatch.setattr(parquet_source, "_of_nanoseconds", counted)
+    column = pa.array([1_500_000_000_000_000_000, None, odd], pa.timestamp("ns", "UTC"))
+    first, nothing, last = parquet_source.values_of(column)
+    assert (first, nothing) == (datetime(2017, 7, 14, 2, 40, tzinfo=UTC), None)
+    assert last == ("1970-01-01T00:00:00.000000001Z" if odd else datetime(1970, 1, 1, tzinfo=UTC))
+    assert len(single) == 3 * odd

@@ -172,7 +172,7 @@ def test_an_excerpt_holds_no_secret(manifest: Path) -> None:
         (b"input,input\n", "`input` appears twice"),
         (b"input,metadata.a,metadata.a\n", "`metadata.a` appears twice"),
         (b"input,option\n", "`option` is not known; did you mean `options`"),
-        (b"input,metadata_id\n,", "did you mean `metadata.NAME`"),
+        (b"input,metadatas\n,", "did you mean `metadata.NAME`"),
         (b"input,metadata.\n", "is no name for metadata"),
         (b"input,metadata.ittybatch_job\n", "is reserved"),
         ("file\n".encode("utf-16-le"), "no column `input` .found: .file.."),

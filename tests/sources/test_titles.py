@@ -55,6 +55,19 @@ def test_a_row_of_values_is_not_the_titles(tmp_path: Path, suffix: str) -> None:
     assert [item.metadata for item in page.items] == [{"stage": "input"}, {"stage": "url"}]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "xlsx"])
+@pytest.mark.parametrize("row", [["", "input"], ["input", ""]])
+def test_a_row_without_an_address_is_not_the_titles_either(
+    tmp_path: Path, suffix: str, row: list[str]
+) -> None:
+    """It is a row that cannot be read, and the rows below it can."""
+    rows = [["url", "metadata.stage"], row, [A, "raw"]]
+    lines = "".join(",".join(each) + "\n" for each in rows)
+    page = _read(tmp_path / f"a.{suffix}", _sheet(rows) if suffix == "xlsx" else lines)
+    assert [(item.uri, item.metadata) for item in page.items] == [(A, {"stage": "raw"})]
+    assert [reject.line for reject in page.rejects] == [2]
+
+
 def test_a_title_may_be_an_address_beside_input(tmp_path: Path) -> None:
     """Titles of Dublin Core are addresses."""
     page = _read(tmp_path / "a.csv", f"input,http://purl.org/dc/terms/title\n{A},Pilot\n")
@@ -79,6 +92,7 @@ def test_a_title_may_be_an_address_beside_input(tmp_path: Path) -> None:
             {"metadata": {"title": "x", "b": "1"}},
         ),
         ({}, '{"input": "A", "tag": "x", "profile_id": 7, "_profiles": 8}', A, {"profile": None}),
+        ({}, '{"path": "A", "url": "https://x.example/a.mov"}', A, {}),
         ({"_p": "profiles"}, '{"input": "A", "profiles": "x"}', A, {"profile": None}),
         ({}, '{"\\ufeffinput": "A", "\\ufeff Kind": "audio"}', A, {"kind": "audio"}),
     ],
@@ -114,6 +128,16 @@ def test_byte_order_marks_are_no_part_of_a_title(tmp_path: Path, title: str) -> 
     parquet.write_table(pa.table({title: [A]}), out)
     for name, content in (("a.parquet", out.getvalue()), ("a.csv", f"{title}\n{A}\n".encode())):
         assert [item.uri for item in _read(tmp_path / name, content).items] == [A]
+
+
+@pytest.mark.parametrize("title", ["Profile ID", "profileId", "metadata_id", "Metadata-Id"])
+def test_an_id_is_never_a_typing_error(tmp_path: Path, title: str) -> None:
+    """However programs spell it; `Metadat` and `Profiled` still are."""
+    page = _read(tmp_path / "a.csv", f"input,{title}\n{A},7\n")
+    assert [(item.uri, item.profile) for item in page.items] == [(A, None)]
+    for wrong in ("Metadat", "Profiled"):
+        with pytest.raises(SourceError, match="did you mean"):
+            _read(tmp_path / "a.csv", f"input,{wrong}\n{A},7\n")
 
 
 def test_an_unknown_column_can_be_left_out(tmp_path: Path) -> None:
