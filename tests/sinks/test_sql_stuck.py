@@ -1,5 +1,6 @@
 """No row of a user's table stops the others: triggers, views and types have errors of their own."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -58,6 +59,7 @@ def test_an_unknown_error_of_one_row_holds_up_no_other(
 ) -> None:
     """Its result waits, and is refused when it has failed often while others were written."""
     monkeypatch.setattr(sql_sink, "_MOST_FAILURES", 3)
+    monkeypatch.setattr(sql_sink, "_LEAST_FAILING_S", 0)
     _trigger(run, raised)
     sink = open_sql(**SINK)
     with pytest.raises(SinkUnavailable, match=r"no|missing_function"):
@@ -94,6 +96,46 @@ def test_a_row_that_somebody_has_locked_holds_up_no_other(
         other.execute("UPDATE media SET status = 'mine' WHERE id = 'm15'")
         outcomes = errors(open_sql(**SINK).deliver([*map(succeeded, range(10, 30))]))
     assert outcomes == {number: None for number in range(10, 30) if number != 15}
+
+
+def test_a_locked_row_stops_the_sink_for_one_group_and_slows_no_later_one(
+    app_url: str, run: Run, open_sql: OpenSql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group has time for two tries that wait for the lock. The row's later results wait, too."""
+    monkeypatch.setattr("ittybatch.sinks.sql_database._POSTGRES_LIMITS", {"lock_timeout": "500ms"})
+    monkeypatch.setattr(sql_sink, "GROUP_S", 0.98)
+    monkeypatch.setattr(sql_sink, "_MOST_FAILURES", 4)
+    monkeypatch.setattr(sql_sink, "_LEAST_FAILING_S", 0)
+    run("CREATE TABLE media (id TEXT PRIMARY KEY, status TEXT, url TEXT)")
+    run("INSERT INTO media VALUES ('m10')")
+    sink, sound = open_sql(**SINK), [*map(succeeded, range(11, 36))]
+    locked = [succeeded(10), replace(failed(10), outbox_id=1000)]
+    with psycopg.connect(app_url) as other:
+        other.execute("UPDATE media SET status = 'mine' WHERE id = 'm10'")
+        with pytest.raises(SinkUnavailable, match="lock timeout"):
+            sink.deliver([*locked, *sound])
+        for first in (11, 100, 200):
+            sound = [*map(succeeded, range(first, first + 25))]
+            outcomes = errors(sink.deliver([*locked, *sound]))
+            assert outcomes == {each.outbox_id: None for each in sound}
+        outcomes = errors(sink.deliver([*locked, succeeded(300)]))
+        assert "4 times, while others were written" in str(outcomes[10])
+        assert outcomes.keys() == {10, 300}
+
+
+def test_a_short_disturbance_refuses_no_sound_row(
+    run: Run, open_sql: OpenSql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tries follow each other fast, so that ten of them say little."""
+    monkeypatch.setattr(sql_sink, "_MOST_COUNTED", 5)
+    _trigger(run, "RAISE 'no' USING ERRCODE = 'XX000'")
+    sink = open_sql(**SINK)
+    for number in range(2, 14):
+        assert errors(sink.deliver([failed(1), succeeded(number)])) == {number: None}
+    sink.deliver([*map(failed, range(20, 30)), succeeded(14)])
+    assert len(sink._failures) == 5  # noqa: SLF001
+    run("DROP TRIGGER check_media ON media")
+    assert errors(sink.deliver([failed(1)])) == {1: None}
 
 
 def test_a_missing_column_refuses_nothing_though_some_rows_do_without_it(
