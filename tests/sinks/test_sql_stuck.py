@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.exc import InternalError, OperationalError
 
 from ittybatch.sinks import sql as sql_sink
@@ -138,6 +139,28 @@ def test_a_short_disturbance_refuses_no_sound_row(
     assert errors(sink.deliver([failed(1)])) == {1: None}
 
 
+def test_a_number_that_a_type_does_not_take_is_refused_alone(run: Run, open_sql: OpenSql) -> None:
+    """The driver would send a small number as an integer, and Postgres would blame the statement."""
+    run("CREATE DOMAIN points AS INTEGER CHECK (VALUE < 100)")
+    run(
+        "CREATE TABLE media (id TEXT PRIMARY KEY, at INET, many INET[], price MONEY, span INT4RANGE, n points)"
+    )
+    columns = {name: f"{{metadata.{name}}}" for name in ("at", "many", "price", "span", "n")}
+    sink = open_sql(**{**SINK, "columns": columns})
+    good = {"at": "10.0.0.7", "many": ["10.0.0.8"], "price": 5, "span": "[1,2)", "n": 7}
+    wrong = [{**good, "at": 7}, {**good, "many": [7]}, {**good, "n": 700}, good]
+    given = [
+        succeeded(number, metadata={"media_id": f"m{number}", **values})
+        for number, values in enumerate(wrong)
+    ]
+    outcomes = errors(sink.deliver(given))
+    assert outcomes.pop(3) is None
+    assert len(outcomes) == 3
+    assert all(str(error).startswith("Refused: ") for error in outcomes.values())
+    [row] = run("SELECT price::TEXT, n FROM media")
+    assert row == {"price": "$5.00", "n": 7}
+
+
 def test_a_missing_column_refuses_nothing_though_some_rows_do_without_it(
     run: Run, open_sql: OpenSql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,17 +221,25 @@ def test_an_error_of_the_whole_server_is_not_tried_row_by_row(state: str) -> Non
 
 
 @pytest.mark.parametrize("driver", ["pymysql", "MySQLdb"])
-def test_times_of_mysql_are_utc(driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A TIMESTAMP column reads them in the session's time zone, else the server's."""
+def test_a_session_of_mysql_has_utc_and_a_short_wait_for_locks(
+    driver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TIMESTAMP columns read its time zone. The user's own command at its start runs, too."""
+    said: list[str] = []
     made: dict[str, Any] = {}
 
-    def create(_url: object, **options: Any) -> object:  # noqa: ANN401
-        made.update(options)
-        return SimpleNamespace()
+    def create(url: URL, **options: Any) -> Engine:  # noqa: ANN401
+        made.update(options, url=url)
+        return create_engine("sqlite://")
 
     monkeypatch.setattr("ittybatch.sinks.sql_database.create_engine", create)
     monkeypatch.setattr(
         "ittybatch.sinks.sql_database.importlib.util.find_spec", lambda name: name == driver or None
     )
-    Database("app", "mysql://app@db/app")
-    assert made["connect_args"]["init_command"] == "SET time_zone = '+00:00'"
+    engine = Database("app", "mysql://app@db/app?init_command=SET+sql_mode=ANSI").engine
+    cursor = SimpleNamespace(execute=said.append, close=lambda: None)
+    [*engine.pool.dispatch.connect][-1](SimpleNamespace(cursor=lambda: cursor), None)
+    [at_start] = said
+    assert at_start == "SET time_zone = '+00:00', innodb_lock_wait_timeout = 5"
+    assert made["url"].query["init_command"] == "SET sql_mode=ANSI"
+    assert "init_command" not in made["connect_args"]
