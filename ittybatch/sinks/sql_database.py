@@ -33,8 +33,8 @@ _POSTGRES_LIMITS = {
     "lock_timeout": f"{_LOCK_TIMEOUT_S}s",
     "idle_in_transaction_session_timeout": f"{STATEMENT_TIMEOUT_S}s",
 }
-# Times are written as UTC, and a TIMESTAMP column reads them in the session's time zone. A lock ends
-# before the driver's timeout does, which would end the connection.
+# Times are written as UTC, and a TIMESTAMP column reads them in the session's time zone. A wait for
+# a lock ends before the driver's timeout, which would end the connection.
 _MYSQL_SESSION = f"SET time_zone = '+00:00', innodb_lock_wait_timeout = {_LOCK_TIMEOUT_S}"
 
 

@@ -134,16 +134,17 @@ def test_a_short_disturbance_refuses_no_sound_row(
     for number in range(2, 14):
         assert errors(sink.deliver([failed(1), succeeded(number)])) == {number: None}
     sink.deliver([*map(failed, range(20, 30)), succeeded(14)])
-    assert len(sink._failures) == 5  # noqa: SLF001
+    assert len(sink._failures) == 5
     run("DROP TRIGGER check_media ON media")
     assert errors(sink.deliver([failed(1)])) == {1: None}
 
 
 def test_a_number_that_a_type_does_not_take_is_refused_alone(run: Run, open_sql: OpenSql) -> None:
-    """The driver would send a small number as an integer, and Postgres would blame the statement."""
+    """The driver would send an integer, and Postgres would blame the statement."""
     run("CREATE DOMAIN points AS INTEGER CHECK (VALUE < 100)")
     run(
-        "CREATE TABLE media (id TEXT PRIMARY KEY, at INET, many INET[], price MONEY, span INT4RANGE, n points)"
+        """CREATE TABLE media (id TEXT PRIMARY KEY, at INET, many INET[], price MONEY,
+            span INT4RANGE, n points)"""
     )
     columns = {name: f"{{metadata.{name}}}" for name in ("at", "many", "price", "span", "n")}
     sink = open_sql(**{**SINK, "columns": columns})
