@@ -307,6 +307,7 @@ class SqlSink:
                 self._write(database, target, rows[:half], group)
                 self._write(database, target, rows[half:], group)
             elif is_refused(error):
+                self._failures.pop(rows[0].result.outbox_id, None)
                 group.errors[rows[0].result.outbox_id] = f"Refused: {database.describe(error)}."
                 group.progressed = True
             elif isinstance(error, SQLAlchemyError):
