@@ -165,7 +165,7 @@ class Intake:
             order = self._orders.order(wanted)
             refuse_loops(order.planned.item, order.planned.jobs, self._watched)
         except RequestRefused:
-            if (taken := await self._taken_before(wanted)) is None:
+            if (taken := await self.taken_before(wanted)) is None:
                 raise
             return taken
         if self._closing or len(self._pending) >= _MAX_PENDING:
@@ -180,8 +180,18 @@ class Intake:
             [_taken(ordered, sent.get(ordered.job.id)) for ordered in jobs],
         )
 
-    async def _taken_before(self, wanted: Wanted) -> Taken | None:
-        """The jobs of a request that was taken before its profile or a rule changed."""
+    async def taken_before(self, wanted: Wanted) -> Taken | None:
+        """Find the jobs of a request that was taken before, whatever has changed since.
+
+        Args:
+            wanted: The request.
+
+        Returns:
+            Its jobs; None if none was taken with its Idempotency-Key and its body.
+
+        Raises:
+            LedgerUnavailable: The ledger cannot be reached.
+        """
         key, digest = identity_of(wanted)
         if key is None or self._closing:
             return None

@@ -58,6 +58,13 @@ class TakesRequests(Protocol):
         """Take a request; see `Intake.take`."""
 
 
+class RecallsRequests(TakesRequests, Protocol):
+    """What the page needs of `Intake`."""
+
+    async def taken_before(self, wanted: Wanted) -> Taken | None:
+        """Find a request that was taken; see `Intake.taken_before`."""
+
+
 def life_s(declared: UploadsDeclared) -> int:
     """Seconds within which an upload has to be completed."""
     return max(_MIN_LIFE_S, int(declared.expires_s))

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from ittybatch.errors import IttybatchError
 from ittybatch.intake.declared import Declared
-from ittybatch.intake.uploads import TakesRequests
+from ittybatch.intake.uploads import RecallsRequests
 from ittybatch.intake.watching import QueueStatus
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import LedgerUnavailable
@@ -57,7 +57,7 @@ class LivePage:
         self,
         ledger: Ledger,
         settings: Settings,
-        intake: TakesRequests,
+        intake: RecallsRequests,
         declared: Declared,
         *,
         queues: Callable[[], Sequence[QueueStatus]] = tuple,

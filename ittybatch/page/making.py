@@ -16,7 +16,7 @@ from ittybatch.intake.loops import refuse_loops
 from ittybatch.intake.objects import Objects
 from ittybatch.intake.orders import Orders
 from ittybatch.intake.upload_request import Announced
-from ittybatch.intake.uploads import TakesRequests, Uploads
+from ittybatch.intake.uploads import RecallsRequests, Uploads
 from ittybatch.intake.wanted import RequestRefused, TaskSpec, Wanted
 from ittybatch.ittybit.options import Kind
 from ittybatch.ledger.actions import Asker, Via
@@ -132,6 +132,12 @@ def _options_of(text: str) -> dict[str, Any]:
         raise _refused(
             "options", "The options are not a JSON object.", 'Write them like {"width": 1280}.'
         )
+    try:
+        orjson.dumps(found)
+    except orjson.JSONEncodeError:  # parsing allows more levels than writing
+        raise _refused(
+            "options", "The options are nested too deeply.", "Send flatter values."
+        ) from None
     return found
 
 
@@ -148,7 +154,7 @@ class Making:
         declared: What `intake.yaml` declares.
     """
 
-    def __init__(self, settings: Settings, intake: TakesRequests, declared: Declared) -> None:
+    def __init__(self, settings: Settings, intake: RecallsRequests, declared: Declared) -> None:
         self._settings = settings
         self._watched = [each.uri for each in declared.buckets]
         self._orders = Orders(

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from ittybatch.errors import IttybatchError
 from ittybatch.intake.declared import UploadsDeclared
 from ittybatch.intake.quoting import Quote, quote
+from ittybatch.intake.taken import Taken
 from ittybatch.intake.upload_names import known_types
 from ittybatch.intake.upload_store import StoreUnavailable
 from ittybatch.intake.wanted import RequestRefused
@@ -156,6 +157,10 @@ async def take(request: Request) -> Response:
             asked["size_bytes"],
             datetime.fromisoformat(modified) if modified else None,
         )
+        # What was made, whatever has changed since: a quote would offer to pay for it once more.
+        confirmed = make.wanted(shown, asker_of(request))
+        if (taken := await making.intake.taken_before(confirmed)) is not None:
+            return _redirect(taken)
         # The store may answer by now, and the object may have been overwritten.
         item = await making.objects.identified(Item(shown.uri))
         item = shown if item.fingerprint is None else item
@@ -169,6 +174,11 @@ async def take(request: Request) -> Response:
         taken = await making.intake.take(make.wanted(item, asker_of(request)))
     except RequestRefused as error:
         return await show(request, error=error, where="address")
+    return _redirect(taken)
+
+
+def _redirect(taken: Taken) -> Response:
+    """Lead to the jobs."""
     return RedirectResponse(made_url([int(job.job_id) for job in taken.jobs]), HTTPStatus.SEE_OTHER)
 
 

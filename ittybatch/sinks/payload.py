@@ -37,7 +37,8 @@ def body_of(result: Result, form: Form) -> bytes:
     """Write a result as JSON.
 
     The bytes are those that `JSON.stringify(JSON.parse(body))` writes in JavaScript, because the
-    Express receiver of a guide verifies the signature of that.
+    Express receiver of a guide verifies the signature of that. Integers above 2^53 are the
+    exception: JavaScript rounds them, and they are written here as they are.
 
     Args:
         result: The result.

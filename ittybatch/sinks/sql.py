@@ -26,6 +26,8 @@ _MOST_AT_ONCE: Final = 500
 _MOST_UNCLEAR: Final = 20
 # How often a row may fail so while others are written, before it is refused; as for addresses.
 _MOST_FAILURES: Final = 10
+# And since when: a server that is out of order for minutes also fails for sound rows.
+_LEAST_FAILING_S: Final = 900.0
 _MOST_COUNTED: Final = 10_000
 
 
@@ -118,6 +120,19 @@ class _Row:
 
 
 @dataclass(slots=True)
+class _Failing:
+    """How a result fails.
+
+    Args:
+        since: Its first failure, by `time.monotonic`.
+        count: Its failures while others were written.
+    """
+
+    since: float
+    count: int = 0
+
+
+@dataclass(slots=True)
 class _Group:
     """One call of `deliver`.
 
@@ -125,6 +140,7 @@ class _Group:
         ends_at: When it ends, by `time.monotonic`.
         progressed: Whether a row was written or refused.
         unclear: Errors of rows that may concern them alone, or all.
+        held_up: Jobs of such rows: their later results wait, too.
         first_unclear: The first such error of any part of the group.
         errors: What became of its results.
     """
@@ -132,6 +148,7 @@ class _Group:
     ends_at: float
     progressed: bool = False
     unclear: dict[int, SQLAlchemyError] = field(default_factory=dict)
+    held_up: set[int] = field(default_factory=set)
     first_unclear: SQLAlchemyError | None = None
     errors: dict[int, str | None] = field(default_factory=dict)
 
@@ -147,8 +164,8 @@ class SqlSink:
         self._target: TargetTable | None = None
         # When a row for a result was first looked for in vain.
         self._missing_since: dict[int, float] = {}
-        # How often results failed with an unknown error while others were written.
-        self._failures: dict[int, int] = {}
+        # Results that failed with an unknown error, the oldest first.
+        self._failures: dict[int, _Failing] = {}
         # Rows in a transaction. Where an update is slow, for example without an index on the key,
         # one refused row would undo what takes longer than a group may, each time.
         self._at_once = _MOST_AT_ONCE
@@ -251,13 +268,19 @@ class SqlSink:
         self, database: Database, target: TargetTable, rows: Sequence[_Row], group: _Group
     ) -> None:
         """Write rows in transactions that are small enough to get some of them done in time."""
-        # Those that failed before are last, so that a group does not end at them each time.
+        # Those that failed before are last and alone, so that they cost no other row its turn.
+        # All results of their jobs are, because the results of one job have an order.
         failing = {row.result.job_id for row in rows if row.result.outbox_id in self._failures}
-        rows = sorted(rows, key=lambda row: row.result.job_id in failing)
-        for start in range(0, len(rows), self._at_once):
-            self._write(database, target, rows[start : start + self._at_once], group)
+        fresh = [row for row in rows if row.result.job_id not in failing]
+        late = [row for row in rows if row.result.job_id in failing]
+        for part, size in ((fresh, self._at_once), (late, 1)):
+            for start in range(0, len(part), size):
+                self._write(database, target, part[start : start + size], group)
         if group.progressed:
             self._at_once = min(2 * self._at_once, _MOST_AT_ONCE)
+        elif group.first_unclear is not None:
+            # Halves would take minutes to find a locked row: each try waits for the lock.
+            self._at_once = 1
         elif rows:
             self._at_once = max(min(self._at_once, len(rows)) // 2, 1)
         self._count_failures(database, group)
@@ -266,6 +289,7 @@ class SqlSink:
         self, database: Database, target: TargetTable, rows: Sequence[_Row], group: _Group
     ) -> None:
         """Write rows; where one is refused or may be the cause of an error, the halves."""
+        rows = [row for row in rows if row.result.job_id not in group.held_up]
         stuck = not group.progressed and len(group.unclear) >= _MOST_UNCLEAR
         if not rows or stuck or time.monotonic() > group.ends_at:
             return
@@ -283,10 +307,12 @@ class SqlSink:
                 self._write(database, target, rows[:half], group)
                 self._write(database, target, rows[half:], group)
             elif is_refused(error):
+                self._failures.pop(rows[0].result.outbox_id, None)
                 group.errors[rows[0].result.outbox_id] = f"Refused: {database.describe(error)}."
                 group.progressed = True
             elif isinstance(error, SQLAlchemyError):
                 group.unclear[rows[0].result.outbox_id] = error
+                group.held_up.add(rows[0].result.job_id)
             return
         group.progressed = True
         for row in rows:
@@ -294,21 +320,23 @@ class SqlSink:
             self._record(row, group, missing=target.key_of(row.values) in missing)
 
     def _count_failures(self, database: Database, group: _Group) -> None:
-        """Refuse rows that failed often while others were written.
+        """Refuse rows that failed often, and for long, while others were written.
 
         Raises:
             SQLAlchemyError: Nothing was written, so the error may concern all.
         """
-        if len(self._failures) > _MOST_COUNTED:
-            self._failures.clear()
+        now = time.monotonic()
         for number, error in group.unclear.items():
-            count = self._failures[number] = self._failures.get(number, 0) + group.progressed
-            if count >= _MOST_FAILURES:
+            failing = self._failures.setdefault(number, _Failing(now))
+            failing.count += group.progressed
+            if failing.count >= _MOST_FAILURES and now - failing.since >= _LEAST_FAILING_S:
                 del self._failures[number]
                 group.errors[number] = (
-                    f"Refused: {database.describe(error)} ({count} times, while others were "
-                    "written)."
+                    f"Refused: {database.describe(error)} ({failing.count} times, while others "
+                    "were written)."
                 )
+        for number in list(self._failures)[: max(len(self._failures) - _MOST_COUNTED, 0)]:
+            del self._failures[number]
         if group.first_unclear is not None and not group.progressed:
             raise group.first_unclear
 

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, select
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 
 from ittybatch.errors import ConfigurationError
@@ -32,6 +33,9 @@ _POSTGRES_LIMITS = {
     "lock_timeout": f"{_LOCK_TIMEOUT_S}s",
     "idle_in_transaction_session_timeout": f"{STATEMENT_TIMEOUT_S}s",
 }
+# Times are written as UTC, and a TIMESTAMP column reads them in the session's time zone. A wait for
+# a lock ends before the driver's timeout, which would end the connection.
+_MYSQL_SESSION = f"SET time_zone = '+00:00', innodb_lock_wait_timeout = {_LOCK_TIMEOUT_S}"
 
 
 class Database:
@@ -176,10 +180,8 @@ def _mysql_engine(url: URL, sink: str) -> Engine:
             raise _no_driver(url, sink)
     limits: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S}
     limits |= {"read_timeout": STATEMENT_TIMEOUT_S, "write_timeout": STATEMENT_TIMEOUT_S}
-    # Times are written as UTC, and a TIMESTAMP column reads them in the session's time zone.
-    limits["init_command"] = "SET time_zone = '+00:00'"
     try:
-        return create_engine(
+        engine = create_engine(
             url,
             hide_parameters=True,
             pool_size=1,
@@ -189,6 +191,17 @@ def _mysql_engine(url: URL, sink: str) -> Engine:
         )
     except ImportError:
         raise _no_driver(url, sink) from None
+    # Not `init_command`: the user's URL may have one.
+    event.listen(engine, "connect", _begin_mysql_session)
+    return engine
+
+
+def _begin_mysql_session(connection: DBAPIConnection, _: object) -> None:
+    cursor = connection.cursor()
+    try:
+        cursor.execute(_MYSQL_SESSION)
+    finally:
+        cursor.close()
 
 
 def _no_driver(url: URL, sink: str) -> ConfigurationError:

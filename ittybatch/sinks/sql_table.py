@@ -84,7 +84,11 @@ class TargetTable:
         row = {}
         for name, value in {**columns, **key}.items():
             try:
-                row[name] = convert(value, self._table.c[name].type)
+                row[name] = convert(
+                    value,
+                    self._table.c[name].type,
+                    others_as_text=self._dialect == "postgresql",
+                )
             except ValueError as error:
                 raise ValueError(f"column {name}: {error}") from None
         return row

@@ -28,12 +28,19 @@ _FALSE = frozenset({"false", "f", "no", "0"})
 _MOST_INTEGER_DIGITS = 40
 
 
-def convert(value: Any, column: TypeEngine[Any]) -> Any:  # noqa: ANN401 - columns have any type
+def convert(  # columns have any type
+    value: Any,  # noqa: ANN401
+    column: TypeEngine[Any],
+    *,
+    others_as_text: bool = False,
+) -> Any:  # noqa: ANN401
     """Convert a value to the type of a column.
 
     Args:
         value: A string, number, bool, datetime, JSON value or None.
         column: The column's type, as reflected.
+        others_as_text: Whether a type that is not known here gets text. Postgres parses text as
+            any type, and blames the statement for a number that it cannot assign.
 
     Raises:
         ValueError: The value cannot be of that type.
@@ -41,7 +48,7 @@ def convert(value: Any, column: TypeEngine[Any]) -> Any:  # noqa: ANN401 - colum
     if value is None:
         return None
     if isinstance(column, ARRAY):
-        return _array(value, column)
+        return _array(value, column, others_as_text=others_as_text)
     for kind, converted in _CONVERTERS:
         if isinstance(column, kind):
             try:
@@ -50,7 +57,8 @@ def convert(value: Any, column: TypeEngine[Any]) -> Any:  # noqa: ANN401 - colum
                 shown = as_text(value)[:80]
                 raise ValueError(f"{shown!r} is not of the type {column}") from None
     # Types of extensions and others that SQLAlchemy does not know are parsed by the database.
-    return value if isinstance(value, (str, int, float, bool)) else as_text(value)
+    passed = str if others_as_text else (str, int, float, bool)
+    return value if isinstance(value, passed) else as_text(value)
 
 
 def _uuid(value: Any, column: Any) -> Any:  # noqa: ANN401
@@ -104,13 +112,13 @@ def _json(value: Any, _: Any) -> Any:  # noqa: ANN401
     return as_text(value) if isinstance(value, datetime) else value
 
 
-def _array(value: Any, column: Any) -> list[Any]:  # noqa: ANN401
+def _array(value: Any, column: Any, *, others_as_text: bool) -> list[Any]:  # noqa: ANN401
     elements = value if isinstance(value, list) else [value]
     of_json = isinstance(column.item_type, JSON)
     return [
-        _array(each, column)
+        _array(each, column, others_as_text=others_as_text)
         if isinstance(each, list) and not of_json
-        else convert(each, column.item_type)
+        else convert(each, column.item_type, others_as_text=others_as_text)
         for each in elements
     ]
 

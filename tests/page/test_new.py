@@ -142,6 +142,24 @@ def test_a_store_that_answers_at_last_changes_what_was_seen(
     assert len(jobs(ledger)) == 3
 
 
+def test_a_form_that_was_taken_leads_to_its_jobs_when_the_store_answers_at_last(
+    ledger: Ledger, viewer: Viewer, s3: "S3Client", bucket: str
+) -> None:
+    """The first answer was lost. The jobs are those of the address alone, and are paid once."""
+    s3.put_object(Bucket=bucket, Key="film.mov", Body=b"first")
+
+    async def unknown(_self: Objects, item: Item) -> Item:
+        return item
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Objects, "identified", unknown)
+        seen = viewer.preview(url=f"s3://{bucket}/film.mov")
+        taken = viewer.post("/page/new/take", {"sealed": sealed(seen)})
+    again = viewer.post("/page/new/take", {"sealed": sealed(seen)})
+    assert (again.status_code, again.headers.get("location")) == (303, taken.headers["location"])
+    assert len(jobs(ledger)) == 2
+
+
 def test_what_cannot_be_taken_is_said_beside_the_field(on_sqlite: Viewer) -> None:
     for fields, why in (
         ({"url": "http://10.0.0.7/a.mov"}, "private network"),
@@ -153,6 +171,7 @@ def test_what_cannot_be_taken_is_said_beside_the_field(on_sqlite: Viewer) -> Non
         ({"make": "profile:none"}, "There is no profile 'none'"),
         ({"make": ""}, "What to make is not chosen"),
         ({"make": "kind:video", "options": "{width"}, "The options are not JSON"),
+        ({"make": "kind:video", "options": '{"a":' * 900 + "1" + "}" * 900}, "nested too deeply"),
         ({"make": "kind:video", "options": "[1]"}, "not a JSON object"),
         ({"make": "kind:video", "options": '{"colour": 1}'}, "colour"),
         ({"make": "kind:film"}, "film"),

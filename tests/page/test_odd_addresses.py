@@ -1,6 +1,8 @@
 """Whatever an address or a form says, the answer is a page or a refusal, never a server error."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -8,6 +10,7 @@ import pytest
 
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine
+from tests.page.new_jobs import PROFILE
 from tests.page.steering import Recorder, failing
 from tests.receiver.harness import Running, running
 
@@ -25,6 +28,7 @@ ODD = [
     "\ud800",
     "-1",
     "x" * 20_000,
+    '{"a":' * 900 + "1" + "}" * 900,
 ]
 # Every parameter that a view reads, by the path of the view.
 QUERIES = {
@@ -59,25 +63,49 @@ PATHS = [
     "/jobs/{odd}",
     "/uploads/{odd}/parts",
 ]
+POSTED = ["/uploads/{odd}/complete"]
 FORMS = {
     "/page/held/release": "batch input state alike before job expected",
     "/page/batches/{batch}/retry": "state alike before expected",
     "/page/items/1/0/retry": "job before expected",
     "/page/new/take": "sealed",
     "/page/new/address": "url make options",
+    "/page/new/files": "make options name type size",
+    "/page/new/file": "make content_type name",
+}
+# What the other fields say, so that the odd one is read.
+VALID = {
+    "url": "https://example.com/film.mov",
+    "make": "kind:video",
+    "options": "{}",
+    "name": "film.mov",
+    "type": "video/quicktime",
+    "size": "17",
+    "content_type": "video/quicktime",
 }
 
 
 @pytest.fixture
-def client(postgres_url: str, prefect: Recorder) -> Iterator[httpx.Client]:
+def client(
+    postgres_url: str, prefect: Recorder, tmp_path: Path, bucket: str
+) -> Iterator[httpx.Client]:
     """Somebody at the page, who also has the API's token. Postgres refuses more than SQLite."""
     del prefect
+    profiles, declared = tmp_path / "profiles", tmp_path / "intake.yaml"
+    profiles.mkdir()
+    (profiles / "web.yaml").write_text(PROFILE)
+    declared.write_text(f"uploads: {{bucket: {bucket}, profile: web}}\n")
+    settings: dict[str, Any] = {
+        "api_token": TOKEN,
+        "profiles_dir": profiles,
+        "intake_file": declared,
+    }
 
     def up(running_: Running) -> httpx.Client:
         headers = {"Origin": running_.url, "Authorization": f"Bearer {TOKEN}"}
         return httpx.Client(base_url=running_.url, headers=headers, timeout=20, trust_env=False)
 
-    with running(postgres_url, api_token=TOKEN) as receiver, up(receiver) as opened:
+    with running(postgres_url, **settings) as receiver, up(receiver) as opened:
         yield opened
 
 
@@ -104,8 +132,18 @@ def test_no_odd_value_is_a_server_error(postgres_url: str, client: httpx.Client)
     for path, names in FORMS.items():
         for name in names.split():
             for odd in ODD:
-                body = f"{name}={_encoded(odd)}"
+                fields = {each: VALID[each] for each in names.split() if each in VALID}
+                body = "&".join(f"{k}={_encoded(v)}" for k, v in {**fields, name: odd}.items())
                 answer = client.post(path.format(batch=batch), content=body, headers=form)
-                found[f"POST {path} {body}"] = answer.status_code
+                found[f"POST {path} {name} {odd!r}"] = answer.status_code
+        complete = "&".join(f"{k}={_encoded(VALID[k])}" for k in names.split() if k in VALID)
+        if complete:
+            answer = client.post(path.format(batch=batch), content=complete, headers=form)
+            assert answer.status_code == 200, (path, "every other field is read")
+    for path in POSTED:
+        for odd in ODD:
+            answer = client.post(path.format(odd=_encoded(odd)), json={})
+            found[f"POST {path} {odd!r}"] = answer.status_code
+            assert answer.status_code != 405
     assert {each[:200]: status for each, status in found.items() if status >= 500} == {}
     assert {200, 400, 404} <= set(found.values())

@@ -21,7 +21,9 @@ def answering(answer: bytes, *, hangs: bool = False) -> Iterator[str]:
         with connection:
             received = b""
             while b"\r\n\r\n" not in received or not received.endswith(b"}"):
-                received += connection.recv(65_536)
+                if not (more := connection.recv(65_536)):
+                    return
+                received += more
             connection.sendall(answer)
             if hangs:
                 over.wait(20)
@@ -50,7 +52,7 @@ def deliver(
 
     def deliver_to(answer: bytes, *, hangs: bool = False) -> dict[int, str | None]:
         with answering(answer, hangs=hangs) as url:
-            sink = open_http(url, timeout_s=1)
+            sink = open_http(url, timeout_s=5)
             return errors(sink.deliver([succeeded(number) for number in range(5)]))
 
     return deliver_to

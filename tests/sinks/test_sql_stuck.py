@@ -1,10 +1,12 @@
 """No row of a user's table stops the others: triggers, views and types have errors of their own."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.exc import InternalError, OperationalError
 
 from ittybatch.sinks import sql as sql_sink
@@ -58,6 +60,7 @@ def test_an_unknown_error_of_one_row_holds_up_no_other(
 ) -> None:
     """Its result waits, and is refused when it has failed often while others were written."""
     monkeypatch.setattr(sql_sink, "_MOST_FAILURES", 3)
+    monkeypatch.setattr(sql_sink, "_LEAST_FAILING_S", 0)
     _trigger(run, raised)
     sink = open_sql(**SINK)
     with pytest.raises(SinkUnavailable, match=r"no|missing_function"):
@@ -94,6 +97,69 @@ def test_a_row_that_somebody_has_locked_holds_up_no_other(
         other.execute("UPDATE media SET status = 'mine' WHERE id = 'm15'")
         outcomes = errors(open_sql(**SINK).deliver([*map(succeeded, range(10, 30))]))
     assert outcomes == {number: None for number in range(10, 30) if number != 15}
+
+
+def test_a_locked_row_stops_the_sink_for_one_group_and_slows_no_later_one(
+    app_url: str, run: Run, open_sql: OpenSql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group has time for two tries that wait for the lock. The row's later results wait, too."""
+    monkeypatch.setattr("ittybatch.sinks.sql_database._POSTGRES_LIMITS", {"lock_timeout": "500ms"})
+    monkeypatch.setattr(sql_sink, "GROUP_S", 0.98)
+    monkeypatch.setattr(sql_sink, "_MOST_FAILURES", 4)
+    monkeypatch.setattr(sql_sink, "_LEAST_FAILING_S", 0)
+    run("CREATE TABLE media (id TEXT PRIMARY KEY, status TEXT, url TEXT)")
+    run("INSERT INTO media VALUES ('m10')")
+    sink, sound = open_sql(**SINK), [*map(succeeded, range(11, 36))]
+    locked = [succeeded(10), replace(failed(10), outbox_id=1000)]
+    with psycopg.connect(app_url) as other:
+        other.execute("UPDATE media SET status = 'mine' WHERE id = 'm10'")
+        with pytest.raises(SinkUnavailable, match="lock timeout"):
+            sink.deliver([*locked, *sound])
+        for first in (11, 100, 200):
+            sound = [*map(succeeded, range(first, first + 25))]
+            outcomes = errors(sink.deliver([*locked, *sound]))
+            assert outcomes == {each.outbox_id: None for each in sound}
+        outcomes = errors(sink.deliver([*locked, succeeded(300)]))
+        assert "4 times, while others were written" in str(outcomes[10])
+        assert outcomes.keys() == {10, 300}
+
+
+def test_a_short_disturbance_refuses_no_sound_row(
+    run: Run, open_sql: OpenSql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tries follow each other fast, so that ten of them say little."""
+    monkeypatch.setattr(sql_sink, "_MOST_COUNTED", 5)
+    _trigger(run, "RAISE 'no' USING ERRCODE = 'XX000'")
+    sink = open_sql(**SINK)
+    for number in range(2, 14):
+        assert errors(sink.deliver([failed(1), succeeded(number)])) == {number: None}
+    sink.deliver([*map(failed, range(20, 30)), succeeded(14)])
+    assert len(sink._failures) == 5
+    run("DROP TRIGGER check_media ON media")
+    assert errors(sink.deliver([failed(1)])) == {1: None}
+
+
+def test_a_number_that_a_type_does_not_take_is_refused_alone(run: Run, open_sql: OpenSql) -> None:
+    """The driver would send an integer, and Postgres would blame the statement."""
+    run("CREATE DOMAIN points AS INTEGER CHECK (VALUE < 100)")
+    run(
+        """CREATE TABLE media (id TEXT PRIMARY KEY, at INET, many INET[], price MONEY,
+            span INT4RANGE, n points)"""
+    )
+    columns = {name: f"{{metadata.{name}}}" for name in ("at", "many", "price", "span", "n")}
+    sink = open_sql(**{**SINK, "columns": columns})
+    good = {"at": "10.0.0.7", "many": ["10.0.0.8"], "price": 5, "span": "[1,2)", "n": 7}
+    wrong = [{**good, "at": 7}, {**good, "many": [7]}, {**good, "n": 700}, good]
+    given = [
+        succeeded(number, metadata={"media_id": f"m{number}", **values})
+        for number, values in enumerate(wrong)
+    ]
+    outcomes = errors(sink.deliver(given))
+    assert outcomes.pop(3) is None
+    assert len(outcomes) == 3
+    assert all(str(error).startswith("Refused: ") for error in outcomes.values())
+    [row] = run("SELECT price::TEXT, n FROM media")
+    assert row == {"price": "$5.00", "n": 7}
 
 
 def test_a_missing_column_refuses_nothing_though_some_rows_do_without_it(
@@ -156,17 +222,25 @@ def test_an_error_of_the_whole_server_is_not_tried_row_by_row(state: str) -> Non
 
 
 @pytest.mark.parametrize("driver", ["pymysql", "MySQLdb"])
-def test_times_of_mysql_are_utc(driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A TIMESTAMP column reads them in the session's time zone, else the server's."""
+def test_a_session_of_mysql_has_utc_and_a_short_wait_for_locks(
+    driver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TIMESTAMP columns read its time zone. The user's own command at its start runs, too."""
+    said: list[str] = []
     made: dict[str, Any] = {}
 
-    def create(_url: object, **options: Any) -> object:  # noqa: ANN401
-        made.update(options)
-        return SimpleNamespace()
+    def create(url: URL, **options: Any) -> Engine:  # noqa: ANN401
+        made.update(options, url=url)
+        return create_engine("sqlite://")
 
     monkeypatch.setattr("ittybatch.sinks.sql_database.create_engine", create)
     monkeypatch.setattr(
         "ittybatch.sinks.sql_database.importlib.util.find_spec", lambda name: name == driver or None
     )
-    Database("app", "mysql://app@db/app")
-    assert made["connect_args"]["init_command"] == "SET time_zone = '+00:00'"
+    engine = Database("app", "mysql://app@db/app?init_command=SET+sql_mode=ANSI").engine
+    cursor = SimpleNamespace(execute=said.append, close=lambda: None)
+    [*engine.pool.dispatch.connect][-1](SimpleNamespace(cursor=lambda: cursor), None)
+    [at_start] = said
+    assert at_start == "SET time_zone = '+00:00', innodb_lock_wait_timeout = 5"
+    assert made["url"].query["init_command"] == "SET sql_mode=ANSI"
+    assert "init_command" not in made["connect_args"]

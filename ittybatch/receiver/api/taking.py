@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from ittybatch.intake.taken import Taken
+from ittybatch.intake.uploads import RecallsRequests
 from ittybatch.intake.wanted import Wanted
 
 
@@ -23,7 +24,7 @@ class TakesRequests(Protocol):
         """
 
 
-class RunsIntake(TakesRequests, Protocol):
+class RunsIntake(RecallsRequests, Protocol):
     """An intake that the receiver starts and stops."""
 
     async def start(self) -> None:
