@@ -135,11 +135,15 @@ def steer(
     try:
         return _follow_up(ledger, settings, action, done)
     except PrefectUnavailable as error:
-        error.record = done.record
+        text = f"{done.describe()} {FLOW_RUNS_LATER}"
         if done.record is not None:
-            text = f"{done.describe()} {FLOW_RUNS_LATER}"
             ledger.write(end_action, done.record, text, refused=False, details={PARTLY: True})
-        raise
+        # Whoever reads only that Prefect is away would ask again, and be refused.
+        partly = PrefectUnavailable(
+            f"{text} {error.message}", remedy=error.remedy, status=error.status
+        )
+        partly.record = done.record
+        raise partly from error
 
 
 def change_batch(

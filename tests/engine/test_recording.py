@@ -1,9 +1,16 @@
 """Who asked for what is kept: with the lever, or before it begins, and never in its way."""
 
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    temporary_settings,
+)
 
+from ittybatch.engine.flow_runs import PrefectUnavailable
 from ittybatch.engine.recording import recorded
 from ittybatch.engine.steering import Action, CannotSteer, change_batch, steer
 from ittybatch.engine.tuning import CannotTune, Tuning
@@ -92,6 +99,23 @@ def test_each_lever_of_a_batch_is_recorded_with_its_outcome_and_so_is_a_refusal(
         assert (refused.action, refused.refused) == (action.value, True)
         assert why in refused.outcome
     assert ledger.read(read_batch, batch).state is BatchState.CANCELLED
+
+
+def test_a_lever_without_prefects_answer_says_what_it_has_done(ledger: Ledger) -> None:
+    """Otherwise it would be pulled again, and refused."""
+    batch = library.new_batch(ledger, flow_run_id=str(uuid4())).id
+    ledger.write(plan_page, batch, library.page(library.job("a.mov")), after=None, chunk_size=10)
+    ledger.write(finish_planning, batch, None)
+    ledger.write(pause_batch, batch, "bob")
+    nobody = {PREFECT_API_URL: "http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}
+    with temporary_settings(nobody), pytest.raises(PrefectUnavailable) as caught:
+        _steer(ledger, batch, Action.RESUME)
+    done = f"Batch {batch} is running. Prefect did not answer"
+    assert str(caught.value).startswith(done)
+    assert "The receiver creates them" in str(caught.value)
+    newest = _newest(ledger)
+    assert newest.outcome.startswith(done)
+    assert (newest.refused, newest.id) == (False, caught.value.record)
 
 
 @pytest.mark.parametrize("action", list(Action))

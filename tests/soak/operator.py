@@ -175,11 +175,14 @@ class Operator:
     def _command(self, *arguments: str) -> bool:
         """Run a command as often as it takes; False where the batch's state refuses it."""
         deadline = time.monotonic() + _TRIES_FOR_S
+        done_before = False
         while True:
             done = self.system.command(*arguments)
-            if done.returncode == 0:
-                return True
             said = (done.stderr or done.stdout).strip()
+            # The first try has changed the ledger, and said so; only Prefect did not answer.
+            if done.returncode == 0 or (done_before and "is not held; it is running" in said):
+                return True
+            done_before = done_before or "Prefect did not answer" in said
             if "Traceback" in said:
                 self.wrong.append(f"`ittybatch {' '.join(arguments)}` ended in a traceback: {said}")
             if done.returncode == 2 or self._ended(arguments):
