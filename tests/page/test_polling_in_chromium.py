@@ -48,11 +48,15 @@ class Asked:
 
     def __init__(self, page: Page, path: str) -> None:
         self._page = page
-        self._asked = 0
-        page.on("request", lambda request: self._count(request.url, path))
+        self._asked = self._answered = 0
+        page.on("request", lambda request: self._count(request.url, path, asked=1))
+        for end in ("requestfinished", "requestfailed"):
+            page.on(end, lambda request: self._count(request.url, path, answered=1))
 
-    def _count(self, url: str, path: str) -> None:
-        self._asked += path in url
+    def _count(self, url: str, path: str, *, asked: int = 0, answered: int = 0) -> None:
+        if path in url:
+            self._asked += asked
+            self._answered += answered
 
     def again(self, times: int) -> None:
         """Wait until it has asked so often from now on."""
@@ -62,13 +66,13 @@ class Asked:
             assert time.monotonic() < deadline, "the page does not ask"
             self._page.wait_for_timeout(100)
 
-    def stops(self, for_ms: int) -> bool:
-        """Whether it does not ask for this long. A busy machine may be late with what it began."""
-        return any(self.within(for_ms) == 0 for _ in range(3))
-
     def within(self, wait_ms: int) -> int:
         """How often in this time, without what was under way at its beginning."""
+        deadline = time.monotonic() + _PATIENCE_S
         self._page.wait_for_timeout(200)
+        while self._answered < self._asked:
+            assert time.monotonic() < deadline, "the page gets no answer"
+            self._page.wait_for_timeout(200)
         before = self._asked
         self._page.wait_for_timeout(wait_ms)
         return self._asked - before
@@ -88,15 +92,15 @@ def test_a_start_is_followed_while_somebody_looks_until_it_has_ended(
         asked = Asked(page, "/page/regions/started/")
         asked.again(2)
         page.evaluate(TURN, True)
-        assert asked.stops(2500)
+        assert asked.within(2500) == 0
         page.evaluate(TURN, False)
         asked.again(2)
         page.get_by_role("button", name="Stop updating").click()
-        assert asked.stops(2500)
+        assert asked.within(2500) == 0
         found[run] = RunStatus(StateType.CRASHED, "Crashed", datetime.now(UTC), "It was killed.")
         page.get_by_role("button", name="Update again").click()
         expect(page.locator("#started")).to_contain_text("ended without a batch: Crashed")
-        assert asked.stops(2500)
+        assert asked.within(2500) == 0
     with visitor(browser, java_script_enabled=False) as plain:
         page = plain.new_page()
         page.goto(f"{receiver.url}/page/new/started/{run}")
@@ -123,7 +127,7 @@ def test_checks_under_way_are_followed_while_somebody_looks(
         expect(page.locator("#checking")).to_be_visible()
         asked.again(2)
         page.get_by_role("button", name="Stop updating").click()
-        assert asked.stops(4500)
+        assert asked.within(4500) == 0
         end.set()
         page.get_by_role("button", name="Update again").click()
         expect(page.locator("#checks table")).to_be_visible(timeout=20_000)
