@@ -1,4 +1,4 @@
-"""How the cost of a batch grows: a hundred thousand jobs beside a thousand, end to end.
+"""How the cost of a batch grows: a million jobs beside ten thousand, end to end.
 
 What a batch costs however small it is, such as the start of its flow runs, is in both. The
 sandbox keeps every job that it was given, as Ittybit does, and is not counted among those whose
@@ -7,12 +7,16 @@ memory has to stay flat.
 
 from collections.abc import Mapping
 
+from sqlalchemy import text
+
 from bench.databases import NewLedger
 from bench.figure import Figure
 from bench.lane import Lane, running
 from bench.meter import Cost
+from ittybatch.ledger import Ledger
 
-FEW, MANY = 1_000, 100_000
+FEW, MANY = 10_000, 1_000_000
+_WARM = 1_000
 CHUNK_ITEMS = 1000
 ACTIVE_CHUNKS = 4
 _FLOW_RUN = "run "
@@ -20,15 +24,20 @@ _NOT_COUNTED = ("sandbox", "others")
 
 
 def measure(database: str, new_ledger: NewLedger, rounds: int) -> list[Figure]:
-    """Time a job, and the most memory of each kind of process. Once: it takes long."""
+    """Time, CPU and room of a job, and the most memory of each kind of process.
+
+    Once: on two cores it takes the better part of an hour.
+    """
     del rounds
     with running(new_ledger()) as lane:
         # The first batch of a system also pays for what is only loaded when needed.
-        _through(lane, FEW)
-        few, many = _through(lane, FEW), _through(lane, MANY)
+        _through(lane, _WARM)
+        few, few_bytes = _through(lane, FEW)
+        many, many_bytes = _through(lane, MANY)
     figures = [
         _figure(database, "time", "us/job", _us(many), _us(few), "at most 1.2"),
         _figure(database, "CPU", "us/job", _cpu_us(many), _cpu_us(few), ""),
+        _figure(database, "the ledger", "B/job", many_bytes, few_bytes, "at most 1.2"),
     ]
     smaller = _memory_mb(few)
     figures += [
@@ -39,8 +48,27 @@ def measure(database: str, new_ledger: NewLedger, rounds: int) -> list[Figure]:
     return figures
 
 
-def _through(lane: Lane, jobs: int) -> Cost:
-    return lane.batch(jobs, chunk_size=CHUNK_ITEMS, max_active_chunks=ACTIVE_CHUNKS)[1]
+def _through(lane: Lane, jobs: int) -> tuple[Cost, float]:
+    """What a batch cost, and the bytes that each of its jobs added to the ledger."""
+    before = _bytes(lane.system.ledger)
+    cost = lane.batch(jobs, chunk_size=CHUNK_ITEMS, max_active_chunks=ACTIVE_CHUNKS)[1]
+    return cost, (_bytes(lane.system.ledger) - before) / jobs
+
+
+def _bytes(ledger: Ledger) -> int:
+    """Of the whole database, without the room that dead rows leave."""
+    if ledger.engine.dialect.name == "postgresql":
+        query = "SELECT pg_database_size(current_database())"
+        with ledger.engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            connection.execute(text("VACUUM"))
+    else:
+        query = (
+            "SELECT (page_count - freelist_count) * page_size"
+            " FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+        )
+    size: int = ledger.read(lambda tx: tx.execute(text(query)).scalar_one())
+    return size
 
 
 def _memory_mb(cost: Cost) -> Mapping[str, float]:

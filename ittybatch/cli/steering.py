@@ -1,6 +1,5 @@
 """Commands that steer a batch."""
 
-import asyncio
 from dataclasses import asdict
 from typing import Annotated
 
@@ -9,12 +8,10 @@ from cyclopts import Parameter
 from ittybatch.cli.output import Batch, Json, console, print_json
 from ittybatch.cli.recording import operator
 from ittybatch.cli.status import SUCCEEDED
-from ittybatch.engine.adopting import Adoption, adopt_batch
-from ittybatch.engine.connection import connect
-from ittybatch.engine.recording import recorded
+from ittybatch.engine.adopting import adopt as adopt_jobs
 from ittybatch.engine.steering import Action, steer
 from ittybatch.engine.tuning import Tuning
-from ittybatch.ledger import Ledger, open_ledger
+from ittybatch.ledger import open_ledger
 from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.queries import find_batch
 from ittybatch.settings import Settings
@@ -76,19 +73,12 @@ def adopt(batch: Batch, *, json: Json = False) -> int:
     settings = Settings()
     ledger = open_ledger(settings)
     found = ledger.read(find_batch, batch)
-    with recorded(ledger, operator(), "adopt", batch=found) as record:
-        done = asyncio.run(_adopt(settings, ledger, found))
-        record.outcome = done.describe()
+    done = adopt_jobs(settings, ledger, found, operator())
     if json:
         print_json({**asdict(done), "adopted": {str(k): n for k, n in done.adopted.items()}})
     else:
         console.print(done.describe(), markup=False)
     return SUCCEEDED
-
-
-async def _adopt(settings: Settings, ledger: Ledger, batch: str) -> Adoption:
-    async with connect(settings) as client:
-        return await adopt_batch(ledger, client, batch)
 
 
 def _steer(batch: str, action: Action, *, json: bool) -> int:

@@ -5,12 +5,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ittybatch.engine.amounts import format_count
+from ittybatch.engine.connection import connect
 from ittybatch.engine.lookup import find_all, made_elsewhere
+from ittybatch.engine.recording import recorded
 from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ledger import Ledger
+from ittybatch.ledger.actions import Asker
 from ittybatch.ledger.adoption import Adopted, UnsentJob, adopt_jobs, unsent_jobs
 from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.states import BatchState, JobState
+from ittybatch.settings import Settings
 
 _GROUP = 200
 _CONCURRENCY = 16
@@ -37,13 +42,37 @@ class Adoption:
         found = sum(self.adopted.values())
         counts = ", ".join(f"{count:,} {state}" for state, count in sorted(self.adopted.items()))
         text = (
-            f"Looked for {self.looked_for:,} unsent jobs of batch {self.batch} at Ittybit: "
-            f"{found:,} are there and were recorded{f' ({counts})' if counts else ''}, "
+            f"Looked for {format_count(self.looked_for, 'unsent job')} of batch {self.batch} at "
+            f"Ittybit: {found:,} are there and were recorded{f' ({counts})' if counts else ''}, "
             f"{self.looked_for - found:,} are not. Nothing was sent or paid for."
         )
         if self.state is BatchState.HELD:
             text += f" `ittybatch resume {self.batch}` sends the rest."
         return text
+
+
+def adopt(settings: Settings, ledger: Ledger, batch: str, asker: Asker) -> Adoption:
+    """Adopt a batch's jobs, and record who asked for it and the outcome.
+
+    Args:
+        settings: The API key and address of Ittybit.
+        ledger: The ledger that has the batch.
+        batch: The batch's id.
+        asker: Who asks for it.
+
+    Raises:
+        ConfigurationError: There is no API key.
+        IttybitError: A lookup failed. It is safe to run this again.
+    """
+
+    async def run() -> Adoption:
+        async with connect(settings) as client:
+            return await adopt_batch(ledger, client, batch)
+
+    with recorded(ledger, asker, "adopt", batch=batch) as record:
+        done = asyncio.run(run())
+        record.outcome = done.describe()
+    return done
 
 
 async def adopt_batch(ledger: Ledger, client: IttybitClient, batch: str) -> Adoption:

@@ -12,6 +12,7 @@ from ittybatch.ledger import Ledger
 from ittybatch.ledger.adoption import unknown_marks
 from ittybatch.profiles import Item
 
+_MADE_ELSEWHERE = "Another ledger has already sent the same job"
 _PREFERRED = (JobStatus.SUCCEEDED, JobStatus.RUNNING, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
@@ -34,13 +35,18 @@ class MadeElsewhere(IttybatchError):
     def __init__(self, batch: str, other: MarkedJob) -> None:
         source = Item(other.job.input).shown if other.job.input else "the same input"
         super().__init__(
-            f"Another ledger has already sent the same job to this Ittybit project: {other.job.id} "
-            f"of its batch {other.mark.batch_id}, for {source}; it is {other.job.status}. Making "
-            "it again would be billed again, so this batch is held.",
+            f"{_MADE_ELSEWHERE} to this Ittybit project: {other.job.id} of its batch "
+            f"{other.mark.batch_id}, for {source}; it is {other.job.status}. Making it again would "
+            "be billed again, so this batch is held.",
             remedy=f"`ittybatch adopt {batch}` records the existing jobs as this batch's, "
             f"and `ittybatch resume {batch}` then sends the rest. If DATABASE_URL names the wrong "
             "ledger, correct it instead.",
         )
+
+
+def is_made_elsewhere(reason: str | None) -> bool:
+    """Whether this is why a batch is held: another ledger has submitted the same job."""
+    return (reason or "").startswith(_MADE_ELSEWHERE)
 
 
 async def find_own(client: IttybitClient, mark: Mark, kind: str, uri: str) -> RemoteJob | None:

@@ -15,8 +15,6 @@ in the ledger if the source is a query: a row that was planned may have left its
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from types import TracebackType
-from typing import Self
 
 import orjson
 
@@ -67,15 +65,8 @@ class Originals:
         self._file = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._file.executescript(_TABLES)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Delete the temporary database."""
         self._file.close()
 
     def compared(self, page: PlannedPage, listed: Sequence[Item]) -> PlannedPage:

@@ -167,7 +167,7 @@ def preview(
     seen: set[int] = set()
     by = (profile, profiles_dir)
     pages = _pages(ledger, source, by, None, skip_existing=skip_existing, again=again)
-    with SeenDestinations() as destinations:
+    with closing(SeenDestinations()) as destinations:
         for page in pages:
             result.counts.update(page.counts)
             unseen = _unseen(page, seen, result.counts)
@@ -239,8 +239,11 @@ def _pages(
     earlier = None
     if batch is not None and cursor is not None:
         earlier = partial(_listed_before, ledger, batch, source, cursor)
-    comparing = Originals(batch, earlier)
-    with closing(pages), ExistingOutputs() as existing, comparing as originals:
+    with (
+        closing(pages),
+        ExistingOutputs() as existing,
+        closing(Originals(batch, earlier)) as originals,
+    ):
         found = (
             (_planned(page, leave_out_held(ledger, batch, page.items, objects), *by_all), page)
             for page, objects in pages

@@ -7,8 +7,6 @@ database. SQLite deletes that database when it is closed.
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from types import TracebackType
-from typing import Self
 
 import orjson
 
@@ -31,15 +29,8 @@ class SeenDestinations:
         self._file.execute(_TABLE)
         self._file.execute(_INDEX)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Delete the temporary database."""
         self._file.close()
 
     def occupants_of(self, page: PlannedPage) -> Sequence[Occupant]:

@@ -1,9 +1,41 @@
-"""Start a batch: a flow run of a deployment of run-batch."""
+"""Start flow runs that somebody asks for: of a batch, and of upkeep."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from ittybatch.engine.flow_runs import FlowRuns
+from ittybatch.engine.flow_runs import FlowRuns, open_flow_runs, require_prefect
+
+RECONCILE_DEPLOYMENT = "reconcile/reconcile"
+ADOPT_DEPLOYMENT = "adopt-batch/adopt-batch"
+
+
+def start_upkeep(deployment: str, parameters: Mapping[str, Any], *, by: str) -> str:
+    """Start a flow run of a deployment that is safe to repeat; one a minute at most.
+
+    Args:
+        deployment: `flow/deployment`.
+        parameters: The flow run's parameters.
+        by: What asks for it: `page`.
+
+    Returns:
+        The flow run's id.
+
+    Raises:
+        NoDeployment: Prefect does not have the deployment.
+        PrefectUnavailable: Prefect does not answer, or refused the request.
+    """
+    require_prefect()
+    minute = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M")
+    with open_flow_runs() as flow_runs:
+        return flow_runs.make(
+            deployment,
+            parameters=parameters,
+            name=None,
+            tags=[f"started-by:{by}"],
+            # An impatient second click is the same run.
+            idempotency_key=" ".join((deployment, *map(str, parameters.values()), minute)),
+        )
 
 
 def start_batch(

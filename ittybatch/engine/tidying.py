@@ -14,12 +14,12 @@ from prefect.states import Cancelled
 
 from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable
 from ittybatch.engine.run_status import RunStatus
+from ittybatch.engine.starting import RECONCILE_DEPLOYMENT
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.left_behind import Candidate, left_behind
 
 logger = logging.getLogger(__name__)
 
-RECONCILE_DEPLOYMENT = "reconcile/reconcile"
 STEER_DEPLOYMENT = "steer-batch/steer-batch"
 # Slow machines need a minute to start a process. A reconcile that takes longer than this still
 # continues; only Prefect shows it as ended.

@@ -21,7 +21,15 @@ from ittybatch.engine.work_pools import DeclaredPool, declared_pools, read_deplo
 
 OUR_AUTOMATIONS = "ittybatch-"
 _FLOWS = frozenset(
-    {"run-batch", "process-chunk", "reconcile", "steer-batch", "check-bucket", "tidy-ledger"}
+    {
+        "run-batch",
+        "process-chunk",
+        "reconcile",
+        "steer-batch",
+        "adopt-batch",
+        "check-bucket",
+        "tidy-ledger",
+    }
 )
 _PAGE = 200
 

@@ -1,4 +1,4 @@
-"""The levers of a batch: forms that approve, pause, resume, cancel and tune it."""
+"""The levers of a batch: forms that approve, pause, resume, cancel, tune and adopt it."""
 
 from functools import partial
 from http import HTTPStatus
@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ittybatch.engine.flow_runs import PrefectUnavailable
+from ittybatch.engine.starting import ADOPT_DEPLOYMENT, start_upkeep
 from ittybatch.engine.steering import FLOW_RUNS_LATER, Action, steer
 from ittybatch.engine.tuning import Tuning
 from ittybatch.errors import IttybatchError
@@ -69,6 +70,22 @@ async def tune(request: Request) -> Response:
         work = partial(_unchanged, batch)
         return await shell.act(request, Action.TUNE.value, work, back=batch_url(batch), batch=batch)
     return await _steer(request, Action.TUNE, tuned.changes)
+
+
+async def adopt(request: Request) -> Response:
+    """Start the flow run that records jobs which another ledger has sent."""
+    batch = await known_batch(request)
+
+    def start() -> str:
+        run = start_upkeep(ADOPT_DEPLOYMENT, {"batch": batch}, by="page")
+        return (
+            f"Flow run {run} looks up the unsent jobs of batch {batch} at Ittybit and records "
+            "those that exist; it sends nothing. Its outcome will be among the actions on this "
+            "page. Then resume the batch, which sends the rest."
+        )
+
+    shell = Shell.of(request)
+    return await shell.act(request, "adopt", start, back=batch_url(batch), batch=batch, calls=True)
 
 
 async def _steer(request: Request, action: Action, changes: Tuning | None = None) -> Response:
@@ -141,4 +158,5 @@ def routes() -> list[Route]:
         Route("/batches/{batch}/cancel", confirm_cancel),
         Route("/batches/{batch}/cancel", cancel, methods=["POST"]),
         Route("/batches/{batch}/tune", tune, methods=["POST"]),
+        Route("/batches/{batch}/adopt", adopt, methods=["POST"]),
     ]

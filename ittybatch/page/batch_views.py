@@ -9,6 +9,7 @@ from typing import Any
 from ittybatch.engine.advice import EXPLANATIONS, Outlook, outlook
 from ittybatch.engine.conditions import Condition, describe_brakes, describe_wait
 from ittybatch.engine.estimate import Estimate, estimate
+from ittybatch.engine.lookup import is_made_elsewhere
 from ittybatch.engine.naming import source_name
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.plan_counts import describe_counts
@@ -62,6 +63,7 @@ class Now:
         flow_run_url: Its flow run's page in Prefect.
         retries: The batch whose jobs it makes again; None if it is no retry of one batch.
         to_retry: Jobs that were sent, and wait for another attempt.
+        made_elsewhere: Whether it is held because another ledger has sent its jobs.
     """
 
     status: BatchStatus
@@ -76,6 +78,7 @@ class Now:
     flow_run_url: str | None
     retries: str | None
     to_retry: int
+    made_elsewhere: bool
 
     @property
     def plan_lines(self) -> list[tuple[int, str]]:
@@ -125,6 +128,7 @@ def now_of(
         flow_run_url=flow_run_url(status.flow_run_id),
         retries=retried_batch(status.source),
         to_retry=sum(waiting_again(transaction, batch).values()) if _may_wait(status) else 0,
+        made_elsewhere=status.state is BatchState.HELD and is_made_elsewhere(status.reason),
     )
 
 

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from ittybatch.engine.amounts import format_count
 from ittybatch.engine.prefect_pages import ui_url
+from ittybatch.engine.starting import RECONCILE_DEPLOYMENT, start_upkeep
 from ittybatch.errors import IttybatchError
 from ittybatch.intake.watching import QueueStatus
 from ittybatch.ledger import Transaction
@@ -76,6 +77,7 @@ class HealthPage:
             Route("/health", self.view),
             Route("/regions/health", self.region),
             Route("/health/check", self.check, methods=["POST"]),
+            Route("/health/reconcile", self.reconcile, methods=["POST"]),
             Route("/health/sinks/retry", self.retry_sink, methods=["POST"]),
         ]
 
@@ -97,6 +99,15 @@ class HealthPage:
             return f"Everything is checked: {found}."
 
         return await Shell.of(request).act(request, "check", examine, back=_PATH, calls=True)
+
+    async def reconcile(self, request: Request) -> Response:
+        """Start a run of reconcile now, instead of at its next time."""
+
+        def start() -> str:
+            run = start_upkeep(RECONCILE_DEPLOYMENT, {}, by="page")
+            return f"Flow run {run} begins when a worker takes it. What it corrects shows here."
+
+        return await Shell.of(request).act(request, "reconcile", start, back=_PATH, calls=True)
 
     async def retry_sink(self, request: Request) -> Response:
         """Deliver again what a sink refused."""

@@ -180,6 +180,15 @@ def test_an_alert_on_failed_fires_once_for_a_batch_that_needs_somebody(
     assert "outcome:some_failed" in states[some_failed]["tags"]
     assert "outcome:paused" in states[paused]["tags"]
 
+    adopting = system.prefect.run("adopt-batch/adopt-batch", {"batch": paused})
+    until(
+        lambda: system.prefect.flow_run(adopting)["state_type"] == "COMPLETED",
+        "the paused batch's jobs are looked up",
+        within_s=120,
+    )
+    told = system.prefect.flow_run(adopting)["state"]["message"]
+    assert told.startswith(f"Looked for 1 unsent job of batch {paused} at Ittybit: 0 are there")
+
     sentinel = system.prefect.run("steer-batch/steer-batch", {"action": "pause"})
     system.prefect.fail(sentinel)
     expected = [runs[some_failed], runs[held], sentinel]
@@ -219,6 +228,7 @@ def test_a_mistake_in_the_form_is_one_line(system: System, tmp_path: Path, alert
     runs = [
         system.prefect.run("run-batch/adhoc", {"source": source, "profile": "nobody's"}),
         system.prefect.run("steer-batch/steer-batch", {"action": "resume", "batch": "nobody's"}),
+        system.prefect.run("adopt-batch/adopt-batch", {"batch": "nobody's"}),
     ]
     for run in runs:
         until(

@@ -3,6 +3,7 @@
 import pytest
 from prefect.utilities.schema_tools.validation import validate
 
+from ittybatch.flows.adopt_batch import adopt_batch
 from ittybatch.flows.check_bucket import check_bucket
 from ittybatch.flows.process_chunk import process_chunk
 from ittybatch.flows.run_batch import run_batch
@@ -12,7 +13,7 @@ from ittybatch.flows.tidy_ledger import tidy_ledger
 
 @pytest.mark.parametrize(
     "flow",
-    [run_batch, process_chunk, steer_batch, tidy_ledger, check_bucket],
+    [run_batch, process_chunk, steer_batch, adopt_batch, tidy_ledger, check_bucket],
     ids=lambda f: f.name,
 )
 def test_every_parameter_has_a_title_and_a_description(flow: object) -> None:

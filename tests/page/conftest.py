@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from ittybatch.engine import retrying, steering
+from ittybatch.engine import retrying, starting, steering
 from ittybatch.page import new_library
 from tests.page.steering import Recorder
 from tests.receiver.conftest import receiver
@@ -22,7 +22,7 @@ def prefect(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     def opened() -> Iterator[Recorder]:
         yield recorder
 
-    for module in (retrying, steering, new_library):
+    for module in (retrying, starting, steering, new_library):
         monkeypatch.setattr(module, "open_flow_runs", opened)
         monkeypatch.setattr(module, "require_prefect", lambda: None)
     return recorder

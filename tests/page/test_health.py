@@ -26,7 +26,7 @@ from ittybatch.ledger.webhook_counts import count_webhooks, last_webhook_at
 from ittybatch.page import app, health
 from ittybatch.page.doctor import Doctor
 from tests.ledger import library
-from tests.page.steering import Page, words
+from tests.page.steering import Page, Recorder, words
 from tests.receiver.harness import Running, payload, running, wait_until
 
 HOSTILE = "<script>alert(1)</script>"
@@ -134,6 +134,27 @@ def test_what_a_sink_refused_is_delivered_again_from_here(
         assert (fragment.status_code, fragment.headers["hx-trigger"]) == (200, "acted")
         assert "<html" not in fragment.text
     assert [each.refused for each in ledger.read(recent_actions)] == [False, True, False]
+
+
+def test_reconcile_is_started_from_the_page(
+    receiver: Running, ledger: Ledger, prefect: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In Prefect, so only a receiver that knows Prefect has the lever."""
+    assert "Reconcile now" not in receiver.get("/page/health").text
+    monkeypatch.setattr(health, "ui_url", lambda: "http://prefect.test")
+    assert "Reconcile now" in receiver.get("/page/health").text
+    page = Page(receiver)
+    told = page.told(page.post("/page/health/reconcile"))
+    assert told.startswith("Done: Flow run ")
+    [asked] = prefect.asked.values()
+    assert (asked["deployment"], asked["parameters"]) == ("reconcile/reconcile", {})
+    prefect.is_down = True
+    assert page.told(page.post("/page/health/reconcile")).startswith("Not done: ")
+    done = ledger.read(recent_actions)
+    assert [(each.action, each.refused) for each in done] == [
+        ("reconcile", True),
+        ("reconcile", False),
+    ]
 
 
 def test_an_outcome_is_shown_once_and_not_for_ever(receiver: Running, ledger: Ledger) -> None:

@@ -4,11 +4,16 @@ import re
 
 import pytest
 
+from ittybatch.engine.lookup import MadeElsewhere, MarkedJob
+from ittybatch.engine.starting import ADOPT_DEPLOYMENT
+from ittybatch.ittybit.marks import Mark
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.actions import recent_actions
 from ittybatch.ledger.batches import read_batch
+from ittybatch.ledger.control import hold_batch
 from ittybatch.ledger.runs import end_runs
 from ittybatch.ledger.states import BatchState
+from tests.ledger import library
 from tests.page.steering import (
     Page,
     Recorder,
@@ -74,6 +79,31 @@ def test_a_batch_is_paused_resumed_and_cancelled(ledger: Ledger, page: Page) -> 
     assert "Not done: " in page.told(page.post(f"{at}/pause"))
     assert "has ended" in words(page.get(f"{at}/cancel"))
     assert state_of(ledger, batch) is BatchState.CANCELLED
+
+
+def test_jobs_that_another_ledger_sent_are_recorded_from_the_page(
+    ledger: Ledger, page: Page, prefect: Recorder
+) -> None:
+    """Only a batch that is held for them has the lever. It starts one flow run, on a worker."""
+    batch = waiting(ledger)
+    lever = f"/page/batches/{batch}/adopt"
+    assert lever not in page.get(f"/page/batches/{batch}")
+    theirs = MarkedJob(Mark("20260101-020000-abcdef", "key", 1), library.remote("job_1"))
+    ledger.write(hold_batch, batch, str(MadeElsewhere(batch, theirs)))
+    shown = page.get(f"/page/batches/{batch}")
+    assert lever in shown
+    assert "Record the jobs that exist" in words(shown)
+    for _ in range(2):
+        told = page.told(page.post(lever))
+        assert told.startswith("Done: Flow run ")
+        assert "it sends nothing" in told
+    asked = [each for each in prefect.asked.values() if each["deployment"] == ADOPT_DEPLOYMENT]
+    assert {tuple(each["parameters"].items()) for each in asked} == {(("batch", batch),)}
+    assert len(asked) <= 2, "one a minute"
+    assert state_of(ledger, batch) is BatchState.HELD
+    assert [each.action for each in ledger.read(recent_actions, batch=batch)] == ["adopt"] * 2
+    prefect.is_down = True
+    assert page.told(page.post(lever)).startswith("Not done: Prefect's API could not be reached")
 
 
 def test_tuning_shows_an_error_beside_its_field(ledger: Ledger, page: Page) -> None:
