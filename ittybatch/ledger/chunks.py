@@ -65,7 +65,7 @@ def chunk_of(transaction: Transaction, chunk: int) -> ChunkPlace:
         select(func.count()).where(Chunk.batch_id == row.batch_id)
     ).scalar_one()
     values = row._asdict()
-    del values["ended_at"], values["growing"]
+    del values["ended_at"], values["planned_at"], values["growing"]
     return ChunkPlace(**{**values, "state": ChunkState(row.state), "of": of})
 
 

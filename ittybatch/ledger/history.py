@@ -187,8 +187,8 @@ class ItemHistory:
         batch_id: Its batch.
         batch_name: The batch's name.
         batch_state: The batch's state.
-        planned_at: When the batch began; items are planned after that. None for a request, which
-            comes later, and is sent at once.
+        planned_at: When its chunk was planned. None for a request, which is sent as it comes, and
+            for chunks that were planned before the ledger kept this.
         jobs: Its jobs, in the order in which they were planned.
     """
 

@@ -126,6 +126,9 @@ class Chunk(Base):
     cancelled: Mapped[int] = mapped_column(default=0)
     expired: Mapped[int] = mapped_column(default=0)
     ended_at: Mapped[datetime | None]
+    planned_at: Mapped[datetime | None] = mapped_column(
+        comment="null for requests, which are sent as they come, and before revision 0010"
+    )
 
 
 class Item(Base):

@@ -223,6 +223,7 @@ def _insert_chunks(
                 "state": ChunkState.PLANNED.value,
                 "items": items,
                 "planned": jobs,
+                "planned_at": transaction.now,
             }
             for number, (items, jobs) in enumerate(sizes, first_number)
         ],

@@ -7,7 +7,6 @@ from typing import Any
 import orjson
 from sqlalchemy import Row, Select, func, select
 
-from ittybatch.ledger.accepting import SOURCE_TYPE
 from ittybatch.ledger.counters import attempts_of
 from ittybatch.ledger.database import Transaction
 from ittybatch.ledger.history import (
@@ -49,8 +48,7 @@ def item_history(transaction: Transaction, chunk: int, number: int) -> ItemHisto
             Chunk.batch_id,
             Batch.name.label("batch_name"),
             Batch.state.label("batch_state"),
-            Batch.created_at.label("planned_at"),
-            Batch.source,
+            Chunk.planned_at,
         )
         .join(Chunk, Chunk.id == Item.chunk_id)
         .join(Batch, Batch.id == Chunk.batch_id)
@@ -59,8 +57,6 @@ def item_history(transaction: Transaction, chunk: int, number: int) -> ItemHisto
     if not found:
         return None
     values = found[0]._asdict()
-    if values.pop("source").get("type") == SOURCE_TYPE:
-        values["planned_at"] = None
     return ItemHistory(
         **{**values, "batch_state": BatchState(values["batch_state"])},
         jobs=_jobs(transaction, chunk, number),

@@ -75,8 +75,7 @@ def story_of(item: ItemHistory, job: JobHistory) -> list[Chapter]:
     """
     chapters = []
     if item.planned_at is not None:
-        began = Moment(item.planned_at, "The batch began; it planned this job soon after")
-        chapters.append(Chapter("Planned", [began]))
+        chapters.append(Chapter("Planned", [Moment(item.planned_at, "Planned with its chunk")]))
     last = job.attempts[-1] if job.attempts else None
     for attempt in job.attempts:
         moments = list(_attempt(job, attempt, is_last=attempt is last))

@@ -10,6 +10,7 @@ from ittybatch.ledger.pending import mark, pending_page
 from ittybatch.ledger.plan import PlannedItem, PlannedPage
 from ittybatch.ledger.planning import plan_page
 from ittybatch.ledger.settlement import settle
+from ittybatch.ledger.recorded import ledger_time
 from ittybatch.ledger.sinks import DeclaredSink, sync_sinks
 from ittybatch.ledger.states import AttemptState, JobState, Verdict
 from ittybatch.ledger.submission import claim_due
@@ -22,6 +23,7 @@ def test_an_item_is_told_with_its_jobs_attempts_webhooks_and_sinks(ledger: Ledge
     """A job that failed once and then succeeded, beside one that is still to be sent."""
     ledger.write(sync_sinks, [DeclaredSink("table", "sql", on_accepted=True)])
     batch = library.new_batch(ledger).id
+    before = ledger.read(ledger_time)
     first, second = (library.job("a.mov", rendition=name, backoff_s=0) for name in ("sd", "hd"))
     items = [PlannedItem(SourceItem(first.input, fingerprint="1", line=7), [first, second])]
     ledger.write(plan_page, batch, PlannedPage(items, [], {}, "end"), after=None, chunk_size=10)
@@ -41,6 +43,8 @@ def test_an_item_is_told_with_its_jobs_attempts_webhooks_and_sinks(ledger: Ledge
     found = ledger.read(item_history, *place)
     assert found is not None
     assert (found.uri, found.line, found.batch_id) == ("s3://media/a.mov", 7, batch)
+    assert found.planned_at is not None
+    assert before <= found.planned_at <= ledger.read(ledger_time)
     made, other = found.jobs
     assert (made.state, made.made, made.allowed) == (JobState.SUCCEEDED, 2, 3)
     assert (made.options, made.metadata) == ({"height": 480}, {"show": "pilot"})

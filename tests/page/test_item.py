@@ -57,7 +57,7 @@ def test_it_tells_what_was_asked_what_came_and_when(ledger: Ledger, receiver: Ru
     assert "show pilot" in text
     assert "in the last of 2 attempts" in text
     for moment in (
-        "The batch began",
+        "Planned with its chunk",
         "Attempt 1",
         "Sent to Ittybit",
         "Webhook: failed",
@@ -197,7 +197,7 @@ def test_a_request_has_no_time_of_a_plan(ledger: Ledger, receiver: Running) -> N
     page = Page(receiver)
     path = page.request("GET", f"/page/jobs/{receipt.submissions[0].job_id}").headers["location"]
     text = words(page.get(path.partition("#")[0]))
-    assert "The batch began" not in text
+    assert "Planned with its chunk" not in text
     assert "Timeline Attempt 1" in text
 
 
