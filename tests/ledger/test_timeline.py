@@ -9,8 +9,8 @@ from ittybatch.ledger.models import Item
 from ittybatch.ledger.pending import mark, pending_page
 from ittybatch.ledger.plan import PlannedItem, PlannedPage
 from ittybatch.ledger.planning import plan_page
-from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.recorded import ledger_time
+from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.sinks import DeclaredSink, sync_sinks
 from ittybatch.ledger.states import AttemptState, JobState, Verdict
 from ittybatch.ledger.submission import claim_due
