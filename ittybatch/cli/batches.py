@@ -78,10 +78,10 @@ def status(
             Column("Source", cut=True),
             Column("Profile", cut=True, from_width=100),
             "State",
-            "Jobs>",
-            "Done>",
+            Column.number("Jobs"),
+            Column.number("Done"),
             Column("At Ittybit", right=True, from_width=120),
-            "Failed>",
+            Column.number("Failed"),
             Column("Started", from_width=120),
         ),
         [
@@ -177,7 +177,14 @@ def _show_renditions(counts: Sequence[tuple[str, JobState, int]]) -> None:
         return
     print_table(
         "Renditions",
-        (Column("Rendition", cut=True), "Jobs>", "Done>", "At Ittybit>", "Failed>", "Waiting>"),
+        (
+            Column("Rendition", cut=True),
+            Column.number("Jobs"),
+            Column.number("Done"),
+            Column.number("At Ittybit"),
+            Column.number("Failed"),
+            Column.number("Waiting"),
+        ),
         [
             (
                 rendition,

@@ -64,8 +64,8 @@ def jobs(
             "State",
             Column("Attempts", right=True, from_width=100),
             Column("Pixels", from_width=100),
-            "Length>",
-            "Size>",
+            Column.number("Length"),
+            Column.number("Size"),
             Column("Output or error", cut=True, from_width=120),
         ),
         [
@@ -135,7 +135,13 @@ def _show_failures(
 ) -> None:
     print_table(
         f"Why jobs of batch {batch} failed",
-        ("Jobs>", "State", "Again?", Column("Kind", from_width=100), Column("Reason", prose=True)),
+        (
+            Column.number("Jobs"),
+            "State",
+            "Again?",
+            Column("Kind", from_width=100),
+            Column("Reason", prose=True),
+        ),
         [
             (
                 each["jobs"],

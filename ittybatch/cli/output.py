@@ -95,9 +95,9 @@ class Column:
     from_width: int = 0
 
     @classmethod
-    def of(cls, text: str) -> "Column":
-        """Return a column that is never cut. A `>` at the end of the title right-aligns it."""
-        return cls(text.removesuffix(">"), right=text.endswith(">"))
+    def number(cls, title: str) -> "Column":
+        """A column of numbers."""
+        return cls(title, right=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ def print_table(
     """
     width = _UNLIMITED if wide else console.width
     whole = width >= _UNLIMITED
-    chosen = [each if isinstance(each, Column) else Column.of(each) for each in columns]
+    chosen = [each if isinstance(each, Column) else Column(each) for each in columns]
     shown = [number for number, each in enumerate(chosen) if width >= each.from_width]
     shown_title = cut_in_the_middle(title, width)
     table = Table(title=shown_title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)

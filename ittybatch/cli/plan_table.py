@@ -24,7 +24,7 @@ def print_plan(found: Preview, expected: Estimate, *, wide: bool) -> None:
     """Print what a run would do, what it may cost, and the first jobs and rejected rows."""
     if nothing := nothing_left(found.counts):
         console.print(nothing, markup=False)
-    columns = ("Count>", Column("What", prose=True))
+    columns = (Column.number("Count"), Column("What", prose=True))
     print_table("Plan", columns, describe_counts(found.counts), wide=wide)
     if litter := [name for name in left_out_by_rule(found.counts) if name in get_args(Litter)]:
         wanted = " ".join(f"--include {name}" for name in litter)
@@ -49,7 +49,7 @@ def print_plan(found: Preview, expected: Estimate, *, wide: bool) -> None:
         print_table(
             "First rejected rows",
             (
-                "Line>",
+                Column.number("Line"),
                 Column("Field", from_width=100),
                 Column("Reason", prose=True),
                 Column("Row", cut=True),

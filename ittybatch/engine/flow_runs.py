@@ -286,7 +286,7 @@ class FlowRuns:
         with translating_errors(f"tag flow run {flow_run}"):
             self._client.update_flow_run(UUID(flow_run), tags=list(tags))
 
-    def give_up(self, flow_run: str, why: str) -> None:
+    def mark_crashed(self, flow_run: str, why: str) -> None:
         """Mark a run whose process is gone as Crashed, to free its slot in the work pool."""
         self._set(flow_run, Crashed(message=why))
 

@@ -15,8 +15,7 @@ from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.control import cancel_batch, cancel_chunk
 from ittybatch.ledger.runs import OwnedRun
 from ittybatch.ledger.states import BatchState, RunState
-from ittybatch.ledger.stopping import Stopped
-from ittybatch.ledger.stopping import give_up as stop_trying
+from ittybatch.ledger.stopping import Stopped, stop_trying
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +29,17 @@ _MAX_REASON_CHARS = 500
 class Woken:
     """What one round of waking did: for each action, the owners (batches or chunks) it acted on.
 
-    `continued` has the ids of users' own flow runs, whose batch or job has ended.
+    Args:
+        called: Prefect was sent the event that resumes their flow runs.
+        resumed: Their flow runs were resumed through Prefect's API.
+        continued: Users' own flow runs, by id, whose batch or job has ended.
+        made: Flow runs were created.
+        replaced: Dead flow runs were replaced.
+        cancelled: Somebody cancelled their flow runs in Prefect.
+        ended: Their flow runs ended, and no other is created.
+        held: Their batches were held.
+        troubled: Prefect refused an action; it is tried again.
+        mended: They had no run in the ledger, and have one again.
     """
 
     called: list[str] = field(default_factory=list)
@@ -98,7 +107,7 @@ class Replacer:
         ended = now is not None and now.state is RunState.ENDED
         if (replaced or ended) and status is not None and not status.ended and run.flow_run_id:
             try:
-                self._flow_runs.give_up(run.flow_run_id, "Its process no longer responds.")
+                self._flow_runs.mark_crashed(run.flow_run_id, "Its process no longer responds.")
             except PrefectUnavailable as error:
                 logger.warning("Flow run %s keeps its slot in Prefect: %s", run.flow_run_id, error)
         return replaced

@@ -43,7 +43,7 @@ def tidy(flow_runs: FlowRuns) -> list[str]:
     for deployment in (RECONCILE_DEPLOYMENT, STEER_DEPLOYMENT):
         for flow_run, status in flow_runs.begun(deployment, [*_LONGEST_S]).items():
             if status.age_s() >= _LONGEST_S[status.type]:
-                flow_runs.give_up(flow_run, "Its process no longer responds.")
+                flow_runs.mark_crashed(flow_run, "Its process no longer responds.")
                 ended.append(flow_run)
     for flow_run, status in flow_runs.begun(RECONCILE_DEPLOYMENT, [StateType.SCHEDULED]).items():
         if _is_late(status):
@@ -80,7 +80,9 @@ def end_left_behind(ledger: Ledger, flow_runs: FlowRuns, lease_s: float) -> list
     ended = []
     for flow_run in ledger.read(left_behind, candidates, max(lease_s, _SHORTEST_LEASE_S)):
         try:
-            flow_runs.give_up(flow_run, "Its process no longer responds, and its work has gone on.")
+            flow_runs.mark_crashed(
+                flow_run, "Its process no longer responds, and its work has gone on."
+            )
         except PrefectUnavailable as error:
             if error.may_pass:
                 raise

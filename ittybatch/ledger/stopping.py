@@ -17,7 +17,7 @@ from ittybatch.ledger.states import BatchState
 
 
 class Stopped(Enum):
-    """The result of `give_up`."""
+    """The result of `stop_trying`."""
 
     HELD = auto()
     ENDED = auto()
@@ -38,7 +38,7 @@ def hold_and_end(transaction: Transaction, leg: Leg, reason: str) -> bool:
     return True
 
 
-def give_up(transaction: Transaction, seen: OwnedRun, reason: str) -> Stopped:
+def stop_trying(transaction: Transaction, seen: OwnedRun, reason: str) -> Stopped:
     """Hold the batch of a run that makes no progress, and end all its runs.
 
     A cancelled batch is not held. Its sent jobs are settled without a run, so only this run ends.

@@ -81,7 +81,7 @@ class Prefect(FlowRuns):
         if flow_run in self.states:
             self.states[flow_run] = state
 
-    def give_up(self, flow_run: str, why: str) -> None:
+    def mark_crashed(self, flow_run: str, why: str) -> None:
         del why
         self.finish(flow_run, StateType.CRASHED)
 

@@ -12,7 +12,7 @@ from ittybatch.ledger.planning import NotPlanning, plan_page
 from ittybatch.ledger.runs import OwnedRun
 from ittybatch.ledger.settlement import settle
 from ittybatch.ledger.states import BatchState, ChunkState, RunState
-from ittybatch.ledger.stopping import Stopped, give_up, hold_and_end, suspended_in_prefect
+from ittybatch.ledger.stopping import Stopped, hold_and_end, stop_trying, suspended_in_prefect
 from ittybatch.ledger.sweep import find_broken
 from tests.ledger import library
 
@@ -180,9 +180,9 @@ def test_a_leg_that_beats_while_its_batch_is_given_up_keeps_it_running(
         assert ledger.write(beat, leg)
     else:
         _leg(ledger, owner)
-    assert ledger.write(give_up, seen, "no progress") is Stopped.MOVED
+    assert ledger.write(stop_trying, seen, "no progress") is Stopped.MOVED
     assert ledger.read(read_batch, batch).state is BatchState.RUNNING
-    assert ledger.write(give_up, _run(ledger, owner), "no progress") is Stopped.HELD
+    assert ledger.write(stop_trying, _run(ledger, owner), "no progress") is Stopped.HELD
 
 
 def test_what_a_held_batch_had_sent_is_collected_when_it_is_cancelled(ledger: Ledger) -> None:
@@ -300,12 +300,12 @@ def test_a_run_that_gets_nowhere_holds_its_batch_or_ends_alone(ledger: Ledger) -
     chunk, _ = library.submitted(ledger, library.job("a.mov"))
     batch = library.place(ledger, chunk).batch_id
     seen = _run(ledger, chunk_owner(chunk))
-    assert ledger.write(give_up, seen, "a broken deploy") is Stopped.HELD
+    assert ledger.write(stop_trying, seen, "a broken deploy") is Stopped.HELD
     assert _run(ledger, batch_owner(batch)).state is RunState.ENDED
-    assert ledger.write(give_up, seen, "a broken deploy") is Stopped.MOVED
+    assert ledger.write(stop_trying, seen, "a broken deploy") is Stopped.MOVED
     ledger.write(cancel_batch, batch, "enough")
     again = _run(ledger, chunk_owner(chunk))
-    assert ledger.write(give_up, again, "a broken deploy") is Stopped.ENDED
+    assert ledger.write(stop_trying, again, "a broken deploy") is Stopped.ENDED
     assert _run(ledger, batch_owner(batch)).state is RunState.STARTING
 
 
@@ -316,7 +316,7 @@ def test_a_process_that_comes_back_after_its_run_has_ended_stops(ledger: Ledger)
     leg = _leg(ledger, owner)
     assert ledger.write(begin_wait, leg, in_place=True)
     assert not ledger.read(has_news, leg)
-    assert ledger.write(give_up, _run(ledger, owner), "gone") is Stopped.HELD
+    assert ledger.write(stop_trying, _run(ledger, owner), "gone") is Stopped.HELD
     assert ledger.read(has_news, leg)
     ledger.write(resume_batch, batch)
     assert ledger.write(begin_leg, owner, "run-1", after=leg) is None
