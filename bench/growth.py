@@ -17,7 +17,8 @@ from ittybatch.ledger import Ledger
 
 FEW, MANY = 10_000, 1_000_000
 _WARM = 1_000
-CHUNK_ITEMS = 1000
+# The small batch keeps all of its chunks busy, too.
+CHUNK_ITEMS = 2500
 ACTIVE_CHUNKS = 4
 _FLOW_RUN = "run "
 _NOT_COUNTED = ("sandbox", "others")
