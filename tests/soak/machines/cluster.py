@@ -168,6 +168,8 @@ class Cluster(Supervisor):
             if machine is not None:
                 command = self._network.on(machine, *command)
             self.launch(self._step(name, command))
+            # Only then it is started again, after its machine was lost.
+            self.await_ready(name)
 
     def _spec(
         self,
