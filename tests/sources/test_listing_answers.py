@@ -373,7 +373,26 @@ def test_other_stores_get_no_checksums_that_they_would_refuse(
     del store
     assert "x-amz-checksum-crc32" not in str(uploaded_with(s3.s3_client()))
     monkeypatch.delenv("AWS_ENDPOINT_URL")
-    assert "x-amz-checksum-crc32" in str(uploaded_with(s3.s3_client(region="eu-west-1")))
+    for region in ("eu-west-1", "cn-north-1", "us-gov-west-1", "eusc-de-east-1", "us-iso-east-1"):
+        assert "x-amz-checksum-crc32" in str(uploaded_with(s3.s3_client(region=region))), region
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://s3.eusc-de-east-1.amazonaws.eu", True),
+        ("https://sqs.eu-west-1.api.aws", True),
+        ("https://s3.example.com", False),
+        ("https://amazonaws.eu.example.com", False),
+        ("https://notamazonaws.eu", False),
+    ],
+)
+def test_every_partition_of_aws_is_aws(
+    monkeypatch: pytest.MonkeyPatch, url: str, *, expected: bool
+) -> None:
+    """The European Sovereign Cloud has another domain; a name that only resembles one does not."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    assert s3.is_at_aws(s3.s3_client()) is expected
 
 
 class _EnoughError(Exception):
