@@ -11,6 +11,7 @@ from ittybatch.engine.finding import Finding, Grade
 from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable, open_flow_runs
 from ittybatch.engine.run_status import RunStatus
 from ittybatch.errors import IttybatchError
+from ittybatch.project import RUN_DEPLOY
 from ittybatch.sources.s3 import SCHEME, failure, request_payer_parameters, s3_client, split_uri
 
 CHECK_DEPLOYMENT = "check-bucket/check-bucket"
@@ -76,7 +77,7 @@ def _ask_worker(uri: str, *, request_payer: bool) -> Finding:
             check,
             Grade.WARNING,
             f"No worker has tried: {error.message}",
-            "Run `ittybatch deploy`, then `ittybatch doctor` again.",
+            f"{RUN_DEPLOY} Then run `ittybatch doctor` again.",
         )
     if status is None:
         return Finding(

@@ -238,7 +238,7 @@ def check_canary(transaction: Transaction, batch: str, options: dict[str, Any]) 
             transaction,
             batch,
             f"{bad} of the canary's {ended} jobs failed, more than {allowed:g} %. "
-            "Look at `ittybatch failures` before you resume it.",
+            f"Look at `ittybatch failures {batch}` before you resume it.",
         )
         return False
     transaction.execute(update(Batch).where(Batch.id == batch).values(canary_passed=True))
