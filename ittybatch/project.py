@@ -17,6 +17,8 @@ AUTOMATIONS_FILE = "deployments/automations.yaml"
 PROFILES_DIR = "deployments/profiles"
 INTAKE_FILE = "deployments/intake.yaml"
 RESULTS_FILE = "deployments/results.yaml"
+# Elsewhere it applies the package's file, and deactivates the schedules of the user's own.
+RUN_DEPLOY = f"Run `ittybatch deploy`, in the folder of your {PREFECT_FILE} if you have one."
 
 
 def declared(name: str, folder: Path | None = None) -> Path:

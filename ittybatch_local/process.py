@@ -1,4 +1,7 @@
-"""One process of a service, run by its guard."""
+"""Starts, signals and stops one service through its guard, a supervising parent process.
+
+`guard.py` is the guard's program.
+"""
 
 import contextlib
 import os
@@ -55,7 +58,12 @@ class ProcessSpec:
 
 
 class GuardedProcess:
-    """A service's process and its descendants."""
+    """A service's process and its descendants.
+
+    Args:
+        spec: How to run the service.
+        on_exit: Called once when the started service ends, from the status thread.
+    """
 
     def __init__(
         self, spec: ProcessSpec, on_exit: Callable[["GuardedProcess"], None] | None = None
@@ -65,7 +73,8 @@ class GuardedProcess:
         self.exit_code: int | None = None
         self.failure: str | None = None
         self._on_exit = on_exit
-        self._known = threading.Event()
+        # Set once the pid or a failure is known.
+        self._start_settled = threading.Event()
         self._exited = threading.Event()
         self._guard: subprocess.Popen[bytes] | None = None
 
@@ -99,7 +108,7 @@ class GuardedProcess:
             target=self._follow, args=(status_read,), name=f"{spec.name}-status", daemon=True
         )
         reader.start()
-        if not self._known.wait(START_WAIT_S):
+        if not self._start_settled.wait(START_WAIT_S):
             self.stop()
             raise StackError(f"{spec.name} did not start within {START_WAIT_S:g} s.")
         if self.pid is None:
@@ -122,7 +131,7 @@ class GuardedProcess:
         self._exited.wait(timeout_s)
         return self.exit_code
 
-    def kill(self, number: signal.Signals) -> None:
+    def kill(self, signum: signal.Signals) -> None:
         """Send a signal to the service itself.
 
         Raises:
@@ -131,12 +140,12 @@ class GuardedProcess:
         if self.pid is None or not self.is_alive:
             raise StackError(f"{self.spec.name} is not running.")
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, number)
-        if number is signal.SIGKILL:
+            os.kill(self.pid, signum)
+        if signum is signal.SIGKILL:
             # Wait, so that the next caller does not see the dead process as alive.
             self._exited.wait(KILL_WAIT_S)
 
-    def cut(self) -> None:
+    def request_stop(self) -> None:
         """Make the guard stop the service and all its descendants, without waiting."""
         if self._guard is not None and self._guard.stdin is not None:
             with contextlib.suppress(OSError):
@@ -146,7 +155,7 @@ class GuardedProcess:
         """Stop the service and all its descendants, finally by SIGKILL."""
         if self._guard is None:
             return
-        self.cut()
+        self.request_stop()
         try:
             self._guard.wait(2 * self.spec.grace_s + 5)
         except subprocess.TimeoutExpired:
@@ -169,13 +178,14 @@ class GuardedProcess:
                 word, _, rest = line.strip().partition(" ")
                 if word == "pid":
                     self.pid = int(rest)
-                    self._known.set()
+                    self._start_settled.set()
                 elif word == "failed":
                     self.failure = rest
                 elif word == "exit":
                     self._finish(None if rest == "None" else int(rest))
         if not self._exited.is_set():
-            # The guard was killed. The kernel has killed the service, but not its children.
+            # The guard ended without reporting an exit: it was killed, or the command did not
+            # start. A killed guard takes the service with it (Linux), but not the children.
             self._kill_group()
             self._finish(-signal.SIGKILL)
 
@@ -183,7 +193,7 @@ class GuardedProcess:
         self.exit_code = -signal.SIGKILL if exit_code is None else exit_code
         was_started = self.pid is not None
         self._exited.set()
-        self._known.set()
+        self._start_settled.set()
         if was_started and self._on_exit is not None:
             self._on_exit(self)
 

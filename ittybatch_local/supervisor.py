@@ -145,7 +145,7 @@ class _Service:
         with self._lock:
             processes = [*self._past, *([self._current] if self._current else [])]
             for process in processes:
-                process.cut()
+                process.request_stop()
             for process in processes:
                 process.stop()
             self._past.clear()

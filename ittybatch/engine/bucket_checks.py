@@ -11,7 +11,8 @@ from ittybatch.engine.finding import Finding, Grade
 from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable, open_flow_runs
 from ittybatch.engine.run_status import RunStatus
 from ittybatch.errors import IttybatchError
-from ittybatch.sources.s3 import SCHEME, failure, payer, s3_client, split_uri
+from ittybatch.project import RUN_DEPLOY
+from ittybatch.sources.s3 import SCHEME, failure, request_payer_parameters, s3_client, split_uri
 
 CHECK_DEPLOYMENT = "check-bucket/check-bucket"
 LISTED = "It can be listed."
@@ -30,7 +31,9 @@ def why_not_listed(bucket: str, *, request_payer: bool = False) -> IttybatchErro
     uri = _uri(bucket)
     try:
         name, prefix = split_uri(uri)
-        s3_client().list_objects_v2(Bucket=name, Prefix=prefix, MaxKeys=1, **payer(request_payer))
+        s3_client().list_objects_v2(
+            Bucket=name, Prefix=prefix, MaxKeys=1, **request_payer_parameters(request_payer)
+        )
     except (ClientError, BotoCoreError) as error:
         return failure("listed", uri, error)
     except IttybatchError as error:
@@ -74,7 +77,7 @@ def _ask_worker(uri: str, *, request_payer: bool) -> Finding:
             check,
             Grade.WARNING,
             f"No worker has tried: {error.message}",
-            "Run `ittybatch deploy`, then `ittybatch doctor` again.",
+            f"{RUN_DEPLOY} Then run `ittybatch doctor` again.",
         )
     if status is None:
         return Finding(

@@ -29,6 +29,7 @@ from ittybatch.engine.prefect_pages import flow_run_url
 from ittybatch.engine.run_status import RunStatus
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.redaction import redacted
+from ittybatch.project import RUN_DEPLOY
 
 RESUME_EVENT = "ittybatch.run.ready"
 CHUNK_DEPLOYMENT = "process-chunk/process-chunk"
@@ -315,7 +316,7 @@ class FlowRuns:
 
 
 def _no_deployment(name: str) -> NoDeployment:
-    return NoDeployment(f"Prefect has no deployment {name!r}.", remedy="Run `ittybatch deploy`.")
+    return NoDeployment(f"Prefect has no deployment {name!r}.", remedy=RUN_DEPLOY)
 
 
 def _uuid(text: str) -> UUID | None:

@@ -12,10 +12,14 @@ from ittybatch.settings import Settings
 def join_local_stack() -> Path | None:
     """Load the environment of the stack that runs in this home, unless PREFECT_API_URL is set.
 
-    Prefect reads its settings on import. If it was already imported, they are refreshed.
+    If the stack has its own S3, all `AWS_*` variables of this process are replaced. Prefect reads
+    its settings on import. If it was already imported, they are refreshed.
 
     Returns:
         The stack's home; None if no stack was joined.
+
+    Raises:
+        ConfigurationError: A setting cannot be used.
     """
     if os.environ.get("PREFECT_API_URL"):
         return None
@@ -24,7 +28,7 @@ def join_local_stack() -> Path | None:
         return None
     environment = read_environment(home / STACK_ENVIRONMENT)
     if LOCAL_S3 in environment:
-        # The endpoint or profile of a real bucket would override the stack's own.
+        # The endpoint or profile of a real bucket would override the stack's endpoint.
         for name in [each for each in os.environ if each.startswith("AWS_")]:
             del os.environ[name]
     os.environ.update(environment)

@@ -20,6 +20,7 @@ from ittybatch.engine.flow_runs import (
 from ittybatch.engine.undeclared import leftover_schedules
 from ittybatch.engine.work_pools import UnreadableDeclarations, WrongPoolType, declared_pools
 from ittybatch.ittybit.redaction import without_secrets
+from ittybatch.project import RUN_DEPLOY
 
 _WORKER_SILENT_AFTER = timedelta(minutes=3)
 _CLOCKS_MAY_DIFFER_S = 5
@@ -86,9 +87,7 @@ def _check_pool(client: SyncPrefectClient, name: str) -> Iterator[Finding]:
     try:
         pool = client.read_work_pool(name)
     except ObjectNotFound:
-        yield Finding(
-            "Worker", Grade.BROKEN, f"There is no work pool {name}.", "Run `ittybatch deploy`."
-        )
+        yield Finding("Worker", Grade.BROKEN, f"There is no work pool {name}.", RUN_DEPLOY)
         return
     if pool.is_paused:
         yield Finding(
@@ -128,12 +127,11 @@ def _check_deployments(client: SyncPrefectClient) -> Iterator[Finding]:
         except ObjectNotFound:
             missing.append(name)
     if missing:
-        yield Finding(
-            "Deployments", Grade.BROKEN, f"missing: {', '.join(missing)}", "Run `ittybatch deploy`."
-        )
+        yield Finding("Deployments", Grade.BROKEN, f"missing: {', '.join(missing)}", RUN_DEPLOY)
         return
+    file = Declared().prefect_file
     try:
-        leftovers = leftover_schedules(client, Declared().prefect_file)
+        leftovers = leftover_schedules(client, file)
     except (UnreadableDeclarations, WrongPoolType) as error:
         yield Finding("Deployments", Grade.WARNING, error.message, error.remedy or "")
         return
@@ -142,8 +140,9 @@ def _check_deployments(client: SyncPrefectClient) -> Iterator[Finding]:
         yield Finding(
             "Deployments",
             Grade.WARNING,
-            f"still active, and not declared: {names}.",
-            "Run `ittybatch deploy`, which sets them inactive, or declare them in prefect.yaml.",
+            f"still active, and not declared in {file}: {names}.",
+            "If another file is yours, run `ittybatch doctor` in its folder. Otherwise declare "
+            "them in this file, or run `ittybatch deploy` here, which sets them inactive.",
         )
     else:
         yield Finding("Deployments", Grade.OK, "all exist.")
@@ -156,14 +155,14 @@ def _check_automation(client: SyncPrefectClient) -> Iterator[Finding]:
             "Automation",
             Grade.WARNING,
             f"{RESUME_AUTOMATION} is missing: runs are resumed through the API, seconds later.",
-            "Run `ittybatch deploy`.",
+            RUN_DEPLOY,
         )
     elif not found[0].enabled:
         yield Finding(
             "Automation",
             Grade.WARNING,
             f"{RESUME_AUTOMATION} is disabled: runs are resumed through the API, seconds later.",
-            "Enable it in Prefect's UI, or run `ittybatch deploy`.",
+            "Enable it in Prefect's UI.",
         )
     else:
         yield Finding("Automation", Grade.OK, f"{RESUME_AUTOMATION} is enabled.")

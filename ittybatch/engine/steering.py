@@ -138,7 +138,7 @@ def steer(
         text = f"{done.describe()} {FLOW_RUNS_LATER}"
         if done.record is not None:
             ledger.write(end_action, done.record, text, refused=False, details={PARTLY: True})
-        # Whoever reads only that Prefect is away would ask again, and be refused.
+        # Whoever reads only that Prefect does not answer would ask again, and be refused.
         partly = PrefectUnavailable(
             f"{text} {error.message}", remedy=error.remedy, status=error.status
         )

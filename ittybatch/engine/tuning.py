@@ -53,7 +53,10 @@ class Tuning(BaseModel):
 
 
 def tune_batch(transaction: Transaction, batch: str, changes: Tuning) -> dict[str, Any]:
-    """Change options of a batch. Running chunks apply them within seconds.
+    """Change options of a batch.
+
+    Chunks that are submitting apply a new rate within seconds; a new `max_active_chunks` applies
+    to the next chunks. Without changes, nothing is checked.
 
     Args:
         transaction: The transaction to do it in.
@@ -64,7 +67,8 @@ def tune_batch(transaction: Transaction, batch: str, changes: Tuning) -> dict[st
         All options of the batch after the change, as JSON.
 
     Raises:
-        CannotTune: The batch has ended, or the new options conflict with its other options.
+        CannotTune: The batch has ended, or the new options are invalid.
+        UnknownBatch: The ledger has no such batch.
     """
     given: dict[str, Any] = changes.model_dump(mode="json", exclude_none=True)
     if given.get("submit_per_s") == 0:

@@ -115,7 +115,8 @@ BatchName = Annotated[
     Field(
         json_schema_extra={
             "title": "Batch",
-            "description": "Id of a batch, the start or end of one, or `latest`.",
+            "description": "Id of a batch, the start or end of one, or `latest`: the newest "
+            "batch, which may be another one than that of an alert.",
         }
     ),
 ]

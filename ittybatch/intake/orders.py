@@ -162,7 +162,8 @@ def _jobs_of_profile(item: Item, profile: Profile) -> Sequence[JobSpec]:
             "profile",
             f"Profile {profile.name} makes nothing of {item.shown}: the conditions of its "
             f"{len(profile.renditions)} renditions leave it out. Nothing was made.",
-            "Check the file's suffix and size against `when` in the profile, or name a kind.",
+            "Check the file's suffix and size against `when` in the profile, or send `kind` "
+            "instead of `profile`.",
         )
     return jobs
 

@@ -22,6 +22,7 @@ from ittybatch.ledger.identity import chunk_owner, owned_chunk
 from ittybatch.ledger.models import Attempt, Batch, Chunk, Job, Run
 from ittybatch.ledger.states import AttemptState, BatchState, ChunkState, JobState, RunState
 
+_MAX_COST, _MAX_SUBMISSIONS = "max_cost", "max_submissions"
 _UNSENT = [JobState.PLANNED.value, JobState.SUBMITTING.value]
 _FIRST_PAUSE_S = 30.0
 _MAX_PAUSE_S = 600.0
@@ -105,15 +106,22 @@ def submissions_left(transaction: Transaction, batch: str, options: dict[str, An
     return max(0, ceiling - _sent(transaction, batch))
 
 
-def hold_at_ceiling(transaction: Transaction, batch: str) -> None:
+def hold_at_ceiling(transaction: Transaction, batch: str, options: dict[str, Any]) -> None:
     """Hold a batch that has reached its ceiling while a job is due."""
+    ceilings = _ceilings(options)
+    reached = min(ceilings, key=lambda name: ceilings[name])
+    tune = (
+        f"Or raise it: `ittybatch tune {batch} --max-submissions N`, then "
+        f"`ittybatch resume {batch}`."
+        if reached == _MAX_SUBMISSIONS
+        else f"`{reached}` of this batch cannot be changed."
+    )
     hold_batch(
         transaction,
         batch,
-        f"It has made {_sent(transaction, batch):,} submissions, as many as it was allowed "
-        "(max_submissions, max_cost), and has jobs left. A new run with a higher ceiling takes "
-        f"them over; or raise max_submissions: `ittybatch tune {batch} --max-submissions N`, "
-        f"then `ittybatch resume {batch}`.",
+        f"It has made {_sent(transaction, batch):,} submissions, the most that `{reached}` allows, "
+        "and has jobs left. Start a new run with a higher ceiling: it takes over the remaining "
+        f"jobs. {tune}",
     )
 
 
@@ -124,14 +132,20 @@ def _sent(transaction: Transaction, batch: str) -> int:
 
 def ceiling_of(options: dict[str, Any]) -> int | None:
     """The lower of a batch's two ceilings, in submissions."""
-    ceilings = []
-    if options.get("max_submissions") is not None:
-        ceilings.append(int(options["max_submissions"]))
-    if options.get("max_cost") is not None and options.get("cost_per_job"):
+    return min(_ceilings(options).values(), default=None)
+
+
+def _ceilings(options: dict[str, Any]) -> dict[str, int]:
+    """A batch's ceilings in submissions, by option. Only `max_submissions` can be tuned."""
+    ceilings: dict[str, int] = {}
+    # Before `max_submissions`: if both are reached, raising that alone has no effect.
+    if options.get(_MAX_COST) is not None and options.get("cost_per_job"):
         # Decimals, because in binary three times 0.1 is more than 0.3.
-        cost, each = (Decimal(str(options[name])) for name in ("max_cost", "cost_per_job"))
-        ceilings.append(int(cost / each))
-    return min(ceilings) if ceilings else None
+        cost, each = (Decimal(str(options[name])) for name in (_MAX_COST, "cost_per_job"))
+        ceilings[_MAX_COST] = int(cost / each)
+    if options.get(_MAX_SUBMISSIONS) is not None:
+        ceilings[_MAX_SUBMISSIONS] = int(options[_MAX_SUBMISSIONS])
+    return ceilings
 
 
 def hold_if_alike(transaction: Transaction, batch: str) -> bool:
@@ -224,7 +238,7 @@ def check_canary(transaction: Transaction, batch: str, options: dict[str, Any]) 
             transaction,
             batch,
             f"{bad} of the canary's {ended} jobs failed, more than {allowed:g} %. "
-            "Look at `ittybatch failures` before you resume it.",
+            f"Look at `ittybatch failures {batch}` before you resume it.",
         )
         return False
     transaction.execute(update(Batch).where(Batch.id == batch).values(canary_passed=True))

@@ -92,7 +92,7 @@ class NewJobs:
         inherit(transaction, claims.taken_over, own=True)
         state = batch.state
         if allowed < wanted and submissions_left(transaction, batch.id, batch.options) == 0:
-            hold_at_ceiling(transaction, batch.id)
+            hold_at_ceiling(transaction, batch.id, batch.options)
             state = BatchState.HELD
         self._begin_attempts()
         return {key: row.made(self._ids[key], batch.id, state) for key, row in self._rows.items()}

@@ -91,7 +91,7 @@ def claim_due(transaction: Transaction, chunk: int, limit: int) -> list[Submissi
     )
     if left == 0:
         if transaction.rows(select(Job.id).where(*due).limit(1)):
-            hold_at_ceiling(transaction, batch.id)
+            hold_at_ceiling(transaction, batch.id, batch.options)
         return []
     rows = transaction.rows(
         _submissions()

@@ -52,8 +52,7 @@ class Stranger:
 class Access:
     """Decides who a request comes from.
 
-    With a user header, the named proxies say who it is. With passwords, HTTP Basic
-    authentication does. With neither, only clients of this machine are let in.
+    `identify` has the rules and their order.
 
     Args:
         settings: `page_auth`, `page_viewer_auth`, `page_user_header` and `page_proxies`.
@@ -71,11 +70,6 @@ class Access:
         self._header = settings.page_user_header
         self._proxies = settings.page_proxies
 
-    @property
-    def is_local(self) -> bool:
-        """Whether only clients of this machine are let in."""
-        return not self._accounts and self._header is None
-
     def describe(self) -> str:
         """Describe for whom the page is, without secrets."""
         parts = []
@@ -89,7 +83,16 @@ class Access:
         return " and ".join(parts) or "clients of this machine only"
 
     def identify(self, connection: HTTPConnection) -> Viewer | Stranger:
-        """Say who a request comes from."""
+        """Authenticate a request.
+
+        The first rule that applies decides: a request from a proxy of `page_proxies` is
+        identified by the user header; if there are accounts, HTTP Basic authentication is needed;
+        if there is only a user header, the request is refused; otherwise it must come from this
+        machine, by a loopback name.
+
+        Returns:
+            A `Viewer`, or a `Stranger` with the response to send.
+        """
         if self._header is not None and self._is_from_proxy(connection):
             return self._named_by_proxy(connection, self._header)
         if self._accounts:
@@ -118,8 +121,13 @@ class Access:
         name = _decoded(values[0]).strip() if len(values) == 1 else ""
         if name and name.isprintable() and len(name) <= _MAX_NAME_CHARS:
             return Viewer(name, may_act=True)
-        # Two values: a proxy that adds the header would let its client choose the first.
-        why = "sent more than one" if len(values) > 1 else "named nobody in"
+        # Refuse two values: if the proxy appends its header, the client controls the first.
+        if len(values) > 1:
+            why = "sent more than one"
+        elif name:
+            why = "sent an unusable name in"
+        else:
+            why = "named nobody in"
         return Stranger(
             HTTPStatus.FORBIDDEN,
             f"The proxy {why} {header}. It has to remove the client's header, and set its own "
@@ -157,7 +165,7 @@ def client_address(
         address = ipaddress.ip_address(connection.client.host)
     except ValueError:
         return None
-    # A socket for both versions shows IPv4 clients like that.
+    # A dual-stack socket reports IPv4 clients as IPv4-mapped IPv6 addresses.
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
 
@@ -183,7 +191,7 @@ def has_loopback_name(connection: HTTPConnection) -> bool:
 
 
 def _decoded(header: str) -> str:
-    """A header's value, which was read as Latin-1: proxies send names as UTF-8."""
+    """Decode a header as UTF-8, which proxies send; Starlette decoded it as Latin-1."""
     try:
         return header.encode("latin-1").decode()
     except UnicodeError:

@@ -42,15 +42,15 @@ def age(when: datetime | None) -> str:
     if when is None:
         return ""
     seconds = (datetime.now(UTC) - when).total_seconds()
-    amount = abs(seconds)
+    amount = int(abs(seconds))
     if amount < _MINUTE_S:
-        text = f"{amount:.0f} s"
+        text = f"{amount} s"
     elif amount < _HOUR_S:
-        text = f"{amount // _MINUTE_S:.0f} min"
+        text = f"{amount // _MINUTE_S} min"
     elif amount < 2 * _DAY_S:
-        text = f"{amount // _HOUR_S:.0f} h"
+        text = f"{amount // _HOUR_S} h"
     else:
-        text = f"{amount // _DAY_S:.0f} d"
+        text = f"{amount // _DAY_S} d"
     return f"{text} ago" if seconds >= 0 else f"in {text}"
 
 
@@ -87,7 +87,7 @@ def cut(text: object, length: int = 48) -> Markup:
 
 
 def source(uri: str, length: int = 48) -> Markup:
-    """The address of a source, cut; of an upload the name of its file, the address on hover."""
+    """A source's URI, shortened. For an upload: its file name, with the URI on hover."""
     name = Item(uri).uploaded_as
     if not name:
         return cut(uri, length)
@@ -95,10 +95,10 @@ def source(uri: str, length: int = 48) -> Markup:
 
 
 def finalize(value: object) -> object:
-    """A value as templates write it: invisible characters of a text are replaced.
+    """Replace invisible characters in a value that a template writes.
 
-    One that reverses the text's direction would make a name look like another. Every value passes
-    this, so that no template can forget it; `exact` exempts one.
+    A character that reverses the text direction could make one name look like another. Jinja
+    calls this for every value; use `exact` to skip it.
     """
     if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
         return value
@@ -109,12 +109,12 @@ def finalize(value: object) -> object:
 
 
 def exact(value: object) -> Markup:
-    """A value that a form sends back as it is; only for attributes, which nobody reads."""
+    """A value for an attribute, such as a form's hidden field: unchanged, but HTML-escaped."""
     return escape(value)
 
 
 def visible(text: object) -> str:
-    """A text from anyone, for people: signatures and passwords out, no invisible characters."""
+    """Untrusted text to show: passwords and signatures removed, invisible characters replaced."""
     return str(finalize(without_secrets(str(text))))
 
 
@@ -126,13 +126,13 @@ def state(value: object) -> Markup:
 
 
 def state_word(value: object) -> str:
-    """The word for a state."""
+    """The word shown for a state, such as `waiting` for `planned`; by default its own name."""
     text = str(value)
     return _WORDS.get(text, text.replace("_", " "))
 
 
 def plain(text: object) -> str:
-    """A text of someone else, such as an error, without signatures, passwords and keys."""
+    """Like `redacted`, for any value: masks keys, tokens and query strings."""
     return redacted(str(text))
 
 
@@ -154,9 +154,9 @@ def percent(part: float, whole: float) -> str:
 
 
 def live(url: str) -> Markup:
-    """The attributes of a region that fetches itself anew when something has changed.
+    """The htmx attributes of a region that reloads when something changed.
 
-    What the viewer does themselves shows at once. Other changes show at most once a second.
+    The viewer's own actions show at once. Other changes show at most once a second.
     """
     return Markup(
         'hx-get="{}" hx-trigger="changed from:body throttle:1s, acted from:body" '

@@ -13,8 +13,8 @@ from ittybatch.bodies import read_body
 from ittybatch.page.access import Access, Stranger
 from ittybatch.page.cross_site import is_cross_site_write
 
-# Outputs are at any host, and may be shown, but nothing of them runs. `blob:` is what hls.js
-# plays from. A page that needs more gives a policy of its own.
+# Outputs may be on any host. The page may show them, but must not run scripts from them. hls.js
+# plays from `blob:` URLs. A page that needs more sets its own policy.
 _POLICY = {
     "default-src": "'self'",
     "img-src": "'self' https: http: data:",
@@ -105,10 +105,10 @@ class Guard:
 
 
 class _Refusal:
-    """Refuses a form of somebody who may look.
+    """Answers a request of a known viewer with 403.
 
-    It reads the form first: a browser whose form is not read may report a broken connection, and
-    not show the answer.
+    It reads the body first: a browser whose form is not read may report a broken connection
+    instead of the answer.
     """
 
     def __init__(self, why: str) -> None:

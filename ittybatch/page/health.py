@@ -25,18 +25,28 @@ from ittybatch.page.shell import Shell
 from ittybatch.sinks.checking import describe_sink
 
 _PATH = "/page/health"
-# Then the answer says that the checks go on.
+# How long the request waits for the checks. After that, the response says that they are still
+# running.
 _WAIT_S = 8.0
 _SILENT_AFTER = timedelta(minutes=3)
-# The deployment's schedule is every five minutes. A new installation's first run may take all of
-# them to begin, and some time to end.
+# `reconcile` runs every five minutes. Its first run in a new installation may begin only after
+# five minutes, and takes some time.
 _RECONCILE_LATE_AFTER = timedelta(minutes=30)
 _FIRST_RECONCILE_WITHIN = timedelta(minutes=6)
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What the ledger knows of the installation."""
+    """What the ledger knows of the installation.
+
+    Args:
+        sinks: The sinks, with the results that wait for each.
+        receivers: Receivers seen within a day.
+        reconcile: The last finished run of `reconcile`; None if it never finished.
+        hour: Webhooks of the last hour, by verdict.
+        day: Webhooks of the last day, by verdict.
+        last_webhook_at: When the newest webhook came; None if none ever did.
+    """
 
     sinks: Sequence[SinkStatus]
     receivers: Sequence[Ran]
@@ -82,11 +92,11 @@ class HealthPage:
         ]
 
     async def view(self, request: Request) -> Response:
-        """Show everything."""
+        """Show the whole page."""
         return await self._show(request, "health.html")
 
     async def region(self, request: Request) -> Response:
-        """Show what changes."""
+        """Return the region that is refreshed."""
         return await self._show(request, "regions/health.html")
 
     async def check(self, request: Request) -> Response:
@@ -95,7 +105,7 @@ class HealthPage:
         def examine() -> str:
             found = self._doctor.examine(_WAIT_S)
             if found is None:
-                return "The checks have begun. They show here at their end."
+                return "The checks are running. Their results appear here."
             return f"Everything is checked: {found}."
 
         return await Shell.of(request).act(request, "check", examine, back=_PATH, calls=True)
@@ -141,7 +151,7 @@ class HealthPage:
 
 
 def _judge(last: Ran | None, first_by: datetime, now: datetime) -> str:
-    """The state of the work that recurs: `ok`, `late`, or `expected` in a new installation."""
+    """The state of `reconcile`: `ok`, `late`, or `expected` in a new installation."""
     if last is None:
         return "late" if now > first_by else "expected"
     return "late" if now - last.at > _RECONCILE_LATE_AFTER else "ok"

@@ -93,13 +93,14 @@ def story_of(item: ItemHistory, job: JobHistory) -> list[Chapter]:
 
 def gap_words(seconds: float) -> str:
     """How long after the moment before: `12 s later`; empty if they are the same second."""
-    amount = abs(seconds)
-    if amount < _AT_ONCE_S:
+    if abs(seconds) < _AT_ONCE_S:
         return ""
+    # Rounded first: 59.6 s are 1 min, and not 60 s.
+    amount = round(abs(seconds))
     if amount < _MINUTE_S:
-        text = f"{amount:.0f} s"
+        text = f"{amount} s"
     elif amount < _HOUR_S:
-        minutes, rest = divmod(round(amount), _MINUTE_S)
+        minutes, rest = divmod(amount, _MINUTE_S)
         text = f"{minutes} min {rest} s" if rest else f"{minutes} min"
     elif amount < 2 * _DAY_S:
         hours, rest = divmod(round(amount / _MINUTE_S), _MINUTE_S)

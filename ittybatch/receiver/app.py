@@ -131,7 +131,7 @@ class Receiver:
             self._declared,
             intake,
             lambda: why_not_ready(self._ledger) is None,
-            count=self._metrics.watched,
+            count=self._metrics.count_queue_messages,
         )
 
     def _api_routes(self, settings: Settings) -> list[BaseRoute]:

@@ -65,7 +65,7 @@ class Metrics:
         )
         self._woken = Counter(
             "ittybatch_runs_woken",
-            "Flow runs called, resumed, created or replaced.",
+            "Actions of the waker on flow runs, by kind.",
             ["how"],
             registry=self._registry,
         )
@@ -81,7 +81,8 @@ class Metrics:
         )
         self.sinks = SinkMetrics(self._registry)
         self.ledger = LedgerMetrics(self._registry, self.sinks)
-        # A counter that begins with its first count hides it from `increase`.
+        # Create these series at 0: Prometheus's `increase` misses the first increment of a new
+        # series.
         for status in _WATCHED_STATUSES:
             self._refused.labels(status=str(status))
         for how, _ in Woken().by_kind():
@@ -99,22 +100,43 @@ class Metrics:
         self._refused.labels(status=str(status)).inc()
 
     def answered(self, route: str, status: int, seconds: float) -> None:
-        """Count an answer of the API."""
+        """Count an answer of the API.
+
+        Args:
+            route: The route of the request.
+            status: The status of the answer.
+            seconds: Duration of the request.
+        """
         self._api_requests.labels(route=route, status=str(status)).inc()
         self._api_s.labels(route=route).observe(seconds)
 
-    def watched(self, counts: Mapping[str, int]) -> None:
-        """Count messages of a watched queue by what became of them."""
+    def count_queue_messages(self, counts: Mapping[str, int]) -> None:
+        """Count what a poll of a watched queue gave.
+
+        Args:
+            counts: Messages by outcome (`taken`, `aside`, `stayed`, `later`, `failed`), and
+                left-out objects by rule.
+        """
         for outcome, count in counts.items():
             self._queue_messages.labels(outcome=outcome).inc(count)
 
     def committed(self, deliveries: int, seconds: float) -> None:
-        """Count a group commit."""
+        """Count a group commit.
+
+        Args:
+            deliveries: The number of webhooks in it.
+            seconds: Duration of the commit.
+        """
         self._group_size.observe(deliveries)
         self._commit_s.observe(seconds)
 
     def woken(self, how: str, runs: int) -> None:
-        """Count runs that were woken in one way."""
+        """Count actions of the waker.
+
+        Args:
+            how: The kind of action, a field of `Woken`.
+            runs: The number of flow runs that it acted on.
+        """
         self._woken.labels(how=how).inc(runs)
 
     def waker_failed(self) -> None:
@@ -122,7 +144,7 @@ class Metrics:
         self._waker_errors.inc()
 
     def count_uncommitted(self, count: Callable[[], int]) -> None:
-        """Ask for the number of uncommitted webhooks at each look."""
+        """Call `count` at each scrape for the number of uncommitted webhooks."""
         self._uncommitted.set_function(count)
 
     def render(self) -> bytes:

@@ -18,7 +18,7 @@ from ittybatch.sources.filters import ObjectFilters, Rule, rules_of, sort_entrie
 from ittybatch.sources.form import BEGINS_EMPTY, as_form
 from ittybatch.sources.page import Page, SourceError, read_cursor, write_cursor
 from ittybatch.sources.parts import Format, PartRows, lacking, read_part, titles_of
-from ittybatch.sources.s3 import failure, patient, payer, s3_client, split_uri
+from ittybatch.sources.s3 import failure, patient, request_payer_parameters, s3_client, split_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -192,7 +192,9 @@ def _read_object(source: InventorySource, client: "S3Client") -> bytes:
     bucket, key = split_uri(uri)
 
     def read() -> bytes:
-        answer = client.get_object(Bucket=bucket, Key=key, **payer(source.request_payer))
+        answer = client.get_object(
+            Bucket=bucket, Key=key, **request_payer_parameters(source.request_payer)
+        )
         return answer["Body"].read(_MAX_MANIFEST_BYTES)
 
     try:
@@ -208,7 +210,9 @@ def _checksum(source: InventorySource, client: "S3Client") -> str | None:
     beside = f"{key.removesuffix('.json')}.checksum"
 
     def read() -> bytes:
-        answer = client.get_object(Bucket=bucket, Key=beside, **payer(source.request_payer))
+        answer = client.get_object(
+            Bucket=bucket, Key=beside, **request_payer_parameters(source.request_payer)
+        )
         return answer["Body"].read(200)
 
     try:
@@ -241,7 +245,9 @@ def _fetch(
     def copy() -> None:
         file.seek(0)
         file.truncate()
-        client.download_fileobj(bucket, part.key, file, ExtraArgs=payer(source.request_payer))
+        client.download_fileobj(
+            bucket, part.key, file, ExtraArgs=request_payer_parameters(source.request_payer)
+        )
 
     try:
         patient(copy)

@@ -29,7 +29,7 @@ from ittybatch.sources.s3 import (
     client_in_region_of,
     failure,
     patient,
-    payer,
+    request_payer_parameters,
     split_uri,
 )
 
@@ -87,7 +87,7 @@ class Listing:
     ) -> None:
         self._bucket, _ = split_uri(uri)
         self._versioned = versioned
-        self._payer = payer(request_payer)
+        self._payer = request_payer_parameters(request_payer)
         # Ask for the restore status only after the first archived object: few buckets have one,
         # and not every store knows this header.
         self._restores = False

@@ -26,7 +26,7 @@ from ittybatch.sources.s3 import (
     failure,
     is_loopback,
     parse_retry_after,
-    payer,
+    request_payer_parameters,
     s3_client,
     split_uri,
 )
@@ -185,7 +185,7 @@ class S3Origin:
         self.identity: str | None = None
         self._uri = uri
         self._bucket, self._key = split_uri(uri)
-        self._payer = payer(request_payer)
+        self._payer = request_payer_parameters(request_payer)
         self._client = s3_client()
         self._body: StreamingBody | None = None
 

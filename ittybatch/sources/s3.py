@@ -65,9 +65,10 @@ PATIENCE_S = 300.0
 FIRST_WAIT_S = 1.0
 # An address where no server ever answered is more often a typing error than an outage.
 UNREACHABLE_TRIES = 3
-# A server may ask for an hour; fail before that, so that somebody learns of it.
+# A server may ask for an hour. Cap each wait, so that the call fails within `PATIENCE_S` and
+# somebody notices.
 _MAX_WAIT_S = 120.0
-_PASSING = frozenset({429, 500, 502, 503, 504})
+_TRANSIENT_STATUSES = frozenset({429, 500, 502, 503, 504})
 _SLOW_DOWN = frozenset(
     {
         "SlowDown",
@@ -79,7 +80,7 @@ _SLOW_DOWN = frozenset(
     }
 )
 _UNREACHABLE = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
-_BROKEN = (
+_INTERRUPTED = (
     ConnectionClosedError,
     ReadTimeoutError,
     ResponseStreamingError,
@@ -97,6 +98,8 @@ _REMEDIES = {
     "SignatureDoesNotMatch": "Check AWS_SECRET_ACCESS_KEY.",
     "ExpiredToken": "Renew the AWS credentials, then start the batch again; it resumes.",
 }
+# A HEAD response has no body, so its code is the status. Callers that HEAD an object handle 404
+# themselves.
 _ALIASES = {"404": "NoSuchBucket", "403": "AccessDenied", "AllAccessDisabled": "AccessDenied"}
 
 
@@ -202,9 +205,9 @@ def aws_client(
     return client
 
 
-def payer(agreed: bool) -> dict[str, Any]:
+def request_payer_parameters(request_payer: bool) -> dict[str, Any]:
     """Return the parameters of a request to a bucket where the requester pays."""
-    return {"RequestPayer": "requester"} if agreed else {}
+    return {"RequestPayer": "requester"} if request_payer else {}
 
 
 def can_sign(client: "S3Client") -> bool:
@@ -213,9 +216,18 @@ def can_sign(client: "S3Client") -> bool:
 
 
 def is_at_aws(client: "S3Client | SQSClient | DynamoDBClient") -> bool:
-    """Say whether a client's endpoint belongs to AWS."""
+    """Say whether a client's endpoint belongs to AWS, in any of its partitions."""
     host = urlsplit(client.meta.endpoint_url).hostname or ""
-    return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+    return host.endswith(_aws_domains())
+
+
+@cache
+def _aws_domains() -> tuple[str, ...]:
+    """The domains of all partitions that botocore knows, each with a leading dot."""
+    # Every client has loaded this file.
+    partitions = _models().load_data("partitions")["partitions"]
+    names = ("dnsSuffix", "dualStackDnsSuffix")
+    return tuple({f".{each['outputs'][name]}" for each in partitions for name in names})
 
 
 def patient(call: "Callable[[], T]", *, first: bool = False) -> T:
@@ -229,8 +241,9 @@ def patient(call: "Callable[[], T]", *, first: bool = False) -> T:
         first: Whether the service has never answered; then only a few tries may fail to reach it.
 
     Raises:
-        ClientError: The service's last answer.
+        ClientError: The service refused the call, or kept failing for `PATIENCE_S`.
         BotoCoreError: The service did not answer.
+        RetriesExceededError, HTTPError: The transfer broke off too often (s3transfer, urllib3).
     """
     unreachable = 0
 
@@ -289,12 +302,12 @@ def client_in_region_of(
 
 def _wait_after(error: Exception) -> bool | float:
     """Say whether to retry, or after how many seconds if the service asks for a wait."""
-    if isinstance(error, (*_UNREACHABLE, *_BROKEN)):
+    if isinstance(error, (*_UNREACHABLE, *_INTERRUPTED)):
         return True
     if not isinstance(error, ClientError):
         return False
     metadata = cast("Mapping[str, Any]", error.response).get("ResponseMetadata", {})
-    if metadata.get("HTTPStatusCode") not in _PASSING and _code(error) not in _SLOW_DOWN:
+    if metadata.get("HTTPStatusCode") not in _TRANSIENT_STATUSES and _code(error) not in _SLOW_DOWN:
         return False
     asked_s = parse_retry_after(metadata.get("HTTPHeaders", {}).get("retry-after"))
     return True if asked_s is None else asked_s
@@ -348,7 +361,7 @@ def failure(what: str, uri: str, error: Exception) -> SourceError:
         message = str(detail.get("Message", "")).rstrip(".")
         return SourceError(
             f"{uri} cannot be {what}: {code}{f' ({message})' if message else ''}.",
-            remedy=_REMEDIES.get(code, "Try again later; the batch resumes where it stopped."),
+            remedy=_REMEDIES.get(code, "Try again later. A batch resumes where it stopped."),
         )
     if isinstance(error, NoCredentialsError):
         return SourceError(
@@ -357,5 +370,5 @@ def failure(what: str, uri: str, error: Exception) -> SourceError:
         )
     return SourceError(
         f"{uri} cannot be {what}: {error}",
-        remedy="Check the network and AWS_ENDPOINT_URL; the batch resumes where it stopped.",
+        remedy="Check the network and AWS_ENDPOINT_URL. A batch resumes where it stopped.",
     )

@@ -22,7 +22,9 @@ _AT_ONCE = 16
 _BATCH_SIZE = 10
 _VISIBILITY_TIMEOUT_S = 600
 _MAX_REASON_CHARACTERS = 500
-_REGION = re.compile(r"(?:sqs[.-])?([a-z]{2}(?:-[a-z]+)+-\d)\.(?:queue\.)?amazonaws\.com(?:\.cn)?")
+_REGION = re.compile(
+    r"(?:sqs[.-])?([a-z]{2,4}(?:-[a-z]+)+-\d)\.(?:queue\.)?amazonaws\.(?:com(?:\.cn)?|eu)"
+)
 _GONE = "QueueDoesNotExist"
 _FIRST_ERROR = 300
 

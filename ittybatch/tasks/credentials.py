@@ -40,7 +40,7 @@ def with_credentials(settings: Settings) -> Settings:
             f"{SETTING} names the block {name!r}, and Prefect has no {_BLOCK_TYPE} block of this "
             "name. Nothing was sent.",
             remedy="Create it in the Prefect UI under Blocks, or correct the name in the job "
-            "variables in prefect.yaml and run `ittybatch deploy`.",
+            "variables in prefect.yaml and run `ittybatch deploy` in its folder.",
         ) from error
     return settings_of_block(data)
 

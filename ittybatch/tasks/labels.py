@@ -43,7 +43,7 @@ def name_of(parameters: Mapping[str, Any], deployed_as: str | None) -> str:
 
 
 def deployment_name() -> str | None:
-    """Return the name of this run's deployment; None for a direct call, or if Prefect is away."""
+    """Return the name of this run's deployment; None if it has none or Prefect does not answer."""
     try:
         with translating_errors("read the name of this run's deployment"):
             name = deployment.name

@@ -27,7 +27,7 @@ def shown(program: str) -> list[str]:
 @pytest.mark.parametrize("line", shown("ittybatch"))
 def test_an_ittybatch_command_can_be_given_like_this(line: str) -> None:
     """Command, arguments and options are all understood."""
-    words = shlex.split(line)[1:]
+    words = ["8" if word == "N" else word for word in shlex.split(line)[1:]]
     if len(words) == 1 and words[0] in _ABOUT_SOMETHING:
         words.append("latest")
     if words[-1] == "--concurrency":

@@ -97,7 +97,7 @@ def test_every_metric_is_documented() -> None:
     metrics.refused(401)
     metrics.woken("called", 1)
     metrics.answered("/process", 202, 0.1)
-    metrics.watched({"taken": 1})
+    metrics.count_queue_messages({"taken": 1})
     metrics.ledger.set(WATCH)
     metrics.sinks.delivered("table", 1)
     metrics.sinks.refused("table", 1)

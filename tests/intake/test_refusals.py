@@ -90,6 +90,8 @@ def test_a_profile_without_renditions_for_the_item_says_so(
     refused = _refused(ledger, settings, by_profile("notes.txt"))
     assert "leave it out" in refused.message
     assert "s3://media/notes.txt" in refused.message
+    # `kind` beside `profile` would be refused, too.
+    assert "`kind` instead of `profile`" in str(refused.remedy)
 
 
 def test_a_destination_of_another_item_is_refused_with_names(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from ittybatch.engine.tuning import Tuning, tune_batch
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import end_batch, finish_planning, read_batch
 from ittybatch.ledger.brakes import (
@@ -74,6 +75,34 @@ def test_a_batch_stops_at_its_ceiling(ledger: Ledger) -> None:
     assert len(ledger.write(claim_due, chunk, 3)) == 1
     assert ledger.write(claim_due, chunk, 3) == []
     assert "4 submissions" in _reason(ledger, batch)
+
+
+@pytest.mark.parametrize(
+    ("options", "ceiling", "can_tune"),
+    [
+        ({"max_submissions": 2}, "max_submissions", True),
+        ({"max_cost": 1.0, "cost_per_job": 0.5}, "max_cost", False),
+        ({"max_cost": 1.0, "cost_per_job": 0.5, "max_submissions": 3}, "max_cost", False),
+        ({"max_cost": 2.0, "cost_per_job": 0.5, "max_submissions": 2}, "max_submissions", True),
+        # Raising one alone would leave the batch at the other.
+        ({"max_cost": 1.0, "cost_per_job": 0.5, "max_submissions": 2}, "max_cost", False),
+    ],
+)
+def test_the_reason_advises_what_raises_the_ceiling_that_was_reached(
+    ledger: Ledger, options: dict[str, Any], ceiling: str, *, can_tune: bool
+) -> None:
+    """`tune` changes `max_submissions` only: beside a lower `max_cost` it would change nothing."""
+    batch = _batch(ledger, 5, **options)
+    chunk = _chunk(ledger, batch)
+    assert len(ledger.write(claim_due, chunk, 5)) == 2
+    assert ledger.write(claim_due, chunk, 5) == []
+    reason = _reason(ledger, batch)
+    assert f"`{ceiling}`" in reason
+    assert "new run with a higher ceiling" in reason
+    assert (f"`ittybatch tune {batch} --max-submissions" in reason) is can_tune
+    ledger.write(tune_batch, batch, Tuning(max_submissions=4))
+    ledger.write(resume_batch, batch)
+    assert len(ledger.write(claim_due, chunk, 5)) == (2 if can_tune else 0)
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,14 @@ def test_what_cannot_be_taken_is_refused_with_its_field(
     assert refused(content).field == field
 
 
+def test_the_remedy_for_options_beside_a_profile_is_not_refused_itself() -> None:
+    """`kind` beside `profile` would be refused next, so `kind` has to replace it."""
+    content: dict[str, Any] = {"url": URL, "profile": "web", "options": {"width": 1280}}
+    assert refused(content).remedy == "Remove them, or send `kind` instead of `profile`."
+    del content["profile"]
+    assert wanted_of({**content, "kind": "image"}, None).tasks[0].kind == "image"
+
+
 def test_an_unknown_field_is_answered_with_the_known_ones() -> None:
     """A typing error is found at once."""
     assert "metadata" in str(refused({"url": URL, "metdata": {}}).remedy)

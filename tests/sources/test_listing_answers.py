@@ -364,31 +364,3 @@ def test_a_store_that_asks_to_slow_down_is_asked_again(
     monkeypatch.setattr(s3, "PATIENCE_S", 0.5)
     with pytest.raises(SourceError, match="SlowDown"):
         read()
-
-
-def test_other_stores_get_no_checksums_that_they_would_refuse(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """boto3 adds them to every upload unless it is told not to; AWS itself wants them."""
-    del store
-    assert "x-amz-checksum-crc32" not in str(uploaded_with(s3.s3_client()))
-    monkeypatch.delenv("AWS_ENDPOINT_URL")
-    assert "x-amz-checksum-crc32" in str(uploaded_with(s3.s3_client(region="eu-west-1")))
-
-
-class _EnoughError(Exception):
-    pass
-
-
-def uploaded_with(client: Any) -> dict[str, str]:  # noqa: ANN401 - any client of S3
-    """The headers of an upload, which is not sent."""
-    headers: dict[str, str] = {}
-
-    def look(request: Any, **_: Any) -> None:  # noqa: ANN401 - botocore's
-        headers.update({name.lower(): str(value) for name, value in request.headers.items()})
-        raise _EnoughError
-
-    client.meta.events.register("before-send.s3", look)
-    with pytest.raises(_EnoughError):
-        client.put_object(Bucket="media", Key="a.mov", Body=b"media")
-    return headers

@@ -161,6 +161,11 @@ def test_a_restored_object_is_an_item(sqs: "SQSClient", queue_url: str) -> None:
     [
         ("https://sqs.eu-west-1.amazonaws.com/1/q", "https://eu-west-1.queue.amazonaws.com/1/q", 1),
         ("https://sqs.eu-west-1.amazonaws.com/1/q", "https://sqs.eu-west-2.amazonaws.com/1/q", 0),
+        (
+            "https://sqs.eusc-de-east-1.amazonaws.eu/1/q",
+            "https://eusc-de-east-1.queue.amazonaws.eu/1/q",
+            1,
+        ),
         ("https://queue.example.com/1/q", "https://QUEUE.example.com:443/1/q/", 1),
         ("https://queue.example.com/1/q", "https://queue.example.com/1/p", 0),
     ],

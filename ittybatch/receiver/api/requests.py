@@ -1,4 +1,4 @@
-"""Turns the body of `POST /process` into what is wanted, or says what is wrong with it."""
+"""Parse the body of `POST /process` into a `Wanted`, or refuse it."""
 
 import hashlib
 import re
@@ -20,12 +20,12 @@ from ittybatch.yaml_files import field_path
 T = TypeVar("T", bound=BaseModel)
 
 IDEMPOTENCY_HEADER = "Idempotency-Key"
-# The token is one for all clients, so nothing tells them apart.
+# All clients share one token, so they cannot be told apart.
 API_CLIENT = Asker("a client with the API's token", Via.API)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _URLS = ("url", "input", "input_url")
-# What makes jobs; a request has one of them.
+# The ways to name jobs; a request uses at most one.
 _FORMS = ("kind", "tasks", "profile")
 _DEFAULT_KIND = "video"
 _EXAMPLE = '{"url": "https://example.com/video.mov", "kind": "video"}'
@@ -44,10 +44,10 @@ def parse_object(body: bytes) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise _refused("body", "The body is not a JSON object.", f"Send {_EXAMPLE}.")
     try:
-        again = orjson.dumps(content)
+        encoded = orjson.dumps(content)
     except orjson.JSONEncodeError:  # parsing allows more levels than writing
         raise _refused("body", "The body is nested too deeply.", "Send flatter values.") from None
-    if _NUL.search(again):
+    if _NUL.search(encoded):
         # No text column can hold it.
         raise _refused("body", "The body has a text with the character NUL.", "Remove it.")
     return content
@@ -72,7 +72,7 @@ def idempotency_key(request: Request) -> str | None:
 
 
 def wanted_of(content: Mapping[str, Any], key: str | None) -> Wanted:
-    """Read a request.
+    """Validate a body and convert it to a `Wanted`.
 
     Args:
         content: The body.
@@ -141,7 +141,8 @@ def tasks_of(request: MakesJobs) -> tuple[TaskSpec, ...]:
     """The jobs that a request names by itself; none if it names a profile or nothing.
 
     Raises:
-        RequestRefused: It names jobs in more than one way.
+        RequestRefused: It names jobs in more than one way, or has `options` beside `tasks` or
+            `profile`.
     """
     given = [name for name in _FORMS if getattr(request, name) is not None]
     if len(given) > 1:
@@ -154,7 +155,9 @@ def tasks_of(request: MakesJobs) -> tuple[TaskSpec, ...]:
         raise _refused(
             "options",
             f"The request has {given[0]}, which brings its own options.",
-            "Move them into a task." if request.tasks else "Remove them, or name a kind.",
+            "Move them into a task."
+            if request.tasks
+            else "Remove them, or send `kind` instead of `profile`.",
         )
     if request.tasks is not None:
         return tuple(TaskSpec(task.kind, task.options) for task in request.tasks)
