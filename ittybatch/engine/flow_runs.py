@@ -23,7 +23,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
-from prefect.states import Crashed
+from prefect.states import Crashed, Scheduled
 
 from ittybatch.engine.prefect_pages import flow_run_url
 from ittybatch.engine.run_status import RunStatus
@@ -112,6 +112,8 @@ class FlowRuns:
             try:
                 run = self._client.create_flow_run_from_deployment(
                     number,
+                    # The server holds a run back until its own clock says this.
+                    state=Scheduled(scheduled_time=datetime.now(UTC) + self.server_ahead()),
                     parameters=dict(parameters),
                     name=name,
                     tags=list(tags),
@@ -232,7 +234,7 @@ class FlowRuns:
         """Measure how far the server's clock, which times the states, is ahead of this machine's.
 
         Without this, a machine whose clock is fast by minutes would take runs that have just begun
-        for stuck ones, and end them.
+        for stuck ones, and end them; and runs that it creates would start minutes later.
         """
         if time.monotonic() - self._compared_at >= _COMPARE_CLOCKS_EVERY_S:
             self._compared_at = time.monotonic()

@@ -85,10 +85,13 @@ def _type(prefect: SyncPrefectClient, run: UUID) -> StateType | None:
     return prefect.read_flow_run(run).state_type
 
 
-def test_a_machine_whose_clock_is_wrong_ends_no_run_that_has_just_begun(
+def test_a_machine_whose_clock_is_wrong_ends_no_new_run_and_delays_none(
     prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """States have the server's times, so they are compared with the server's clock."""
+    """States have the server's times, so they are compared with the server's clock.
+
+    A run that this machine creates starts at once, not when the server's clock says the same.
+    """
     run = _run(prefect, "reconcile", Pending())
     for minutes in (-10, 10):
 
@@ -99,11 +102,25 @@ def test_a_machine_whose_clock_is_wrong_ends_no_run_that_has_just_begun(
 
         for module in ("flow_runs", "run_status"):
             monkeypatch.setattr(f"ittybatch.engine.{module}.datetime", WrongClock)
+        monkeypatch.setattr("prefect.states.now", lambda: WrongClock.now(UTC))
         flow_runs = FlowRuns(prefect)
         assert tidy(flow_runs) == []
         (clock,) = [each for each in check_prefect() if each.check == "Clock"]
         assert clock.grade is Grade.WARNING
         assert re.search(r"(59|60)\d s " + ("behind" if minutes < 0 else "ahead"), clock.what)
         assert -2 < flow_runs.statuses([str(run)])[str(run)].age_s() < 60
+        made = UUID(
+            flow_runs.make(
+                "steer-batch/steer-batch",
+                parameters={},
+                name=None,
+                tags=(),
+                idempotency_key=f"clock {minutes}",
+            )
+        )
+        starts_at = prefect.read_flow_run(made).expected_start_time
+        assert starts_at is not None
+        assert abs(starts_at - datetime.now(UTC)) < timedelta(minutes=1), "the server holds it back"
+        prefect.set_flow_run_state(made, Cancelled(), force=True)
     monkeypatch.undo()
     prefect.set_flow_run_state(run, Cancelled(), force=True)
