@@ -204,7 +204,7 @@ def _check_ledger(settings: Settings) -> Iterator[Finding]:
         return
     finally:
         ledger.close()
-    where = ledger.engine.url.render_as_string(hide_password=True)
+    where = ledger.engine.url.set(query={}).render_as_string(hide_password=True)
     if revision == newest_revision():
         yield Finding("Ledger", Grade.OK, f"{where} at revision {revision}.")
     else:

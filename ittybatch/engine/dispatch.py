@@ -134,12 +134,13 @@ class Dispatcher:
             return True
         await self._send(group[0])
         self._record()
-        up = self._submitter.consecutive_failures == 0 and not self._result.stopped
-        if up:
+        if self._submitter.answered and not self._result.stopped:
             self._ledger.write(recovered, self._batch)
-        else:
+            return True
+        if self._submitter.consecutive_failures or self._result.stopped:
             self._result.pause_s = self._ledger.write(trip, self._batch)
-        return up
+        # Otherwise the probe was cut short, and says nothing: the next leg probes again.
+        return False
 
     async def _feed(self, queue: asyncio.Queue[Submission | None]) -> None:
         """Queue what an earlier leg left unanswered, then claim and queue all due jobs."""

@@ -128,7 +128,9 @@ class Submitter:
     Attributes:
         stopped: Why nothing more of the batch may be sent, if a response said so.
         tripped: What the service answered last, if it seems to be down.
-        consecutive_failures: Submissions in a row that the service did not answer as it should.
+        consecutive_failures: Submissions in a row that the service did not answer as it should,
+            although the client tried them often enough.
+        answered: Whether the service has answered a submission as it should.
     """
 
     def __init__(self, sending: Sending) -> None:
@@ -138,6 +140,7 @@ class Submitter:
         self.stopped: str | None = None
         self.tripped: str | None = None
         self.consecutive_failures = 0
+        self.answered = False
 
     @property
     def stopping(self) -> bool:
@@ -199,7 +202,7 @@ class Submitter:
             self.leave(submission, sent_before=sent_before)
             self.stopped = str(elsewhere)
             return
-        self.consecutive_failures = 0
+        self._note_answer()
         if task is not None:
             self._responses.accepted.append(Accepted(*sent, task))
         else:
@@ -211,7 +214,7 @@ class Submitter:
         responses = self._responses
         match classify_refusal(error):
             case Refusal.FAIL:
-                self.consecutive_failures = 0
+                self._note_answer()
                 reason = error.message[:_MAX_REASON_CHARS]
                 responses.refused.append(Refused(*sent, error.kind, reason))
             case Refusal.LATER:
@@ -230,8 +233,13 @@ class Submitter:
                 (responses.unknown if unknown else responses.unsent).append(sent)
                 self.stopped = str(error)
 
+    def _note_answer(self) -> None:
+        self.consecutive_failures = 0
+        self.answered = True
+
     def _note_conflict(self, error: KeyConflict) -> None:
         """Stop after many key conflicts. They do not mean that the service is down."""
+        self.answered = True
         self._conflicts += 1
         if self._conflicts >= _TRIP_AFTER:
             self.stopped = f"{_KEYS_IN_USE} {error.message}"

@@ -318,7 +318,7 @@ def _is_unavailable(error: DBAPIError) -> bool:
 
 def _unavailable(engine: Engine, error: Exception) -> LedgerUnavailable:
     cause = str(getattr(error, "orig", error)).strip().splitlines()
-    where = engine.url.render_as_string(hide_password=True)
+    where = engine.url.set(query={}).render_as_string(hide_password=True)
     detail = cause[0] if cause else type(error).__name__
     remedy = "Check DATABASE_URL, then run `ittybatch doctor`."
     if "no such" in detail or "does not exist" in detail:

@@ -69,6 +69,9 @@ def _check(port: SinkPort, statuses: dict[str, SinkStatus]) -> Finding:
     name = f"Sink {port.name}"
     try:
         problem = port.check()
+    except Exception as error:  # noqa: BLE001  one sink's fault hides no other finding
+        # The message of an unknown error may contain a password.
+        problem = f"Its check failed with an unexpected {type(error).__name__}."
     finally:
         port.close()
     status = statuses.get(port.name)

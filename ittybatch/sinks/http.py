@@ -17,7 +17,7 @@ from ittybatch.sinks.base import Outcome, Result, SinkUnavailable
 from ittybatch.sinks.environment import has_reference, require_reference, resolve
 from ittybatch.sinks.options import SinkOptions
 from ittybatch.sinks.payload import Form, body_of
-from ittybatch.sinks.posting import Posted, Poster
+from ittybatch.sinks.posting import Posted, Poster, check_address
 
 # Tells a delivery from others, and is the same when it is delivered again.
 DELIVERY_HEADER: Final = "X-Ittybatch-Delivery"
@@ -287,9 +287,7 @@ class HttpSink:
 
 
 def _check_address(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("it is not an address that begins with http:// or https://")
+    check_address(url)
     if has_user(url):
         raise ValueError("it holds a password; use `headers` with ${NAME_OF_THE_VARIABLE}")
 

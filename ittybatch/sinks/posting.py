@@ -9,8 +9,10 @@ from typing import Final
 
 import aiohttp
 import httpx
+import yarl
 
 from ittybatch import __version__
+from ittybatch.errors import ConfigurationError
 from ittybatch.ittybit.http_client import proxy_for
 from ittybatch.ittybit.redaction import redacted
 from ittybatch.sinks.base import GROUP_S, SinkUnavailable
@@ -81,6 +83,21 @@ class Posted:
         return f"{what}: {self.detail}" if self.detail else what
 
 
+def check_address(url: str) -> None:
+    """Check that a URL can be posted to.
+
+    Raises:
+        ValueError: It cannot; the message does not repeat it.
+    """
+    try:
+        parsed = httpx.URL(url)
+        is_address = bool(parsed.host) and yarl.URL(url).port is not None
+    except (httpx.InvalidURL, ValueError):
+        raise ValueError("its host or its port cannot be read") from None
+    if parsed.scheme not in {"http", "https"} or not is_address:
+        raise ValueError("it is not an address that begins with http:// or https://")
+
+
 class Poster:
     """Connections to one address, kept between groups.
 
@@ -90,6 +107,9 @@ class Poster:
         timeout_s: Seconds for one request.
         concurrency: Requests at once.
         hidden: Texts that no message may contain.
+
+    Raises:
+        ConfigurationError: The proxy that the environment sets cannot be used.
     """
 
     def __init__(
@@ -117,7 +137,14 @@ class Poster:
         self._not_before = 0.0
         self._failures: Counter[int | None] = Counter()
         # As for Ittybit's own address: HTTPS_PROXY and NO_PROXY count.
-        proxy = proxy_for(httpx.URL(url))
+        try:
+            proxy = proxy_for(httpx.URL(url))
+        except (httpx.InvalidURL, ValueError):
+            raise ConfigurationError(
+                "The proxy of the environment cannot be used: its address cannot be read.",
+                remedy="Correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, or set NO_PROXY. The results "
+                "wait in the ledger.",
+            ) from None
         self._proxy = None if proxy is None else str(proxy.url)
         auth = None if proxy is None else proxy.auth
         self._proxy_auth = None if auth is None else aiohttp.BasicAuth(*auth)

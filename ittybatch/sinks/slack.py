@@ -12,7 +12,7 @@ from ittybatch.ittybit.redaction import without_secrets
 from ittybatch.sinks.base import ENDED, Outcome, Result, SinkUnavailable
 from ittybatch.sinks.environment import require_reference, resolve
 from ittybatch.sinks.options import SinkOptions
-from ittybatch.sinks.posting import Posted, Poster
+from ittybatch.sinks.posting import Posted, Poster, check_address
 
 EndStatus = Literal["succeeded", "failed", "cancelled", "expired"]
 
@@ -118,18 +118,21 @@ class SlackSink:
     def _open(self) -> Poster:
         if self._poster is None:
             try:
-                url = resolve(self._options.url, self.name)
+                self._poster = self._connect()
             except IttybatchError as error:
                 raise SinkUnavailable(error.message, remedy=error.remedy) from None
-            if not url.startswith(("https://", "http://")):
-                raise SinkUnavailable(
-                    f"The `url` of the sink {self.name!r} is not an address.",
-                    remedy="Copy the incoming webhook's URL from Slack into the variable.",
-                )
-            self._poster = Poster(
-                url, headers={}, timeout_s=_TIMEOUT_S, concurrency=1, hidden=(url,)
-            )
         return self._poster
+
+    def _connect(self) -> Poster:
+        url = resolve(self._options.url, self.name)
+        try:
+            check_address(url)
+        except ValueError as error:
+            raise SinkUnavailable(
+                f"The `url` of the sink {self.name!r} is not an address: {error}.",
+                remedy="Copy the incoming webhook's URL from Slack into the variable.",
+            ) from None
+        return Poster(url, headers={}, timeout_s=_TIMEOUT_S, concurrency=1, hidden=(url,))
 
     def _unavailable(self, posted: Posted) -> SinkUnavailable:
         return SinkUnavailable(

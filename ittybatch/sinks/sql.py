@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from ittybatch.errors import IttybatchError
+from ittybatch.errors import ConfigurationError, IttybatchError
 from ittybatch.sinks.base import GROUP_S, Outcome, Result, SinkUnavailable
 from ittybatch.sinks.environment import has_reference, resolve
 from ittybatch.sinks.options import SinkOptions
@@ -217,6 +217,8 @@ class SqlSink:
             # It may have been changed. The next delivery looks again.
             self._target = None
             raise database.unavailable(error) from error
+        except ConfigurationError as error:
+            raise SinkUnavailable(error.message, remedy=error.remedy) from None
 
     def check(self) -> str | None:
         """Say what is wrong with the database or the table; None if results can be written."""

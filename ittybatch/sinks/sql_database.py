@@ -1,19 +1,20 @@
 """Opens a user's database, within bounds of time."""
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, select
+from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 
 from ittybatch.errors import ConfigurationError
 from ittybatch.ittybit.redaction import redacted
 from ittybatch.sinks.base import SinkUnavailable
+from ittybatch.sinks.mysql_url import as_driver
 
 CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 10
@@ -54,8 +55,16 @@ class Database:
         parsed = _parse(url, sink)
         schema = parsed.query.get("schema") if parsed.drivername in _POSTGRES else None
         self.schema = schema if isinstance(schema, str) else None
-        self._password = str(parsed.password or "")
-        self.engine = _engine(parsed, sink)
+        passwords = [value for name, value in parsed.query.items() if "pass" in name.lower()]
+        self._secrets = [str(parsed.password or ""), *map(str, passwords)]
+        self._parameters = ", ".join(parsed.query)
+        try:
+            self.engine = _engine(parsed, sink)
+        except ConfigurationError:
+            raise
+        except Exception as error:  # noqa: BLE001  drivers have any error for a parameter
+            raise self._unusable(error) from None
+        event.listen(self.engine, "do_connect", self._connect)
 
     @property
     def backend(self) -> str:
@@ -100,11 +109,35 @@ class Database:
         """Return the database's own message on one line, without credentials."""
         cause = getattr(error, "orig", None) or error
         text = " ".join(str(cause).split())
-        return redacted(text, self._password)[:_MAX_MESSAGE].rstrip(".")
+        return redacted(text, *self._secrets)[:_MAX_MESSAGE].rstrip(".")
 
     def close(self) -> None:
         """Close the connection. It is opened again when needed."""
         self.engine.dispose()
+
+    def _connect(
+        self,
+        dialect: Dialect,
+        _: object,
+        args: Sequence[Any],
+        options: Mapping[str, Any],
+    ) -> DBAPIConnection:
+        """Connect, and tell an error that is not the driver's own: it is about its arguments."""
+        try:
+            return dialect.connect(*args, **options)
+        except dialect.loaded_dbapi.Error:
+            raise
+        except Exception as error:  # noqa: BLE001  drivers have any error for a parameter
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: Exception) -> ConfigurationError:
+        has = f"Its parameters are: {self._parameters}. " if self._parameters else ""
+        return ConfigurationError(
+            f"The `url` of the sink {self._sink!r} cannot be used: {type(error).__name__}: "
+            f"{self.describe(error)}.",
+            remedy=f"{has}Keep those that the driver knows, and start the receiver again. The "
+            "results wait in the ledger.",
+        )
 
 
 def has_password(url: str) -> bool:
@@ -180,6 +213,7 @@ def _mysql_engine(url: URL, sink: str) -> Engine:
             raise _no_driver(url, sink)
     limits: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S}
     limits |= {"read_timeout": STATEMENT_TIMEOUT_S, "write_timeout": STATEMENT_TIMEOUT_S}
+    url, encryption = as_driver(url)
     try:
         engine = create_engine(
             url,
@@ -187,7 +221,7 @@ def _mysql_engine(url: URL, sink: str) -> Engine:
             pool_size=1,
             max_overflow=0,
             pool_pre_ping=True,
-            connect_args=limits,
+            connect_args={**limits, **encryption},
         )
     except ImportError:
         raise _no_driver(url, sink) from None

@@ -26,6 +26,8 @@ _TRUE = frozenset({"true", "t", "yes", "1"})
 _FALSE = frozenset({"false", "f", "no", "0"})
 # No integer column of any database is wider.
 _MOST_INTEGER_DIGITS = 40
+# As many as a NUMERIC of Postgres has before its point, which is the widest.
+_MOST_DIGITS = 131_072
 
 
 def convert(  # columns have any type
@@ -87,7 +89,12 @@ def _integer(value: Any, _: Any) -> int:  # noqa: ANN401
 
 def _decimal(value: Any, column: Any) -> Decimal | float:  # noqa: ANN401
     number = Decimal(as_text(value) if not isinstance(value, bool) else int(value))
-    return number if column.asdecimal else float(number)
+    if not column.asdecimal:
+        return float(number)
+    # Drivers for MySQL write the exponent out: 1e999999999 or 1e-999999999 would need gigabytes.
+    if abs(number.adjusted()) > _MOST_DIGITS:
+        raise ValueError
+    return number
 
 
 def _moment(value: Any, column: Any) -> datetime:  # noqa: ANN401

@@ -120,19 +120,26 @@ def write_cursor(source_type: str, source_uri: str, place: dict[str, Any]) -> st
     return orjson.dumps(content).decode()
 
 
-def read_cursor(cursor: str, source_type: str, source_uri: str) -> dict[str, Any]:
+def read_cursor(cursor: str, source_type: str, source_uri: str, *earlier: str) -> dict[str, Any]:
     """Read the position that `write_cursor` wrote.
+
+    Args:
+        cursor: The position as text.
+        source_type: `type` of the source.
+        source_uri: URI of the source.
+        earlier: What earlier versions wrote as the URI of the same source.
 
     Raises:
         SourceError: The text is not a cursor, or belongs to another source.
     """
     try:
         content = orjson.loads(cursor)
-        found = content["version"], content["type"], content["uri"]
+        found, uri = (content["version"], content["type"]), content["uri"]
         place = content["place"]
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise unusable_cursor(source_uri, "it is damaged") from error
-    if found != (_CURSOR_VERSION, source_type, source_uri) or not isinstance(place, dict):
+    is_same = found == (_CURSOR_VERSION, source_type) and uri in {source_uri, *earlier}
+    if not is_same or not isinstance(place, dict):
         raise unusable_cursor(source_uri, "it belongs to another source")
     return place
 

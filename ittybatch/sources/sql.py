@@ -170,12 +170,17 @@ class _Place:
     """How far a query was read: up to a key, or to a number of rows."""
 
     def __init__(self, source: SqlSource, url: URL, cursor: str | None) -> None:
-        self.name = f"{url.render_as_string(hide_password=True)} {source.query}"
+        # Without the URL's query, which may have a password. Until 0.5 the name had it.
+        bare, whole = (
+            f"{each.render_as_string(hide_password=True)} {source.query}"
+            for each in (url.set(query={}), url)
+        )
+        self.name = bare
         self.last: Any = None
         self.rows = 0
         if cursor is None:
             return
-        found = read_cursor(cursor, source.type, self.name)
+        found = read_cursor(cursor, source.type, bare, whole)
         if found.get("key") != source.key:
             raise unusable_cursor("The query", "it had another key")
         if source.key is not None:

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import select, update
 
 from ittybatch.engine import dispatch as dispatching_module
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.brakes import Circuit, gate_of
+from ittybatch.ledger.brakes import Circuit, gate_of, trip
 from ittybatch.ledger.chunks import finish_chunk
 from ittybatch.ledger.control import cancel_batch, hold_batch, resume_batch
 from ittybatch.ledger.identity import chunk_owner
 from ittybatch.ledger.legs import Leg, begin_leg
+from ittybatch.ledger.models import Batch
 from ittybatch.ledger.runs import replace_run
 from ittybatch.ledger.states import JobState
 from ittybatch.ledger.submission import claim_due
@@ -23,6 +25,7 @@ from tests.ledger import library
 
 CONCURRENCY = 4
 JOBS = 3 * CONCURRENCY
+_DOWN = (503, b'{"error": {"kind": "unavailable", "message": "back soon"}}')
 _BUSY = (429, b'{"error": {"kind": "rate_limited", "message": "slow down"}}')
 
 
@@ -104,6 +107,30 @@ def test_requests_that_may_not_be_repeated_do_not_open_the_circuit(
     assert (len(_posts(door)), done.put_back, done.tripped) == (many, many, None)
     ledger.write(resume_batch, batch)
     assert ledger.read(gate_of, chunk).circuit is Circuit.CLOSED
+
+
+@pytest.mark.parametrize("stop", ["pause", "replace"])
+def test_a_probe_that_is_cut_short_leaves_the_circuit_as_it_was(
+    ledger: Ledger, door: Doorway, stop: str
+) -> None:
+    """Only an answer of the service tells that it is up, and only repeated tries that it is not."""
+    batch, chunk, leg = _chunk(ledger)
+    ledger.write(trip, batch)
+    ledger.write(trip, batch)
+    ledger.write(lambda tx: tx.execute(update(Batch).values(closed_until=tx.now)))
+
+    def act() -> None:
+        if stop == "pause":
+            ledger.write(hold_batch, batch, "Enough.")
+        else:
+            ledger.write(replace_run, leg.owner, leg.generation)
+
+    _stop_at_the_first(door, act, _DOWN, requests=1)
+    done = dispatch(ledger, door.url, chunk, leg=leg, attempts=3, retry_wait_s=0.1)
+    assert (len(_posts(door)), done.total, done.pause_s) == (1, 1, 0)
+    assert ledger.read(gate_of, chunk).circuit is Circuit.PROBING
+    trips = ledger.read(lambda tx: tx.execute(select(Batch.trips)).scalar_one())
+    assert trips == 2
 
 
 @pytest.mark.parametrize("answer", [None, _BUSY])

@@ -195,6 +195,15 @@ def test_what_an_orm_wrote_into_the_url_is_told_in_a_sentence(query: str, words:
     assert "hidden-word" not in str(told.value)
 
 
+def test_a_password_in_the_urls_query_is_not_told() -> None:
+    """The URL of a ledger that cannot be reached is shown to everyone who asks."""
+    url = "postgresql+psycopg://127.0.0.1:9/l?user=u&password=hidden-word"
+    ledger = opened(url, patience_s=0)
+    with pytest.raises(LedgerUnavailable, match="The ledger at postgresql") as told:
+        ledger.read(setting, "lock_timeout")
+    assert "hidden-word" not in str(told.value)
+
+
 def test_parameters_of_postgres_itself_are_passed_on(postgres_url: str) -> None:
     """Such as the name that an administrator sees."""
     ledger = opened(f"{postgres_url}?sslmode=prefer&application_name=nightly")

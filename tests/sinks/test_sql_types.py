@@ -1,10 +1,11 @@
 """Values of strangers in the columns of a user's table."""
 
 import time
+from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import Integer
+from sqlalchemy import Float, Integer, Numeric
 
 from ittybatch.sinks.sql_types import convert
 from tests.sinks.conftest import OpenSql, Run
@@ -30,6 +31,25 @@ def test_a_text_that_is_no_integer_is_refused_at_once(text: str) -> None:
 def test_a_whole_number_is_one_however_it_is_written(text: str, number: int) -> None:
     """Metadata holds what the caller has, often text."""
     assert convert(text, Integer()) == number
+
+
+@pytest.mark.parametrize("text", ["1e999999999", "-1e999999999", "1e-999999999", "0e-999999999"])
+def test_a_decimal_that_no_column_can_hold_is_refused(text: str) -> None:
+    """A driver that writes its exponent out, as those for MySQL do, would need gigabytes."""
+    with pytest.raises(ValueError, match="is not of the type NUMERIC"):
+        convert(text, Numeric(20, 2))
+
+
+@pytest.mark.parametrize("text", ["1e999999999", "1e-999999999"])
+def test_a_float_of_any_exponent_is_a_float(text: str) -> None:
+    """Its driver writes a float, which is short."""
+    assert convert(text, Float()) in {float("inf"), 0.0}
+
+
+@pytest.mark.parametrize("text", ["0.00", "1e60", "1e-60", "NaN", "123.45"])
+def test_a_decimal_that_a_column_can_hold_is_one(text: str) -> None:
+    """The database rounds it, or refuses it as a value of this column."""
+    assert str(convert(text, Numeric(20, 2))) == str(Decimal(text))
 
 
 def test_a_number_of_any_size_is_written_or_refused_by_the_database(

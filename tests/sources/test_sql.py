@@ -21,6 +21,9 @@ CREATE TABLE assets (
     size_bytes BIGINT, show TEXT, price NUMERIC(10, 2), taken_at {time}
 )
 """
+THREE = (
+    "SELECT id, 's3://media/' || id || '.mov' AS input FROM (VALUES (1), (2), (3)) AS rows (id)"
+)
 INSERT = text(
     "INSERT INTO assets VALUES (:id, :code, :uri, :etag, :kind, :options, :size, :show, 1.50, "
     "'2026-01-02 03:04:05')"
@@ -284,6 +287,41 @@ def test_a_password_is_never_told(postgres_url: str, monkeypatch: pytest.MonkeyP
     with pytest.raises(SourceError, match=f"The value of {NAME} is not") as caught:
         list(read_pages(sql("SELECT 1 AS input")))
     assert "s3cr3t-pw" not in str(caught.value)
+
+
+def test_a_password_in_the_urls_query_is_in_no_cursor(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor in an error about one; and with a new password, the scan resumes where it was."""
+    source = sql(THREE, key="id")
+
+    def use(password: str) -> None:
+        url = make_url(postgres_url).update_query_dict({"sslpassword": password})
+        monkeypatch.setenv(NAME, url.render_as_string(hide_password=False))
+
+    use("s3cr3t-old")
+    page = next(read_pages(source, page_size=2))
+    assert page.cursor is not None
+    assert "s3cr3t" not in page.cursor
+    use("s3cr3t-new")
+    assert keys_of(list(read_pages(source, cursor=page.cursor))) == ["3.mov"]
+    with pytest.raises(SourceError, match="belongs to another source") as caught:
+        list(read_pages(sql(f"{THREE} WHERE true", key="id"), cursor=page.cursor))
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_a_cursor_of_an_earlier_version_resumes(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names its database with the URL's whole query."""
+    url = make_url(postgres_url).update_query_dict({"application_name": "library"})
+    monkeypatch.setenv(NAME, url.render_as_string(hide_password=False))
+    source = sql(THREE, key="id")
+    page = next(read_pages(source, page_size=2))
+    cursor = orjson.loads(page.cursor or "")
+    cursor["uri"] = f"{url.render_as_string(hide_password=True)} {THREE}"
+    earlier = orjson.dumps(cursor).decode()
+    assert keys_of(list(read_pages(source, cursor=earlier))) == ["3.mov"]
 
 
 @pytest.mark.parametrize("form", ["sqlite:///{}", "sqlite:///file:{}?uri=true"])
