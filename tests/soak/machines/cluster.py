@@ -61,11 +61,13 @@ class Cluster(Supervisor):
         self._code = home / "code"
         self._clock = home / "clock.so"
         self._shared = self._settings()
-        self._wire_port = choose_ports(["wire"], home.with_name("ports.json"))["wire"]
+        ports = choose_ports(["wire", "s3"], home.with_name("ports.json"))
+        self._wire_port, self._s3_port = ports["wire"], ports["s3"]
 
     def environment(self) -> dict[str, str]:
         """The settings of a process on this machine."""
-        return {**self._shared, "ITTYBIT_API_URL": self.wire_url}
+        s3 = f"http://{HOST}:{self._s3_port}"
+        return {**self._shared, "ITTYBIT_API_URL": self.wire_url, "AWS_ENDPOINT_URL": s3}
 
     def process_environment(self) -> dict[str, str]:
         """The environment of a command on this machine, which is on the network, too."""
@@ -153,16 +155,20 @@ class Cluster(Supervisor):
         return self._spec(name, commands[name], ready.get(name))
 
     def _launch_forwarders(self) -> None:
-        """Lead to and from the sandbox over loopback addresses.
+        """Lead to S3 and to and from the sandbox over loopback addresses.
 
-        It trusts its own machine alone, and the API key goes unencrypted over no network.
+        The sandbox trusts its own machine alone, and keys go unencrypted over no network.
         """
         sandbox, proxy = self._network.address("sandbox"), self._network.address("proxy")
+        s3 = f"{self._network.address('s3')}:9000"
+        users = (*RECEIVERS, *WORKERS)
         for name, port, target, machine in (
             ("webhooks", 8300, f"{proxy}:8300", "sandbox"),
             ("admin", 8401, f"{HOST}:8400", "sandbox"),
             ("wire", self._wire_port, f"{sandbox}:8401", None),
-            *((f"api-{each}", 8400, f"{sandbox}:8401", each) for each in (*RECEIVERS, *WORKERS)),
+            ("objects", self._s3_port, s3, None),
+            *((f"api-{each}", 8400, f"{sandbox}:8401", each) for each in users),
+            *((f"objects-{each}", 9000, s3, each) for each in users),
         ):
             command: tuple[str, ...] = (*_PYTHON, "tests.soak.machines.proxy", str(port), target)
             if machine is not None:
@@ -217,7 +223,7 @@ class Cluster(Supervisor):
             "ITTYBATCH_LEASE_S": str(LEASE_S),
             "ITTYBATCH_POLL_AFTER_S": "300",
             "ITTYBATCH_REPORT_TO": f"s3://{BUCKET}/reports/",
-            "AWS_ENDPOINT_URL": f"http://{at('s3')}:9000",
+            "AWS_ENDPOINT_URL": f"http://{HOST}:9000",
             "AWS_ACCESS_KEY_ID": "soak",
             "AWS_SECRET_ACCESS_KEY": "soak",
             "AWS_REGION": "us-east-1",
@@ -229,7 +235,7 @@ class Cluster(Supervisor):
         found = {"PATH": os.environ["PATH"], "NO_COLOR": "1", **self._shared}
         found["PYTHONPATH"] = str(self._code)
         if machine is None:
-            found["ITTYBIT_API_URL"] = self.wire_url
+            found |= self.environment()
         else:
             found["PREFECT_HOME"] = str(self.home / machine / "prefect")
         if machine == "prefect":
