@@ -1,5 +1,6 @@
 """The levers of a batch: forms that approve, pause, resume, cancel, tune and adopt it."""
 
+from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
 
@@ -67,7 +68,7 @@ async def tune(request: Request) -> Response:
             fields=tuned.fields,
         )
     if not tuned.changes.model_dump(exclude_none=True):
-        work = partial(_unchanged, batch)
+        work = partial(_unchanged, batch, tuned.already)
         return await shell.act(request, Action.TUNE.value, work, back=batch_url(batch), batch=batch)
     return await _steer(request, Action.TUNE, tuned.changes)
 
@@ -145,7 +146,10 @@ def pull(shell: Shell, batch: str, action: Action, by: str, changes: Tuning | No
     return Outcome(done.describe(), id=done.record)
 
 
-def _unchanged(batch: str) -> Outcome:
+def _unchanged(batch: str, already: Sequence[str]) -> Outcome:
+    if already:
+        # As after a double click: nobody is refused what they wanted.
+        return Outcome(f"Batch {batch} has that already: {', '.join(already)}.")
     return Outcome(f"No field was changed, so batch {batch} runs as before.", refused=True)
 
 

@@ -130,10 +130,7 @@ def medium_of(
 def _address(uri: str) -> str:
     """The address without its password and query; what is no address is shown as it is."""
     bare = without_secrets(uri)
-    try:
-        return Item(bare).shown if "://" in bare else bare
-    except ValueError:
-        return bare
+    return Item(bare).shown if "://" in bare else bare
 
 
 def _element(suffix: str, kind: str | None) -> Element | None:

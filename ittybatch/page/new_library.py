@@ -40,6 +40,8 @@ _FILTERS = ("glob", "exclude", "min_size", "max_size", "modified_since")
 _OPTIONS = (
     "name", "priority", "max_submissions", "cost_per_job", "max_cost", "canary_items",
 )  # fmt: skip
+# The viewer waits for it. A run has more patience.
+_MANIFEST_WITHIN_S = 8.0
 _FLAGS = ("skip_existing", "again")
 
 
@@ -48,15 +50,14 @@ async def start(request: Request) -> Response:
     form = await read_form(request)
     shell = Shell.of(request)
     try:
-        parameters = _parameters(shell, form)
-        flow_run = await shell.call(_start, shell, form.text("key"), parameters, asker_of(request))
+        flow_run = await shell.call(_start, shell, form, asker_of(request))
     except IttybatchError as error:
         return await show(request, error=error, where="library", given=form)
     return RedirectResponse(f"/page/new/started/{flow_run}", HTTPStatus.SEE_OTHER)
 
 
 def _parameters(shell: Shell, form: Form) -> dict[str, Any]:
-    """The parameters of the run.
+    """The parameters of the run. This reads the profile and an inventory's manifest.
 
     Raises:
         IttybatchError: A field cannot be used.
@@ -66,7 +67,7 @@ def _parameters(shell: Shell, form: Form) -> dict[str, Any]:
     if "/" in profile or profile.endswith((".yaml", ".yml")):
         raise _refused("profile", f"{profile[:100]!r} is not the name of a profile.", "Choose one.")
     chosen = load_profile(profile, shell.settings.profiles_dir)
-    if folders := scanned_folders(source):
+    if folders := scanned_folders(source, within_s=_MANIFEST_WITHIN_S):
         refuse_overlap(chosen, folders)
     given = {name: form.text(name) for name in _OPTIONS if form.text(name)}
     flags = {name: True for name in _FLAGS if form.is_on(name)}
@@ -109,7 +110,9 @@ def _source_of(form: Form, *, allow_private: bool) -> ReadableSource:
     return parse_source(text, given)
 
 
-def _start(shell: Shell, key: str, parameters: dict[str, Any], asker: Asker) -> str:
+def _start(shell: Shell, form: Form, asker: Asker) -> str:
+    parameters = _parameters(shell, form)
+    key = form.text("key")
     if not _KEY.fullmatch(key):
         raise _refused("form", "The form is not of this page.", "Open New, and begin again.")
     # The same form sent twice is one run; after a change, it is another.

@@ -11,6 +11,7 @@ from ittybatch.engine.tuning import Tuning
 from ittybatch.page.forms import Form, words_of
 
 _BEFORE = "was_"
+_NO_LIMIT = "no limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,13 @@ class Tuned:
     Args:
         changes: The options that the user has changed; None if a field cannot be used.
         fields: The fields to show again, with their errors.
+        already: What the user has changed to a value that it has by now, as `Title: value`: the
+            form was sent twice, or somebody else was faster.
     """
 
     changes: Tuning | None
     fields: Sequence[TuningField]
+    already: Sequence[str] = ()
 
 
 def tuning_fields(
@@ -93,15 +97,20 @@ def read_tuning(form: Form, options: Mapping[str, Any]) -> Tuned:
         options: The batch's options now.
     """
     given = {name: form.text(name) for name in Tuning.model_fields}
-    current = {field.name: field.before for field in tuning_fields(options)}
+    now = tuning_fields(options)
+    current = {field.name: field.before for field in now}
     before = {name: form.text(_BEFORE + name) for name in given}
+    entered = {name: value for name, value in given.items() if value != before[name]}
     changed = {
-        name: value
-        for name, value in given.items()
-        if value != before[name] and value != current[name]
+        name: value for name, value in entered.items() if not _means(name, value, current[name])
     }
+    already = [
+        f"{field.title}: {field.before or _NO_LIMIT}"
+        for field in now
+        if field.name in entered.keys() - changed.keys()
+    ]
     errors = {
-        name: f"Somebody else has changed it meanwhile, to {current[name] or 'no limit'}."
+        name: f"Somebody else has changed it meanwhile, to {current[name] or _NO_LIMIT}."
         for name in changed
         if before[name] != current[name]
     }
@@ -121,7 +130,18 @@ def read_tuning(form: Form, options: Mapping[str, Any]) -> Tuned:
         changes = None
     if errors:
         return Tuned(None, tuning_fields(options, given, errors))
-    return Tuned(changes, tuning_fields(options, given))
+    return Tuned(changes, tuning_fields(options, given), already)
+
+
+def _means(name: str, value: str, shown: str) -> bool:
+    """Whether an entered value is the one that is shown so: `200.0` is 200, and 0 no limit."""
+    if value == shown:
+        return True
+    try:
+        entered = getattr(Tuning.model_validate({name: value}), name)
+    except ValidationError:
+        return False
+    return ("" if entered == 0 else _shown(entered)) == shown
 
 
 def _shown(value: object) -> str:

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from ittybatch.ittybit.redaction import without_secrets
 
 S3_SCHEME = "s3://"
 # What makes the keys of uploads unique, before the name of the file.
@@ -40,17 +42,22 @@ class Item:
 
     @property
     def bucket(self) -> str:
-        """Bucket of an S3 object, or host of a URL."""
+        """Bucket of an S3 object, or host of a URL; empty if the URL cannot be parsed."""
         if self.uri.startswith(S3_SCHEME):
             return self.uri[5:].partition("/")[0]
-        return urlsplit(self.uri).hostname or ""
+        parts = _parsed(self.uri)
+        return (parts and parts.hostname) or ""
 
     @property
     def key(self) -> str:
-        """Key of an S3 object, or decoded path of a URL without its leading slash."""
+        """Key of an S3 object, or decoded path of a URL without its leading slash.
+
+        Empty if the URL cannot be parsed.
+        """
         if self.uri.startswith(S3_SCHEME):
             return self.uri[5:].partition("/")[2]
-        return unquote(urlsplit(self.uri).path).removeprefix("/")
+        parts = _parsed(self.uri)
+        return "" if parts is None else unquote(parts.path).removeprefix("/")
 
     @property
     def uploaded_as(self) -> str:
@@ -66,7 +73,10 @@ class Item:
         """The URI for messages, without a URL's password and query, which may hold a signature."""
         if self.uri.startswith(S3_SCHEME):
             return self.uri
-        parts = urlsplit(self.uri)
+        parts = _parsed(self.uri)
+        if parts is None:
+            bare, mark, _ = without_secrets(self.uri).partition("?")
+            return f"{bare}?..." if mark else bare
         host = parts.netloc.rpartition("@")[2]
         return f"{parts.scheme}://{host}{parts.path}{'?...' if parts.query else ''}"
 
@@ -76,3 +86,11 @@ class Item:
         name = self.key.rpartition("/")[2]
         stem, dot, suffix = name.rpartition(".")
         return f".{suffix.lower()}" if dot and stem and suffix else ""
+
+
+def _parsed(uri: str) -> SplitResult | None:
+    """The parts of a URL; None if it cannot be parsed. Requests and events name such, too."""
+    try:
+        return urlsplit(uri)
+    except ValueError:  # for example https://[
+        return None

@@ -2,13 +2,14 @@
 
 import hashlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from tempfile import TemporaryFile
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Literal, Protocol, cast
 
 from boto3.exceptions import Boto3Error
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from s3transfer.exceptions import RetriesExceededError
@@ -18,10 +19,25 @@ from ittybatch.sources.filters import ObjectFilters, Rule, rules_of, sort_entrie
 from ittybatch.sources.form import BEGINS_EMPTY, as_form
 from ittybatch.sources.page import Page, SourceError, read_cursor, write_cursor
 from ittybatch.sources.parts import Format, PartRows, lacking, read_part, titles_of
-from ittybatch.sources.s3 import failure, patient, request_payer_parameters, s3_client, split_uri
+from ittybatch.sources.s3 import (
+    aws_client,
+    failure,
+    patient,
+    request_payer_parameters,
+    s3_client,
+    split_uri,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+
+class _Ask(Protocol):
+    """Calls S3, for example as `patient` does."""
+
+    def __call__(self, call: Callable[[], bytes], *, first: bool = False) -> bytes:
+        """Return what the call returns."""
+
 
 _ARN = ":::"
 _GONE = frozenset({"404", "NoSuchKey"})
@@ -109,14 +125,32 @@ class _Inventory:
         return self.manifest.bucket.rpartition(_ARN)[2]
 
 
-def scanned_folder(source: InventorySource) -> str:
+def scanned_folder(source: InventorySource, *, within_s: float | None = None) -> str:
     """Return the folder that an inventory lists, as `s3://bucket/prefix/`.
+
+    Args:
+        source: The inventory.
+        within_s: Somebody waits: each of two requests to the store is made once and gets half of
+            this time. None retries for minutes.
 
     Raises:
         SourceError: Its manifest cannot be read.
     """
-    with closing(s3_client()) as client:
-        return f"s3://{_open(source, client).bucket}/{source.prefix}"
+    if within_s is None:
+        with closing(s3_client()) as client:
+            return f"s3://{_open(source, client).bucket}/{source.prefix}"
+    once = Config(
+        connect_timeout=within_s / 4,
+        read_timeout=within_s / 4,
+        retries={"mode": "standard", "total_max_attempts": 1},
+    )
+    with closing(cast("S3Client", aws_client("s3", config=once))) as client:
+        return f"s3://{_open(source, client, _ask_once).bucket}/{source.prefix}"
+
+
+def _ask_once(call: Callable[[], bytes], *, first: bool = False) -> bytes:  # noqa: ARG001
+    """Call S3, as `patient` does, but without retries."""
+    return call()
 
 
 def read_inventory(
@@ -152,10 +186,10 @@ def read_inventory(
                     yield Page(*found, write_cursor(source.type, source.manifest_uri, place))
 
 
-def _open(source: InventorySource, client: "S3Client") -> _Inventory:
-    content = _read_object(source, client)
+def _open(source: InventorySource, client: "S3Client", ask: _Ask = patient) -> _Inventory:
+    content = _read_object(source, client, ask)
     digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    given = _checksum(source, client)
+    given = _checksum(source, client, ask)
     if given is not None and given != digest:
         raise _damaged(source, "its manifest does not match its checksum")
     try:
@@ -187,7 +221,7 @@ def _needed(source: InventorySource) -> dict[str, str]:
     return needed
 
 
-def _read_object(source: InventorySource, client: "S3Client") -> bytes:
+def _read_object(source: InventorySource, client: "S3Client", ask: _Ask) -> bytes:
     uri = source.manifest_uri
     bucket, key = split_uri(uri)
 
@@ -198,12 +232,12 @@ def _read_object(source: InventorySource, client: "S3Client") -> bytes:
         return answer["Body"].read(_MAX_MANIFEST_BYTES)
 
     try:
-        return patient(read, first=True)
+        return ask(read, first=True)
     except (ClientError, BotoCoreError, HTTPError) as error:
         raise failure("read", uri, error) from error
 
 
-def _checksum(source: InventorySource, client: "S3Client") -> str | None:
+def _checksum(source: InventorySource, client: "S3Client", ask: _Ask) -> str | None:
     """Return the checksum that S3 puts beside a manifest; None if it was not copied along."""
     uri = source.manifest_uri
     bucket, key = split_uri(uri)
@@ -216,7 +250,7 @@ def _checksum(source: InventorySource, client: "S3Client") -> str | None:
         return answer["Body"].read(200)
 
     try:
-        return patient(read).decode(errors="replace").strip().lower() or None
+        return ask(read).decode(errors="replace").strip().lower() or None
     except ClientError:
         return None
     except (BotoCoreError, HTTPError) as error:

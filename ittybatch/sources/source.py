@@ -82,10 +82,14 @@ def read_pages(
             return read_manifest(source, cursor=cursor, page_size=page_size)
 
 
-def scanned_folders(source: Source) -> list[str]:
+def scanned_folders(source: Source, *, within_s: float | None = None) -> list[str]:
     """List the S3 folders that a source scans; empty for a source that does not scan folders.
 
     An output in one of these folders would become a new item.
+
+    Args:
+        source: The source.
+        within_s: How long to wait for an inventory's manifest; None retries for minutes.
 
     Raises:
         SourceError: An inventory's manifest cannot be read.
@@ -96,7 +100,7 @@ def scanned_folders(source: Source) -> list[str]:
         case QueueSource():
             return [source.uri]
         case InventorySource():
-            return [scanned_folder(source)]
+            return [scanned_folder(source, within_s=within_s)]
         case _:
             return []
 

@@ -67,7 +67,13 @@ def check_queue_url(url: str) -> str:
     """
     stripped = url.strip()
     shown = without_secrets(url)
-    parts = urlsplit(stripped)
+    try:
+        parts = urlsplit(stripped)
+        is_readable = parts.port != 0
+    except ValueError:
+        is_readable = False
+    if not is_readable:
+        raise ValueError(f"the host or the port of {shown!r} cannot be read")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
         raise ValueError(f"{shown!r} is not the https:// URL of a queue")
     if not parts.path.strip("/") or parts.username or parts.query:

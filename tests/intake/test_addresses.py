@@ -120,6 +120,8 @@ def test_a_setting_allows_private_addresses() -> None:
         "https://example.com\\@127.0.0.1/a.mov",
         "https://example.com/a\r\nHost: x",
         "https://[::1/a.mov",
+        "https://exa\u2100mple.com/a.mov",
+        f"ftp://[v1.{'a' * 300}]/a.mov",
         "https://example.com/" + "a" * 5000,
         "s3://",
         "s3://media",

@@ -171,12 +171,25 @@ def test_a_new_row_gets_the_jobs_of_its_table(api: Api, sandbox: sandboxes.Runni
     [
         row("http://10.0.0.1/a.mov"),
         row("not a url"),
+        row("https://[::1"),
+        row("https://exa\u2100mple.com/"),
+        row(f"ftp://[v1.{'a' * 300}]/x"),
         row("s3://private-bucket/secret.mov"),
         row(7),
         {**row("https://example.com/a.mov"), "record": {"id": 1}},
         {**row("https://example.com/a.mov"), "record": "x"},
     ],
-    ids=["private", "no url", "bucket", "number", "no column", "no record"],
+    ids=[
+        "private",
+        "no url",
+        "open bracket",
+        "no name",
+        "cut",
+        "bucket",
+        "number",
+        "no column",
+        "no record",
+    ],
 )
 def test_a_row_that_cannot_be_used_is_refused(
     api: Api, sandbox: sandboxes.Running, event: dict[str, Any]

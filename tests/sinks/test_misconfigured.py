@@ -137,7 +137,10 @@ def test_doctor_tells_what_is_wrong_with_each_sink(
     assert "tls-version" in found[0].what
     assert "cannot be read" in found[1].what
 
-    monkeypatch.setattr(SqlSink, "check", lambda _: {}["secret"])
+    def check(_: SqlSink) -> str:
+        raise KeyError("hunter22")
+
+    monkeypatch.setattr(SqlSink, "check", check)
     found = list(check_sinks(Settings(results_file=file, home=tmp_path)))
     assert found[0].what == "Its check failed with an unexpected KeyError."
     assert len(found) == 2

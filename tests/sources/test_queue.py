@@ -209,3 +209,10 @@ def test_an_impossible_queue_is_refused(fields: dict[str, Any]) -> None:
     assert QueueSource.model_validate(
         {"queue_url": "https://sqs.eu-west-1.amazonaws.com/1/q", "uri": "s3://media/in"}
     )
+
+
+@pytest.mark.parametrize("host", ["sqs.test:80a", "sqs.test:99999", "[::1"])
+def test_a_queue_whose_host_or_port_cannot_be_read_is_no_source(host: str) -> None:
+    """It is refused when it is named, and not when it is first compared with another."""
+    with pytest.raises(ValidationError, match="cannot be read"):
+        source(f"https://{host}/1/events")

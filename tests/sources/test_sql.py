@@ -21,9 +21,7 @@ CREATE TABLE assets (
     size_bytes BIGINT, show TEXT, price NUMERIC(10, 2), taken_at {time}
 )
 """
-THREE = (
-    "SELECT id, 's3://media/' || id || '.mov' AS input FROM (VALUES (1), (2), (3)) AS rows (id)"
-)
+THREE = "SELECT id, 's3://media/' || id || '.mov' AS input FROM (VALUES (1), (2), (3)) AS rows (id)"
 INSERT = text(
     "INSERT INTO assets VALUES (:id, :code, :uri, :etag, :kind, :options, :size, :show, 1.50, "
     "'2026-01-02 03:04:05')"

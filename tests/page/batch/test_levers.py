@@ -9,7 +9,7 @@ from ittybatch.engine.starting import ADOPT_DEPLOYMENT
 from ittybatch.ittybit.marks import Mark
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.actions import recent_actions
-from ittybatch.ledger.batches import read_batch
+from ittybatch.ledger.batches import change_options, read_batch
 from ittybatch.ledger.control import hold_batch
 from ittybatch.ledger.runs import end_runs
 from ittybatch.ledger.states import BatchState
@@ -139,7 +139,32 @@ def test_tuning_changes_only_what_the_user_has_changed(ledger: Ledger, page: Pag
     assert ledger.read(read_batch, batch).options == {"max_active_chunks": 8, "submit_per_s": 2.5}
     conflict = page.post(at, 422, **{**first, "max_active_chunks": "2"})
     assert "Somebody else has changed it meanwhile, to 8." in words(conflict.text)
-    assert "No field was changed" in page.told(page.post(at, **first))
+    unchanged = {**first, "max_active_chunks": "4"}
+    assert "Not done: No field was changed" in page.told(page.post(at, **unchanged))
+
+
+@pytest.mark.parametrize(
+    ("name", "entered", "shown"),
+    [
+        ("max_active_chunks", "200", "Active chunks: 200"),
+        ("submit_per_s", "5.0", "Submissions per second: 5"),
+        ("submit_per_s", "0", "Submissions per second: no limit"),
+        ("priority", "high", "Priority: high"),
+    ],
+)
+def test_a_tuning_that_is_sent_twice_is_told_what_is_so_already(
+    ledger: Ledger, page: Page, name: str, entered: str, shown: str
+) -> None:
+    """As by a double click: the browser shows only the second answer."""
+    batch = waiting(ledger)
+    ledger.write(change_options, batch, {"submit_per_s": 2.5})
+    before = {"max_active_chunks": "4", "submit_per_s": "2.5", "priority": "normal"}
+    old = {f"was_{each}": value for each, value in before.items()}
+    form = {**before, **old, name: entered}
+    assert "Done: " in page.told(page.post(f"/page/batches/{batch}/tune", **form))
+    told = page.told(page.post(f"/page/batches/{batch}/tune", **form))
+    assert told == f"Done: Batch {batch} has that already: {shown}."
+    assert not any(each.refused for each in ledger.read(recent_actions, batch=batch))
 
 
 def test_who_may_only_look_changes_nothing(ledger: Ledger, ledger_url: str) -> None:
