@@ -65,17 +65,22 @@ def adopt(settings: Settings, ledger: Ledger, batch: str, asker: Asker) -> Adopt
         IttybitError: A lookup failed. It is safe to run this again.
     """
 
-    async def run() -> Adoption:
+    done = Adoption(batch, ledger.read(read_batch, batch).state)
+
+    async def run() -> None:
         async with connect(settings) as client:
-            return await adopt_batch(ledger, client, batch)
+            await adopt_batch(ledger, client, done)
 
     with recorded(ledger, asker, "adopt", batch=batch) as record:
-        done = asyncio.run(run())
-        record.outcome = done.describe()
+        try:
+            asyncio.run(run())
+        finally:
+            record.outcome = done.describe()
+            record.so_far = record.outcome if done.adopted else None
     return done
 
 
-async def adopt_batch(ledger: Ledger, client: IttybitClient, batch: str) -> Adoption:
+async def adopt_batch(ledger: Ledger, client: IttybitClient, done: Adoption) -> None:
     """Look up each unsent job of a batch at Ittybit, and record those that exist.
 
     Jobs match if they have the same input and the same job key in their metadata, and therefore
@@ -85,19 +90,17 @@ async def adopt_batch(ledger: Ledger, client: IttybitClient, batch: str) -> Adop
     Args:
         ledger: The ledger that has the batch.
         client: Client of Ittybit's API.
-        batch: The batch's id.
+        done: The batch, and what is done so far.
 
     Raises:
         IttybitError: A lookup failed. It is safe to run this again.
     """
-    done = Adoption(batch, ledger.read(read_batch, batch).state)
     after = 0
-    while jobs := ledger.read(unsent_jobs, batch, after=after, limit=_GROUP):
+    while jobs := ledger.read(unsent_jobs, done.batch, after=after, limit=_GROUP):
         after = jobs[-1].id
         found = await _find(ledger, client, jobs)
         done.looked_for += len(jobs)
         done.adopted.update(ledger.write(adopt_jobs, found))
-    return done
 
 
 async def _find(ledger: Ledger, client: IttybitClient, jobs: Sequence[UnsentJob]) -> list[Adopted]:

@@ -20,7 +20,8 @@ from ittybatch.profiles.item import S3_SCHEME
 KEY_WINDOW = timedelta(hours=23)
 # A request may still reach Ittybit for this long after its sender has died.
 _ON_ITS_WAY = timedelta(seconds=60)
-# Before the first job of a chunk is sent, this many jobs, spread over the chunk, are looked up.
+# Before a leg sends the first jobs of its chunk, or those that are left, it looks up this many,
+# spread over the chunk.
 _SAMPLE = 5
 
 
@@ -100,7 +101,7 @@ class Sending:
         return found.id if found else None
 
     async def sampled_elsewhere(self, chunk: int) -> MarkedJob | None:
-        """Check whether another ledger submitted a sample of a chunk's jobs, before any is sent.
+        """Check whether another ledger submitted a sample of a chunk's unsent jobs.
 
         A key conflict would reveal that only for a day. Then Ittybit forgets the keys, and all jobs
         would be billed again.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import and_, case, exists, func, select, update
+from sqlalchemy import and_, case, func, select, update
 
 from ittybatch.ittybit.job import Job as RemoteJob
 from ittybatch.ittybit.marks import Mark
@@ -17,6 +17,8 @@ from ittybatch.ledger.states import AttemptState, JobState
 from ittybatch.ledger.submission import Accepted, record_accepted
 
 _UNSENT = [JobState.PLANNED.value, JobState.SUBMITTING.value]
+# A job that waits for a retry has the id of its last attempt.
+_NOT_ACCEPTED = (Job.state.in_(_UNSENT), Job.task_id.is_(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +55,13 @@ def unknown_marks(transaction: Transaction, marks: Sequence[Mark]) -> set[Mark]:
 
 
 def sample_unsent(transaction: Transaction, chunk: int, size: int) -> list[UnsentJob]:
-    """Choose unsent jobs that are spread evenly over a chunk.
+    """Choose at most `size` jobs that Ittybit has not accepted, spread evenly over a chunk.
 
-    Returns:
-        At most `size` jobs; none once Ittybit has accepted a job of the chunk.
+    Jobs that were sent or adopted say nothing about the others: an adoption may have been
+    interrupted.
     """
-    accepted = exists().where(Job.chunk_id == chunk, Job.task_id.is_not(None))
-    if transaction.execute(select(accepted)).scalar_one():
-        return []
     rows = transaction.rows(
-        select(Job.id).where(Job.chunk_id == chunk, Job.state.in_(_UNSENT)).order_by(Job.id)
+        select(Job.id).where(Job.chunk_id == chunk, *_NOT_ACCEPTED).order_by(Job.id)
     )
     if not rows:
         return []
@@ -78,7 +77,7 @@ def unsent_jobs(
     rows = transaction.rows(
         select(Job.id)
         .join(Chunk, Chunk.id == Job.chunk_id)
-        .where(Chunk.batch_id == batch, Job.state.in_(_UNSENT), Job.id > after)
+        .where(Chunk.batch_id == batch, *_NOT_ACCEPTED, Job.id > after)
         .order_by(Job.id)
         .limit(limit)
     )

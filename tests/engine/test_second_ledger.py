@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
+from ittybatch.engine import adopting
 from ittybatch.engine.adopting import Adoption, adopt_batch
 from ittybatch.engine.polling import poll_overdue
 from ittybatch.ittybit.client import IttybitClient
+from ittybatch.ittybit.errors import IttybitError
 from ittybatch.ledger import Ledger
+from ittybatch.ledger.actions import PARTLY, Asker, Via, recent_actions
 from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.control import resume_batch
 from ittybatch.ledger.counters import recount
@@ -23,6 +26,7 @@ from ittybatch.ledger.migrate import upgrade
 from ittybatch.ledger.models import Attempt, Batch, Job
 from ittybatch.ledger.states import BatchState, JobState
 from ittybatch.ledger.submission import claim_due
+from ittybatch.settings import Settings
 from tests.engine.dispatching import dispatch
 from tests.engine.doorway import doorway
 from tests.ledger import library
@@ -47,11 +51,19 @@ def _poll(ledger: Ledger, url: str) -> None:
 
 
 def _adopt(ledger: Ledger, url: str, batch: str) -> Adoption:
-    async def run() -> Adoption:
-        async with IttybitClient(KEY, base_url=url) as client:
-            return await adopt_batch(ledger, client, batch)
+    done = Adoption(batch, ledger.read(read_batch, batch).state)
 
-    return asyncio.run(run())
+    async def run() -> None:
+        async with IttybitClient(KEY, base_url=url, attempts=1) as client:
+            await adopt_batch(ledger, client, done)
+
+    asyncio.run(run())
+    return done
+
+
+def _forget_keys(ledger: Ledger) -> None:
+    """Ittybit forgets keys after a day; here, ours are others than the first ledger's."""
+    ledger.write(lambda tx: tx.execute(update(Job).values(attempt=6, last_attempt=9)))
 
 
 def _all_ended(sandbox: Running) -> bool:
@@ -201,7 +213,7 @@ def test_what_another_ledger_failed_to_make_holds_nothing(first: Ledger, ledger:
         dispatch(first, sandbox.url, library.planned_chunk(first, "a.mov")[1])
         wait_for(lambda: _all_ended(sandbox))
         batch, chunk = library.planned_chunk(ledger, "a.mov")
-        ledger.write(lambda tx: tx.execute(update(Job).values(attempt=6, last_attempt=9)))
+        _forget_keys(ledger)
         assert dispatch(ledger, sandbox.url, chunk).accepted == 1
         assert ledger.read(read_batch, batch).state is BatchState.RUNNING
 
@@ -256,3 +268,28 @@ def test_keys_that_nobody_owns_are_not_taken_for_a_service_that_is_down(
     ledger.write(lambda tx: tx.execute(update(Job).values(not_before=None)))
     ledger.write(lambda tx: tx.execute(update(Batch).values(trips=0, closed_until=None)))
     assert dispatch(ledger, sandbox.url, chunk).accepted == len(NAMES)
+
+
+def test_an_interrupted_adoption_leaves_the_brake_on_and_says_what_it_has_recorded(
+    first: Ledger, ledger: Ledger, sandbox: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left is at Ittybit too: a resume would pay for it again."""
+    dispatch(first, sandbox.url, library.planned_chunk(first, *NAMES)[1])
+    batch, chunk = library.planned_chunk(ledger, *NAMES)
+    _forget_keys(ledger)
+    monkeypatch.setattr(adopting, "_GROUP", 10)
+    with doorway(sandbox.url) as door:
+        door.before = lambda _, path, __: (500, b"{}") if "15.mov" in path else None
+        monkeypatch.setattr(
+            adopting, "connect", lambda _: IttybitClient(KEY, base_url=door.url, attempts=1)
+        )
+        with pytest.raises(IttybitError):
+            adopting.adopt(Settings(), ledger, batch, Asker("Kim", Via.CLI))
+    [record] = ledger.read(recent_actions, batch=batch)
+    assert "10 are there and were recorded" in record.outcome
+    assert (record.refused, record.details[PARTLY]) == (False, True)
+
+    ledger.write(resume_batch, batch)
+    assert dispatch(ledger, sandbox.url, chunk).accepted == 0
+    assert ledger.read(read_batch, batch).state is BatchState.HELD
+    assert len(sandbox.all_jobs()) == len(NAMES)
