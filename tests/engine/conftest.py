@@ -60,3 +60,9 @@ def door(sandbox: Running) -> Iterator[Doorway]:
     """A way to the sandbox on which a test can lose and change answers."""
     with doorway(sandbox.url) as up:
         yield up
+
+
+@pytest.fixture
+def no_look_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs are sent without a look for another ledger's, which would meet the trouble first."""
+    monkeypatch.setattr("ittybatch.engine.sending._SAMPLE", 0)

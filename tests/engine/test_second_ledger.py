@@ -293,3 +293,42 @@ def test_an_interrupted_adoption_leaves_the_brake_on_and_says_what_it_has_record
     assert dispatch(ledger, sandbox.url, chunk).accepted == 0
     assert ledger.read(read_batch, batch).state is BatchState.HELD
     assert len(sandbox.all_jobs()) == len(NAMES)
+
+
+@pytest.mark.parametrize("failing", ["14.mov", ".mov"])
+def test_a_lookup_that_fails_lets_nothing_be_paid_for_again(
+    first: Ledger, ledger: Ledger, sandbox: Running, failing: str
+) -> None:
+    """One of the five, and the others decide; or all, and the next leg looks again later."""
+    dispatch(first, sandbox.url, library.planned_chunk(first, *NAMES)[1])
+    batch, chunk = library.planned_chunk(ledger, *NAMES)
+    _forget_keys(ledger)
+    with doorway(sandbox.url) as door:
+        door.before = lambda how, path, _: (
+            (500, b"{}") if how == "GET" and failing in path else None
+        )
+        done = dispatch(ledger, door.url, chunk)
+        assert done.total == 0
+        if done.tripped:
+            assert done.pause_s > 0
+            assert dispatch(ledger, door.url, chunk).total == 0, "the circuit is open"
+            ledger.write(lambda tx: tx.execute(update(Batch).values(closed_until=None)))
+    dispatch(ledger, sandbox.url, chunk)
+    assert ledger.read(read_batch, batch).state is BatchState.HELD
+    assert len(sandbox.all_jobs()) == len(NAMES)
+
+
+def test_an_input_that_ittybit_refuses_to_look_for_stops_no_other(
+    ledger: Ledger, sandbox: Running
+) -> None:
+    """Its own submission tells what is wrong with it. A refused key holds the batch at once."""
+    batch, chunk = library.planned_chunk(ledger, *NAMES)
+    with doorway(sandbox.url) as door:
+        door.before = lambda how, *_: (401, b"{}") if how == "GET" else None
+        assert dispatch(ledger, door.url, chunk).stopped
+        assert ledger.read(read_batch, batch).state is BatchState.HELD
+        ledger.write(resume_batch, batch)
+        door.before = lambda how, path, _: (
+            (400, b"{}") if how == "GET" and "/jobs?" in path else None
+        )
+        assert dispatch(ledger, door.url, chunk).accepted == len(NAMES)
