@@ -1,6 +1,6 @@
 """Adoption: jobs that another ledger submitted are recorded as jobs of this ledger."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -49,9 +49,20 @@ class Adopted:
     remote: RemoteJob
 
 
-def unknown_marks(transaction: Transaction, marks: Sequence[Mark]) -> set[Mark]:
-    """Find the attempts that are not recorded here: another ledger made them."""
-    return {mark for mark in set(marks) if not _known(transaction, mark)}
+def unknown_tasks(transaction: Transaction, tasks: Mapping[str, Mark]) -> set[str]:
+    """Find the jobs at Ittybit that are not recorded here: another ledger made them.
+
+    Args:
+        transaction: The transaction to look in.
+        tasks: The marks of the jobs, by Ittybit's id. An adopted job keeps the other ledger's mark.
+    """
+    ids = select(Attempt.task_id).where(Attempt.task_id.in_(tasks))
+    adopted = {row.task_id for row in transaction.rows(ids)}
+    return {
+        task
+        for task, mark in tasks.items()
+        if task not in adopted and not _known(transaction, mark)
+    }
 
 
 def sample_unsent(transaction: Transaction, chunk: int, size: int) -> list[UnsentJob]:

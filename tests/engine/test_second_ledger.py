@@ -18,12 +18,13 @@ from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ittybit.errors import IttybitError
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.actions import PARTLY, Asker, Via, recent_actions
-from ittybatch.ledger.batches import read_batch
+from ittybatch.ledger.batches import finish_planning, read_batch
 from ittybatch.ledger.control import resume_batch
 from ittybatch.ledger.counters import recount
 from ittybatch.ledger.database import create_ledger_engine
 from ittybatch.ledger.migrate import upgrade
 from ittybatch.ledger.models import Attempt, Batch, Job
+from ittybatch.ledger.planning import plan_page
 from ittybatch.ledger.states import BatchState, JobState
 from ittybatch.ledger.submission import claim_due
 from ittybatch.settings import Settings
@@ -332,3 +333,21 @@ def test_an_input_that_ittybit_refuses_to_look_for_stops_no_other(
             (400, b"{}") if how == "GET" and "/jobs?" in path else None
         )
         assert dispatch(ledger, door.url, chunk).accepted == len(NAMES)
+
+
+def test_what_was_adopted_can_be_made_again_on_purpose(
+    first: Ledger, ledger: Ledger, sandbox: Running
+) -> None:
+    """An adopted job is this ledger's own, although its mark is the other's."""
+    dispatch(first, sandbox.url, library.planned_chunk(first, "a.mov")[1])
+    wait_for(lambda: _all_ended(sandbox))
+    batch, _ = library.planned_chunk(ledger, "a.mov")
+    assert dict(_adopt(ledger, sandbox.url, batch).adopted) == {JobState.SUCCEEDED: 1}
+    again = library.new_batch(ledger).id
+    page = library.page(library.job("a.mov"), remake=True)
+    ledger.write(plan_page, again, page, after=None, chunk_size=10)
+    ledger.write(finish_planning, again)
+    chunk = library.released_chunk(ledger, again)
+    assert dispatch(ledger, sandbox.url, chunk).accepted == 1
+    assert len(sandbox.all_jobs()) == 2
+    assert sum(_adopt(ledger, sandbox.url, again).adopted.values()) == 0
