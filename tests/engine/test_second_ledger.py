@@ -4,43 +4,25 @@ A restored backup, a new laptop, a DATABASE_URL that names another database.
 """
 
 import asyncio
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
 
-from ittybatch.engine import adopting
-from ittybatch.engine.adopting import Adoption, adopt_batch
 from ittybatch.engine.polling import poll_overdue
 from ittybatch.ittybit.client import IttybitClient
-from ittybatch.ittybit.errors import IttybitError
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.actions import PARTLY, Asker, Via, recent_actions
-from ittybatch.ledger.batches import finish_planning, read_batch
+from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.control import resume_batch
 from ittybatch.ledger.counters import recount
-from ittybatch.ledger.database import create_ledger_engine
-from ittybatch.ledger.migrate import upgrade
 from ittybatch.ledger.models import Attempt, Batch, Job
-from ittybatch.ledger.planning import plan_page
 from ittybatch.ledger.states import BatchState, JobState
 from ittybatch.ledger.submission import claim_due
-from ittybatch.settings import Settings
 from tests.engine.dispatching import dispatch
 from tests.engine.doorway import doorway
+from tests.engine.second_ledger import NAMES, adopt, all_ended, forget_keys, let_claims_be_old
 from tests.ledger import library
 from tests.sandbox.harness import KEY, Running, running, wait_for
-
-
-@pytest.fixture
-def first(tmp_path: Path) -> Iterator[Ledger]:
-    """The ledger that the project's jobs were made from; the second one is `ledger`."""
-    opened = Ledger(create_ledger_engine(f"sqlite:///{tmp_path / 'first.db'}"))
-    upgrade(opened)
-    yield opened
-    opened.close()
 
 
 def _poll(ledger: Ledger, url: str) -> None:
@@ -49,29 +31,6 @@ def _poll(ledger: Ledger, url: str) -> None:
             await poll_overdue(ledger, client, silent_s=0)
 
     asyncio.run(ask())
-
-
-def _adopt(ledger: Ledger, url: str, batch: str) -> Adoption:
-    done = Adoption(batch, ledger.read(read_batch, batch).state)
-
-    async def run() -> None:
-        async with IttybitClient(KEY, base_url=url, attempts=1) as client:
-            await adopt_batch(ledger, client, done)
-
-    asyncio.run(run())
-    return done
-
-
-def _forget_keys(ledger: Ledger) -> None:
-    """Ittybit forgets keys after a day; here, ours are others than the first ledger's."""
-    ledger.write(lambda tx: tx.execute(update(Job).values(attempt=6, last_attempt=9)))
-
-
-def _all_ended(sandbox: Running) -> bool:
-    return all(job["status"] in {"succeeded", "failed"} for job in sandbox.all_jobs())
-
-
-NAMES = [f"{number}.mov" for number in range(30)]
 
 
 def test_a_second_ledger_is_told_what_is_there_and_pays_for_nothing(
@@ -113,10 +72,10 @@ def test_what_is_there_is_adopted_and_only_the_rest_is_sent(
 ) -> None:
     """Successes with their outputs; and nothing of it is due again."""
     dispatch(first, sandbox.url, library.planned_chunk(first, "a.mov", "b.mov")[1])
-    wait_for(lambda: _all_ended(sandbox))
+    wait_for(lambda: all_ended(sandbox))
     batch, chunk = library.planned_chunk(ledger, "a.mov", "b.mov", "new.mov")
     dispatch(ledger, sandbox.url, chunk)
-    done = _adopt(ledger, sandbox.url, batch)
+    done = adopt(ledger, sandbox.url, batch)
     assert (done.looked_for, dict(done.adopted)) == (3, {JobState.SUCCEEDED: 2})
     assert f"ittybatch resume {batch}" in done.describe()
     assert len(sandbox.all_jobs()) == 2, "nothing was sent"
@@ -144,7 +103,7 @@ def test_a_job_that_still_runs_there_is_followed_to_its_end(first: Ledger, ledge
         dispatch(first, sandbox.url, library.planned_chunk(first, "a.mov")[1])
         batch, chunk = library.planned_chunk(ledger, "a.mov")
         dispatch(ledger, sandbox.url, chunk)
-        assert dict(_adopt(ledger, sandbox.url, batch).adopted) == {JobState.SUBMITTED: 1}
+        assert dict(adopt(ledger, sandbox.url, batch).adopted) == {JobState.SUBMITTED: 1}
         assert library.place(ledger, chunk).in_flight == 1
         _poll(ledger, sandbox.url)
         assert library.rows(ledger, batch)[0].state is JobState.SUBMITTED
@@ -157,9 +116,9 @@ def test_a_job_that_failed_there_is_judged_like_one_of_our_own(
     faults = {"jobs": [{"action": "fail_once"}]}
     with running(instant=True, faults=faults) as sandbox:
         dispatch(first, sandbox.url, library.planned_chunk(first, "a.mov")[1])
-        wait_for(lambda: _all_ended(sandbox))
+        wait_for(lambda: all_ended(sandbox))
         batch, chunk = library.planned_chunk(ledger, "a.mov")
-        assert dict(_adopt(ledger, sandbox.url, batch).adopted) == {JobState.PLANNED: 1}
+        assert dict(adopt(ledger, sandbox.url, batch).adopted) == {JobState.PLANNED: 1}
         ledger.write(lambda tx: tx.execute(update(Job).values(not_before=None)))
         assert dispatch(ledger, sandbox.url, chunk).accepted == 1
         assert len({job["idempotency_key"] for job in sandbox.all_jobs()}) == 2
@@ -175,14 +134,14 @@ def test_numbers_that_the_other_ledger_used_are_not_used_again(
     with running(instant=True, faults=faults) as sandbox:
         _, chunk = library.planned_chunk(first, "a.mov")
         dispatch(first, sandbox.url, chunk)
-        wait_for(lambda: _all_ended(sandbox))
+        wait_for(lambda: all_ended(sandbox))
         _poll(first, sandbox.url)
         first.write(lambda tx: tx.execute(update(Job).values(not_before=None)))
         assert dispatch(first, sandbox.url, chunk).accepted == 1
-        wait_for(lambda: _all_ended(sandbox))
+        wait_for(lambda: all_ended(sandbox))
 
         batch, _ = library.planned_chunk(ledger, "a.mov")
-        assert dict(_adopt(ledger, sandbox.url, batch).adopted) == {JobState.SUCCEEDED: 1}
+        assert dict(adopt(ledger, sandbox.url, batch).adopted) == {JobState.SUCCEEDED: 1}
         [row] = library.rows(ledger, batch)
         assert row.attempts == 1
         numbers = ledger.read(lambda tx: tx.rows(select(Attempt.number)))
@@ -192,10 +151,10 @@ def test_numbers_that_the_other_ledger_used_are_not_used_again(
 def test_adopting_twice_changes_nothing(first: Ledger, ledger: Ledger, sandbox: Running) -> None:
     """Nor does adopting where there is nothing, or what this ledger has sent itself."""
     dispatch(first, sandbox.url, library.planned_chunk(first, "a.mov")[1])
-    wait_for(lambda: _all_ended(sandbox))
+    wait_for(lambda: all_ended(sandbox))
     batch, chunk = library.planned_chunk(ledger, "a.mov")
-    assert sum(_adopt(ledger, sandbox.url, batch).adopted.values()) == 1
-    assert sum(_adopt(ledger, sandbox.url, batch).adopted.values()) == 0
+    assert sum(adopt(ledger, sandbox.url, batch).adopted.values()) == 1
+    assert sum(adopt(ledger, sandbox.url, batch).adopted.values()) == 0
     assert library.place(ledger, chunk).succeeded == 1
 
     own, own_chunk = library.planned_chunk(ledger, "own.mov")
@@ -205,16 +164,19 @@ def test_adopting_twice_changes_nothing(first: Ledger, ledger: Ledger, sandbox: 
             update(Job).where(Job.chunk_id == own_chunk).values(state="submitting", task_id=None)
         )
     )
-    assert sum(_adopt(ledger, sandbox.url, own).adopted.values()) == 0
+    done = adopt(ledger, sandbox.url, own)
+    assert (sum(done.adopted.values()), done.own, done.left) == (0, 1, 0)
+    assert "1 are there as this ledger sent them" in done.describe()
+    assert "0 are not" in done.describe()
 
 
 def test_what_another_ledger_failed_to_make_holds_nothing(first: Ledger, ledger: Ledger) -> None:
     """Once its keys are forgotten: there is no output that would be paid for twice."""
     with running(instant=True, faults={"jobs": [{"action": "fail_once"}]}) as sandbox:
         dispatch(first, sandbox.url, library.planned_chunk(first, "a.mov")[1])
-        wait_for(lambda: _all_ended(sandbox))
+        wait_for(lambda: all_ended(sandbox))
         batch, chunk = library.planned_chunk(ledger, "a.mov")
-        _forget_keys(ledger)
+        forget_keys(ledger)
         assert dispatch(ledger, sandbox.url, chunk).accepted == 1
         assert ledger.read(read_batch, batch).state is BatchState.RUNNING
 
@@ -239,11 +201,12 @@ def test_a_crash_right_after_the_claim_does_not_pass_by_the_look(
     dispatch(first, sandbox.url, library.planned_chunk(first, "a.mov", "b.mov")[1])
     batch, chunk = library.planned_chunk(ledger, "a.mov", "b.mov")
     ledger.write(claim_due, chunk, 10)
+    let_claims_be_old(ledger)
     dispatch(ledger, sandbox.url, chunk)
     assert ledger.read(read_batch, batch).state is BatchState.HELD
     assert len(sandbox.all_jobs()) == 2
-    wait_for(lambda: _all_ended(sandbox))
-    done = _adopt(ledger, sandbox.url, batch)
+    wait_for(lambda: all_ended(sandbox))
+    done = adopt(ledger, sandbox.url, batch)
     assert dict(done.adopted) == {JobState.SUCCEEDED: 2}
     assert ledger.write(recount, batch) == []
 
@@ -269,85 +232,3 @@ def test_keys_that_nobody_owns_are_not_taken_for_a_service_that_is_down(
     ledger.write(lambda tx: tx.execute(update(Job).values(not_before=None)))
     ledger.write(lambda tx: tx.execute(update(Batch).values(trips=0, closed_until=None)))
     assert dispatch(ledger, sandbox.url, chunk).accepted == len(NAMES)
-
-
-def test_an_interrupted_adoption_leaves_the_brake_on_and_says_what_it_has_recorded(
-    first: Ledger, ledger: Ledger, sandbox: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is left is at Ittybit too: a resume would pay for it again."""
-    dispatch(first, sandbox.url, library.planned_chunk(first, *NAMES)[1])
-    batch, chunk = library.planned_chunk(ledger, *NAMES)
-    _forget_keys(ledger)
-    monkeypatch.setattr(adopting, "_GROUP", 10)
-    with doorway(sandbox.url) as door:
-        door.before = lambda _, path, __: (500, b"{}") if "15.mov" in path else None
-        monkeypatch.setattr(
-            adopting, "connect", lambda _: IttybitClient(KEY, base_url=door.url, attempts=1)
-        )
-        with pytest.raises(IttybitError):
-            adopting.adopt(Settings(), ledger, batch, Asker("Kim", Via.CLI))
-    [record] = ledger.read(recent_actions, batch=batch)
-    assert "10 are there and were recorded" in record.outcome
-    assert (record.refused, record.details[PARTLY]) == (False, True)
-
-    ledger.write(resume_batch, batch)
-    assert dispatch(ledger, sandbox.url, chunk).accepted == 0
-    assert ledger.read(read_batch, batch).state is BatchState.HELD
-    assert len(sandbox.all_jobs()) == len(NAMES)
-
-
-@pytest.mark.parametrize("failing", ["14.mov", ".mov"])
-def test_a_lookup_that_fails_lets_nothing_be_paid_for_again(
-    first: Ledger, ledger: Ledger, sandbox: Running, failing: str
-) -> None:
-    """One of the five, and the others decide; or all, and the next leg looks again later."""
-    dispatch(first, sandbox.url, library.planned_chunk(first, *NAMES)[1])
-    batch, chunk = library.planned_chunk(ledger, *NAMES)
-    _forget_keys(ledger)
-    with doorway(sandbox.url) as door:
-        door.before = lambda how, path, _: (
-            (500, b"{}") if how == "GET" and failing in path else None
-        )
-        done = dispatch(ledger, door.url, chunk)
-        assert done.total == 0
-        if done.tripped:
-            assert done.pause_s > 0
-            assert dispatch(ledger, door.url, chunk).total == 0, "the circuit is open"
-            ledger.write(lambda tx: tx.execute(update(Batch).values(closed_until=None)))
-    dispatch(ledger, sandbox.url, chunk)
-    assert ledger.read(read_batch, batch).state is BatchState.HELD
-    assert len(sandbox.all_jobs()) == len(NAMES)
-
-
-def test_an_input_that_ittybit_refuses_to_look_for_stops_no_other(
-    ledger: Ledger, sandbox: Running
-) -> None:
-    """Its own submission tells what is wrong with it. A refused key holds the batch at once."""
-    batch, chunk = library.planned_chunk(ledger, *NAMES)
-    with doorway(sandbox.url) as door:
-        door.before = lambda how, *_: (401, b"{}") if how == "GET" else None
-        assert dispatch(ledger, door.url, chunk).stopped
-        assert ledger.read(read_batch, batch).state is BatchState.HELD
-        ledger.write(resume_batch, batch)
-        door.before = lambda how, path, _: (
-            (400, b"{}") if how == "GET" and "/jobs?" in path else None
-        )
-        assert dispatch(ledger, door.url, chunk).accepted == len(NAMES)
-
-
-def test_what_was_adopted_can_be_made_again_on_purpose(
-    first: Ledger, ledger: Ledger, sandbox: Running
-) -> None:
-    """An adopted job is this ledger's own, although its mark is the other's."""
-    dispatch(first, sandbox.url, library.planned_chunk(first, "a.mov")[1])
-    wait_for(lambda: _all_ended(sandbox))
-    batch, _ = library.planned_chunk(ledger, "a.mov")
-    assert dict(_adopt(ledger, sandbox.url, batch).adopted) == {JobState.SUCCEEDED: 1}
-    again = library.new_batch(ledger).id
-    page = library.page(library.job("a.mov"), remake=True)
-    ledger.write(plan_page, again, page, after=None, chunk_size=10)
-    ledger.write(finish_planning, again)
-    chunk = library.released_chunk(ledger, again)
-    assert dispatch(ledger, sandbox.url, chunk).accepted == 1
-    assert len(sandbox.all_jobs()) == 2
-    assert sum(_adopt(ledger, sandbox.url, again).adopted.values()) == 0
