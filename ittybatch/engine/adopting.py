@@ -30,12 +30,16 @@ class Adoption:
         state: The batch's state.
         looked_for: Number of jobs looked up.
         adopted: Numbers of jobs found and recorded, by state.
+        own: Number of jobs found that this ledger has sent itself.
+        left: Number of jobs found and not recorded, because their requests may be under way.
     """
 
     batch: str
     state: BatchState
     looked_for: int = 0
     adopted: Counter[JobState] = field(default_factory=Counter)
+    own: int = 0
+    left: int = 0
 
     def describe(self) -> str:
         """Describe the result and the next step, for people."""
@@ -44,8 +48,16 @@ class Adoption:
         text = (
             f"Looked for {format_count(self.looked_for, 'unsent job')} of batch {self.batch} at "
             f"Ittybit: {found:,} are there and were recorded{f' ({counts})' if counts else ''}, "
-            f"{self.looked_for - found:,} are not. Nothing was sent or paid for."
         )
+        if self.own:
+            text += f"{self.own:,} are there as this ledger sent them and wait for its next leg, "
+        if self.left:
+            text += (
+                f"{self.left:,} are there and were left alone, because this ledger may have just "
+                "sent or ended them (in five minutes, adopt again), "
+            )
+        missing = self.looked_for - found - self.own - self.left
+        text += f"{missing:,} are not. Nothing was sent or paid for."
         if self.state is BatchState.HELD:
             text += f" `ittybatch resume {self.batch}` sends the rest."
         return text
@@ -64,18 +76,24 @@ def adopt(settings: Settings, ledger: Ledger, batch: str, asker: Asker) -> Adopt
         ConfigurationError: There is no API key.
         IttybitError: A lookup failed. It is safe to run this again.
     """
+    done = Adoption(batch, ledger.read(read_batch, batch).state)
 
-    async def run() -> Adoption:
+    async def run() -> None:
         async with connect(settings) as client:
-            return await adopt_batch(ledger, client, batch)
+            await adopt_batch(ledger, client, done, lease_s=settings.lease_s)
 
     with recorded(ledger, asker, "adopt", batch=batch) as record:
-        done = asyncio.run(run())
-        record.outcome = done.describe()
+        try:
+            asyncio.run(run())
+        finally:
+            record.outcome = done.describe()
+            record.so_far = record.outcome if done.adopted else None
     return done
 
 
-async def adopt_batch(ledger: Ledger, client: IttybitClient, batch: str) -> Adoption:
+async def adopt_batch(
+    ledger: Ledger, client: IttybitClient, done: Adoption, *, lease_s: float
+) -> None:
     """Look up each unsent job of a batch at Ittybit, and record those that exist.
 
     Jobs match if they have the same input and the same job key in their metadata, and therefore
@@ -85,27 +103,33 @@ async def adopt_batch(ledger: Ledger, client: IttybitClient, batch: str) -> Adop
     Args:
         ledger: The ledger that has the batch.
         client: Client of Ittybit's API.
-        batch: The batch's id.
+        done: The batch, and what is done so far.
+        lease_s: Seconds without a heartbeat after which a leg counts as dead.
 
     Raises:
         IttybitError: A lookup failed. It is safe to run this again.
     """
-    done = Adoption(batch, ledger.read(read_batch, batch).state)
     after = 0
-    while jobs := ledger.read(unsent_jobs, batch, after=after, limit=_GROUP):
+    while jobs := ledger.read(unsent_jobs, done.batch, after=after, limit=_GROUP):
         after = jobs[-1].id
-        found = await _find(ledger, client, jobs)
+        found, own = await _find(ledger, client, jobs)
+        states = ledger.write(adopt_jobs, found, lease_s=lease_s)
         done.looked_for += len(jobs)
-        done.adopted.update(ledger.write(adopt_jobs, found))
-    return done
+        done.adopted.update(states)
+        done.own += own
+        done.left += len(found) - len(states)
 
 
-async def _find(ledger: Ledger, client: IttybitClient, jobs: Sequence[UnsentJob]) -> list[Adopted]:
+async def _find(
+    ledger: Ledger, client: IttybitClient, jobs: Sequence[UnsentJob]
+) -> tuple[list[Adopted], int]:
+    """Find jobs that another ledger sent, and count those that this ledger sent itself."""
     by_input: dict[str, list[UnsentJob]] = {}
     for job in jobs:
         by_input.setdefault(job.input, []).append(job)
     slots = asyncio.Semaphore(_CONCURRENCY)
     found: list[Adopted] = []
+    own: list[int] = []
 
     async def look(uri: str, wanted: Sequence[UnsentJob]) -> None:
         async with slots:
@@ -114,10 +138,11 @@ async def _find(ledger: Ledger, client: IttybitClient, jobs: Sequence[UnsentJob]
         for job in wanted:
             # This ledger sent the job itself; the next leg finds it.
             if job.mark is not None and job.mark in marks:
+                own.append(job.id)
                 continue
             other = made_elsewhere(ledger, there, job.job_key)
             if other is not None:
                 found.append(Adopted(job.id, other.mark.attempt, other.job))
 
     await asyncio.gather(*(look(uri, wanted) for uri, wanted in by_input.items()))
-    return found
+    return found, len(own)

@@ -15,6 +15,8 @@ from ittybatch.engine.responses import Submitter, record_responses
 from ittybatch.engine.sending import Sending
 from ittybatch.errors import IttybatchError
 from ittybatch.ittybit.client import IttybitClient
+from ittybatch.ittybit.errors import IttybitError
+from ittybatch.ittybit.failures import Refusal, classify_refusal
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.brakes import Circuit, SendLimits, gate_of, recovered, send_limits_of, trip
 from ittybatch.ledger.control import hold_batch
@@ -104,9 +106,7 @@ class Dispatcher:
         self._read_limits()
         if gate.circuit is Circuit.OPEN:
             return self._result
-        if self._may_send_new and (other := await self._sending.sampled_elsewhere(self._chunk)):
-            self._result.stopped = str(MadeElsewhere(self._batch, other))
-            self._ledger.write(hold_batch, self._batch, self._result.stopped)
+        if self._may_send_new and not await self._is_new():
             return self._result
         if gate.circuit is Circuit.PROBING and not await self._probe():
             return self._result
@@ -123,6 +123,24 @@ class Dispatcher:
         if self._result.tripped:
             self._result.pause_s = self._ledger.write(trip, self._batch)
         return self._result
+
+    async def _is_new(self) -> bool:
+        """Look for a sample of the jobs at Ittybit; stop if another ledger may have sent them."""
+        try:
+            other = await self._sending.sampled_elsewhere(self._chunk)
+        except IttybitError as error:
+            if classify_refusal(error) is not Refusal.STOP:
+                # The service is failing. The next leg, after the pause, looks again.
+                self._result.tripped = str(error)
+                self._result.pause_s = self._ledger.write(trip, self._batch)
+                return False
+            self._result.stopped = str(error)
+        else:
+            if other is None:
+                return True
+            self._result.stopped = str(MadeElsewhere(self._batch, other))
+        self._ledger.write(hold_batch, self._batch, self._result.stopped)
+        return False
 
     async def _probe(self) -> bool:
         """Send one job to check whether the service is up again."""

@@ -9,7 +9,7 @@ from ittybatch.ittybit.job import Job as RemoteJob
 from ittybatch.ittybit.job import JobStatus
 from ittybatch.ittybit.marks import Mark
 from ittybatch.ledger import Ledger
-from ittybatch.ledger.adoption import unknown_marks
+from ittybatch.ledger.adoption import unknown_tasks
 from ittybatch.profiles import Item
 
 _MADE_ELSEWHERE = "Another ledger has already sent the same job"
@@ -88,6 +88,6 @@ def made_elsewhere(ledger: Ledger, found: Sequence[MarkedJob], job_key: str) -> 
     same = [each for each in found if each.mark.job_key == job_key]
     if not same:
         return None
-    unknown = ledger.read(unknown_marks, [each.mark for each in same])
-    others = [each for each in same if each.mark in unknown]
+    unknown = ledger.read(unknown_tasks, {each.job.id: each.mark for each in same})
+    others = [each for each in same if each.job.id in unknown]
     return min(others, key=lambda each: _PREFERRED.index(each.job.status), default=None)

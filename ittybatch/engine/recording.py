@@ -8,7 +8,7 @@ from typing import Any
 
 from ittybatch.errors import IttybatchError
 from ittybatch.ledger import Ledger, Transaction
-from ittybatch.ledger.actions import Asker, OwnRecord, end_action, record_action
+from ittybatch.ledger.actions import PARTLY, Asker, OwnRecord, end_action, record_action
 from ittybatch.ledger.database import LedgerUnavailable
 
 logger = logging.getLogger(__name__)
@@ -25,12 +25,21 @@ class Record:
         outcome: What was done; set it when it is known.
         refused: Whether nothing was done.
         details: More details, known only at its end, such as a flow run's id.
+        so_far: What is done already, if it may stop before its end.
     """
 
     number: int | None
     outcome: str = "Done."
     refused: bool = False
     details: dict[str, Any] = field(default_factory=dict)
+    so_far: str | None = None
+
+    def stop(self, why: str) -> None:
+        """Note why it stopped before its end, and what is done already."""
+        self.outcome = why
+        if self.so_far is not None:
+            self.outcome = f"{self.so_far} Then it stopped: {why}"
+            self.details[PARTLY] = True
 
 
 @contextmanager
@@ -61,11 +70,12 @@ def recorded(
     try:
         yield record
     except IttybatchError as error:
-        record.outcome, record.refused = str(error), True
+        record.stop(str(error))
+        record.refused = record.so_far is None
         error.record = record.number
         raise
     except BaseException as error:
-        record.outcome = f"It stopped before its end: {type(error).__name__}."
+        record.stop(f"It stopped before its end: {type(error).__name__}.")
         raise
     finally:
         _end(ledger, record)

@@ -7,6 +7,7 @@ from typing import Any
 from ittybatch.engine.lookup import MadeElsewhere, MarkedJob, find_all, find_own, made_elsewhere
 from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ittybit.errors import InvalidRequest, IttybitError, KeyConflict
+from ittybatch.ittybit.failures import Refusal, classify_refusal
 from ittybatch.ittybit.marks import Mark, marked_metadata
 from ittybatch.ittybit.retrying import MayRepeat
 from ittybatch.ledger import Ledger
@@ -20,7 +21,8 @@ from ittybatch.profiles.item import S3_SCHEME
 KEY_WINDOW = timedelta(hours=23)
 # A request may still reach Ittybit for this long after its sender has died.
 _ON_ITS_WAY = timedelta(seconds=60)
-# Before the first job of a chunk is sent, this many jobs, spread over the chunk, are looked up.
+# Before a leg sends the first jobs of its chunk, or those that are left, it looks up this many,
+# spread over the chunk.
 _SAMPLE = 5
 
 
@@ -100,19 +102,27 @@ class Sending:
         return found.id if found else None
 
     async def sampled_elsewhere(self, chunk: int) -> MarkedJob | None:
-        """Check whether another ledger submitted a sample of a chunk's jobs, before any is sent.
+        """Check whether another ledger submitted a sample of a chunk's unsent jobs.
 
         A key conflict would reveal that only for a day. Then Ittybit forgets the keys, and all jobs
         would be billed again.
+
+        Raises:
+            IttybitError: A lookup failed, and no other found such a job: nothing may be sent yet.
         """
         sample = self._ledger.read(sample_unsent, chunk, _SAMPLE)
         looks = (find_all(self._client, uri) for uri in dict.fromkeys(job.input for job in sample))
-        try:
-            found = [job for jobs in await asyncio.gather(*looks) for job in jobs]
-        except IttybitError:
-            return None  # the submissions will fail too, and the next leg checks again
-        others = (made_elsewhere(self._ledger, found, job.job_key) for job in sample)
-        return next((other for other in others if other is not None and other.billed), None)
+        answers = await asyncio.gather(*looks, return_exceptions=True)
+        found = [job for each in answers if not isinstance(each, BaseException) for job in each]
+        for job in sample:
+            other = made_elsewhere(self._ledger, found, job.job_key)
+            if other is not None and other.billed:
+                return other
+        for error in answers:
+            # An input that Ittybit refuses to look for says nothing about the others.
+            if isinstance(error, BaseException) and not _is_refused(error):
+                raise error
+        return None
 
     async def _refuse_duplicate(self, submission: Submission) -> None:
         try:
@@ -143,6 +153,10 @@ class Sending:
         places = (submission.input, submission.destination or "")
         in_bucket = any(place.startswith(S3_SCHEME) for place in places)
         return self._connection_id if in_bucket else None
+
+
+def _is_refused(error: BaseException) -> bool:
+    return isinstance(error, IttybitError) and classify_refusal(error) is Refusal.FAIL
 
 
 def is_on_its_way(submission: Submission, cancelled_at: datetime | None = None) -> bool:

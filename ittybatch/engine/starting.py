@@ -1,8 +1,8 @@
 """Start flow runs that somebody asks for: of a batch, and of upkeep."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 from ittybatch.engine.flow_runs import FlowRuns, open_flow_runs, require_prefect
 
@@ -11,7 +11,7 @@ ADOPT_DEPLOYMENT = "adopt-batch/adopt-batch"
 
 
 def start_upkeep(deployment: str, parameters: Mapping[str, Any], *, by: str) -> str:
-    """Start a flow run of a deployment that is safe to repeat; one a minute at most.
+    """Start a flow run of a deployment that is safe to repeat, also while another one works.
 
     Args:
         deployment: `flow/deployment`.
@@ -26,15 +26,14 @@ def start_upkeep(deployment: str, parameters: Mapping[str, Any], *, by: str) -> 
         PrefectUnavailable: Prefect does not answer, or refused the request.
     """
     require_prefect()
-    minute = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M")
     with open_flow_runs() as flow_runs:
         return flow_runs.make(
             deployment,
             parameters=parameters,
             name=None,
             tags=[f"started-by:{by}"],
-            # An impatient second click is the same run.
-            idempotency_key=" ".join((deployment, *map(str, parameters.values()), minute)),
+            # Each click is a run of its own: an earlier one may have ended.
+            idempotency_key=uuid4().hex,
         )
 
 

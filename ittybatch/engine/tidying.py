@@ -1,10 +1,10 @@
 """End flow runs that are stuck or no longer needed.
 
 If its worker is killed, a run stays Pending or Running in Prefect forever and occupies a slot of
-the work pool. The ledger tracks the runs of batches and chunks, but not those of reconcile and
-steer-batch, and not those that it has replaced or ended: Prefect may not have answered when it was
-to be told, or the host may have died before its run could tell its end. After a night without a
-worker, a hundred runs of reconcile are Late, although one is enough.
+the work pool. The ledger tracks the runs of batches and chunks, but not those of reconcile,
+steer-batch and adopt-batch, and not those that it has replaced or ended: Prefect may not have
+answered when it was to be told, or the host may have died before its run could tell its end. After
+a night without a worker, a hundred runs of reconcile are Late, although one is enough.
 """
 
 import logging
@@ -14,7 +14,7 @@ from prefect.states import Cancelled
 
 from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable
 from ittybatch.engine.run_status import RunStatus
-from ittybatch.engine.starting import RECONCILE_DEPLOYMENT
+from ittybatch.engine.starting import ADOPT_DEPLOYMENT, RECONCILE_DEPLOYMENT
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.left_behind import Candidate, left_behind
 
@@ -24,6 +24,13 @@ STEER_DEPLOYMENT = "steer-batch/steer-batch"
 # Slow machines need a minute to start a process. A reconcile that takes longer than this still
 # continues; only Prefect shows it as ended.
 _LONGEST_S = {StateType.PENDING: 120.0, StateType.RUNNING: 1800.0}
+# Looks up a hundred jobs a second or more: one that works longer has millions.
+_LONGEST_ADOPTION_S = {StateType.PENDING: 900.0, StateType.RUNNING: 6 * 3600.0}
+_LONGEST_OF = {
+    RECONCILE_DEPLOYMENT: _LONGEST_S,
+    STEER_DEPLOYMENT: _LONGEST_S,
+    ADOPT_DEPLOYMENT: _LONGEST_ADOPTION_S,
+}
 _SHORTEST_LEASE_S = 60.0
 _BATCH_TAG = "batch:"
 # A run that somebody retries in the Prefect UI may wait this long for its container.
@@ -40,9 +47,9 @@ def tidy(flow_runs: FlowRuns) -> list[str]:
         PrefectUnavailable: Prefect does not answer.
     """
     ended = []
-    for deployment in (RECONCILE_DEPLOYMENT, STEER_DEPLOYMENT):
-        for flow_run, status in flow_runs.begun(deployment, [*_LONGEST_S]).items():
-            if status.age_s() >= _LONGEST_S[status.type]:
+    for deployment, longest_s in _LONGEST_OF.items():
+        for flow_run, status in flow_runs.begun(deployment, [*longest_s]).items():
+            if status.age_s() >= longest_s[status.type]:
                 flow_runs.mark_crashed(flow_run, "Its process no longer responds.")
                 ended.append(flow_run)
     for flow_run, status in flow_runs.begun(RECONCILE_DEPLOYMENT, [StateType.SCHEDULED]).items():

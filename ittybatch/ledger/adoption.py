@@ -1,22 +1,27 @@
 """Adoption: jobs that another ledger submitted are recorded as jobs of this ledger."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import and_, case, exists, func, select, update
+from sqlalchemy import and_, case, func, select, update
 
 from ittybatch.ittybit.job import Job as RemoteJob
 from ittybatch.ittybit.marks import Mark
 from ittybatch.ledger import identity
 from ittybatch.ledger.counters import Moves
 from ittybatch.ledger.database import Transaction
-from ittybatch.ledger.models import Attempt, Chunk, Item, Job
+from ittybatch.ledger.models import Attempt, Chunk, Item, Job, Run
 from ittybatch.ledger.settlement import settle
-from ittybatch.ledger.states import AttemptState, JobState
+from ittybatch.ledger.states import AttemptState, JobState, RunState
 from ittybatch.ledger.submission import Accepted, record_accepted
 
 _UNSENT = [JobState.PLANNED.value, JobState.SUBMITTING.value]
+# Requests of a process that has claimed a job end within this time, repeats included.
+_SENT_WITHIN = timedelta(minutes=5)
+# A job that waits for a retry has the id of its last attempt.
+_NOT_ACCEPTED = (Job.state.in_(_UNSENT), Job.task_id.is_(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +52,30 @@ class Adopted:
     remote: RemoteJob
 
 
-def unknown_marks(transaction: Transaction, marks: Sequence[Mark]) -> set[Mark]:
-    """Find the attempts that are not recorded here: another ledger made them."""
-    return {mark for mark in set(marks) if not _known(transaction, mark)}
+def unknown_tasks(transaction: Transaction, tasks: Mapping[str, Mark]) -> set[str]:
+    """Find the jobs at Ittybit that are not recorded here: another ledger made them.
+
+    Args:
+        transaction: The transaction to look in.
+        tasks: The marks of the jobs, by Ittybit's id. An adopted job keeps the other ledger's mark.
+    """
+    ids = select(Attempt.task_id).where(Attempt.task_id.in_(tasks))
+    adopted = {row.task_id for row in transaction.rows(ids)}
+    return {
+        task
+        for task, mark in tasks.items()
+        if task not in adopted and not _known(transaction, mark)
+    }
 
 
 def sample_unsent(transaction: Transaction, chunk: int, size: int) -> list[UnsentJob]:
-    """Choose unsent jobs that are spread evenly over a chunk.
+    """Choose at most `size` jobs that Ittybit has not accepted, spread evenly over a chunk.
 
-    Returns:
-        At most `size` jobs; none once Ittybit has accepted a job of the chunk.
+    Jobs that were sent or adopted say nothing about the others: an adoption may have been
+    interrupted.
     """
-    accepted = exists().where(Job.chunk_id == chunk, Job.task_id.is_not(None))
-    if transaction.execute(select(accepted)).scalar_one():
-        return []
     rows = transaction.rows(
-        select(Job.id).where(Job.chunk_id == chunk, Job.state.in_(_UNSENT)).order_by(Job.id)
+        select(Job.id).where(Job.chunk_id == chunk, *_NOT_ACCEPTED).order_by(Job.id)
     )
     if not rows:
         return []
@@ -78,28 +91,50 @@ def unsent_jobs(
     rows = transaction.rows(
         select(Job.id)
         .join(Chunk, Chunk.id == Job.chunk_id)
-        .where(Chunk.batch_id == batch, Job.state.in_(_UNSENT), Job.id > after)
+        .where(Chunk.batch_id == batch, *_NOT_ACCEPTED, Job.id > after)
         .order_by(Job.id)
         .limit(limit)
     )
     return _unsent(transaction, [row.id for row in rows])
 
 
-def adopt_jobs(transaction: Transaction, found: Sequence[Adopted]) -> list[JobState]:
-    """Record jobs at Ittybit for planned jobs, and settle those that have ended.
+def adopt_jobs(
+    transaction: Transaction, found: Sequence[Adopted], *, lease_s: float
+) -> list[JobState]:
+    """Record jobs at Ittybit for unsent jobs, and settle those that have ended.
 
-    A job that was accepted or cancelled in the meantime is skipped.
+    A job that was accepted or cancelled in the meantime is skipped, and so is one whose request may
+    be under way: its response would be lost, and its job paid for nothing.
+
+    Args:
+        transaction: The transaction to do it in.
+        found: The jobs.
+        lease_s: Seconds without a heartbeat after which a leg counts as dead.
 
     Returns:
         The states of the adopted jobs.
     """
     wanted = {each.job: each for each in found}
-    rows = transaction.rows(
-        select(Job.id, Job.chunk_id, Job.state, Job.attempt, Job.job_key, Job.deadline_s)
-        .where(Job.id.in_(wanted), Job.state.in_(_UNSENT), Job.task_id.is_(None))
+    known = transaction.rows(
+        select(
+            Job.id,
+            Job.chunk_id,
+            Job.state,
+            Job.attempt,
+            Job.job_key,
+            Job.deadline_s,
+            Job.deadline_at,
+            Job.task_id,
+        )
+        .where(Job.id.in_(wanted))
         .order_by(Job.id)
         .with_for_update()
     )
+    unsent = [row for row in known if row.task_id is None and row.state in _UNSENT]
+    under_way = _under_way(transaction, unsent, lease_s)
+    rows = [row for row in unsent if row.id not in under_way]
+    # Recorded by a try whose COMMIT was not answered.
+    before = [row.id for row in known if row.task_id == wanted[row.id].remote.id]
     moves = Moves()
     for row in rows:
         each = wanted[row.id]
@@ -134,9 +169,35 @@ def adopt_jobs(transaction: Transaction, found: Sequence[Adopted]) -> list[JobSt
     _set_submitted_at(transaction, adopted)
     settle(transaction, [each.remote for each in adopted])
     _set_completed_at(transaction, adopted)
-    ids = [each.job for each in adopted]
+    ids = [*before, *(each.job for each in adopted)]
     states = transaction.rows(select(Job.state).where(Job.id.in_(ids)).order_by(Job.id))
     return [JobState(row.state) for row in states]
+
+
+def _under_way(transaction: Transaction, rows: Sequence[Any], lease_s: float) -> set[int]:
+    """Find the jobs whose requests may be under way. No leg of their chunks begins meanwhile."""
+    claimed = [row for row in rows if row.state == JobState.SUBMITTING]
+    chunks = sorted({row.chunk_id for row in claimed})
+    transaction.rows(
+        select(Chunk.id).where(Chunk.id.in_(chunks)).order_by(Chunk.id).with_for_update()
+    )
+    runs = transaction.rows(
+        select(Run.owner, Run.state, Run.heartbeat_at)
+        .where(Run.owner.in_([identity.chunk_owner(chunk) for chunk in chunks]))
+        .order_by(Run.owner)
+        .with_for_update()
+    )
+    alive_since = transaction.now - timedelta(seconds=lease_s)
+    sending = {
+        row.owner for row in runs if row.state == RunState.AWAKE and row.heartbeat_at > alive_since
+    }
+    return {
+        row.id
+        for row in claimed
+        if identity.chunk_owner(row.chunk_id) in sending
+        # Receivers send without a leg.
+        or row.deadline_at - timedelta(seconds=row.deadline_s) > transaction.now - _SENT_WITHIN
+    }
 
 
 def _record_attempt(

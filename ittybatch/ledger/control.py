@@ -24,13 +24,14 @@ from ittybatch.ledger.lending import lenders_of, lock_claims, return_claims
 from ittybatch.ledger.models import Batch, Chunk, Job, Run
 from ittybatch.ledger.notices import Event, notify, notify_chunk_done
 from ittybatch.ledger.outbox import note_ended
-from ittybatch.ledger.run_moves import Move, move, next_generation, wake
+from ittybatch.ledger.run_moves import Move, move, new_run, next_generation, wake
 from ittybatch.ledger.shares import count_shares
 from ittybatch.ledger.states import (
     ENDED_BATCHES,
     BatchState,
     ChunkState,
     JobState,
+    RunState,
 )
 
 _ENDED = [state.value for state in ENDED_BATCHES]
@@ -163,6 +164,7 @@ def cancel_batch(transaction: Transaction, batch: str, reason: str) -> tuple[int
         .order_by(Job.id)
         .with_for_update(of=Job)
     )
+    _release_adopted(transaction, batch)
     if changed.rowcount == 0 and not unsent:
         return 0, job_totals(transaction, batch)["in_flight"]
     _cancel(transaction, [(row.id, row.chunk_id) for row in unsent], reason, again=again)
@@ -191,6 +193,22 @@ def cancel_batch(transaction: Transaction, batch: str, reason: str) -> tuple[int
     # The runs of a held batch have ended, but the jobs that it sent must still be collected.
     wake_owners(transaction, batch)
     return len(unsent), job_totals(transaction, batch)["in_flight"]
+
+
+def _release_adopted(transaction: Transaction, batch: str) -> None:
+    """Release the chunks whose adopted jobs run before anything was sent: a run collects them."""
+    changed = transaction.execute(
+        update(Chunk)
+        .where(
+            Chunk.batch_id == batch,
+            Chunk.state == ChunkState.PLANNED.value,
+            Chunk.in_flight > 0,
+        )
+        .values(state=ChunkState.RELEASED.value)
+        .returning(Chunk.id)
+    )
+    for row in changed.all():
+        new_run(transaction, identity.chunk_owner(row.id), batch, RunState.STARTING)
 
 
 def cancel_chunk(transaction: Transaction, chunk: int, reason: str) -> int:

@@ -1,6 +1,7 @@
 """Prefect and Ittybit as far as the engine reaches them, served on this machine."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prefect import flow
@@ -9,6 +10,8 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.testing.utilities import prefect_test_harness
 
 from ittybatch.ledger import Ledger
+from ittybatch.ledger.database import create_ledger_engine
+from ittybatch.ledger.migrate import upgrade
 from tests.engine.doorway import Doorway, doorway
 from tests.engine.scene import Scene
 from tests.sandbox.harness import Running, running
@@ -60,3 +63,18 @@ def door(sandbox: Running) -> Iterator[Doorway]:
     """A way to the sandbox on which a test can lose and change answers."""
     with doorway(sandbox.url) as up:
         yield up
+
+
+@pytest.fixture
+def no_look_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs are sent without a look for another ledger's, which would meet the trouble first."""
+    monkeypatch.setattr("ittybatch.engine.sending._SAMPLE", 0)
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Iterator[Ledger]:
+    """The ledger that the project's jobs were made from; the second one is `ledger`."""
+    opened = Ledger(create_ledger_engine(f"sqlite:///{tmp_path / 'first.db'}"))
+    upgrade(opened)
+    yield opened
+    opened.close()

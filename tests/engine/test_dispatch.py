@@ -127,6 +127,7 @@ def test_lost_answers_do_not_double_jobs(ledger: Ledger) -> None:
         assert len(_seen(sandbox, batch)) == JOBS
 
 
+@pytest.mark.usefixtures("no_look_before")
 def test_a_service_that_is_down_loses_nothing(ledger: Ledger) -> None:
     """Nothing is known to be accepted or refused, so everything waits under its key."""
     with _troubled(server_error={"probability": 1}) as sandbox:
@@ -141,6 +142,7 @@ def test_a_service_that_is_down_loses_nothing(ledger: Ledger) -> None:
         assert set(_seen(sandbox, batch)) == before
 
 
+@pytest.mark.usefixtures("no_look_before")
 def test_a_429_that_lasts_puts_everything_off_at_no_cost(ledger: Ledger) -> None:
     """For as long as it lasts no attempt is used up, and afterwards each job is made once."""
     with _troubled(rate_limited={"probability": 1, "retry_after_s": 240}) as sandbox:
@@ -263,6 +265,7 @@ def test_after_a_cancel_what_may_have_been_sent_is_looked_for_and_not_sent_again
     assert _seen(sandbox, other) == {}
 
 
+@pytest.mark.usefixtures("no_look_before")
 def test_what_may_have_been_sent_waits_under_its_key_while_ittybit_is_busy(
     ledger: Ledger, sandbox: Running
 ) -> None:
@@ -317,6 +320,7 @@ def _let_everything_be_due(ledger: Ledger) -> None:
     ledger.write(lambda tx: tx.execute(update(Job).values(not_before=None)))
 
 
+@pytest.mark.usefixtures("no_look_before")
 def test_a_service_that_is_down_is_left_alone_and_probed(ledger: Ledger) -> None:
     """After a row of failures nothing more is sent; one probe decides when to go on."""
     with _troubled(server_error={"probability": 1}) as sandbox:

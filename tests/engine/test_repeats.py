@@ -74,6 +74,7 @@ def test_a_refused_repeat_of_what_never_arrived_is_refused_once_that_is_sure(
     assert sandbox.all_jobs() == []
 
 
+@pytest.mark.usefixtures("no_look_before")
 @pytest.mark.parametrize("status", [400, 401, 403, 429, 500])
 def test_a_look_that_fails_refuses_nothing(
     ledger: Ledger, sandbox: Running, door: Doorway, status: int

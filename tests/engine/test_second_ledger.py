@@ -4,38 +4,25 @@ A restored backup, a new laptop, a DATABASE_URL that names another database.
 """
 
 import asyncio
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
 
-from ittybatch.engine.adopting import Adoption, adopt_batch
 from ittybatch.engine.polling import poll_overdue
 from ittybatch.ittybit.client import IttybitClient
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import read_batch
 from ittybatch.ledger.control import resume_batch
 from ittybatch.ledger.counters import recount
-from ittybatch.ledger.database import create_ledger_engine
-from ittybatch.ledger.migrate import upgrade
 from ittybatch.ledger.models import Attempt, Batch, Job
 from ittybatch.ledger.states import BatchState, JobState
 from ittybatch.ledger.submission import claim_due
 from tests.engine.dispatching import dispatch
 from tests.engine.doorway import doorway
+from tests.engine.second_ledger import NAMES, adopt, all_ended, forget_keys, let_claims_be_old
 from tests.ledger import library
 from tests.sandbox.harness import KEY, Running, running, wait_for
-
-
-@pytest.fixture
-def first(tmp_path: Path) -> Iterator[Ledger]:
-    """The ledger that the project's jobs were made from; the second one is `ledger`."""
-    opened = Ledger(create_ledger_engine(f"sqlite:///{tmp_path / 'first.db'}"))
-    upgrade(opened)
-    yield opened
-    opened.close()
 
 
 def _poll(ledger: Ledger, url: str) -> None:
@@ -44,21 +31,6 @@ def _poll(ledger: Ledger, url: str) -> None:
             await poll_overdue(ledger, client, silent_s=0)
 
     asyncio.run(ask())
-
-
-def _adopt(ledger: Ledger, url: str, batch: str) -> Adoption:
-    async def run() -> Adoption:
-        async with IttybitClient(KEY, base_url=url) as client:
-            return await adopt_batch(ledger, client, batch)
-
-    return asyncio.run(run())
-
-
-def _all_ended(sandbox: Running) -> bool:
-    return all(job["status"] in {"succeeded", "failed"} for job in sandbox.all_jobs())
-
-
-NAMES = [f"{number}.mov" for number in range(30)]
 
 
 def test_a_second_ledger_is_told_what_is_there_and_pays_for_nothing(
@@ -100,10 +72,10 @@ def test_what_is_there_is_adopted_and_only_the_rest_is_sent(
 ) -> None:
     """Successes with their outputs; and nothing of it is due again."""
     dispatch(first, sandbox.url, library.planned_chunk(first, "a.mov", "b.mov")[1])
-    wait_for(lambda: _all_ended(sandbox))
+    wait_for(lambda: all_ended(sandbox))
     batch, chunk = library.planned_chunk(ledger, "a.mov", "b.mov", "new.mov")
     dispatch(ledger, sandbox.url, chunk)
-    done = _adopt(ledger, sandbox.url, batch)
+    done = adopt(ledger, sandbox.url, batch)
     assert (done.looked_for, dict(done.adopted)) == (3, {JobState.SUCCEEDED: 2})
     assert f"ittybatch resume {batch}" in done.describe()
     assert len(sandbox.all_jobs()) == 2, "nothing was sent"
@@ -131,7 +103,7 @@ def test_a_job_that_still_runs_there_is_followed_to_its_end(first: Ledger, ledge
         dispatch(first, sandbox.url, library.planned_chunk(first, "a.mov")[1])
         batch, chunk = library.planned_chunk(ledger, "a.mov")
         dispatch(ledger, sandbox.url, chunk)
-        assert dict(_adopt(ledger, sandbox.url, batch).adopted) == {JobState.SUBMITTED: 1}
+        assert dict(adopt(ledger, sandbox.url, batch).adopted) == {JobState.SUBMITTED: 1}
         assert library.place(ledger, chunk).in_flight == 1
         _poll(ledger, sandbox.url)
         assert library.rows(ledger, batch)[0].state is JobState.SUBMITTED
@@ -144,9 +116,9 @@ def test_a_job_that_failed_there_is_judged_like_one_of_our_own(
     faults = {"jobs": [{"action": "fail_once"}]}
     with running(instant=True, faults=faults) as sandbox:
         dispatch(first, sandbox.url, library.planned_chunk(first, "a.mov")[1])
-        wait_for(lambda: _all_ended(sandbox))
+        wait_for(lambda: all_ended(sandbox))
         batch, chunk = library.planned_chunk(ledger, "a.mov")
-        assert dict(_adopt(ledger, sandbox.url, batch).adopted) == {JobState.PLANNED: 1}
+        assert dict(adopt(ledger, sandbox.url, batch).adopted) == {JobState.PLANNED: 1}
         ledger.write(lambda tx: tx.execute(update(Job).values(not_before=None)))
         assert dispatch(ledger, sandbox.url, chunk).accepted == 1
         assert len({job["idempotency_key"] for job in sandbox.all_jobs()}) == 2
@@ -162,14 +134,14 @@ def test_numbers_that_the_other_ledger_used_are_not_used_again(
     with running(instant=True, faults=faults) as sandbox:
         _, chunk = library.planned_chunk(first, "a.mov")
         dispatch(first, sandbox.url, chunk)
-        wait_for(lambda: _all_ended(sandbox))
+        wait_for(lambda: all_ended(sandbox))
         _poll(first, sandbox.url)
         first.write(lambda tx: tx.execute(update(Job).values(not_before=None)))
         assert dispatch(first, sandbox.url, chunk).accepted == 1
-        wait_for(lambda: _all_ended(sandbox))
+        wait_for(lambda: all_ended(sandbox))
 
         batch, _ = library.planned_chunk(ledger, "a.mov")
-        assert dict(_adopt(ledger, sandbox.url, batch).adopted) == {JobState.SUCCEEDED: 1}
+        assert dict(adopt(ledger, sandbox.url, batch).adopted) == {JobState.SUCCEEDED: 1}
         [row] = library.rows(ledger, batch)
         assert row.attempts == 1
         numbers = ledger.read(lambda tx: tx.rows(select(Attempt.number)))
@@ -179,10 +151,10 @@ def test_numbers_that_the_other_ledger_used_are_not_used_again(
 def test_adopting_twice_changes_nothing(first: Ledger, ledger: Ledger, sandbox: Running) -> None:
     """Nor does adopting where there is nothing, or what this ledger has sent itself."""
     dispatch(first, sandbox.url, library.planned_chunk(first, "a.mov")[1])
-    wait_for(lambda: _all_ended(sandbox))
+    wait_for(lambda: all_ended(sandbox))
     batch, chunk = library.planned_chunk(ledger, "a.mov")
-    assert sum(_adopt(ledger, sandbox.url, batch).adopted.values()) == 1
-    assert sum(_adopt(ledger, sandbox.url, batch).adopted.values()) == 0
+    assert sum(adopt(ledger, sandbox.url, batch).adopted.values()) == 1
+    assert sum(adopt(ledger, sandbox.url, batch).adopted.values()) == 0
     assert library.place(ledger, chunk).succeeded == 1
 
     own, own_chunk = library.planned_chunk(ledger, "own.mov")
@@ -192,16 +164,19 @@ def test_adopting_twice_changes_nothing(first: Ledger, ledger: Ledger, sandbox: 
             update(Job).where(Job.chunk_id == own_chunk).values(state="submitting", task_id=None)
         )
     )
-    assert sum(_adopt(ledger, sandbox.url, own).adopted.values()) == 0
+    done = adopt(ledger, sandbox.url, own)
+    assert (sum(done.adopted.values()), done.own, done.left) == (0, 1, 0)
+    assert "1 are there as this ledger sent them" in done.describe()
+    assert "0 are not" in done.describe()
 
 
 def test_what_another_ledger_failed_to_make_holds_nothing(first: Ledger, ledger: Ledger) -> None:
     """Once its keys are forgotten: there is no output that would be paid for twice."""
     with running(instant=True, faults={"jobs": [{"action": "fail_once"}]}) as sandbox:
         dispatch(first, sandbox.url, library.planned_chunk(first, "a.mov")[1])
-        wait_for(lambda: _all_ended(sandbox))
+        wait_for(lambda: all_ended(sandbox))
         batch, chunk = library.planned_chunk(ledger, "a.mov")
-        ledger.write(lambda tx: tx.execute(update(Job).values(attempt=6, last_attempt=9)))
+        forget_keys(ledger)
         assert dispatch(ledger, sandbox.url, chunk).accepted == 1
         assert ledger.read(read_batch, batch).state is BatchState.RUNNING
 
@@ -226,11 +201,12 @@ def test_a_crash_right_after_the_claim_does_not_pass_by_the_look(
     dispatch(first, sandbox.url, library.planned_chunk(first, "a.mov", "b.mov")[1])
     batch, chunk = library.planned_chunk(ledger, "a.mov", "b.mov")
     ledger.write(claim_due, chunk, 10)
+    let_claims_be_old(ledger)
     dispatch(ledger, sandbox.url, chunk)
     assert ledger.read(read_batch, batch).state is BatchState.HELD
     assert len(sandbox.all_jobs()) == 2
-    wait_for(lambda: _all_ended(sandbox))
-    done = _adopt(ledger, sandbox.url, batch)
+    wait_for(lambda: all_ended(sandbox))
+    done = adopt(ledger, sandbox.url, batch)
     assert dict(done.adopted) == {JobState.SUCCEEDED: 2}
     assert ledger.write(recount, batch) == []
 

@@ -14,6 +14,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.states import Cancelled, Late, Pending, Running, Scheduled
 from prefect.testing.utilities import prefect_test_harness
 
+from ittybatch.engine import tidying
 from ittybatch.engine.finding import Grade
 from ittybatch.engine.flow_runs import FlowRuns
 from ittybatch.engine.prefect_checks import check_prefect
@@ -22,7 +23,7 @@ from ittybatch.engine.tidying import tidy
 
 @pytest.fixture(scope="module")
 def prefect() -> Iterator[SyncPrefectClient]:
-    """A real server with the two deployments, and no worker."""
+    """A real server with the three deployments, and no worker."""
 
     @flow(name="reconcile")
     def reconcile() -> None: ...
@@ -30,9 +31,12 @@ def prefect() -> Iterator[SyncPrefectClient]:
     @flow(name="steer-batch")
     def steer_batch() -> None: ...
 
+    @flow(name="adopt-batch")
+    def adopt_batch() -> None: ...
+
     with prefect_test_harness(server_startup_timeout=120), get_client(sync_client=True) as client:
         client.create_work_pool(WorkPoolCreate(name="ittybatch", type="process"))
-        for each in (reconcile, steer_batch):
+        for each in (reconcile, steer_batch, adopt_batch):
             client.create_deployment(
                 flow_id=client.create_flow(each), name=each.name, work_pool_name="ittybatch"
             )
@@ -54,11 +58,12 @@ def test_runs_whose_process_is_gone_are_ended(
         _run(prefect, "reconcile", Pending()),
         _run(prefect, "reconcile", Running()),
         _run(prefect, "steer-batch", Running()),
+        _run(prefect, "adopt-batch", Running()),
     }
     assert tidy(FlowRuns(prefect)) == [], "they may be at work"
-    monkeypatch.setattr(
-        "ittybatch.engine.tidying._LONGEST_S", {StateType.PENDING: 0.0, StateType.RUNNING: 0.0}
-    )
+    for longest_s in tidying._LONGEST_OF.values():
+        for state in longest_s:
+            monkeypatch.setitem(longest_s, state, 0.0)
     assert {UUID(each) for each in tidy(FlowRuns(prefect))} == stuck
     for run in stuck:
         assert _type(prefect, run) is StateType.CRASHED
