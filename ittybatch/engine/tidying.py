@@ -8,11 +8,12 @@ a night without a worker, a hundred runs of reconcile are Late, although one is 
 """
 
 import logging
+from collections.abc import Sequence
 
 from prefect.client.schemas.objects import StateType
 from prefect.states import Cancelled
 
-from ittybatch.engine.flow_runs import FlowRuns, PrefectUnavailable
+from ittybatch.engine.flow_runs import FlowRuns, NoDeployment, PrefectUnavailable
 from ittybatch.engine.run_status import RunStatus
 from ittybatch.engine.starting import ADOPT_DEPLOYMENT, RECONCILE_DEPLOYMENT
 from ittybatch.ledger import Ledger
@@ -48,7 +49,7 @@ def tidy(flow_runs: FlowRuns) -> list[str]:
     """
     ended = []
     for deployment, longest_s in _LONGEST_OF.items():
-        for flow_run, status in flow_runs.begun(deployment, [*longest_s]).items():
+        for flow_run, status in _begun(flow_runs, deployment, [*longest_s]).items():
             if status.age_s() >= longest_s[status.type]:
                 flow_runs.mark_crashed(flow_run, "Its process no longer responds.")
                 ended.append(flow_run)
@@ -57,6 +58,16 @@ def tidy(flow_runs: FlowRuns) -> list[str]:
             flow_runs.set_state(flow_run, Cancelled(message="A later run has done its work."))
             ended.append(flow_run)
     return ended
+
+
+def _begun(
+    flow_runs: FlowRuns, deployment: str, types: Sequence[StateType]
+) -> dict[str, RunStatus]:
+    """The begun runs of a deployment; none before a newer version's `deploy` has created it."""
+    try:
+        return flow_runs.begun(deployment, types)
+    except NoDeployment:
+        return {}
 
 
 def _is_late(status: RunStatus) -> bool:

@@ -129,3 +129,11 @@ def test_a_machine_whose_clock_is_wrong_ends_no_new_run_and_delays_none(
         prefect.set_flow_run_state(made, Cancelled(), force=True)
     monkeypatch.undo()
     prefect.set_flow_run_state(run, Cancelled(), force=True)
+
+
+def test_a_deployment_that_is_not_there_yet_stops_nothing(prefect: SyncPrefectClient) -> None:
+    """`ittybatch deploy` of the version before: nothing else is left undone."""
+    prefect.delete_deployment(prefect.read_deployment_by_name("adopt-batch/adopt-batch").id)
+    stuck = _run(prefect, "steer-batch", Running())
+    assert tidy(FlowRuns(prefect)) == []
+    prefect.set_flow_run_state(stuck, Cancelled(), force=True)
