@@ -207,6 +207,13 @@ def _check_ledger(settings: Settings) -> Iterator[Finding]:
     where = ledger.engine.url.set(query={}).render_as_string(hide_password=True)
     if revision == newest_revision():
         yield Finding("Ledger", Grade.OK, f"{where} at revision {revision}.")
+    elif revision is not None and revision > newest_revision():
+        yield Finding(
+            "Ledger",
+            Grade.WARNING,
+            f"{where} is at revision {revision}, which is newer than this version of ittybatch.",
+            "It works. Upgrade ittybatch on this machine, too.",
+        )
     else:
         at = f"at revision {revision}" if revision else "empty"
         yield Finding("Ledger", Grade.BROKEN, f"{where} is {at}.", "Run `ittybatch db upgrade`.")

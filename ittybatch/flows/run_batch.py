@@ -1,6 +1,7 @@
 """A batch: plan a source, release its chunks, suspend until they are done, report."""
 
 from prefect import State, flow
+from prefect.runtime import flow_run
 
 from ittybatch.engine.options import BatchOptions
 from ittybatch.engine.summary import BatchSummary
@@ -9,6 +10,7 @@ from ittybatch.flows.parameters import DEFAULTS, AnySource, ApproveAbove, Option
 from ittybatch.flows.process_chunk import process_chunk
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.batches import OpenBatch, read_batch
+from ittybatch.ledger.database import LedgerUnavailable
 from ittybatch.ledger.identity import batch_owner
 from ittybatch.ledger.legs import Ending, Leg
 from ittybatch.ledger.queries import BatchStatus, batch_status
@@ -17,7 +19,7 @@ from ittybatch.settings import Settings
 from ittybatch.tasks.adopt import adopt
 from ittybatch.tasks.approve import approve
 from ittybatch.tasks.labels import batch_run_name, tag_outcome
-from ittybatch.tasks.leg import at_work, in_place, leave, settings_and_ledger
+from ittybatch.tasks.leg import LegInterrupted, at_work, in_place, leave, settings_and_ledger
 from ittybatch.tasks.outcome import outcome, preview_outcome, superseded_outcome, unapproved_outcome
 from ittybatch.tasks.release import release
 from ittybatch.tasks.report import progress, report
@@ -40,7 +42,12 @@ def run_batch(
     with settings_and_ledger() as (settings, ledger):
         if options.dry_run:
             return preview_outcome(look(ledger, settings, source, profile, options))
-        batch = adopt(ledger, settings, source, profile, options)
+        try:
+            batch = adopt(ledger, settings, source, profile, options)
+        except LedgerUnavailable as error:
+            if options.go_on_with is None and flow_run.run_count <= 1:
+                raise  # there is no batch yet that another run would continue
+            raise LegInterrupted(error.message, remedy=error.remedy) from error
         with at_work(ledger, batch_owner(batch.id), settings.lease_s) as leg:
             return _work(ledger, settings, batch, leg) if leg else superseded_outcome()
 

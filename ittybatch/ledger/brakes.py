@@ -225,13 +225,21 @@ def check_canary(transaction: Transaction, batch: str, options: dict[str, Any]) 
     if passed:
         return True
     row = transaction.rows(
-        select(Chunk.state, Chunk.succeeded, Chunk.failed, Chunk.expired).where(
+        select(Chunk.state, Chunk.cancelled, Chunk.succeeded, Chunk.failed, Chunk.expired).where(
             Chunk.batch_id == batch, Chunk.number == CANARY
         )
     )
     if not row or row[0].state != ChunkState.DONE:
         return False
-    bad, ended = row[0].failed + row[0].expired, sum(row[0][1:])
+    bad, ended = row[0].failed + row[0].expired, sum(row[0][2:])
+    if not ended and row[0].cancelled:
+        hold_batch(
+            transaction,
+            batch,
+            f"All {row[0].cancelled} jobs of the canary were cancelled, so it has shown nothing. "
+            f"`ittybatch resume {batch}` sends the rest.",
+        )
+        return False
     allowed = float(options.get("canary_max_failed_percent", 0))
     if ended and 100 * bad / ended > allowed:
         hold_batch(

@@ -73,7 +73,8 @@ def lenders_of(transaction: Transaction, unsent: Sequence[int]) -> list[Lender]:
                 earlier.id < later.id,
                 earlier.state.in_(_KEEPING),
                 _MAKES_AGAIN,
-                ~exists().where(Attempt.job_id == later.id),
+                # One that was claimed and put back has an attempt that was never sent.
+                ~exists().where(Attempt.job_id == later.id, Attempt.number <= later.attempt),
             )
             .order_by(earlier.id)
         )

@@ -114,6 +114,7 @@ def why_not_ready(ledger: Ledger) -> str | None:
         revision = ledger.read(current_revision)
     except IttybatchError as error:
         return str(error)
-    if revision != newest_revision():
+    # Newer tables serve this version, too: receivers are restarted after the upgrade.
+    if revision is None or revision < newest_revision():
         return "The ledger's tables are not up to date. Run `ittybatch db upgrade`."
     return None

@@ -23,7 +23,7 @@ from ittybatch.errors import IttybatchError
 from ittybatch.flows.run_batch import run_batch
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.control import pause_batch, resume_batch
-from ittybatch.ledger.database import create_ledger_engine
+from ittybatch.ledger.database import LedgerUnavailable, create_ledger_engine
 from ittybatch.ledger.queries import recent_batches
 from ittybatch.ledger.results import all_job_rows
 from ittybatch.ledger.states import BatchState
@@ -388,3 +388,23 @@ def _dies_at(page: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
         return made(*given)
 
     return planned
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_database_that_is_not_there_fails_only_a_run_that_begins_a_batch(
+    source: ManifestSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failed means that somebody is needed. A batch that exists is continued by another run."""
+
+    def unavailable(*_: object) -> None:
+        raise LedgerUnavailable("The ledger cannot be reached.")
+
+    monkeypatch.setattr("ittybatch.flows.run_batch.adopt", unavailable)
+    monkeypatch.setattr("ittybatch.tasks.step.this_run", lambda: ("a run", "its deployment"))
+    for options, ends in (
+        (BatchOptions(), "FAILED"),
+        (BatchOptions(go_on_with="20260131-020000-abcdef"), "CRASHED"),
+    ):
+        state: State[Any] = run_batch(source, options=options, return_state=True)
+        assert state.type.value == ends
+        assert "cannot be reached" in str(state.message)

@@ -18,7 +18,7 @@ from ittybatch.ledger.brakes import (
     trip,
 )
 from ittybatch.ledger.chunks import finish_chunk, release_chunks
-from ittybatch.ledger.control import hold_batch, resume_batch
+from ittybatch.ledger.control import cancel_chunk, hold_batch, resume_batch
 from ittybatch.ledger.identity import chunk_owner, owned_chunk
 from ittybatch.ledger.legs import begin_leg, begin_wait
 from ittybatch.ledger.models import Batch, Job
@@ -191,6 +191,18 @@ def test_a_canary_that_fails_holds_the_batch_until_somebody_has_looked(ledger: L
     ledger.write(finish_chunk, chunk)
     assert ledger.write(release_chunks, batch, 4) == []
     assert "1 of the canary's 2 jobs failed, more than 40 %" in _reason(ledger, batch)
+    assert ledger.write(resume_batch, batch)
+    assert library.place(ledger, _chunk(ledger, batch)).items == 8
+
+
+def test_a_canary_whose_jobs_were_all_cancelled_has_shown_nothing(ledger: Ledger) -> None:
+    """At Ittybit, or with its flow run in the Prefect UI: somebody did not want them."""
+    batch = _batch(ledger, 10, canary_items=2)
+    chunk = _chunk(ledger, batch)
+    ledger.write(cancel_chunk, chunk, "Its flow run was cancelled in Prefect.")
+    ledger.write(finish_chunk, chunk)
+    assert ledger.write(release_chunks, batch, 4) == []
+    assert "All 2 jobs of the canary were cancelled" in _reason(ledger, batch)
     assert ledger.write(resume_batch, batch)
     assert library.place(ledger, _chunk(ledger, batch)).items == 8
 

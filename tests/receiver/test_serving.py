@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from ittybatch.ledger import Ledger
 from ittybatch.ledger.database import create_ledger_engine
@@ -25,9 +26,19 @@ COMMAND = [sys.executable, "-m", "ittybatch", "receiver"]
 
 def test_it_says_that_it_lives_and_is_ready(receiver: Running) -> None:
     """To whoever restarts it, and to whoever sends it traffic."""
-    for path, text in (("/healthz", "ok"), ("/readyz", "ready")):
+    for path, said in (("/healthz", "ok"), ("/readyz", "ready")):
         answer = receiver.get(path)
-        assert (answer.status_code, answer.text) == (200, text)
+        assert (answer.status_code, answer.text) == (200, said)
+
+
+def test_it_stays_ready_when_the_ledger_is_upgraded_before_it(
+    receiver: Running, ledger: Ledger
+) -> None:
+    """Receivers are restarted last, and newer tables serve them."""
+    ledger.write(lambda tx: tx.execute(text("UPDATE alembic_version SET version_num = '9999'")))
+    assert receiver.get("/readyz").text == "ready"
+    ledger.write(lambda tx: tx.execute(text("UPDATE alembic_version SET version_num = '0001'")))
+    assert receiver.get("/readyz").status_code == 503
 
 
 def test_it_is_not_ready_before_its_tables_are_there(
