@@ -36,7 +36,7 @@ _DEADLINE_S = 60.0
 _PER_S = 4.0
 _HEALS_S = 30.0
 _RECONCILE_EVERY_S = 20.0
-_ENDS_WITHIN_S = 900.0
+_ENDS_WITHIN_S = 1800.0
 console = Console()
 
 
