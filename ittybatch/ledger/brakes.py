@@ -232,12 +232,12 @@ def check_canary(transaction: Transaction, batch: str, options: dict[str, Any]) 
     if not row or row[0].state != ChunkState.DONE:
         return False
     bad, ended = row[0].failed + row[0].expired, sum(row[0][2:])
-    if not ended and row[0].cancelled:
+    if not ended and row[0].cancelled and _has_more(transaction, batch):
         hold_batch(
             transaction,
             batch,
-            f"All {row[0].cancelled} jobs of the canary were cancelled, so it has shown nothing. "
-            f"`ittybatch resume {batch}` sends the rest.",
+            f"The canary has shown nothing: all of its jobs ({row[0].cancelled}) were cancelled, "
+            f"or another batch makes them. `ittybatch resume {batch}` sends the rest.",
         )
         return False
     allowed = float(options.get("canary_max_failed_percent", 0))
@@ -251,6 +251,12 @@ def check_canary(transaction: Transaction, batch: str, options: dict[str, Any]) 
         return False
     transaction.execute(update(Batch).where(Batch.id == batch).values(canary_passed=True))
     return True
+
+
+def _has_more(transaction: Transaction, batch: str) -> bool:
+    """Whether chunks after the canary have jobs to send."""
+    rest = exists().where(Chunk.batch_id == batch, Chunk.number != CANARY, Chunk.planned > 0)
+    return bool(transaction.execute(select(rest)).scalar_one())
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,8 +73,12 @@ def lenders_of(transaction: Transaction, unsent: Sequence[int]) -> list[Lender]:
                 earlier.id < later.id,
                 earlier.state.in_(_KEEPING),
                 _MAKES_AGAIN,
-                # One that was claimed and put back has an attempt that was never sent.
-                ~exists().where(Attempt.job_id == later.id, Attempt.number <= later.attempt),
+                # One that was claimed and put back has an attempt that was never sent, unless its
+                # request left late and was accepted after all.
+                ~exists().where(
+                    Attempt.job_id == later.id,
+                    or_(Attempt.number <= later.attempt, Attempt.task_id.is_not(None)),
+                ),
             )
             .order_by(earlier.id)
         )

@@ -202,9 +202,20 @@ def test_a_canary_whose_jobs_were_all_cancelled_has_shown_nothing(ledger: Ledger
     ledger.write(cancel_chunk, chunk, "Its flow run was cancelled in Prefect.")
     ledger.write(finish_chunk, chunk)
     assert ledger.write(release_chunks, batch, 4) == []
-    assert "All 2 jobs of the canary were cancelled" in _reason(ledger, batch)
+    assert "all of its jobs (2) were cancelled" in _reason(ledger, batch)
     assert ledger.write(resume_batch, batch)
     assert library.place(ledger, _chunk(ledger, batch)).items == 8
+
+
+def test_a_cancelled_canary_holds_nothing_where_nothing_is_left_to_send(ledger: Ledger) -> None:
+    """It was the whole batch, or other batches make the rest: the batch ends."""
+    batch = _batch(ledger, 2, canary_items=2)
+    chunk = _chunk(ledger, batch)
+    ledger.write(cancel_chunk, chunk, "Its flow run was cancelled in Prefect.")
+    ledger.write(finish_chunk, chunk)
+    assert ledger.write(release_chunks, batch, 4) == []
+    assert ledger.read(read_batch, batch).state is BatchState.RUNNING
+    assert ledger.write(end_batch, batch).state.ended
 
 
 def test_a_pause_while_the_canary_is_under_way_keeps_the_rest_back(ledger: Ledger) -> None:
